@@ -1,0 +1,102 @@
+// Package leaktest ends a test binary with an error when something that its tests opened is still there: a goroutine,
+// a descriptor, a child process.
+//
+//	func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
+//
+// Descriptors and children are read from /proc, so they are looked at on Linux only.
+package leaktest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// settle bounds how long a goroutine, a descriptor or a child may take to go after the last test.
+const settle = 5 * time.Second
+
+// Run runs the tests and returns the exit code for os.Exit: that of the tests, or 1 when they passed and left
+// something behind, which is then described on standard error.
+func Run(m *testing.M) int {
+	before := descriptors()
+	code := m.Run()
+	if code != 0 {
+		return code
+	}
+	left := leftover(before)
+	for end := time.Now().Add(settle); len(left) > 0 && time.Now().Before(end); left = leftover(before) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if len(left) == 0 {
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "leaktest: %d left over after the tests:\n%s\n", len(left), strings.Join(left, "\n"))
+	return 1
+}
+
+func leftover(before map[string]string) []string {
+	return slices.Concat(goroutines(), newDescriptors(before), children())
+}
+
+// goroutines returns the stacks of all goroutines but our own and those of the runtime and the testing package.
+func goroutines() []string {
+	buf := make([]byte, 1<<20)
+	stacks := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
+	return slices.DeleteFunc(stacks[1:], func(stack string) bool {
+		// The first call of signal.Notify starts one goroutine for the process, which never ends.
+		return strings.Contains(stack, "os/signal.loop") || strings.Contains(stack, "testing.(*M).startAlarm") ||
+			strings.Contains(stack, "runtime.ensureSigM")
+	})
+}
+
+// descriptors maps the number of each open descriptor to what it refers to.
+func descriptors() map[string]string {
+	open := make(map[string]string)
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return open // no /proc here
+	}
+	for _, entry := range entries {
+		if target, err := os.Readlink("/proc/self/fd/" + entry.Name()); err == nil {
+			open[entry.Name()] = target
+		}
+	}
+	return open
+}
+
+func newDescriptors(before map[string]string) (left []string) {
+	for fd, target := range descriptors() {
+		// The runtime opens an epoll instance and its eventfd with the first socket, the os package a pidfd probe,
+		// and keeps them.
+		if before[fd] == target || strings.HasPrefix(target, "anon_inode:[event") {
+			continue
+		}
+		left = append(left, fmt.Sprintf("descriptor %s: %s", fd, target))
+	}
+	return left
+}
+
+func children() (left []string) {
+	lists, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil {
+		return nil
+	}
+	for _, list := range lists {
+		pids, err := os.ReadFile(list)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for _, pid := range strings.Fields(string(pids)) {
+			name, err := os.ReadFile("/proc/" + pid + "/comm")
+			if err == nil {
+				left = append(left, fmt.Sprintf("child process %s: %s", pid, strings.TrimSpace(string(name))))
+			}
+		}
+	}
+	return left
+}

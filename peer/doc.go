@@ -1,0 +1,2 @@
+// Package peer links the processes of a cluster.
+package peer

@@ -1,0 +1,2 @@
+// Package reuseport shares one port between processes.
+package reuseport
