@@ -1,2 +1,0 @@
-// Package reuseport shares one port between processes.
-package reuseport

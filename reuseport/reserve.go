@@ -1,0 +1,52 @@
+package reuseport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+)
+
+// Reservation holds a TCP port for one group of listeners with a socket that is bound and does not listen. It receives
+// nothing. While it is held, only sockets of our uid that set SO_REUSEPORT can bind the port, which is what [Listen]
+// does, in this process or in another.
+//
+// The owner keeps it and closes it; one that the garbage collector finds is closed too. A child process does not
+// inherit it.
+type Reservation struct {
+	socket *os.File
+	addr   *net.TCPAddr
+}
+
+// Reserve claims a port that nobody holds. The claim is atomic: of several that are made at the same time, by whatever
+// process, one succeeds; nobody else listens on the port then, and nobody outside the group can from then on.
+// Connections that an earlier server has left behind (TIME_WAIT, or still open) do not count, if that server had set
+// SO_REUSEADDR, as Go's do.
+//
+// The network is "tcp", "tcp4" or "tcp6"; network and address mean what they do to [net.Listen], and ctx ends the
+// resolution of the address. With port 0 the kernel chooses a free port, and Addr tells which.
+//
+// Errors are those of [Listen]. [Owners] tells who is there when it Is syscall.EADDRINUSE. Reserve needs Linux.
+func Reserve(ctx context.Context, network, address string) (*Reservation, error) {
+	if err := check("tcp", network); err != nil {
+		return nil, listenError(network, err)
+	}
+	r, err := reserve(ctx, network, address)
+	if err != nil {
+		return nil, fmt.Errorf("reuseport: %w", err)
+	}
+	return r, nil
+}
+
+// Addr returns the address that is held. The caller must not change it.
+func (r *Reservation) Addr() *net.TCPAddr { return r.addr }
+
+// Close gives the port up. Listeners that share it stay, and hold it from then on. Close may be called again, and then
+// returns nil.
+func (r *Reservation) Close() error {
+	if err := r.socket.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("reuseport: %w", err)
+	}
+	return nil
+}
