@@ -73,7 +73,7 @@ func openDirectory(path string) (d *Directory, err error) {
 			d, err = openExisting(path)
 		}
 		return err
-	})
+	}, errBusy, fs.ErrNotExist)
 	if err != nil {
 		return nil, errors.Join(explainLength(path, err), rmdirAll(made))
 	}

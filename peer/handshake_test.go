@@ -3,6 +3,7 @@ package peer
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -142,12 +143,10 @@ func TestListenerRefuses(t *testing.T) {
 func TestBytesBehindTheRequest(t *testing.T) {
 	m := joinTest(t, openTemp(t), Options{Self: Info{ID: 2}, OnStream: func(s *Stream) {
 		head := make([]byte, 3) // less than what came early
-		_, err := io.ReadFull(s, head)
-		assert.NoError(t, err)
-		rest, err := io.ReadAll(s)
-		assert.NoError(t, err)
-		_, err = s.Write(append(head, rest...))
-		assert.NoError(t, err)
+		_, headErr := io.ReadFull(s, head)
+		rest, restErr := io.ReadAll(s)
+		_, writeErr := s.Write(append(head, rest...))
+		assert.NoError(t, errors.Join(headErr, restErr, writeErr))
 	}})
 	conn, err := m.dir.dial(m.self.node())
 	require.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -50,7 +51,11 @@ type ownListener struct {
 
 // Accept takes a slot, which countHandshake gives back.
 func (l ownListener) Accept() (net.Conn, error) {
-	l.mesh.slots <- struct{}{} // server.Close closes those that have the slots
+	select {
+	case l.mesh.slots <- struct{}{}:
+	case <-l.mesh.closing: // server.Close waits for this Accept before it closes those that have the slots
+		return nil, net.ErrClosed
+	}
 	for {
 		conn, err := l.AcceptUnix()
 		if err != nil {
@@ -80,13 +85,10 @@ func checkOwn(conn *net.UnixConn) error {
 
 // countHandshake keeps account of the server's connections, in slots and in running: net/http waits for none of them.
 // Each goes from StateNew, which Serve sets, to one of the other two.
-func (m *Mesh) countHandshake(conn net.Conn, state http.ConnState) {
+func (m *Mesh) countHandshake(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		m.running.Add(1)
-		if m.hasEnded() {
-			_ = conn.Close() // its reader sees the error
-		}
 	case http.StateHijacked, http.StateClosed:
 		<-m.slots
 		m.running.Done()
@@ -137,15 +139,13 @@ func (m *Mesh) admit(name string, r *http.Request) (Info, *refusedError) {
 
 // switchProtocols sends the answer and takes the connection over, with the bytes that came right behind the request.
 func (m *Mesh) switchProtocols(w http.ResponseWriter) (*net.UnixConn, []byte, error) {
-	for name, values := range m.self.header() {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), m.self.header())
 	w.WriteHeader(http.StatusSwitchingProtocols)
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
-	early, err := buffered.Reader.Peek(buffered.Reader.Buffered())
+	early, err := buffered.Peek(buffered.Reader.Buffered())
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())
 	}

@@ -1,25 +1,31 @@
 package peer
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
 
 const (
 	masterLock = "master.lock"
-	lockWait   = 50 * time.Millisecond // for those who hold a lock for a moment, to ask
+	ownerWait  = 50 * time.Millisecond // for an owner that is about to go, or to write who it is
+	askWait    = 5 * time.Second       // for those who hold a lock for a moment, to ask: they may lose the CPU
 	retryDelay = time.Millisecond
 	maxOwner   = 4096 // bytes read from a lock that is held
 )
 
-// errBusy says that a lock is held, or that what was locked is no longer what its name stands for.
-var errBusy = errors.New("held by another process")
+var (
+	errOwned = errors.New("it has an owner")
+	// errBusy says that a lock is held, or that what was locked is no longer what its name stands for.
+	errBusy = errors.New("another process is busy with it")
+)
 
 // Owner says who holds the lock of a cluster. It is the content of the lock file, as JSON, so that a person can read
 // it too.
@@ -51,12 +57,12 @@ type Lock struct {
 	release func() error
 }
 
-// Lock takes the lock of the cluster, which the kernel releases when the process dies. It waits 50 ms at most, and
-// fails with a [*LockedError] when another process has it.
+// Lock takes the lock of the cluster, which the kernel releases when the process dies. When another process has it, Lock
+// fails after 50 ms with a [*LockedError].
 func (d *Directory) Lock(owner Owner) (*Lock, error) {
-	file, err := d.acquire(masterLock)
 	path := filepath.Join(d.path, masterLock)
-	if errors.Is(err, errBusy) {
+	file, err := d.acquireMaster()
+	if errors.Is(err, errOwned) {
 		return nil, &LockedError{Path: path, Owner: d.readOwner()}
 	}
 	if err != nil {
@@ -78,7 +84,7 @@ func (l *Lock) Release() error {
 }
 
 // Locked reports whether a process, perhaps our own, holds the lock of the cluster now. It never makes a Lock fail that
-// runs at the same time: what it takes to find out is held for some microseconds, for which Lock waits.
+// runs at the same time.
 func (d *Directory) Locked() (bool, error) {
 	locked, err := d.locked()
 	if err != nil {
@@ -95,16 +101,33 @@ func (d *Directory) locked() (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	// Many may ask at once, and Lock tells them from an owner: they leave room for another shared lock.
 	free, err := flock(file, shared)
-	return !free, errors.Join(err, file.Close())
+	return err == nil && !free, errors.Join(err, file.Close())
 }
 
-// acquire makes the file name, if absent, and takes its lock for life.
+// acquireMaster takes the lock of the cluster. It returns errOwned when there is an owner.
+func (d *Directory) acquireMaster() (file *os.File, err error) {
+	patience := time.Now().Add(ownerWait)
+	err = retry(askWait, func() error {
+		file, err = d.tryAcquire(masterLock, os.O_CREATE)
+		if !errors.Is(err, errBusy) || time.Now().Before(patience) {
+			return err
+		}
+		if owned, askErr := d.locked(); askErr != nil || owned {
+			return cmp.Or(askErr, errOwned)
+		}
+		return err
+	}, errBusy)
+	return file, err
+}
+
+// acquire makes the file name and takes its lock, for life. Only who sweeps can hold it, for a moment.
 func (d *Directory) acquire(name string) (file *os.File, err error) {
-	err = retry(lockWait, func() error {
+	err = retry(askWait, func() error {
 		file, err = d.tryAcquire(name, os.O_CREATE)
 		return err
-	})
+	}, errBusy)
 	return file, err
 }
 
@@ -170,11 +193,12 @@ func writeOwner(file *os.File, owner Owner) error {
 	return err
 }
 
-// retry calls try again, for about wait, while what it needs is busy or was removed under its hands.
-func retry(wait time.Duration, try func() error) error {
+// retry calls try, for about wait, until it returns something else than one of the passing errors.
+func retry(wait time.Duration, try func() error, passing ...error) error {
 	for end := time.Now().Add(wait); ; time.Sleep(retryDelay) {
 		err := try()
-		if !errors.Is(err, errBusy) && !errors.Is(err, fs.ErrNotExist) || time.Now().After(end) {
+		isErr := func(target error) bool { return errors.Is(err, target) }
+		if !slices.ContainsFunc(passing, isErr) || time.Now().After(end) {
 			return err
 		}
 	}

@@ -75,7 +75,7 @@ func join(ctx context.Context, opts Options) (*Mesh, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil { // what follows does not block, but for a busy lock, and that for 50 ms
+	if err := ctx.Err(); err != nil { // what follows does not block
 		return nil, err
 	}
 	m := newMesh(opts)
@@ -149,7 +149,6 @@ func (m *Mesh) Close() error {
 
 func (m *Mesh) shutdown() error {
 	err := m.public.withdraw() // first, so that nobody dials any more
-	// The server forgets a connection that it accepts during its Close; countHandshake closes it, since all has ended.
 	m.end()
 	err = errors.Join(err, m.server.Close())
 	m.running.Wait()
@@ -164,12 +163,6 @@ func (m *Mesh) end() {
 	for conn := range m.conns {
 		_ = conn.Close() // whoever uses it sees the error
 	}
-}
-
-func (m *Mesh) hasEnded() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.ended
 }
 
 // track makes Close close conn and wait for its release. It returns false, with conn closed, after Close.

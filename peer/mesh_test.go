@@ -250,8 +250,10 @@ func TestLongDirectory(t *testing.T) {
 func TestPollsWithoutEvents(t *testing.T) {
 	d := openTemp(t)
 	log := newTestLog()
-	joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}, Logger: log.logger(),
-		watch: func(*Directory) (*fsnotify.Watcher, error) { return nil, errors.New("no instance left") }})
+	joinTest(t, d, Options{
+		Self: Info{ID: 0}, Dial: []string{"x"}, Logger: log.logger(),
+		watch: func(*Directory) (*fsnotify.Watcher, error) { return nil, errors.New("no instance left") },
+	})
 	log.waitFor(t, "no instance left")
 	streams, onStream := collect()
 	joinTest(t, d, Options{Self: Info{ID: 1}, OnStream: onStream})
@@ -303,7 +305,7 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 	for range 2 * maxHandshakes {
 		conn, err := d.dial(m.self.node())
 		require.NoError(t, err)
-		defer conn.Close()
+		t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	}
 	require.Eventually(t, func() bool { return len(m.slots) == maxHandshakes }, limit, time.Millisecond)
 	joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}})
@@ -316,7 +318,7 @@ func TestCloseWithIdleConnections(t *testing.T) {
 	for range maxHandshakes + 5 {
 		conn, err := d.dial(m.self.node())
 		require.NoError(t, err)
-		defer conn.Close()
+		t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	}
 	closed := make(chan error, 1)
 	go func() { closed <- m.Close() }() // ended by Close, which receive waits for

@@ -42,10 +42,10 @@ func TestParseFile(t *testing.T) {
 
 func TestStreamNames(t *testing.T) {
 	for _, good := range []string{"a", "node", "chat.v1_x-2", "."} {
-		assert.NoError(t, checkStream(good), good)
+		require.NoError(t, checkStream(good), good)
 	}
 	for _, bad := range []string{"", "A", "a b", "a/b", "ä", string(make([]byte, 65))} {
-		assert.ErrorContains(t, checkStream(bad), "want 1 to 64 lower-case letters", bad)
+		require.ErrorContains(t, checkStream(bad), "want 1 to 64 lower-case letters", bad)
 	}
 }
 

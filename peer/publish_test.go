@@ -1,9 +1,11 @@
 package peer
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -126,7 +128,12 @@ func TestPublishWhileOthersSweep(t *testing.T) {
 	d := openTemp(t)
 	done := make(chan struct{})
 	swept := make(chan struct{})
-	go func() { // ended by done; the test waits for swept
+	stop := sync.OnceFunc(func() {
+		close(done)
+		<-swept
+	})
+	defer stop()
+	go func() { // ended by stop, which waits
 		defer close(swept)
 		for {
 			select {
@@ -145,17 +152,11 @@ func TestPublishWhileOthersSweep(t *testing.T) {
 	for range 200 {
 		n := node{1, NewIncarnation()}
 		p, err := d.publish(n)
-		if !assert.NoError(t, err) {
-			break
-		}
+		require.NoError(t, err)
 		conn, err := d.dial(n)
-		if assert.NoError(t, err, "a published node can be dialed") {
-			assert.NoError(t, conn.Close())
-		}
-		assert.NoError(t, p.withdraw())
-		assert.NoError(t, p.listener.Close())
+		require.NoError(t, err, "a published node can be dialed")
+		require.NoError(t, errors.Join(conn.Close(), p.withdraw(), p.listener.Close()))
 	}
-	close(done)
-	<-swept
+	stop()
 	assert.Empty(t, files(t, d))
 }

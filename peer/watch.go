@@ -67,7 +67,8 @@ func (m *Mesh) follow(watcher *fsnotify.Watcher) {
 		sweep := false
 		select {
 		case <-events:
-		case <-failures:
+		case err := <-failures:
+			m.log.Debug("events of the directory were lost", "error", err)
 		case <-polls:
 		case <-sweeps.C:
 			sweep = true
