@@ -198,8 +198,7 @@ func TestBytesBehindTheAnswer(t *testing.T) {
 	fakeNode(t, d, info.node(), answerOf(t, info)+"early bytes")
 	got := make(chan string, 10)
 	joinTest(t, d, Options{Self: Info{ID: 1}, Dial: []string{"x"}, OnStream: func(s *Stream) {
-		content, err := io.ReadAll(s)
-		assert.NoError(t, err)
+		content, _ := io.ReadAll(s)
 		select {
 		case got <- string(content):
 		default: // dialed again

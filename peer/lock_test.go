@@ -25,7 +25,7 @@ func TestLockNamesItsOwner(t *testing.T) {
 	locked.Owner.Since = owner.Since
 	assert.Equal(t, owner, locked.Owner)
 	for _, want := range []string{d.Path(), "process 4711", `"web"`, ":8080", "stop that one, or choose another"} {
-		assert.ErrorContains(t, err, want)
+		require.ErrorContains(t, err, want)
 	}
 
 	require.NoError(t, lock.Release())

@@ -145,7 +145,7 @@ func TestTwoNodesAtOnce(t *testing.T) {
 		got := []end{receive(t, ends), receive(t, ends)}
 		assert.ElementsMatch(t, []end{{1, 2}, {2, 1}}, got)
 		for _, m := range meshes[1:] {
-			assert.NoError(t, m.Close())
+			require.NoError(t, m.Close())
 		}
 		assert.Empty(t, ends, "a second stream")
 		assert.Empty(t, files(t, d))
@@ -215,7 +215,7 @@ func TestJoinRefuses(t *testing.T) {
 			test.change(&opts)
 			_, err := Join(t.Context(), opts)
 			require.ErrorContains(t, err, "peer: join: ")
-			assert.ErrorContains(t, err, test.want)
+			require.ErrorContains(t, err, test.want)
 			assert.Empty(t, files(t, d))
 		})
 	}
