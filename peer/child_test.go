@@ -1,0 +1,82 @@
+package peer
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// childEnv holds what the test binary does, as JSON, when it runs as the child of a test.
+const childEnv = "PEER_TEST_CHILD"
+
+type childJob struct {
+	Directory string
+	Lock      bool // take the lock of the cluster
+
+	Join bool
+	ID   int
+	Dial []string
+}
+
+// child does its job, says so on standard output, and lives until it is killed or its standard input ends.
+func child() int {
+	var job childJob
+	if err := json.Unmarshal([]byte(os.Getenv(childEnv)), &job); err != nil {
+		return childFailed(err)
+	}
+	dir, err := OpenDirectory(job.Directory)
+	if err != nil {
+		return childFailed(err)
+	}
+	if job.Lock {
+		if _, err := dir.Lock(Owner{PID: os.Getpid(), Cluster: "test", Address: ":8080"}); err != nil {
+			return childFailed(err)
+		}
+	}
+	if job.Join {
+		opts := Options{Directory: dir, Self: Info{Cluster: "test", ID: job.ID}, Dial: job.Dial, OnStream: echo}
+		if _, err := Join(context.Background(), opts); err != nil {
+			return childFailed(err)
+		}
+	}
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return 0
+}
+
+func childFailed(err error) int {
+	fmt.Fprintln(os.Stderr, "child:", err)
+	return 1
+}
+
+// startChild starts a child that does job, waits until it has, and returns a function that kills it with SIGKILL.
+func startChild(t *testing.T, job childJob) (pid int, kill func()) {
+	t.Helper()
+	content, err := json.Marshal(job)
+	require.NoError(t, err)
+	command := exec.CommandContext(t.Context(), os.Args[0])
+	command.Env = append(os.Environ(), childEnv+"="+string(content))
+	command.Stderr = os.Stderr
+	stdin, err := command.StdinPipe()
+	require.NoError(t, err)
+	stdout, err := command.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, command.Start())
+	kill = func() {
+		_ = command.Process.Kill()
+		_ = stdin.Close()
+		_ = command.Wait()
+	}
+	t.Cleanup(kill)
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "ready\n", line)
+	return command.Process.Pid, kill
+}

@@ -1,0 +1,28 @@
+package peer
+
+import (
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// credentials returns who is at the other end of conn, as the kernel noted it at connect or at listen.
+func credentials(conn *net.UnixConn) (pid, uid int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, 0, err
+	}
+	var cred *unix.Ucred
+	var sockErr error
+	err = raw.Control(func(fd uintptr) {
+		cred, sockErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	if sockErr != nil {
+		return 0, 0, os.NewSyscallError("getsockopt SO_PEERCRED", sockErr)
+	}
+	return int(cred.Pid), int(cred.Uid), nil
+}

@@ -1,0 +1,128 @@
+package peer
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+const nobody = 65534
+
+// asNobody runs f as another user, in a thread that ends with it, and lets that user into the directory.
+func asNobody(t *testing.T, d *Directory, f func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("cannot become another user: run the tests as root")
+	}
+	for path := d.Path(); path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
+		require.NoError(t, os.Chmod(path, 0o777))
+	}
+	done := make(chan struct{})
+	go func() { // ended by f, which asNobody waits for
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked, so that no other goroutine gets this thread
+		_, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody)
+		if assert.Zero(t, errno) {
+			f()
+		}
+	}()
+	<-done
+}
+
+func TestIntegrationConnectionOfAnotherUser(t *testing.T) {
+	d := openTemp(t)
+	log := newTestLog()
+	m := joinTest(t, d, Options{Self: Info{ID: 1}, Logger: log.logger()})
+	path := filepath.Join(d.Path(), m.self.node().socket())
+	if os.Geteuid() == 0 {
+		require.NoError(t, os.Chmod(path, 0o777))
+	}
+	var conn net.Conn
+	var err error
+	asNobody(t, d, func() {
+		conn, err = net.Dial("unix", path)
+	})
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(limit)))
+	_, err = conn.Read(make([]byte, 1))
+	require.Error(t, err, "it is closed at once")
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+	log.waitFor(t, "belongs to uid 65534, and we are uid 0")
+}
+
+func TestIntegrationListenerOfAnotherUser(t *testing.T) {
+	d := openTemp(t)
+	n := node{5, NewIncarnation()}
+	lock, err := d.acquire(n.lock())
+	require.NoError(t, err)
+	defer lock.Close()
+	var listener net.Listener
+	asNobody(t, d, func() {
+		listener, err = net.Listen("unix", filepath.Join(d.Path(), n.socket()))
+	})
+	require.NoError(t, err)
+	defer listener.Close()
+	log := newTestLog()
+	joinTest(t, d, Options{Self: Info{ID: 1}, Dial: []string{"x"}, Logger: log.logger(), OnStream: func(*Stream) {
+		t.Error("a stream to another user")
+	}})
+	log.waitFor(t, "belongs to uid 65534, and we are uid 0")
+}
+
+// A full backlog answers EAGAIN at once, whatever the time-out: the dialer tries again until there is room.
+func TestFullBacklog(t *testing.T) {
+	d := openTemp(t)
+	info := Info{Cluster: "test", ID: 5, Incarnation: NewIncarnation()}
+	lock, err := d.acquire(info.node().lock())
+	require.NoError(t, err)
+	defer lock.Close()
+	listener := listenWithoutBacklog(t, d, info.node().socket())
+	var queued []net.Conn
+	for err == nil {
+		var conn net.Conn
+		if conn, err = d.dial(info.node()); err == nil {
+			queued = append(queued, conn)
+		}
+	}
+	require.ErrorIs(t, err, unix.EAGAIN)
+
+	log := newTestLog()
+	streams, onStream := collect()
+	joinTest(t, d, Options{Self: Info{ID: 1}, Dial: []string{"x"}, Logger: log.logger(), OnStream: onStream})
+	log.waitFor(t, "resource temporarily unavailable")
+	for _, conn := range queued {
+		accepted, err := listener.Accept()
+		require.NoError(t, err)
+		require.NoError(t, errors.Join(conn.Close(), accepted.Close()))
+	}
+	conn, err := listener.Accept()
+	require.NoError(t, err)
+	_, err = conn.Write([]byte(answerOf(t, info)))
+	require.NoError(t, err)
+	receive(t, streams)
+	require.NoError(t, conn.Close())
+}
+
+// listenWithoutBacklog listens with a queue of one. Package net takes the longest that the system allows.
+func listenWithoutBacklog(t *testing.T, d *Directory, name string) net.Listener {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	require.NoError(t, err)
+	file := os.NewFile(uintptr(fd), name)
+	defer file.Close()
+	require.NoError(t, d.at(name, func(path string) error { return unix.Bind(fd, &unix.SockaddrUnix{Name: path}) }))
+	require.NoError(t, unix.Listen(fd, 0))
+	listener, err := net.FileListener(file)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, listener.Close()) })
+	return listener
+}

@@ -1,0 +1,218 @@
+package peer
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// openTemp opens a directory that does not exist yet, and closes it after the test.
+func openTemp(t *testing.T) *Directory {
+	t.Helper()
+	d, err := OpenDirectory(filepath.Join(t.TempDir(), "web"))
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, d.Close()) })
+	return d
+}
+
+func TestOpenDirectoryMakesItForUsOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "base", "web")
+	d, err := OpenDirectory(path)
+	require.NoError(t, err)
+	defer d.Close()
+	assert.Equal(t, path, d.Path())
+	for _, made := range []string{path, filepath.Dir(path)} {
+		info, err := os.Stat(made)
+		require.NoError(t, err)
+		assert.Equal(t, fs.ModeDir|0o700, info.Mode(), made)
+	}
+}
+
+func TestOpenDirectoryRefuses(t *testing.T) {
+	at := func(t *testing.T, name string) string { t.Helper(); return filepath.Join(t.TempDir(), name) }
+	tests := []struct {
+		name string
+		make func(t *testing.T) (path string)
+		want []string
+	}{
+		{"symlink", func(t *testing.T) string {
+			t.Helper()
+			path := at(t, "link")
+			require.NoError(t, os.Symlink(t.TempDir(), path))
+			return path
+		}, []string{"is a symbolic link", "rm "}},
+		{"dangling symlink", func(t *testing.T) string {
+			t.Helper()
+			path := at(t, "link")
+			require.NoError(t, os.Symlink("nowhere", path))
+			return path
+		}, []string{"is a symbolic link", "rm "}},
+		{"plain file", func(t *testing.T) string {
+			t.Helper()
+			path := at(t, "file")
+			require.NoError(t, os.WriteFile(path, nil, 0o600))
+			return path
+		}, []string{"is not a directory", "rm "}},
+		{"mode", func(t *testing.T) string {
+			t.Helper()
+			path := at(t, "open")
+			require.NoError(t, os.Mkdir(path, 0o750))
+			return path
+		}, []string{"mode 0750 lets others in", "chmod 0700 "}},
+		{"owner", func(t *testing.T) string {
+			t.Helper()
+			if os.Geteuid() != 0 {
+				return "/usr"
+			}
+			path := at(t, "theirs")
+			require.NoError(t, os.Mkdir(path, 0o700))
+			require.NoError(t, os.Chown(path, 65534, -1))
+			return path
+		}, []string{"belongs to uid", "chown "}},
+		{"long element", func(t *testing.T) string {
+			t.Helper()
+			return at(t, strings.Repeat("x", 256))
+		}, []string{"256 bytes", "255", "choose a shorter one"}},
+		{"long path", func(t *testing.T) string {
+			t.Helper()
+			return at(t, strings.Repeat(strings.Repeat("x", 100)+"/", 50))
+		}, []string{"the path has 5", "nearer to the root"}},
+		{"parent is a file", func(t *testing.T) string {
+			t.Helper()
+			path := at(t, "file")
+			require.NoError(t, os.WriteFile(path, nil, 0o600))
+			return filepath.Join(path, "web")
+		}, []string{"not a directory"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			path := test.make(t)
+			_, err := OpenDirectory(path)
+			require.ErrorContains(t, err, "peer: open directory "+path)
+			for _, want := range test.want {
+				assert.ErrorContains(t, err, want)
+			}
+		})
+	}
+}
+
+// A path that is too long is found out at its end only: what was made on the way is removed again.
+func TestOpenDirectoryFailedLeavesNothing(t *testing.T) {
+	base := t.TempDir()
+	_, err := OpenDirectory(filepath.Join(base, "a", "b", strings.Repeat("x", 256)))
+	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
+	entries, err := os.ReadDir(base)
+	require.NoError(t, err)
+	assert.Empty(t, entries)
+}
+
+func TestDirectoryRemove(t *testing.T) {
+	base := t.TempDir()
+	path := filepath.Join(base, "multinode", "web")
+	first, err := OpenDirectory(path)
+	require.NoError(t, err)
+
+	second, err := OpenDirectory(path)
+	require.NoError(t, err)
+	require.NoError(t, second.Remove(), "what another one made is left alone")
+	require.DirExists(t, path)
+
+	require.NoError(t, first.Remove())
+	require.NoError(t, first.Close(), "Close after Remove")
+	assert.NoDirExists(t, filepath.Join(base, "multinode"))
+	assert.DirExists(t, base)
+}
+
+func TestDirectoryRemoveLeavesWhatIsInUse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "web")
+	first, err := OpenDirectory(path)
+	require.NoError(t, err)
+	second, err := OpenDirectory(path)
+	require.NoError(t, err)
+	require.NoError(t, first.Remove())
+	_, err = second.Lock(Owner{})
+	require.NoError(t, err, "the directory that is open is not pulled away")
+	require.NoError(t, second.Close())
+}
+
+func TestDirectoryRemoveLeavesWhatIsNotEmpty(t *testing.T) {
+	d := openTemp(t)
+	file := filepath.Join(d.Path(), "notes.txt")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	require.NoError(t, d.Remove())
+	assert.FileExists(t, file)
+}
+
+// Masters that start and stop at the same time, in the same directory.
+func TestDirectoryOpenLockRemoveAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "base", "web")
+	var group sync.WaitGroup
+	errs := make(chan error, 4*50)
+	for range 4 {
+		group.Go(func() {
+			for range 50 {
+				d, err := OpenDirectory(path)
+				if err != nil {
+					errs <- err
+					return
+				}
+				lock, err := d.Lock(Owner{})
+				if err == nil {
+					err = lock.Release()
+				} else if _, locked := errors.AsType[*LockedError](err); locked {
+					err = nil
+				}
+				errs <- errors.Join(err, d.Remove())
+			}
+		})
+	}
+	group.Wait()
+	close(errs)
+	for err := range errs {
+		assert.NoError(t, err)
+	}
+}
+
+func TestDefaultDirectory(t *testing.T) {
+	runtimeDir := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", runtimeDir)
+	path, err := DefaultDirectory("web")
+	require.NoError(t, err)
+	assert.Equal(t, filepath.Join(runtimeDir, "multinode", "web"), path)
+
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	for _, unusable := range []string{"", "relative", filepath.Join(runtimeDir, "absent")} {
+		t.Setenv("XDG_RUNTIME_DIR", unusable)
+		path, err = DefaultDirectory("web")
+		require.NoError(t, err)
+		assert.Equal(t, temp, filepath.Dir(filepath.Dir(path)), "XDG_RUNTIME_DIR=%q", unusable)
+		assert.Regexp(t, `/multinode-\d+/web$`, path)
+	}
+	for _, bad := range []string{"", ".", "..", ".web", "a/b", "a b", "a\x00", strings.Repeat("x", 65)} {
+		_, err := DefaultDirectory(bad)
+		assert.ErrorContains(t, err, "want 1 to 64 letters, digits, dots", bad)
+	}
+}
+
+// Without /proc a path has to fit into the address of a socket.
+func TestSocketPathTooLong(t *testing.T) {
+	d, err := OpenDirectory(filepath.Join(t.TempDir(), strings.Repeat("x", 100)))
+	require.NoError(t, err)
+	defer d.Close()
+	d.viaProc = false
+	_, err = join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}, OnStream: echo})
+	require.ErrorContains(t, err, d.Path())
+	require.ErrorContains(t, err, "choose a shorter directory")
+	entries, err := os.ReadDir(d.Path())
+	require.NoError(t, err)
+	assert.Empty(t, entries, "a failed Join leaves nothing")
+}

@@ -1,2 +1,0 @@
-// Package peer links the processes of a cluster.
-package peer

@@ -1,0 +1,141 @@
+package peer
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	protocol = "multinode" // in the Upgrade header
+	version  = 1           // of the handshake; another one is refused
+
+	maxHeader = 8 << 10 // bytes of a request or an answer, with its first line
+	maxReason = 1 << 10 // bytes of a refusal's text that the dialer reads
+)
+
+const (
+	headerVersion     = "Multinode-Version"
+	headerCluster     = "Multinode-Cluster"
+	headerID          = "Multinode-Id"
+	headerSlot        = "Multinode-Slot"
+	headerGeneration  = "Multinode-Generation"
+	headerIncarnation = "Multinode-Incarnation"
+)
+
+// refusedError is a handshake that one side refused: the listener with an HTTP status, or the dialer with status 0.
+type refusedError struct {
+	status int
+	reason string
+}
+
+func refuse(status int, format string, args ...any) *refusedError {
+	return &refusedError{status, fmt.Sprintf(format, args...)}
+}
+
+func (e *refusedError) Error() string {
+	if e.status == 0 {
+		return "refused the answer: " + e.reason
+	}
+	return fmt.Sprintf("refused by the peer (%d %s): %s", e.status, http.StatusText(e.status), e.reason)
+}
+
+// header returns what a node says of itself, in requests and in answers.
+func (info Info) header() http.Header {
+	return http.Header{
+		"Connection":      {"Upgrade"},
+		"Upgrade":         {protocol},
+		headerVersion:     {strconv.Itoa(version)},
+		headerCluster:     {info.Cluster},
+		headerID:          {strconv.Itoa(info.ID)},
+		headerSlot:        {strconv.Itoa(info.Slot)},
+		headerGeneration:  {strconv.Itoa(info.Generation)},
+		headerIncarnation: {info.Incarnation.String()},
+	}
+}
+
+// parseHeader returns who the other side is, when it is a node of the cluster that speaks our version.
+func parseHeader(h http.Header, cluster string) (info Info, refused *refusedError) {
+	if !hasToken(h["Connection"], "upgrade") || !hasToken(h["Upgrade"], protocol) {
+		return Info{}, refuse(http.StatusUpgradeRequired, "a stream needs Connection: Upgrade and Upgrade: %s", protocol)
+	}
+	if got := h.Get(headerVersion); got != strconv.Itoa(version) {
+		return Info{}, refuse(http.StatusUpgradeRequired, "version %.20q: this node speaks version %d", got, version)
+	}
+	if info.Cluster = h.Get(headerCluster); info.Cluster != cluster {
+		return Info{}, refuse(http.StatusConflict, "cluster %.80q: this node belongs to cluster %q", info.Cluster, cluster)
+	}
+	for name, field := range map[string]*int{
+		headerID: &info.ID, headerSlot: &info.Slot, headerGeneration: &info.Generation,
+	} {
+		n, err := strconv.Atoi(h.Get(name))
+		if err != nil || n < 0 {
+			return Info{}, refuse(http.StatusBadRequest, "%s %.20q: want a number from 0", name, h.Get(name))
+		}
+		*field = n
+	}
+	err := info.Incarnation.UnmarshalText([]byte(h.Get(headerIncarnation)))
+	if err != nil || info.Incarnation == 0 {
+		return Info{}, refuse(http.StatusBadRequest, "%s %.20q: want 16 hexadecimal digits in lower case, not all 0",
+			headerIncarnation, h.Get(headerIncarnation))
+	}
+	return info, nil
+}
+
+// hasToken reports whether the comma-separated values of a header hold token (RFC 9110, section 5.6.1).
+func hasToken(values []string, token string) bool {
+	return slices.ContainsFunc(strings.Split(strings.Join(values, ","), ","), func(value string) bool {
+		return strings.EqualFold(strings.TrimSpace(value), token)
+	})
+}
+
+// request asks the node at the other end of conn for a stream and returns who it is, and the bytes that came right
+// behind its answer. The caller bounds it with a deadline.
+func request(conn net.Conn, name string, self Info, want node) (info Info, early []byte, err error) {
+	req := &http.Request{
+		Method: http.MethodGet,
+		URL:    &url.URL{Path: "/stream/" + name},
+		Host:   protocol,
+		Header: self.header(),
+	}
+	req.Header.Set("User-Agent", "") // else net/http adds its own
+	if err := req.Write(conn); err != nil {
+		return Info{}, nil, err
+	}
+	// What the reader takes in advance is less than its buffer, so that the limit counts the header only.
+	reader := bufio.NewReader(io.LimitReader(conn, maxHeader))
+	answer, err := http.ReadResponse(reader, req)
+	if err != nil {
+		return Info{}, nil, fmt.Errorf("read the answer: %w", err)
+	}
+	defer answer.Body.Close()
+	if info, err = parseAnswer(answer, self.Cluster, want); err != nil {
+		return Info{}, nil, err
+	}
+	early, err = reader.Peek(reader.Buffered())
+	return info, early, err
+}
+
+func parseAnswer(answer *http.Response, cluster string, want node) (Info, error) {
+	if answer.StatusCode != http.StatusSwitchingProtocols {
+		reason, err := io.ReadAll(io.LimitReader(answer.Body, maxReason))
+		if err != nil {
+			return Info{}, fmt.Errorf("read the reason of status %d: %w", answer.StatusCode, err)
+		}
+		return Info{}, refuse(answer.StatusCode, "%s", strings.TrimSpace(string(reason)))
+	}
+	info, refused := parseHeader(answer.Header, cluster)
+	if refused != nil {
+		return Info{}, refuse(0, "%s", refused.reason)
+	}
+	if info.node() != want {
+		return Info{}, refuse(0, "node %v answers on the socket of node %v", info.node(), want)
+	}
+	return info, nil
+}

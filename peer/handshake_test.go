@@ -1,0 +1,235 @@
+package peer
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var testInfo = Info{Cluster: "test", ID: 1, Slot: 1, Generation: 2, Incarnation: 0x9f86d081884c7d65}
+
+func with(h http.Header, name, value string) http.Header {
+	h.Set(name, value)
+	return h
+}
+
+func TestParseHeader(t *testing.T) {
+	info, refused := parseHeader(testInfo.header(), "test")
+	require.Nil(t, refused)
+	assert.Equal(t, testInfo, info)
+	_, refused = parseHeader(with(testInfo.header(), "Connection", "keep-alive, upgrade"), "test")
+	assert.Nil(t, refused)
+
+	tests := []struct {
+		name, header, value string
+		status              int
+		reason              string
+	}{
+		{"no upgrade", "Connection", "close", http.StatusUpgradeRequired, "Upgrade: multinode"},
+		{"unknown upgrade", "Upgrade", "h2c", http.StatusUpgradeRequired, "Upgrade: multinode"},
+		{"version", headerVersion, "2", http.StatusUpgradeRequired, `version "2": this node speaks version 1`},
+		{"cluster", headerCluster, "shop", http.StatusConflict, `cluster "shop": this node belongs to cluster "test"`},
+		{"id", headerID, "-1", http.StatusBadRequest, headerID},
+		{"slot", headerSlot, "", http.StatusBadRequest, headerSlot},
+		{"generation", headerGeneration, "99999999999999999999", http.StatusBadRequest, headerGeneration},
+		{"incarnation", headerIncarnation, "0000000000000000", http.StatusBadRequest, headerIncarnation},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, refused := parseHeader(with(testInfo.header(), test.header, test.value), "test")
+			require.NotNil(t, refused)
+			assert.Equal(t, test.status, refused.status)
+			assert.ErrorContains(t, refused, test.reason)
+		})
+	}
+}
+
+func FuzzParseHeader(f *testing.F) {
+	var seed bytes.Buffer
+	require.NoError(f, testInfo.header().Write(&seed))
+	f.Add(seed.Bytes())
+	f.Add([]byte("Upgrade: multinode\r\n"))
+	f.Fuzz(func(t *testing.T, header []byte) {
+		request := append([]byte("GET /stream/x HTTP/1.1\r\nHost: multinode\r\n"), header...)
+		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(append(request, "\r\n\r\n"...))))
+		if err != nil {
+			return
+		}
+		info, refused := parseHeader(r.Header, "test")
+		if refused != nil {
+			assert.NotEmpty(t, refused.reason)
+			return
+		}
+		again, refused := parseHeader(info.header(), "test")
+		assert.Nil(t, refused)
+		assert.Equal(t, info, again)
+	})
+}
+
+func FuzzRequest(f *testing.F) {
+	var seed bytes.Buffer
+	require.NoError(f, testInfo.header().Write(&seed))
+	f.Add([]byte("HTTP/1.1 101 Switching Protocols\r\n" + seed.String() + "\r\nearly"))
+	f.Add([]byte("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"))
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		info, early, err := request(&scripted{Reader: bytes.NewReader(answer)}, "x", testInfo, testInfo.node())
+		if err == nil {
+			assert.Equal(t, testInfo.node(), info.node())
+			assert.True(t, bytes.Contains(answer, early))
+		}
+	})
+}
+
+// scripted is a connection that reads from a script and takes all that is written.
+type scripted struct {
+	net.Conn
+	io.Reader
+}
+
+func (s *scripted) Read(b []byte) (int, error)  { return s.Reader.Read(b) }
+func (s *scripted) Write(b []byte) (int, error) { return len(b), nil }
+
+// exchange sends raw bytes to a node and returns all that comes back until the node closes.
+func exchange(t *testing.T, m *Mesh, raw string) string {
+	t.Helper()
+	conn, err := m.dir.dial(m.self.node())
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(limit)))
+	_, err = io.WriteString(conn, raw)
+	require.NoError(t, err)
+	answer, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	return string(answer)
+}
+
+func rawRequest(t *testing.T, path string, header http.Header) string {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("GET " + path + " HTTP/1.1\r\nHost: multinode\r\n")
+	require.NoError(t, header.Write(&b))
+	return b.String() + "\r\n"
+}
+
+func TestListenerRefuses(t *testing.T) {
+	m := joinTest(t, openTemp(t), Options{Self: Info{ID: 2}, handshakeTimeout: 100 * time.Millisecond})
+	other := func(name, value string) http.Header { return with(testInfo.header(), name, value) }
+	tests := []struct{ name, raw, want string }{
+		{"garbage", "\x00\xff\r\n\r\n", "400 Bad Request"},
+		{"half a request", "GET /stream/x HTTP/1.1\r\nHost: mu", ""},
+		{"nothing", "", ""},
+		{"too much header", rawRequest(t, "/stream/x", other("X", strings.Repeat("x", 1<<14))), "431 "},
+		{"unknown path", rawRequest(t, "/x", testInfo.header()), "404 Not Found"},
+		{"stream name", rawRequest(t, "/stream/X", testInfo.header()), "want 1 to 64 lower-case letters"},
+		{"version", rawRequest(t, "/stream/x", other(headerVersion, "2")), "speaks version 1"},
+		{"unknown upgrade", rawRequest(t, "/stream/x", other("Upgrade", "h2c")), "Upgrade: multinode\r\n"},
+		{"cluster", rawRequest(t, "/stream/x", other(headerCluster, "shop")), "409 Conflict"},
+		{"body that never comes", rawRequest(t, "/stream/X", other("Content-Length", "9")), "400 Bad Request"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) { assert.Contains(t, exchange(t, m, test.raw), test.want) })
+	}
+}
+
+func TestBytesBehindTheRequest(t *testing.T) {
+	m := joinTest(t, openTemp(t), Options{Self: Info{ID: 2}, OnStream: func(s *Stream) {
+		head := make([]byte, 3) // less than what came early
+		_, headErr := io.ReadFull(s, head)
+		rest, restErr := io.ReadAll(s)
+		_, writeErr := s.Write(append(head, rest...))
+		assert.NoError(t, errors.Join(headErr, restErr, writeErr))
+	}})
+	conn, err := m.dir.dial(m.self.node())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, rawRequest(t, "/stream/x", testInfo.header())+"early bytes")
+	require.NoError(t, err)
+	require.NoError(t, conn.CloseWrite())
+	answer, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	assert.True(t, strings.HasSuffix(string(answer), "\r\n\r\nearly bytes"), "%q", answer)
+}
+
+// fakeNode publishes a node that gives the same answer to every request.
+func fakeNode(t *testing.T, d *Directory, n node, answer string) {
+	t.Helper()
+	p, err := d.publish(n)
+	require.NoError(t, err)
+	served := make(chan struct{})
+	go func() { // ended by the listener's Close; the cleanup waits
+		defer close(served)
+		for {
+			conn, err := p.listener.Accept()
+			if err != nil {
+				return
+			}
+			_, err = http.ReadRequest(bufio.NewReader(conn))
+			assert.NoError(t, err)
+			_, _ = io.WriteString(conn, answer)
+			_ = conn.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		assert.NoError(t, p.withdraw())
+		assert.NoError(t, p.listener.Close())
+		<-served
+	})
+}
+
+func answerOf(t *testing.T, info Info) string {
+	t.Helper()
+	var b strings.Builder
+	require.NoError(t, info.header().Write(&b))
+	return "HTTP/1.1 101 Switching Protocols\r\n" + b.String() + "\r\n"
+}
+
+func TestBytesBehindTheAnswer(t *testing.T) {
+	d := openTemp(t)
+	info := Info{Cluster: "test", ID: 5, Incarnation: NewIncarnation()}
+	fakeNode(t, d, info.node(), answerOf(t, info)+"early bytes")
+	got := make(chan string, 10)
+	joinTest(t, d, Options{Self: Info{ID: 1}, Dial: []string{"x"}, OnStream: func(s *Stream) {
+		content, _ := io.ReadAll(s)
+		select {
+		case got <- string(content):
+		default: // dialed again
+		}
+	}})
+	assert.Equal(t, "early bytes", receive(t, got))
+}
+
+func TestDialerRefuses(t *testing.T) {
+	n := node{5, NewIncarnation()}
+	good := Info{Cluster: "test", ID: n.id, Incarnation: n.incarnation}
+	older, stranger := good, good
+	older.Incarnation++
+	stranger.Cluster = "shop"
+	tests := []struct{ name, answer, want string }{
+		{"another incarnation", answerOf(t, older), "answers on the socket of node " + n.String()},
+		{"another cluster", answerOf(t, stranger), `this node belongs to cluster \"test\"`},
+		{"refused", "HTTP/1.1 403 Forbidden\r\n\r\nnot you", "refused by the peer (403 Forbidden): not you"},
+		{"garbage", "220 smtp ready\r\n\r\n", "malformed HTTP"},
+		{"endless header", "HTTP/1.1 101 OK\r\nX: " + strings.Repeat("x", 1<<14), "unexpected EOF"},
+		{"nothing", "", "EOF"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			d := openTemp(t)
+			fakeNode(t, d, n, test.answer)
+			log := newTestLog()
+			joinTest(t, d, Options{Self: Info{ID: 1}, Dial: []string{"x"}, Logger: log.logger(), OnStream: func(*Stream) {
+				t.Error("a stream in spite of it")
+			}})
+			log.waitFor(t, test.want)
+		})
+	}
+}

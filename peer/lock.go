@@ -1,0 +1,205 @@
+package peer
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	masterLock = "master.lock"
+	ownerWait  = 50 * time.Millisecond // for an owner that is about to go, or to write who it is
+	askWait    = 5 * time.Second       // for those who hold a lock for a moment, to ask: they may lose the CPU
+	retryDelay = time.Millisecond
+	maxOwner   = 4096 // bytes read from a lock that is held
+)
+
+var (
+	errOwned = errors.New("it has an owner")
+	// errBusy says that a lock is held, or that what was locked is no longer what its name stands for.
+	errBusy = errors.New("another process is busy with it")
+)
+
+// Owner says who holds the lock of a cluster. It is the content of the lock file, as JSON, so that a person can read
+// it too.
+type Owner struct {
+	PID     int       `json:"pid"`
+	Cluster string    `json:"cluster"`
+	Address string    `json:"address"`
+	Since   time.Time `json:"since"`
+}
+
+// LockedError is the error of [Directory.Lock] when another process holds the lock.
+type LockedError struct {
+	Path  string // of the lock file
+	Owner Owner  // zero when the file could not be read
+}
+
+func (e *LockedError) Error() string {
+	if e.Owner == (Owner{}) {
+		return fmt.Sprintf("peer: lock %s: another process holds it: stop that one, or choose another name or directory",
+			e.Path)
+	}
+	return fmt.Sprintf("peer: lock %s: process %d holds it for cluster %q at %s, since %s: "+
+		"stop that one, or choose another name or directory",
+		e.Path, e.Owner.PID, e.Owner.Cluster, e.Owner.Address, e.Owner.Since.Format(time.RFC3339))
+}
+
+// Lock is the lock of a cluster. Its holder is the master.
+type Lock struct {
+	release func() error
+}
+
+// Lock takes the lock of the cluster, which the kernel releases when the process dies. When another process has it, Lock
+// fails after 50 ms with a [*LockedError].
+func (d *Directory) Lock(owner Owner) (*Lock, error) {
+	path := filepath.Join(d.path, masterLock)
+	file, err := d.acquireMaster()
+	if errors.Is(err, errOwned) {
+		return nil, &LockedError{Path: path, Owner: d.readOwner()}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("peer: lock %s: %w", path, err)
+	}
+	release := sync.OnceValue(func() error { return d.releaseFile(masterLock, file) })
+	if err := writeOwner(file, owner); err != nil {
+		return nil, fmt.Errorf("peer: lock %s: %w", path, errors.Join(err, release()))
+	}
+	return &Lock{release: release}, nil
+}
+
+// Release removes the lock's file and then gives up the lock. It may be called again.
+func (l *Lock) Release() error {
+	if err := l.release(); err != nil {
+		return fmt.Errorf("peer: release lock: %w", err)
+	}
+	return nil
+}
+
+// Locked reports whether a process, perhaps our own, holds the lock of the cluster now. It never makes a Lock fail that
+// runs at the same time.
+func (d *Directory) Locked() (bool, error) {
+	locked, err := d.locked()
+	if err != nil {
+		return false, fmt.Errorf("peer: ask for the lock of %s: %w", d.path, err)
+	}
+	return locked, nil
+}
+
+func (d *Directory) locked() (bool, error) {
+	file, err := d.openPlain(masterLock, os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	// Many may ask at once, and Lock tells them from an owner: they leave room for another shared lock.
+	free, err := flock(file, shared)
+	return err == nil && !free, errors.Join(err, file.Close())
+}
+
+// acquireMaster takes the lock of the cluster. It returns errOwned when there is an owner.
+func (d *Directory) acquireMaster() (file *os.File, err error) {
+	patience := time.Now().Add(ownerWait)
+	err = retry(askWait, func() error {
+		file, err = d.tryAcquire(masterLock, os.O_CREATE)
+		if !errors.Is(err, errBusy) || time.Now().Before(patience) {
+			return err
+		}
+		if owned, askErr := d.locked(); askErr != nil || owned {
+			return cmp.Or(askErr, errOwned)
+		}
+		return err
+	}, errBusy)
+	return file, err
+}
+
+// acquire makes the file name and takes its lock, for life. Only who sweeps can hold it, for a moment.
+func (d *Directory) acquire(name string) (file *os.File, err error) {
+	err = retry(askWait, func() error {
+		file, err = d.tryAcquire(name, os.O_CREATE)
+		return err
+	}, errBusy)
+	return file, err
+}
+
+// tryAcquire opens the file name and takes its lock. errBusy means that someone has it or that the file was removed
+// meanwhile: by a master that stops, or by a node that found it before its maker could lock it.
+func (d *Directory) tryAcquire(name string, flag int) (*os.File, error) {
+	file, err := d.openPlain(name, os.O_RDWR|flag)
+	if err != nil {
+		return nil, err
+	}
+	free, err := flock(file, exclusive)
+	if err == nil && (!free || !d.holds(name, file)) {
+		err = errBusy
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// releaseFile removes the file name, unless it is another one by now, and gives up its lock afterwards: the other way
+// round it could be the next owner's file.
+func (d *Directory) releaseFile(name string, file *os.File) error {
+	var err error
+	if d.holds(name, file) {
+		err = d.root.Remove(name)
+	}
+	return errors.Join(err, file.Close())
+}
+
+// openPlain opens a plain file. It follows no link, and does not wait for the other end of a pipe.
+func (d *Directory) openPlain(name string, flag int) (*os.File, error) {
+	if info, err := d.root.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		path := filepath.Join(d.path, name)
+		return nil, fmt.Errorf("%s is not a plain file (%v): rm -r %q", path, info.Mode(), path)
+	}
+	return d.root.OpenFile(name, flag, 0o600)
+}
+
+func (d *Directory) readOwner() (owner Owner) {
+	file, err := d.openPlain(masterLock, os.O_RDONLY)
+	if err != nil {
+		return Owner{}
+	}
+	defer file.Close()
+	content := make([]byte, maxOwner)
+	n, _ := file.Read(content)
+	if json.Unmarshal(content[:n], &owner) != nil {
+		return Owner{}
+	}
+	return owner
+}
+
+func writeOwner(file *os.File, owner Owner) error {
+	content, err := json.Marshal(owner)
+	if err != nil {
+		return err
+	}
+	if err := file.Truncate(0); err != nil { // a master that was killed has left its own
+		return err
+	}
+	_, err = file.Write(append(content, '\n'))
+	return err
+}
+
+// retry calls try, for about wait, until it returns something else than one of the passing errors.
+func retry(wait time.Duration, try func() error, passing ...error) error {
+	for end := time.Now().Add(wait); ; time.Sleep(retryDelay) {
+		err := try()
+		isErr := func(target error) bool { return errors.Is(err, target) }
+		if !slices.ContainsFunc(passing, isErr) || time.Now().After(end) {
+			return err
+		}
+	}
+}

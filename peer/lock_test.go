@@ -1,0 +1,110 @@
+package peer
+
+import (
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestLockNamesItsOwner(t *testing.T) {
+	d := openTemp(t)
+	owner := Owner{PID: 4711, Cluster: "web", Address: ":8080", Since: time.Now().Round(0)}
+	lock, err := d.Lock(owner)
+	require.NoError(t, err)
+
+	_, err = d.Lock(Owner{PID: 4712})
+	var locked *LockedError
+	require.ErrorAs(t, err, &locked)
+	assert.Equal(t, filepath.Join(d.Path(), "master.lock"), locked.Path)
+	assert.WithinDuration(t, owner.Since, locked.Owner.Since, 0)
+	locked.Owner.Since = owner.Since
+	assert.Equal(t, owner, locked.Owner)
+	for _, want := range []string{d.Path(), "process 4711", `"web"`, ":8080", "stop that one, or choose another"} {
+		require.ErrorContains(t, err, want)
+	}
+
+	require.NoError(t, lock.Release())
+	assert.NoFileExists(t, locked.Path)
+	second, err := d.Lock(Owner{PID: 4712})
+	require.NoError(t, err)
+	require.NoError(t, lock.Release(), "a second Release leaves the next owner's lock alone")
+	assert.FileExists(t, locked.Path)
+	require.NoError(t, second.Release())
+}
+
+func TestLocked(t *testing.T) {
+	d := openTemp(t)
+	isLocked := func() bool {
+		locked, err := d.Locked()
+		require.NoError(t, err)
+		return locked
+	}
+	assert.False(t, isLocked(), "no file")
+	lock, err := d.Lock(Owner{})
+	require.NoError(t, err)
+	assert.True(t, isLocked())
+	require.NoError(t, lock.Release())
+	assert.False(t, isLocked(), "released")
+	require.NoError(t, os.WriteFile(filepath.Join(d.Path(), "master.lock"), []byte("left by the dead"), 0o600))
+	assert.False(t, isLocked(), "a file that nobody holds")
+}
+
+func TestLockWhileOthersAsk(t *testing.T) {
+	d := openTemp(t)
+	done := make(chan struct{})
+	var group sync.WaitGroup
+	for range 2 {
+		group.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					_, err := d.Locked()
+					assert.NoError(t, err)
+				}
+			}
+		})
+	}
+	for range 200 {
+		lock, err := d.Lock(Owner{})
+		if assert.NoError(t, err) {
+			assert.NoError(t, lock.Release())
+		}
+	}
+	close(done)
+	group.Wait()
+}
+
+func TestLockRefusesWhatIsNoPlainFile(t *testing.T) {
+	d := openTemp(t)
+	target := filepath.Join(t.TempDir(), "target")
+	require.NoError(t, os.Symlink(target, filepath.Join(d.Path(), "master.lock")))
+	_, err := d.Lock(Owner{})
+	require.ErrorContains(t, err, "is not a plain file")
+	require.ErrorContains(t, err, "rm ")
+	assert.NoFileExists(t, target, "the link is not followed")
+	_, err = d.Locked()
+	assert.ErrorContains(t, err, "is not a plain file")
+}
+
+func TestLockIsFreeAfterKill(t *testing.T) {
+	d := openTemp(t)
+	pid, kill := startChild(t, childJob{Directory: d.Path(), Lock: true})
+	_, err := d.Lock(Owner{})
+	var locked *LockedError
+	require.ErrorAs(t, err, &locked)
+	assert.Equal(t, pid, locked.Owner.PID)
+	kill()
+	is, err := d.Locked()
+	require.NoError(t, err)
+	assert.False(t, is)
+	lock, err := d.Lock(Owner{})
+	require.NoError(t, err)
+	require.NoError(t, lock.Release())
+}

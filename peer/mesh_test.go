@@ -1,0 +1,351 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const limit = 20 * time.Second // for an event that has to come
+
+// joinTest joins a mesh of cluster "test", with echo if there is no OnStream, and closes it after the test.
+func joinTest(t *testing.T, d *Directory, opts Options) *Mesh {
+	t.Helper()
+	opts.Directory = d
+	if opts.Self.Cluster == "" {
+		opts.Self.Cluster = "test"
+	}
+	if opts.OnStream == nil {
+		opts.OnStream = echo
+	}
+	m, err := Join(t.Context(), opts)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, m.Close()) })
+	return m
+}
+
+// echo sends back what it reads.
+func echo(s *Stream) { _, _ = io.Copy(s, s) }
+
+// collect returns an OnStream that hands streams out and holds each until it ends.
+func collect() (streams chan *Stream, onStream func(*Stream)) {
+	streams = make(chan *Stream, 100)
+	return streams, func(s *Stream) {
+		streams <- s
+		_, _ = io.Copy(io.Discard, s)
+	}
+}
+
+func receive[T any](t *testing.T, values <-chan T) (value T) {
+	t.Helper()
+	select {
+	case value = <-values:
+	case <-time.After(limit):
+		require.FailNow(t, "nothing came")
+	}
+	return value
+}
+
+// testLog is a log whose lines a test can wait for.
+type testLog struct{ lines chan string }
+
+func newTestLog() testLog { return testLog{make(chan string, 1000)} }
+
+func (l testLog) Write(line []byte) (int, error) {
+	select {
+	case l.lines <- string(line):
+	default:
+	}
+	return len(line), nil
+}
+
+func (l testLog) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func (l testLog) waitFor(t *testing.T, text string) {
+	t.Helper()
+	for !strings.Contains(receive(t, l.lines), text) {
+	}
+}
+
+// waitForFiles waits until the directory holds the files of m and nothing else.
+func waitForFiles(t *testing.T, m *Mesh) {
+	t.Helper()
+	own := []string{m.self.node().lock(), m.self.node().socket()}
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		entries, err := os.ReadDir(m.dir.Path())
+		assert.NoError(c, err)
+		var names []string
+		for _, entry := range entries {
+			names = append(names, entry.Name())
+		}
+		assert.ElementsMatch(c, own, names)
+	}, limit, 5*time.Millisecond)
+}
+
+func TestTwoNodes(t *testing.T) {
+	d := openTemp(t)
+	accepted, onAccepted := collect()
+	high := joinTest(t, d, Options{Self: Info{ID: 7, Slot: 2, Generation: 1}, Dial: []string{"x"}, OnStream: onAccepted})
+	dialed := make(chan *Stream, 1)
+	low := joinTest(t, d, Options{Self: Info{ID: 3, Slot: 1}, Dial: []string{"x"}, OnStream: func(s *Stream) {
+		_, err := s.Write([]byte("hello"))
+		assert.NoError(t, err)
+		assert.NoError(t, s.CloseWrite())
+		dialed <- s
+		_, _ = io.Copy(io.Discard, s)
+	}})
+	assert.Equal(t, Info{"test", 3, 1, 0, low.Self().Incarnation, os.Getpid()}, low.Self())
+
+	s := receive(t, dialed)
+	assert.Equal(t, "x", s.Name())
+	assert.Equal(t, high.Self(), s.Peer())
+	assert.Equal(t, filepath.Join(d.Path(), high.self.node().socket()), s.RemoteAddr().String())
+	assert.Equal(t, filepath.Join(d.Path(), low.self.node().socket()), s.LocalAddr().String())
+	s = receive(t, accepted)
+	assert.Equal(t, "x", s.Name())
+	assert.Equal(t, low.Self(), s.Peer())
+	assert.Equal(t, filepath.Join(d.Path(), low.self.node().socket()), s.RemoteAddr().String())
+}
+
+// Whatever the order in which two nodes publish and scan, one finds the other; and there is one stream.
+func TestTwoNodesAtOnce(t *testing.T) {
+	for range 200 {
+		d := openTemp(t)
+		type end struct{ self, peer int }
+		ends := make(chan end, 10)
+		meshes := make([]*Mesh, 3)
+		var group sync.WaitGroup
+		for id := 1; id <= 2; id++ {
+			group.Go(func() {
+				opts := Options{Directory: d, Self: Info{Cluster: "test", ID: id}, Dial: []string{"x"}}
+				opts.OnStream = func(s *Stream) {
+					ends <- end{id, s.Peer().ID}
+					_, _ = io.Copy(io.Discard, s)
+				}
+				var err error
+				meshes[id], err = Join(context.Background(), opts)
+				assert.NoError(t, err)
+			})
+		}
+		group.Wait()
+		got := []end{receive(t, ends), receive(t, ends)}
+		assert.ElementsMatch(t, []end{{1, 2}, {2, 1}}, got)
+		for _, m := range meshes[1:] {
+			require.NoError(t, m.Close())
+		}
+		assert.Empty(t, ends, "a second stream")
+		assert.Empty(t, files(t, d))
+	}
+}
+
+func TestEachNameIsAStream(t *testing.T) {
+	d := openTemp(t)
+	streams, onStream := collect()
+	joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"a", "b"}})
+	joinTest(t, d, Options{Self: Info{ID: 1}, OnStream: onStream})
+	names := []string{receive(t, streams).Name(), receive(t, streams).Name()}
+	assert.ElementsMatch(t, []string{"a", "b"}, names)
+}
+
+func TestStreamThatEndsIsDialedAgain(t *testing.T) {
+	d := openTemp(t)
+	streams, onStream := collect()
+	joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}, OnStream: onStream})
+	joinTest(t, d, Options{Self: Info{ID: 1}, OnStream: func(*Stream) {}})
+	for range 3 {
+		receive(t, streams)
+	}
+}
+
+func TestAcceptRefuses(t *testing.T) {
+	d := openTemp(t)
+	dialer, listener := newTestLog(), newTestLog()
+	asked := make(chan Info, 100)
+	joinTest(t, d, Options{Self: Info{ID: 1}, Logger: listener.logger(), Accept: func(_ string, from Info) error {
+		asked <- from
+		return errors.New("no room for you")
+	}})
+	low := joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}, Logger: dialer.logger()})
+	assert.Equal(t, low.Self(), receive(t, asked), "with the pid that the kernel says")
+	dialer.waitFor(t, "403 Forbidden): no room for you")
+	listener.waitFor(t, "no room for you")
+	receive(t, asked) // asked again
+}
+
+func TestAnotherCluster(t *testing.T) {
+	d := openTemp(t)
+	dialer, listener := newTestLog(), newTestLog()
+	joinTest(t, d, Options{Self: Info{ID: 1, Cluster: "shop"}, Logger: listener.logger()})
+	joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}, Logger: dialer.logger()})
+	dialer.waitFor(t, `cluster \"test\": this node belongs to cluster \"shop\"`)
+	listener.waitFor(t, `cluster \"test\": this node belongs to cluster \"shop\"`)
+}
+
+func TestJoinRefuses(t *testing.T) {
+	d := openTemp(t)
+	good := Options{Directory: d, Self: Info{Cluster: "test"}, OnStream: echo}
+	tests := []struct {
+		name   string
+		change func(*Options)
+		want   string
+	}{
+		{"no directory", func(o *Options) { o.Directory = nil }, "no directory"},
+		{"no OnStream", func(o *Options) { o.OnStream = nil }, "no OnStream"},
+		{"negative id", func(o *Options) { o.Self.ID = -1 }, "id -1"},
+		{"cluster", func(o *Options) { o.Self.Cluster = "" }, "cluster name"},
+		{"stream", func(o *Options) { o.Dial = []string{"A"} }, "stream name"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			opts := good
+			test.change(&opts)
+			_, err := Join(t.Context(), opts)
+			require.ErrorContains(t, err, "peer: join: ")
+			require.ErrorContains(t, err, test.want)
+			assert.Empty(t, files(t, d))
+		})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := Join(ctx, good)
+	assert.ErrorIs(t, err, context.Canceled)
+}
+
+func TestJoinClosedDirectory(t *testing.T) {
+	d := openTemp(t)
+	require.NoError(t, d.Close())
+	_, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}, OnStream: echo})
+	assert.ErrorIs(t, err, os.ErrClosed)
+}
+
+func TestLongDirectory(t *testing.T) {
+	d, err := OpenDirectory(filepath.Join(t.TempDir(), strings.Repeat("x", 200), strings.Repeat("y", 200)))
+	require.NoError(t, err)
+	defer d.Close()
+	if !d.viaProc {
+		t.Skip("no /proc here: the address of a socket is the limit")
+	}
+	streams, onStream := collect()
+	low := joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}})
+	high := joinTest(t, d, Options{Self: Info{ID: 1}, OnStream: onStream})
+	receive(t, streams)
+	require.NoError(t, high.Close())
+	require.NoError(t, low.Close())
+}
+
+func TestPollsWithoutEvents(t *testing.T) {
+	d := openTemp(t)
+	log := newTestLog()
+	joinTest(t, d, Options{
+		Self: Info{ID: 0}, Dial: []string{"x"}, Logger: log.logger(),
+		watch: func(*Directory) (*fsnotify.Watcher, error) { return nil, errors.New("no instance left") },
+	})
+	log.waitFor(t, "no instance left")
+	streams, onStream := collect()
+	joinTest(t, d, Options{Self: Info{ID: 1}, OnStream: onStream})
+	receive(t, streams)
+}
+
+func TestKilledPeerIsSweptByItsDialer(t *testing.T) {
+	d := openTemp(t)
+	streams, onStream := collect()
+	m := joinTest(t, d, Options{Self: Info{ID: 1}, Dial: []string{"x"}, OnStream: onStream})
+	pid, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 2})
+	s := receive(t, streams)
+	assert.Equal(t, 2, s.Peer().ID)
+	assert.Equal(t, pid, s.Peer().PID)
+	kill()
+	waitForFiles(t, m)
+}
+
+func TestKilledDialerIsSweptByItsPeer(t *testing.T) {
+	d := openTemp(t)
+	streams, onStream := collect()
+	m := joinTest(t, d, Options{Self: Info{ID: 1}, OnStream: onStream})
+	pid, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 0, Dial: []string{"x"}})
+	assert.Equal(t, pid, receive(t, streams).Peer().PID)
+	kill()
+	waitForFiles(t, m)
+}
+
+func TestJoinSweepsTheDeadAndLeavesTheRest(t *testing.T) {
+	d := openTemp(t)
+	_, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 0})
+	kill()
+	require.Len(t, files(t, d), 2, "a killed process leaves its files")
+	low, high := node{1, NewIncarnation()}, node{9, NewIncarnation()}
+	leaveSocket(t, d, low.socket())
+	leaveSocket(t, d, "foreign.sock")
+	require.NoError(t, os.WriteFile(filepath.Join(d.Path(), high.socket()), nil, 0o600))
+	joinTest(t, d, Options{Self: Info{ID: 2, Incarnation: 42}, Dial: []string{"x"}, OnStream: func(*Stream) {
+		t.Error("nobody is there")
+	}})
+	self := node{2, 42}
+	assert.ElementsMatch(t, []string{self.lock(), self.socket(), "foreign.sock", high.socket()}, files(t, d))
+}
+
+func TestIdleConnectionsGiveWay(t *testing.T) {
+	d := openTemp(t)
+	streams, onStream := collect()
+	m := joinTest(t, d, Options{Self: Info{ID: 1}, OnStream: onStream, handshakeTimeout: 300 * time.Millisecond})
+	for range 2 * maxHandshakes {
+		conn, err := d.dial(m.self.node())
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, conn.Close()) })
+	}
+	require.Eventually(t, func() bool { return len(m.slots) == maxHandshakes }, limit, time.Millisecond)
+	joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}})
+	receive(t, streams)
+}
+
+func TestCloseWithIdleConnections(t *testing.T) {
+	d := openTemp(t)
+	m := joinTest(t, d, Options{Self: Info{ID: 1}, handshakeTimeout: time.Hour})
+	for range maxHandshakes + 5 {
+		conn, err := d.dial(m.self.node())
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, conn.Close()) })
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- m.Close() }() // ended by Close, which receive waits for
+	assert.NoError(t, receive(t, closed))
+}
+
+func TestCloseEndsStreams(t *testing.T) {
+	d := openTemp(t)
+	reads := make(chan error, 100)
+	started := make(chan struct{}, 100)
+	block := func(s *Stream) {
+		started <- struct{}{}
+		_, err := s.Read(make([]byte, 1))
+		reads <- err
+	}
+	joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}})
+	m := joinTest(t, d, Options{Self: Info{ID: 1}, Dial: []string{"x"}, OnStream: block})
+	joinTest(t, d, Options{Self: Info{ID: 2}})
+	receive(t, started)
+	receive(t, started)
+	var group sync.WaitGroup
+	for range 3 {
+		group.Go(func() { assert.NoError(t, m.Close()) })
+	}
+	group.Wait()
+	require.Len(t, reads, 2, "OnStream has returned when Close returns")
+	for range 2 {
+		assert.ErrorIs(t, <-reads, net.ErrClosed)
+	}
+}

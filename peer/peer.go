@@ -1,0 +1,83 @@
+// Package peer links the processes of a cluster on one machine by byte streams on Unix sockets.
+//
+// Each process is a node. It publishes itself in a rendezvous directory that only its user can enter, finds the other
+// nodes there, and dials each one whose id is higher than its own, so that a pair has one stream of a name:
+//
+//	dir, err := peer.OpenDirectory("/run/user/1000/multinode/web")
+//	...
+//	mesh, err := peer.Join(ctx, peer.Options{
+//		Directory: dir,
+//		Self:      peer.Info{Cluster: "web", ID: 1, Slot: 1},
+//		Dial:      []string{"chat"},
+//		OnStream:  func(s *peer.Stream) { io.Copy(s, s) },
+//	})
+//	...
+//	defer mesh.Close()
+//
+// What always holds:
+//
+//   - The directory is a hint, a connection is the truth. A node is alive as long as it holds the lock of its file,
+//     which the kernel gives back when it dies, however it dies. Whoever finds the files of a dead node removes them.
+//   - A node publishes itself before it looks for others. So of two that start at once, at least one finds the other.
+//   - Only processes of our own user get a stream, and only those that name the same cluster.
+//   - Files that are not a node's are left alone: plain files, links, foreign names.
+//
+// A stream is an HTTP/1.1 Upgrade, `GET /stream/NAME` with `Upgrade: multinode`, and nothing but bytes after it. The
+// package has no messages and keeps none for a node that is away; when a stream ends, the dialer opens a new one as
+// long as its peer lives, and what the two of them said before is theirs to sort out.
+//
+// It needs flock(2) and Unix sockets: Linux, macOS and the BSDs. Elsewhere [OpenDirectory] fails with an error that Is
+// [errors.ErrUnsupported].
+package peer
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"strconv"
+)
+
+// Info says who a node is.
+type Info struct {
+	Cluster     string      // name of the cluster; what may stand in it, see DefaultDirectory
+	ID          int         // unique in the cluster's life
+	Slot        int         // stable place of a worker, 1 to N; 0 is the master
+	Generation  int         // how often the slot has been filled
+	Incarnation Incarnation // this one process
+	// PID is the process id, for the log. That of a peer is what the kernel says, not what the peer says: of a peer
+	// that was dialed, the process that called listen. It is 0 where the kernel does not say (all but Linux).
+	PID int
+}
+
+func (info Info) node() node { return node{info.ID, info.Incarnation} }
+
+// Incarnation is the random 64-bit name of one process, in the names of its files. It is never used again, so what
+// belongs to one process cannot be taken for a later one's.
+type Incarnation uint64
+
+// NewIncarnation returns a random incarnation, never 0.
+func NewIncarnation() Incarnation {
+	var b [8]byte
+	for {
+		_, _ = rand.Read(b[:]) // never fails
+		if n := binary.BigEndian.Uint64(b[:]); n != 0 {
+			return Incarnation(n)
+		}
+	}
+}
+
+// String returns 16 hexadecimal digits in lower case.
+func (i Incarnation) String() string { return fmt.Sprintf("%016x", uint64(i)) }
+
+// MarshalText returns what String returns.
+func (i Incarnation) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
+
+// UnmarshalText takes what String returns and nothing else.
+func (i *Incarnation) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseUint(string(text), 16, 64)
+	if err != nil || Incarnation(n).String() != string(text) {
+		return fmt.Errorf("peer: incarnation %.40q is not 16 hexadecimal digits in lower case", text)
+	}
+	*i = Incarnation(n)
+	return nil
+}

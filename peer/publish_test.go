@@ -1,0 +1,162 @@
+package peer
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func files(t *testing.T, d *Directory) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(d.Path())
+	require.NoError(t, err)
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	return names
+}
+
+// leaveSocket leaves a socket that nobody listens on, as a killed process does.
+func leaveSocket(t *testing.T, d *Directory, name string) {
+	t.Helper()
+	err := d.at(name, func(path string) error {
+		listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		if err != nil {
+			return err
+		}
+		listener.SetUnlinkOnClose(false)
+		return listener.Close()
+	})
+	require.NoError(t, err)
+}
+
+func TestPublishAndWithdraw(t *testing.T) {
+	d := openTemp(t)
+	n := node{3, NewIncarnation()}
+	p, err := d.publish(n)
+	require.NoError(t, err)
+	assert.ElementsMatch(t, []string{n.lock(), n.socket()}, files(t, d))
+	gone, err := d.sweep(n)
+	require.NoError(t, err)
+	assert.False(t, gone, "it lives")
+	require.NoError(t, p.withdraw())
+	require.NoError(t, p.listener.Close())
+	assert.Empty(t, files(t, d))
+}
+
+func TestPublishFailedLeavesNothing(t *testing.T) {
+	d := openTemp(t)
+	n := node{3, NewIncarnation()}
+	leaveSocket(t, d, n.hidden()) // its name is taken
+	_, err := d.publish(n)
+	require.Error(t, err)
+	assert.Empty(t, files(t, d))
+}
+
+func TestSweep(t *testing.T) {
+	n := node{7, 0x9f86d081884c7d65}
+	plain := func(name string) func(*testing.T, *Directory) {
+		return func(t *testing.T, d *Directory) {
+			t.Helper()
+			require.NoError(t, os.WriteFile(filepath.Join(d.Path(), name), nil, 0o600))
+		}
+	}
+	socket := func(name string) func(*testing.T, *Directory) {
+		return func(t *testing.T, d *Directory) { t.Helper(); leaveSocket(t, d, name) }
+	}
+	link := func(name string) func(*testing.T, *Directory) {
+		return func(t *testing.T, d *Directory) {
+			t.Helper()
+			target := filepath.Join(t.TempDir(), "target")
+			require.NoError(t, os.WriteFile(target, nil, 0o600))
+			require.NoError(t, os.Symlink(target, filepath.Join(d.Path(), name)))
+		}
+	}
+	tests := []struct {
+		name string
+		make []func(*testing.T, *Directory)
+		gone bool
+		left []string
+	}{
+		{"killed", []func(*testing.T, *Directory){plain(n.lock()), socket(n.socket())}, true, nil},
+		{"killed while it published", []func(*testing.T, *Directory){plain(n.lock()), socket(n.hidden())}, true, nil},
+		{"no lock file", []func(*testing.T, *Directory){socket(n.socket())}, true, nil},
+		{"nothing", nil, true, nil},
+		{"plain file named like a socket", []func(*testing.T, *Directory){plain(n.socket())}, true, []string{n.socket()}},
+		{"link named like a socket", []func(*testing.T, *Directory){link(n.socket())}, true, []string{n.socket()}},
+		{"link named like a lock", []func(*testing.T, *Directory){link(n.lock())}, false, []string{n.lock()}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			d := openTemp(t)
+			for _, make := range test.make {
+				make(t, d)
+			}
+			gone, err := d.sweep(n)
+			assert.Equal(t, test.gone, gone)
+			assert.Equal(t, test.gone, err == nil, err)
+			assert.Equal(t, test.left, files(t, d))
+		})
+	}
+}
+
+// A lock that is held to look at it, by another who sweeps, only puts the answer off.
+func TestSweepWhileAnotherLooks(t *testing.T) {
+	d := openTemp(t)
+	n := node{7, NewIncarnation()}
+	require.NoError(t, os.WriteFile(filepath.Join(d.Path(), n.lock()), nil, 0o600))
+	other, err := d.tryAcquire(n.lock(), 0)
+	require.NoError(t, err)
+	gone, err := d.sweep(n)
+	require.NoError(t, err)
+	assert.False(t, gone)
+	require.NoError(t, other.Close())
+	gone, err = d.sweep(n)
+	require.NoError(t, err)
+	assert.True(t, gone)
+	assert.Empty(t, files(t, d))
+}
+
+// Nodes that start are found by others that sweep, between the moment they make the file and the one they lock it.
+func TestPublishWhileOthersSweep(t *testing.T) {
+	d := openTemp(t)
+	done := make(chan struct{})
+	swept := make(chan struct{})
+	stop := sync.OnceFunc(func() {
+		close(done)
+		<-swept
+	})
+	defer stop()
+	go func() { // ended by stop, which waits
+		defer close(swept)
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			nodes, err := d.nodes()
+			assert.NoError(t, err)
+			for n := range nodes {
+				_, err := d.sweep(n)
+				assert.NoError(t, err)
+			}
+		}
+	}()
+	for range 200 {
+		n := node{1, NewIncarnation()}
+		p, err := d.publish(n)
+		require.NoError(t, err)
+		conn, err := d.dial(n)
+		require.NoError(t, err, "a published node can be dialed")
+		require.NoError(t, errors.Join(conn.Close(), p.withdraw(), p.listener.Close()))
+	}
+	stop()
+	assert.Empty(t, files(t, d))
+}

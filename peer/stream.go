@@ -1,0 +1,89 @@
+package peer
+
+import (
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Stream is a stream of bytes to a peer. As with every net.Conn, its methods may be called at the same time, and Close
+// ends the Reads and Writes in flight with an error that Is [net.ErrClosed].
+//
+// When the process at the other end dies, Read returns io.EOF, or ECONNRESET if it left something unread.
+type Stream struct {
+	conn   *net.UnixConn
+	name   string
+	peer   Info
+	local  net.Addr
+	remote net.Addr
+
+	earlyMu sync.Mutex
+	early   []byte // came in one piece with the handshake; Read gives it out first
+}
+
+var _ net.Conn = (*Stream)(nil)
+
+// newStream takes over conn. It keeps no reference to early.
+func newStream(conn *net.UnixConn, name string, dir *Directory, self, peer Info, early []byte) *Stream {
+	return &Stream{
+		conn:   conn,
+		name:   name,
+		peer:   peer,
+		local:  socketAddr(dir, self),
+		remote: socketAddr(dir, peer),
+		early:  append([]byte(nil), early...),
+	}
+}
+
+func socketAddr(dir *Directory, info Info) net.Addr {
+	return &net.UnixAddr{Name: filepath.Join(dir.path, info.node().socket()), Net: "unix"}
+}
+
+// Name returns the name of the stream.
+func (s *Stream) Name() string { return s.name }
+
+// Peer returns who is at the other end.
+func (s *Stream) Peer() Info { return s.peer }
+
+// Read reads what the peer wrote. It returns io.EOF after the peer's Close, CloseWrite or death.
+func (s *Stream) Read(b []byte) (int, error) {
+	if n := s.readEarly(b); n > 0 {
+		return n, nil
+	}
+	return s.conn.Read(b)
+}
+
+func (s *Stream) readEarly(b []byte) int {
+	s.earlyMu.Lock()
+	defer s.earlyMu.Unlock()
+	n := copy(b, s.early)
+	if s.early = s.early[n:]; len(s.early) == 0 {
+		s.early = nil
+	}
+	return n
+}
+
+// Write blocks while the peer does not read and the socket's buffer is full: after less than 300 small writes.
+func (s *Stream) Write(b []byte) (int, error) { return s.conn.Write(b) }
+
+// CloseWrite ends what the peer reads. Reading goes on.
+func (s *Stream) CloseWrite() error { return s.conn.CloseWrite() }
+
+// Close closes the stream.
+func (s *Stream) Close() error { return s.conn.Close() }
+
+// LocalAddr returns the path of our own node's socket, on whichever side the stream was dialed.
+func (s *Stream) LocalAddr() net.Addr { return s.local }
+
+// RemoteAddr returns the path of the peer's socket, on whichever side the stream was dialed.
+func (s *Stream) RemoteAddr() net.Addr { return s.remote }
+
+// SetDeadline sets both deadlines, see [net.Conn].
+func (s *Stream) SetDeadline(t time.Time) error { return s.conn.SetDeadline(t) }
+
+// SetReadDeadline sets the deadline of Read, see [net.Conn].
+func (s *Stream) SetReadDeadline(t time.Time) error { return s.conn.SetReadDeadline(t) }
+
+// SetWriteDeadline sets the deadline of Write, see [net.Conn].
+func (s *Stream) SetWriteDeadline(t time.Time) error { return s.conn.SetWriteDeadline(t) }

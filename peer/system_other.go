@@ -1,0 +1,25 @@
+//go:build !(darwin || dragonfly || freebsd || linux || netbsd || openbsd)
+
+package peer
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// supported says whether this system has flock(2). Where it has not, OpenDirectory fails, and nothing below is called.
+const supported = false
+
+const maxSocketPath = 0
+
+const (
+	shared    = 0
+	exclusive = 1
+)
+
+func flock(*os.File, int) (bool, error) { return false, errors.ErrUnsupported }
+
+func rmdir(string) error { return errors.ErrUnsupported }
+
+func owner(fs.FileInfo) int { return -1 }
