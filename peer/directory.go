@@ -32,7 +32,14 @@ func DefaultDirectory(name string) (string, error) {
 			return filepath.Join(base, "multinode", name), nil
 		}
 	}
-	return filepath.Join(os.TempDir(), fmt.Sprintf("multinode-%d", os.Geteuid()), name), nil
+	base := filepath.Join(os.TempDir(), fmt.Sprintf("multinode-%d", os.Geteuid()))
+	// Everybody can make it there before us, and could exchange what we put into it.
+	if info, err := os.Lstat(base); err == nil {
+		if err := errors.Join(checkKind(base, info), checkAccess(base, info)); err != nil {
+			return "", fmt.Errorf("peer: default directory %s: %w", base, err)
+		}
+	}
+	return filepath.Join(base, name), nil
 }
 
 // Directory is an open rendezvous directory. Its methods may be called at the same time, but for Close and Remove,
@@ -142,8 +149,9 @@ func (d *Directory) Close() error {
 	return err
 }
 
-// Remove removes the directory, and the parents that were made for it, as far as this OpenDirectory made them and they
-// are empty, and closes it. What is in use by another process stays; that is not an error.
+// Remove removes what nodes that were killed have left in the directory, then the directory and the parents that were
+// made for it, as far as this OpenDirectory made them and they are empty, and closes it. What is in use by another
+// process stays; that is not an error.
 func (d *Directory) Remove() error {
 	err := d.remove()
 	if err = errors.Join(err, d.Close()); err != nil {
@@ -153,8 +161,8 @@ func (d *Directory) Remove() error {
 }
 
 func (d *Directory) remove() error {
-	if len(d.made) == 0 {
-		return nil
+	if err := d.sweepAll(); err != nil || len(d.made) == 0 {
+		return err
 	}
 	// All that have the directory open hold a shared lock: the exclusive one shows that nobody else has.
 	if alone, err := flock(d.self, exclusive); err != nil || !alone {

@@ -151,6 +151,19 @@ func TestDirectoryRemoveLeavesWhatIsNotEmpty(t *testing.T) {
 	assert.FileExists(t, file)
 }
 
+func TestDirectoryRemoveSweepsTheDead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "web")
+	d, err := OpenDirectory(path)
+	require.NoError(t, err)
+	_, kill := startChild(t, childJob{Directory: path, Join: true, ID: 7})
+	kill()
+	left, err := filepath.Glob(filepath.Join(path, "7-*"))
+	require.NoError(t, err)
+	require.Len(t, left, 2, "a lock file and a socket")
+	require.NoError(t, d.Remove())
+	assert.NoDirExists(t, path)
+}
+
 // Masters that start and stop at the same time, in the same directory.
 func TestDirectoryOpenLockRemoveAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "base", "web")
@@ -197,6 +210,15 @@ func TestDefaultDirectory(t *testing.T) {
 		assert.Equal(t, temp, filepath.Dir(filepath.Dir(path)), "XDG_RUNTIME_DIR=%q", unusable)
 		assert.Regexp(t, `/multinode-\d+/web$`, path)
 	}
+	base := filepath.Dir(path)
+	require.NoError(t, os.Symlink(runtimeDir, base))
+	_, err = DefaultDirectory("web")
+	require.ErrorContains(t, err, base+": it is a symbolic link")
+	require.NoError(t, os.Remove(base))
+	require.NoError(t, os.Mkdir(base, 0o755))
+	_, err = DefaultDirectory("web")
+	require.ErrorContains(t, err, "lets others in")
+	require.NoError(t, os.Remove(base))
 	for _, bad := range []string{"", ".", "..", ".web", "a/b", "a b", "a\x00", strings.Repeat("x", 65)} {
 		_, err := DefaultDirectory(bad)
 		assert.ErrorContains(t, err, "want 1 to 64 letters, digits, dots", bad)

@@ -75,6 +75,16 @@ func (d *Directory) sweep(n node) (gone bool, err error) {
 	return true, errors.Join(d.removeSockets(n), d.releaseFile(n.lock(), lock))
 }
 
+// sweepAll sweeps all nodes that are dead.
+func (d *Directory) sweepAll() error {
+	nodes, err := d.nodes()
+	for n := range nodes {
+		_, sweepErr := d.sweep(n)
+		err = errors.Join(err, sweepErr)
+	}
+	return err
+}
+
 func (d *Directory) removeSockets(n node) error {
 	return errors.Join(d.removeSocket(n.hidden()), d.removeSocket(n.socket()))
 }

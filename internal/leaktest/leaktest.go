@@ -7,6 +7,7 @@
 package leaktest
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,7 +26,7 @@ const settle = 5 * time.Second
 func Run(m *testing.M) int {
 	before := descriptors()
 	code := m.Run()
-	if code != 0 {
+	if code != 0 || fuzzing() {
 		return code
 	}
 	left := leftover(before)
@@ -37,6 +38,12 @@ func Run(m *testing.M) int {
 	}
 	fmt.Fprintf(os.Stderr, "leaktest: %d left over after the tests:\n%s\n", len(left), strings.Join(left, "\n"))
 	return 1
+}
+
+// fuzzing tells whether this is go test -fuzz, which has processes and pipes of its own until its end.
+func fuzzing() bool {
+	pattern := flag.Lookup("test.fuzz")
+	return pattern != nil && pattern.Value.String() != ""
 }
 
 func leftover(before map[string]string) []string {
@@ -91,7 +98,7 @@ func children() (left []string) {
 		if err != nil {
 			continue // the thread has ended
 		}
-		for _, pid := range strings.Fields(string(pids)) {
+		for pid := range strings.FieldsSeq(string(pids)) {
 			name, err := os.ReadFile("/proc/" + pid + "/comm")
 			if err == nil {
 				left = append(left, fmt.Sprintf("child process %s: %s", pid, strings.TrimSpace(string(name))))
