@@ -1,0 +1,25 @@
+package cluster
+
+import (
+	"context"
+	"net"
+
+	"github.com/multinode-go/multinode/peer"
+)
+
+// listenAlone serves with one node, this process, where the kernel does not balance, for the reason why.
+func listenAlone(opts Options, server Server, why error) (*Node, error) {
+	key := portKey{Network: "tcp", Address: opts.Addr}
+	listener, err := new(net.ListenConfig).Listen(context.Background(), key.Network, key.Address)
+	if err != nil {
+		return nil, explain(context.Background(), key, err)
+	}
+	if opts.workers() > 0 {
+		opts.Logger.Warn("serving with one node, in this process", "nodes_wanted", opts.Nodes, "reason", why)
+	}
+	setDefault(&opts.Name, defaultName(listener.Addr().(*net.TCPAddr).Port))
+	n := newNode(opts, peer.Info{Cluster: opts.Name, Generation: 1}, server, listener)
+	n.resolve = func(_ context.Context, key portKey) (string, error) { return key.Address, nil }
+	n.start()
+	return n, nil
+}

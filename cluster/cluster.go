@@ -1,0 +1,88 @@
+// Package cluster runs a program in N processes that share one port.
+//
+// The first process is the master. It starts the program again for each worker; every process that accepts binds the
+// same port by itself with SO_REUSEPORT, so that the kernel spreads the connections and no descriptor is passed. The
+// master gives out ids, restarts what dies and stops everybody together.
+//
+//	func main() {
+//		server := &http.Server{Handler: handler}
+//		node, err := cluster.Listen(cluster.Options{Addr: ":8080", Nodes: 4}, server)
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		if err := node.Wait(); err != nil {
+//			log.Fatal(err)
+//		}
+//	}
+//
+// What always holds: an id is never given twice; a slot has at most one worker that is meant to live; a worker that
+// dies costs nobody else a connection; a worker whose master is gone serves on, and leaves after a time-out.
+//
+// What it does not do: it does not share memory or sessions between the processes, and it does not isolate them from
+// one another: all run as the same user in the same directory. A program that starts a cluster runs from its first
+// line in each worker, so what must happen once belongs behind [Node.IsMaster], after [Listen].
+//
+// Where the kernel does not balance (macOS, Windows) or ports cannot be reserved (FreeBSD), Listen serves with one node in this process and says so in one
+// warning.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+)
+
+// Server is what a node serves with. [http.Server] is one; for TLS, wrap it in a type whose Serve calls ServeTLS.
+//
+// Serve accepts until Shutdown or until it fails. Shutdown stops accepting and waits for the requests in flight until
+// ctx is done. A Server that also has Close() error is closed when Shutdown has not returned in time.
+type Server interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+}
+
+var _ Server = (*http.Server)(nil)
+
+// Listen makes this process a node of a cluster: the master when the user started it, else the worker for which the
+// master did. It returns when the node's port is bound and its server is being started; [Node.WaitReady] waits until
+// the cluster is ready, [Node.Wait] until the node has ended.
+//
+// With a nil server the caller takes [Node.Listener] and serves by itself.
+//
+// Listen takes SIGTERM and SIGINT: the first stops the node gracefully, and on the master all others with it; the
+// second ends it at once, the way it would have without Listen. A process can be in one cluster; a second Listen in
+// a worker is an error.
+//
+// The errors of Listen name the address or the directory that they are about, who holds it where the kernel tells,
+// and what to do; errors.Is finds the errno ([syscall.EADDRINUSE], [syscall.EACCES], ...) below them.
+func Listen(opts Options, server Server) (*Node, error) {
+	node, err := listen(opts, server, realSystem())
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	return node, nil
+}
+
+func listen(opts Options, server Server, sys system) (*Node, error) {
+	opts, err := opts.withDefaults(server)
+	if err != nil {
+		return nil, err
+	}
+	role, err := takeRole()
+	if err != nil {
+		return nil, err
+	}
+	if role != nil {
+		return listenWorker(opts, server, *role)
+	}
+	why := sys.balances()
+	if why == nil {
+		var n *Node
+		if n, why = listenMaster(opts, server, sys); !errors.Is(why, errors.ErrUnsupported) {
+			return n, why
+		}
+	}
+	return listenAlone(opts, server, why)
+}

@@ -1,0 +1,130 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// master is what a node has beyond others when it is the master.
+type master struct {
+	ports      *ports
+	directory  *peer.Directory
+	lock       *peer.Lock
+	supervisor *supervisor
+}
+
+// listenMaster makes this process the master of a new cluster. What it takes is taken in the order in which others
+// would notice: the port, the lock of the directory, and only then are workers started.
+func listenMaster(opts Options, server Server, sys system) (_ *Node, err error) {
+	m := &master{ports: new(ports)}
+	defer func() {
+		if err != nil {
+			err = join(err, m.close())
+		}
+	}()
+	address, err := m.ports.address(context.Background(), portKey{Network: "tcp", Address: opts.Addr})
+	if err != nil {
+		return nil, err
+	}
+	addr, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	setDefault(&opts.Name, defaultName(addr.Port))
+	if err = m.takeDirectory(opts, address); err != nil {
+		return nil, err
+	}
+
+	var listener net.Listener = newIdleListener(addr)
+	if !opts.DisableMasterListen {
+		if listener, err = reuseport.Listen(context.Background(), "tcp", address, reuseport.Options{}); err != nil {
+			return nil, err
+		}
+	}
+	self := peer.Info{Cluster: opts.Name, Generation: 1, Incarnation: peer.NewIncarnation()}
+	n := newNode(opts, self, server, listener)
+	n.master, n.resolve = m, m.ports.address
+	common := role{
+		Cluster: opts.Name, Directory: m.directory.Path(), Master: self.Incarnation,
+		Address: address, Procs: share(opts.Nodes),
+	}
+	m.supervisor = newSupervisor(opts, common, sys.start, m.ports)
+	n.mesh, err = peer.Join(context.Background(), peer.Options{
+		Directory: m.directory, Self: n.self, Logger: opts.Logger,
+		Dial: []string{controlStream}, OnStream: m.supervisor.serveLink, Accept: refuseAll,
+	})
+	if err != nil {
+		return nil, join(err, listener.Close())
+	}
+	n.start()
+	go m.supervisor.run() // ends when the node stops, which waits for it
+	go n.watchSupervisor()
+	if os.Getpid() == 1 {
+		go reapStrangers(n.done, reapInterval)
+	}
+	return n, nil
+}
+
+// refuseAll is for a master: it opens the streams to its workers by itself.
+func refuseAll(name string, from peer.Info) error {
+	return fmt.Errorf("the master opens the stream %q by itself; node %d must not", name, from.ID)
+}
+
+// takeDirectory opens the rendezvous directory and takes its lock.
+func (m *master) takeDirectory(opts Options, address string) error {
+	path := opts.Dir
+	if path == "" {
+		var err error
+		if path, err = peer.DefaultDirectory(opts.Name); err != nil {
+			return err
+		}
+	}
+	var err error
+	if m.directory, err = peer.OpenDirectory(path); err != nil {
+		return err
+	}
+	m.lock, err = m.directory.Lock(peer.Owner{
+		PID: os.Getpid(), Cluster: opts.Name, Address: address, Since: time.Now(),
+	})
+	return err
+}
+
+// stopWorkers lets the workers and our own server, by shutdown, stop at the same time, and waits until no worker is
+// left. When ctx is cancelled before its time they are killed.
+func (m *master) stopWorkers(ctx context.Context, timeout time.Duration, shutdown func(context.Context) error) error {
+	m.supervisor.send(stopAll{timeout: timeout})
+	err := shutdown(ctx)
+	select {
+	case <-m.supervisor.done:
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.Canceled) {
+			m.supervisor.send(cutAll{})
+		}
+		<-m.supervisor.done // each worker that has not left is killed by its slot's deadline
+	}
+	return join(m.supervisor.err, err)
+}
+
+// close gives back what the master has taken.
+func (m *master) close() (err error) {
+	if m.lock != nil {
+		err = join(err, m.lock.Release())
+	}
+	if m.directory != nil {
+		err = join(err, m.directory.Remove())
+	}
+	return join(err, m.ports.close())
+}
+
+// watchSupervisor ends the node when the supervisor has given up. It is a goroutine that ends with the supervisor.
+func (n *Node) watchSupervisor() {
+	<-n.master.supervisor.done
+	n.stop(nil, n.opts.StopTimeout) // the reason is the supervisor's error
+}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package cluster
+
+// outOfMemoryKills is known on Linux only.
+func outOfMemoryKills() int { return 0 }

@@ -1,0 +1,276 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"time"
+
+	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// Node is this process in its cluster. All methods may be called at the same time.
+type Node struct {
+	opts      Options
+	self      peer.Info
+	service   *service
+	listening bool // this node listens itself, and does not only stand for the port
+	resolve   func(context.Context, portKey) (string, error)
+	mesh      *peer.Mesh // nil where there is none
+	master    *master    // nil in a worker
+	worker    *upstream  // nil in a master
+	ready     chan struct{}
+	readyOnce sync.Once
+
+	stopMu   sync.Mutex
+	stopping context.Context    // of the stop; nil before it began; guarded by stopMu
+	cut      context.CancelFunc // ends the patience of the stop; guarded by stopMu
+	raise    os.Signal          // with which the process is to end; guarded by stopMu
+
+	done chan struct{} // closed when the node has ended
+	err  error         // readable after done
+
+	portsMu sync.Mutex
+	calls   map[portKey]int // of Listen, with Nth 0; guarded by portsMu
+	extra   []net.Listener  // guarded by portsMu
+}
+
+// newNode makes a node that serves on listener, or one that only stands for its address.
+func newNode(opts Options, self peer.Info, server Server, listener net.Listener) *Node {
+	_, idle := listener.(*idleListener)
+	return &Node{
+		opts: opts, self: self, listening: !idle,
+		service: &service{
+			server: server, serving: server != nil && !idle,
+			listener: newAcceptor(listener), ended: make(chan struct{}),
+		},
+		ready: make(chan struct{}), done: make(chan struct{}), calls: make(map[portKey]int),
+	}
+}
+
+// start lets the node live: from here on its signals are caught, and it serves.
+func (n *Node) start() {
+	if wanted := stopSignals(); len(wanted) > 0 { // none would mean all
+		signals := make(chan os.Signal, 2)
+		signal.Notify(signals, wanted...)
+		go n.watchSignals(signals)
+	}
+	if n.service.serving {
+		go n.service.serve()
+		go n.watchService()
+	}
+}
+
+// ID returns the node's number, which no other node of this cluster ever had or will have. The master of a new
+// cluster is 0, workers count from 1.
+func (n *Node) ID() int { return n.self.ID }
+
+// Slot returns the node's stable place: 0 is the master, workers have 1 to N. The replacement of a worker takes over
+// its slot.
+func (n *Node) Slot() int { return n.self.Slot }
+
+// Generation returns how often the slot has been filled, from 1.
+func (n *Node) Generation() int { return n.self.Generation }
+
+// IsMaster tells whether this is the process that the user started, and so the place for what must happen once.
+func (n *Node) IsMaster() bool { return n.self.Slot == 0 }
+
+// Name returns the name of the cluster.
+func (n *Node) Name() string { return n.self.Cluster }
+
+// Addr returns the address that all nodes share, with the port's number also where port 0 was asked for.
+func (n *Node) Addr() net.Addr { return n.service.listener.Addr() }
+
+// Listener returns the node's listener for Options.Addr, for programs that have given no Server. In a master that
+// does not listen it accepts nothing. The node closes it when it stops.
+func (n *Node) Listener() net.Listener { return n.service.listener }
+
+// Listen shares one more port: every node of the cluster calls it with the same arguments. network is "tcp", "tcp4" or
+// "tcp6"; port 0 is one free port for all, another one for each further call. In a master that does not listen the
+// listener accepts nothing. The node closes the listener when it begins to stop.
+func (n *Node) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	key := portKey{Network: network, Address: address}
+	n.portsMu.Lock()
+	nth := n.calls[key]
+	n.calls[key]++
+	n.portsMu.Unlock()
+
+	key.Nth = nth + 1
+	l, err := n.listen(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	n.portsMu.Lock()
+	defer n.portsMu.Unlock()
+	if n.isStopping() {
+		return nil, join(&net.OpError{Op: "listen", Net: network, Addr: l.Addr(), Err: net.ErrClosed}, l.Close())
+	}
+	n.extra = append(n.extra, l)
+	return l, nil
+}
+
+func (n *Node) listen(ctx context.Context, key portKey) (net.Listener, error) {
+	address, err := n.resolve(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if !n.listening {
+		addr, err := net.ResolveTCPAddr(key.Network, address)
+		if err != nil {
+			return nil, err
+		}
+		return newIdleListener(addr), nil
+	}
+	if reuseport.Supported() != nil {
+		return new(net.ListenConfig).Listen(ctx, key.Network, address)
+	}
+	return reuseport.Listen(ctx, key.Network, address, reuseport.Options{})
+}
+
+// Ready tells that the program is ready to serve; it counts with Options.ManualReady.
+func (n *Node) Ready() { n.readyOnce.Do(func() { close(n.ready) }) }
+
+// WaitReady waits until this node is ready and, on the master, until each slot has had a worker that became ready. It
+// returns early with the error of the node when that has ended, or of ctx.
+func (n *Node) WaitReady(ctx context.Context) error {
+	for _, ready := range n.readiness() {
+		select {
+		case <-ready:
+		case <-n.done:
+			if n.err != nil {
+				return n.err
+			}
+			return fmt.Errorf("cluster: the node has ended: %w", net.ErrClosed)
+		case <-ctx.Done():
+			return fmt.Errorf("cluster: wait until ready: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
+// readiness returns the channels that are closed when this node is ready.
+func (n *Node) readiness() []<-chan struct{} {
+	var all []<-chan struct{}
+	if n.listening {
+		all = append(all, n.service.listener.accepting)
+	}
+	if n.opts.ManualReady {
+		all = append(all, n.ready)
+	}
+	if n.master != nil {
+		all = append(all, n.master.supervisor.allReady)
+	}
+	return all
+}
+
+// Wait waits until the node has ended. It returns nil after a stop in which nothing was cut, and else why the node
+// has ended or what was cut; a [WorkerError] below it tells of the worker that ended the cluster.
+func (n *Node) Wait() error {
+	<-n.done
+	return n.err
+}
+
+// Shutdown stops the node gracefully: it closes the listeners, and requests in flight finish. On the master all nodes
+// stop. What has not finished when ctx is done, or after Options.StopTimeout, is cut: connections are closed, workers
+// killed. The error is that of Wait.
+func (n *Node) Shutdown(ctx context.Context) error {
+	timeout := n.opts.StopTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(deadline))
+	}
+	n.stop(nil, timeout)
+	select {
+	case <-n.done:
+	case <-ctx.Done():
+		n.hurry()
+		<-n.done
+	}
+	return n.err
+}
+
+// stop begins to end the node, for the reason cause; nil is a wish. Only the first call counts.
+func (n *Node) stop(cause error, timeout time.Duration) {
+	n.stopMu.Lock()
+	defer n.stopMu.Unlock()
+	if n.stopping != nil {
+		return
+	}
+	n.stopping, n.cut = context.WithTimeout(context.Background(), timeout)
+	go n.leave(cause, timeout) // ends within the time-out plus what killing takes; Wait waits for it
+}
+
+func (n *Node) isStopping() bool {
+	n.stopMu.Lock()
+	defer n.stopMu.Unlock()
+	return n.stopping != nil
+}
+
+// hurry cuts what a stop is still waiting for.
+func (n *Node) hurry() {
+	n.stopMu.Lock()
+	defer n.stopMu.Unlock()
+	if n.cut != nil {
+		n.cut()
+	}
+}
+
+// leave ends the node.
+func (n *Node) leave(cause error, timeout time.Duration) {
+	err := n.closeExtra()
+	switch {
+	case n.master != nil:
+		err = join(err, n.master.stopWorkers(n.stopping, timeout, n.service.shutdown))
+		err = join(err, n.mesh.Close())
+		err = join(err, n.master.close())
+	case n.worker != nil:
+		if cause != nil {
+			n.worker.report(cause)
+		}
+		err = join(err, n.service.shutdown(n.stopping))
+		err = join(err, n.mesh.Close())
+		err = join(err, n.worker.close())
+	default:
+		err = join(err, n.service.shutdown(n.stopping))
+	}
+	n.finish(cause, err)
+}
+
+// finish tells everybody that the node has ended.
+func (n *Node) finish(cause, err error) {
+	n.stopMu.Lock()
+	raise := n.raise
+	n.cut()
+	n.stopMu.Unlock()
+	if raise != nil {
+		raiseSignal(raise)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("requests still in flight after the time to stop were cut: %w", err)
+	}
+	if err = join(cause, err); err != nil {
+		n.err = fmt.Errorf("cluster: %w", err)
+	}
+	close(n.done)
+}
+
+// closeExtra closes the listeners that Listen gave out.
+func (n *Node) closeExtra() (err error) {
+	n.portsMu.Lock()
+	defer n.portsMu.Unlock()
+	for _, l := range n.extra {
+		err = join(err, closeListener(l))
+	}
+	n.extra = nil
+	return err
+}
+
+// watchService ends the node when its server has ended by itself. It is a goroutine that ends with the server.
+func (n *Node) watchService() {
+	<-n.service.ended
+	n.stop(n.service.err, n.opts.StopTimeout)
+}

@@ -1,0 +1,120 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// maxNodes bounds Options.Nodes, so that a slip of the keyboard is not a fork bomb.
+const maxNodes = 1024
+
+// Options says how the cluster is run. The zero value works. All nodes run the same program and are expected to come
+// to the same Options; Addr, Nodes, Name and Dir count in the master only.
+type Options struct {
+	// Addr is the TCP address to share, as in net.Listen. Default: the Addr of an *http.Server, else ":http".
+	// Port 0 is one free port for all nodes.
+	Addr string
+
+	// Nodes is how many processes accept connections, the master included unless DisableMasterListen is set.
+	// Default: runtime.GOMAXPROCS(0), which knows the CPU limit of a container. 1 starts no worker.
+	Nodes int
+
+	// DisableMasterListen makes the master only supervise; Nodes is then the number of workers.
+	DisableMasterListen bool
+
+	// DisableRestart leaves the slot of a worker that died empty.
+	DisableRestart bool
+
+	// ManualReady makes a worker ready only when the program has called Node.Ready, for programs that warm up.
+	ManualReady bool
+
+	// Name names the cluster. One name runs once at a time. Default: the name of the program and the port.
+	Name string
+
+	// Dir is the rendezvous directory, where the nodes publish their Unix sockets; made if it does not exist, else
+	// it must be ours with mode 0700. Default: NAME in $XDG_RUNTIME_DIR/multinode, or in the directory for
+	// temporary files.
+	Dir string
+
+	// Logger is told what happens to the nodes. Default: slog.Default(). slog.DiscardHandler makes it silent.
+	Logger *slog.Logger
+
+	// BootTimeout is how long a worker may take from its start until it is ready. Default: 60 s.
+	BootTimeout time.Duration
+
+	// StopTimeout is how long requests in flight may take to finish when a node stops. Default: 30 s.
+	StopTimeout time.Duration
+
+	// OrphanTimeout is how long a worker goes on serving when its master is gone, before it stops as if it had been
+	// told to. Default: 30 s.
+	OrphanTimeout time.Duration
+}
+
+func (o Options) withDefaults(server Server) (Options, error) {
+	if o.Nodes < 0 || o.Nodes > maxNodes {
+		return o, fmt.Errorf("option Nodes is %d: it must be 0 (one for each CPU) to %d", o.Nodes, maxNodes)
+	}
+	for name, timeout := range map[string]*time.Duration{
+		"BootTimeout": &o.BootTimeout, "StopTimeout": &o.StopTimeout, "OrphanTimeout": &o.OrphanTimeout,
+	} {
+		if *timeout < 0 {
+			return o, fmt.Errorf("option %s is %v: it must not be negative", name, *timeout)
+		}
+	}
+	if s, ok := server.(*http.Server); ok {
+		if s == nil {
+			return o, errors.New("the server is a nil *http.Server: pass a server, or nil to serve Node.Listener yourself")
+		}
+		setDefault(&o.Addr, s.Addr)
+	}
+	setDefault(&o.Addr, ":http")
+	setDefault(&o.Nodes, runtime.GOMAXPROCS(0))
+	setDefault(&o.Logger, slog.Default())
+	setDefault(&o.BootTimeout, 60*time.Second)
+	setDefault(&o.StopTimeout, 30*time.Second)
+	setDefault(&o.OrphanTimeout, 30*time.Second)
+	return o, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// workers returns how many workers the master starts.
+func (o Options) workers() int {
+	if o.DisableMasterListen {
+		return o.Nodes
+	}
+	return o.Nodes - 1
+}
+
+// share returns the GOMAXPROCS of one of n nodes, rounded up, or 0 when the user has set it for all.
+func share(n int) int {
+	if os.Getenv("GOMAXPROCS") != "" {
+		return 0
+	}
+	return (runtime.GOMAXPROCS(0) + n - 1) / n
+}
+
+// defaultName is the name of a cluster of this program on the given port, of what a name may hold.
+func defaultName(port int) string {
+	program := strings.Map(func(r rune) rune {
+		if r == '.' || r == '-' || '0' <= r && r <= '9' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z' {
+			return r
+		}
+		return '_'
+	}, filepath.Base(os.Args[0]))
+	const maxProgram = 48 // bytes, which leaves room for the port
+	program = strings.TrimLeft(program, ".")
+	return fmt.Sprintf("%s-%d", program[:min(len(program), maxProgram)], port)
+}

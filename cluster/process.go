@@ -1,0 +1,121 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+)
+
+// system is all that a master needs of the operating system, so that its rules can be run without.
+type system struct {
+	balances func() error // nil where the kernel balances the connections of a shared port
+	start    func(role) (*process, error)
+}
+
+// process is a worker's process. What it is made of ends by itself once the process has.
+type process struct {
+	pid    int
+	signal func(os.Signal) error
+	exited <-chan exit // gets one value
+}
+
+// drainTimeout bounds the reading of what a dead worker has written: a process that it left behind may hold the pipe.
+const drainTimeout = 100 * time.Millisecond
+
+// startProcess starts this program again as the worker with role r.
+//
+// Until it is ready, the worker's standard error is a pipe to us, which we copy to ours and remember the end of. Then
+// it returns to ours by itself (see restoreStderr): a master that dies must not break its workers' standard error.
+func startProcess(r role) (*process, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find the program to start: %w", err)
+	}
+	r.Stderr = extraFile
+	environ, err := r.environ()
+	if err != nil {
+		return nil, err
+	}
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("standard error of worker %d: %w", r.ID, err)
+	}
+	cmd := exec.CommandContext(context.Background(), program, os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(os.Environ(), environ)
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdout, writer, []*os.File{os.Stderr}
+
+	memory := outOfMemoryKills()
+	err = cmd.Start()
+	_ = writer.Close() // the worker has it now
+	if err != nil {
+		_ = reader.Close()
+		return nil, fmt.Errorf("start %s: %w", program, err)
+	}
+	exited := make(chan exit, 1)
+	go waitProcess(cmd, newTail(reader), memory, exited)
+	return &process{pid: cmd.Process.Pid, signal: cmd.Process.Signal, exited: exited}, nil
+}
+
+// extraFile is the number that the first of exec.Cmd's ExtraFiles has in the child.
+const extraFile = 3
+
+// waitProcess is a goroutine that ends with the process.
+func waitProcess(cmd *exec.Cmd, stderr *tail, memory int, exited chan<- exit) {
+	_ = cmd.Wait() // its error says less than the state
+	e := exitOf(cmd.ProcessState)
+	e.outOfMemory = e.signal == os.Kill && outOfMemoryKills() > memory
+	e.lastWords = lastWords(stderr.finish())
+	exited <- e
+}
+
+// tail copies a worker's standard error to ours and keeps the end of it.
+type tail struct {
+	reader *os.File
+	done   chan struct{}
+
+	mu   sync.Mutex // guards last
+	last []byte
+}
+
+func newTail(reader *os.File) *tail {
+	t := &tail{reader: reader, done: make(chan struct{})}
+	go t.copy()
+	return t
+}
+
+// copy is a goroutine that ends when no process holds the other end of the pipe, or with finish, which waits for it.
+func (t *tail) copy() {
+	defer close(t.done)
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := t.reader.Read(buf)
+		_, _ = os.Stderr.Write(buf[:n])
+		t.keep(buf[:n])
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (t *tail) keep(p []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = append(t.last, p...)
+	if excess := len(t.last) - tailSize; excess > 0 {
+		t.last = append(t.last[:0], t.last[excess:]...)
+	}
+}
+
+// finish reads what is left, for drainTimeout at most, and returns the end of what was written.
+func (t *tail) finish() string {
+	_ = t.reader.SetReadDeadline(time.Now().Add(drainTimeout))
+	<-t.done
+	_ = t.reader.Close()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.last)
+}

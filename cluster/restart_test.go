@@ -1,0 +1,199 @@
+package cluster
+
+import (
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// pinned is a client on one connection: it knows which process would be to blame.
+type pinned struct {
+	client *http.Client
+	pid    int
+}
+
+// connect opens a connection, and learns who has it.
+func connect(addr string) (*pinned, error) {
+	p := &pinned{client: &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}, Timeout: patience}}
+	a, err := fetch(p.client, addr, "/")
+	p.pid = a.PID
+	return p, err
+}
+
+// load keeps connections busy until stop, and calls failed for each that failed: with its pid, or 0 when it failed
+// before it knew.
+func load(addr string, connections int, stop <-chan struct{}, failed func(pid int, err error)) *sync.WaitGroup {
+	var clients sync.WaitGroup
+	for range connections {
+		clients.Go(func() {
+			for running(stop) {
+				use(addr, stop, failed)
+			}
+		})
+	}
+	return &clients
+}
+
+// use takes one connection through 20 requests.
+func use(addr string, stop <-chan struct{}, failed func(pid int, err error)) {
+	p, err := connect(addr)
+	defer p.client.CloseIdleConnections()
+	for i := 0; i < 20 && err == nil && running(stop); i++ {
+		_, err = fetch(p.client, addr, "/")
+	}
+	if err != nil {
+		failed(p.pid, err)
+	}
+}
+
+func running(stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return false
+	default:
+		return true
+	}
+}
+
+// TestKillUnderLoad kills each worker in turn, 20 times in all.
+func TestKillUnderLoad(t *testing.T) {
+	c := run(t, "http", programOptions{Nodes: 4})
+	addr := c.ready(t)
+	live := survey(t, addr, 4)
+
+	var mu sync.Mutex // guards killed
+	killed := make(map[int]bool)
+	var killing atomic.Bool // a worker has been killed, and its replacement isn't ready
+	stop := make(chan struct{})
+	var failures atomic.Int32
+	clients := load(addr, 8, stop, func(pid int, err error) {
+		failures.Add(1)
+		mu.Lock()
+		defer mu.Unlock()
+		if pid != 0 {
+			assert.True(t, killed[pid], "a connection of process %d failed, which was not killed: %v", pid, err)
+			return
+		}
+		assert.True(t, killing.Load(), "a new connection failed while nobody was killed: %v", err)
+	})
+	stopLoad := sync.OnceFunc(func() { close(stop); clients.Wait() })
+	defer stopLoad()
+
+	ids := map[int]bool{0: true, 1: true, 2: true, 3: true}
+	for i := range 20 {
+		slot := 1 + i%3
+		old := live[slot]
+		mu.Lock()
+		killed[old.PID] = true
+		mu.Unlock()
+		killing.Store(true)
+		require.NoError(t, syscall.Kill(old.PID, syscall.SIGKILL))
+		death := c.logged(t, "worker died", i+1)
+		assert.Equal(t, slot, death.Slot)
+		assert.Equal(t, "signal: killed", death.Reason)
+		assert.True(t, death.WasReady)
+		next := c.logged(t, "worker ready", 3+i+1)
+		killing.Store(false)
+		assert.Equal(t, slot, next.Slot, "the replacement takes over the slot")
+		assert.Equal(t, old.Generation+1, next.Generation)
+		assert.False(t, ids[next.ID], "an id is never used again")
+		ids[next.ID] = true
+		live[slot] = answer{PID: next.PID, ID: next.ID, Slot: slot, Generation: next.Generation}
+	}
+	stopLoad()
+	for slot, a := range survey(t, addr, 4) {
+		assert.Equal(t, live[slot].PID, max(a.PID*min(slot, 1), live[slot].PID*(1-min(slot, 1))), "slot %d", slot)
+	}
+	t.Logf("%d connections of killed workers failed", failures.Load())
+}
+
+func TestBrokenWorkersEndTheMaster(t *testing.T) {
+	for _, c := range []struct{ program, reason, words string }{
+		{"panic", "exit code 2", "panic: the worker cannot go on"},
+		{"exit", "exit code 3", "no licence found"},
+		{"refuse", "exit code 0", "this server is deaf"},
+	} {
+		t.Run(c.program, func(t *testing.T) {
+			t.Parallel()
+			begin := time.Now()
+			p := run(t, c.program, programOptions{Nodes: 3})
+			code, stderr := p.exit(t)
+			t.Logf("ended after %v", time.Since(begin))
+			assert.Equal(t, 1, code)
+			last := stderr[len(stderr)-min(len(stderr), 500):]
+			assert.Contains(t, last, "cluster: no worker has ever become ready")
+			assert.Contains(t, last, c.reason)
+			assert.Contains(t, last, c.words)
+			p.gone(t)
+		})
+	}
+}
+
+func TestWorkerThatDiesForEverBacksOff(t *testing.T) {
+	c := run(t, "short", programOptions{Nodes: 3, Life: 200 * time.Millisecond})
+	addr := c.ready(t)
+	stop := make(chan struct{})
+	clients := load(addr, 2, stop, func(int, error) {}) // those of slot 1 fail
+	others := make(map[int]int)
+	var last time.Duration
+	for nth := range 5 {
+		death := c.logged(t, "worker died", nth+1)
+		assert.Equal(t, 1, death.Slot)
+		assert.Equal(t, "exit code 7", death.Reason)
+		assert.GreaterOrEqual(t, death.Lived, 200*time.Millisecond)
+		if nth == 0 {
+			assert.Zero(t, death.RestartIn)
+		} else {
+			assert.Greater(t, death.RestartIn, last, "longer each time")
+		}
+		last = death.RestartIn
+		for range 20 {
+			if a, err := get(addr, "/"); err == nil {
+				others[a.Slot]++
+			}
+		}
+	}
+	close(stop)
+	clients.Wait()
+	assert.NotZero(t, others[0], "the master serves all the while")
+	assert.NotZero(t, others[2], "and the other worker")
+	assert.NotContains(t, c.log.text(), "crash-looping", "it boots well")
+}
+
+func TestHungBoot(t *testing.T) {
+	c := run(t, "hang", programOptions{Nodes: 2, BootTimeout: 300 * time.Millisecond})
+	death := c.logged(t, "worker died", 1)
+	assert.Equal(t, "not ready within 300ms, ended by us: exit code 2", death.Reason)
+	assert.Contains(t, death.LastWords, "hangInWorker", "what main was doing")
+	assert.False(t, death.WasReady)
+	assert.Contains(t, c.log.text(), "SIGQUIT: quit", "the whole dump is in the log")
+}
+
+func TestDisableRestart(t *testing.T) {
+	c := run(t, "http", programOptions{Nodes: 3, DisableRestart: true})
+	addr := c.ready(t)
+	victim := survey(t, addr, 3)[1]
+	require.NoError(t, syscall.Kill(victim.PID, syscall.SIGKILL))
+	c.logged(t, "worker died; its slot stays empty", 1)
+	assert.Len(t, survey(t, addr, 2), 2)
+	assert.Len(t, c.processes(t), 2)
+	c.signal(t, syscall.SIGTERM)
+	code, _ := c.exit(t)
+	assert.Zero(t, code)
+}
+
+func TestDisableRestartEndsWithTheLastWorker(t *testing.T) {
+	c := run(t, "http", programOptions{Nodes: 1, DisableRestart: true, DisableMasterListen: true})
+	victim := survey(t, c.ready(t), 1)[1]
+	require.NoError(t, syscall.Kill(victim.PID, syscall.SIGKILL))
+	code, stderr := c.exit(t)
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "cluster: no worker is left, and restarting is disabled: worker 1 (slot 1, pid ")
+	c.gone(t)
+}

@@ -1,0 +1,192 @@
+package cluster
+
+import (
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// inFlight holds a request open on each node of n, and returns when all have them. wait returns how many were
+// answered.
+func inFlight(t *testing.T, c *testCluster, n int, d time.Duration) (wait func() (answered, failed int)) {
+	t.Helper()
+	addr := c.ready(t)
+	var mu sync.Mutex // guards what follows
+	var answered, failed int
+	var requests sync.WaitGroup
+	for slot := range survey(t, addr, n) {
+		p, err := connect(addr)
+		for tries := 0; err == nil && tries < 1000; tries++ {
+			var a answer
+			if a, err = fetch(p.client, addr, "/"); a.Slot == slot {
+				break
+			}
+			p.client.CloseIdleConnections()
+			p, err = connect(addr)
+		}
+		require.NoError(t, err)
+		requests.Go(func() {
+			defer p.client.CloseIdleConnections()
+			_, err := fetch(p.client, addr, "/?sleep="+d.String())
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				answered++
+			} else {
+				failed++
+			}
+		})
+	}
+	c.printed(t, "sleeping", n)
+	return func() (int, int) {
+		requests.Wait()
+		return answered, failed
+	}
+}
+
+func TestStopLetsRequestsFinish(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		c := run(t, "http", programOptions{Nodes: 3})
+		wait := inFlight(t, c, 3, time.Second)
+		c.signal(t, sig)
+		answered, failed := wait()
+		assert.Equal(t, 3, answered)
+		assert.Zero(t, failed)
+		code, stderr := c.exit(t)
+		assert.Zero(t, code, stderr)
+		c.gone(t)
+	}
+}
+
+func TestInterruptOfTheWholeGroup(t *testing.T) {
+	c := runInGroup(t, "http", programOptions{Nodes: 3})
+	wait := inFlight(t, c, 3, time.Second)
+	require.NoError(t, syscall.Kill(-c.cmd.Process.Pid, syscall.SIGINT), "as a terminal does")
+	answered, failed := wait()
+	assert.Equal(t, 3, answered)
+	assert.Zero(t, failed)
+	code, stderr := c.exit(t)
+	assert.Zero(t, code, stderr)
+	c.gone(t)
+}
+
+func runInGroup(t *testing.T, program string, opts programOptions) *testCluster {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return runCommand(t, cmd, program, opts)
+}
+
+func TestStopCutsAfterItsTimeout(t *testing.T) {
+	c := run(t, "http", programOptions{Nodes: 2, StopTimeout: 300 * time.Millisecond})
+	wait := inFlight(t, c, 2, 20*time.Second)
+	c.signal(t, syscall.SIGTERM)
+	answered, failed := wait()
+	assert.Zero(t, answered)
+	assert.Equal(t, 2, failed)
+	code, stderr := c.exit(t)
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "requests still in flight after the time to stop were cut")
+	c.gone(t)
+}
+
+func TestStopKillsWhoDoesNotLeave(t *testing.T) {
+	c := run(t, "stubborn", programOptions{Nodes: 2, StopTimeout: 100 * time.Millisecond})
+	c.ready(t)
+	c.signal(t, syscall.SIGTERM)
+	code, stderr := c.exit(t)
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "did not leave in time and was killed")
+	assert.Contains(t, stderr, "stubbornServer", "the dump shows what it was doing")
+	c.gone(t)
+}
+
+func TestSecondSignalKills(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		c := run(t, "http", programOptions{Nodes: 3})
+		wait := inFlight(t, c, 3, 20*time.Second)
+		begin := time.Now()
+		c.signal(t, sig)
+		c.logged(t, "stopping", 1)
+		c.signal(t, sig)
+		_, failed := wait()
+		assert.Equal(t, 3, failed)
+		c.exit(t)
+		assert.Less(t, time.Since(begin), 10*time.Second, "nobody waited for the requests")
+		status := c.cmd.ProcessState.Sys().(syscall.WaitStatus)
+		assert.True(t, status.Signaled())
+		assert.Equal(t, sig, status.Signal(), "it ends as if the signal had not been caught")
+		c.gone(t)
+	}
+}
+
+func TestSignalToAWorkerEndsThatWorker(t *testing.T) {
+	c := run(t, "http", programOptions{Nodes: 3})
+	addr := c.ready(t)
+	victim := survey(t, addr, 3)[2]
+	wait := inFlight(t, c, 3, 500*time.Millisecond)
+	require.NoError(t, syscall.Kill(victim.PID, syscall.SIGTERM))
+	answered, failed := wait()
+	assert.Equal(t, 3, answered, "also on the worker that leaves")
+	assert.Zero(t, failed)
+	death := c.logged(t, "worker died", 1)
+	assert.Equal(t, "exit code 0", death.Reason)
+	assert.Equal(t, victim.PID, death.PID)
+	next := c.logged(t, "worker ready", 3)
+	assert.Equal(t, 2, next.Slot, "it is replaced")
+	assert.Equal(t, 2, next.Generation)
+}
+
+func TestMasterKilled(t *testing.T) {
+	c := run(t, "http", programOptions{Nodes: 3, OrphanTimeout: 500 * time.Millisecond})
+	addr := c.ready(t)
+	workers := survey(t, addr, 3)
+	c.signal(t, syscall.SIGKILL)
+	<-c.exited
+	c.logged(t, "the master is gone", 2)
+	a, err := get(addr, "/?sleep=600ms") // longer than they wait for a master
+	if assert.NoError(t, err, "orphans go on serving") {
+		assert.Contains(t, []int{workers[1].PID, workers[2].PID}, a.PID)
+	}
+	assert.Eventually(t, func() bool { return len(c.processes(t)) == 0 }, patience, 10*time.Millisecond)
+
+	again := run(t, "http", programOptions{Nodes: 2, Dir: c.dir, Addr: addr})
+	assert.Equal(t, addr, again.ready(t), "the directory and the port can be taken again")
+	again.signal(t, syscall.SIGTERM)
+	code, stderr := again.exit(t)
+	assert.Zero(t, code, stderr)
+	left, err := filepath.Glob(c.dir + "/*")
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
+
+func TestMasterKilledWhileWorkersBoot(t *testing.T) {
+	c := run(t, "http", programOptions{Nodes: 4, OrphanTimeout: 300 * time.Millisecond})
+	c.logged(t, "worker started", 1)
+	c.signal(t, syscall.SIGKILL)
+	<-c.exited
+	assert.Eventually(t, func() bool { return len(c.processes(t)) == 0 }, patience, 10*time.Millisecond)
+}
+
+// TestNewMasterAmongOrphans starts a master where the workers of another still live.
+func TestNewMasterAmongOrphans(t *testing.T) {
+	old := run(t, "http", programOptions{Nodes: 3, OrphanTimeout: time.Second})
+	old.ready(t)
+	old.signal(t, syscall.SIGKILL)
+	<-old.exited
+	c := run(t, "http", programOptions{Nodes: 3, Dir: old.dir})
+	survey(t, c.ready(t), 3)
+	old.logged(t, "the master is gone", 2)
+	assert.Eventually(t, func() bool { return len(c.processes(t)) == 3 }, patience, 10*time.Millisecond,
+		"the orphans leave, and nobody keeps them from it")
+	assert.NotContains(t, c.log.text(), "worker died")
+	c.signal(t, syscall.SIGTERM)
+	code, stderr := c.exit(t)
+	assert.Zero(t, code, stderr)
+}

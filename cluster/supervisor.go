@@ -1,0 +1,375 @@
+package cluster
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/multinode-go/multinode/peer"
+)
+
+// supervisor keeps the slots filled. One goroutine, run, owns the slots and the workers; everybody else sends it
+// events.
+type supervisor struct {
+	opts   Options
+	logger *slog.Logger
+	start  func(role) (*process, error)
+	role   role // what all workers have in common
+	ports  *ports
+
+	events   chan event
+	allReady chan struct{} // closed when each slot has been ready once
+	done     chan struct{} // closed when nothing runs any more
+	err      error         // why, unless it was told to; readable after done
+
+	// Owned by run.
+	slots    []*slot
+	workers  map[int]*worker // by id, those that run
+	nextID   int
+	stopping bool
+	late     []*worker // made to leave, since they did not in time
+}
+
+// worker is a process in a slot.
+type worker struct {
+	slot    *slot
+	info    peer.Info
+	process *process
+	started time.Time
+	link    *link  // nil until it is linked
+	failure string // with which its node ended, by its own word
+	hung    string // what it did not do in time
+}
+
+// event is one of the types below.
+type event any
+
+type (
+	exited struct { // a worker is gone
+		id   int
+		exit exit
+	}
+	linked struct { // a worker, if it is one of ours, has opened its control stream
+		info  peer.Info
+		link  *link
+		known chan<- bool
+	}
+	received struct { // a worker has sent a message
+		id      int
+		message message
+	}
+	stopAll struct{ timeout time.Duration }
+	cutAll  struct{}
+)
+
+func newSupervisor(opts Options, common role, start func(role) (*process, error), ports *ports) *supervisor {
+	s := &supervisor{
+		opts: opts, logger: opts.Logger, start: start, role: common, ports: ports,
+		events: make(chan event), allReady: make(chan struct{}), done: make(chan struct{}),
+		workers: make(map[int]*worker), nextID: 1,
+	}
+	for number := range opts.workers() {
+		s.slots = append(s.slots, &slot{number: number + 1, deadline: time.Now()})
+	}
+	return s
+}
+
+// send hands ev to run. It returns false when run has ended.
+func (s *supervisor) send(ev event) bool {
+	select {
+	case s.events <- ev:
+		return true
+	case <-s.done:
+		return false
+	}
+}
+
+// serveLink is the master's end of a control stream: it returns when the stream has ended.
+func (s *supervisor) serveLink(stream *peer.Stream) {
+	l, known := newLink(stream), make(chan bool, 1)
+	info := stream.Peer()
+	if !s.send(linked{info: info, link: l, known: known}) || !<-known {
+		return
+	}
+	for {
+		m, err := l.receive()
+		if err != nil {
+			return // its process will be waited for; there is nothing to learn here
+		}
+		if m.Kind == kindListen {
+			_ = l.send(s.ports.answer(m))
+			continue
+		}
+		if !s.send(received{id: info.ID, message: m}) {
+			return
+		}
+		if m.Kind == kindFailed { // it waits for this with its exit, which must not come first
+			_ = l.send(message{Kind: kindAnswer, Seq: m.Seq}) // an error ends the link
+		}
+	}
+}
+
+// run is the goroutine that owns the slots. It ends when all are vacant; Node's stop waits for it.
+func (s *supervisor) run() {
+	defer close(s.done)
+	s.announceReady()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for !s.over() {
+		select {
+		case ev := <-s.events:
+			s.handle(ev)
+		case <-timer.C:
+		}
+		s.perform(time.Now())
+		timer.Stop()
+		if next := s.nextDeadline(); !next.IsZero() {
+			timer.Reset(time.Until(next))
+		}
+	}
+	s.err = join(s.err, s.lateError())
+}
+
+// perform does what is due in each slot.
+func (s *supervisor) perform(now time.Time) {
+	for _, slot := range s.slots {
+		switch slot.due(now) {
+		case start:
+			s.startWorker(slot, now)
+		case dump:
+			s.dump(s.workerIn(slot))
+		case kill:
+			s.kill(s.workerIn(slot))
+		case nothing:
+		}
+	}
+}
+
+func (s *supervisor) nextDeadline() (next time.Time) {
+	for _, slot := range s.slots {
+		if !slot.deadline.IsZero() && (next.IsZero() || slot.deadline.Before(next)) {
+			next = slot.deadline
+		}
+	}
+	return next
+}
+
+// over tells whether the master was told to stop and nothing runs any more.
+func (s *supervisor) over() bool { return s.stopping && s.empty() }
+
+func (s *supervisor) empty() bool {
+	return !slices.ContainsFunc(s.slots, func(slot *slot) bool { return slot.phase != vacant })
+}
+
+func (s *supervisor) handle(ev event) {
+	switch ev := ev.(type) {
+	case exited:
+		s.handleExit(s.workers[ev.id], ev.exit)
+	case linked:
+		ev.known <- s.handleLink(ev.info, ev.link)
+	case received:
+		if w := s.workers[ev.id]; w != nil {
+			s.handleMessage(w, ev.message)
+		}
+	case stopAll:
+		s.stopAll(ev.timeout)
+	case cutAll:
+		s.stopping = true
+		for _, slot := range s.slots {
+			if slot.cut() {
+				s.kill(s.workerIn(slot))
+			}
+		}
+	}
+}
+
+func (s *supervisor) startWorker(slot *slot, now time.Time) {
+	slot.started(now, s.opts.BootTimeout)
+	role := s.role
+	role.ID, role.Slot, role.Generation, role.Incarnation = s.nextID, slot.number, slot.generation, peer.NewIncarnation()
+	s.nextID++
+	w := &worker{slot: slot, info: role.info(), started: now}
+	s.workers[role.ID] = w
+	process, err := s.start(role)
+	if err != nil {
+		s.handleExit(w, exit{err: err})
+		return
+	}
+	w.process, w.info.PID = process, process.pid
+	s.logger.Info("worker started", w.attrs()...)
+	go s.awaitExit(role.ID, process)
+}
+
+// awaitExit is a goroutine that ends with the process; run does not end before it has been told.
+func (s *supervisor) awaitExit(id int, p *process) { s.send(exited{id: id, exit: <-p.exited}) }
+
+func (s *supervisor) handleExit(w *worker, e exit) {
+	now := time.Now()
+	delete(s.workers, w.info.ID)
+	slot, wasLeaving, wasLooping := w.slot, w.slot.leaving, w.slot.looping
+	slot.died(now, 2*rand.Float64()-1)
+	died := &WorkerError{
+		ID: w.info.ID, Slot: slot.number, Generation: slot.generation, PID: w.info.PID,
+		Ready: !slot.readyAt.IsZero(), Reason: e.String(), LastWords: w.failure,
+	}
+	if !died.Ready && died.LastWords == "" {
+		died.LastWords = e.lastWords
+	}
+	if w.hung != "" {
+		died.Reason = w.hung + ", ended by us: " + died.Reason
+	}
+	attrs := append(w.attrs(), "reason", died.Reason, "lived", round(now.Sub(w.started)))
+	if wasLeaving {
+		s.logger.Info("worker left", attrs...)
+		return
+	}
+	if died.LastWords != "" {
+		attrs = append(attrs, "last_words", died.LastWords)
+	}
+	s.decide(slot, died, append(attrs, "was_ready", died.Ready), wasLooping)
+}
+
+// decide says in the log what follows from the death of a worker that nobody wanted to leave.
+func (s *supervisor) decide(slot *slot, died *WorkerError, attrs []any, wasLooping bool) {
+	switch {
+	case s.opts.DisableRestart:
+		slot.close()
+		s.logger.Warn("worker died; its slot stays empty, restarting is disabled", attrs...)
+		s.giveUpIfEmpty(died)
+	case slot.looping && !s.anyEverReady():
+		s.logger.Error("worker died", attrs...)
+		s.fail(fmt.Errorf("no worker has ever become ready, and slot %d has failed %d times: %w", slot.number, crashLimit, died))
+	case slot.looping && !wasLooping:
+		s.logger.Error("worker died; its slot is crash-looping", append(attrs, "restart_in", s.restartIn(slot))...)
+	default:
+		s.logger.Warn("worker died", append(attrs, "restart_in", s.restartIn(slot))...)
+	}
+}
+
+func (s *supervisor) restartIn(slot *slot) time.Duration { return round(time.Until(slot.deadline)) }
+
+// giveUpIfEmpty ends a cluster that cannot serve any more: no slot is filled, and the master does not listen.
+func (s *supervisor) giveUpIfEmpty(died *WorkerError) {
+	if s.empty() && (s.opts.DisableMasterListen || !s.anyEverReady()) {
+		s.fail(fmt.Errorf("no worker is left, and restarting is disabled: %w", died))
+	}
+}
+
+func (s *supervisor) anyEverReady() bool {
+	return slices.ContainsFunc(s.slots, func(slot *slot) bool { return slot.everReady })
+}
+
+// fail ends the cluster with err.
+func (s *supervisor) fail(err error) {
+	s.err = err
+	s.stopAll(s.opts.StopTimeout)
+}
+
+func (s *supervisor) handleLink(info peer.Info, l *link) bool {
+	w := s.workers[info.ID]
+	if w == nil || w.info.Incarnation != info.Incarnation {
+		return false // a worker of a master that is gone
+	}
+	w.link = l
+	if w.slot.phase == stopping {
+		s.order(w, s.opts.StopTimeout)
+	}
+	return true
+}
+
+func (s *supervisor) handleMessage(w *worker, m message) {
+	switch m.Kind {
+	case kindReady:
+		if w.slot.phase != starting {
+			return
+		}
+		now := time.Now()
+		w.slot.becameReady(now)
+		s.logger.Info("worker ready", append(w.attrs(), "after", round(now.Sub(w.started)))...)
+		s.announceReady()
+	case kindFailed:
+		w.failure = m.Error
+	case kindListen, kindAnswer, kindStop: // answered at the link, or not for a master
+	}
+}
+
+// announceReady closes allReady once each slot has been ready.
+func (s *supervisor) announceReady() {
+	if slices.ContainsFunc(s.slots, func(slot *slot) bool { return !slot.everReady }) {
+		return
+	}
+	select {
+	case <-s.allReady:
+	default:
+		close(s.allReady)
+	}
+}
+
+func (s *supervisor) stopAll(timeout time.Duration) {
+	if s.stopping {
+		return
+	}
+	s.stopping = true
+	now := time.Now()
+	for _, slot := range s.slots {
+		if slot.stop(now, timeout) {
+			s.order(s.workerIn(slot), timeout)
+		}
+	}
+}
+
+// order asks a worker to leave: over its link, or by signal while it has none.
+func (s *supervisor) order(w *worker, timeout time.Duration) {
+	if w.link != nil && w.link.send(message{Kind: kindStop, Timeout: timeout}) == nil {
+		return
+	}
+	_ = w.process.signal(syscall.SIGTERM) // it may be gone already, then its exit is on the way
+}
+
+// dump makes a worker tell what all its goroutines are doing, and end.
+func (s *supervisor) dump(w *worker) {
+	w.hung = fmt.Sprintf("not ready within %v", s.opts.BootTimeout)
+	if w.slot.leaving {
+		w.hung = "did not leave in time"
+		s.late = append(s.late, w)
+	}
+	s.logger.Warn("worker is hung: it gets SIGQUIT, to write what its goroutines do", append(w.attrs(), "reason", w.hung)...)
+	_ = w.process.signal(syscall.SIGQUIT) // it may be gone already, then its exit is on the way
+}
+
+func (s *supervisor) kill(w *worker) {
+	if w.hung == "" {
+		s.late = append(s.late, w)
+	}
+	s.logger.Warn("worker is killed", w.attrs()...)
+	_ = w.process.signal(os.Kill) // it may be gone already, then its exit is on the way
+}
+
+// lateError names the workers that did not leave by themselves.
+func (s *supervisor) lateError() (err error) {
+	for _, w := range s.late {
+		err = join(err, fmt.Errorf("worker %d (slot %d, pid %d) did not leave in time and was killed",
+			w.info.ID, w.info.Slot, w.info.PID))
+	}
+	return err
+}
+
+// workerIn returns the worker that runs in slot.
+func (s *supervisor) workerIn(slot *slot) *worker {
+	for _, w := range s.workers {
+		if w.slot == slot {
+			return w
+		}
+	}
+	return nil
+}
+
+func (w *worker) attrs() []any {
+	return []any{"id", w.info.ID, "slot", w.info.Slot, "generation", w.info.Generation, "pid", w.info.PID}
+}
+
+func round(d time.Duration) time.Duration { return max(0, d).Round(time.Millisecond) }

@@ -1,0 +1,261 @@
+package cluster
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// fakes stands for the operating system: processes that live until the test or a signal ends them.
+type fakes struct {
+	started []role              // in the order of their starts
+	exits   map[int]chan exit   // by id
+	signals map[int][]os.Signal // by id
+	deaf    map[os.Signal]bool  // signals that end nobody
+	err     error               // of the next starts
+}
+
+func newFakes() *fakes {
+	return &fakes{exits: make(map[int]chan exit), signals: make(map[int][]os.Signal), deaf: make(map[os.Signal]bool)}
+}
+
+func (f *fakes) start(r role) (*process, error) {
+	f.started = append(f.started, r)
+	if f.err != nil {
+		return nil, f.err
+	}
+	exited := make(chan exit, 1)
+	f.exits[r.ID] = exited
+	return &process{pid: 1000 + r.ID, exited: exited, signal: func(sig os.Signal) error {
+		f.signals[r.ID] = append(f.signals[r.ID], sig)
+		if !f.deaf[sig] {
+			exited <- exit{signal: sig.(syscall.Signal)}
+		}
+		return nil
+	}}, nil
+}
+
+// supervise runs a supervisor, in a bubble of its own time, until the end of the test.
+func supervise(t *testing.T, opts Options) (*supervisor, *fakes) {
+	t.Helper()
+	opts.Logger = slog.New(slog.DiscardHandler)
+	opts, err := opts.withDefaults(nil)
+	require.NoError(t, err)
+	f := newFakes()
+	s := newSupervisor(opts, role{Cluster: "test"}, f.start, new(ports))
+	go s.run()
+	t.Cleanup(func() {
+		f.deaf = nil
+		s.send(cutAll{})
+		<-s.done
+	})
+	synctest.Wait()
+	return s, f
+}
+
+// ready makes the worker with the id ready.
+func (s *supervisor) ready(id int) {
+	s.send(received{id: id, message: message{Kind: kindReady}})
+	synctest.Wait()
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestSupervisorFillsItsSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 4})
+		require.Len(t, f.started, 3, "the master is the fourth")
+		for i, r := range f.started {
+			assert.Equal(t, i+1, r.ID)
+			assert.Equal(t, i+1, r.Slot)
+			assert.Equal(t, 1, r.Generation)
+			assert.Equal(t, "test", r.Cluster)
+		}
+		s.ready(1)
+		s.ready(3)
+		assert.False(t, isClosed(s.allReady))
+		s.ready(2)
+		assert.True(t, isClosed(s.allReady))
+	})
+}
+
+func TestSupervisorWithoutWorkersIsReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 1})
+		assert.Empty(t, f.started)
+		assert.True(t, isClosed(s.allReady))
+		time.Sleep(time.Hour)
+		assert.False(t, isClosed(s.done))
+	})
+}
+
+func TestSupervisorReplacesAtOnceAfterReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 2})
+		s.ready(1)
+		begin := time.Now()
+		f.exits[1] <- exit{signal: syscall.SIGKILL}
+		synctest.Wait()
+		require.Len(t, f.started, 2)
+		assert.Zero(t, time.Since(begin))
+		assert.Equal(t, 2, f.started[1].ID)
+		assert.Equal(t, 1, f.started[1].Slot)
+		assert.Equal(t, 2, f.started[1].Generation)
+		assert.NotEqual(t, f.started[0].Incarnation, f.started[1].Incarnation)
+	})
+}
+
+func TestSupervisorGivesUpWhenNobodyEverBecameReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 2})
+		begin := time.Now()
+		for id := 1; !isClosed(s.done); id++ {
+			f.exits[id] <- exit{code: 3, lastWords: "no licence"}
+			for synctest.Wait(); len(f.started) == id && !isClosed(s.done); synctest.Wait() {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		assert.Len(t, f.started, crashLimit)
+		assert.Less(t, time.Since(begin), 5*time.Second)
+		var died *WorkerError
+		require.ErrorAs(t, s.err, &died)
+		assert.Equal(t, "exit code 3", died.Reason)
+		assert.Equal(t, "no licence", died.LastWords)
+		assert.False(t, died.Ready)
+	})
+}
+
+func TestSupervisorKeepsACrashLoopingSlotWhenAnotherServes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 3})
+		s.ready(2)
+		id := 1
+		for range 20 {
+			f.exits[id] <- exit{code: 1}
+			before := len(f.started)
+			for synctest.Wait(); len(f.started) == before; synctest.Wait() {
+				time.Sleep(100 * time.Millisecond)
+			}
+			id = f.started[before].ID
+			assert.Equal(t, 1, f.started[before].Slot)
+		}
+		assert.False(t, isClosed(s.done))
+		last := time.Now()
+		f.exits[id] <- exit{code: 1}
+		before := len(f.started)
+		for synctest.Wait(); len(f.started) == before; synctest.Wait() {
+			time.Sleep(100 * time.Millisecond)
+		}
+		assert.InDelta(t, longestDelay, time.Since(last), delayJitter*float64(longestDelay)+float64(100*time.Millisecond))
+	})
+}
+
+func TestSupervisorStartThatFailsIsAFailureToBoot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakes()
+		f.err = errors.New("no process can be started")
+		opts, err := Options{Nodes: 2, Logger: slog.New(slog.DiscardHandler)}.withDefaults(nil)
+		require.NoError(t, err)
+		s := newSupervisor(opts, role{}, f.start, new(ports))
+		s.run()
+		assert.Len(t, f.started, crashLimit)
+		assert.ErrorContains(t, s.err, "no process can be started")
+	})
+}
+
+func TestSupervisorStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 4})
+		s.ready(1)
+		near, far := net.Pipe()
+		defer far.Close()
+		known := make(chan bool, 1)
+		s.send(linked{info: f.started[0].info(), link: newLink(near), known: known})
+		require.True(t, <-known)
+		order := make(chan message, 1)
+		go func() {
+			m, _ := newLink(far).receive()
+			order <- m
+		}()
+		s.send(stopAll{timeout: time.Minute})
+		assert.Equal(t, message{Kind: kindStop, Timeout: time.Minute}, <-order, "over the link")
+		synctest.Wait()
+		assert.Empty(t, f.signals[1])
+		assert.Equal(t, []os.Signal{syscall.SIGTERM}, f.signals[2], "by signal while there is none")
+		f.exits[1] <- exit{}
+		<-s.done
+		require.NoError(t, s.err)
+		assert.Len(t, f.started, 3, "nobody is replaced")
+	})
+}
+
+func TestSupervisorStopOfTheStubborn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 2})
+		f.deaf[syscall.SIGTERM], f.deaf[syscall.SIGQUIT] = true, true
+		begin := time.Now()
+		s.send(stopAll{timeout: time.Second})
+		<-s.done
+		assert.Equal(t, time.Second+stopMargin+dumpGrace, time.Since(begin))
+		assert.Equal(t, []os.Signal{syscall.SIGTERM, syscall.SIGQUIT, os.Kill}, f.signals[1])
+		assert.ErrorContains(t, s.err, "worker 1 (slot 1, pid 1001) did not leave in time and was killed")
+	})
+}
+
+func TestSupervisorCutsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 3})
+		f.deaf[syscall.SIGTERM] = true
+		begin := time.Now()
+		s.send(stopAll{timeout: time.Hour})
+		s.send(cutAll{})
+		<-s.done
+		assert.Zero(t, time.Since(begin))
+		assert.True(t, slices.Contains(f.signals[1], os.Kill))
+		assert.True(t, slices.Contains(f.signals[2], os.Kill))
+	})
+}
+
+func TestSupervisorKnowsItsWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 2})
+		for name, change := range map[string]func(*role){
+			"another incarnation": func(r *role) { r.Incarnation++ },
+			"another id":          func(r *role) { r.ID = 99 },
+		} {
+			r := f.started[0]
+			change(&r)
+			known := make(chan bool, 1)
+			s.send(linked{info: r.info(), known: known})
+			assert.False(t, <-known, name)
+		}
+	})
+}
+
+func TestSupervisorDisableRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 3, DisableRestart: true})
+		s.ready(1)
+		f.exits[1] <- exit{}
+		f.exits[2] <- exit{}
+		time.Sleep(time.Hour)
+		assert.Len(t, f.started, 2)
+		assert.False(t, isClosed(s.done), "the master still serves")
+	})
+}

@@ -1,0 +1,5 @@
+package cluster
+
+import "github.com/multinode-go/multinode/reuseport"
+
+func realSystem() system { return system{balances: reuseport.Supported, start: startProcess} }
