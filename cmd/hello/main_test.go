@@ -1,0 +1,251 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/leaktest"
+)
+
+// The test binary is also the program.
+const programVariable = "HELLO_TEST_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(programVariable) != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(leaktest.Run(m))
+}
+
+// patience bounds every wait for an event.
+const patience = 30 * time.Second
+
+// hello is the program that runs.
+type hello struct {
+	cmd    *exec.Cmd
+	line   string // that it printed when all were ready
+	addr   string
+	stderr bytes.Buffer // readable after wait
+	wait   func(t *testing.T) (code int)
+}
+
+// start runs the program until it is ready.
+func start(t *testing.T, args ...string) *hello {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	h := &hello{cmd: exec.CommandContext(ctx, os.Args[0], append(args, "-addr", "127.0.0.1:0", "-dir", t.TempDir()+"/dir")...)}
+	h.cmd.Env = append(os.Environ(), programVariable+"=1")
+	h.cmd.Stderr = &h.stderr
+	h.cmd.WaitDelay = patience
+	out, err := h.cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, h.cmd.Start())
+	ended := make(chan struct{})
+	t.Cleanup(func() {
+		_ = h.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		<-ended
+		cancel()
+		if t.Failed() {
+			t.Logf("standard error:\n%s", h.stderr.String())
+		}
+	})
+	in := bufio.NewReader(out)
+	h.line, err = in.ReadString('\n')
+	go func() { // ends with the program, for which Cleanup waits
+		_, _ = io.Copy(io.Discard, in)
+		_ = h.cmd.Wait()
+		close(ended)
+	}()
+	require.NoError(t, err, "the program has ended")
+	h.wait = func(t *testing.T) int {
+		t.Helper()
+		<-ended
+		return h.cmd.ProcessState.ExitCode()
+	}
+	h.addr = regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(h.line)
+	return h
+}
+
+// get asks on a new connection.
+func (h *hello) get(t *testing.T, path string) (*http.Response, string) {
+	t.Helper()
+	response, body, err := h.do(http.MethodGet, path)
+	require.NoError(t, err)
+	return response, body
+}
+
+func (h *hello) do(method, path string) (*http.Response, string, error) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	request, err := http.NewRequestWithContext(context.Background(), method, "http://"+h.addr+path, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return response, string(body), err
+}
+
+var greeting = regexp.MustCompile(`^hello from node (\d+) \(slot (\d+), pid (\d+)\)\n$`)
+
+func TestFourNodesAnswer(t *testing.T) {
+	h := start(t, "-nodes", "4")
+	assert.Regexp(t, `^4 nodes ready on http://127\.0\.0\.1:\d+ \(master pid \d+\)\n$`, h.line)
+	answers := make(map[string]int)
+	for range 400 {
+		response, body := h.get(t, "/")
+		words := greeting.FindStringSubmatch(body)
+		require.NotNil(t, words, body)
+		assert.Equal(t, words[1], response.Header.Get("X-Node-Id"))
+		assert.Equal(t, words[2], response.Header.Get("X-Node-Slot"))
+		assert.Equal(t, "1", response.Header.Get("X-Node-Generation"))
+		answers[words[3]]++
+	}
+	assert.Len(t, answers, 4)
+	for pid, n := range answers {
+		assert.LessOrEqual(t, n, 180, "pid %s has more than 45 %%", pid)
+	}
+}
+
+func TestMasterListenFalse(t *testing.T) {
+	h := start(t, "-nodes", "2", "-master-listen=false")
+	for range 50 {
+		_, body := h.get(t, "/")
+		assert.NotContains(t, body, "slot 0")
+	}
+}
+
+func TestAnyMethod(t *testing.T) {
+	h := start(t, "-nodes", "1")
+	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch} {
+		_, body, err := h.do(method, "/")
+		require.NoError(t, err)
+		assert.Regexp(t, greeting, body)
+	}
+	response, _ := h.get(t, "/nowhere")
+	assert.Equal(t, http.StatusNotFound, response.StatusCode)
+}
+
+func TestSleepAndBurn(t *testing.T) {
+	h := start(t, "-nodes", "1")
+	for _, path := range []string{"/sleep", "/burn"} {
+		begin := time.Now()
+		_, body := h.get(t, path+"?d=100ms")
+		assert.Regexp(t, greeting, body)
+		assert.GreaterOrEqual(t, time.Since(begin), 100*time.Millisecond)
+		for _, d := range []string{"", "soon", "-1s", "2h", "5"} {
+			response, body := h.get(t, path+"?d="+d)
+			assert.Equal(t, http.StatusBadRequest, response.StatusCode)
+			assert.Equal(t, fmt.Sprintf("d=%q: want a duration from 0s to 1m0s, as in %s?d=100ms\n", d, path), body)
+		}
+	}
+}
+
+func TestCrashIsReplaced(t *testing.T) {
+	h := start(t, "-nodes", "2", "-master-listen=false")
+	_, _, err := h.do(http.MethodGet, "/crash")
+	require.Error(t, err, "the process has ended")
+	assert.Eventually(t, func() bool {
+		response, _, err := h.do(http.MethodGet, "/")
+		return err == nil && response.Header.Get("X-Node-Generation") == "2"
+	}, patience, time.Millisecond)
+	require.NoError(t, h.cmd.Process.Signal(syscall.SIGTERM))
+	assert.Zero(t, h.wait(t))
+	assert.Contains(t, h.stderr.String(), `msg="worker died"`)
+	assert.Contains(t, h.stderr.String(), `reason="exit code 1"`)
+}
+
+func TestStopWhileARequestSleeps(t *testing.T) {
+	h := start(t, "-nodes", "4")
+	type answer struct {
+		body string
+		err  error
+	}
+	answers := make(chan answer)
+	const requests = 8
+	for range requests {
+		go func() { // ends with the request, for which the test waits
+			_, body, err := h.do(http.MethodGet, "/sleep?d=2s")
+			answers <- answer{body, err}
+		}()
+	}
+	awaitConnections(t, h, requests)
+	require.NoError(t, h.cmd.Process.Signal(syscall.SIGTERM))
+	for range requests {
+		a := <-answers
+		require.NoError(t, a.err)
+		assert.Regexp(t, greeting, a.body)
+	}
+	assert.Zero(t, h.wait(t))
+}
+
+// awaitConnections waits until the servers have read all of so many requests: until each of their connections has an
+// empty receive queue.
+func awaitConnections(t *testing.T, h *hello, requests int) {
+	t.Helper()
+	port, err := strconv.Atoi(h.addr[strings.LastIndexByte(h.addr, ':')+1:])
+	require.NoError(t, err)
+	local := fmt.Sprintf(":%04X ", port)
+	assert.Eventually(t, func() bool {
+		table, err := os.ReadFile("/proc/net/tcp")
+		require.NoError(t, err)
+		read := 0
+		for line := range strings.Lines(string(table)) {
+			fields := strings.Fields(line) // number, local, remote, state, tx_queue:rx_queue, ..., inode
+			const established, inode = "01", 9
+			if strings.HasSuffix(fields[1]+" ", local) && fields[3] == established &&
+				strings.HasSuffix(fields[4], ":00000000") && fields[inode] != "0" {
+				read++
+			}
+		}
+		return read == requests
+	}, patience, 10*time.Millisecond)
+}
+
+func TestUsage(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+		code int
+	}{
+		{[]string{"-h"}, "rendezvous directory", 0},
+		{[]string{"-nodes", "many"}, `invalid value "many" for flag -nodes`, 2},
+		{[]string{"8080"}, `unexpected argument "8080"`, 2},
+		{[]string{"-nodes", "-3"}, "hello: cluster: option Nodes is -3", 1},
+		{[]string{"-addr", "nowhere"}, "hello: cluster: ", 1},
+	} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], c.args...)
+		cmd.Env = append(os.Environ(), programVariable+"=1")
+		out, _ := cmd.CombinedOutput()
+		assert.Contains(t, string(out), c.want, c.args)
+		assert.Equal(t, c.code, cmd.ProcessState.ExitCode(), c.args)
+	}
+}
+
+func TestUsageExplainsEachFlag(t *testing.T) {
+	var out bytes.Buffer
+	_, err := parseFlags([]string{"-h"}, &out)
+	require.Error(t, err)
+	for _, word := range []string{"-addr", "-nodes", "-master-listen", "-name", "-dir", ":8080", "/crash", "SIGTERM"} {
+		assert.Contains(t, out.String(), word)
+	}
+}
