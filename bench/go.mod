@@ -1,0 +1,16 @@
+module github.com/multinode-go/multinode/bench
+
+go 1.26.0
+
+require (
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0
+	github.com/multinode-go/multinode v0.0.0
+)
+
+require (
+	github.com/fsnotify/fsnotify v1.10.1 // indirect
+	github.com/libp2p/go-reuseport v0.4.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
+
+replace github.com/multinode-go/multinode => ../

@@ -1,0 +1,95 @@
+// Bench measures what a cluster costs and what it brings, as ratios against a named baseline in the same run.
+//
+//	go run ./bench
+//
+// Every figure is the median of several rounds; in each round baseline and cluster are measured one right after the
+// other, and the ratio is taken within the round, so that a machine that is busy with other things disturbs both.
+// Servers and load are processes of their own. Load goes to the loopback interface only.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"text/tabwriter"
+	"time"
+)
+
+func main() {
+	if run, ok := roles[os.Getenv(roleVariable)]; ok {
+		exit(run())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func exit(err error) {
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		os.Exit(0)
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+var errUsage = errors.New("usage")
+
+// config is what the flags say.
+type config struct {
+	rounds      int
+	duration    time.Duration
+	connections int
+}
+
+// run is the program.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var c config
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.IntVar(&c.rounds, "rounds", 10, "rounds of each comparison")
+	flags.DurationVar(&c.duration, "duration", 1500*time.Millisecond, "how long each server is loaded in a round")
+	flags.IntVar(&c.connections, "connections", 32, "connections at a time")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return errUsage
+	}
+	if c.rounds < 1 || c.duration <= 0 || c.connections < 1 {
+		fmt.Fprintln(stderr, "bench: -rounds, -duration and -connections must be positive")
+		return errUsage
+	}
+	fmt.Fprintf(stdout, "%s, %s/%s, %d CPUs; medians of %d rounds of %v, %d connections; the load runs on the same CPUs\n\n",
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), c.rounds, c.duration, c.connections)
+	for _, measure := range []func(context.Context, config, io.Writer) error{
+		measureOverhead, measureTwoNodes, measureRestart, measureStart, measureMemory,
+	} {
+		if err := measure(ctx, c, stdout); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// table prints rows under a title.
+func table(w io.Writer, title string, rows ...[]string) {
+	fmt.Fprintln(w, title)
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, row := range rows {
+		for _, cell := range row {
+			fmt.Fprintf(out, "%s\t", cell)
+		}
+		fmt.Fprintln(out)
+	}
+	_ = out.Flush() // its writer is ours
+	fmt.Fprintln(w)
+}
