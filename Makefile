@@ -1,0 +1,51 @@
+# The two that matter: `go run ./cmd/hello` and `make test`.
+
+GO             ?= go
+MODULES        := . cmd bench
+GOLANGCI       := $(CURDIR)/.bin/golangci-lint
+GOLANGCI_VERSION := v2.15.0
+PLATFORMS      := linux/amd64 linux/arm64 darwin/arm64 freebsd/amd64 windows/amd64
+FUZZTIME       ?= 10s
+
+.PHONY: all test lint cross fuzz bench fmt ci
+
+all: lint cross test
+
+# All tests of all modules. The only green is with the race detector and in any order.
+test:
+	@set -e; for module in $(MODULES); do \
+		echo "$(GO) -C $$module test -race -shuffle=on ./..."; \
+		$(GO) -C $$module test -race -shuffle=on -timeout 10m ./...; \
+	done
+
+lint: $(GOLANGCI)
+	@set -e; for module in $(MODULES); do \
+		echo "golangci-lint: $$module"; (cd $$module && $(GOLANGCI) run ./...); \
+	done
+
+fmt: $(GOLANGCI)
+	@set -e; for module in $(MODULES); do (cd $$module && $(GOLANGCI) fmt ./...); done
+
+$(GOLANGCI): Makefile
+	GOBIN=$(CURDIR)/.bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@touch $@
+
+# Every package compiles everywhere, tests too (vet type-checks them).
+cross:
+	@set -e; for platform in $(PLATFORMS); do for module in $(MODULES); do \
+		echo "cross: $$platform $$module"; \
+		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) -C $$module vet ./...; \
+	done; done
+
+# Each fuzz target for FUZZTIME.
+fuzz:
+	@set -e; for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "fuzz: $$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+# Figures as ratios against a named baseline in the same run. See bench/README.md.
+bench:
+	$(GO) run ./bench
