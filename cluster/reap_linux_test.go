@@ -46,6 +46,7 @@ func TestReapStrangersLeavesWhoIsWaitedFor(t *testing.T) {
 // TestIntegrationProcessOne runs a master as process 1 of a container. It leaves an orphan behind, which must be reaped,
 // and stops by SIGTERM although the kernel has no default action for process 1.
 func TestIntegrationProcessOne(t *testing.T) {
+	t.Parallel()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	if os.Geteuid() != 0 {

@@ -63,6 +63,7 @@ func running(stop <-chan struct{}) bool {
 
 // TestKillUnderLoad kills each worker in turn, 20 times in all.
 func TestKillUnderLoad(t *testing.T) {
+	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 4})
 	addr := c.ready(t)
 	live := survey(t, addr, 4)
@@ -136,6 +137,7 @@ func TestBrokenWorkersEndTheMaster(t *testing.T) {
 }
 
 func TestWorkerThatDiesForEverBacksOff(t *testing.T) {
+	t.Parallel()
 	c := run(t, "short", programOptions{Nodes: 3, Life: 200 * time.Millisecond})
 	addr := c.ready(t)
 	stop := make(chan struct{})

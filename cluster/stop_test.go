@@ -51,6 +51,7 @@ func inFlight(t *testing.T, c *testCluster, n int, d time.Duration) (wait func()
 }
 
 func TestStopLetsRequestsFinish(t *testing.T) {
+	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		c := run(t, "http", programOptions{Nodes: 3})
 		wait := inFlight(t, c, 3, time.Second)
@@ -65,6 +66,7 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 }
 
 func TestInterruptOfTheWholeGroup(t *testing.T) {
+	t.Parallel()
 	c := runInGroup(t, "http", programOptions{Nodes: 3})
 	wait := inFlight(t, c, 3, time.Second)
 	require.NoError(t, syscall.Kill(-c.cmd.Process.Pid, syscall.SIGINT), "as a terminal does")
@@ -97,6 +99,7 @@ func TestStopCutsAfterItsTimeout(t *testing.T) {
 }
 
 func TestStopKillsWhoDoesNotLeave(t *testing.T) {
+	t.Parallel()
 	c := run(t, "stubborn", programOptions{Nodes: 2, StopTimeout: 100 * time.Millisecond})
 	c.ready(t)
 	c.signal(t, syscall.SIGTERM)
@@ -144,6 +147,7 @@ func TestSignalToAWorkerEndsThatWorker(t *testing.T) {
 }
 
 func TestMasterKilled(t *testing.T) {
+	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 3, OrphanTimeout: 500 * time.Millisecond})
 	addr := c.ready(t)
 	workers := survey(t, addr, 3)
@@ -167,6 +171,7 @@ func TestMasterKilled(t *testing.T) {
 }
 
 func TestMasterKilledWhileWorkersBoot(t *testing.T) {
+	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 4, OrphanTimeout: 300 * time.Millisecond})
 	c.logged(t, "worker started", 1)
 	c.signal(t, syscall.SIGKILL)
@@ -176,6 +181,7 @@ func TestMasterKilledWhileWorkersBoot(t *testing.T) {
 
 // TestNewMasterAmongOrphans starts a master where the workers of another still live.
 func TestNewMasterAmongOrphans(t *testing.T) {
+	t.Parallel()
 	old := run(t, "http", programOptions{Nodes: 3, OrphanTimeout: time.Second})
 	old.ready(t)
 	old.signal(t, syscall.SIGKILL)

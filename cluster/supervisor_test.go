@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -17,31 +18,65 @@ import (
 
 // fakes stands for the operating system: processes that live until the test or a signal ends them.
 type fakes struct {
-	started []role              // in the order of their starts
-	exits   map[int]chan exit   // by id
-	signals map[int][]os.Signal // by id
-	deaf    map[os.Signal]bool  // signals that end nobody
-	err     error               // of the next starts
+	deaf []os.Signal // that end nobody
+	err  error       // of all starts
+
+	mu      sync.Mutex // guards what follows
+	roles   []role     // in the order of their starts
+	exits   map[int]chan exit
+	signals map[int][]os.Signal
 }
 
 func newFakes() *fakes {
-	return &fakes{exits: make(map[int]chan exit), signals: make(map[int][]os.Signal), deaf: make(map[os.Signal]bool)}
+	return &fakes{exits: make(map[int]chan exit), signals: make(map[int][]os.Signal)}
 }
 
 func (f *fakes) start(r role) (*process, error) {
-	f.started = append(f.started, r)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.roles = append(f.roles, r)
 	if f.err != nil {
 		return nil, f.err
 	}
 	exited := make(chan exit, 1)
 	f.exits[r.ID] = exited
 	return &process{pid: 1000 + r.ID, exited: exited, signal: func(sig os.Signal) error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		f.signals[r.ID] = append(f.signals[r.ID], sig)
-		if !f.deaf[sig] {
+		if !slices.Contains(f.deaf, sig) {
 			exited <- exit{signal: sig.(syscall.Signal)}
 		}
 		return nil
 	}}, nil
+}
+
+// started returns the roles of all processes that were started.
+func (f *fakes) started() []role {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.roles)
+}
+
+// sent returns the signals that a process got.
+func (f *fakes) sent(id int) []os.Signal {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.signals[id])
+}
+
+// exit ends a process.
+func (f *fakes) exit(id int, e exit) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.exits[id] <- e
+}
+
+// awaitStart lets time pass until another process is started or s has ended.
+func (f *fakes) awaitStart(s *supervisor, before int) {
+	for synctest.Wait(); len(f.started()) == before && !isClosed(s.done); synctest.Wait() {
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // supervise runs a supervisor, in a bubble of its own time, until the end of the test.
@@ -54,7 +89,6 @@ func supervise(t *testing.T, opts Options) (*supervisor, *fakes) {
 	s := newSupervisor(opts, role{Cluster: "test"}, f.start, new(ports))
 	go s.run()
 	t.Cleanup(func() {
-		f.deaf = nil
 		s.send(cutAll{})
 		<-s.done
 	})
@@ -80,8 +114,8 @@ func isClosed(c <-chan struct{}) bool {
 func TestSupervisorFillsItsSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 4})
-		require.Len(t, f.started, 3, "the master is the fourth")
-		for i, r := range f.started {
+		require.Len(t, f.started(), 3, "the master is the fourth")
+		for i, r := range f.started() {
 			assert.Equal(t, i+1, r.ID)
 			assert.Equal(t, i+1, r.Slot)
 			assert.Equal(t, 1, r.Generation)
@@ -98,7 +132,7 @@ func TestSupervisorFillsItsSlots(t *testing.T) {
 func TestSupervisorWithoutWorkersIsReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 1})
-		assert.Empty(t, f.started)
+		assert.Empty(t, f.started())
 		assert.True(t, isClosed(s.allReady))
 		time.Sleep(time.Hour)
 		assert.False(t, isClosed(s.done))
@@ -110,14 +144,14 @@ func TestSupervisorReplacesAtOnceAfterReady(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		s.ready(1)
 		begin := time.Now()
-		f.exits[1] <- exit{signal: syscall.SIGKILL}
+		f.exit(1, exit{signal: syscall.SIGKILL})
 		synctest.Wait()
-		require.Len(t, f.started, 2)
+		require.Len(t, f.started(), 2)
 		assert.Zero(t, time.Since(begin))
-		assert.Equal(t, 2, f.started[1].ID)
-		assert.Equal(t, 1, f.started[1].Slot)
-		assert.Equal(t, 2, f.started[1].Generation)
-		assert.NotEqual(t, f.started[0].Incarnation, f.started[1].Incarnation)
+		assert.Equal(t, 2, f.started()[1].ID)
+		assert.Equal(t, 1, f.started()[1].Slot)
+		assert.Equal(t, 2, f.started()[1].Generation)
+		assert.NotEqual(t, f.started()[0].Incarnation, f.started()[1].Incarnation)
 	})
 }
 
@@ -126,12 +160,10 @@ func TestSupervisorGivesUpWhenNobodyEverBecameReady(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		begin := time.Now()
 		for id := 1; !isClosed(s.done); id++ {
-			f.exits[id] <- exit{code: 3, lastWords: "no licence"}
-			for synctest.Wait(); len(f.started) == id && !isClosed(s.done); synctest.Wait() {
-				time.Sleep(time.Millisecond)
-			}
+			f.exit(id, exit{code: 3, lastWords: "no licence"})
+			f.awaitStart(s, id)
 		}
-		assert.Len(t, f.started, crashLimit)
+		assert.Len(t, f.started(), crashLimit)
 		assert.Less(t, time.Since(begin), 5*time.Second)
 		var died *WorkerError
 		require.ErrorAs(t, s.err, &died)
@@ -147,21 +179,16 @@ func TestSupervisorKeepsACrashLoopingSlotWhenAnotherServes(t *testing.T) {
 		s.ready(2)
 		id := 1
 		for range 20 {
-			f.exits[id] <- exit{code: 1}
-			before := len(f.started)
-			for synctest.Wait(); len(f.started) == before; synctest.Wait() {
-				time.Sleep(100 * time.Millisecond)
-			}
-			id = f.started[before].ID
-			assert.Equal(t, 1, f.started[before].Slot)
+			f.exit(id, exit{code: 1})
+			before := len(f.started())
+			f.awaitStart(s, before)
+			id = f.started()[before].ID
+			assert.Equal(t, 1, f.started()[before].Slot)
 		}
 		assert.False(t, isClosed(s.done))
 		last := time.Now()
-		f.exits[id] <- exit{code: 1}
-		before := len(f.started)
-		for synctest.Wait(); len(f.started) == before; synctest.Wait() {
-			time.Sleep(100 * time.Millisecond)
-		}
+		f.exit(id, exit{code: 1})
+		f.awaitStart(s, len(f.started()))
 		assert.InDelta(t, longestDelay, time.Since(last), delayJitter*float64(longestDelay)+float64(100*time.Millisecond))
 	})
 }
@@ -174,7 +201,7 @@ func TestSupervisorStartThatFailsIsAFailureToBoot(t *testing.T) {
 		require.NoError(t, err)
 		s := newSupervisor(opts, role{}, f.start, new(ports))
 		s.run()
-		assert.Len(t, f.started, crashLimit)
+		assert.Len(t, f.started(), crashLimit)
 		assert.ErrorContains(t, s.err, "no process can be started")
 	})
 }
@@ -186,7 +213,7 @@ func TestSupervisorStop(t *testing.T) {
 		near, far := net.Pipe()
 		defer far.Close()
 		known := make(chan bool, 1)
-		s.send(linked{info: f.started[0].info(), link: newLink(near), known: known})
+		s.send(linked{info: f.started()[0].info(), link: newLink(near), known: known})
 		require.True(t, <-known)
 		order := make(chan message, 1)
 		go func() {
@@ -196,24 +223,24 @@ func TestSupervisorStop(t *testing.T) {
 		s.send(stopAll{timeout: time.Minute})
 		assert.Equal(t, message{Kind: kindStop, Timeout: time.Minute}, <-order, "over the link")
 		synctest.Wait()
-		assert.Empty(t, f.signals[1])
-		assert.Equal(t, []os.Signal{syscall.SIGTERM}, f.signals[2], "by signal while there is none")
-		f.exits[1] <- exit{}
+		assert.Empty(t, f.sent(1))
+		assert.Equal(t, []os.Signal{syscall.SIGTERM}, f.sent(2), "by signal while there is none")
+		f.exit(1, exit{})
 		<-s.done
 		require.NoError(t, s.err)
-		assert.Len(t, f.started, 3, "nobody is replaced")
+		assert.Len(t, f.started(), 3, "nobody is replaced")
 	})
 }
 
 func TestSupervisorStopOfTheStubborn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
-		f.deaf[syscall.SIGTERM], f.deaf[syscall.SIGQUIT] = true, true
+		f.deaf = []os.Signal{syscall.SIGTERM, syscall.SIGQUIT}
 		begin := time.Now()
 		s.send(stopAll{timeout: time.Second})
 		<-s.done
 		assert.Equal(t, time.Second+stopMargin+dumpGrace, time.Since(begin))
-		assert.Equal(t, []os.Signal{syscall.SIGTERM, syscall.SIGQUIT, os.Kill}, f.signals[1])
+		assert.Equal(t, []os.Signal{syscall.SIGTERM, syscall.SIGQUIT, os.Kill}, f.sent(1))
 		assert.ErrorContains(t, s.err, "worker 1 (slot 1, pid 1001) did not leave in time and was killed")
 	})
 }
@@ -221,14 +248,14 @@ func TestSupervisorStopOfTheStubborn(t *testing.T) {
 func TestSupervisorCutsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 3})
-		f.deaf[syscall.SIGTERM] = true
+		f.deaf = []os.Signal{syscall.SIGTERM}
 		begin := time.Now()
 		s.send(stopAll{timeout: time.Hour})
 		s.send(cutAll{})
 		<-s.done
 		assert.Zero(t, time.Since(begin))
-		assert.True(t, slices.Contains(f.signals[1], os.Kill))
-		assert.True(t, slices.Contains(f.signals[2], os.Kill))
+		assert.True(t, slices.Contains(f.sent(1), os.Kill))
+		assert.True(t, slices.Contains(f.sent(2), os.Kill))
 	})
 }
 
@@ -239,7 +266,7 @@ func TestSupervisorKnowsItsWorkers(t *testing.T) {
 			"another incarnation": func(r *role) { r.Incarnation++ },
 			"another id":          func(r *role) { r.ID = 99 },
 		} {
-			r := f.started[0]
+			r := f.started()[0]
 			change(&r)
 			known := make(chan bool, 1)
 			s.send(linked{info: r.info(), known: known})
@@ -252,10 +279,10 @@ func TestSupervisorDisableRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 3, DisableRestart: true})
 		s.ready(1)
-		f.exits[1] <- exit{}
-		f.exits[2] <- exit{}
+		f.exit(1, exit{})
+		f.exit(2, exit{})
 		time.Sleep(time.Hour)
-		assert.Len(t, f.started, 2)
+		assert.Len(t, f.started(), 2)
 		assert.False(t, isClosed(s.done), "the master still serves")
 	})
 }
