@@ -124,7 +124,8 @@ func runCommand(t *testing.T, cmd *exec.Cmd, program string, opts programOptions
 	value, err := json.Marshal(opts)
 	require.NoError(t, err)
 	c := &testCluster{cmd: cmd, dir: opts.Dir, out: newLines(), log: newLines(), exited: make(chan struct{})}
-	cmd.Env = append(os.Environ(), programVariable+"="+program, optionsVariable+"="+string(value))
+	cmd.Env = append(os.Environ(), programVariable+"="+program, optionsVariable+"="+string(value),
+		"GORACE=atexit_sleep_ms=0") // or each exit takes a second under the race detector
 	cmd.Env = append(cmd.Env, environ...)
 	outReader, outWriter, err := os.Pipe()
 	require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/multinode-go/multinode/peer"
@@ -62,6 +63,9 @@ func listenMaster(opts Options, server Server, sys system) (_ *Node, err error) 
 	})
 	if err != nil {
 		return nil, join(err, listener.Close())
+	}
+	if n.listening && common.Procs > 0 {
+		runtime.GOMAXPROCS(common.Procs)
 	}
 	n.start()
 	go m.supervisor.run() // ends when the node stops, which waits for it

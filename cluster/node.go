@@ -142,15 +142,19 @@ func (n *Node) WaitReady(ctx context.Context) error {
 		select {
 		case <-ready:
 		case <-n.done:
-			if n.err != nil {
-				return n.err
-			}
-			return fmt.Errorf("cluster: the node has ended: %w", net.ErrClosed)
 		case <-ctx.Done():
 			return fmt.Errorf("cluster: wait until ready: %w", ctx.Err())
 		}
 	}
-	return nil
+	select {
+	case <-n.done:
+		if n.err != nil {
+			return n.err
+		}
+		return fmt.Errorf("cluster: the node has ended: %w", net.ErrClosed)
+	default:
+		return nil
+	}
 }
 
 // readiness returns the channels that are closed when this node is ready.

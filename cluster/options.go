@@ -24,6 +24,9 @@ type Options struct {
 
 	// Nodes is how many processes accept connections, the master included unless DisableMasterListen is set.
 	// Default: runtime.GOMAXPROCS(0), which knows the CPU limit of a container. 1 starts no worker.
+	//
+	// The GOMAXPROCS of each is its share of that of the master, rounded up, unless the environment or the program
+	// has set it: so many processes with all CPUs each would be in one another's way.
 	Nodes int
 
 	// DisableMasterListen makes the master only supervise; Nodes is then the number of workers.
@@ -98,12 +101,16 @@ func (o Options) workers() int {
 	return o.Nodes - 1
 }
 
+// procsAtStart tells whether the program has changed GOMAXPROCS before Listen.
+var procsAtStart = runtime.GOMAXPROCS(0)
+
 // share returns the GOMAXPROCS of one of n nodes, rounded up, or 0 when the user has set it for all.
 func share(n int) int {
-	if os.Getenv("GOMAXPROCS") != "" {
+	all := runtime.GOMAXPROCS(0)
+	if os.Getenv("GOMAXPROCS") != "" || all != procsAtStart {
 		return 0
 	}
-	return (runtime.GOMAXPROCS(0) + n - 1) / n
+	return (all + n - 1) / n
 }
 
 // defaultName is the name of a cluster of this program on the given port, of what a name may hold.

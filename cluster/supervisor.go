@@ -276,7 +276,7 @@ func (s *supervisor) handleLink(info peer.Info, l *link) bool {
 	}
 	w.link = l
 	if w.slot.phase == stopping {
-		s.order(w, s.opts.StopTimeout)
+		s.order(w, max(0, time.Until(w.slot.deadline)-stopMargin))
 	}
 	return true
 }

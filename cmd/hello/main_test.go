@@ -50,7 +50,7 @@ func start(t *testing.T, args ...string) *hello {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	h := &hello{cmd: exec.CommandContext(ctx, os.Args[0], append(args, "-addr", "127.0.0.1:0", "-dir", t.TempDir()+"/dir")...)}
-	h.cmd.Env = append(os.Environ(), programVariable+"=1")
+	h.cmd.Env = append(os.Environ(), programVariable+"=1", "GORACE=atexit_sleep_ms=0")
 	h.cmd.Stderr = &h.stderr
 	h.cmd.WaitDelay = patience
 	out, err := h.cmd.StdoutPipe()
