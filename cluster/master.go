@@ -30,50 +30,65 @@ func listenMaster(opts Options, server Server, sys system) (_ *Node, err error) 
 			err = join(err, m.close())
 		}
 	}()
-	address, err := m.ports.address(context.Background(), portKey{Network: "tcp", Address: opts.Addr})
-	if err != nil {
-		return nil, err
-	}
-	addr, err := net.ResolveTCPAddr("tcp", address)
+	addr, err := m.takePort(opts.Addr)
 	if err != nil {
 		return nil, err
 	}
 	setDefault(&opts.Name, defaultName(addr.Port))
-	if err = m.takeDirectory(opts, address); err != nil {
+	if err := m.takeDirectory(opts, addr.String()); err != nil {
 		return nil, err
 	}
-
-	var listener net.Listener = newIdleListener(addr)
-	if !opts.DisableMasterListen {
-		if listener, err = reuseport.Listen(context.Background(), "tcp", address, reuseport.Options{}); err != nil {
-			return nil, err
-		}
+	listener, err := listenAsMaster(opts, addr)
+	if err != nil {
+		return nil, err
 	}
 	self := peer.Info{Cluster: opts.Name, Generation: 1, Incarnation: peer.NewIncarnation()}
 	n := newNode(opts, self, server, listener)
 	n.master, n.resolve = m, m.ports.address
 	common := role{
 		Cluster: opts.Name, Directory: m.directory.Path(), Master: self.Incarnation,
-		Address: address, Procs: share(opts.Nodes),
+		Address: addr.String(), Procs: share(opts.Nodes),
 	}
 	m.supervisor = newSupervisor(opts, common, sys.start, m.ports)
 	n.mesh, err = peer.Join(context.Background(), peer.Options{
-		Directory: m.directory, Self: n.self, Logger: opts.Logger,
+		Directory: m.directory, Self: self, Logger: opts.Logger,
 		Dial: []string{controlStream}, OnStream: m.supervisor.serveLink, Accept: refuseAll,
 	})
 	if err != nil {
 		return nil, join(err, listener.Close())
 	}
-	if n.listening && common.Procs > 0 {
-		runtime.GOMAXPROCS(common.Procs)
+	n.startMaster(common.Procs)
+	return n, nil
+}
+
+// startMaster lets the master live, with so many processors, 0: as it is.
+func (n *Node) startMaster(procs int) {
+	if n.listening && procs > 0 {
+		runtime.GOMAXPROCS(procs)
 	}
 	n.start()
-	go m.supervisor.run() // ends when the node stops, which waits for it
+	go n.master.supervisor.run() // ends when the node stops, which waits for it
 	go n.watchSupervisor()
 	if os.Getpid() == 1 {
 		go reapStrangers(n.done, reapInterval)
 	}
-	return n, nil
+}
+
+// takePort reserves the port that all nodes share.
+func (m *master) takePort(address string) (*net.TCPAddr, error) {
+	address, err := m.ports.address(context.Background(), portKey{Network: "tcp", Address: address})
+	if err != nil {
+		return nil, err
+	}
+	return net.ResolveTCPAddr("tcp", address)
+}
+
+// listenAsMaster returns the master's own listener, or one that stands for the port in a master that does not listen.
+func listenAsMaster(opts Options, addr *net.TCPAddr) (net.Listener, error) {
+	if opts.DisableMasterListen {
+		return newIdleListener(addr), nil
+	}
+	return reuseport.Listen(context.Background(), "tcp", addr.String(), reuseport.Options{})
 }
 
 // refuseAll is for a master: it opens the streams to its workers by itself.
