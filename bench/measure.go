@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
-	"syscall"
 	"time"
 )
 
@@ -148,8 +148,12 @@ func restartOnce() (took time.Duration, err error) {
 	if len(pids) != 2 {
 		return 0, fmt.Errorf("want a master and a worker, have %v", pids)
 	}
+	worker, err := os.FindProcess(pids[1])
+	if err != nil {
+		return 0, err
+	}
 	begin := time.Now()
-	if err := syscall.Kill(pids[1], syscall.SIGKILL); err != nil {
+	if err := worker.Kill(); err != nil {
 		return 0, err
 	}
 	_, err = s.await("generation=2 ")

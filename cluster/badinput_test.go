@@ -1,3 +1,5 @@
+//go:build linux
+
 package cluster
 
 import (
@@ -7,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -155,20 +156,6 @@ func TestNameThatIsNoFileName(t *testing.T) {
 	for _, name := range []string{"a/b", "..", strings.Repeat("x", 300)} {
 		refused(t, Options{Name: name})
 	}
-}
-
-func TestPortThatNeedsPermission(t *testing.T) {
-	floor, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
-	require.NoError(t, err)
-	if n, err := strconv.Atoi(strings.TrimSpace(string(floor))); err != nil || n <= 80 {
-		t.Skip("everybody may bind port 80 here; sysctl net.ipv4.ip_unprivileged_port_start=1024 makes it a privilege")
-	}
-	runtime.LockOSThread() // and never unlock it: the thread without the capability ends with this goroutine
-	dropBindCapability(t)
-	err = refused(t, Options{Addr: "127.0.0.1:80", Dir: ownDir(t)})
-	require.ErrorIs(t, err, syscall.EACCES)
-	require.ErrorContains(t, err, "CAP_NET_BIND_SERVICE")
-	assert.ErrorContains(t, err, "choose a higher port")
 }
 
 func TestAddressOfNoInterface(t *testing.T) {
