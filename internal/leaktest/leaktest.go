@@ -1,12 +1,14 @@
-// Package leaktest ends a test binary with an error when something that its tests opened is still there: a goroutine,
-// a descriptor, a child process.
+// Package leaktest ends a test binary with an error when something that its tests made is still there: a goroutine, a
+// descriptor, a process, a file below the directory for temporary files.
 //
 //	func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 //
-// Descriptors and children are read from /proc, so they are looked at on Linux only.
+// Descriptors and processes are read from /proc, so they are looked at on Linux only; there, a process whose parent
+// has died is counted too.
 package leaktest
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -24,13 +26,22 @@ const settle = 5 * time.Second
 // Run runs the tests and returns the exit code for os.Exit: that of the tests, or 1 when they passed and left
 // something behind, which is then described on standard error.
 func Run(m *testing.M) int {
+	temp, err := os.MkdirTemp("", "leaktest")
+	if err == nil {
+		err = errors.Join(os.Chmod(temp, 0o711), os.Setenv("TMPDIR", temp), adoptOrphans()) // tests as another user enter too
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "leaktest:", err)
+		return 1
+	}
+	defer os.RemoveAll(temp)
 	before := descriptors()
 	code := m.Run()
 	if code != 0 || fuzzing() {
 		return code
 	}
-	left := leftover(before)
-	for end := time.Now().Add(settle); len(left) > 0 && time.Now().Before(end); left = leftover(before) {
+	left := leftover(before, temp)
+	for end := time.Now().Add(settle); len(left) > 0 && time.Now().Before(end); left = leftover(before, temp) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if len(left) == 0 {
@@ -46,8 +57,20 @@ func fuzzing() bool {
 	return pattern != nil && pattern.Value.String() != ""
 }
 
-func leftover(before map[string]string) []string {
-	return slices.Concat(goroutines(), newDescriptors(before), children())
+func leftover(before map[string]string, temp string) []string {
+	reapOrphans()
+	return slices.Concat(goroutines(), newDescriptors(before), children(), files(temp))
+}
+
+func files(dir string) (left []string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for _, entry := range entries {
+		left = append(left, "file "+filepath.Join(dir, entry.Name()))
+	}
+	return left
 }
 
 // goroutines returns the stacks of all goroutines but our own and those of the runtime and the testing package.
