@@ -1,0 +1,83 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestCounter(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "memory.events")
+	require.NoError(t, os.WriteFile(path, []byte("low 0\noom 3\noom_kill 2\noom_group_kill 1\n"), 0o600))
+	kills, ok := counter(path, "oom_kill")
+	assert.True(t, ok)
+	assert.Equal(t, 2, kills)
+	_, ok = counter(path, "absent")
+	assert.False(t, ok)
+	_, ok = counter(path+"x", "oom_kill")
+	assert.False(t, ok)
+}
+
+// TestIntegrationOutOfMemory lets the kernel kill a worker that takes more than its memory control group has.
+func TestIntegrationOutOfMemory(t *testing.T) {
+	group := memoryGroup(t, 200<<20)
+	cmd := exec.Command("sh", "-c", `echo $$ > "$0/cgroup.procs" && exec "$1"`, group, os.Args[0])
+	c := runCommand(t, cmd, "greedy", programOptions{Nodes: 2})
+	c.ready(t)
+	death := c.logged(t, "worker died", 1)
+	assert.Equal(t, "out of memory, killed by the kernel", death.Reason)
+	assert.True(t, death.WasReady)
+}
+
+// memoryGroup makes a memory control group with a limit in bytes.
+func memoryGroup(t *testing.T, limit int) string {
+	t.Helper()
+	root, file := "/sys/fs/cgroup/memory", "memory.limit_in_bytes" // version 1
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		root, file = "/sys/fs/cgroup", "memory.max"
+	}
+	group := filepath.Join(root, fmt.Sprintf("multinode-test-%d", os.Getpid()))
+	err := os.Mkdir(group, 0o755)
+	if err == nil {
+		t.Cleanup(func() { assert.NoError(t, os.Remove(group)) })
+		err = os.WriteFile(filepath.Join(group, file), fmt.Appendf(nil, "%d", limit), 0)
+	}
+	if err != nil {
+		t.Skipf("no memory control group of our own (%v): run as root, with %s writable", err, root)
+	}
+	return group
+}
+
+func init() { programs["greedy"] = greedy }
+
+// greedy has a worker that takes memory until it is killed.
+func greedy() error {
+	opts, _ := options()
+	n, err := Listen(opts, new(http.Server))
+	if err != nil {
+		return err
+	}
+	if n.IsMaster() {
+		return waitTelling(n)
+	}
+	if err := n.WaitReady(context.Background()); err != nil {
+		return err
+	}
+	var hoard [][]byte
+	for range 1 << 10 {
+		memory := make([]byte, 1<<20)
+		for i := range memory {
+			memory[i] = 1
+		}
+		hoard = append(hoard, memory)
+	}
+	return errors.New("nobody minds " + fmt.Sprint(len(hoard)))
+}
