@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/multinode-go/multinode/peer"
@@ -32,7 +33,7 @@ func listenMaster(opts Options, server Server, sys system) (_ *Node, err error) 
 	}()
 	addr, err := m.takePort(opts.Addr)
 	if err != nil {
-		return nil, err
+		return nil, explainOrphans(opts, err)
 	}
 	setDefault(&opts.Name, defaultName(addr.Port))
 	if err := m.takeDirectory(opts, addr.String()); err != nil {
@@ -83,6 +84,30 @@ func (m *master) takePort(address string) (*net.TCPAddr, error) {
 	return net.ResolveTCPAddr("tcp", address)
 }
 
+// explainOrphans adds to the error of a port in use that it may be the workers of a master that is gone who hold it.
+func explainOrphans(opts Options, err error) error {
+	addr, resolveErr := net.ResolveTCPAddr("tcp", opts.Addr)
+	if !errors.Is(err, syscall.EADDRINUSE) || resolveErr != nil {
+		return err
+	}
+	setDefault(&opts.Name, defaultName(addr.Port))
+	path, pathErr := opts.directory()
+	if _, statErr := os.Stat(path); pathErr != nil || statErr != nil {
+		return err // and not make one to look into it
+	}
+	directory, openErr := peer.OpenDirectory(path)
+	if openErr != nil {
+		return err
+	}
+	locked, lockErr := directory.Locked()
+	alive, aliveErr := directory.Alive()
+	if join(join(lockErr, aliveErr), directory.Close()) == nil && !locked && alive > 0 {
+		return fmt.Errorf("%w; there are %d workers whose master is gone in %s: they leave after their "+
+			"OrphanTimeout, 30 s by default", err, alive, path)
+	}
+	return err
+}
+
 // listenAsMaster returns the master's own listener, or one that stands for the port in a master that does not listen.
 func listenAsMaster(opts Options, addr *net.TCPAddr) (net.Listener, error) {
 	if opts.DisableMasterListen {
@@ -98,14 +123,10 @@ func refuseAll(name string, from peer.Info) error {
 
 // takeDirectory opens the rendezvous directory and takes its lock.
 func (m *master) takeDirectory(opts Options, address string) error {
-	path := opts.Dir
-	if path == "" {
-		var err error
-		if path, err = peer.DefaultDirectory(opts.Name); err != nil {
-			return err
-		}
+	path, err := opts.directory()
+	if err != nil {
+		return err
 	}
-	var err error
 	if m.directory, err = peer.OpenDirectory(path); err != nil {
 		return err
 	}

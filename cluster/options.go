@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/multinode-go/multinode/peer"
 )
 
 // maxNodes bounds Options.Nodes, so that a slip of the keyboard is not a fork bomb.
@@ -99,6 +101,14 @@ func (o Options) workers() int {
 		return o.Nodes
 	}
 	return o.Nodes - 1
+}
+
+// directory returns the path of the rendezvous directory.
+func (o Options) directory() (string, error) {
+	if o.Dir != "" {
+		return o.Dir, nil
+	}
+	return peer.DefaultDirectory(o.Name)
 }
 
 // procsAtStart tells whether the program has changed GOMAXPROCS before Listen.

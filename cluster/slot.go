@@ -89,8 +89,9 @@ func (s *slot) becameReady(now time.Time) {
 	s.phase, s.deadline, s.readyAt, s.everReady = ready, time.Time{}, now, true
 }
 
-// died tells that the worker is gone. jitter is a random number in [-1, 1).
-func (s *slot) died(now time.Time, jitter float64) {
+// died tells that the worker is gone, and whether it left by itself and without an error. jitter is a random number in
+// [-1, 1).
+func (s *slot) died(now time.Time, byItself bool, jitter float64) {
 	if s.leaving {
 		s.phase, s.deadline = vacant, time.Time{}
 		return
@@ -104,7 +105,12 @@ func (s *slot) died(now time.Time, jitter float64) {
 		s.failures = append(s.failures, now)
 		s.looping = s.looping || len(s.failures) >= crashLimit
 	}
-	s.phase, s.deadline = waiting, now.Add(s.delay(wasReady, jitter))
+	delay := s.delay(wasReady, jitter)
+	if byItself {
+		// An interrupt from a terminal reaches all processes: our own may be on its way.
+		delay = max(delay, firstDelay)
+	}
+	s.phase, s.deadline = waiting, now.Add(delay)
 	s.strikes++
 }
 

@@ -28,14 +28,14 @@ func TestSlotBackOffOfFailuresToBoot(t *testing.T) {
 	now := time.Now()
 	s := begin(now)
 	for _, milliseconds := range []int64{100, 200, 400, 800} {
-		s.died(now, 0)
+		s.died(now, false, 0)
 		assert.Equal(t, milliseconds, restartAfter(t, s, now).Milliseconds())
 		assert.False(t, s.looping)
 		now = s.deadline
 		assert.Equal(t, start, s.due(now))
 		s.started(now, bootTimeout)
 	}
-	s.died(now, 0)
+	s.died(now, false, 0)
 	assert.True(t, s.looping, "the fifth failure within 30 s")
 	assert.Equal(t, longestDelay, restartAfter(t, s, now))
 }
@@ -45,11 +45,11 @@ func TestSlotBackOffIsNotForeverDoubled(t *testing.T) {
 	s := begin(now)
 	for range 100 {
 		now = now.Add(crashWindow) // so far apart that it is no crash loop
-		s.died(now, 0)
+		s.died(now, false, 0)
 		assert.False(t, s.looping)
 		s.started(now, bootTimeout)
 	}
-	s.died(now, 0)
+	s.died(now, false, 0)
 	assert.Equal(t, longestDelay, restartAfter(t, s, now))
 }
 
@@ -60,7 +60,7 @@ func TestSlotJitter(t *testing.T) {
 	}{{-1, 80}, {-0.5, 90}, {0, 100}, {0.5, 110}} {
 		now := time.Now()
 		s := begin(now)
-		s.died(now, c.jitter)
+		s.died(now, false, c.jitter)
 		assert.Equal(t, c.milliseconds, restartAfter(t, s, now).Milliseconds(), "jitter %v", c.jitter)
 	}
 }
@@ -71,9 +71,21 @@ func TestSlotDeathAfterReadyIsReplacedAtOnceThenBacksOff(t *testing.T) {
 	for _, milliseconds := range []int64{0, 100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000} {
 		s.becameReady(now)
 		now = now.Add(2 * time.Second)
-		s.died(now, 0)
+		s.died(now, false, 0)
 		assert.Equal(t, milliseconds, restartAfter(t, s, now).Milliseconds())
 		assert.False(t, s.looping, "it became ready each time")
+		now = s.deadline
+		s.started(now, bootTimeout)
+	}
+}
+
+func TestSlotLeavesAMomentWhenAWorkerLeftByItself(t *testing.T) {
+	now := time.Now()
+	s := begin(now)
+	for _, milliseconds := range []int64{100, 100, 200, 400} {
+		s.becameReady(now)
+		s.died(now, true, 0)
+		assert.Equal(t, milliseconds, restartAfter(t, s, now).Milliseconds())
 		now = s.deadline
 		s.started(now, bootTimeout)
 	}
@@ -83,7 +95,7 @@ func TestSlotStableWorkerClearsTheRecord(t *testing.T) {
 	now := time.Now()
 	s := begin(now)
 	for range crashLimit {
-		s.died(now, 0)
+		s.died(now, false, 0)
 		s.started(now, bootTimeout)
 	}
 	require.True(t, s.looping)
@@ -91,11 +103,11 @@ func TestSlotStableWorkerClearsTheRecord(t *testing.T) {
 
 	now = now.Add(stableAfter - time.Millisecond)
 	unstable := *s
-	unstable.died(now, 0)
+	unstable.died(now, false, 0)
 	assert.True(t, unstable.looping, "a moment too short")
 
 	now = now.Add(time.Millisecond)
-	s.died(now, 0)
+	s.died(now, false, 0)
 	assert.False(t, s.looping)
 	assert.Zero(t, restartAfter(t, s, now))
 }
@@ -104,7 +116,7 @@ func TestSlotFailuresFarApartAreNoCrashLoop(t *testing.T) {
 	now := time.Now()
 	s := begin(now)
 	for range 20 {
-		s.died(now, 0)
+		s.died(now, false, 0)
 		assert.False(t, s.looping)
 		now = now.Add(crashWindow/(crashLimit-1) + time.Millisecond)
 		s.started(now, bootTimeout)
@@ -121,7 +133,7 @@ func TestSlotHungBoot(t *testing.T) {
 	now = now.Add(dumpGrace)
 	assert.Equal(t, kill, s.due(now))
 	assert.Equal(t, nothing, s.due(now.Add(time.Hour)), "killed once")
-	s.died(now, 0)
+	s.died(now, false, 0)
 	assert.Equal(t, firstDelay, restartAfter(t, s, now), "a failure to boot like others")
 }
 
@@ -150,12 +162,12 @@ func TestSlotStop(t *testing.T) {
 		assert.Equal(t, nothing, s.due(now.Add(time.Second)), "the worker's own time-out comes first")
 		assert.Equal(t, dump, s.due(now.Add(time.Second+stopMargin)))
 		assert.Equal(t, kill, s.due(now.Add(time.Second+stopMargin+dumpGrace)))
-		s.died(now, 0)
+		s.died(now, false, 0)
 		assert.Equal(t, vacant, s.phase)
 	})
 	t.Run("waits for its start", func(t *testing.T) {
 		s := begin(now)
-		s.died(now, 0)
+		s.died(now, false, 0)
 		assert.False(t, s.stop(now, time.Second))
 		assert.Equal(t, vacant, s.phase)
 		assert.Equal(t, nothing, s.due(now.Add(time.Hour)))
@@ -167,7 +179,7 @@ func TestSlotCut(t *testing.T) {
 	s := begin(now)
 	assert.True(t, s.cut())
 	assert.Equal(t, nothing, s.due(now.Add(time.Hour)), "the caller kills")
-	s.died(now, 0)
+	s.died(now, false, 0)
 	assert.Equal(t, vacant, s.phase)
 	assert.False(t, s.cut())
 }
@@ -177,7 +189,7 @@ func TestSlotGenerations(t *testing.T) {
 	s := begin(now)
 	for generation := 1; generation < 5; generation++ {
 		assert.Equal(t, generation, s.generation)
-		s.died(now, 0)
+		s.died(now, false, 0)
 		s.started(now, bootTimeout)
 	}
 }

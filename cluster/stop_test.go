@@ -5,6 +5,7 @@ package cluster
 import (
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -80,6 +81,20 @@ func TestInterruptOfTheWholeGroup(t *testing.T) {
 	c.gone(t)
 }
 
+// TestInterruptOfAnIdleGroup: workers that have nothing to do are gone before the master has seen its own signal.
+func TestInterruptOfAnIdleGroup(t *testing.T) {
+	for range 10 {
+		c := runInGroup(t, "http", programOptions{Nodes: 4})
+		c.ready(t)
+		require.NoError(t, syscall.Kill(-c.cmd.Process.Pid, syscall.SIGINT))
+		code, stderr := c.exit(t)
+		assert.Zero(t, code, stderr)
+		assert.Equal(t, 3, strings.Count(stderr, "worker started"), "nobody is replaced")
+		assert.NotContains(t, stderr, "WARN")
+		c.gone(t)
+	}
+}
+
 func runInGroup(t *testing.T, program string, opts programOptions) *testCluster {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
@@ -140,9 +155,9 @@ func TestSignalToAWorkerEndsThatWorker(t *testing.T) {
 	answered, failed := wait()
 	assert.Equal(t, 3, answered, "also on the worker that leaves")
 	assert.Zero(t, failed)
-	death := c.logged(t, "worker died", 1)
-	assert.Equal(t, "exit code 0", death.Reason)
-	assert.Equal(t, victim.PID, death.PID)
+	leave := c.logged(t, "worker left by itself", 1)
+	assert.Equal(t, "exit code 0", leave.Reason)
+	assert.Equal(t, victim.PID, leave.PID)
 	next := c.logged(t, "worker ready", 3)
 	assert.Equal(t, 2, next.Slot, "it is replaced")
 	assert.Equal(t, 2, next.Generation)
@@ -150,16 +165,19 @@ func TestSignalToAWorkerEndsThatWorker(t *testing.T) {
 
 func TestMasterKilled(t *testing.T) {
 	t.Parallel()
-	c := run(t, "http", programOptions{Nodes: 3, OrphanTimeout: 500 * time.Millisecond})
+	c := run(t, "http", programOptions{Nodes: 3, OrphanTimeout: time.Second})
 	addr := c.ready(t)
 	workers := survey(t, addr, 3)
 	c.signal(t, syscall.SIGKILL)
 	<-c.exited
 	c.logged(t, "the master is gone", 2)
-	a, err := get(addr, "/?sleep=600ms") // longer than they wait for a master
+	a, err := get(addr, "/?sleep=1100ms") // longer than they wait for a master
 	if assert.NoError(t, err, "orphans go on serving") {
 		assert.Contains(t, []int{workers[1].PID, workers[2].PID}, a.PID)
 	}
+	err = refused(t, Options{Addr: addr, Dir: c.dir})
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	require.ErrorContains(t, err, "workers whose master is gone")
 	assert.Eventually(t, func() bool { return len(c.processes(t)) == 0 }, patience, 10*time.Millisecond)
 
 	again := run(t, "http", programOptions{Nodes: 2, Dir: c.dir, Addr: addr})

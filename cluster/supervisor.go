@@ -211,7 +211,8 @@ func (s *supervisor) handleExit(w *worker, e exit) {
 	now := time.Now()
 	delete(s.workers, w.info.ID)
 	slot, wasLeaving, wasLooping := w.slot, w.slot.leaving, w.slot.looping
-	slot.died(now, 2*rand.Float64()-1)
+	byItself := e == exit{} && !slot.readyAt.IsZero()
+	slot.died(now, byItself, 2*rand.Float64()-1)
 	died := &WorkerError{
 		ID: w.info.ID, Slot: slot.number, Generation: slot.generation, PID: w.info.PID,
 		Ready: !slot.readyAt.IsZero(), Reason: e.String(), LastWords: w.failure,
@@ -223,8 +224,12 @@ func (s *supervisor) handleExit(w *worker, e exit) {
 		died.Reason = w.hung + ", ended by us: " + died.Reason
 	}
 	attrs := append(w.attrs(), "reason", died.Reason, "lived", round(now.Sub(w.started)))
-	if wasLeaving {
+	switch {
+	case wasLeaving:
 		s.logger.Info("worker left", attrs...)
+		return
+	case byItself && !s.opts.DisableRestart:
+		s.logger.Info("worker left by itself", append(attrs, "restart_in", s.restartIn(slot))...)
 		return
 	}
 	if died.LastWords != "" {

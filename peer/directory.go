@@ -161,7 +161,7 @@ func (d *Directory) Remove() error {
 }
 
 func (d *Directory) remove() error {
-	if err := d.sweepAll(); err != nil || len(d.made) == 0 {
+	if _, err := d.sweepAll(); err != nil || len(d.made) == 0 {
 		return err
 	}
 	// All that have the directory open hold a shared lock: the exclusive one shows that nobody else has.

@@ -151,6 +151,22 @@ func TestDirectoryRemoveLeavesWhatIsNotEmpty(t *testing.T) {
 	assert.FileExists(t, file)
 }
 
+func TestDirectoryAlive(t *testing.T) {
+	d := openTemp(t)
+	alive, err := d.Alive()
+	require.NoError(t, err)
+	assert.Zero(t, alive)
+	startChild(t, childJob{Directory: d.Path(), Join: true, ID: 7})
+	_, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 8})
+	alive, err = d.Alive()
+	require.NoError(t, err)
+	assert.Equal(t, 2, alive)
+	kill()
+	alive, err = d.Alive()
+	require.NoError(t, err)
+	assert.Equal(t, 1, alive)
+}
+
 func TestDirectoryRemoveSweepsTheDead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "web")
 	d, err := OpenDirectory(path)

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -75,14 +76,27 @@ func (d *Directory) sweep(n node) (gone bool, err error) {
 	return true, errors.Join(d.removeSockets(n), d.releaseFile(n.lock(), lock))
 }
 
-// sweepAll sweeps all nodes that are dead.
-func (d *Directory) sweepAll() error {
+// Alive returns how many nodes live in the directory, whether or not they have a master, and removes the files of those
+// that are dead.
+func (d *Directory) Alive() (int, error) {
+	alive, err := d.sweepAll()
+	if err != nil {
+		return 0, fmt.Errorf("peer: look for nodes in %s: %w", d.path, err)
+	}
+	return alive, nil
+}
+
+// sweepAll sweeps all nodes that are dead, and counts the others.
+func (d *Directory) sweepAll() (alive int, err error) {
 	nodes, err := d.nodes()
 	for n := range nodes {
-		_, sweepErr := d.sweep(n)
+		gone, sweepErr := d.sweep(n)
 		err = errors.Join(err, sweepErr)
+		if !gone {
+			alive++
+		}
 	}
-	return err
+	return alive, err
 }
 
 func (d *Directory) removeSockets(n node) error {
