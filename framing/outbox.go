@@ -138,16 +138,22 @@ func (o *outbox) writeNow() bool {
 	if !o.next() {
 		return true
 	}
-	err := o.write()
-	var timeout interface{ Timeout() bool }
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		return false
-	}
-	if err != nil {
+	if err := o.write(); err != nil {
+		if isTimeout(err) {
+			return false
+		}
 		o.fail(err)
 		return true
 	}
 	return !o.next()
+}
+
+func isTimeout(err error) bool {
+	t, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err)
+	return ok && t.Timeout()
 }
 
 // run is the writer until there is nothing to write.
