@@ -123,16 +123,17 @@ func (o *outbox) startAndUnlock() {
 		return
 	}
 	o.writing = true
-	burst := time.Since(o.idle) < burstGap
+	now := time.Now()
+	burst := now.Sub(o.idle) < burstGap
 	o.mu.Unlock()
-	if burst || !o.writeNow() {
+	if burst || !o.writeNow(now.Add(patience)) {
 		go o.run() // ends with the queue empty or the stream closed; Close waits for it by drained
 	}
 }
 
 // writeNow is the writer for one write. It returns false when there is more to be done.
-func (o *outbox) writeNow() bool {
-	if o.deadline == nil || o.deadline.SetWriteDeadline(time.Now().Add(patience)) != nil {
+func (o *outbox) writeNow(deadline time.Time) bool {
+	if o.deadline == nil || o.deadline.SetWriteDeadline(deadline) != nil {
 		return false
 	}
 	if !o.next() {
