@@ -20,7 +20,9 @@ const benchSize = 64
 func BenchmarkRoundTrip(b *testing.B) {
 	b.Run("raw", func(b *testing.B) {
 		left, right := socketPair(b)
-		go func() { _, _ = io.CopyBuffer(struct{ io.Writer }{right}, struct{ io.Reader }{right}, make([]byte, benchSize)) }()
+		go func() {
+			_, _ = io.CopyBuffer(struct{ io.Writer }{right}, struct{ io.Reader }{right}, make([]byte, benchSize))
+		}()
 		buf := make([]byte, benchSize)
 		b.ReportAllocs()
 		for b.Loop() {
