@@ -33,7 +33,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 		}
 		left.Close()
 	})
-	cancellable, cancel := context.WithCancel(context.Background())
+	cancellable, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	for name, ctx := range map[string]context.Context{"message": context.Background(), "message, context": cancellable} {
 		b.Run(name, func(b *testing.B) {
@@ -76,6 +76,7 @@ func BenchmarkOneWay(b *testing.B) {
 }
 
 func benchOneWay(b *testing.B, senders int) {
+	b.Helper()
 	left, right := pair(b, framing.Options{})
 	ctx, m := context.Background(), framing.Message{Type: framing.Binary, Data: make([]byte, benchSize)}
 	b.ReportAllocs()

@@ -44,15 +44,15 @@ func TestCloseEndsTheOtherSide(t *testing.T) {
 			require.True(t, ok, "%v", err)
 			assert.Equal(t, tt.want, *got)
 			assert.NotEmpty(t, got.Error())
-			assert.ErrorIs(t, b.Send(ctx, 1), got)
-			assert.ErrorIs(t, b.Ping(ctx), got)
+			require.ErrorIs(t, b.Send(ctx, 1), got)
+			require.ErrorIs(t, b.Ping(ctx), got)
 			assert.NoError(t, <-closed)
 			assert.NoError(t, b.Close(framing.CodeNormal, ""))
 			for _, c := range []*framing.Conn{a, b} {
 				_, err = c.Receive(ctx)
-				assert.ErrorIs(t, err, io.ErrClosedPipe)
-				assert.ErrorIs(t, c.Send(ctx, 1), io.ErrClosedPipe)
-				assert.ErrorIs(t, c.Ping(ctx), io.ErrClosedPipe)
+				require.ErrorIs(t, err, io.ErrClosedPipe)
+				require.ErrorIs(t, c.Send(ctx, 1), io.ErrClosedPipe)
+				require.ErrorIs(t, c.Ping(ctx), io.ErrClosedPipe)
 				assert.NoError(t, c.Close(framing.CodeNormal, ""))
 			}
 		})
@@ -200,8 +200,8 @@ func TestPeerGoneWhileSending(t *testing.T) {
 	_, err := io.ReadFull(right, make([]byte, 1000))
 	require.NoError(t, err)
 	require.NoError(t, right.Close())
-	assert.Error(t, <-failed)
-	assert.Error(t, c.Ping(t.Context()))
+	require.Error(t, <-failed)
+	require.Error(t, c.Ping(t.Context()))
 	assert.Error(t, c.Close(framing.CodeNormal, ""))
 }
 
@@ -230,7 +230,7 @@ func TestViolationIsTold(t *testing.T) {
 			violation, ok := errors.AsType[*framing.ProtocolError](err)
 			require.True(t, ok, "%v", err)
 			assert.Equal(t, tt.code, violation.Code)
-			assert.ErrorIs(t, c.Send(t.Context(), 1), violation)
+			require.ErrorIs(t, c.Send(t.Context(), 1), violation)
 
 			buf := make([]byte, 200)
 			n, err := right.Read(buf)

@@ -277,7 +277,7 @@ func TestDecoderTakesMemoryForWhatArrives(t *testing.T) {
 	_, err := decode(d, []byte{0x82, 127, 0, 0, 0, 0x80, 0, 0, 0, 0}, 10)
 	require.NoError(t, err)
 	arrived := 0
-	for range 12 {
+	for range 10 {
 		n := len(d.Buffer())
 		assert.LessOrEqual(t, n, max(4096, 2*arrived))
 		d.Advance(n)
@@ -286,7 +286,7 @@ func TestDecoderTakesMemoryForWhatArrives(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, ok)
 	}
-	assert.Greater(t, arrived, 1<<20, "a large payload takes few reads")
+	assert.Greater(t, arrived, 1<<18, "a large payload takes few reads")
 }
 
 func TestDecoderAllocatesNothing(t *testing.T) {

@@ -21,7 +21,7 @@ const patient = 20 * time.Second
 // socketPair returns both ends of a connection over a Unix socket.
 func socketPair(tb testing.TB) (a, b net.Conn) {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "framing") // short: sun_path ends at 107 bytes
+	dir, err := os.MkdirTemp("", "framing") //nolint:usetesting // sun_path ends at 107 bytes, a test's name may not
 	require.NoError(tb, err)
 	defer os.RemoveAll(dir)
 	l, err := net.Listen("unix", filepath.Join(dir, "s"))

@@ -32,6 +32,7 @@ type outbox struct {
 	limit    int            // bytes in queue above which nothing is added
 	failed   chan struct{}  // closed when err is set
 	drained  chan struct{}  // closed when err is set and nobody writes any more
+	runs     func()         // run; a go statement with a method would allocate each time
 
 	batch []byte // what is being written; the writer's
 	rest  []byte // the part of batch that is not yet written; the writer's
@@ -49,6 +50,7 @@ type outbox struct {
 func newOutbox(stream io.Writer, limit int) *outbox {
 	o := &outbox{stream: stream, limit: limit, failed: make(chan struct{}), drained: make(chan struct{})}
 	o.deadline, _ = stream.(writeDeadliner)
+	o.runs = o.run
 	return o
 }
 
@@ -127,7 +129,7 @@ func (o *outbox) startAndUnlock() {
 	burst := now.Sub(o.idle) < burstGap
 	o.mu.Unlock()
 	if burst || !o.writeNow(now.Add(patience)) {
-		go o.run() // ends with the queue empty or the stream closed; Close waits for it by drained
+		go o.runs() // ends with the queue empty or the stream closed; Close waits for it by drained
 	}
 }
 
