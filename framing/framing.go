@@ -68,15 +68,15 @@ func (o Options) withDefaults() Options {
 type Conn struct {
 	opts   Options
 	stream io.ReadWriteCloser
-	shut   func() error // closes the stream, once
+	timed  readDeadliner // stream, nil if it is none
+	shut   func() error  // closes the stream, once
 	out    *outbox
 	pings  pings
 
-	receiving chan struct{} // holds a token while somebody receives, who owns the four below
+	receiving chan struct{} // holds a token while somebody receives, who owns the three below
 	decoder   *Decoder
 	readErr   error  // why nothing more can be received
 	watch     *watch // the context that ends reads
-	deadline  readDeadliner
 
 	closing   atomic.Bool // Close has been called
 	closeOnce sync.Once
@@ -87,7 +87,9 @@ type Conn struct {
 // from now on. Close of the stream must end a Read and a Write that are in flight, as that of a net.Conn does. If it has
 // the deadlines of a net.Conn, they are used, and must be left alone by others.
 //
-// New starts no goroutine. One runs only while there is more to be written than a Send writes by itself.
+// New starts no goroutine. One runs while there is something to be written that no Send writes by itself: what comes in
+// bursts, what the stream does not take at once, and everything where the stream is not one of the kernel's, which have
+// the SyscallConn of a *net.UnixConn. A wrapper that keeps this method is faster.
 func New(stream io.ReadWriteCloser, opts Options) *Conn {
 	opts = opts.withDefaults()
 	c := &Conn{
@@ -98,6 +100,6 @@ func New(stream io.ReadWriteCloser, opts Options) *Conn {
 		receiving: make(chan struct{}, 1),
 		decoder:   NewDecoder(opts.MaxMessage),
 	}
-	c.deadline, _ = stream.(readDeadliner)
+	c.timed, _ = stream.(readDeadliner)
 	return c
 }

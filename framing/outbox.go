@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -19,7 +20,12 @@ const (
 	smallBatch = 1 << 10
 )
 
-type writeDeadliner interface{ SetWriteDeadline(time.Time) error }
+// writeDeadliner is a stream of the kernel's, whose Write goes on where a time-out has ended it. That of a tls.Conn does
+// not: it is broken then.
+type writeDeadliner interface {
+	syscall.Conn
+	SetWriteDeadline(time.Time) error
+}
 
 // outbox is the queue of frames on their way to the stream. Frames are added under the lock and written, all that are
 // there in one write, with the lock released, so that a stream that stalls does not keep those who can still add.
@@ -28,7 +34,7 @@ type writeDeadliner interface{ SetWriteDeadline(time.Time) error }
 // that is started for the rest and ends with the queue empty.
 type outbox struct {
 	stream   io.Writer
-	deadline writeDeadliner // nil when the stream has none
+	deadline writeDeadliner // nil when the stream is none
 	limit    int            // bytes in queue above which nothing is added
 	failed   chan struct{}  // closed when err is set
 	drained  chan struct{}  // closed when err is set and nobody writes any more
@@ -190,7 +196,7 @@ func (o *outbox) write() error {
 func (o *outbox) next() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.batch != nil && cap(o.batch) <= maxSpare {
+	if o.batch != nil && cap(o.batch) <= maxSpare+o.limit {
 		o.spare = o.batch[:0]
 	}
 	o.batch = nil

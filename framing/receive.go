@@ -94,11 +94,7 @@ func (c *Conn) control(m Message) {
 	case Pong:
 		c.pings.answered(m.Data)
 	default:
-		closed, err := parseClose(m.Data)
-		if err != nil {
-			c.refuse(err)
-			return
-		}
+		closed, _ := parseClose(m.Data) // the decoder has checked it
 		c.readErr = closed
 		c.out.end(closed, appendClose(nil, closed.Code, "")) // section 5.5.1: the code comes back
 	}

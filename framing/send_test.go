@@ -2,8 +2,10 @@ package framing_test
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
+	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -76,6 +78,25 @@ func TestSendIsNotHeldByTheStream(t *testing.T) {
 	assert.Len(t, m.Data, size)
 }
 
+// A time-out would break a tls.Conn.
+func TestSendOverTLS(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(nil) // for its certificate
+	server.Close()
+	left, right := socketPair(t)
+	a := framing.New(tls.Client(left, &tls.Config{InsecureSkipVerify: true}), framing.Options{})
+	b := framing.New(tls.Server(right, &tls.Config{Certificates: server.TLS.Certificates, MinVersion: tls.VersionTLS13}), framing.Options{})
+	ctx := limited(t)
+	const size = 4 << 20
+	for range 3 {
+		require.NoError(t, a.Send(ctx, make([]byte, size)))
+		m, err := b.Receive(ctx)
+		require.NoError(t, err)
+		require.Len(t, m.Data, size)
+	}
+	closeBoth(a, b)
+}
+
 func TestSendWithContextDone(t *testing.T) {
 	t.Parallel()
 	a, b := pair(t, framing.Options{})
@@ -94,8 +115,6 @@ type countingStream struct {
 	release chan struct{}
 	bytes   atomic.Int64
 }
-
-func (s *countingStream) SetWriteDeadline(time.Time) error { return io.ErrNoProgress } // so that no Send writes
 
 func (s *countingStream) Write(p []byte) (int, error) {
 	<-s.release

@@ -36,7 +36,7 @@ func (c *Conn) read(ctx context.Context, p []byte) (int, error) {
 	if !w.end() {
 		return n, err
 	}
-	if c.deadline == nil || c.deadline.SetReadDeadline(time.Time{}) != nil {
+	if c.timed == nil || c.timed.SetReadDeadline(time.Time{}) != nil {
 		c.readErr = ctx.Err() // the stream is closed
 		c.out.end(c.readErr, nil)
 	}
@@ -69,7 +69,7 @@ func (c *Conn) unwatch() {
 // interrupt ends the read in flight.
 func (c *Conn) interrupt() {
 	past := time.Unix(1, 0)
-	if c.deadline == nil || c.deadline.SetReadDeadline(past) != nil {
+	if c.timed == nil || c.timed.SetReadDeadline(past) != nil {
 		_ = c.shut()
 	}
 }
