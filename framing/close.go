@@ -56,6 +56,7 @@ func (c *Conn) hearOut() error {
 	c.receiving <- struct{}{} // a Receive in flight ends with what the peer sends next, or the stream
 	defer func() { <-c.receiving }()
 	c.unwatch()
+	c.decoder.detach() // a message may still be in use
 	for c.readErr == nil {
 		_, _ = c.next(context.Background())
 	}

@@ -105,6 +105,23 @@ func TestCloseDropsWhatArrivesMeanwhile(t *testing.T) {
 	assert.NoError(t, a.Close(framing.CodeNormal, ""))
 }
 
+func TestCloseLeavesTheLastMessageAlone(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{100, 100_000} {
+		a, b := pair(t, framing.Options{})
+		ctx := limited(t)
+		want := bytes.Repeat([]byte("x"), size)
+		require.NoError(t, a.Send(ctx, want))
+		m, err := b.Receive(ctx)
+		require.NoError(t, err)
+		for range 10 {
+			require.NoError(t, a.Send(ctx, make([]byte, 50_000)))
+		}
+		closeBoth(a, b)
+		assert.Equal(t, want, m.Data)
+	}
+}
+
 func TestCloseIsBoundedWhenThePeerIsSilent(t *testing.T) {
 	t.Parallel()
 	for _, hidden := range []bool{false, true} {

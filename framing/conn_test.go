@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -139,102 +138,6 @@ func TestSendFromManyKeepsOrderAndMessagesWhole(t *testing.T) {
 	wg.Wait()
 }
 
-func TestReceiveWaitsForAnotherReceive(t *testing.T) {
-	t.Parallel()
-	a, b := pair(t, framing.Options{})
-	ctx := limited(t)
-	const receivers = 5
-	got := make(chan error, receivers)
-	for range receivers {
-		go func() {
-			_, err := b.Receive(ctx)
-			got <- err
-		}()
-	}
-	for range receivers {
-		require.NoError(t, a.Send(ctx, 1))
-	}
-	for range receivers {
-		assert.NoError(t, <-got)
-	}
-}
-
-func TestReceiveCancelled(t *testing.T) {
-	t.Parallel()
-	left, right := socketPair(t)
-	c := framing.New(right, framing.Options{CloseTimeout: time.Millisecond})
-	defer c.Close(framing.CodeNormal, "")
-	whole := last(framing.Text, "hello")
-	for i := range whole {
-		_, err := left.Write(whole[i : i+1])
-		require.NoError(t, err)
-		if i == len(whole)-1 {
-			break
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		_, err = c.Receive(ctx)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		cancel()
-		_, err = c.Receive(ctx)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-	}
-	m, err := c.Receive(limited(t))
-	require.NoError(t, err)
-	assert.Equal(t, "hello", string(m.Data))
-}
-
-func TestReceiveCancelledWhileAnotherWaits(t *testing.T) {
-	t.Parallel()
-	a, b := pair(t, framing.Options{})
-	first, cancel := context.WithCancel(t.Context())
-	got := make(chan error)
-	go func() {
-		_, err := b.Receive(first)
-		got <- err
-	}()
-	second := limited(t)
-	go func() {
-		_, err := b.Receive(second)
-		got <- err
-	}()
-	cancel()
-	require.ErrorIs(t, <-got, context.Canceled)
-	require.NoError(t, a.Send(second, 1))
-	assert.NoError(t, <-got)
-}
-
-// plain hides the deadlines of a stream.
-type plain struct{ io.ReadWriteCloser }
-
-func TestReceiveCancelledWithoutDeadlines(t *testing.T) {
-	t.Parallel()
-	left, right := socketPair(t)
-	c := framing.New(plain{right}, framing.Options{})
-	ctx, cancel := context.WithCancel(t.Context())
-	_, err := left.Write(last(framing.Binary, "a"))
-	require.NoError(t, err)
-	_, err = c.Receive(ctx)
-	require.NoError(t, err)
-	cancel()
-	_, err = c.Receive(ctx)
-	require.ErrorIs(t, err, context.Canceled)
-	require.NoError(t, c.Send(t.Context(), []byte("b")), "no read was in flight")
-	_, err = io.ReadFull(left, make([]byte, 3))
-	require.NoError(t, err)
-
-	ctx, cancel = context.WithCancel(t.Context())
-	time.AfterFunc(time.Millisecond, cancel)
-	_, err = c.Receive(ctx)
-	require.ErrorIs(t, err, context.Canceled)
-	_, err = left.Read(make([]byte, 1))
-	require.ErrorIs(t, err, io.EOF)
-	_, err = c.Receive(t.Context())
-	require.ErrorIs(t, err, context.Canceled)
-	require.ErrorIs(t, c.Send(t.Context(), 1), context.Canceled)
-	require.Error(t, c.Close(framing.CodeNormal, ""))
-	assert.ErrorIs(t, c.Send(t.Context(), 1), io.ErrClosedPipe)
-}
-
 func TestConnOverPipes(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func() (a, b io.ReadWriteCloser){
@@ -267,75 +170,4 @@ func TestConnOverPipes(t *testing.T) {
 			assert.NoError(t, b.Close(framing.CodeNormal, ""))
 		})
 	}
-}
-
-func TestServeReturnsTheErrorOfHandle(t *testing.T) {
-	t.Parallel()
-	a, b := pair(t, framing.Options{})
-	require.NoError(t, a.Send(t.Context(), 1))
-	want := errors.New("enough")
-	assert.Equal(t, want, b.Serve(limited(t), func(framing.Message) error { return want }))
-}
-
-func TestPing(t *testing.T) {
-	t.Parallel()
-	a, b := pair(t, framing.Options{})
-	ctx := limited(t)
-	var wg sync.WaitGroup
-	for _, c := range []*framing.Conn{a, b} {
-		wg.Go(func() { _ = c.Serve(ctx, func(framing.Message) error { return nil }) })
-	}
-	var pings sync.WaitGroup
-	for range 10 {
-		for _, c := range []*framing.Conn{a, b} {
-			pings.Go(func() { assert.NoError(t, c.Ping(ctx)) })
-		}
-	}
-	pings.Wait()
-	closeBoth(a, b)
-	wg.Wait()
-	assert.ErrorIs(t, a.Ping(ctx), io.ErrClosedPipe)
-}
-
-func TestPingEnds(t *testing.T) {
-	t.Parallel()
-	a, b := pair(t, framing.Options{})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	require.ErrorIs(t, a.Ping(ctx), context.DeadlineExceeded, "nobody receives")
-
-	failed := make(chan error, 1)
-	go func() { failed <- a.Ping(limited(t)) }()
-	closeBoth(a, b)
-	assert.ErrorIs(t, <-failed, io.ErrClosedPipe)
-}
-
-// RFC 6455, section 5.5.3: a pong may answer several pings, or none.
-func TestPongs(t *testing.T) {
-	t.Parallel()
-	left, right := socketPair(t)
-	c := framing.New(left, framing.Options{CloseTimeout: time.Millisecond})
-	defer c.Close(framing.CodeNormal, "")
-	ctx := limited(t)
-	received := make(chan error, 1)
-	go func() {
-		_, err := c.Receive(ctx)
-		received <- err
-	}()
-	pinged := make(chan error, 2)
-	for range 2 {
-		go func() { pinged <- c.Ping(ctx) }()
-	}
-	pings := make([]byte, 20)
-	_, err := io.ReadFull(right, pings)
-	require.NoError(t, err)
-	for _, pong := range []string{"", "unasked", strings.Repeat("\xff", 8), string(pings[12:])} {
-		_, err = right.Write(masked(last(framing.Pong, pong)))
-		require.NoError(t, err)
-	}
-	assert.NoError(t, <-pinged)
-	assert.NoError(t, <-pinged)
-	_, err = right.Write(last(framing.Text, ""))
-	require.NoError(t, err)
-	assert.NoError(t, <-received)
 }

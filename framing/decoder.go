@@ -115,6 +115,15 @@ func (d *Decoder) Advance(n int) {
 	d.arrived(n)
 }
 
+// detach leaves what Next has returned to those who hold it, and goes on with other memory.
+func (d *Decoder) detach() {
+	buf := make([]byte, len(d.buf))
+	d.r, d.w, d.buf = 0, copy(buf, d.buf[d.r:d.w]), buf
+	if d.delivered {
+		d.msg, d.delivered = nil, false
+	}
+}
+
 // begin starts a frame if its header is there.
 func (d *Decoder) begin() bool {
 	h, n, err := parseHeader(d.buf[d.r:d.w])

@@ -14,7 +14,7 @@
 //
 //   - A message arrives whole or not at all, and those of one sender in the order in which they were sent.
 //   - No message larger than Options.MaxMessage is taken, and no memory for what has not arrived.
-//   - A peer that does not read holds up to Options.MaxQueue bytes and one message here; then Send waits.
+//   - A peer that does not read costs a bounded queue, see Options.MaxQueue; then Send waits.
 //   - What the peer may not send ends the connection with the close code that the RFC wants.
 //
 // What the package does not do: the opening handshake, but for [AcceptKey], extensions, subprotocols, and masks on what
@@ -32,7 +32,8 @@ import (
 type Options struct {
 	// MaxMessage is the size of the largest message that is sent or received, in bytes. Default: 16 MiB.
 	MaxMessage int
-	// MaxQueue is how many bytes may wait for the stream before Send waits. Default: 1 MiB.
+	// MaxQueue is the length of the queue, in bytes, from which on Send waits. The last message goes beyond it, and as
+	// much again may be on its way into the stream. Default: 1 MiB.
 	MaxQueue int
 	// CloseTimeout bounds Close. Default: 5 seconds.
 	CloseTimeout time.Duration

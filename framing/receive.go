@@ -12,7 +12,8 @@ import (
 //
 // When ctx ends a Receive, no message is lost and the connection goes on, if the stream has the SetReadDeadline of a
 // net.Conn. Otherwise there is no way to end a Read but to close the stream, and the connection ends with the error of
-// ctx. Nothing is allocated for a message, one object for a context other than that of the Receive before.
+// ctx. Nothing is allocated for a message of usual size, a few small objects for another context than that of the
+// Receive before.
 func (c *Conn) Receive(ctx context.Context) (Message, error) {
 	m, err := c.receive(ctx)
 	return m, c.failure("receive", err)

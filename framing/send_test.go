@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http/httptest"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,39 +106,6 @@ func TestSendWithContextDone(t *testing.T) {
 	m, err := b.Receive(limited(t))
 	require.NoError(t, err)
 	assert.Equal(t, "2", string(m.Data))
-}
-
-// countingStream is a stream whose writes stall, until they are let go, and are counted then.
-type countingStream struct {
-	net.Conn
-	release chan struct{}
-	bytes   atomic.Int64
-}
-
-func (s *countingStream) Write(p []byte) (int, error) {
-	<-s.release
-	s.bytes.Add(int64(len(p)))
-	return len(p), nil
-}
-
-func TestPingFloodIsBounded(t *testing.T) {
-	t.Parallel()
-	left, right := socketPair(t)
-	stream := &countingStream{Conn: left, release: make(chan struct{})}
-	c := framing.New(stream, framing.Options{})
-	go func() {
-		ping := last(framing.Ping, "12345678901234567890")
-		for range 10_000 {
-			_, _ = right.Write(ping)
-		}
-		_ = right.Close()
-	}()
-	_, err := c.Receive(limited(t))
-	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-	close(stream.release)
-	require.Error(t, c.Close(framing.CodeNormal, ""))
-	assert.LessOrEqual(t, stream.bytes.Load(), int64(1000))
-	assert.Positive(t, stream.bytes.Load())
 }
 
 func TestMessagesAllocateNothing(t *testing.T) {
