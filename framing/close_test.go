@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -261,4 +262,32 @@ func TestViolationIsTold(t *testing.T) {
 			assert.ErrorIs(t, c.Close(framing.CodeNormal, ""), violation)
 		})
 	}
+}
+
+// What is not read when a TCP connection is closed resets it, and the close frame may be lost.
+func TestViolationIsToldToWhoGoesOnWriting(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	peer, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	defer peer.Close()
+	stream, err := l.Accept()
+	require.NoError(t, err)
+	c := framing.New(stream, framing.Options{})
+	_, err = peer.Write([]byte{0xff, 0xff})
+	require.NoError(t, err)
+	_, err = c.Receive(t.Context())
+	require.Error(t, err)
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close(framing.CodeNormal, "") }()
+	_, err = peer.Write(make([]byte, 32<<20)) // more than the sockets take
+	require.NoError(t, err)
+	told := make([]byte, 4)
+	_, err = io.ReadFull(peer, told)
+	require.NoError(t, err)
+	assert.Equal(t, closePayload(uint16(framing.CodeProtocol), ""), string(told[2:]))
+	require.NoError(t, peer.Close())
+	assert.Error(t, <-closed)
 }

@@ -101,8 +101,7 @@ func (o *outbox) end(err error, last []byte) {
 	}
 	o.err = err
 	close(o.failed)
-	o.queue = append(append(o.queue, o.pong...), last...)
-	o.pong = nil
+	o.queue, o.pong = append(o.queue, last...), nil
 	o.startAndUnlock()
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -75,6 +77,49 @@ func TestReceiveCancelledWhileAnotherWaits(t *testing.T) {
 	require.ErrorIs(t, <-got, context.Canceled)
 	require.NoError(t, a.Send(second, 1))
 	assert.NoError(t, <-got)
+}
+
+// cancelledStream cancels a context with its first Read, which succeeds all the same.
+type cancelledStream struct {
+	net.Conn
+	cancel      context.CancelFunc
+	interrupted chan struct{}
+	once        sync.Once
+}
+
+func (s *cancelledStream) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	s.once.Do(func() {
+		s.cancel()
+		<-s.interrupted
+	})
+	return n, err
+}
+
+func (s *cancelledStream) SetReadDeadline(t time.Time) error {
+	if !t.IsZero() {
+		close(s.interrupted)
+	}
+	return s.Conn.SetReadDeadline(t)
+}
+
+func TestReceiveCancelledBetweenReads(t *testing.T) {
+	t.Parallel()
+	left, right := socketPair(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	c := framing.New(&cancelledStream{Conn: right, cancel: cancel, interrupted: make(chan struct{})}, framing.Options{})
+	whole := last(framing.Text, "hello")
+	_, err := left.Write(whole[:3])
+	require.NoError(t, err)
+	_, err = c.Receive(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = left.Write(whole[3:])
+	require.NoError(t, err)
+	m, err := c.Receive(limited(t))
+	require.NoError(t, err)
+	assert.Equal(t, "hello", string(m.Data))
+	require.NoError(t, left.Close())
+	assert.ErrorIs(t, c.Close(framing.CodeNormal, ""), io.ErrUnexpectedEOF)
 }
 
 // plain hides the deadlines of a stream.
