@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	// patience is how long a Send may be held by the stream before a goroutine takes its write over.
+	// patience is how long a Send lets the stream hold it, up to twice as long, before a goroutine takes its write over.
+	// A deadline is set anew only when less is left, since that costs as much as the rest of a Send.
 	patience = time.Millisecond
 	// burstGap is the pause between two writes below which the second is left to a goroutine, so that what is sent
 	// meanwhile goes with it. An answer takes longer to come back, even on a Unix socket.
@@ -40,8 +41,9 @@ type outbox struct {
 	drained  chan struct{}  // closed when err is set and nobody writes any more
 	runs     func()         // run; a go statement with a method would allocate each time
 
-	batch []byte // what is being written; the writer's
-	rest  []byte // the part of batch that is not yet written; the writer's
+	batch []byte    // what is being written; the writer's
+	rest  []byte    // the part of batch that is not yet written; the writer's
+	until time.Time // the write deadline; the writer's
 
 	mu      sync.Mutex
 	queue   []byte
@@ -133,15 +135,21 @@ func (o *outbox) startAndUnlock() {
 	now := time.Now()
 	burst := now.Sub(o.idle) < burstGap
 	o.mu.Unlock()
-	if burst || !o.writeNow(now.Add(patience)) {
+	if burst || !o.writeNow(now) {
 		go o.runs() // ends with the queue empty or the stream closed; Close waits for it by drained
 	}
 }
 
 // writeNow is the writer for one write. It returns false when there is more to be done.
-func (o *outbox) writeNow(deadline time.Time) bool {
-	if o.deadline == nil || o.deadline.SetWriteDeadline(deadline) != nil {
+func (o *outbox) writeNow(now time.Time) bool {
+	if o.deadline == nil {
 		return false
+	}
+	if o.until.Sub(now) < patience {
+		o.until = now.Add(2 * patience)
+		if o.deadline.SetWriteDeadline(o.until) != nil {
+			return false
+		}
 	}
 	if !o.next() {
 		return true
@@ -167,7 +175,8 @@ func isTimeout(err error) bool {
 // run is the writer until there is nothing to write.
 func (o *outbox) run() {
 	if o.deadline != nil {
-		_ = o.deadline.SetWriteDeadline(time.Time{}) // if that fails, so does Write
+		o.until = time.Time{}
+		_ = o.deadline.SetWriteDeadline(o.until) // if that fails, so does Write
 	}
 	for more := true; more; more = o.next() {
 		if err := o.write(); err != nil {
