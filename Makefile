@@ -2,6 +2,8 @@
 
 GO             ?= go
 MODULES        := . cmd bench
+# Has a dependency that must not reach the library.
+DIFFTEST       := framing/internal/difftest
 GOLANGCI       := $(CURDIR)/.bin/golangci-lint
 GOLANGCI_VERSION := v2.15.0
 PLATFORMS      := linux/amd64 linux/arm64 darwin/arm64 freebsd/amd64 windows/amd64
@@ -13,13 +15,13 @@ all: lint cross test
 
 # All tests of all modules. The only green is with the race detector and in any order.
 test:
-	@set -e; for module in $(MODULES); do \
+	@set -e; for module in $(MODULES) $(DIFFTEST); do \
 		echo "$(GO) -C $$module test -race -shuffle=on ./..."; \
 		$(GO) -C $$module test -race -shuffle=on -timeout 10m ./...; \
 	done
 
 lint: $(GOLANGCI)
-	@set -e; for module in $(MODULES); do \
+	@set -e; for module in $(MODULES) $(DIFFTEST); do \
 		echo "golangci-lint: $$module"; (cd $$module && $(GOLANGCI) run ./...); \
 	done
 
@@ -39,7 +41,7 @@ cross:
 
 # Each fuzz target for FUZZTIME.
 fuzz:
-	@set -e; for package in $$($(GO) list ./...); do \
+	@set -e; for package in $$($(GO) list ./... ./$(DIFFTEST)/...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
 			echo "fuzz: $$package $$target"; \
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
