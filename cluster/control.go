@@ -1,22 +1,21 @@
 package cluster
 
 import (
-	"bufio"
-	"encoding/json"
-	"errors"
+	"context"
 	"fmt"
 	"io"
-	"net"
-	"sync"
 	"time"
+
+	"github.com/multinode-go/multinode/framing"
 )
 
 // controlStream names the stream of the mesh between the master and each worker.
 const controlStream = "control"
 
 const (
-	maxMessage  = 64 << 10        // bytes of one message
-	sendTimeout = 5 * time.Second // a peer that does not read is cut off
+	maxMessage   = 64 << 10        // bytes of one message
+	sendTimeout  = 5 * time.Second // for a peer that does not read
+	closeTimeout = time.Second
 )
 
 type kind string
@@ -29,7 +28,7 @@ const (
 	kindStop   kind = "stop"   // master: leave within Timeout
 )
 
-// message is what travels on the control stream, as one line of JSON. What a kind does not need is left out; what a
+// message is what travels on the control stream, as JSON. What a kind does not need is left out; what a
 // node does not know it ignores, so that two versions can talk.
 type message struct {
 	Kind    kind          `json:"kind"`
@@ -43,47 +42,35 @@ type message struct {
 
 // link is one end of a control stream. Any goroutine may send; one receives.
 type link struct {
-	conn  net.Conn
-	in    *bufio.Scanner
+	conn  *framing.Conn
 	ended chan struct{} // closed when nobody receives any more
-
-	sendMu sync.Mutex // held while a message is written
 }
 
-func newLink(conn net.Conn) *link {
-	in := bufio.NewScanner(conn)
-	in.Buffer(nil, maxMessage)
-	return &link{conn: conn, in: in, ended: make(chan struct{})}
+func newLink(stream io.ReadWriteCloser) *link {
+	opts := framing.Options{MaxMessage: maxMessage, CloseTimeout: closeTimeout}
+	return &link{conn: framing.New(stream, opts), ended: make(chan struct{})}
 }
 
-// send writes m within sendTimeout. After an error the link is closed, since half a message may have been written.
+// send sends m. A nil error does not tell that it has arrived: what must be known is answered.
 func (l *link) send(m message) error {
-	line, err := json.Marshal(m)
-	if err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)
+	defer cancel()
+	if err := l.conn.Send(ctx, m); err != nil {
 		return fmt.Errorf("control message %s: %w", m.Kind, err)
-	}
-	l.sendMu.Lock()
-	defer l.sendMu.Unlock()
-	if err = l.conn.SetWriteDeadline(time.Now().Add(sendTimeout)); err == nil {
-		_, err = l.conn.Write(append(line, '\n'))
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("control message %s: %w", m.Kind, err), l.conn.Close())
 	}
 	return nil
 }
 
-// receive waits for the next message; io.EOF tells that the other end is gone.
-func (l *link) receive() (message, error) {
-	var m message
-	if !l.in.Scan() {
-		if err := l.in.Err(); err != nil {
-			return m, fmt.Errorf("control stream: %w", err)
+// serve calls handle with each message until the stream ends, which is then closed.
+func (l *link) serve(handle func(message)) {
+	defer close(l.ended)
+	defer l.conn.Close(framing.CodeNormal, "") // the stream may have ended before
+	for {
+		var m message
+		received, err := l.conn.Receive(context.Background())
+		if err != nil || received.Decode(&m) != nil {
+			return // a peer that sends garbage is as good as gone
 		}
-		return m, io.EOF
+		handle(m)
 	}
-	if err := json.Unmarshal(l.in.Bytes(), &m); err != nil {
-		return m, fmt.Errorf("control stream: %w", err)
-	}
-	return m, nil
 }

@@ -1,67 +1,73 @@
 package cluster
 
 import (
+	"encoding/json"
 	"io"
 	"net"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/framing"
 )
+
+// listenTo serves a link over conn, and returns what arrives; closed when the link has ended.
+func listenTo(conn io.ReadWriteCloser) (*link, <-chan message) {
+	l, messages := newLink(conn), make(chan message)
+	go func() { // ends with the link
+		l.serve(func(m message) { messages <- m })
+		close(messages)
+	}()
+	return l, messages
+}
 
 func TestLinkCarriesMessages(t *testing.T) {
 	a, b := net.Pipe()
-	messages := []message{
+	here, answers := listenTo(a)
+	there, messages := listenTo(b)
+	for _, want := range []message{
 		{Kind: kindReady},
 		{Kind: kindStop, Timeout: time.Minute},
 		{Kind: kindListen, Seq: 3, Port: &portKey{Network: "tcp", Address: ":0", Nth: 2}},
 		{Kind: kindAnswer, Seq: 3, Error: "line one\nline two", Errno: 98},
+	} {
+		require.NoError(t, here.send(want))
+		assert.Equal(t, want, <-messages)
+		require.NoError(t, there.send(want))
+		assert.Equal(t, want, <-answers)
 	}
-	sent := make(chan error, 1)
-	go func() {
-		sender := newLink(a)
-		for _, m := range messages {
-			if err := sender.send(m); err != nil {
-				sent <- err
-				return
-			}
-		}
-		sent <- a.Close()
-	}()
-	receiver := newLink(b)
-	for _, want := range messages {
-		got, err := receiver.receive()
-		require.NoError(t, err)
-		assert.Equal(t, want, got)
-	}
-	require.NoError(t, <-sent)
-	_, err := receiver.receive()
-	require.ErrorIs(t, err, io.EOF)
-	require.NoError(t, b.Close())
+	require.NoError(t, a.Close())
+	_, open := <-messages
+	assert.False(t, open)
+	_, open = <-answers
+	assert.False(t, open)
+	assert.ErrorContains(t, there.send(message{Kind: kindReady}), "control message ready")
 }
 
-func TestLinkReceivesGarbage(t *testing.T) {
-	for name, garbage := range map[string]string{
-		"no JSON":        "hello\n",
-		"another type":   `{"kind": 7}` + "\n",
-		"endless":        strings.Repeat("x", 2*maxMessage),
-		"half a message": `{"kind": "rea`,
+func TestLinkEndsWithGarbage(t *testing.T) {
+	t.Parallel()
+	huge, err := json.Marshal(make([]int, maxMessage))
+	require.NoError(t, err)
+	for name, garbage := range map[string][]byte{
+		"no frame":       []byte("hello\n"),
+		"no JSON":        framing.AppendFrame(nil, framing.Text, []byte("hello")),
+		"another type":   framing.AppendFrame(nil, framing.Text, []byte(`{"kind": 7}`)),
+		"too long":       framing.AppendFrame(nil, framing.Text, huge),
+		"half a message": framing.AppendFrame(nil, framing.Text, []byte(`{"kind": "ready"}`))[:9],
 	} {
 		a, b := net.Pipe()
-		go func() {
-			_, _ = io.WriteString(a, garbage) // the reader may stop earlier
-			_ = a.Close()
+		_, messages := listenTo(b)
+		go io.Copy(io.Discard, a) // what the link has to say about it; ends with a
+		go func() {               // ends with a
+			_, _ = a.Write(garbage)
+			if name == "half a message" {
+				_ = a.Close()
+			}
 		}()
-		_, err := newLink(b).receive()
-		require.Error(t, err, name)
-		require.NoError(t, b.Close())
+		_, open := <-messages
+		assert.False(t, open, name)
+		_ = a.Close()
 	}
-}
-
-func TestLinkSendAfterTheOtherEndIsGone(t *testing.T) {
-	a, b := net.Pipe()
-	require.NoError(t, b.Close())
-	assert.ErrorIs(t, newLink(a).send(message{Kind: kindReady}), io.ErrClosedPipe)
 }

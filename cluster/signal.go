@@ -23,15 +23,20 @@ func stopSignals() (signals []os.Signal) {
 
 // watchSignals stops the node with the first signal and kills it with the second. It is a goroutine that ends with the
 // node.
+//
+// For a worker only the same signal is a second one: its master may order it by SIGTERM to stop when a terminal has
+// interrupted both.
 func (n *Node) watchSignals(signals chan os.Signal) {
 	defer signal.Stop(signals)
-	for wanted := false; ; wanted = true {
+	seen := make(map[os.Signal]bool)
+	for {
 		select {
 		case sig := <-signals:
-			if wanted {
+			if seen[sig] || n.IsMaster() && len(seen) > 0 {
 				n.kill(sig)
 				return
 			}
+			seen[sig] = true
 			n.opts.Logger.Info("stopping", "signal", sig.String(), "id", n.ID(), "slot", n.Slot(), "timeout", n.opts.StopTimeout)
 			n.stop(nil, n.opts.StopTimeout)
 		case <-n.done:

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -146,6 +147,37 @@ func TestSecondSignalKills(t *testing.T) {
 	}
 }
 
+// TestInterruptAndOrder: a worker that is told to stop by its terminal and by its master lets requests finish.
+func TestInterruptAndOrder(t *testing.T) {
+	c := run(t, "http", programOptions{Nodes: 2, DisableMasterListen: true})
+	addr := c.ready(t)
+	wait := inFlight(t, c, 2, 500*time.Millisecond)
+	for _, a := range survey(t, addr, 2) {
+		require.NoError(t, syscall.Kill(a.PID, syscall.SIGINT))
+	}
+	c.logged(t, "stopping", 2)
+	for _, pid := range c.processes(t) {
+		require.NoError(t, syscall.Kill(pid, syscall.SIGTERM))
+	}
+	answered, failed := wait()
+	assert.Equal(t, 2, answered)
+	assert.Zero(t, failed)
+	code, stderr := c.exit(t)
+	assert.Zero(t, code, stderr)
+}
+
+func TestSecondSignalKillsAWorker(t *testing.T) {
+	c := run(t, "http", programOptions{Nodes: 1, DisableMasterListen: true})
+	wait := inFlight(t, c, 1, 20*time.Second)
+	victim := c.logged(t, "worker ready", 1)
+	require.NoError(t, syscall.Kill(victim.PID, syscall.SIGTERM))
+	c.logged(t, "stopping", 1)
+	require.NoError(t, syscall.Kill(victim.PID, syscall.SIGTERM))
+	assert.Equal(t, "signal: terminated", c.logged(t, "worker died", 1).Reason)
+	_, failed := wait()
+	assert.Equal(t, 1, failed)
+}
+
 func TestSignalToAWorkerEndsThatWorker(t *testing.T) {
 	c := run(t, "http", programOptions{Nodes: 3})
 	addr := c.ready(t)
@@ -175,7 +207,7 @@ func TestMasterKilled(t *testing.T) {
 	if assert.NoError(t, err, "orphans go on serving") {
 		assert.Contains(t, []int{workers[1].PID, workers[2].PID}, a.PID)
 	}
-	err = refused(t, Options{Addr: addr, Dir: c.dir})
+	_, err = Listen(Options{Addr: addr, Dir: c.dir}, new(http.Server))
 	require.ErrorIs(t, err, syscall.EADDRINUSE)
 	require.ErrorContains(t, err, "workers whose master is gone")
 	assert.Eventually(t, func() bool { return len(c.processes(t)) == 0 }, patience, 10*time.Millisecond)

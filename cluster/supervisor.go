@@ -58,6 +58,10 @@ type (
 		link  *link
 		known chan<- bool
 	}
+	unlinked struct { // that stream has ended
+		id   int
+		link *link
+	}
 	received struct { // a worker has sent a message
 		id      int
 		message message
@@ -95,21 +99,22 @@ func (s *supervisor) serveLink(stream *peer.Stream) {
 	if !s.send(linked{info: info, link: l, known: known}) || !<-known {
 		return
 	}
-	for {
-		m, err := l.receive()
-		if err != nil {
-			return // its process will be waited for; there is nothing to learn here
-		}
-		if m.Kind == kindListen {
-			_ = l.send(s.ports.answer(m))
-			continue
-		}
-		if !s.send(received{id: info.ID, message: m}) {
-			return
-		}
-		if m.Kind == kindFailed { // it waits for this with its exit, which must not come first
-			_ = l.send(message{Kind: kindAnswer, Seq: m.Seq}) // an error ends the link
-		}
+	l.serve(func(m message) { s.receive(info.ID, l, m) })
+	s.send(unlinked{id: info.ID, link: l})
+}
+
+// receive handles a message of a worker, in the goroutine of its link.
+func (s *supervisor) receive(id int, l *link, m message) {
+	switch m.Kind {
+	case kindListen: // may take the time of a look-up of a name
+		_ = l.send(s.ports.answer(m)) // an error ends the link
+	case kindFailed:
+		// The worker waits for the answer with its exit, which must not be known before.
+		s.send(received{id: id, message: m})
+		_ = l.send(message{Kind: kindAnswer, Seq: m.Seq}) // an error ends the link
+	case kindReady:
+		s.send(received{id: id, message: m})
+	case kindAnswer, kindStop: // not for a master
 	}
 }
 
@@ -171,6 +176,10 @@ func (s *supervisor) handle(ev event) {
 		s.handleExit(s.workers[ev.id], ev.exit)
 	case linked:
 		ev.known <- s.handleLink(ev.info, ev.link)
+	case unlinked:
+		if w := s.workers[ev.id]; w != nil && w.link == ev.link {
+			w.link = nil
+		}
 	case received:
 		if w := s.workers[ev.id]; w != nil {
 			s.handleMessage(w, ev.message)
@@ -298,7 +307,7 @@ func (s *supervisor) handleMessage(w *worker, m message) {
 		s.announceReady()
 	case kindFailed:
 		w.failure = m.Error
-	case kindListen, kindAnswer, kindStop: // answered at the link, or not for a master
+	case kindListen, kindAnswer, kindStop: // not sent here
 	}
 }
 

@@ -216,10 +216,7 @@ func TestSupervisorStop(t *testing.T) {
 		s.send(linked{info: f.started()[0].info(), link: newLink(near), known: known})
 		require.True(t, <-known)
 		order := make(chan message, 1)
-		go func() {
-			m, _ := newLink(far).receive()
-			order <- m
-		}()
+		go newLink(far).serve(func(m message) { order <- m }) // ends with far
 		s.send(stopAll{timeout: time.Minute})
 		assert.Equal(t, message{Kind: kindStop, Timeout: time.Minute}, <-order, "over the link")
 		synctest.Wait()

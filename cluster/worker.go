@@ -101,12 +101,7 @@ func (u *upstream) serveLink(stream *peer.Stream) {
 	l := newLink(stream)
 	u.attach(l)
 	defer u.detach(l)
-	defer close(l.ended)
-	for {
-		m, err := l.receive()
-		if err != nil {
-			return
-		}
+	l.serve(func(m message) {
 		switch m.Kind {
 		case kindStop:
 			u.node.stop(nil, m.Timeout)
@@ -114,7 +109,7 @@ func (u *upstream) serveLink(stream *peer.Stream) {
 			u.deliver(m)
 		case kindReady, kindFailed, kindListen: // not for a worker
 		}
-	}
+	})
 }
 
 func (u *upstream) attach(l *link) {

@@ -4,6 +4,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -22,7 +23,10 @@ type Stream struct {
 	early   []byte // came in one piece with the handshake; Read gives it out first
 }
 
-var _ net.Conn = (*Stream)(nil)
+var (
+	_ net.Conn     = (*Stream)(nil)
+	_ syscall.Conn = (*Stream)(nil)
+)
 
 // newStream takes over conn. It keeps no reference to early.
 func newStream(conn *net.UnixConn, name string, dir *Directory, self, peer Info, early []byte) *Stream {
@@ -78,6 +82,9 @@ func (s *Stream) LocalAddr() net.Addr { return s.local }
 
 // RemoteAddr returns the path of the peer's socket, on whichever side the stream was dialed.
 func (s *Stream) RemoteAddr() net.Addr { return s.remote }
+
+// SyscallConn gives access to the socket, for its options. What came with the handshake cannot be read there.
+func (s *Stream) SyscallConn() (syscall.RawConn, error) { return s.conn.SyscallConn() }
 
 // SetDeadline sets both deadlines, see [net.Conn].
 func (s *Stream) SetDeadline(t time.Time) error { return s.conn.SetDeadline(t) }
