@@ -25,6 +25,7 @@ func refused(t *testing.T, opts Options) error {
 	if opts.Addr == "" {
 		opts.Addr = "127.0.0.1:0"
 	}
+	setDefault(&opts.Nodes, 1) // should it listen after all, it must not start this test again
 	before := openDescriptors(t)
 	n, err := Listen(opts, new(http.Server))
 	if err == nil {

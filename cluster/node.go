@@ -21,9 +21,10 @@ type Node struct {
 	service   *service
 	listening bool // this node listens itself, and does not only stand for the port
 	resolve   func(context.Context, portKey) (string, error)
-	mesh      *peer.Mesh // nil where there is none
-	master    *master    // nil in a worker
-	worker    *upstream  // nil in a master
+	mesh      *peer.Mesh    // nil where there is none
+	master    *master       // nil in a worker
+	worker    *upstream     // nil in a master
+	started   chan struct{} // closed when the fields above are set: orders may come before
 	ready     chan struct{}
 	readyOnce sync.Once
 
@@ -49,7 +50,7 @@ func newNode(opts Options, self peer.Info, server Server, listener net.Listener)
 			server: server, serving: server != nil && !idle,
 			listener: newAcceptor(listener), ended: make(chan struct{}),
 		},
-		ready: make(chan struct{}), done: make(chan struct{}), calls: make(map[portKey]int),
+		started: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}), calls: make(map[portKey]int),
 	}
 }
 
@@ -64,6 +65,7 @@ func (n *Node) start() {
 		go n.service.serve()
 		go n.watchService()
 	}
+	close(n.started)
 }
 
 // ID returns the node's number, which no other node of this cluster ever had or will have. The master of a new
@@ -126,7 +128,7 @@ func (n *Node) listen(ctx context.Context, key portKey) (net.Listener, error) {
 		}
 		return newIdleListener(addr), nil
 	}
-	if reuseport.Supported() != nil {
+	if n.mesh == nil { // alone
 		return new(net.ListenConfig).Listen(ctx, key.Network, address)
 	}
 	return reuseport.Listen(ctx, key.Network, address, reuseport.Options{})
@@ -225,6 +227,7 @@ func (n *Node) hurry() {
 
 // leave ends the node.
 func (n *Node) leave(cause error, timeout time.Duration) {
+	<-n.started
 	err := n.closeExtra()
 	switch {
 	case n.master != nil:
@@ -232,9 +235,7 @@ func (n *Node) leave(cause error, timeout time.Duration) {
 		err = join(err, n.mesh.Close())
 		err = join(err, n.master.close())
 	case n.worker != nil:
-		if cause != nil {
-			n.worker.report(cause)
-		}
+		n.worker.report(cause)
 		err = join(err, n.service.shutdown(n.stopping))
 		err = join(err, n.mesh.Close())
 		err = join(err, n.worker.close())

@@ -54,18 +54,24 @@ func inFlight(t *testing.T, c *testCluster, n int, d time.Duration) (wait func()
 	}
 }
 
+// stoppedWith checks that the cluster stopped as it should, with so many requests in flight.
+func (c *testCluster) stoppedWith(t *testing.T, n int, wait func() (answered, failed int)) {
+	t.Helper()
+	answered, failed := wait()
+	assert.Equal(t, n, answered)
+	assert.Zero(t, failed)
+	code, stderr := c.exit(t)
+	assert.Zero(t, code, stderr)
+	c.gone(t)
+}
+
 func TestStopLetsRequestsFinish(t *testing.T) {
 	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		c := run(t, "http", programOptions{Nodes: 3})
 		wait := inFlight(t, c, 3, time.Second)
 		c.signal(t, sig)
-		answered, failed := wait()
-		assert.Equal(t, 3, answered)
-		assert.Zero(t, failed)
-		code, stderr := c.exit(t)
-		assert.Zero(t, code, stderr)
-		c.gone(t)
+		c.stoppedWith(t, 3, wait)
 	}
 }
 
@@ -74,12 +80,7 @@ func TestInterruptOfTheWholeGroup(t *testing.T) {
 	c := runInGroup(t, "http", programOptions{Nodes: 3})
 	wait := inFlight(t, c, 3, time.Second)
 	require.NoError(t, syscall.Kill(-c.cmd.Process.Pid, syscall.SIGINT), "as a terminal does")
-	answered, failed := wait()
-	assert.Equal(t, 3, answered)
-	assert.Zero(t, failed)
-	code, stderr := c.exit(t)
-	assert.Zero(t, code, stderr)
-	c.gone(t)
+	c.stoppedWith(t, 3, wait)
 }
 
 // TestInterruptOfAnIdleGroup: workers that have nothing to do are gone before the master has seen its own signal.
@@ -159,11 +160,7 @@ func TestInterruptAndOrder(t *testing.T) {
 	for _, pid := range c.processes(t) {
 		require.NoError(t, syscall.Kill(pid, syscall.SIGTERM))
 	}
-	answered, failed := wait()
-	assert.Equal(t, 2, answered)
-	assert.Zero(t, failed)
-	code, stderr := c.exit(t)
-	assert.Zero(t, code, stderr)
+	c.stoppedWith(t, 2, wait)
 }
 
 func TestSecondSignalKillsAWorker(t *testing.T) {
@@ -197,19 +194,19 @@ func TestSignalToAWorkerEndsThatWorker(t *testing.T) {
 
 func TestMasterKilled(t *testing.T) {
 	t.Parallel()
-	c := run(t, "http", programOptions{Nodes: 3, OrphanTimeout: time.Second})
+	c := run(t, "http", programOptions{Nodes: 3, OrphanTimeout: 2 * time.Second})
 	addr := c.ready(t)
 	workers := survey(t, addr, 3)
 	c.signal(t, syscall.SIGKILL)
 	<-c.exited
 	c.logged(t, "the master is gone", 2)
-	a, err := get(addr, "/?sleep=1100ms") // longer than they wait for a master
+	_, err := Listen(Options{Addr: addr, Nodes: 1, Dir: c.dir}, new(http.Server))
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	require.ErrorContains(t, err, "2 workers whose master is gone")
+	a, err := get(addr, "/?sleep=2100ms") // longer than they wait for a master
 	if assert.NoError(t, err, "orphans go on serving") {
 		assert.Contains(t, []int{workers[1].PID, workers[2].PID}, a.PID)
 	}
-	_, err = Listen(Options{Addr: addr, Dir: c.dir}, new(http.Server))
-	require.ErrorIs(t, err, syscall.EADDRINUSE)
-	require.ErrorContains(t, err, "workers whose master is gone")
 	assert.Eventually(t, func() bool { return len(c.processes(t)) == 0 }, patience, 10*time.Millisecond)
 
 	again := run(t, "http", programOptions{Nodes: 2, Dir: c.dir, Addr: addr})

@@ -148,8 +148,11 @@ func (u *upstream) close() error {
 // reportTimeout bounds how long a node that ends waits until its master knows why.
 const reportTimeout = time.Second
 
-// report tells the master why the node ends.
+// report tells the master why the node ends, if there is a reason and a master.
 func (u *upstream) report(cause error) {
+	if cause == nil || errors.Is(cause, errOrphaned) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
 	defer cancel()
 	_, _ = u.ask(ctx, message{Kind: kindFailed, Error: cause.Error()}) // it will see the exit anyway
