@@ -132,7 +132,7 @@ func holders(ctx context.Context, key portKey) string {
 	}
 	switch more := len(names) - maxHolders; {
 	case len(names) == 0:
-		return "the kernel does not tell who holds it"
+		return "nobody listens on it, but a connection may still use it (ss -tanp shows connections)"
 	case more > 0:
 		return fmt.Sprintf("held by %s and %d more", strings.Join(names[:maxHolders], ", "), more)
 	default:

@@ -213,11 +213,12 @@ func checkKind(path string, info fs.FileInfo) error {
 
 func checkAccess(path string, info fs.FileInfo) error {
 	if uid := owner(info); uid != os.Geteuid() {
-		return fmt.Errorf("it belongs to uid %d, and we are uid %d: choose another path, or chown %d %q",
+		return fmt.Errorf("it belongs to uid %d, and we are uid %d: choose another path, or, if it is for nothing else, chown %d %q",
 			uid, os.Geteuid(), os.Geteuid(), path)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return fmt.Errorf("its mode %04o lets others in: choose another path, or chmod 0700 %q", mode, path)
+		return fmt.Errorf("its mode %04o lets others in: choose another path, or, if it is for nothing else, chmod 0700 %q",
+			mode, path)
 	}
 	return nil
 }
