@@ -1,0 +1,86 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/leaktest"
+)
+
+// The test binary is also the servers and the load, as the program is.
+func TestMain(m *testing.M) {
+	if run, ok := roles[os.Getenv(roleVariable)]; ok {
+		exit(run())
+	}
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil { // or each process takes a second to end
+		panic(err)
+	}
+	os.Exit(leaktest.Run(m))
+}
+
+func TestMedianAndSpread(t *testing.T) {
+	assert.InDelta(t, 3, median([]float64{5, 1, 3}), 0)
+	assert.InDelta(t, 2.5, median([]float64{4, 1, 3, 2}), 0)
+	assert.InDelta(t, 7, median([]float64{7}), 0)
+	assert.Equal(t, "2.000 to 4.000", spread([]float64{5, 4, 3, 2, 1}))
+	assert.Equal(t, "7.000 to 7.000", spread([]float64{7}))
+}
+
+func TestCompare(t *testing.T) {
+	p, err := startPair(2)
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, p.stop()) }()
+	for _, short := range []bool{false, true} {
+		l := load{Connections: 4, Duration: 100 * time.Millisecond, Short: short}
+		require.NoError(t, p.compare(t.Context(), 2, l))
+	}
+	require.Len(t, p.baselineResult, 4, "the first of each comparison does not count")
+	require.Len(t, p.clusterResult, 4)
+	for _, r := range append(p.baselineResult, p.clusterResult...) {
+		assert.Positive(t, r.Requests)
+		assert.Zero(t, r.Failures)
+		assert.GreaterOrEqual(t, r.Elapsed, 100*time.Millisecond)
+		assert.Positive(t, r.P50)
+		assert.GreaterOrEqual(t, r.P99, r.P50)
+		assert.Positive(t, r.CPU)
+	}
+	for _, row := range p.rows("baseline", "cluster") {
+		assert.Len(t, row, 5)
+	}
+	plain, worker, err := p.residents()
+	require.NoError(t, err)
+	assert.Greater(t, plain, 1.0)
+	assert.Greater(t, worker, 1.0)
+}
+
+// TestLoadTellsFailures loads a port that nobody serves any more.
+func TestLoadTellsFailures(t *testing.T) {
+	s, err := startServer("plain", 0)
+	require.NoError(t, err)
+	require.NoError(t, s.stop())
+	c := client{load: load{Addr: s.addr}, times: newHistogram()}
+	c.run(time.Now().Add(10 * time.Millisecond))
+	assert.Positive(t, c.requests)
+	assert.Equal(t, c.requests, c.failures)
+}
+
+func TestRestartOnce(t *testing.T) {
+	took, err := restartOnce()
+	require.NoError(t, err)
+	assert.Positive(t, took)
+}
+
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{{"-rounds", "0"}, {"-duration", "-1s"}, {"-connections", "x"}} {
+		var out, errs bytes.Buffer
+		require.ErrorIs(t, run(t.Context(), args, &out, &errs), errUsage, args)
+		assert.NotEmpty(t, errs.String())
+	}
+}
