@@ -52,7 +52,7 @@ var _ Server = (*http.Server)(nil)
 // With a nil server the caller takes [Node.Listener] and serves by itself.
 //
 // Listen takes SIGTERM and SIGINT: the first stops the node gracefully, and on the master all others with it; the
-// second ends it at once, the way it would have without Listen. A process can be in one cluster; a second Listen in
+// second ends it at once, the way it would have without Listen. To a worker, what comes within a second is one signal. A process can be in one cluster; a second Listen in
 // a worker is an error.
 //
 // The errors of Listen name the address or the directory that they are about, who holds it where the kernel tells,

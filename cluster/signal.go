@@ -21,24 +21,28 @@ func stopSignals() (signals []os.Signal) {
 	return signals
 }
 
+// passedOn is how long after its first signal a worker takes another for the same wish: a terminal interrupts, and a
+// service manager terminates, master and workers, and the master may pass on what its workers have got already.
+const passedOn = time.Second
+
 // watchSignals stops the node with the first signal and kills it with the second. It is a goroutine that ends with the
 // node.
-//
-// For a worker only the same signal is a second one: its master may order it by SIGTERM to stop when a terminal has
-// interrupted both.
 func (n *Node) watchSignals(signals chan os.Signal) {
 	defer signal.Stop(signals)
-	seen := make(map[os.Signal]bool)
+	var first time.Time
 	for {
 		select {
 		case sig := <-signals:
-			if seen[sig] || n.IsMaster() && len(seen) > 0 {
+			switch {
+			case first.IsZero():
+				first = time.Now()
+				n.opts.Logger.Info("stopping", "signal", sig.String(), "id", n.ID(), "slot", n.Slot(),
+					"timeout", n.opts.StopTimeout)
+				n.stop(nil, n.opts.StopTimeout)
+			case n.IsMaster() || time.Since(first) >= passedOn:
 				n.kill(sig)
 				return
 			}
-			seen[sig] = true
-			n.opts.Logger.Info("stopping", "signal", sig.String(), "id", n.ID(), "slot", n.Slot(), "timeout", n.opts.StopTimeout)
-			n.stop(nil, n.opts.StopTimeout)
 		case <-n.done:
 			return
 		}

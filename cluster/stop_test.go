@@ -148,28 +148,35 @@ func TestSecondSignalKills(t *testing.T) {
 	}
 }
 
-// TestInterruptAndOrder: a worker that is told to stop by its terminal and by its master lets requests finish.
-func TestInterruptAndOrder(t *testing.T) {
-	c := run(t, "http", programOptions{Nodes: 2, DisableMasterListen: true})
-	addr := c.ready(t)
-	wait := inFlight(t, c, 2, 500*time.Millisecond)
-	for _, a := range survey(t, addr, 2) {
-		require.NoError(t, syscall.Kill(a.PID, syscall.SIGINT))
+// TestSignalToAllProcesses: what reaches the master and its workers, and is passed on besides, lets requests finish.
+func TestSignalToAllProcesses(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		c := run(t, "http", programOptions{Nodes: 3})
+		wait := inFlight(t, c, 3, 500*time.Millisecond)
+		for range 2 {
+			for _, pid := range c.processes(t) {
+				if pid != c.cmd.Process.Pid {
+					require.NoError(t, syscall.Kill(pid, sig))
+				}
+			}
+		}
+		c.logged(t, "stopping", 2)
+		c.signal(t, syscall.SIGTERM)
+		c.stoppedWith(t, 3, wait)
 	}
-	c.logged(t, "stopping", 2)
-	for _, pid := range c.processes(t) {
-		require.NoError(t, syscall.Kill(pid, syscall.SIGTERM))
-	}
-	c.stoppedWith(t, 2, wait)
 }
 
 func TestSecondSignalKillsAWorker(t *testing.T) {
+	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 1, DisableMasterListen: true})
 	wait := inFlight(t, c, 1, 20*time.Second)
 	victim := c.logged(t, "worker ready", 1)
 	require.NoError(t, syscall.Kill(victim.PID, syscall.SIGTERM))
 	c.logged(t, "stopping", 1)
-	require.NoError(t, syscall.Kill(victim.PID, syscall.SIGTERM))
+	assert.Eventually(t, func() bool { // at once it could be passed on by the master
+		return syscall.Kill(victim.PID, syscall.SIGTERM) != nil
+	}, patience, 100*time.Millisecond)
 	assert.Equal(t, "signal: terminated", c.logged(t, "worker died", 1).Reason)
 	_, failed := wait()
 	assert.Equal(t, 1, failed)

@@ -37,7 +37,8 @@ type worker struct {
 	info    peer.Info
 	process *process
 	started time.Time
-	link    *link  // nil until it is linked
+	link    *link  // nil until it is linked, and when it is no longer
+	known   bool   // it has been linked
 	failure string // with which its node ended, by its own word
 	hung    string // what it did not do in time
 }
@@ -218,7 +219,7 @@ func (s *supervisor) handleLink(info peer.Info, l *link) bool {
 	if w == nil || w.info.Incarnation != info.Incarnation {
 		return false // a worker of a master that is gone
 	}
-	w.link = l
+	w.link, w.known = l, true
 	if w.slot.phase == stopping {
 		s.order(w, max(0, time.Until(w.slot.deadline)-stopMargin))
 	}
@@ -266,12 +267,15 @@ func (s *supervisor) stopAll(timeout time.Duration) {
 	}
 }
 
-// order asks a worker to leave: over its link, or by signal while it has none.
+// order asks a worker to leave: over its link, or by signal while it has not come to Listen. One that has lost its link
+// is about to end, or will be linked again.
 func (s *supervisor) order(w *worker, timeout time.Duration) {
-	if w.link != nil && w.link.send(message{Kind: kindStop, Timeout: timeout}) == nil {
-		return
+	switch {
+	case w.link != nil:
+		_ = w.link.send(message{Kind: kindStop, Timeout: timeout}) // an error ends the link
+	case !w.known:
+		_ = w.process.signal(syscall.SIGTERM) // it may be gone already, then its exit is on the way
 	}
-	_ = w.process.signal(syscall.SIGTERM) // it may be gone already, then its exit is on the way
 }
 
 // workerIn returns the worker that runs in slot.
