@@ -93,21 +93,24 @@ func (p *pair) rows(baseline, cluster string) [][]string {
 
 // measureOverhead asks what our code adds to a request.
 func measureOverhead(ctx context.Context, c config, w io.Writer) error {
-	return measurePair(ctx, c, w, 1, "cluster of 1", map[string]bool{"keep-alive": false})
+	return measurePair(ctx, c, w, 1, "cluster of 1", "keep-alive")
 }
 
 // measureTwoNodes asks what two processes are good for.
 func measureTwoNodes(ctx context.Context, c config, w io.Writer) error {
-	return measurePair(ctx, c, w, 2, "cluster of 2", map[string]bool{"keep-alive": false, "short connections": true})
+	return measurePair(ctx, c, w, 2, "cluster of 2", "keep-alive", shortConnections)
 }
 
-func measurePair(ctx context.Context, c config, w io.Writer, nodes int, name string, patterns map[string]bool) error {
-	for pattern, short := range patterns {
+// shortConnections is the pattern in which each request has a connection of its own.
+const shortConnections = "short connections"
+
+func measurePair(ctx context.Context, c config, w io.Writer, nodes int, name string, patterns ...string) error {
+	for _, pattern := range patterns {
 		p, err := startPair(nodes)
 		if err != nil {
 			return err
 		}
-		l := load{Connections: c.connections, Duration: c.duration, Short: short}
+		l := load{Connections: c.connections, Duration: c.duration, Short: pattern == shortConnections}
 		if err := errors.Join(p.compare(ctx, c.rounds, l), p.stop()); err != nil {
 			return err
 		}
