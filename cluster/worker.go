@@ -116,8 +116,10 @@ func (u *upstream) attach(l *link) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.orphan.Stop()
+	if u.link == nil { // else the master has dialed again before we saw the end of the stream before
+		close(u.linked)
+	}
 	u.link = l
-	close(u.linked)
 	if u.isReady {
 		_ = l.send(message{Kind: kindReady}) // an error ends the link
 	}

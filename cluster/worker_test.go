@@ -1,0 +1,45 @@
+package cluster
+
+import (
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/peer"
+)
+
+// TestUpstreamIsLinkedAgain: the master can dial again before the worker has seen the end of the stream before.
+func TestUpstreamIsLinkedAgain(t *testing.T) {
+	opts, err := Options{Logger: slog.New(slog.DiscardHandler)}.withDefaults(nil)
+	require.NoError(t, err)
+	u := &upstream{
+		node:   newNode(opts, peer.Info{ID: 1, Slot: 1}, nil, newIdleListener(nil)),
+		linked: make(chan struct{}), orphan: time.AfterFunc(time.Hour, func() {}),
+	}
+	defer u.orphan.Stop()
+	first, second := newTestLink(t), newTestLink(t)
+	u.attach(first)
+	u.attach(second)
+	u.detach(first)
+	l, err := u.awaitLink(t.Context())
+	require.NoError(t, err)
+	assert.Same(t, second, l)
+	u.detach(second)
+	assert.Nil(t, u.link)
+	u.attach(first)
+	l, err = u.awaitLink(t.Context())
+	require.NoError(t, err)
+	assert.Same(t, first, l)
+}
+
+// newTestLink returns a link to nobody.
+func newTestLink(t *testing.T) *link {
+	t.Helper()
+	here, there := net.Pipe()
+	require.NoError(t, there.Close())
+	return newLink(here)
+}
