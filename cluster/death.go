@@ -44,7 +44,7 @@ func (s *supervisor) handleExit(w *worker, e exit) {
 func (s *supervisor) decide(slot *slot, died *WorkerError, attrs []any, wasLooping bool) {
 	switch {
 	case s.opts.DisableRestart:
-		slot.close()
+		slot.stop(time.Now(), 0) // nothing runs there: it is vacant
 		s.logger.Warn("worker died; its slot stays empty, restarting is disabled", attrs...)
 		s.giveUpIfEmpty(died)
 	case slot.looping && !s.anyEverReady():

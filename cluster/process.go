@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"sync"
 	"time"
 )
 
@@ -75,10 +74,8 @@ func waitProcess(cmd *exec.Cmd, stderr *tail, memory int, exited chan<- exit) {
 // tail copies a worker's standard error to ours and keeps the end of it.
 type tail struct {
 	reader *os.File
-	done   chan struct{}
-
-	mu   sync.Mutex // guards last
-	last []byte
+	done   chan struct{} // closed when copy has ended
+	last   []byte        // copy's until then
 }
 
 func newTail(reader *os.File) *tail {
@@ -102,8 +99,6 @@ func (t *tail) copy() {
 }
 
 func (t *tail) keep(p []byte) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.last = append(t.last, p...)
 	if excess := len(t.last) - tailSize; excess > 0 {
 		t.last = append(t.last[:0], t.last[excess:]...)
@@ -115,7 +110,5 @@ func (t *tail) finish() string {
 	_ = t.reader.SetReadDeadline(time.Now().Add(drainTimeout))
 	<-t.done
 	_ = t.reader.Close()
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	return string(t.last)
 }

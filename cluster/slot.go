@@ -82,11 +82,13 @@ func (s *slot) started(now time.Time, bootTimeout time.Duration) {
 	s.phase, s.deadline, s.readyAt = starting, now.Add(bootTimeout), time.Time{}
 }
 
-func (s *slot) becameReady(now time.Time) {
+// becameReady returns false when the worker is to leave all the same, or was ready before.
+func (s *slot) becameReady(now time.Time) bool {
 	if s.phase != starting {
-		return
+		return false
 	}
 	s.phase, s.deadline, s.readyAt, s.everReady = ready, time.Time{}, now, true
+	return true
 }
 
 // died tells that the worker is gone, and whether it left by itself and without an error. jitter is a random number in
@@ -155,10 +157,4 @@ func (s *slot) cut() bool {
 	}
 	s.phase, s.deadline = killing, time.Time{}
 	return true
-}
-
-// close makes the slot vacant after its worker is gone: nothing is started here again.
-func (s *slot) close() {
-	s.leaving = true
-	s.phase, s.deadline = vacant, time.Time{}
 }

@@ -229,13 +229,10 @@ func (s *supervisor) handleLink(info peer.Info, l *link) bool {
 func (s *supervisor) handleMessage(w *worker, m message) {
 	switch m.Kind {
 	case kindReady:
-		if w.slot.phase != starting {
-			return
+		if now := time.Now(); w.slot.becameReady(now) {
+			s.logger.Info("worker ready", append(w.attrs(), "after", round(now.Sub(w.started)))...)
+			s.announceReady()
 		}
-		now := time.Now()
-		w.slot.becameReady(now)
-		s.logger.Info("worker ready", append(w.attrs(), "after", round(now.Sub(w.started)))...)
-		s.announceReady()
 	case kindFailed:
 		w.failure = m.Error
 	case kindListen, kindAnswer, kindStop: // not sent here

@@ -90,10 +90,7 @@ func TestReserveThenListen(t *testing.T) {
 
 func TestReserveReceivesNothing(t *testing.T) {
 	t.Parallel()
-	for name, address := range map[string]string{
-		"free port": "127.0.0.1:0",
-		"leftovers": leftover(t, "tcp", "127.0.0.1:0"),
-	} {
+	for name, address := range claimable(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := reserve(t, "tcp", address)
@@ -185,10 +182,7 @@ func requireInUse(t *testing.T, err error) {
 
 func TestReserveKeepsOthersOut(t *testing.T) {
 	t.Parallel()
-	for name, address := range map[string]string{
-		"free port": "127.0.0.1:0",
-		"leftovers": leftover(t, "tcp", "127.0.0.1:0"),
-	} {
+	for name, address := range claimable(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := reserve(t, "tcp", address)
@@ -275,6 +269,15 @@ func TestReserveRace(t *testing.T) {
 	})
 }
 
+// claimable returns addresses that Reserve claims in its two ways.
+func claimable(t *testing.T) map[string]string {
+	t.Helper()
+	return map[string]string{
+		"free port": "127.0.0.1:0",
+		"leftovers": leftover(t, "tcp", "127.0.0.1:0"),
+	}
+}
+
 // race lets many reserve one port at once. One must win, and its group be able to listen.
 func race(t *testing.T, address string) {
 	t.Helper()
@@ -317,10 +320,7 @@ func TestReservationCloseKeepsTheGroup(t *testing.T) {
 }
 
 func TestReservationCloseGivesThePortUp(t *testing.T) {
-	for name, address := range map[string]string{
-		"free port": "127.0.0.1:0",
-		"leftovers": leftover(t, "tcp", "127.0.0.1:0"),
-	} {
+	for name, address := range claimable(t) {
 		t.Run(name, func(t *testing.T) {
 			r := reserve(t, "tcp", address)
 			require.NoError(t, r.Close())
