@@ -62,33 +62,12 @@ func (m *Mesh) dropLink(l link) {
 
 // runLink opens a stream and returns when it has ended, or the error of opening it.
 func (m *Mesh) runLink(l link) error {
-	conn, err := m.dir.dial(l.node)
+	stream, err := m.open(l.node, l.stream)
 	if err != nil {
 		return err
 	}
-	if !m.track(conn) {
-		return nil
-	}
-	defer m.release(conn)
-	if err := checkOwn(conn); err != nil {
-		return err
-	}
-	// A listener with all its slots taken answers when one of them has timed out.
-	if err := conn.SetDeadline(time.Now().Add(2 * m.opts.handshakeTimeout)); err != nil {
-		return err
-	}
-	info, early, err := request(conn, l.stream, m.self, l.node)
-	if err != nil {
-		return err
-	}
-	if err := conn.SetDeadline(time.Time{}); err != nil {
-		return err
-	}
-	info.PID, _, err = credentials(conn)
-	if err != nil {
-		return err
-	}
-	m.opts.OnStream(newStream(conn, l.stream, m.dir, m.self, info, early))
+	defer m.release(stream.conn)
+	m.opts.OnStream(stream)
 	return nil
 }
 

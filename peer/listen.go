@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 )
 
 // maxHandshakes bounds the connections that are accepted and not streams yet. More wait in the kernel's queue, so that
@@ -98,16 +99,17 @@ func (m *Mesh) countHandshake(_ net.Conn, state http.ConnState) {
 
 func (m *Mesh) handleStream(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
-	from, refused := m.admit(name, r)
+	from, version, refused := m.admit(name, r)
 	if refused != nil {
 		m.log.Warn("stream refused", "stream", name, "pid", from.PID, "reason", refused.reason)
 		if refused.status == http.StatusUpgradeRequired {
 			w.Header().Set("Upgrade", protocol) // RFC 9110, section 15.5.22
+			w.Header().Set(headerVersion, strconv.Itoa(m.opts.versions.newest))
 		}
 		http.Error(w, refused.reason, refused.status)
 		return
 	}
-	conn, early, err := m.switchProtocols(w)
+	conn, early, err := m.switchProtocols(w, version)
 	if err != nil {
 		m.log.Warn("stream failed", "stream", name, "peer", from.node().String(), "error", err)
 		return
@@ -118,28 +120,26 @@ func (m *Mesh) handleStream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// admit decides about a request. Even one that is refused has a pid.
-func (m *Mesh) admit(name string, r *http.Request) (Info, *refusedError) {
+// admit decides about a request, and says in which version to answer. Even one that is refused has a pid.
+func (m *Mesh) admit(name string, r *http.Request) (from Info, version int, refused *refusedError) {
 	pid, _ := r.Context().Value(pidKey{}).(int)
 	if err := checkStream(name); err != nil {
-		return Info{PID: pid}, refuse(http.StatusBadRequest, "%v", err)
+		return Info{PID: pid}, 0, refuse(http.StatusBadRequest, "%v", err)
 	}
-	from, refused := parseHeader(r.Header, m.self.Cluster)
+	from, version, refused = parseRequest(r.Header, m.self.Cluster, m.opts.versions)
 	from.PID = pid
-	if refused != nil {
-		return from, refused
-	}
-	if m.opts.Accept != nil {
+	if refused == nil && m.opts.Accept != nil {
 		if err := m.opts.Accept(name, from); err != nil {
-			return from, refuse(http.StatusForbidden, "%v", err)
+			refused = refuse(http.StatusForbidden, "%v", err)
 		}
 	}
-	return from, nil
+	return from, version, refused
 }
 
 // switchProtocols sends the answer and takes the connection over, with the bytes that came right behind the request.
-func (m *Mesh) switchProtocols(w http.ResponseWriter) (*net.UnixConn, []byte, error) {
+func (m *Mesh) switchProtocols(w http.ResponseWriter, version int) (*net.UnixConn, []byte, error) {
 	maps.Copy(w.Header(), m.self.header())
+	w.Header().Set(headerVersion, strconv.Itoa(version))
 	w.WriteHeader(http.StatusSwitchingProtocols)
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {

@@ -37,6 +37,7 @@ type Options struct {
 	// Logger gets refusals and failures that go on. Nil discards them.
 	Logger *slog.Logger
 
+	versions         versions                                    // for tests
 	handshakeTimeout time.Duration                               // for tests
 	watch            func(*Directory) (*fsnotify.Watcher, error) // for tests
 }
@@ -112,6 +113,7 @@ func (opts *Options) check() error {
 func newMesh(opts Options) *Mesh {
 	opts.Dial = slices.Clone(opts.Dial)
 	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
+	opts.versions = cmp.Or(opts.versions, versions{oldestVersion, newestVersion})
 	opts.handshakeTimeout = cmp.Or(opts.handshakeTimeout, handshakeTimeout)
 	if opts.watch == nil {
 		opts.watch = (*Directory).watch
