@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -20,9 +21,11 @@ type childJob struct {
 	Directory string
 	Lock      bool // take the lock of the cluster
 
-	Join bool
-	ID   int
-	Dial []string
+	Join             bool
+	ID               int
+	Incarnation      Incarnation `json:",omitempty"`
+	Dial             []string
+	HandshakeTimeout time.Duration
 }
 
 // child does its job, says so on standard output, and lives until it is killed or its standard input ends.
@@ -41,7 +44,10 @@ func child() int {
 		}
 	}
 	if job.Join {
-		opts := Options{Directory: dir, Self: Info{Cluster: "test", ID: job.ID}, Dial: job.Dial, OnStream: echo}
+		opts := Options{
+			Directory: dir, Self: Info{Cluster: "test", ID: job.ID, Incarnation: job.Incarnation},
+			Dial: job.Dial, OnStream: echo, handshakeTimeout: job.HandshakeTimeout,
+		}
 		if _, err := Join(context.Background(), opts); err != nil {
 			return childFailed(err)
 		}

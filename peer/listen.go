@@ -12,24 +12,19 @@ import (
 	"strconv"
 )
 
-// maxHandshakes bounds the connections that are accepted and not streams yet. More wait in the kernel's queue, so that
-// clients that connect and say nothing cannot use up our descriptors.
-const maxHandshakes = 64
-
-type pidKey struct{}
+type connKey struct{}
 
 func (m *Mesh) newServer() *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /stream/{name}", m.handleStream)
 	server := &http.Server{
-		Handler:        mux,
+		Handler:        m.answer(mux),
 		ReadTimeout:    m.opts.handshakeTimeout, // of the header and what body a client might send; a stream has none
 		WriteTimeout:   2 * m.opts.handshakeTimeout,
 		MaxHeaderBytes: maxHeader,
 		ConnState:      m.countHandshake,
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			pid, _, _ := credentials(conn.(*net.UnixConn)) // Accept has looked at the error
-			return context.WithValue(ctx, pidKey{}, pid)
+			return context.WithValue(ctx, connKey{}, conn)
 		},
 		ErrorLog: slog.NewLogLogger(m.log.Handler(), slog.LevelWarn),
 	}
@@ -44,29 +39,40 @@ func (m *Mesh) serve() {
 	}
 }
 
-// ownListener accepts connections of our own user, as many at a time as there are slots.
+// answer tells the handshakes which connections have sent their request.
+func (m *Mesh) answer(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn := requestConn(r)
+		m.handshakes.setAsked(conn, true)
+		defer m.handshakes.setAsked(conn, false) // what comes behind a request that is refused has no claim to a place
+		next.ServeHTTP(w, r)
+	})
+}
+
+func requestConn(r *http.Request) *net.UnixConn { return r.Context().Value(connKey{}).(*net.UnixConn) }
+
+// ownListener accepts connections of our own user, as many at a time as there are handshakes.
 type ownListener struct {
 	*net.UnixListener
 	mesh *Mesh
 }
 
-// Accept takes a slot, which countHandshake gives back.
+// Accept finds a place among the handshakes, which countHandshake gives back.
 func (l ownListener) Accept() (net.Conn, error) {
-	select {
-	case l.mesh.slots <- struct{}{}:
-	case <-l.mesh.closing: // server.Close waits for this Accept before it closes those that have the slots
-		return nil, net.ErrClosed
-	}
 	for {
 		conn, err := l.AcceptUnix()
 		if err != nil {
-			<-l.mesh.slots
 			return nil, err
 		}
 		if err := checkOwn(conn); err != nil {
 			l.mesh.log.Warn("connection refused", "error", err)
 			_ = conn.Close() // it carried nothing
 			continue
+		}
+		// server.Close waits for this Accept before it closes those that have the places.
+		if !l.mesh.handshakes.enter(conn, l.mesh.closing) {
+			_ = conn.Close()
+			return nil, net.ErrClosed
 		}
 		return conn, nil
 	}
@@ -84,14 +90,14 @@ func checkOwn(conn *net.UnixConn) error {
 	return nil
 }
 
-// countHandshake keeps account of the server's connections, in slots and in running: net/http waits for none of them.
+// countHandshake keeps account of the server's connections, in handshakes and in running: net/http waits for none of them.
 // Each goes from StateNew, which Serve sets, to one of the other two.
-func (m *Mesh) countHandshake(_ net.Conn, state http.ConnState) {
+func (m *Mesh) countHandshake(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		m.running.Add(1)
 	case http.StateHijacked, http.StateClosed:
-		<-m.slots
+		m.handshakes.leave(conn)
 		m.running.Done()
 	default:
 	}
@@ -122,7 +128,7 @@ func (m *Mesh) handleStream(w http.ResponseWriter, r *http.Request) {
 
 // admit decides about a request, and says in which version to answer. Even one that is refused has a pid.
 func (m *Mesh) admit(name string, r *http.Request) (from Info, version int, refused *refusedError) {
-	pid, _ := r.Context().Value(pidKey{}).(int)
+	pid, _, _ := credentials(requestConn(r)) // Accept has looked at the error
 	if err := checkStream(name); err != nil {
 		return Info{PID: pid}, 0, refuse(http.StatusBadRequest, "%v", err)
 	}

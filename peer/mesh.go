@@ -50,7 +50,8 @@ type Mesh struct {
 	log    *slog.Logger
 	public *publication
 	server *http.Server
-	slots  chan struct{} // one for each connection in the handshake
+
+	handshakes *handshakes // of the connections that peers dial
 
 	closing chan struct{} // closed by Close
 	close   func() error
@@ -123,14 +124,14 @@ func newMesh(opts Options) *Mesh {
 		opts.Self.Incarnation = NewIncarnation()
 	}
 	m := &Mesh{
-		opts:    opts,
-		self:    opts.Self,
-		dir:     opts.Directory,
-		log:     opts.Logger.With("node", opts.Self.node().String()),
-		slots:   make(chan struct{}, maxHandshakes),
-		closing: make(chan struct{}),
-		conns:   make(map[net.Conn]struct{}),
-		links:   make(map[link]struct{}),
+		opts:       opts,
+		self:       opts.Self,
+		dir:        opts.Directory,
+		log:        opts.Logger.With("node", opts.Self.node().String()),
+		handshakes: newHandshakes(),
+		closing:    make(chan struct{}),
+		conns:      make(map[net.Conn]struct{}),
+		links:      make(map[link]struct{}),
 	}
 	m.server = m.newServer()
 	return m

@@ -298,20 +298,6 @@ func TestJoinSweepsTheDeadAndLeavesTheRest(t *testing.T) {
 	assert.ElementsMatch(t, []string{self.lock(), self.socket(), "foreign.sock", high.socket()}, files(t, d))
 }
 
-func TestIdleConnectionsGiveWay(t *testing.T) {
-	d := openTemp(t)
-	streams, onStream := collect()
-	m := joinTest(t, d, Options{Self: Info{ID: 1}, OnStream: onStream, handshakeTimeout: 300 * time.Millisecond})
-	for range 2 * maxHandshakes {
-		conn, err := d.dial(m.self.node())
-		require.NoError(t, err)
-		t.Cleanup(func() { assert.NoError(t, conn.Close()) })
-	}
-	require.Eventually(t, func() bool { return len(m.slots) == maxHandshakes }, limit, time.Millisecond)
-	joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}})
-	receive(t, streams)
-}
-
 func TestCloseWithIdleConnections(t *testing.T) {
 	d := openTemp(t)
 	m := joinTest(t, d, Options{Self: Info{ID: 1}, handshakeTimeout: time.Hour})

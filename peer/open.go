@@ -45,7 +45,7 @@ func (m *Mesh) shake(conn *net.UnixConn, q question) (*Stream, error) {
 	if err := checkOwn(conn); err != nil {
 		return nil, err
 	}
-	// A listener with all its slots taken answers when one of them has timed out.
+	// The listener gives as much time to those before us, and to our own request.
 	if err := conn.SetDeadline(time.Now().Add(2 * m.opts.handshakeTimeout)); err != nil {
 		return nil, err
 	}
