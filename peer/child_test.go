@@ -24,7 +24,6 @@ type childJob struct {
 	Join             bool
 	ID               int
 	Incarnation      Incarnation `json:",omitempty"`
-	Dial             []string
 	HandshakeTimeout time.Duration
 }
 
@@ -46,9 +45,13 @@ func child() int {
 	if job.Join {
 		opts := Options{
 			Directory: dir, Self: Info{Cluster: "test", ID: job.ID, Incarnation: job.Incarnation},
-			Dial: job.Dial, OnStream: echo, handshakeTimeout: job.HandshakeTimeout,
+			handshakeTimeout: job.HandshakeTimeout,
 		}
-		if _, err := Join(context.Background(), opts); err != nil {
+		m, err := Join(context.Background(), opts)
+		if err != nil {
+			return childFailed(err)
+		}
+		if _, err := m.OnStream("x", nil, echo); err != nil {
 			return childFailed(err)
 		}
 	}

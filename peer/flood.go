@@ -15,6 +15,10 @@ const (
 	grace = 2 * time.Millisecond
 )
 
+// giveWay is the answer to a connection that has to give way.
+const giveWay = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n" +
+	"too many connections: this one has sent no request in time\n"
+
 // handshakes are the connections that are accepted and not streams yet. When all places are taken, the oldest that
 // still owes its request gives way to the next. So a flood of idle connections passes through, 64 of them in each time
 // of grace, and nobody waits behind it for the handshake's time-out.
@@ -80,19 +84,35 @@ func (h *handshakes) evict(now time.Time) time.Duration {
 		return left
 	}
 	shake.evicted = true
-	_ = shake.conn.Close() // its server goroutine sees the error
+	shake.refuse()
 	return grace
 }
 
-// setAsked says that the request of conn is complete, or that it has been answered.
-func (h *handshakes) setAsked(conn net.Conn, asked bool) {
+// refuse tells the other side that it may ask again: a node that gets no answer cannot tell what has become of its
+// stream. The server's goroutine sees that the connection is closed.
+func (shake *handshake) refuse() {
+	_ = shake.conn.SetWriteDeadline(time.Now().Add(grace)) // nothing was written before, so there is room
+	_, _ = shake.conn.Write([]byte(giveWay))
+	_ = shake.conn.Close()
+}
+
+// ask says that the request of conn is complete. It returns false if conn had to give way meanwhile.
+func (h *handshakes) ask(conn net.Conn) bool {
+	return h.setAsked(conn, true)
+}
+
+// answered says that the request of conn was refused: what it sends now gives it no claim to its place.
+func (h *handshakes) answered(conn net.Conn) { h.setAsked(conn, false) }
+
+func (h *handshakes) setAsked(conn net.Conn, asked bool) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, shake := range h.conns {
-		if shake.conn == conn {
-			shake.asked = asked
-		}
+	i := slices.IndexFunc(h.conns, func(shake *handshake) bool { return shake.conn == conn })
+	if i < 0 || h.conns[i].evicted { // a stream by now, or closed
+		return false
 	}
+	h.conns[i].asked = asked
+	return true
 }
 
 // leave frees the place of conn, which is closed or a stream.

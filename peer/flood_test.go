@@ -28,43 +28,62 @@ func dialIdle(t *testing.T, d *Directory, n node) net.Conn {
 func TestIdleConnectionsGiveWay(t *testing.T) {
 	d := openTemp(t)
 	streams, onStream := collect()
-	m := joinTest(t, d, Options{Self: Info{ID: 1}, OnStream: onStream, handshakeTimeout: time.Hour})
+	m := joinTest(t, d, Options{Self: Info{ID: 1}, handshakeTimeout: time.Hour}, onStream)
 	var idle []net.Conn
 	for range 2 * maxHandshakes {
 		idle = append(idle, dialIdle(t, d, m.self.node()))
 	}
-	require.Eventually(t, func() bool { return len(m.handshakes.places) == maxHandshakes }, limit, time.Millisecond)
-	joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}})
+	require.Eventually(t, func() bool { return len(m.shakes.places) == maxHandshakes }, limit, time.Millisecond)
+	joinTest(t, d, Options{Self: Info{ID: 0}}, echo)
 	receive(t, streams)
 	require.NoError(t, idle[0].SetDeadline(time.Now().Add(limit)))
-	_, err := idle[0].Read(make([]byte, 1))
-	require.ErrorIs(t, err, io.EOF, "the oldest gives way first")
+	answer, err := io.ReadAll(idle[0])
+	require.NoError(t, err)
+	assert.Contains(t, string(answer), "503 Service Unavailable", "the oldest gives way first")
 }
 
-// One that waits for a long answer, as one that is asked by Accept, keeps its place.
-func TestAskedConnectionsKeepTheirPlace(t *testing.T) {
-	d := openTemp(t)
-	streams, onStream := collect()
-	asked, answer := make(chan struct{}), make(chan struct{})
-	m := joinTest(t, d, Options{
-		Self: Info{ID: 1}, OnStream: onStream, handshakeTimeout: time.Hour,
-		Accept: func(string, Info) error {
-			close(asked)
-			<-answer
-			return nil
-		},
-	})
-	joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}})
-	receive(t, asked)
-	var idle []net.Conn
-	for range 2 * maxHandshakes {
-		idle = append(idle, dialIdle(t, d, m.self.node()))
+// One whose request is being answered keeps its place, as long as that takes; and one that had to give way is not
+// answered any more.
+func TestHandshakesGiveWay(t *testing.T) {
+	h := newHandshakes()
+	conns, closed := make([]net.Conn, maxHandshakes+1), make(chan string, 1)
+	for i := range conns {
+		var client net.Conn
+		client, conns[i] = net.Pipe()
+		t.Cleanup(func() { assert.NoError(t, errors.Join(client.Close(), conns[i].Close())) })
+		if i == 1 {
+			go func() { // ended by refuse
+				answer, _ := io.ReadAll(client)
+				h.leave(conns[i]) // as the server does
+				closed <- string(answer)
+			}()
+		}
 	}
-	require.NoError(t, idle[maxHandshakes].SetDeadline(time.Now().Add(limit)))
-	_, err := idle[maxHandshakes].Read(make([]byte, 1))
-	require.ErrorIs(t, err, io.EOF, "all that came before have given way, but for the first")
-	close(answer)
-	receive(t, streams)
+	for i := range maxHandshakes {
+		require.True(t, h.enter(conns[i], nil))
+	}
+	require.True(t, h.ask(conns[0]))
+	require.True(t, h.enter(conns[maxHandshakes], nil))
+	assert.Contains(t, receive(t, closed), "503 Service Unavailable")
+	assert.False(t, h.ask(conns[1]))
+	assert.True(t, h.ask(conns[2]))
+	for i, conn := range conns {
+		if i != 1 {
+			h.leave(conn)
+		}
+	}
+	assert.Empty(t, h.places)
+	assert.Empty(t, h.conns)
+}
+
+func TestHandshakesEnterUntilClose(t *testing.T) {
+	h := newHandshakes()
+	for range maxHandshakes {
+		h.places <- struct{}{}
+	}
+	closing := make(chan struct{})
+	close(closing)
+	assert.False(t, h.enter(nil, closing))
 }
 
 func TestNodesJoinDuringAFlood(t *testing.T) {
@@ -78,13 +97,13 @@ func TestNodesJoinDuringAFlood(t *testing.T) {
 	for id := range 5 {
 		streams, onStream := collect()
 		begin := time.Now()
-		joinTest(t, d, Options{Self: Info{ID: id}, Dial: []string{"x"}, OnStream: onStream})
+		joinTest(t, d, Options{Self: Info{ID: id}}, onStream)
 		for receive(t, streams).Peer().ID != flooded.id {
 		}
 		nowFds, nowMemory := usage(t, pid)
 		t.Logf("joined after %v; %d descriptors, %d KiB", time.Since(begin), nowFds, nowMemory)
-		assert.LessOrEqual(t, nowFds, fds+(id+1)+maxHandshakes+1, "descriptors")
-		assert.LessOrEqual(t, nowMemory, memory+64<<10, "KiB of memory")
+		assert.LessOrEqual(t, nowFds, fds+2*(id+1)+maxHandshakes+1, "descriptors: a link and a stream for each node")
+		assert.LessOrEqual(t, nowMemory, memory+128<<10, "KiB of memory")
 	}
 }
 
@@ -103,8 +122,8 @@ func startFlood(t *testing.T, d *Directory, n node) {
 	})
 	conn := dialIdle(t, d, n)
 	require.NoError(t, conn.SetDeadline(time.Now().Add(limit)))
-	_, err := conn.Read(make([]byte, 1))
-	require.ErrorIs(t, err, io.EOF)
+	_, err := io.ReadAll(conn)
+	require.NoError(t, err)
 }
 
 func flood(d *Directory, n node, done <-chan struct{}) {
@@ -164,7 +183,7 @@ func TestRequestByteByByte(t *testing.T) {
 	request := rawRequest(t, "/stream/x", with(requestHeader(), "X", strings.Repeat("x", maxHeader/2)))
 	for _, b := range []byte(request) {
 		if _, err := conn.Write([]byte{b}); err != nil {
-			break
+			return
 		}
 		select {
 		case <-closed:

@@ -127,14 +127,12 @@ func (q question) ask(conn net.Conn) (info Info, early []byte, err error) {
 	}
 	q.spoken.set(req.Header)
 	req.Header.Set("User-Agent", "") // else net/http adds its own
-	if err := req.Write(conn); err != nil {
-		return Info{}, nil, err
-	}
-	// What the reader takes in advance is less than its buffer, so that the limit counts the header only.
+	writeErr := req.Write(conn)
+	// A listener may refuse before it has read everything. What the reader takes in advance is less than its buffer, so that the limit counts the header only.
 	reader := bufio.NewReader(io.LimitReader(conn, maxHeader))
 	answer, err := http.ReadResponse(reader, req)
 	if err != nil {
-		return Info{}, nil, fmt.Errorf("read the answer: %w", err)
+		return Info{}, nil, cmp.Or(writeErr, fmt.Errorf("read the answer: %w", err))
 	}
 	defer answer.Body.Close()
 	if info, err = q.parse(answer); err != nil {

@@ -28,7 +28,7 @@ func (m *Mesh) newServer() *http.Server {
 		},
 		ErrorLog: slog.NewLogLogger(m.log.Handler(), slog.LevelWarn),
 	}
-	server.SetKeepAlivesEnabled(false) // a refused connection gives its slot back at once
+	server.SetKeepAlivesEnabled(false) // a refused connection gives its place back at once
 	return server
 }
 
@@ -39,19 +39,21 @@ func (m *Mesh) serve() {
 	}
 }
 
-// answer tells the handshakes which connections have sent their request.
+// answer tells the handshakes which connections have sent their request. One that has had to give way gets no answer.
 func (m *Mesh) answer(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn := requestConn(r)
-		m.handshakes.setAsked(conn, true)
-		defer m.handshakes.setAsked(conn, false) // what comes behind a request that is refused has no claim to a place
+		if !m.shakes.ask(conn) {
+			panic(http.ErrAbortHandler)
+		}
+		defer m.shakes.answered(conn)
 		next.ServeHTTP(w, r)
 	})
 }
 
 func requestConn(r *http.Request) *net.UnixConn { return r.Context().Value(connKey{}).(*net.UnixConn) }
 
-// ownListener accepts connections of our own user, as many at a time as there are handshakes.
+// ownListener accepts connections of our own user, as many at a time as there are places for handshakes.
 type ownListener struct {
 	*net.UnixListener
 	mesh *Mesh
@@ -70,8 +72,8 @@ func (l ownListener) Accept() (net.Conn, error) {
 			continue
 		}
 		// server.Close waits for this Accept before it closes those that have the places.
-		if !l.mesh.handshakes.enter(conn, l.mesh.closing) {
-			_ = conn.Close()
+		if !l.mesh.shakes.enter(conn, l.mesh.closing) {
+			_ = conn.Close() // it carried nothing
 			return nil, net.ErrClosed
 		}
 		return conn, nil
@@ -90,14 +92,14 @@ func checkOwn(conn *net.UnixConn) error {
 	return nil
 }
 
-// countHandshake keeps account of the server's connections, in handshakes and in running: net/http waits for none of them.
+// countHandshake keeps account of the server's connections, in shakes and in running: net/http waits for none of them.
 // Each goes from StateNew, which Serve sets, to one of the other two.
 func (m *Mesh) countHandshake(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		m.running.Add(1)
 	case http.StateHijacked, http.StateClosed:
-		m.handshakes.leave(conn)
+		m.shakes.leave(conn)
 		m.running.Done()
 	default:
 	}
@@ -105,7 +107,7 @@ func (m *Mesh) countHandshake(conn net.Conn, state http.ConnState) {
 
 func (m *Mesh) handleStream(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
-	from, version, refused := m.admit(name, r)
+	from, version, handle, refused := m.admit(name, r)
 	if refused != nil {
 		m.log.Warn("stream refused", "stream", name, "pid", from.PID, "reason", refused.reason)
 		if refused.status == http.StatusUpgradeRequired {
@@ -120,26 +122,49 @@ func (m *Mesh) handleStream(w http.ResponseWriter, r *http.Request) {
 		m.log.Warn("stream failed", "stream", name, "peer", from.node().String(), "error", err)
 		return
 	}
-	if m.track(conn) {
-		stream := newStream(conn, name, m.dir, m.self, from, early)
-		go m.accepted(stream) // ended by the end of OnStream or by Close, which waits
+	if m.track(conn, from.node()) && !m.run(func() { handle(newStream(m, conn, name, from, early)) }) {
+		_ = m.release(conn) // the mesh was closed meanwhile
 	}
 }
 
-// admit decides about a request, and says in which version to answer. Even one that is refused has a pid.
-func (m *Mesh) admit(name string, r *http.Request) (from Info, version int, refused *refusedError) {
+// admit decides about a request, and returns in which version to answer, and what is to be done with the stream. Even
+// a request that is refused has a pid.
+func (m *Mesh) admit(name string, r *http.Request) (
+	from Info, version int, handle func(*Stream), refused *refusedError,
+) {
 	pid, _, _ := credentials(requestConn(r)) // Accept has looked at the error
 	if err := checkStream(name); err != nil {
-		return Info{PID: pid}, 0, refuse(http.StatusBadRequest, "%v", err)
+		return Info{PID: pid}, 0, nil, refuse(http.StatusBadRequest, "%v", err)
 	}
 	from, version, refused = parseRequest(r.Header, m.self.Cluster, m.opts.versions)
 	from.PID = pid
-	if refused == nil && m.opts.Accept != nil {
-		if err := m.opts.Accept(name, from); err != nil {
-			refused = refuse(http.StatusForbidden, "%v", err)
-		}
+	if refused == nil {
+		handle, refused = m.handler(name, from)
 	}
-	return from, version, refused
+	return from, version, handle, refused
+}
+
+// handler returns what is to be done with a stream that a node has dialed.
+func (m *Mesh) handler(name string, from Info) (func(*Stream), *refusedError) {
+	if name == linkStream {
+		if from.ID >= m.self.ID {
+			return nil, refuse(http.StatusForbidden, "node %d dials the link to node %d, whose id is not higher",
+				from.ID, m.self.ID)
+		}
+		return m.acceptLink, nil
+	}
+	o := m.offerFor(name, from)
+	if o == nil {
+		return nil, refuse(http.StatusNotFound, "node %d wants no stream %q with node %d", m.self.ID, name, from.ID)
+	}
+	return o.handle, nil
+}
+
+// acceptLink runs a link that a peer has dialed.
+func (m *Mesh) acceptLink(stream *Stream) {
+	if err := m.runLink(stream); err != nil {
+		m.log.Warn("link failed", "peer", stream.peer.node().String(), "error", err)
+	}
 }
 
 // switchProtocols sends the answer and takes the connection over, with the bytes that came right behind the request.
@@ -156,18 +181,4 @@ func (m *Mesh) switchProtocols(w http.ResponseWriter, version int) (*net.UnixCon
 		return nil, nil, errors.Join(err, conn.Close())
 	}
 	return conn.(*net.UnixConn), early, nil
-}
-
-// accepted runs a stream that the peer dialed. When it ended because the peer died, the files are removed here too: the
-// dead node's own peers may all be ones that it dialed, and that never dial it.
-func (m *Mesh) accepted(stream *Stream) {
-	defer m.release(stream.conn)
-	m.opts.OnStream(stream)
-	_ = stream.Close() // OnStream may have done so
-	// The kernel closes the descriptors of a dead process one by one: the stream can end before the lock is free.
-	for delay := minDelay; delay < maxDelay; delay *= 2 {
-		if m.gone(stream.peer.node()) || !m.pause(delay) {
-			return
-		}
-	}
 }
