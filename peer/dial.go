@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	minDelay        = 10 * time.Millisecond // before the first dial after a failure; doubles
-	maxDelay        = time.Second
-	maxRefusedDelay = 30 * time.Second // a peer that refuses has a reason, which seldom goes away
+	minDelay     = 10 * time.Millisecond // before the first dial after a failure; doubles
+	maxDelay     = time.Second
+	refusedDelay = 10 * time.Second // a node that refuses a link has a reason, which seldom goes away
 )
 
 // keeper is what keeps the link to a node of a higher id.
@@ -52,7 +52,10 @@ func (m *Mesh) keep(n node) {
 		if !m.pause(delay/2 + rand.N(delay)) {
 			return
 		}
-		delay = min(2*delay, delayLimit(err))
+		delay = min(2*delay, maxDelay)
+		if isRefused(err) {
+			delay = refusedDelay
+		}
 	}
 }
 
@@ -141,13 +144,6 @@ func (m *Mesh) gone(n node) bool {
 		m.log.Warn("cannot clean up after a peer", "peer", n.String(), "error", err)
 	}
 	return gone
-}
-
-func delayLimit(err error) time.Duration {
-	if isRefused(err) {
-		return maxRefusedDelay
-	}
-	return maxDelay
 }
 
 // isRefused tells that the peer does not want what it was asked for, or that we do not want its answer.

@@ -38,7 +38,7 @@ func TestStreamIsUsableBothWays(t *testing.T) {
 		if readErr == nil {
 			said, readErr = io.ReadAll(s)
 		}
-		assert.NoError(t, errors.Join(err, readErr))
+		assert.NoError(t, errors.Join(err, readErr)) //nolint:testifylint // not in the goroutine of the test
 		done <- string(said)
 	}
 	for id := range 3 {
