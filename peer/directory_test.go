@@ -246,7 +246,7 @@ func TestSocketPathTooLong(t *testing.T) {
 	d, err := OpenDirectory(filepath.Join(t.TempDir(), strings.Repeat("x", 100)))
 	require.NoError(t, err)
 	defer d.Close()
-	d.viaProc = false
+	d.folder.viaProc = false
 	_, err = start(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}})
 	require.ErrorContains(t, err, d.Path())
 	require.ErrorContains(t, err, "choose a shorter directory")

@@ -32,9 +32,10 @@ func (m *Mesh) newServer() *http.Server {
 	return server
 }
 
-// serve runs the server until shutdown closes it.
-func (m *Mesh) serve() {
-	if err := m.server.Serve(ownListener{m.public.listener, m}); !errors.Is(err, http.ErrServerClosed) {
+// serve runs the server on listener, until shutdown closes the one or republish the other.
+func (m *Mesh) serve(listener *net.UnixListener) {
+	err := m.server.Serve(ownListener{listener, m})
+	if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		m.log.Error("no longer accepting streams", "error", err)
 	}
 }

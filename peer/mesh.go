@@ -98,7 +98,8 @@ func start(ctx context.Context, opts Options) (*Mesh, error) {
 	}
 	m.public = public
 	m.close = sync.OnceValue(m.shutdown)
-	m.running.Go(m.serve) // ended by server.Close in shutdown, which waits
+	listener := public.listener
+	m.running.Go(func() { m.serve(listener) }) // ended by server.Close in shutdown, which waits
 	if err := m.discover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("scan %s: %w", m.dir.path, err), m.close())
 	}

@@ -177,7 +177,7 @@ func TestManyNodesAtOnce(t *testing.T) {
 func TestJoinWaitsForWhoHangs(t *testing.T) {
 	d := openTemp(t)
 	hung := node{5, NewIncarnation()}
-	lock, err := d.acquire(hung.lock())
+	lock, err := d.folder.acquire(hung.lock())
 	require.NoError(t, err)
 	defer lock.Close()
 	leaveSocket(t, d, hung.socket())
@@ -260,7 +260,7 @@ func TestLongDirectory(t *testing.T) {
 	d, err := OpenDirectory(filepath.Join(t.TempDir(), strings.Repeat("x", 200), strings.Repeat("y", 200)))
 	require.NoError(t, err)
 	defer d.Close()
-	if !d.viaProc {
+	if !d.folder.viaProc {
 		t.Skip("no /proc here: the address of a socket is the limit")
 	}
 	streams, onStream := collect()
