@@ -50,9 +50,9 @@ type outbox struct {
 	spare   []byte // empty, to be the next queue
 	pong    []byte // the answer to the last ping, not in queue so that a flood of pings cannot fill it
 	writing bool
-	idle    time.Time     // when the last writer ended
-	room    chan struct{} // closed when the queue becomes a batch; nil when nobody waits for that
-	err     error         // nothing is added any more
+	idle    time.Time // when the last writer ended
+	room    room
+	err     error // nothing is added any more
 }
 
 func newOutbox(stream io.Writer, limit int) *outbox {
@@ -72,10 +72,10 @@ func (o *outbox) put(ctx context.Context, bound Bound, header, head, body []byte
 		limit = o.limit
 	}
 	o.mu.Lock()
-	for o.err == nil && len(o.queue) >= limit {
+	if o.err == nil && len(o.queue)+o.room.reserved >= limit {
 		err := ErrQueueFull
 		if !bound.Fail {
-			err = o.waitLocked(ctx)
+			err = o.waitLocked(ctx, limit, len(header)+len(head)+len(body))
 		}
 		if err != nil {
 			o.mu.Unlock()
@@ -120,24 +120,6 @@ func (o *outbox) end(err error, last []byte) {
 	close(o.failed)
 	o.queue, o.pong = append(o.queue, last...), nil
 	o.startAndUnlock()
-}
-
-// waitLocked waits until the queue may have room, or the outbox has ended. It releases mu meanwhile.
-func (o *outbox) waitLocked(ctx context.Context) error {
-	if o.room == nil {
-		o.room = make(chan struct{})
-	}
-	room := o.room
-	o.mu.Unlock()
-	defer o.mu.Lock()
-	select {
-	case <-room:
-		return nil
-	case <-o.failed:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // startAndUnlock sees to it that somebody writes.
@@ -230,10 +212,7 @@ func (o *outbox) next() bool {
 	o.pong = o.pong[:0]
 	o.batch, o.queue, o.spare = o.queue, o.spare, nil
 	o.rest = o.batch
-	if o.room != nil {
-		close(o.room)
-		o.room = nil
-	}
+	o.room.admit()
 	return true
 }
 
