@@ -38,12 +38,10 @@ func (c *Conn) receive(ctx context.Context) (Message, error) {
 	if err := ctx.Err(); err != nil {
 		return Message{}, err
 	}
-	select {
-	case c.receiving <- struct{}{}:
-	case <-ctx.Done():
-		return Message{}, ctx.Err()
+	if err := c.receiving.take(ctx); err != nil {
+		return Message{}, err
 	}
-	defer func() { <-c.receiving }()
+	defer c.receiving.give()
 	if c.closing.Load() {
 		return Message{}, io.ErrClosedPipe
 	}
