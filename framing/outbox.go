@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -15,8 +16,11 @@ const (
 	// A deadline is set anew only when less is left, since that costs as much as the rest of a Send.
 	patience = time.Millisecond
 	// burstGap is the pause between two writes below which the second is left to a goroutine, so that what is sent
-	// meanwhile goes with it. An answer takes longer to come back, even on a Unix socket.
+	// meanwhile goes with it.
 	burstGap = 5 * time.Microsecond
+	// answerGap is the same when something has arrived since. On a fast machine an answer comes back over a Unix socket
+	// in about burstGap, and to leave the next question to a goroutine would cost an eighth of the round trip.
+	answerGap = time.Microsecond
 	// smallBatch is the size of a write, in bytes, after which others get a chance to add to the next one.
 	smallBatch = 1 << 10
 )
@@ -40,6 +44,8 @@ type outbox struct {
 	failed   chan struct{}  // closed when err is set
 	drained  chan struct{}  // closed when err is set and nobody writes any more
 	runs     func()         // run; a go statement with a method would allocate each time
+
+	heard atomic.Bool // something has arrived since the last write was begun
 
 	batch []byte    // what is being written; the writer's, who changes it with mu held
 	rest  []byte    // the part of batch that is not yet written; the writer's
@@ -130,7 +136,11 @@ func (o *outbox) startAndUnlock() {
 	}
 	o.writing = true
 	now := time.Now()
-	burst := now.Sub(o.idle) < burstGap
+	gap := burstGap
+	if o.heard.Swap(false) {
+		gap = answerGap
+	}
+	burst := now.Sub(o.idle) < gap
 	o.mu.Unlock()
 	if burst || !o.writeNow(now) {
 		go o.runs() // ends with the queue empty or the stream closed; Close waits for it by drained

@@ -72,6 +72,9 @@ func (c *Conn) next(ctx context.Context) (Message, error) {
 func (c *Conn) fill(ctx context.Context) error {
 	n, err := c.read(ctx, c.decoder.Buffer())
 	c.decoder.Advance(n)
+	if n > 0 {
+		c.out.heard.Store(true)
+	}
 	switch {
 	case n > 0 || err == nil:
 		return nil // an error comes again
