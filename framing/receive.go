@@ -38,12 +38,10 @@ func (c *Conn) receive(ctx context.Context) (Message, error) {
 	if err := ctx.Err(); err != nil {
 		return Message{}, err
 	}
-	select {
-	case c.receiving <- struct{}{}:
-	case <-ctx.Done():
-		return Message{}, ctx.Err()
+	if err := c.receiving.take(ctx); err != nil {
+		return Message{}, err
 	}
-	defer func() { <-c.receiving }()
+	defer c.receiving.give()
 	if c.closing.Load() {
 		return Message{}, io.ErrClosedPipe
 	}
@@ -74,6 +72,9 @@ func (c *Conn) next(ctx context.Context) (Message, error) {
 func (c *Conn) fill(ctx context.Context) error {
 	n, err := c.read(ctx, c.decoder.Buffer())
 	c.decoder.Advance(n)
+	if n > 0 {
+		c.out.heard.Store(true)
+	}
 	switch {
 	case n > 0 || err == nil:
 		return nil // an error comes again
