@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -86,9 +87,13 @@ func (m *Mesh) dialLink(n node) error {
 // dial opens a stream. asked tells that the node may know of it, even when it has failed. A node that does not speak our
 // newest version is asked again for an older one that it speaks.
 func (m *Mesh) dial(n node, name string) (stream *Stream, asked bool, err error) {
+	return m.dialContext(context.Background(), n, name)
+}
+
+func (m *Mesh) dialContext(ctx context.Context, n node, name string) (stream *Stream, asked bool, err error) {
 	q := question{stream: name, self: m.self, spoken: m.opts.versions, peer: n}
 	for {
-		stream, asked, err = m.ask(q)
+		stream, asked, err = m.ask(ctx, q)
 		refused, ok := errors.AsType[*refusedError](err)
 		if !ok {
 			return stream, asked, err
@@ -99,7 +104,7 @@ func (m *Mesh) dial(n node, name string) (stream *Stream, asked bool, err error)
 	}
 }
 
-func (m *Mesh) ask(q question) (stream *Stream, asked bool, err error) {
+func (m *Mesh) ask(ctx context.Context, q question) (stream *Stream, asked bool, err error) {
 	conn, err := m.dir.dial(q.peer)
 	if err != nil {
 		return nil, false, err
@@ -109,7 +114,7 @@ func (m *Mesh) ask(q question) (stream *Stream, asked bool, err error) {
 	}
 	if err = checkOwn(conn); err == nil {
 		asked = true
-		stream, err = m.shake(conn, q)
+		stream, err = m.shake(ctx, conn, q)
 	}
 	if err != nil {
 		return nil, asked, errors.Join(err, m.release(conn))
@@ -118,12 +123,16 @@ func (m *Mesh) ask(q question) (stream *Stream, asked bool, err error) {
 }
 
 // shake does the dialer's part of the handshake.
-func (m *Mesh) shake(conn *net.UnixConn, q question) (*Stream, error) {
+func (m *Mesh) shake(ctx context.Context, conn *net.UnixConn, q question) (*Stream, error) {
 	// The listener has as much time for our request, and the answer has to come, too.
 	if err := conn.SetDeadline(time.Now().Add(2 * m.opts.handshakeTimeout)); err != nil {
 		return nil, err
 	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // it is over at once
 	info, early, err := q.ask(conn)
+	if !stop() {
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,8 @@ const (
 type refusedError struct {
 	status  int
 	reason  string
-	version int // what the listener speaks instead, when it has refused ours; else 0
+	version int         // what the listener speaks instead, when it has refused ours; else 0
+	header  http.Header // of the listener's answer
 }
 
 func refuse(status int, format string, args ...any) *refusedError {

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"os"
-	"strconv"
 )
 
 type connKey struct{}
@@ -104,82 +102,4 @@ func (m *Mesh) countHandshake(conn net.Conn, state http.ConnState) {
 		m.running.Done()
 	default:
 	}
-}
-
-func (m *Mesh) handleStream(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("name")
-	from, version, handle, refused := m.admit(name, r)
-	if refused != nil {
-		m.log.Warn("stream refused", "stream", name, "pid", from.PID, "reason", refused.reason)
-		if refused.status == http.StatusUpgradeRequired {
-			w.Header().Set("Upgrade", protocol) // RFC 9110, section 15.5.22
-			w.Header().Set(headerVersion, strconv.Itoa(m.opts.versions.newest))
-		}
-		http.Error(w, refused.reason, refused.status)
-		return
-	}
-	conn, early, err := m.switchProtocols(w, version)
-	if err != nil {
-		m.log.Warn("stream failed", "stream", name, "peer", from.node().String(), "error", err)
-		return
-	}
-	if m.track(conn, from.node()) && !m.run(func() { handle(newStream(m, conn, name, from, early)) }) {
-		_ = m.release(conn) // the mesh was closed meanwhile
-	}
-}
-
-// admit decides about a request, and returns in which version to answer, and what is to be done with the stream. Even
-// a request that is refused has a pid.
-func (m *Mesh) admit(name string, r *http.Request) (
-	from Info, version int, handle func(*Stream), refused *refusedError,
-) {
-	pid, _, _ := credentials(requestConn(r)) // Accept has looked at the error
-	if err := checkStream(name); err != nil {
-		return Info{PID: pid}, 0, nil, refuse(http.StatusBadRequest, "%v", err)
-	}
-	from, version, refused = parseRequest(r.Header, m.self.Cluster, m.opts.versions)
-	from.PID = pid
-	if refused == nil {
-		handle, refused = m.handler(name, from)
-	}
-	return from, version, handle, refused
-}
-
-// handler returns what is to be done with a stream that a node has dialed.
-func (m *Mesh) handler(name string, from Info) (func(*Stream), *refusedError) {
-	if name == linkStream {
-		if from.ID >= m.self.ID {
-			return nil, refuse(http.StatusForbidden, "node %d dials the link to node %d, whose id is not higher",
-				from.ID, m.self.ID)
-		}
-		return m.acceptLink, nil
-	}
-	o := m.offerFor(name, from)
-	if o == nil {
-		return nil, refuse(http.StatusNotFound, "node %d wants no stream %q with node %d", m.self.ID, name, from.ID)
-	}
-	return o.handle, nil
-}
-
-// acceptLink runs a link that a peer has dialed.
-func (m *Mesh) acceptLink(stream *Stream) {
-	if err := m.runLink(stream); err != nil {
-		m.log.Warn("link failed", "peer", stream.peer.node().String(), "error", err)
-	}
-}
-
-// switchProtocols sends the answer and takes the connection over, with the bytes that came right behind the request.
-func (m *Mesh) switchProtocols(w http.ResponseWriter, version int) (*net.UnixConn, []byte, error) {
-	maps.Copy(w.Header(), m.self.header())
-	w.Header().Set(headerVersion, strconv.Itoa(version))
-	w.WriteHeader(http.StatusSwitchingProtocols)
-	conn, buffered, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	early, err := buffered.Peek(buffered.Reader.Buffered())
-	if err != nil {
-		return nil, nil, errors.Join(err, conn.Close())
-	}
-	return conn.(*net.UnixConn), early, nil
 }

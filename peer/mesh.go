@@ -46,15 +46,16 @@ type Mesh struct {
 	close   func() error
 	running sync.WaitGroup
 
-	mu       sync.Mutex
-	ended    bool              // guarded by mu; nothing is added to what follows, nor to running, once it is set
-	conns    map[net.Conn]node // guarded by mu; in a dialer's handshake, a link or a stream, and to whom
-	dialed   map[node]*keeper  // guarded by mu; each has a goroutine
-	sessions map[node]*session // guarded by mu; the members
-	offers   map[string]*offer // guarded by mu; by name of the stream
-	offered  int               // guarded by mu; offers that there ever were
-	watchers map[*watcher]none // guarded by mu
-	changed  chan struct{}     // guarded by mu; closed when one of sessions or dialed has changed
+	mu        sync.Mutex
+	ended     bool                 // guarded by mu; nothing is added to what follows, nor to running, once it is set
+	conns     map[net.Conn]node    // guarded by mu; in a dialer's handshake, a link or a stream, and to whom
+	dialed    map[node]*keeper     // guarded by mu; each has a goroutine
+	sessions  map[node]*session    // guarded by mu; the members
+	offers    map[string]*offer    // guarded by mu; by name of the stream
+	listeners map[string]*Listener // guarded by mu; by name of the stream
+	offered   int                  // guarded by mu; offers that there ever were
+	watchers  map[*watcher]none    // guarded by mu
+	changed   chan struct{}        // guarded by mu; closed when one of sessions or dialed has changed
 }
 
 type none = struct{}
@@ -128,18 +129,19 @@ func newMesh(opts Options) *Mesh {
 		opts.Self.Incarnation = NewIncarnation()
 	}
 	return &Mesh{
-		opts:     opts,
-		self:     opts.Self,
-		dir:      opts.Directory,
-		log:      opts.Logger.With("node", opts.Self.node().String()),
-		shakes:   newHandshakes(),
-		closing:  make(chan struct{}),
-		conns:    make(map[net.Conn]node),
-		dialed:   make(map[node]*keeper),
-		sessions: make(map[node]*session),
-		offers:   make(map[string]*offer),
-		watchers: make(map[*watcher]none),
-		changed:  make(chan struct{}),
+		opts:      opts,
+		self:      opts.Self,
+		dir:       opts.Directory,
+		log:       opts.Logger.With("node", opts.Self.node().String()),
+		shakes:    newHandshakes(),
+		closing:   make(chan struct{}),
+		conns:     make(map[net.Conn]node),
+		dialed:    make(map[node]*keeper),
+		sessions:  make(map[node]*session),
+		offers:    make(map[string]*offer),
+		listeners: make(map[string]*Listener),
+		watchers:  make(map[*watcher]none),
+		changed:   make(chan struct{}),
 	}
 }
 
