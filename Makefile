@@ -11,7 +11,7 @@ PLATFORMS      := linux/amd64 linux/arm64 darwin/arm64 freebsd/amd64 windows/amd
 # then at the end with nothing but "context deadline exceeded".
 FUZZTIME       ?= 100000x
 
-.PHONY: all test lint cross fuzz bench fmt ci
+.PHONY: all test lint cross fuzz bench fmt ci websocket-client
 
 all: lint cross test
 
@@ -21,6 +21,10 @@ test:
 		echo "$(GO) -C $$module test -race -shuffle=on ./..."; \
 		$(GO) -C $$module test -race -shuffle=on -timeout 10m ./...; \
 	done
+
+# What the test of package peer with a WebSocket client of Node needs. Without it, that test skips.
+websocket-client:
+	cd peer/testdata/ws && npm ci --ignore-scripts
 
 lint: $(GOLANGCI)
 	@set -e; for module in $(MODULES) $(TEST_MODULES); do \
