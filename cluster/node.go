@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/peer/bus"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
 // Node is this process in its cluster. All methods may be called at the same time.
 type Node struct {
-	opts      Options
-	mesh      *peer.Mesh
+	opts Options
+	links
 	service   *service
 	listening bool // this node listens itself, and does not only stand for the port
 	resolve   func(context.Context, portKey) (string, error)
@@ -41,10 +42,10 @@ type Node struct {
 }
 
 // newNode makes a node that serves on listener, or one that only stands for its address.
-func newNode(opts Options, mesh *peer.Mesh, server Server, listener net.Listener) *Node {
+func newNode(opts Options, links links, server Server, listener net.Listener) *Node {
 	_, idle := listener.(*idleListener)
 	return &Node{
-		opts: opts, mesh: mesh, listening: !idle,
+		opts: opts, links: links, listening: !idle,
 		service: &service{
 			server: server, serving: server != nil && !idle,
 			listener: newAcceptor(listener), ended: make(chan struct{}),
@@ -90,6 +91,10 @@ func (n *Node) Mesh() *peer.Mesh { return n.mesh }
 
 // Peers returns the other nodes that are linked to this one, by id.
 func (n *Node) Peers() []peer.Info { return n.mesh.Peers() }
+
+// Bus returns this node's part in the bus of all nodes, for messages to all, to one, and with answers. The node closes it
+// when it ends, after its server, so that the last requests can still send.
+func (n *Node) Bus() *bus.Bus { return n.bus }
 
 // nodeStream names the streams of OnNode.
 const nodeStream = "node"
@@ -251,16 +256,16 @@ func (n *Node) leave(cause error, timeout time.Duration) {
 	switch {
 	case n.master != nil:
 		err = join(err, n.master.stopWorkers(n.stopping, timeout, n.service.shutdown))
-		err = join(err, n.mesh.Close())
+		err = join(err, n.links.close())
 		err = join(err, n.master.close())
 	case n.worker != nil:
 		n.worker.report(cause)
 		err = join(err, n.service.shutdown(n.stopping))
-		err = join(err, n.mesh.Close())
+		err = join(err, n.links.close())
 		err = join(err, n.worker.close())
 	default:
 		err = join(err, n.service.shutdown(n.stopping))
-		err = join(err, n.mesh.Close())
+		err = join(err, n.links.close())
 	}
 	n.finish(cause, err)
 }
