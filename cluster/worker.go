@@ -107,7 +107,7 @@ func (u *upstream) serveLink(stream *peer.Stream) {
 		}
 	})
 	if err != nil {
-		u.node.mesh.Cut(stream.Peer(), err.Error())
+		u.node.links.mesh.Cut(stream.Peer(), err.Error())
 	}
 }
 
