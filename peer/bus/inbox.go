@@ -52,6 +52,7 @@ type inbox struct {
 func (l *link) take(m message, data []byte) error {
 	in := l.inboxFor(m.id)
 	if in == nil {
+		l.counts.received.Add(1)
 		l.discard(m)
 		return nil
 	}
@@ -70,7 +71,6 @@ func (l *link) take(m message, data []byte) error {
 // discard is for a message that has crossed with the end of its subscription.
 func (l *link) discard(m message) {
 	l.counts.dropped.Add(1)
-	l.counts.received.Add(1)
 	if m.kind == kindRequest {
 		l.control(message{kind: kindFailure, number: m.number, reason: reasonNoSubscriber})
 	}
