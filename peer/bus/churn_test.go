@@ -26,6 +26,9 @@ import (
 const (
 	churnNodes    = 16
 	churnPatience = 60 * time.Second // for any single step; the machine may be busy
+	// churnGoroutines is how many goroutines a node may have: of each link that of the mesh, that of the bus and idle
+	// workers, and some of its own.
+	churnGoroutines = (churnNodes-1)*(2+maxIdle) + 10
 	// soakVariable is how long the soak test runs, as a time.Duration. `make soak` sets it.
 	soakVariable = "MULTINODE_SOAK"
 )
@@ -307,7 +310,7 @@ func (c *churnTest) checkResources() {
 		oldest.ask(c.T, "report")
 		newest.ask(c.T, "report")
 		return oldest.report.Descriptors == newest.report.Descriptors &&
-			oldest.report.Goroutines <= newest.report.Goroutines+2
+			oldest.report.Goroutines <= churnGoroutines
 	}, churnPatience, 100*time.Millisecond)
 	c.Logf("descriptors %d and %d, goroutines %d and %d, heap %d and %d kB",
 		oldest.report.Descriptors, newest.report.Descriptors, oldest.report.Goroutines, newest.report.Goroutines,
