@@ -247,7 +247,7 @@ func TestSocketPathTooLong(t *testing.T) {
 	require.NoError(t, err)
 	defer d.Close()
 	d.folder.viaProc = false
-	_, err = start(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}})
+	_, err = start(t.Context(), Options{Directory: d, Self: Info{Cluster: "test", ID: 1}})
 	require.ErrorContains(t, err, d.Path())
 	require.ErrorContains(t, err, "choose a shorter directory")
 	entries, err := os.ReadDir(d.Path())

@@ -127,13 +127,9 @@ func (q question) ask(conn net.Conn) (info Info, early []byte, err error) {
 		Header: q.self.header(),
 	}
 	q.spoken.set(req.Header)
-	req.Header.Set("User-Agent", "") // else net/http adds its own
-	writeErr := req.Write(conn)
-	// A listener may refuse before it has read everything. What the reader takes in advance is less than its buffer, so that the limit counts the header only.
-	reader := bufio.NewReader(io.LimitReader(conn, maxHeader))
-	answer, err := http.ReadResponse(reader, req)
+	answer, reader, err := roundTrip(conn, req)
 	if err != nil {
-		return Info{}, nil, cmp.Or(writeErr, fmt.Errorf("read the answer: %w", err))
+		return Info{}, nil, err
 	}
 	defer answer.Body.Close()
 	if info, err = q.parse(answer); err != nil {
@@ -141,6 +137,19 @@ func (q question) ask(conn net.Conn) (info Info, early []byte, err error) {
 	}
 	early, err = reader.Peek(reader.Buffered())
 	return info, early, err
+}
+
+// roundTrip sends a request and returns the answer, whose size is bounded, and what it is read with.
+func roundTrip(conn net.Conn, req *http.Request) (*http.Response, *bufio.Reader, error) {
+	req.Header.Set("User-Agent", "") // else net/http adds its own
+	writeErr := req.Write(conn)      // a listener may refuse before it has read everything
+	// What the reader takes in advance is less than its buffer, so that the limit counts the header only.
+	reader := bufio.NewReader(io.LimitReader(conn, maxHeader))
+	answer, err := http.ReadResponse(reader, req)
+	if err != nil {
+		return nil, nil, cmp.Or(writeErr, fmt.Errorf("read the answer: %w", err))
+	}
+	return answer, reader, nil
 }
 
 func (q question) parse(answer *http.Response) (Info, error) {

@@ -15,6 +15,7 @@ type connKey struct{}
 func (m *Mesh) newServer() *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /stream/{name}", m.handleStream)
+	mux.HandleFunc("POST "+guestsPath, m.handleGuest)
 	server := &http.Server{
 		Handler:        m.answer(mux),
 		ReadTimeout:    m.opts.handshakeTimeout, // of the header and what body a client might send; a stream has none

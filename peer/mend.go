@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -107,6 +108,8 @@ func (p *publication) damage() string {
 		return "the lock file " + filepath.Join(f.path, p.node.lock())
 	case !p.holdsSocket(f):
 		return "the socket " + filepath.Join(f.path, p.node.socket())
+	case p.isMaster && !f.hasMaster():
+		return "the link " + filepath.Join(f.path, masterSocket)
 	}
 	return ""
 }
@@ -117,7 +120,7 @@ func (p *publication) holdsSocket(f *folder) bool {
 }
 
 // mend makes the files again that were removed. If the socket was among them, it returns the new listener, and the old
-// one, which the caller closes.
+// one, which the caller closes, also beside an error.
 func (p *publication) mend() (fresh, old *net.UnixListener, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,13 +137,15 @@ func (p *publication) mend() (fresh, old *net.UnixListener, err error) {
 		_ = p.lock.Close() // it locked nothing that anybody can find
 		p.lock = lock
 	}
-	if p.holdsSocket(f) { // after the lock: without it, another node may have removed the socket
-		return nil, nil, nil
+	if !p.holdsSocket(f) { // after the lock: without it, another node may have removed the socket
+		var socket fs.FileInfo
+		if fresh, socket, err = f.listen(p.node); err != nil {
+			return nil, nil, err
+		}
+		old, p.listener, p.socket = p.listener, fresh, socket
 	}
-	fresh, socket, err := f.listen(p.node)
-	if err != nil {
-		return nil, nil, err
+	if p.isMaster && !f.hasMaster() {
+		err = f.linkMaster(p.node)
 	}
-	old, p.listener, p.socket = p.listener, fresh, socket
-	return fresh, old, nil
+	return fresh, old, err
 }

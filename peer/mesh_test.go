@@ -28,6 +28,9 @@ func joinTest(t *testing.T, d *Directory, opts Options, onStream ...func(*Stream
 	if opts.Self.Cluster == "" {
 		opts.Self.Cluster = "test"
 	}
+	if opts.Self.ID == 0 && opts.NextID == nil {
+		opts.NextID = noGuests
+	}
 	m, err := start(t.Context(), opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, m.Close()) })
@@ -37,6 +40,9 @@ func joinTest(t *testing.T, d *Directory, opts Options, onStream ...func(*Stream
 	}
 	return m
 }
+
+// noGuests is the NextID of a master that takes none.
+func noGuests() int { return 0 }
 
 // echo sends back what it reads.
 func echo(s *Stream) {
@@ -160,7 +166,11 @@ func TestManyNodesAtOnce(t *testing.T) {
 	for id := range count {
 		group.Go(func() {
 			var err error
-			meshes[id], err = Join(context.Background(), Options{Directory: d, Self: Info{Cluster: "test", ID: id}})
+			opts := Options{Directory: d, Self: Info{Cluster: "test", ID: id}}
+			if id == 0 {
+				opts.NextID = noGuests
+			}
+			meshes[id], err = Join(context.Background(), opts)
 			assert.NoError(t, err)
 		})
 	}
@@ -213,7 +223,7 @@ func TestAnotherCluster(t *testing.T) {
 	d := openTemp(t)
 	dialer, listener := newTestLog(), newTestLog()
 	joinTest(t, d, Options{Self: Info{ID: 1, Cluster: "shop"}, Logger: listener.logger()})
-	low, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}, Logger: dialer.logger()})
+	low, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}, NextID: noGuests, Logger: dialer.logger()})
 	require.NoError(t, err, "who refuses is not waited for")
 	defer low.Close()
 	dialer.waitFor(t, `cluster \"test\": this node belongs to cluster \"shop\"`)
@@ -223,7 +233,7 @@ func TestAnotherCluster(t *testing.T) {
 
 func TestJoinRefuses(t *testing.T) {
 	d := openTemp(t)
-	good := Options{Directory: d, Self: Info{Cluster: "test"}}
+	good := Options{Directory: d, Self: Info{Cluster: "test", ID: 1}}
 	tests := []struct {
 		name   string
 		change func(*Options)
@@ -252,7 +262,7 @@ func TestJoinRefuses(t *testing.T) {
 func TestJoinClosedDirectory(t *testing.T) {
 	d := openTemp(t)
 	require.NoError(t, d.Close())
-	_, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}})
+	_, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test", ID: 1}})
 	assert.ErrorIs(t, err, os.ErrClosed)
 }
 
@@ -310,7 +320,7 @@ func TestJoinSweepsTheDeadAndLeavesTheRest(t *testing.T) {
 	d := openTemp(t)
 	_, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 0})
 	kill()
-	require.Len(t, files(t, d), 2, "a killed process leaves its files")
+	require.Len(t, files(t, d), 3, "a killed master leaves its files, and the link to its socket")
 	low, high := node{1, NewIncarnation()}, node{9, NewIncarnation()}
 	leaveSocket(t, d, low.socket())
 	leaveSocket(t, d, "foreign.sock")

@@ -19,6 +19,7 @@ type publication struct {
 	lock     *os.File          // guarded by mu; nil after withdraw
 	listener *net.UnixListener // guarded by mu
 	socket   fs.FileInfo       // guarded by mu; what the name of the listener stands for
+	isMaster bool              // guarded by mu; has the link to the master
 }
 
 // publish makes the lock file, locks it for life, listens on a socket of a hidden name, and gives it the final one. So
@@ -78,7 +79,11 @@ func (p *publication) withdraw() error {
 	defer p.mu.Unlock()
 	f, done := p.dir.use()
 	defer done()
-	err := errors.Join(f.removeSockets(p.node), f.releaseFile(p.node.lock(), p.lock))
+	var err error
+	if p.isMaster {
+		err = f.unlinkMaster(p.node)
+	}
+	err = errors.Join(err, f.removeSockets(p.node), f.releaseFile(p.node.lock(), p.lock))
 	p.lock = nil
 	return err
 }
@@ -134,7 +139,7 @@ func (f *folder) sweep(n node) (gone bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return true, errors.Join(f.removeSockets(n), f.releaseFile(n.lock(), lock))
+	return true, errors.Join(f.unlinkMaster(n), f.removeSockets(n), f.releaseFile(n.lock(), lock))
 }
 
 // Alive returns how many nodes live in the directory, whether or not they have a master, and removes the files of those

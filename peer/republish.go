@@ -69,12 +69,9 @@ func (m *Mesh) republish() error {
 		return err
 	}
 	fresh, old, err := m.public.mend()
-	if err != nil {
-		return err
-	}
 	if fresh != nil {
 		m.running.Go(func() { m.serve(fresh) }) // ended by server.Close in shutdown, which waits
 		_ = old.Close()                         // who waits in its queue dials again
 	}
-	return nil
+	return err
 }

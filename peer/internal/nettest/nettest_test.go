@@ -28,7 +28,7 @@ func members(t *testing.T) (low, high *peer.Mesh) {
 	t.Cleanup(func() { require.NoError(t, dir.Close()) })
 	meshes := make([]*peer.Mesh, 2)
 	for id := range meshes {
-		meshes[id], err = peer.Join(t.Context(), peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: id}})
+		meshes[id], err = peer.Join(t.Context(), peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: id + 1}})
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, meshes[id].Close()) })
 	}
@@ -42,7 +42,7 @@ func opener(t *testing.T) func() (dialed, accepted *peer.Stream, err error) {
 	listener, err := high.Listen("x")
 	require.NoError(t, err)
 	return func() (dialed, accepted *peer.Stream, err error) {
-		if dialed, err = low.Dial(context.Background(), 1, "x"); err != nil {
+		if dialed, err = low.Dial(context.Background(), 2, "x"); err != nil {
 			return nil, nil, err
 		}
 		if accepted, err = listener.AcceptStream(); err != nil {
