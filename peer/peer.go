@@ -1,30 +1,32 @@
-// Package peer links the processes of a cluster on one machine by byte streams on Unix sockets.
+// Package peer links the processes of a cluster on one machine by byte streams on Unix sockets, each with every other.
 //
 // Each process is a node. It publishes itself in a rendezvous directory that only its user can enter, finds the other
-// nodes there, and dials each one whose id is higher than its own, so that a pair has one stream of a name:
+// nodes there, and links itself with each:
 //
 //	dir, err := peer.OpenDirectory("/run/user/1000/multinode/web")
 //	...
 //	mesh, err := peer.Join(ctx, peer.Options{
 //		Directory: dir,
 //		Self:      peer.Info{Cluster: "web", ID: 1, Slot: 1},
-//		Dial:      []string{"chat"},
-//		OnStream:  func(s *peer.Stream) { io.Copy(s, s) },
 //	})
 //	...
 //	defer mesh.Close()
+//	mesh.OnEvent(func(e peer.Event) { log.Print(e.Peer.ID, " has ", e.Type) })
+//	_, err = mesh.OnStream("chat", nil, func(s *peer.Stream) { ... }) // one stream to each peer that has done the same
 //
 // What always holds:
 //
 //   - The directory is a hint, a connection is the truth. A node is alive as long as it holds the lock of its file,
 //     which the kernel gives back when it dies, however it dies. Whoever finds the files of a dead node removes them.
-//   - A node publishes itself before it looks for others. So of two that start at once, at least one finds the other.
+//   - A node publishes itself before it looks for others. So of two that start at once, at least one finds the other,
+//     and when both have joined, each is a member for the other.
+//   - Each node sees each other one join once and leave once, with the reason, and nothing of one that was never ready.
 //   - Only processes of our own user get a stream, and only those that name the same cluster.
 //   - Files that are not a node's are left alone: plain files, links, foreign names.
 //
-// A stream is an HTTP/1.1 Upgrade, `GET /stream/NAME` with `Upgrade: multinode`, and nothing but bytes after it. The
-// package has no messages and keeps none for a node that is away; when a stream ends, the dialer opens a new one as
-// long as its peer lives, and what the two of them said before is theirs to sort out.
+// A stream is an HTTP/1.1 Upgrade, `GET /stream/NAME` with `Upgrade: multinode`, and nothing but bytes after it. The node
+// with the lower id dials the link to the other, and the streams of OnStream. The package has no messages and keeps none
+// for a node that is away: see package bus for that.
 //
 // It needs flock(2) and Unix sockets: Linux, macOS and the BSDs. Elsewhere [OpenDirectory] fails with an error that Is
 // [errors.ErrUnsupported].
