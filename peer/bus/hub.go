@@ -112,7 +112,7 @@ func (h *hub) forget(l *link) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.all, l)
-	h.past.add(l.counts.load())
+	h.past.add(l.counters())
 }
 
 func (h *hub) relinkLocked() {

@@ -26,11 +26,13 @@ type inbox struct {
 	cancel   func()
 	before   <-chan struct{} // closed when nothing is left from an earlier link of this peer. The worker's
 
-	freed    atomic.Int64  // bytes of which the peer has been told, or is told at once, that they are handled
-	count    atomic.Uint64 // published messages that were handled
-	bytes    atomic.Uint64 // of these
-	credited atomic.Uint64 // of these, bytes of which the peer has been told
-	dirty    atomic.Bool   // the inbox is in link.acks
+	freed atomic.Int64 // bytes of which the peer has been told, or is told at once, that they are handled
+	news  ledger       // published messages that were handled, and of which the peer has not been told
+	dirty atomic.Bool  // the inbox is in link.acks
+
+	toldMu sync.Mutex // held while the peer is told, so that it hears of the lower numbers first
+	count  uint64     // guarded by toldMu; published messages of which the peer has been told that they are handled
+	bytes  uint64     // guarded by toldMu; of these
 
 	// The reader's:
 	arrived  int64  // bytes that have come

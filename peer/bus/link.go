@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -35,16 +36,18 @@ type link struct {
 	isUp   bool // guarded by hub.mu
 
 	targets atomic.Pointer[map[string]*target] // what the peer has subscribed; replaced by the reader, never changed
-	sending sync.RWMutex                       // held for reading while a message enters the queue; the end takes it to count
 	calls   calls
 	counts  counts
+
+	retiredMu sync.Mutex
+	retired   []*target // guarded by retiredMu; the peer has unsubscribed, but somebody may still be sending
 
 	work chan *inbox  // to a worker that is idle; closed by the reader at its end
 	idle atomic.Int32 // workers that wait on work
 	acks acks
 
 	// The reader's:
-	window  int64 // of what we send, 0 before the peer's hello
+	window  uint64 // of what we send, 0 before the peer's hello
 	byID    map[uint64]*target
 	inboxes map[uint64]*inbox
 	latest  *inbox   // of inboxes, the last one used
@@ -106,6 +109,9 @@ func violated(format string, args ...any) error { return &violation{fmt.Sprintf(
 
 // dispatch takes one message.
 func (l *link) dispatch(frame framing.Message) error {
+	if id, _, _, ok := published(frame.Data); ok && frame.Type == framing.Binary && l.window != 0 {
+		return l.take(message{kind: kindPublish, id: id}, frame.Data)
+	}
 	m, err := parse(frame.Data)
 	switch {
 	case err != nil:
@@ -140,7 +146,7 @@ func (l *link) met(m message) error {
 	if l.window != 0 || m.id == 0 || m.bytes == 0 {
 		return violated("hello of version %d with a window of %d bytes, or a second one", m.id, m.bytes)
 	}
-	l.window = int64(min(m.bytes, uint64(l.hub.opts.Window)))
+	l.window = min(m.bytes, uint64(l.hub.opts.Window))
 	return nil
 }
 
@@ -193,8 +199,22 @@ func (l *link) unsubscribed(m message) error {
 	}
 	delete(l.byID, m.id)
 	l.retarget(func(targets map[string]*target) { delete(targets, t.topic) })
-	close(t.gone)
+	t.retire()
+	l.retire(t)
 	return nil
+}
+
+// retire keeps what a target has counted.
+func (l *link) retire(t *target) {
+	l.retiredMu.Lock()
+	defer l.retiredMu.Unlock()
+	l.retired = slices.DeleteFunc(append(l.retired, t), func(t *target) bool {
+		settled := t.isSettled()
+		if settled {
+			l.counts.sent.Add(t.sent.Load())
+		}
+		return settled
+	})
 }
 
 func (l *link) retarget(change func(map[string]*target)) {

@@ -78,7 +78,12 @@ func (in *inbox) handle() {
 		record := in.batch[in.done:]
 		size = int(binary.BigEndian.Uint32(record))
 		in.done += recordHead + size
-		m, _ = parse(record[recordHead : recordHead+size]) // it was right when it came
+		frame, isPublished := record[recordHead:recordHead+size], false
+		if _, m.typ, m.data, isPublished = published(frame); isPublished {
+			m.kind = kindPublish
+		} else {
+			m, _ = parse(frame) // it was right when it came
+		}
 		if in.sub.closed.Load() {
 			in.link.discard(m)
 			continue
@@ -114,13 +119,7 @@ func (in *inbox) finish(m message, size int, answer any, err error) {
 		in.link.counts.errors.Add(1)
 		in.link.hub.log.Warn("a subscriber has failed", "topic", in.sub.topic, "from", in.link.peer.ID, "error", err)
 	}
-	in.count.Add(1)
-	switch handled := in.bytes.Add(uint64(size)); {
-	case handled-in.credited.Load() >= uint64(in.link.hub.opts.Window/creditShare):
-		in.credit()
-	case !in.dirty.Load():
-		in.link.acks.add(in)
-	}
+	in.handled(size)
 }
 
 // panicked is done for a handler that has panicked with v, or has ended its goroutine, when v is nil.
