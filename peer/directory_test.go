@@ -246,8 +246,8 @@ func TestSocketPathTooLong(t *testing.T) {
 	d, err := OpenDirectory(filepath.Join(t.TempDir(), strings.Repeat("x", 100)))
 	require.NoError(t, err)
 	defer d.Close()
-	d.viaProc = false
-	_, err = start(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}})
+	d.folder.viaProc = false
+	_, err = start(t.Context(), Options{Directory: d, Self: Info{Cluster: "test", ID: 1}})
 	require.ErrorContains(t, err, d.Path())
 	require.ErrorContains(t, err, "choose a shorter directory")
 	entries, err := os.ReadDir(d.Path())

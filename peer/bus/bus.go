@@ -26,6 +26,8 @@
 //     in bytes, for each sender and topic by Options.Window, and so is the queue of each link. At the bound the sender
 //     chooses: wait, fail or cut the peer, see [Bus.WhenFull]. Answers have room in the queue when messages wait.
 //
+// The last messages of a peer may be handled after the mesh has told that it has left.
+//
 // What the package does not do: keep messages for a node that is away, or send them again. A node that joins later gets
 // what is sent later.
 package bus
