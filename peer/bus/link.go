@@ -27,7 +27,8 @@ const maxSubscriptions = 1 << 16
 
 // link is the link to a peer: a stream, and all that is on its way in both directions.
 //
-// One goroutine reads. It puts what comes into inboxes, and never waits for anything else.
+// One goroutine reads. It puts what comes into inboxes, and waits for nothing else: when it calls a handler that does not
+// come back, another goroutine goes on.
 type link struct {
 	hub    *hub
 	peer   peer.Info
@@ -41,6 +42,11 @@ type link struct {
 
 	retiredMu sync.Mutex
 	retired   []*target // guarded by retiredMu; the peer has unsubscribed, but somebody may still be sending
+
+	turn     atomic.Uint64 // odd while the reader calls a handler; changes with each such call
+	seen     uint64        // guarded by hub.mu; turn, when the watch has looked last
+	finished chan struct{} // closed when nobody reads any more
+	err      error         // why; set before finished is closed
 
 	work chan *inbox  // to a worker that is idle; closed by the reader at its end
 	idle atomic.Int32 // workers that wait on work
@@ -59,12 +65,13 @@ type link struct {
 // newLink returns a link over conn, which it owns.
 func newLink(h *hub, conn net.Conn, who peer.Info) *link {
 	l := &link{
-		hub:     h,
-		peer:    who,
-		conn:    framing.New(socketOf(conn), framing.Options{MaxQueue: boundMessages, CloseTimeout: h.opts.CloseTimeout}),
-		work:    make(chan *inbox),
-		byID:    make(map[uint64]*target),
-		inboxes: make(map[uint64]*inbox),
+		hub:      h,
+		peer:     who,
+		conn:     framing.New(socketOf(conn), framing.Options{MaxQueue: boundMessages, CloseTimeout: h.opts.CloseTimeout}),
+		work:     make(chan *inbox),
+		finished: make(chan struct{}),
+		byID:     make(map[uint64]*target),
+		inboxes:  make(map[uint64]*inbox),
 	}
 	l.targets.Store(&map[string]*target{})
 	return l
@@ -89,13 +96,22 @@ func (l *link) control(m message) {
 	}
 }
 
-// read handles what comes until the link ends, and returns why.
-func (l *link) read() error {
+// read handles what comes until the link ends, or another goroutine does.
+func (l *link) read() {
 	for {
 		err := l.conn.ReceiveBatch(context.Background(), l.dispatch)
-		l.deliver()
+		in := l.deliver()
 		if err != nil {
-			return err
+			if in != nil {
+				l.start(in)
+			}
+			l.err = err
+			close(l.finished)
+			return
+		}
+		if in != nil && !l.callInline(in) {
+			l.worker(l.idleUntilWork())
+			return
 		}
 	}
 }
