@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+func p50(r result) float64 { return float64(r.P50.Nanoseconds()) / 1e3 }
+func p99(r result) float64 { return float64(r.P99.Nanoseconds()) / 1e3 }
+
+// measureRoundTrips asks what a message and its answer cost.
+func measureRoundTrips(ctx context.Context, c config, w io.Writer) error {
+	teams, err := c.contest(ctx, 1, order{Do: roundTrips}, raw, framed, natsName)
+	if err != nil {
+		return err
+	}
+	table(w, fmt.Sprintf("round trip of %d bytes between 2 processes, us", messageSize), latencyRows(teams)...)
+	return nil
+}
+
+// measureFanOuts asks what it costs to reach all peers and to hear from all.
+func measureFanOuts(ctx context.Context, c config, w io.Writer) error {
+	for _, peers := range c.peers {
+		teams, err := c.contest(ctx, peers, order{Do: fanOuts}, raw, rawReaders, framed, natsName)
+		if err != nil {
+			return err
+		}
+		table(w, fmt.Sprintf("%d bytes to %d peers and all answers, us", messageSize, peers), latencyRows(teams)...)
+	}
+	return nil
+}
+
+// measureOneWay asks how many messages a second a link carries.
+func measureOneWay(ctx context.Context, c config, w io.Writer) error {
+	for _, senders := range []int{1, manySenders} {
+		teams, err := c.contest(ctx, 1, order{Do: oneWay, Senders: senders}, raw, rawBatches, framed, natsName)
+		if err != nil {
+			return err
+		}
+		rows := [][]string{{"", "messages/s", "CPU us/message", "ratio to raw", "quartiles"}}
+		for _, t := range teams {
+			ratio := t.ratios(teams[0], result.perSecond)
+			rows = append(rows, []string{
+				t.system, fmt.Sprintf("%.0f", median(t.figures(result.perSecond))),
+				fmt.Sprintf("%.3f", median(t.figures(result.cpuPerRequest))), fmt.Sprintf("%.3f", median(ratio)), spread(ratio),
+			})
+		}
+		table(w, fmt.Sprintf("one way, %d bytes, %s on one link", messageSize, counted(senders, "sender")), rows...)
+	}
+	return nil
+}
+
+func counted(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+// contest has a team of each system do the same, and returns the teams, which have ended.
+func (c config) contest(ctx context.Context, peers int, o order, names ...string) (teams []*team, err error) {
+	defer func() { err = errors.Join(err, stopTeams(teams)) }()
+	for _, name := range names {
+		t, err := c.startTeam(player{System: name, Peers: peers})
+		if err != nil {
+			return teams, err
+		}
+		teams = append(teams, t)
+	}
+	o.Warm, o.Duration = c.slice/warmUp, c.slice
+	return teams, contest(ctx, c.rounds, teams, o)
+}
+
+// warmUp is how much shorter the time is that does not count, with caches and clocks that others have left.
+const warmUp = 5
+
+// latencyRows compares with the fastest of the raw teams, and with NATS.
+func latencyRows(teams []*team) [][]string {
+	baseline, nats := fastest(teams), find(teams, natsName)
+	rows := [][]string{{"", "p50", "p99", "CPU", "p50 to " + baseline.system, "quartiles", "p50 to NATS", "quartiles"}}
+	for _, t := range teams {
+		ratio, toNATS := t.ratios(baseline, p50), t.ratios(nats, p50)
+		rows = append(rows, []string{
+			t.system, fmt.Sprintf("%.1f", median(t.figures(p50))), fmt.Sprintf("%.1f", median(t.figures(p99))),
+			fmt.Sprintf("%.1f", median(t.figures(result.cpuPerRequest))),
+			fmt.Sprintf("%.3f", median(ratio)), spread(ratio), fmt.Sprintf("%.3f", median(toNATS)), spread(toNATS),
+		})
+	}
+	return rows
+}
+
+// fastest returns the raw team of the lowest p50.
+func fastest(teams []*team) (best *team) {
+	for _, t := range teams {
+		if isRaw(t) && (best == nil || median(t.figures(p50)) < median(best.figures(p50))) {
+			best = t
+		}
+	}
+	return best
+}

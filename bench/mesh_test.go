@@ -1,0 +1,125 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// tiny measures what takes minutes in as little time as shows that it works.
+func tiny() config {
+	return config{rounds: 2, slice: 20 * time.Millisecond, gomaxprocs: 2, peers: []int{2}}
+}
+
+// measureTiny returns what the tables of these names print.
+func measureTiny(t *testing.T, names string) string {
+	t.Helper()
+	chosen, err := choose(names)
+	require.NoError(t, err)
+	var out bytes.Buffer
+	require.NoError(t, tiny().measure(t.Context(), chosen, &out))
+	t.Log(out.String())
+	assert.NotRegexp(t, regexp.MustCompile(`NaN|Inf| 0\.0*\s`), out.String(), "a figure is missing")
+	return out.String()
+}
+
+func TestContests(t *testing.T) {
+	out := measureTiny(t, "round-trip,one-way,fan-out")
+	tables := strings.Split(strings.TrimSpace(out), "\n\n")
+	require.Len(t, tables, 4)
+	for i, systems := range [][]string{
+		{raw, framed, natsName},
+		{raw, rawBatches, framed, natsName},
+		{raw, rawBatches, framed, natsName},
+		{raw, rawReaders, framed, natsName},
+	} {
+		rows := strings.Split(tables[i], "\n")
+		require.Len(t, rows, 2+len(systems), "a title, a head, a row for each system")
+		for k, system := range systems {
+			assert.True(t, strings.HasPrefix(strings.TrimSpace(rows[2+k]), system+"  "), rows[2+k])
+		}
+	}
+}
+
+// TestTeamCountsWhatArrives shows that the senders and the receiver agree, and that what warms up does not count.
+func TestTeamCountsWhatArrives(t *testing.T) {
+	for _, name := range []string{raw, rawBatches, framed} {
+		team, err := tiny().startTeam(player{System: name, Peers: 1})
+		require.NoError(t, err)
+		r, err := team.ask(order{Do: oneWay, Senders: 3, Warm: 5 * time.Millisecond, Duration: 10 * time.Millisecond})
+		require.NoError(t, err, name)
+		require.NoError(t, team.stop())
+		assert.Positive(t, r.Requests)
+		assert.Zero(t, r.Requests%256, "each sender looks at the clock after so many")
+		assert.Positive(t, r.Uncounted)
+		assert.GreaterOrEqual(t, r.Elapsed, 10*time.Millisecond)
+		assert.Positive(t, r.CPU)
+	}
+}
+
+// TestTeamTellsDeath has a peer die, which the leader must not take for a fast answer.
+func TestTeamTellsDeath(t *testing.T) {
+	for _, name := range []string{raw, rawReaders, framed} {
+		team, err := tiny().startTeam(player{System: name, Peers: 2})
+		require.NoError(t, err)
+		team.peers[1].kill()
+		require.Error(t, team.peers[1].wait())
+		_, err = team.ask(order{Do: fanOuts, Duration: time.Millisecond})
+		require.Error(t, err, name)
+		require.Error(t, team.stop())
+		assert.NoDirExists(t, team.dir)
+	}
+}
+
+func TestStartTeamLeavesNothing(t *testing.T) {
+	c := tiny()
+	c.natsd = os.DevNull
+	_, err := c.startTeam(player{System: natsName, Peers: 1})
+	require.ErrorIs(t, err, os.ErrPermission)
+	_, err = c.startTeam(player{System: "unknown", Peers: 1})
+	require.Error(t, err)
+}
+
+func TestTurnsLetEachTeamBegin(t *testing.T) {
+	teams := []*team{{system: "a"}, {system: "b"}, {system: "c"}}
+	begin := map[string]int{}
+	for round := range 2 * len(teams) {
+		order := turns(teams, round)
+		assert.ElementsMatch(t, teams, order)
+		begin[order[0].system]++
+	}
+	assert.Equal(t, map[string]int{"a": 2, "b": 2, "c": 2}, begin)
+}
+
+func TestFastestRawTeamIsTheBaseline(t *testing.T) {
+	in := func(system string, us time.Duration) *team {
+		return &team{system: system, results: []result{{P50: us * time.Microsecond}}}
+	}
+	teams := []*team{in(raw, 20), in(rawReaders, 10), in(framed, 5)}
+	assert.Equal(t, rawReaders, fastest(teams).system)
+	assert.InDeltaSlice(t, []float64{2}, teams[0].ratios(teams[1], p50), 1e-9)
+}
+
+func TestChoose(t *testing.T) {
+	names := func(list string) (names []string) {
+		chosen, err := choose(list)
+		require.NoError(t, err)
+		for _, m := range chosen {
+			names = append(names, m.name)
+		}
+		return names
+	}
+	assert.Len(t, names(""), len(measurements()))
+	assert.Equal(t, []string{"round-trip", "one-way", "fan-out"}, names("mesh"))
+	assert.Equal(t, []string{"memory", "fan-out"}, names("fan-out,memory"))
+	_, err := choose("fan-out,x")
+	require.ErrorContains(t, err, `no table "x"`)
+}
