@@ -22,6 +22,7 @@
 package framing
 
 import (
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -103,4 +104,16 @@ func New(stream io.ReadWriteCloser, opts Options) *Conn {
 	}
 	c.timed, _ = stream.(readDeadliner)
 	return c
+}
+
+// Done returns a channel that is closed when the connection has ended, or Close has been called: nothing more is sent.
+// That the peer or the stream has ended it is noticed by who receives or sends.
+func (c *Conn) Done() <-chan struct{} { return c.out.failed }
+
+// Err returns nil until Done is closed, then why: what has ended the connection first. A later Close does not change it.
+func (c *Conn) Err() error {
+	if err := c.out.cause(); err != nil {
+		return fmt.Errorf("framing: ended: %w", err)
+	}
+	return nil
 }

@@ -3,7 +3,6 @@ package framing
 import (
 	"encoding/json"
 	"fmt"
-	"unicode/utf8"
 )
 
 // Message is what Receive returns: a Text or a Binary. The Decoder returns control frames as well.
@@ -67,16 +66,20 @@ func encode(v any) (Message, error) {
 }
 
 // check reports what is wrong with a message that is to be sent.
-func (m Message) check() error {
-	switch m.Type {
+func (m Message) check() error { return checkData(m.Type, m.Data, nil) }
+
+// checkData reports what is wrong with a message that is to be sent, whose data are head followed by body.
+func checkData(t Type, head, body []byte) error {
+	switch t {
 	case Binary:
 		return nil
 	case Text:
-		if !utf8.Valid(m.Data) {
+		var text utf8Check
+		if !text.write(head) || !text.write(body) || !text.end() {
 			return errInvalidUTF8
 		}
 		return nil
 	default:
-		return fmt.Errorf("%v is not the type of a message", m.Type)
+		return fmt.Errorf("%v is not the type of a message", t)
 	}
 }

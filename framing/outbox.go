@@ -36,12 +36,12 @@ type writeDeadliner interface {
 type outbox struct {
 	stream   io.Writer
 	deadline writeDeadliner // nil when the stream is none
-	limit    int            // bytes in queue above which nothing is added
+	limit    int            // bytes in queue from which on a put without a bound of its own waits
 	failed   chan struct{}  // closed when err is set
 	drained  chan struct{}  // closed when err is set and nobody writes any more
 	runs     func()         // run; a go statement with a method would allocate each time
 
-	batch []byte    // what is being written; the writer's
+	batch []byte    // what is being written; the writer's, who changes it with mu held
 	rest  []byte    // the part of batch that is not yet written; the writer's
 	until time.Time // the write deadline; the writer's
 
@@ -62,14 +62,22 @@ func newOutbox(stream io.Writer, limit int) *outbox {
 	return o
 }
 
-// put adds a frame, whose header and payload may be given apart.
-func (o *outbox) put(ctx context.Context, head, payload []byte) error {
+// put adds a frame, which may be given in parts: its header and its payload in up to two.
+func (o *outbox) put(ctx context.Context, bound Bound, header, head, body []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	limit := bound.Queue
+	if limit <= 0 {
+		limit = o.limit
+	}
 	o.mu.Lock()
-	for o.err == nil && len(o.queue) >= o.limit {
-		if err := o.waitLocked(ctx); err != nil {
+	for o.err == nil && len(o.queue) >= limit {
+		err := ErrQueueFull
+		if !bound.Fail {
+			err = o.waitLocked(ctx)
+		}
+		if err != nil {
 			o.mu.Unlock()
 			return err
 		}
@@ -78,9 +86,16 @@ func (o *outbox) put(ctx context.Context, head, payload []byte) error {
 		o.mu.Unlock()
 		return err
 	}
-	o.queue = append(append(o.queue, head...), payload...)
+	o.queue = append(append(append(o.queue, header...), head...), body...)
 	o.startAndUnlock()
 	return nil
+}
+
+// size returns how many bytes are in the queue or in the batch, which counts until all of it is written.
+func (o *outbox) size() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.queue) + len(o.pong) + len(o.batch)
 }
 
 // answer adds a pong, in place of one that is still to be written (RFC 6455, section 5.5.3).
