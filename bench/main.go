@@ -55,12 +55,13 @@ type config struct {
 	only        string
 
 	peers []int  // of a fan-out
+	nodes int    // of a mesh
 	natsd string // path of the program
 }
 
 // run is the program.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	c := config{peers: []int{3, 7, 15}}
+	c := config{peers: []int{3, 7, 15}, nodes: 16}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&c.rounds, "rounds", 10, "rounds of each comparison")

@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"os"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +15,7 @@ import (
 
 // tiny measures what takes minutes in as little time as shows that it works.
 func tiny() config {
-	return config{rounds: 2, slice: 20 * time.Millisecond, gomaxprocs: 2, peers: []int{2}}
+	return config{rounds: 2, slice: 20 * time.Millisecond, gomaxprocs: 2, peers: []int{2}, nodes: 4}
 }
 
 // measureTiny returns what the tables of these names print.
@@ -27,7 +26,7 @@ func measureTiny(t *testing.T, names string) string {
 	var out bytes.Buffer
 	require.NoError(t, tiny().measure(t.Context(), chosen, &out))
 	t.Log(out.String())
-	assert.NotRegexp(t, regexp.MustCompile(`NaN|Inf| 0\.0*\s`), out.String(), "a figure is missing")
+	assert.NotRegexp(t, `NaN|Inf| 0\.0*\s`, out.String(), "a figure is missing")
 	return out.String()
 }
 
@@ -46,6 +45,31 @@ func TestContests(t *testing.T) {
 		for k, system := range systems {
 			assert.True(t, strings.HasPrefix(strings.TrimSpace(rows[2+k]), system+"  "), rows[2+k])
 		}
+	}
+}
+
+func TestMeshStartAndJoin(t *testing.T) {
+	out := measureTiny(t, "mesh-start,join")
+	for _, row := range []string{"each has all peers", "beyond processes that do nothing", "a hello to each", "mesh"} {
+		assert.Contains(t, out, row+"  ")
+	}
+}
+
+// TestJoinIsTimedByOneClock also has one join again under another id, after the first has gone.
+func TestJoinIsTimedByOneClock(t *testing.T) {
+	c := tiny()
+	crowd, err := c.gather(meshName)
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, crowd.stop()) }()
+	for id := c.nodes; id < c.nodes+2; id++ {
+		before, err := monotonic()
+		require.NoError(t, err)
+		took, err := crowd.joinOnce(id)
+		require.NoError(t, err)
+		after, err := monotonic()
+		require.NoError(t, err)
+		assert.Positive(t, took)
+		assert.Less(t, took, float64(after-before)/1e6)
 	}
 }
 
@@ -100,10 +124,10 @@ func TestTurnsLetEachTeamBegin(t *testing.T) {
 }
 
 func TestFastestRawTeamIsTheBaseline(t *testing.T) {
-	in := func(system string, us time.Duration) *team {
-		return &team{system: system, results: []result{{P50: us * time.Microsecond}}}
+	in := func(system string, p50 time.Duration) *team {
+		return &team{system: system, results: []result{{P50: p50}}}
 	}
-	teams := []*team{in(raw, 20), in(rawReaders, 10), in(framed, 5)}
+	teams := []*team{in(raw, 20*time.Microsecond), in(rawReaders, 10*time.Microsecond), in(framed, 5*time.Microsecond)}
 	assert.Equal(t, rawReaders, fastest(teams).system)
 	assert.InDeltaSlice(t, []float64{2}, teams[0].ratios(teams[1], p50), 1e-9)
 }
@@ -118,7 +142,7 @@ func TestChoose(t *testing.T) {
 		return names
 	}
 	assert.Len(t, names(""), len(measurements()))
-	assert.Equal(t, []string{"round-trip", "one-way", "fan-out"}, names("mesh"))
+	assert.Equal(t, []string{"round-trip", "one-way", "fan-out", "mesh-start", "join"}, names("mesh"))
 	assert.Equal(t, []string{"memory", "fan-out"}, names("fan-out,memory"))
 	_, err := choose("fan-out,x")
 	require.ErrorContains(t, err, `no table "x"`)

@@ -26,6 +26,8 @@ func measurements() []measurement {
 		{"mesh", "round-trip", measureRoundTrips, true},
 		{"mesh", "one-way", measureOneWay, true},
 		{"mesh", "fan-out", measureFanOuts, true},
+		{"mesh", "mesh-start", measureMeshStart, false},
+		{"mesh", "join", measureJoin, false},
 	}
 }
 

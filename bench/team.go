@@ -163,9 +163,9 @@ func contest(ctx context.Context, rounds int, teams []*team, o order) error {
 }
 
 // turns changes who begins, and who comes after whom.
-func turns(teams []*team, round int) []*team {
-	first := round / 2 % len(teams)
-	order := slices.Concat(teams[first:], teams[:first])
+func turns[T any](all []T, round int) []T {
+	first := round / 2 % len(all)
+	order := slices.Concat(all[first:], all[:first])
 	if round%2 == 1 {
 		slices.Reverse(order)
 	}
