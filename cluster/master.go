@@ -43,20 +43,31 @@ func listenMaster(opts Options, server Server, sys system) (_ *Node, err error) 
 	if err != nil {
 		return nil, err
 	}
-	self := peer.Info{Cluster: opts.Name, Generation: 1, Incarnation: peer.NewIncarnation()}
-	n := newNode(opts, self, server, listener)
-	n.master, n.resolve = m, m.ports.address
-	common := role{
-		Cluster: opts.Name, Directory: m.directory.Path(), Master: self.Incarnation,
-		Address: addr.String(), Procs: share(opts.Nodes),
+	highest, err := m.directory.HighestID() // workers of a master that was killed may still be there
+	if err != nil {
+		return nil, join(err, listener.Close())
 	}
-	m.supervisor = newSupervisor(opts, common, sys.start, m.ports)
-	n.mesh, err = peer.Join(context.Background(), peer.Options{
-		Directory: m.directory, Self: self, Logger: opts.Logger,
-		Dial: []string{controlStream}, OnStream: m.supervisor.serveLink, Accept: refuseAll,
+	mesh, err := peer.Join(context.Background(), peer.Options{
+		Directory: m.directory, Logger: opts.Logger,
+		Self: peer.Info{Cluster: opts.Name, Generation: 1},
 	})
 	if err != nil {
 		return nil, join(err, listener.Close())
+	}
+	n := newNode(opts, mesh, server, listener)
+	n.master, n.resolve = m, m.ports.address
+	common := role{
+		Cluster: opts.Name, Directory: m.directory.Path(), Master: mesh.Self().Incarnation,
+		Address: addr.String(), Procs: share(opts.Nodes),
+	}
+	m.supervisor = newSupervisor(opts, common, highest+1, sys.start, m.ports)
+	_, err = mesh.OnStream(controlStream, isWorker, func(stream *peer.Stream) {
+		if err := m.supervisor.serveLink(stream); err != nil {
+			mesh.Cut(stream.Peer(), err.Error())
+		}
+	})
+	if err != nil {
+		return nil, join(join(err, listener.Close()), mesh.Close())
 	}
 	n.startMaster(common.Procs)
 	return n, nil
@@ -116,10 +127,8 @@ func listenAsMaster(opts Options, addr *net.TCPAddr) (net.Listener, error) {
 	return reuseport.Listen(context.Background(), "tcp", addr.String(), reuseport.Options{})
 }
 
-// refuseAll is for a master: it opens the streams to its workers by itself.
-func refuseAll(name string, from peer.Info) error {
-	return fmt.Errorf("the master opens the stream %q by itself; node %d must not", name, from.ID)
-}
+// isWorker chooses the nodes that have the other end of a control stream.
+func isWorker(info peer.Info) bool { return info.Slot > 0 }
 
 // takeDirectory opens the rendezvous directory and takes its lock.
 func (m *master) takeDirectory(opts Options, address string) error {

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	minDelay        = 10 * time.Millisecond // before the first dial after a failure; doubles
-	maxDelay        = time.Second
-	maxRefusedDelay = 30 * time.Second // a peer that refuses has a reason, which seldom goes away
+	minDelay     = 10 * time.Millisecond // before the first dial after a failure; doubles
+	maxDelay     = time.Second
+	refusedDelay = 10 * time.Second // a node that refuses a link has a reason, which seldom goes away
 )
 
 // keeper is what keeps the link to a node of a higher id.
@@ -51,7 +51,10 @@ func (m *Mesh) keep(n node) {
 		if !m.pause(delay/2 + rand.N(delay)) {
 			return
 		}
-		delay = min(2*delay, delayLimit(err))
+		delay = min(2*delay, maxDelay)
+		if isRefused(err) {
+			delay = refusedDelay
+		}
 	}
 }
 
@@ -125,13 +128,6 @@ func (m *Mesh) gone(n node) bool {
 		m.log.Warn("cannot clean up after a peer", "peer", n.String(), "error", err)
 	}
 	return gone
-}
-
-func delayLimit(err error) time.Duration {
-	if isRefused(err) {
-		return maxRefusedDelay
-	}
-	return maxDelay
 }
 
 func isRefused(err error) bool {

@@ -191,10 +191,10 @@ func TestJoinWaitsForWhoHangs(t *testing.T) {
 	joined := make(chan error, 1)
 	go func() { // ends when the hung one has died
 		m, err := Join(context.Background(), Options{Directory: d, Self: Info{Cluster: "test", ID: 9}})
-		joined <- err
 		if err == nil {
-			assert.NoError(t, m.Close())
+			err = m.Close()
 		}
+		joined <- err
 	}()
 	require.NoError(t, lock.Close())
 	assert.NoError(t, receive(t, joined))
