@@ -43,11 +43,20 @@ type Encoded struct {
 // Encode returns the message that Send would send for v. The error is that of json.Marshal, or says that a text is not
 // valid UTF-8.
 func Encode(v any) (Encoded, error) {
-	m, err := encode(v)
+	m, err := MessageOf(v)
 	if err != nil {
-		return Encoded{}, fmt.Errorf("framing: encode: %w", err)
+		return Encoded{}, err
 	}
 	return Encoded{frame: AppendFrame(nil, m.Type, m.Data), size: len(m.Data)}, nil
+}
+
+// MessageOf returns the message that Send would send for v, with the error that Encode would have. Bytes are not copied.
+func MessageOf(v any) (Message, error) {
+	m, err := encode(v)
+	if err != nil {
+		return Message{}, fmt.Errorf("framing: encode: %w", err)
+	}
+	return m, nil
 }
 
 // encode makes a message of a value. Bytes are not copied.

@@ -28,6 +28,11 @@ type writeDeadliner interface {
 	SetWriteDeadline(time.Time) error
 }
 
+// trier is a stream that can write what it takes at once, which may be nothing, without an error then.
+type trier interface {
+	TryWrite(p []byte) (n int, err error)
+}
+
 // outbox is the queue of frames on their way to the stream. Frames are added under the lock and written, all that are
 // there in one write, with the lock released, so that a stream that stalls does not keep those who can still add.
 //
@@ -35,7 +40,8 @@ type writeDeadliner interface {
 // that is started for the rest and ends with the queue empty.
 type outbox struct {
 	stream   io.Writer
-	deadline writeDeadliner // nil when the stream is none
+	try      trier          // nil when the stream is none
+	deadline writeDeadliner // nil when the stream is none, or a trier
 	limit    int            // bytes in queue from which on a put without a bound of its own waits
 	failed   chan struct{}  // closed when err is set
 	drained  chan struct{}  // closed when err is set and nobody writes any more
@@ -57,7 +63,9 @@ type outbox struct {
 
 func newOutbox(stream io.Writer, limit int) *outbox {
 	o := &outbox{stream: stream, limit: limit, failed: make(chan struct{}), drained: make(chan struct{})}
-	o.deadline, _ = stream.(writeDeadliner)
+	if o.try, _ = stream.(trier); o.try == nil {
+		o.deadline, _ = stream.(writeDeadliner)
+	}
 	o.runs = o.run
 	return o
 }
@@ -157,26 +165,46 @@ func (o *outbox) startAndUnlock() {
 
 // writeNow is the writer for one write. It returns false when there is more to be done.
 func (o *outbox) writeNow(now time.Time) bool {
-	if o.deadline == nil {
+	if !o.canWriteNow(now) {
 		return false
-	}
-	if o.until.Sub(now) < patience {
-		o.until = now.Add(2 * patience)
-		if o.deadline.SetWriteDeadline(o.until) != nil {
-			return false
-		}
 	}
 	if !o.next() {
 		return true
 	}
-	if err := o.write(); err != nil {
-		if isTimeout(err) {
-			return false
-		}
+	if done, err := o.writeOnce(); err != nil {
 		o.fail(err)
 		return true
+	} else if !done {
+		return false
 	}
 	return !o.next()
+}
+
+// canWriteNow sees to it that a write cannot take long.
+func (o *outbox) canWriteNow(now time.Time) bool {
+	switch {
+	case o.try != nil:
+		return true
+	case o.deadline == nil:
+		return false
+	case o.until.Sub(now) >= patience:
+		return true
+	}
+	o.until = now.Add(2 * patience)
+	return o.deadline.SetWriteDeadline(o.until) == nil
+}
+
+// writeOnce writes what the stream takes in bounded time, and reports whether that was all.
+func (o *outbox) writeOnce() (done bool, err error) {
+	if o.try == nil {
+		if err = o.write(); isTimeout(err) {
+			return false, nil
+		}
+		return true, err
+	}
+	n, err := o.try.TryWrite(o.rest)
+	o.rest = o.rest[n:]
+	return len(o.rest) == 0, err
 }
 
 func isTimeout(err error) bool {
