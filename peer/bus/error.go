@@ -11,9 +11,9 @@ import (
 var (
 	// ErrNoPeer is what a message is for that is to go to a node that is not on the bus: it has left, has never been, or
 	// is not linked yet.
-	ErrNoPeer = errors.New("no such peer on the bus")
+	ErrNoPeer = errors.New("no such peer on the bus: it has left, or is not linked yet")
 	// ErrNoSubscriber is what a message is for whose topic the peer has not subscribed, or not any more.
-	ErrNoSubscriber = errors.New("the peer has not subscribed the topic")
+	ErrNoSubscriber = errors.New("the peer has not subscribed the topic, or has closed its subscription")
 	// ErrPeerLeft is what a message is for whose peer has died, left or been cut before it could be sent or answered.
 	ErrPeerLeft = errors.New("the peer has left")
 	// ErrFull is what a message is for that met a bound, see [Bus.WhenFull].
@@ -61,8 +61,14 @@ func (e *PeersError) Unwrap() []error {
 	return errs
 }
 
-// peersError returns the error for those that there are, nil for none.
-func peersError(errs []*PeerError) error {
+// peersError returns the error for parcels of which some have failed, nil if none has.
+func peersError(parcels []parcel) error {
+	var errs []*PeerError
+	for _, p := range parcels {
+		if p.err != nil {
+			errs = append(errs, p.err)
+		}
+	}
 	if len(errs) == 0 {
 		return nil
 	}
@@ -76,7 +82,5 @@ type RemoteError struct {
 	Text  string // of the handler's error; that it has panicked, if so
 }
 
-// Error returns the text, and where it comes from.
-func (e *RemoteError) Error() string {
-	return fmt.Sprintf("node %d answers %q: %s", e.Peer.ID, e.Topic, e.Text)
-}
+// Error returns the text, and says that it is the handler's. Peer and topic are named by the *PeerError around it.
+func (e *RemoteError) Error() string { return "the handler there: " + e.Text }
