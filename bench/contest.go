@@ -12,7 +12,7 @@ func p99(r result) float64 { return float64(r.P99.Nanoseconds()) / 1e3 }
 
 // measureRoundTrips asks what a message and its answer cost.
 func measureRoundTrips(ctx context.Context, c config, w io.Writer) error {
-	teams, err := c.contest(ctx, 1, order{Do: roundTrips}, raw, framed, natsName)
+	teams, err := c.contest(ctx, 1, order{Do: roundTrips}, raw, framed, busName, natsName)
 	if err != nil {
 		return err
 	}
@@ -23,7 +23,7 @@ func measureRoundTrips(ctx context.Context, c config, w io.Writer) error {
 // measureFanOuts asks what it costs to reach all peers and to hear from all.
 func measureFanOuts(ctx context.Context, c config, w io.Writer) error {
 	for _, peers := range c.peers {
-		teams, err := c.contest(ctx, peers, order{Do: fanOuts}, raw, rawReaders, framed, natsName)
+		teams, err := c.contest(ctx, peers, order{Do: fanOuts}, raw, rawReaders, framed, busName, natsName)
 		if err != nil {
 			return err
 		}
@@ -35,7 +35,7 @@ func measureFanOuts(ctx context.Context, c config, w io.Writer) error {
 // measureOneWay asks how many messages a second a link carries.
 func measureOneWay(ctx context.Context, c config, w io.Writer) error {
 	for _, senders := range []int{1, manySenders} {
-		teams, err := c.contest(ctx, 1, order{Do: oneWay, Senders: senders}, raw, rawBatches, framed, natsName)
+		teams, err := c.contest(ctx, 1, order{Do: oneWay, Senders: senders}, raw, rawBatches, framed, busName, natsName)
 		if err != nil {
 			return err
 		}

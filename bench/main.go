@@ -51,23 +51,27 @@ type config struct {
 	duration    time.Duration
 	connections int
 	slice       time.Duration
+	stall       time.Duration
 	gomaxprocs  int
 	only        string
 
-	peers []int  // of a fan-out
-	nodes int    // of a mesh
-	natsd string // path of the program
+	peers  []int  // of a fan-out
+	nodes  int    // of a mesh
+	stalls int    // of a peer
+	window int    // of the bus whose peer stalls, in bytes; 0 is its default
+	natsd  string // path of the program
 }
 
 // run is the program.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	c := config{peers: []int{3, 7, 15}, nodes: 16}
+	c := config{peers: []int{3, 7, 15}, nodes: 16, stalls: 3}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&c.rounds, "rounds", 10, "rounds of each comparison")
 	flags.DurationVar(&c.duration, "duration", 1500*time.Millisecond, "how long each server is loaded in a round")
 	flags.IntVar(&c.connections, "connections", 32, "connections at a time")
 	flags.DurationVar(&c.slice, "slice", 250*time.Millisecond, "mesh: how long each system is measured in a round")
+	flags.DurationVar(&c.stall, "stall", 5*time.Second, "mesh: how long a peer is stopped")
 	flags.IntVar(&c.gomaxprocs, "gomaxprocs", runtime.NumCPU(), "mesh: GOMAXPROCS of each process of each system")
 	flags.StringVar(&c.only, "only", "", "run only these `tables`, with commas: "+strings.Join(tableNames(), ", "))
 	if err := flags.Parse(args); err != nil {
@@ -76,8 +80,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		return errUsage
 	}
-	if c.rounds < 1 || c.duration <= 0 || c.connections < 1 || c.slice <= 0 || c.gomaxprocs < 1 {
-		fmt.Fprintln(stderr, "bench: -rounds, -duration, -connections, -slice and -gomaxprocs must be positive")
+	if c.rounds < 1 || c.duration <= 0 || c.connections < 1 || c.slice <= 0 || c.stall <= 0 || c.gomaxprocs < 1 {
+		fmt.Fprintln(stderr, "bench: -rounds, -duration, -connections, -slice, -stall and -gomaxprocs must be positive")
 		return errUsage
 	}
 	chosen, err := choose(c.only)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -15,7 +16,10 @@ import (
 
 // tiny measures what takes minutes in as little time as shows that it works.
 func tiny() config {
-	return config{rounds: 2, slice: 20 * time.Millisecond, gomaxprocs: 2, peers: []int{2}, nodes: 4}
+	return config{
+		rounds: 2, slice: 20 * time.Millisecond, gomaxprocs: 2, peers: []int{2}, nodes: 4,
+		stalls: 1, stall: 200 * time.Millisecond, window: 4 * floodSize,
+	}
 }
 
 // measureTiny returns what the tables of these names print.
@@ -35,10 +39,10 @@ func TestContests(t *testing.T) {
 	tables := strings.Split(strings.TrimSpace(out), "\n\n")
 	require.Len(t, tables, 4)
 	for i, systems := range [][]string{
-		{raw, framed, natsName},
-		{raw, rawBatches, framed, natsName},
-		{raw, rawBatches, framed, natsName},
-		{raw, rawReaders, framed, natsName},
+		{raw, framed, busName, natsName},
+		{raw, rawBatches, framed, busName, natsName},
+		{raw, rawBatches, framed, busName, natsName},
+		{raw, rawReaders, framed, busName, natsName},
 	} {
 		rows := strings.Split(tables[i], "\n")
 		require.Len(t, rows, 2+len(systems), "a title, a head, a row for each system")
@@ -75,7 +79,7 @@ func TestJoinIsTimedByOneClock(t *testing.T) {
 
 // TestTeamCountsWhatArrives shows that the senders and the receiver agree, and that what warms up does not count.
 func TestTeamCountsWhatArrives(t *testing.T) {
-	for _, name := range []string{raw, rawBatches, framed} {
+	for _, name := range []string{raw, rawBatches, framed, busName} {
 		team, err := tiny().startTeam(player{System: name, Peers: 1})
 		require.NoError(t, err)
 		r, err := team.ask(order{Do: oneWay, Senders: 3, Warm: 5 * time.Millisecond, Duration: 10 * time.Millisecond})
@@ -89,9 +93,41 @@ func TestTeamCountsWhatArrives(t *testing.T) {
 	}
 }
 
+func TestStalledPeer(t *testing.T) {
+	out := measureTiny(t, "stalled-peer")
+	for _, row := range []string{"nobody is stopped", "second half", "the third is not there", "the third is stopped"} {
+		assert.Contains(t, out, row+"  ")
+	}
+}
+
+// TestStalledPeerMustMeetTheBound has a bound that is not reached, so that the figures would show nothing.
+func TestStalledPeerMustMeetTheBound(t *testing.T) {
+	c := tiny()
+	c.window, c.stall = 64<<20, time.Millisecond
+	chosen, err := choose("stalled-peer")
+	require.NoError(t, err)
+	require.ErrorContains(t, c.measure(t.Context(), chosen, io.Discard), "the bound was not reached")
+}
+
+func TestStallRows(t *testing.T) {
+	in := func(p99 time.Duration) result { return result{P50: time.Microsecond, P99: p99, Max: p99} }
+	rows := stallRows([]stalled{{
+		before: [2]result{in(10 * time.Microsecond), in(30 * time.Microsecond)},
+		during: in(50 * time.Microsecond), absent: in(100 * time.Microsecond),
+	}})
+	for i, want := range []string{
+		"nobody is stopped 1.0 20.0 30 1.000 0.200", "nobody, first half 1.0 10.0 10 0.500 0.100",
+		"nobody, second half 1.0 30.0 30 1.500 0.300", "the third is not there 1.0 100.0 100 5.000 1.000",
+		"the third is stopped 1.0 50.0 50 2.500 0.500",
+	} {
+		row := rows[i+1]
+		assert.Equal(t, want, strings.Join([]string{row[0], row[1], row[2], row[3], row[4], row[6]}, " "))
+	}
+}
+
 // TestTeamTellsDeath has a peer die, which the leader must not take for a fast answer.
 func TestTeamTellsDeath(t *testing.T) {
-	for _, name := range []string{raw, rawReaders, framed} {
+	for _, name := range []string{raw, rawReaders, framed, busName} {
 		team, err := tiny().startTeam(player{System: name, Peers: 2})
 		require.NoError(t, err)
 		team.peers[1].kill()
@@ -142,7 +178,7 @@ func TestChoose(t *testing.T) {
 		return names
 	}
 	assert.Len(t, names(""), len(measurements()))
-	assert.Equal(t, []string{"round-trip", "one-way", "fan-out", "mesh-start", "join"}, names("mesh"))
+	assert.Equal(t, []string{"round-trip", "one-way", "fan-out", "mesh-start", "join", "stalled-peer"}, names("mesh"))
 	assert.Equal(t, []string{"memory", "fan-out"}, names("fan-out,memory"))
 	_, err := choose("fan-out,x")
 	require.ErrorContains(t, err, `no table "x"`)

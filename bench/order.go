@@ -20,6 +20,8 @@ const (
 	roundTrips = "round trips"
 	fanOuts    = "fan-outs"
 	oneWay     = "one way"
+	floodOn    = "start a flood"
+	floodOff   = "end a flood"
 )
 
 // manySenders is how many goroutines send at a time where many do.
@@ -33,8 +35,16 @@ func (o order) carryOut(l leader) (result, error) {
 		return o.repeat(l.fanOut)
 	case oneWay:
 		return o.pour(l)
+	}
+	f, ok := l.(flooder)
+	switch {
+	case o.Do == floodOn && ok:
+		f.startFlood(o.Senders)
+		return result{}, nil
+	case o.Do == floodOff && ok:
+		return f.endFlood()
 	default:
-		return result{}, fmt.Errorf("unknown order %q", o.Do)
+		return result{}, errors.New("nobody here can do that")
 	}
 }
 

@@ -19,6 +19,7 @@ type player struct {
 	ID     int    // 0 is the leader, which sends; the others answer and count
 	Peers  int    // how many the leader has
 	Broker string // address of the team's broker, if its system has one
+	Window int    // bound of the bus, in bytes; 0 is its default
 }
 
 const playerVariable = "MULTINODE_BENCH_PLAYER"

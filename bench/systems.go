@@ -6,6 +6,7 @@ const (
 	rawReaders = "raw, a reader each"
 	rawBatches = "raw, 64 to a write"
 	framed     = "framing"
+	busName    = "bus"
 	natsName   = "NATS"
 )
 
@@ -15,5 +16,6 @@ var systems = map[string]system{
 	rawReaders: {follow: followRaw, lead: leadWithReaders},
 	rawBatches: {follow: followRaw, lead: leadBatches},
 	framed:     {follow: followFramed, lead: leadFramed},
+	busName:    {follow: followBus, lead: leadBus},
 	natsName:   {follow: followNATS, lead: leadNATS},
 }

@@ -28,6 +28,7 @@ func measurements() []measurement {
 		{"mesh", "fan-out", measureFanOuts, true},
 		{"mesh", "mesh-start", measureMeshStart, false},
 		{"mesh", "join", measureJoin, false},
+		{"mesh", "stalled-peer", measureStall, false},
 	}
 }
 
