@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.IntVar(&c.rounds, "rounds", 10, "rounds of each comparison")
 	flags.DurationVar(&c.duration, "duration", 1500*time.Millisecond, "how long each server is loaded in a round")
 	flags.IntVar(&c.connections, "connections", 32, "connections at a time")
-	flags.DurationVar(&c.slice, "slice", 250*time.Millisecond, "mesh: how long each system is measured in a round")
+	flags.DurationVar(&c.slice, "slice", 200*time.Millisecond, "mesh: how long each system is measured in a round")
 	flags.DurationVar(&c.stall, "stall", 5*time.Second, "mesh: how long a peer is stopped")
 	flags.IntVar(&c.gomaxprocs, "gomaxprocs", runtime.NumCPU(), "mesh: GOMAXPROCS of each process of each system")
 	flags.StringVar(&c.only, "only", "", "run only these `tables`, with commas: "+strings.Join(tableNames(), ", "))
