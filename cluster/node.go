@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/peer/bus"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
 // Node is this process in its cluster. All methods may be called at the same time.
 type Node struct {
 	opts      Options
-	mesh      *peer.Mesh
+	links     links
 	service   *service
 	listening bool // this node listens itself, and does not only stand for the port
 	resolve   func(context.Context, portKey) (string, error)
@@ -41,10 +42,10 @@ type Node struct {
 }
 
 // newNode makes a node that serves on listener, or one that only stands for its address.
-func newNode(opts Options, mesh *peer.Mesh, server Server, listener net.Listener) *Node {
+func newNode(opts Options, links links, server Server, listener net.Listener) *Node {
 	_, idle := listener.(*idleListener)
 	return &Node{
-		opts: opts, mesh: mesh, listening: !idle,
+		opts: opts, links: links, listening: !idle,
 		service: &service{
 			server: server, serving: server != nil && !idle,
 			listener: newAcceptor(listener), ended: make(chan struct{}),
@@ -69,27 +70,31 @@ func (n *Node) start() {
 
 // ID returns the node's number, which no other node of this cluster ever had or will have. The master of a new
 // cluster is 0, workers count from 1.
-func (n *Node) ID() int { return n.mesh.Self().ID }
+func (n *Node) ID() int { return n.links.mesh.Self().ID }
 
 // Slot returns the node's stable place: 0 is the master, workers have 1 to N. The replacement of a worker takes over
 // its slot.
-func (n *Node) Slot() int { return n.mesh.Self().Slot }
+func (n *Node) Slot() int { return n.links.mesh.Self().Slot }
 
 // Generation returns how often the slot has been filled, from 1.
-func (n *Node) Generation() int { return n.mesh.Self().Generation }
+func (n *Node) Generation() int { return n.links.mesh.Self().Generation }
 
 // IsMaster tells whether this is the process that the user started, and so the place for what must happen once.
-func (n *Node) IsMaster() bool { return n.mesh.Self().Slot == 0 }
+func (n *Node) IsMaster() bool { return n.links.mesh.Self().Slot == 0 }
 
 // Name returns the name of the cluster.
-func (n *Node) Name() string { return n.mesh.Self().Cluster }
+func (n *Node) Name() string { return n.links.mesh.Self().Cluster }
 
 // Mesh returns this node's part in the mesh of all nodes: who is there, who joins and leaves, and streams by name. The
 // node closes it when it ends.
-func (n *Node) Mesh() *peer.Mesh { return n.mesh }
+func (n *Node) Mesh() *peer.Mesh { return n.links.mesh }
 
 // Peers returns the other nodes that are linked to this one, by id.
-func (n *Node) Peers() []peer.Info { return n.mesh.Peers() }
+func (n *Node) Peers() []peer.Info { return n.links.mesh.Peers() }
+
+// Bus returns this node's part in the bus of all nodes, for messages to all, to one, and with answers. The node closes it
+// when it ends, after its server, so that the last requests can still send.
+func (n *Node) Bus() *bus.Bus { return n.links.bus }
 
 // nodeStream names the streams of OnNode.
 const nodeStream = "node"
@@ -99,7 +104,7 @@ const nodeStream = "node"
 // both have. The stream is f's, as in [peer.Mesh.OnStream]; it stays open when f returns. A second call panics, as there
 // is one such stream to each node; for others see [Node.Mesh].
 func (n *Node) OnNode(f func(*peer.Stream)) {
-	if _, err := n.mesh.OnStream(nodeStream, nil, f); err != nil {
+	if _, err := n.links.mesh.OnStream(nodeStream, nil, f); err != nil {
 		panic(fmt.Errorf("cluster: OnNode: %w", err))
 	}
 }
@@ -251,16 +256,16 @@ func (n *Node) leave(cause error, timeout time.Duration) {
 	switch {
 	case n.master != nil:
 		err = join(err, n.master.stopWorkers(n.stopping, timeout, n.service.shutdown))
-		err = join(err, n.mesh.Close())
+		err = join(err, n.links.close())
 		err = join(err, n.master.close())
 	case n.worker != nil:
 		n.worker.report(cause)
 		err = join(err, n.service.shutdown(n.stopping))
-		err = join(err, n.mesh.Close())
+		err = join(err, n.links.close())
 		err = join(err, n.worker.close())
 	default:
 		err = join(err, n.service.shutdown(n.stopping))
-		err = join(err, n.mesh.Close())
+		err = join(err, n.links.close())
 	}
 	n.finish(cause, err)
 }

@@ -44,36 +44,29 @@ func listenWorker(opts Options, server Server, r role) (_ *Node, err error) {
 	if locked, err := directory.Locked(); err != nil || !locked {
 		return nil, join(errOrphaned, err)
 	}
-	mesh, err := joinMesh(opts, directory, r.info())
+	// Linked first, for no connection is to wait for a share of the port whose node is still to be linked.
+	links, err := joinLinks(opts, directory, r.info(), opts.BootTimeout)
 	if err != nil {
 		return nil, err
 	}
 	listener, err := reuseport.Listen(context.Background(), "tcp", r.Address, reuseport.Options{})
 	if err != nil {
-		return nil, join(err, mesh.Close())
+		return nil, join(err, links.close())
 	}
-	n := newNode(opts, mesh, server, listener)
+	n := newNode(opts, links, server, listener)
 	u := &upstream{
 		node: n, directory: directory,
 		linked: make(chan struct{}), asked: make(map[int]chan<- message),
 	}
 	n.worker, n.resolve = u, u.address
 	u.orphan = time.AfterFunc(opts.OrphanTimeout, u.leaveOrphaned)
-	if _, err := mesh.OnStream(controlStream, r.isMaster, u.serveLink); err != nil {
+	if _, err := links.mesh.OnStream(controlStream, r.isMaster, u.serveLink); err != nil {
 		u.orphan.Stop()
-		return nil, join(join(err, listener.Close()), mesh.Close())
+		return nil, join(join(err, listener.Close()), links.close())
 	}
 	n.start()
 	go u.tellReady(r.Stderr)
 	return n, nil
-}
-
-// joinMesh links this worker with all nodes that live, before it has a share of the port: it may take as long as
-// another node needs that hangs.
-func joinMesh(opts Options, directory *peer.Directory, self peer.Info) (*peer.Mesh, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), opts.BootTimeout)
-	defer cancel()
-	return peer.Join(ctx, peer.Options{Directory: directory, Self: self, Logger: opts.Logger})
 }
 
 // isMaster chooses the node that has the other end of our control stream: the master that has started us.
@@ -114,7 +107,7 @@ func (u *upstream) serveLink(stream *peer.Stream) {
 		}
 	})
 	if err != nil {
-		u.node.mesh.Cut(stream.Peer(), err.Error())
+		u.node.links.mesh.Cut(stream.Peer(), err.Error())
 	}
 }
 

@@ -145,6 +145,58 @@ func TestBoundsWait(t *testing.T) {
 	})
 }
 
+// Those that wait are let in while there is room, and no longer.
+func TestBoundHoldsForThoseThatWaited(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, peer := stalled(t, framing.Options{MaxQueue: 100})
+		require.NoError(t, send(t.Context(), c, framing.Bound{}, 100))
+		errs := make(chan error, 30)
+		for range cap(errs) {
+			go func() { errs <- send(t.Context(), c, framing.Bound{}, 60) }()
+		}
+		synctest.Wait()
+		_, err := io.ReadFull(peer, make([]byte, 99+1)) // the rest of the first write, and some of the second
+		require.NoError(t, err)
+		synctest.Wait()
+		assert.Len(t, errs, 2)
+		assert.Equal(t, 100+2*60, c.Queued())
+		require.ErrorIs(t, send(t.Context(), c, framing.Bound{Fail: true}, 10), framing.ErrQueueFull)
+		go drainRaw(peer)
+		for range cap(errs) {
+			require.NoError(t, <-errs)
+		}
+		finish(t, c, peer)
+	})
+}
+
+// Who waits is overtaken by few of those that have come later.
+func TestWaitIsFirstComeFirstServed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const senders, atATime = 200, 16
+		c, peer := stalled(t, framing.Options{MaxQueue: 100})
+		require.NoError(t, send(t.Context(), c, framing.Bound{}, 100))
+		for i := range senders {
+			go func() { assert.NoError(t, c.Send(t.Context(), i)) }()
+			synctest.Wait()
+		}
+		_, err := io.ReadFull(peer, make([]byte, 99))
+		require.NoError(t, err)
+		b := framing.New(peer, framing.Options{})
+		_, err = b.Receive(t.Context())
+		require.NoError(t, err)
+		for place := range senders {
+			m, err := b.Receive(t.Context())
+			require.NoError(t, err)
+			var i int
+			require.NoError(t, m.Decode(&i))
+			assert.Less(t, i, place+atATime)
+		}
+		closeBoth(c, b)
+	})
+}
+
 // A wait that a context ends leaves nothing behind that another waits for.
 func TestBoundWaitEndsWithContext(t *testing.T) {
 	t.Parallel()

@@ -75,7 +75,7 @@ type Conn struct {
 	out    *outbox
 	pings  pings
 
-	receiving chan struct{} // holds a token while somebody receives, who owns the three below
+	receiving turn // of who receives, and owns the three below
 	decoder   *Decoder
 	readErr   error  // why nothing more can be received
 	watch     *watch // the context that ends reads
@@ -103,7 +103,7 @@ func New(stream io.ReadWriteCloser, opts Options) *Conn {
 		stream:    stream,
 		shut:      sync.OnceValue(stream.Close),
 		out:       newOutbox(stream, opts.MaxQueue),
-		receiving: make(chan struct{}, 1),
+		receiving: newTurn(),
 		decoder:   NewDecoder(opts.MaxMessage),
 	}
 	c.timed, _ = stream.(readDeadliner)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -15,8 +16,11 @@ const (
 	// A deadline is set anew only when less is left, since that costs as much as the rest of a Send.
 	patience = time.Millisecond
 	// burstGap is the pause between two writes below which the second is left to a goroutine, so that what is sent
-	// meanwhile goes with it. An answer takes longer to come back, even on a Unix socket.
+	// meanwhile goes with it.
 	burstGap = 5 * time.Microsecond
+	// answerGap is the same when something has arrived since. On a fast machine an answer comes back over a Unix socket
+	// in about burstGap, and to leave the next question to a goroutine would cost an eighth of the round trip.
+	answerGap = time.Microsecond
 	// smallBatch is the size of a write, in bytes, after which others get a chance to add to the next one.
 	smallBatch = 1 << 10
 )
@@ -47,6 +51,8 @@ type outbox struct {
 	drained  chan struct{}  // closed when err is set and nobody writes any more
 	runs     func()         // run; a go statement with a method would allocate each time
 
+	heard atomic.Bool // something has arrived since the last write was begun
+
 	batch []byte    // what is being written; the writer's, who changes it with mu held
 	rest  []byte    // the part of batch that is not yet written; the writer's
 	until time.Time // the write deadline; the writer's
@@ -56,9 +62,9 @@ type outbox struct {
 	spare   []byte // empty, to be the next queue
 	pong    []byte // the answer to the last ping, not in queue so that a flood of pings cannot fill it
 	writing bool
-	idle    time.Time     // when the last writer ended
-	room    chan struct{} // closed when the queue becomes a batch; nil when nobody waits for that
-	err     error         // nothing is added any more
+	idle    time.Time // when the last writer ended
+	room    room
+	err     error // nothing is added any more
 }
 
 func newOutbox(stream io.Writer, limit int) *outbox {
@@ -80,10 +86,10 @@ func (o *outbox) put(ctx context.Context, bound Bound, header, head, body []byte
 		limit = o.limit
 	}
 	o.mu.Lock()
-	for o.err == nil && len(o.queue) >= limit {
+	if o.err == nil && len(o.queue)+o.room.reserved >= limit {
 		err := ErrQueueFull
 		if !bound.Fail {
-			err = o.waitLocked(ctx)
+			err = o.waitLocked(ctx, limit, len(header)+len(head)+len(body))
 		}
 		if err != nil {
 			o.mu.Unlock()
@@ -130,24 +136,6 @@ func (o *outbox) end(err error, last []byte) {
 	o.startAndUnlock()
 }
 
-// waitLocked waits until the queue may have room, or the outbox has ended. It releases mu meanwhile.
-func (o *outbox) waitLocked(ctx context.Context) error {
-	if o.room == nil {
-		o.room = make(chan struct{})
-	}
-	room := o.room
-	o.mu.Unlock()
-	defer o.mu.Lock()
-	select {
-	case <-room:
-		return nil
-	case <-o.failed:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // startAndUnlock sees to it that somebody writes.
 func (o *outbox) startAndUnlock() {
 	if o.writing {
@@ -156,7 +144,11 @@ func (o *outbox) startAndUnlock() {
 	}
 	o.writing = true
 	now := time.Now()
-	burst := now.Sub(o.idle) < burstGap
+	gap := burstGap
+	if o.heard.Swap(false) {
+		gap = answerGap
+	}
+	burst := now.Sub(o.idle) < gap
 	o.mu.Unlock()
 	if burst || !o.writeNow(now) {
 		go o.runs() // ends with the queue empty or the stream closed; Close waits for it by drained
@@ -258,10 +250,7 @@ func (o *outbox) next() bool {
 	o.pong = o.pong[:0]
 	o.batch, o.queue, o.spare = o.queue, o.spare, nil
 	o.rest = o.batch
-	if o.room != nil {
-		close(o.room)
-		o.room = nil
-	}
+	o.room.admit()
 	return true
 }
 

@@ -68,10 +68,8 @@ func (c *Conn) hold(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	select {
-	case c.receiving <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := c.receiving.take(ctx); err != nil {
+		return err
 	}
 	if c.closing.Load() {
 		c.release()
@@ -80,7 +78,7 @@ func (c *Conn) hold(ctx context.Context) error {
 	return nil
 }
 
-func (c *Conn) release() { <-c.receiving }
+func (c *Conn) release() { c.receiving.give() }
 
 // next returns the next message, and handles the control frames before it. The caller holds receiving.
 func (c *Conn) next(ctx context.Context) (Message, error) {
@@ -119,6 +117,9 @@ func (c *Conn) ready() (Message, bool) {
 func (c *Conn) fill(ctx context.Context) error {
 	n, err := c.read(ctx, c.decoder.Buffer())
 	c.decoder.Advance(n)
+	if n > 0 {
+		c.out.heard.Store(true)
+	}
 	switch {
 	case n > 0 || err == nil:
 		return nil // an error comes again

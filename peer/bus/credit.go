@@ -19,13 +19,22 @@ type acks struct {
 }
 
 // credit tells the peer what was handled of an inbox, in total, so that it does not matter which of two comes first.
-func (in *inbox) credit() {
+// It returns false if there was nothing new.
+func (in *inbox) credit() bool {
 	total := in.bytes.Load()
 	count := in.count.Load()
-	if news := total - in.credited.Swap(total); news > 0 {
-		in.pending.Add(-int64(news)) //nolint:gosec // G115: no more than has come
+	for {
+		old := in.credited.Load()
+		if total <= old {
+			return false // another call was faster
+		}
+		if in.credited.CompareAndSwap(old, total) {
+			in.freed.Add(int64(total - old))
+			break
+		}
 	}
 	in.link.control(message{kind: kindCredit, id: in.sub.number, count: count, bytes: total})
+	return true
 }
 
 // add makes sure that the peer will be told of what was handled of an inbox.
@@ -65,11 +74,15 @@ func (l *link) acknowledge() {
 	l.acks.mu.Unlock()
 	for _, in := range dirty {
 		in.dirty.Store(false) // first: what is handled from now on adds the inbox again
-		in.credit()
+		if in.credit() {
+			l.acks.add(in) // to look again whether it rests
+		} else {
+			in.rest()
+		}
 	}
 }
 
-// end stops the timer.
+// endAcks stops the timer.
 func (l *link) endAcks() {
 	l.acks.mu.Lock()
 	defer l.acks.mu.Unlock()

@@ -14,7 +14,7 @@ const (
 	creditShare = 4
 	// recordHead is what stands before each message in an inbox: its length.
 	recordHead = 4
-	// maxSpare is the largest buffer, in bytes, that an inbox keeps for what comes next.
+	// maxSpare is the largest buffer, in bytes, that an inbox keeps when nothing has come for some time.
 	maxSpare = 128 << 10
 )
 
@@ -26,18 +26,23 @@ type inbox struct {
 	cancel   func()
 	before   <-chan struct{} // closed when nothing is left from an earlier link of this peer. The worker's
 
-	pending  atomic.Int64  // bytes that have come, and of which the peer has not been told that they are handled
+	freed    atomic.Int64  // bytes of which the peer has been told, or is told at once, that they are handled
 	count    atomic.Uint64 // published messages that were handled
 	bytes    atomic.Uint64 // of these
-	credited atomic.Uint64 // bytes of which the peer has been told
+	credited atomic.Uint64 // of these, bytes of which the peer has been told
 	dirty    atomic.Bool   // the inbox is in link.acks
 
-	incoming []byte // records of this batch. The reader's
-	rest     []byte // records that are to be handled. The worker's
+	// The reader's:
+	arrived  int64  // bytes that have come
+	incoming []byte // records of this batch
+	messages uint64 // how many these are
+
+	// The worker's, and of him who holds mu while there is none:
+	batch []byte // records that are handled
+	done  int    // how much of batch is
 
 	mu      sync.Mutex
 	queue   []byte        // guarded by mu; records
-	spare   []byte        // guarded by mu; empty, to be the next queue
 	running bool          // guarded by mu; there is a worker
 	ended   bool          // guarded by mu; nothing more comes
 	drained chan struct{} // closed when nothing more comes and nothing is left
@@ -47,18 +52,19 @@ type inbox struct {
 func (l *link) take(m message, data []byte) error {
 	in := l.inboxFor(m.id)
 	if in == nil {
+		l.counts.received.Add(1)
 		l.discard(m)
 		return nil
 	}
-	size := int64(len(data))
-	if in.pending.Add(size)-size >= int64(l.hub.opts.Window) {
+	if in.arrived-in.freed.Load() >= int64(l.hub.opts.Window) {
 		return violated("topic %q: more than the window of %d bytes", in.sub.topic, l.hub.opts.Window)
 	}
 	if len(in.incoming) == 0 {
 		l.ready = append(l.ready, in)
 	}
+	in.arrived += int64(len(data))
 	in.incoming = append(binary.BigEndian.AppendUint32(in.incoming, uint32(len(data))), data...)
-	l.counts.received.Add(1)
+	in.messages++
 	return nil
 }
 
@@ -81,7 +87,9 @@ func (l *link) inboxFor(id uint64) *inbox {
 	if in == nil || in.sub.closed.Load() {
 		return nil
 	}
-	l.latest = in
+	if l.latest != in {
+		l.latest = in
+	}
 	return in
 }
 
@@ -110,13 +118,12 @@ func (l *link) deliver() {
 
 // deliver puts what has come in the queue. It returns true if a worker has to be started.
 func (in *inbox) deliver() bool {
+	in.link.counts.received.Add(in.messages)
+	in.messages = 0
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if len(in.queue) == 0 {
-		in.queue, in.incoming = in.incoming, in.queue[:0]
-	} else {
-		in.queue, in.incoming = append(in.queue, in.incoming...), reuse(in.incoming)
-	}
+	in.queue = append(in.queue, in.incoming...)
+	in.incoming = shrink(in.incoming)
 	start := !in.running
 	in.running = true
 	return start
@@ -127,9 +134,8 @@ func (in *inbox) deliver() bool {
 func (in *inbox) next() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.spare = reuse(in.rest)
-	in.rest, in.queue, in.spare = in.queue, in.spare, nil
-	if len(in.rest) > 0 {
+	in.batch, in.queue, in.done = in.queue, in.batch[:0], 0
+	if len(in.batch) > 0 {
 		return true
 	}
 	in.running = false
@@ -137,6 +143,15 @@ func (in *inbox) next() bool {
 		close(in.drained)
 	}
 	return false
+}
+
+// rest gives large buffers back if there is no worker.
+func (in *inbox) rest() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !in.running {
+		in.batch, in.queue = shrink(in.batch), shrink(in.queue)
+	}
 }
 
 // end says that nothing more comes.
@@ -150,8 +165,8 @@ func (in *inbox) end() {
 	}
 }
 
-// reuse returns the memory of a buffer, if that is not too large to be kept.
-func reuse(b []byte) []byte {
+// shrink returns the memory of a buffer, if that is not too large to be kept.
+func shrink(b []byte) []byte {
 	if cap(b) > maxSpare {
 		return nil
 	}

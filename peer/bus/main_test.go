@@ -15,7 +15,17 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
+func TestMain(m *testing.M) {
+	for variable, run := range programs {
+		if os.Getenv(variable) != "" {
+			os.Exit(run())
+		}
+	}
+	os.Exit(leaktest.Run(m))
+}
+
+// programs are what the test binary is beside a test: one each for an environment variable that is set.
+var programs = map[string]func() int{}
 
 // patient is how long a test waits for what has to come.
 const patient = 20 * time.Second

@@ -56,7 +56,7 @@ func (in *inbox) run() {
 		in.before = nil
 	}
 	for more := true; more; more = in.next() {
-		for len(in.rest) > 0 {
+		for in.done < len(in.batch) {
 			in.handle()
 		}
 	}
@@ -74,11 +74,11 @@ func (in *inbox) handle() {
 			in.panicked(m, size, recover())
 		}
 	}()
-	for len(in.rest) > 0 {
-		size = int(binary.BigEndian.Uint32(in.rest))
-		data := in.rest[recordHead : recordHead+size]
-		in.rest = in.rest[recordHead+size:]
-		m, _ = parse(data) // take has
+	for in.done < len(in.batch) {
+		record := in.batch[in.done:]
+		size = int(binary.BigEndian.Uint32(record))
+		in.done += recordHead + size
+		m, _ = parse(record[recordHead : recordHead+size]) // it was right when it came
 		if in.sub.closed.Load() {
 			in.link.discard(m)
 			continue
@@ -86,7 +86,7 @@ func (in *inbox) handle() {
 		calling = true
 		answer, err := in.call(m)
 		calling = false
-		in.done(m, size, answer, err)
+		in.finish(m, size, answer, err)
 	}
 }
 
@@ -103,10 +103,10 @@ func (in *inbox) call(m message) (any, error) {
 	})
 }
 
-// done tells the peer that a message has been handled.
-func (in *inbox) done(m message, size int, answer any, err error) {
+// finish tells the peer that a message has been handled.
+func (in *inbox) finish(m message, size int, answer any, err error) {
 	if m.kind == kindRequest {
-		in.pending.Add(-int64(size)) // the answer gives the peer its room back
+		in.freed.Add(int64(size)) // the answer gives the peer its room back
 		in.link.answer(m.number, answer, err)
 		return
 	}
@@ -136,7 +136,7 @@ func (in *inbox) panicked(m message, size int, v any) {
 	if m.kind == kindRequest {
 		err = fmt.Errorf("%s", text)
 	}
-	in.done(m, size, nil, err)
+	in.finish(m, size, nil, err)
 }
 
 // answer sends the answer to a request. It waits for room in the queue, but not beyond the end of the link.
