@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -19,37 +20,35 @@ const (
 // flooder is a leader that can have one.
 type flooder interface {
 	startFlood(sources int)
-	// endFlood says what came of it, and waits until all peers have taken it.
-	endFlood() (result, error)
+	// awaitBound returns an error if no broadcast is refused from now on within limit.
+	awaitBound(limit time.Duration) error
+	// endFlood waits until all peers have taken what was sent.
+	endFlood() error
 }
 
 var _ flooder = (*busLeader)(nil)
 
-func (l *busLeader) startFlood(sources int) { l.flood = startFlood(l.ctx, l.Bus, sources) }
-
-func (l *busLeader) endFlood() (result, error) {
-	r, err := l.flood.stop()
-	return r, errors.Join(err, l.Flush(l.ctx))
-}
+func (l *busLeader) startFlood(sources int)               { l.flood = startFlood(l.ctx, l.Bus, sources) }
+func (l *busLeader) awaitBound(limit time.Duration) error { return l.flood.awaitBound(limit) }
+func (l *busLeader) endFlood() error                      { return errors.Join(l.flood.stop(), l.Flush(l.ctx)) }
 
 type flood struct {
 	cancel  context.CancelFunc
 	sources sync.WaitGroup
-	sent    [2]int64 // by each source; read when they have ended
-	refused int64
-	failure [2]error
+	refusal chan struct{} // holds the last refusal
+	failure [2]error      // of each source; read when they have ended
 }
 
 func startFlood(ctx context.Context, b *bus.Bus, sources int) *flood {
 	ctx, cancel := context.WithCancel(ctx)
-	f := &flood{cancel: cancel}
+	f := &flood{cancel: cancel, refusal: make(chan struct{}, 1)}
 	for i, full := range []bus.Full{bus.Fail, bus.Block}[:sources] {
-		f.sources.Go(func() { f.sent[i], f.failure[i] = f.run(ctx, b.WhenFull(full)) }) // until stop
+		f.sources.Go(func() { f.failure[i] = f.run(ctx, b.WhenFull(full)) }) // until stop
 	}
 	return f
 }
 
-func (f *flood) run(ctx context.Context, b *bus.Bus) (sent int64, err error) {
+func (f *flood) run(ctx context.Context, b *bus.Bus) error {
 	clock := time.NewTicker(floodPause)
 	defer clock.Stop()
 	data := make([]byte, floodSize)
@@ -57,23 +56,40 @@ func (f *flood) run(ctx context.Context, b *bus.Bus) (sent int64, err error) {
 		select {
 		case <-clock.C:
 		case <-ctx.Done():
-			return sent, nil
+			return nil
 		}
-		switch err := b.Broadcast(ctx, topicFlood, data); {
-		case err == nil:
-			sent++
+		err := b.Broadcast(ctx, topicFlood, data)
+		switch {
 		case errors.Is(err, bus.ErrFull):
-			f.refused++
-		case ctx.Err() == nil:
-			return sent, err
+			f.refused()
+		case err != nil && ctx.Err() == nil:
+			return err
 		}
 	}
 }
 
-// stop ends the flood and says what came of it.
-func (f *flood) stop() (r result, err error) {
+func (f *flood) refused() {
+	select {
+	case f.refusal <- struct{}{}:
+	default: // there is one
+	}
+}
+
+func (f *flood) awaitBound(limit time.Duration) error {
+	select {
+	case <-f.refusal: // before
+	default:
+	}
+	select {
+	case <-f.refusal:
+		return nil
+	case <-time.After(limit):
+		return fmt.Errorf("no broadcast was refused: a peer that does not read has not met the bound within %v", limit)
+	}
+}
+
+func (f *flood) stop() error {
 	f.cancel()
 	f.sources.Wait()
-	r.Requests, r.Refused = f.sent[0]+f.sent[1], f.refused
-	return r, errors.Join(f.failure[:]...)
+	return errors.Join(f.failure[:]...)
 }

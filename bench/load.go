@@ -30,7 +30,6 @@ type result struct {
 	Requests  int64
 	Uncounted int64 // requests before them, to warm up
 	Failures  int64
-	Refused   int64 // broadcasts at the bound of the bus
 	Elapsed   time.Duration
 	P50, P99  time.Duration
 	Max       time.Duration

