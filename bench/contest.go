@@ -12,42 +12,44 @@ func p99(r result) float64 { return float64(r.P99.Nanoseconds()) / 1e3 }
 
 // measureRoundTrips asks what a message and its answer cost.
 func measureRoundTrips(ctx context.Context, c config, w io.Writer) error {
-	teams, err := c.contest(ctx, 1, order{Do: roundTrips}, raw, framed, busName, natsName)
-	if err != nil {
-		return err
+	for _, gomaxprocs := range c.gomaxprocs {
+		s := setting{peers: 1, gomaxprocs: gomaxprocs, order: order{Do: roundTrips}}
+		teams, err := c.contest(ctx, s, raw, framed, busName, natsName)
+		if err != nil {
+			return err
+		}
+		table(w, fmt.Sprintf("round trip of %d bytes between 2 processes, %v, us", messageSize, s), latencyRows(teams)...)
 	}
-	table(w, fmt.Sprintf("round trip of %d bytes between 2 processes, us", messageSize), latencyRows(teams)...)
 	return nil
 }
 
 // measureFanOuts asks what it costs to reach all peers and to hear from all.
 func measureFanOuts(ctx context.Context, c config, w io.Writer) error {
-	for _, peers := range c.peers {
-		teams, err := c.contest(ctx, peers, order{Do: fanOuts}, raw, rawReaders, framed, busName, natsName)
-		if err != nil {
-			return err
+	for _, gomaxprocs := range c.gomaxprocs {
+		for _, peers := range c.peers {
+			s := setting{peers: peers, gomaxprocs: gomaxprocs, order: order{Do: fanOuts}}
+			teams, err := c.contest(ctx, s, raw, rawReaders, framed, busName, natsName)
+			if err != nil {
+				return err
+			}
+			table(w, fmt.Sprintf("%d bytes to %d peers and all answers, %v, us", messageSize, peers, s), latencyRows(teams)...)
 		}
-		table(w, fmt.Sprintf("%d bytes to %d peers and all answers, us", messageSize, peers), latencyRows(teams)...)
 	}
 	return nil
 }
 
 // measureOneWay asks how many messages a second a link carries.
 func measureOneWay(ctx context.Context, c config, w io.Writer) error {
-	for _, senders := range []int{1, manySenders} {
-		teams, err := c.contest(ctx, 1, order{Do: oneWay, Senders: senders}, raw, rawBatches, framed, busName, natsName)
-		if err != nil {
-			return err
+	for _, gomaxprocs := range c.gomaxprocs {
+		for _, senders := range []int{1, manySenders} {
+			s := setting{peers: 1, gomaxprocs: gomaxprocs, order: order{Do: oneWay, Senders: senders}}
+			teams, err := c.contest(ctx, s, raw, rawBatches, framed, busName, natsName)
+			if err != nil {
+				return err
+			}
+			title := fmt.Sprintf("one way on one link, %d bytes, %s, %v", messageSize, counted(senders, "sender"), s)
+			table(w, title, speedRows(teams)...)
 		}
-		rows := [][]string{{"", "messages/s", "CPU us/message", "ratio to raw", "quartiles"}}
-		for _, t := range teams {
-			ratio := t.ratios(teams[0], result.perSecond)
-			rows = append(rows, []string{
-				t.system, fmt.Sprintf("%.0f", median(t.figures(result.perSecond))),
-				fmt.Sprintf("%.3f", median(t.figures(result.cpuPerRequest))), fmt.Sprintf("%.3f", median(ratio)), spread(ratio),
-			})
-		}
-		table(w, fmt.Sprintf("one way, %d bytes, %s on one link", messageSize, counted(senders, "sender")), rows...)
 	}
 	return nil
 }
@@ -59,22 +61,43 @@ func counted(n int, what string) string {
 	return fmt.Sprintf("%d %s", n, what)
 }
 
+// setting is in what a contest takes place.
+type setting struct {
+	peers, gomaxprocs int
+	order             order
+}
+
+func (s setting) String() string { return fmt.Sprintf("GOMAXPROCS %d", s.gomaxprocs) }
+
 // contest has a team of each system do the same, and returns the teams, which have ended.
-func (c config) contest(ctx context.Context, peers int, o order, names ...string) (teams []*team, err error) {
+func (c config) contest(ctx context.Context, s setting, names ...string) (teams []*team, err error) {
 	defer func() { err = errors.Join(err, stopTeams(teams)) }()
 	for _, name := range names {
-		t, err := c.startTeam(player{System: name, Peers: peers})
+		t, err := c.startTeam(player{System: name, Peers: s.peers}, s.gomaxprocs)
 		if err != nil {
 			return teams, err
 		}
 		teams = append(teams, t)
 	}
-	o.Warm, o.Duration = c.slice/warmUp, c.slice
-	return teams, contest(ctx, c.rounds, teams, o)
+	s.order.Warm, s.order.Duration = c.slice/warmUp, c.slice
+	return teams, contest(ctx, c.rounds, teams, s.order)
 }
 
 // warmUp is how much shorter the time is that does not count, with caches and clocks that others have left.
 const warmUp = 5
+
+// speedRows compares with the first of the teams.
+func speedRows(teams []*team) [][]string {
+	rows := [][]string{{"", "messages/s", "CPU us/message", "ratio to raw", "quartiles"}}
+	for _, t := range teams {
+		ratio := t.ratios(teams[0], result.perSecond)
+		rows = append(rows, []string{
+			t.system, fmt.Sprintf("%.0f", median(t.figures(result.perSecond))),
+			fmt.Sprintf("%.3f", median(t.figures(result.cpuPerRequest))), fmt.Sprintf("%.3f", median(ratio)), spread(ratio),
+		})
+	}
+	return rows
+}
 
 // latencyRows compares with the fastest of the raw teams, and with NATS.
 func latencyRows(teams []*team) [][]string {

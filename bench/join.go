@@ -22,7 +22,7 @@ type crowd struct {
 
 func (c config) newCrowd(system string) (*crowd, error) {
 	dir, err := os.MkdirTemp("", "bench")
-	return &crowd{joiner: joiner{System: system, Dir: dir}, gomaxprocs: c.gomaxprocs}, err
+	return &crowd{joiner: joiner{System: system, Dir: dir}, gomaxprocs: c.gomaxprocs[0]}, err
 }
 
 // startAll starts n of them at once.

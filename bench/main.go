@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -52,7 +53,7 @@ type config struct {
 	connections int
 	slice       time.Duration
 	stall       time.Duration
-	gomaxprocs  int
+	gomaxprocs  []int // of each process of each system, one after the other
 	only        string
 
 	peers  []int  // of a fan-out
@@ -64,15 +65,19 @@ type config struct {
 
 // run is the program.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	c := config{peers: []int{3, 7, 15}, nodes: 16, stalls: 3}
+	c := config{
+		gomaxprocs: slices.Compact([]int{1, runtime.NumCPU()}),
+		peers:      []int{3, 7, 15}, nodes: 16, stalls: 3,
+	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&c.rounds, "rounds", 10, "rounds of each comparison")
 	flags.DurationVar(&c.duration, "duration", 1500*time.Millisecond, "how long each server is loaded in a round")
 	flags.IntVar(&c.connections, "connections", 32, "connections at a time")
-	flags.DurationVar(&c.slice, "slice", 200*time.Millisecond, "mesh: how long each system is measured in a round")
+	flags.DurationVar(&c.slice, "slice", 120*time.Millisecond, "mesh: how long each system is measured in a round")
 	flags.DurationVar(&c.stall, "stall", 5*time.Second, "mesh: how long a peer is stopped")
-	flags.IntVar(&c.gomaxprocs, "gomaxprocs", runtime.NumCPU(), "mesh: GOMAXPROCS of each process of each system")
+	flags.Func("gomaxprocs", "mesh: GOMAXPROCS of each process of each system, with commas (default 1, as a node of a "+
+		"cluster has it, and the number of CPUs)", c.setGOMAXPROCS)
 	flags.StringVar(&c.only, "only", "", "run only these `tables`, with commas: "+strings.Join(tableNames(), ", "))
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -80,8 +85,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		return errUsage
 	}
-	if c.rounds < 1 || c.duration <= 0 || c.connections < 1 || c.slice <= 0 || c.stall <= 0 || c.gomaxprocs < 1 {
-		fmt.Fprintln(stderr, "bench: -rounds, -duration, -connections, -slice, -stall and -gomaxprocs must be positive")
+	if c.rounds < 1 || c.duration <= 0 || c.connections < 1 || c.slice <= 0 || c.stall <= 0 {
+		fmt.Fprintln(stderr, "bench: -rounds, -duration, -connections, -slice and -stall must be positive")
 		return errUsage
 	}
 	chosen, err := choose(c.only)
@@ -90,10 +95,26 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return errUsage
 	}
 	fmt.Fprintf(stdout, "%s, %s/%s, %d CPUs; medians of %d rounds of %v, %d connections; the load runs on the same CPUs\n"+
-		"mesh: medians of %d rounds of %v; GOMAXPROCS is %d in each process of each system\n\n",
+		"mesh: medians of %d rounds of %v; GOMAXPROCS is the same in each process of each system, %d if it is not named\n\n",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), c.rounds, c.duration, c.connections,
-		c.rounds, c.slice, c.gomaxprocs)
+		c.rounds, c.slice, c.gomaxprocs[0])
 	return c.measure(ctx, chosen, stdout)
+}
+
+// setGOMAXPROCS takes numbers with commas.
+func (c *config) setGOMAXPROCS(list string) error {
+	c.gomaxprocs = nil
+	for field := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			return err
+		}
+		if n < 1 {
+			return errors.New("must be positive")
+		}
+		c.gomaxprocs = append(c.gomaxprocs, n)
+	}
+	return nil
 }
 
 func (c config) measure(ctx context.Context, chosen []measurement, stdout io.Writer) error {

@@ -17,7 +17,7 @@ import (
 // tiny measures what takes minutes in as little time as shows that it works.
 func tiny() config {
 	return config{
-		rounds: 2, slice: 20 * time.Millisecond, gomaxprocs: 2, peers: []int{2}, nodes: 4,
+		rounds: 2, slice: 20 * time.Millisecond, gomaxprocs: []int{2}, peers: []int{2}, nodes: 4,
 		stalls: 1, stall: 200 * time.Millisecond, window: 4 * floodSize,
 	}
 }
@@ -80,7 +80,7 @@ func TestJoinIsTimedByOneClock(t *testing.T) {
 // TestTeamCountsWhatArrives shows that the senders and the receiver agree, and that what warms up does not count.
 func TestTeamCountsWhatArrives(t *testing.T) {
 	for _, name := range []string{raw, rawBatches, framed, busName} {
-		team, err := tiny().startTeam(player{System: name, Peers: 1})
+		team, err := tiny().startTeam(player{System: name, Peers: 1}, 2)
 		require.NoError(t, err)
 		r, err := team.ask(order{Do: oneWay, Senders: 3, Warm: 5 * time.Millisecond, Duration: 10 * time.Millisecond})
 		require.NoError(t, err, name)
@@ -128,7 +128,7 @@ func TestStallRows(t *testing.T) {
 // TestTeamTellsDeath has a peer die, which the leader must not take for a fast answer.
 func TestTeamTellsDeath(t *testing.T) {
 	for _, name := range []string{raw, rawReaders, framed, busName} {
-		team, err := tiny().startTeam(player{System: name, Peers: 2})
+		team, err := tiny().startTeam(player{System: name, Peers: 2}, 2)
 		require.NoError(t, err)
 		team.peers[1].kill()
 		require.Error(t, team.peers[1].wait())
@@ -142,9 +142,9 @@ func TestTeamTellsDeath(t *testing.T) {
 func TestStartTeamLeavesNothing(t *testing.T) {
 	c := tiny()
 	c.natsd = os.DevNull
-	_, err := c.startTeam(player{System: natsName, Peers: 1})
+	_, err := c.startTeam(player{System: natsName, Peers: 1}, 2)
 	require.ErrorIs(t, err, os.ErrPermission)
-	_, err = c.startTeam(player{System: "unknown", Peers: 1})
+	_, err = c.startTeam(player{System: "unknown", Peers: 1}, 2)
 	require.Error(t, err)
 }
 
@@ -166,6 +166,15 @@ func TestFastestRawTeamIsTheBaseline(t *testing.T) {
 	teams := []*team{in(raw, 20*time.Microsecond), in(rawReaders, 10*time.Microsecond), in(framed, 5*time.Microsecond)}
 	assert.Equal(t, rawReaders, fastest(teams).system)
 	assert.InDeltaSlice(t, []float64{2}, teams[0].ratios(teams[1], p50), 1e-9)
+}
+
+func TestSetGOMAXPROCS(t *testing.T) {
+	c := config{gomaxprocs: []int{1, 2}}
+	require.NoError(t, c.setGOMAXPROCS("4,1"))
+	assert.Equal(t, []int{4, 1}, c.gomaxprocs)
+	for _, list := range []string{"", "0", "1,", "x"} {
+		require.Error(t, c.setGOMAXPROCS(list), list)
+	}
 }
 
 func TestChoose(t *testing.T) {

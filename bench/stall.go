@@ -30,7 +30,7 @@ func measureStall(ctx context.Context, c config, w io.Writer) (err error) {
 	var teams []*team
 	defer func() { err = errors.Join(err, stopTeams(teams)) }()
 	for _, peers := range []int{3, 2} {
-		t, err := c.startTeam(player{System: busName, Peers: peers, Window: c.window})
+		t, err := c.startTeam(player{System: busName, Peers: peers, Window: c.window}, c.gomaxprocs[0])
 		if err != nil {
 			return err
 		}

@@ -24,8 +24,8 @@ type team struct {
 }
 
 // startTeam returns when the leader can be told what to do.
-func (c config) startTeam(p player) (*team, error) {
-	t := &team{system: p.System, gomaxprocs: c.gomaxprocs}
+func (c config) startTeam(p player, gomaxprocs int) (*team, error) {
+	t := &team{system: p.System, gomaxprocs: gomaxprocs}
 	if err := t.start(p, c.natsd); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", p.System, err), t.stop())
 	}
