@@ -10,8 +10,9 @@ PLATFORMS      := linux/amd64 linux/arm64 darwin/arm64 freebsd/amd64 windows/amd
 # Executions for each fuzz target. A bound in time, as in FUZZTIME=10m, works too, but go test -fuzz then fails now and
 # then at the end with nothing but "context deadline exceeded".
 FUZZTIME       ?= 100000x
+SOAK           ?= 10m
 
-.PHONY: all test lint cross fuzz bench fmt ci
+.PHONY: all test lint cross fuzz soak bench fmt
 
 all: lint cross test
 
@@ -49,6 +50,10 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
 	done
+
+# Processes join, leave and die under messages for SOAK: nothing may leak.
+soak:
+	MULTINODE_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 2h -run '^TestSoak$$' ./peer/bus
 
 # Figures as ratios against a named baseline in the same run. See bench/README.md.
 bench:

@@ -29,7 +29,7 @@ type group struct {
 
 func newGroup(calls int) *group {
 	g := &group{done: make(chan struct{})}
-	g.left.Store(int32(calls)) //nolint:gosec // G115: as many as there are peers
+	g.left.Store(int32(calls))
 	return g
 }
 

@@ -99,12 +99,20 @@ func (h *hub) up(l *link) {
 	h.relinkLocked()
 }
 
-// detach takes out a link that has ended.
-func (h *hub) detach(l *link) {
+// down is the end of up.
+func (h *hub) down(l *link) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l.isUp = false
+	h.relinkLocked()
+}
+
+// forget takes out a link that has ended, but for what it has counted.
+func (h *hub) forget(l *link) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.all, l)
-	h.relinkLocked()
+	h.past.add(l.counts.load())
 }
 
 func (h *hub) relinkLocked() {

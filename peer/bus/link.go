@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/multinode-go/multinode/framing"
 	"github.com/multinode-go/multinode/peer"
@@ -63,9 +63,7 @@ func newLink(h *hub, conn net.Conn, who peer.Info) *link {
 		byID:    make(map[uint64]*target),
 		inboxes: make(map[uint64]*inbox),
 	}
-	l.targets.Store(new(map[string]*target))
-	l.acks.timer = time.AfterFunc(time.Hour, l.acknowledgeLate)
-	l.acks.timer.Stop()
+	l.targets.Store(&map[string]*target{})
 	return l
 }
 
@@ -200,11 +198,7 @@ func (l *link) unsubscribed(m message) error {
 }
 
 func (l *link) retarget(change func(map[string]*target)) {
-	old := *l.targets.Load()
-	targets := make(map[string]*target, len(old)+1)
-	for topic, t := range old {
-		targets[topic] = t
-	}
+	targets := maps.Clone(*l.targets.Load())
 	change(targets)
 	l.targets.Store(&targets)
 }

@@ -126,7 +126,7 @@ func (t *target) credit(m message) error {
 	if m.bytes < t.freed || m.count < t.handled.Load() {
 		return nil // a later one was faster
 	}
-	size := int64(m.bytes - t.freed) //nolint:gosec // G115: checked with the next line
+	size := int64(m.bytes - t.freed)
 	if size < 0 || size > t.unhandled.Load() {
 		return violated("credit for %d bytes of topic %q, of which %d are on their way", size, t.topic, t.unhandled.Load())
 	}
@@ -137,7 +137,7 @@ func (t *target) credit(m message) error {
 }
 
 // unconfirmed returns how many published messages are not known to have been handled.
-func (t *target) unconfirmed() int { return int(t.sent.Load() - t.handled.Load()) } //nolint:gosec // G115: far below
+func (t *target) unconfirmed() int { return int(t.sent.Load() - t.handled.Load()) }
 
 // failed gives an error its form for the user.
 func (t *target) failed(err error) *PeerError {
