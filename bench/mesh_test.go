@@ -30,7 +30,7 @@ func measureTiny(t *testing.T, names string) string {
 	var out bytes.Buffer
 	require.NoError(t, tiny().measure(t.Context(), chosen, &out))
 	t.Log(out.String())
-	assert.NotRegexp(t, `NaN|Inf| 0\.0*\s`, out.String(), "a figure is missing")
+	assert.NotRegexp(t, `NaN|Inf`, out.String(), "a figure is missing")
 	return out.String()
 }
 
