@@ -59,9 +59,8 @@ func (l *link) account(err error) {
 }
 
 func (l *link) lost(err error) (lost []Lost) {
-	l.sending.Lock() // when those who were sending have their error, or have counted
-	defer l.sending.Unlock()
 	for topic, t := range *l.targets.Load() {
+		t.settle()
 		if n := t.unconfirmed(); n > 0 {
 			lost = append(lost, Lost{Peer: l.peer, Topic: topic, Unconfirmed: n, Err: err})
 			l.counts.lost.Add(uint64(n))

@@ -26,7 +26,7 @@ func twoNodes() (first, second *bus.Bus, end func()) {
 	for id := range nodes {
 		meshes[id], err = peer.Join(context.Background(), peer.Options{
 			Directory: dir,
-			Self:      peer.Info{Cluster: "web", ID: id, Slot: id},
+			Self:      peer.Info{Cluster: "web", ID: id + 1, Slot: id + 1},
 		})
 		if err != nil {
 			log.Fatal(err)
@@ -68,7 +68,7 @@ func ExampleBus() {
 		log.Fatal(err)
 	}
 	fmt.Println(<-heard)
-	// Output: node 0 says: hello
+	// Output: node 1 says: hello
 }
 
 // What the function returns is the answer.
@@ -86,12 +86,12 @@ func ExampleBus_Subscribe() {
 	if err := second.Flush(ctx); err != nil {
 		log.Fatal(err)
 	}
-	answer, err := first.Request(ctx, 1, "length", []byte("hello"))
+	answer, err := first.Request(ctx, 2, "length", []byte("hello"))
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Printf("%s from node %d\n", answer.Data, answer.From.ID)
-	// Output: 5 from node 1
+	// Output: 5 from node 2
 }
 
 // A message that would have to wait fails instead, and tells which peers are behind.
@@ -121,7 +121,7 @@ func ExampleOnRequest() {
 	if err := second.Flush(ctx); err != nil {
 		log.Fatal(err)
 	}
-	one, err := bus.Ask[result](ctx, first, 1, "visits", query{"home"})
+	one, err := bus.Ask[result](ctx, first, 2, "visits", query{"home"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func ExampleOnRequest() {
 		log.Fatal(err)
 	}
 	fmt.Println(one.Visits, all[0].Peer.ID, all[0].Value.Visits)
-	// Output: 4 1 5
+	// Output: 4 2 5
 }
 
 // Subscribes with a function that takes values.
@@ -150,7 +150,7 @@ func ExampleOn() {
 	if err := second.Flush(ctx); err != nil {
 		log.Fatal(err)
 	}
-	if err := first.Send(ctx, 1, "price", 9.5); err != nil {
+	if err := first.Send(ctx, 2, "price", 9.5); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(<-prices)

@@ -23,6 +23,7 @@ type hub struct {
 	closing  chan struct{}             // closed by Close
 	linked   atomic.Pointer[linkedSet] // replaced, with mu held, never changed
 	running  sync.WaitGroup            // links, workers and timers
+	watch    watch
 
 	mu      sync.Mutex
 	ended   bool                     // guarded by mu; nothing is added to what follows, nor to running, once it is set
@@ -71,9 +72,10 @@ func (h *hub) serve(conn net.Conn, who peer.Info) {
 		return
 	}
 	defer h.running.Done()
-	err := l.read()
-	l.end(err)
-	h.restart(l, err)
+	h.running.Go(l.read) // ends with the link
+	<-l.finished
+	l.end(l.err)
+	h.restart(l, l.err)
 }
 
 // attach adds a link, which gets all subscriptions from now on. It returns false after Close.
@@ -112,7 +114,7 @@ func (h *hub) forget(l *link) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.all, l)
-	h.past.add(l.counts.load())
+	h.past.add(l.counters())
 }
 
 func (h *hub) relinkLocked() {

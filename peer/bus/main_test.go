@@ -75,6 +75,7 @@ func newNode(tb testing.TB, id int, opts Options) *node {
 	}
 	h := newHub(opts)
 	h.self = id
+	h.startWatch()
 	h.cut = func(p peer.Info, reason string) {
 		n.mu.Lock()
 		defer n.mu.Unlock()

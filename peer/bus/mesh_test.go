@@ -36,7 +36,11 @@ func openDirectory(t *testing.T) *peer.Directory {
 
 func joinMesh(t *testing.T, dir *peer.Directory, id int) *peer.Mesh {
 	t.Helper()
-	mesh, err := peer.Join(limited(t), peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: id}})
+	opts := peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: id}}
+	if id == 0 {
+		opts.NextID = func() int { return 0 } // the master, which takes no guests
+	}
+	mesh, err := peer.Join(limited(t), opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, mesh.Close()) })
 	return mesh

@@ -39,7 +39,10 @@ func Ask[A any](ctx context.Context, b *Bus, to int, topic string, v any) (A, er
 		return none, err
 	}
 	answer, err := decode[A](m)
-	return answer, callError("request", err)
+	if err != nil {
+		err = callError("request", &PeerError{Peer: m.From, Topic: topic, Err: err})
+	}
+	return answer, err
 }
 
 // Reply is what one peer has answered to AskAll: a value, or an error.
@@ -58,7 +61,10 @@ func AskAll[A any](ctx context.Context, b *Bus, topic string, v any) ([]Reply[A]
 	for i, a := range answers {
 		replies[i].Peer, replies[i].Err = a.Peer, a.Err
 		if a.Err == nil {
-			replies[i].Value, replies[i].Err = decode[A](a.Message)
+			var err error
+			if replies[i].Value, err = decode[A](a.Message); err != nil {
+				replies[i].Err = &PeerError{Peer: a.Peer, Topic: topic, Err: err}
+			}
 		}
 		if one, ok := errors.AsType[*PeerError](replies[i].Err); ok {
 			failed = append(failed, one)
@@ -75,8 +81,6 @@ func decode[T any](m Message) (v T, err error) {
 	if m.Type == framing.Binary && len(m.Data) == 0 {
 		return v, nil
 	}
-	if err := m.Decode(&v); err != nil {
-		return v, &PeerError{Peer: m.From, Topic: m.Topic, Err: err}
-	}
-	return v, nil
+	err = m.Decode(&v)
+	return v, err
 }
