@@ -4,8 +4,8 @@ package main
 
 import (
 	"bytes"
-	"io"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -100,13 +100,23 @@ func TestStalledPeer(t *testing.T) {
 	}
 }
 
-// TestStalledPeerMustMeetTheBound has a bound that is not reached, so that the figures would show nothing.
-func TestStalledPeerMustMeetTheBound(t *testing.T) {
-	c := tiny()
-	c.window, c.stall = 64<<20, time.Millisecond
-	chosen, err := choose("stalled-peer")
-	require.NoError(t, err)
-	require.Error(t, c.measure(t.Context(), chosen, io.Discard))
+// TestBoundMustBeMetAnew has a refusal from before the peer was stopped, which shows nothing.
+func TestBoundMustBeMetAnew(t *testing.T) {
+	f := &flood{refusal: make(chan struct{}, 1)}
+	f.refused()
+	require.Error(t, f.awaitBound(time.Millisecond))
+	met := make(chan error)
+	go func() { met <- f.awaitBound(time.Minute) }() // ends below
+	for {
+		f.refused()
+		select {
+		case err := <-met:
+			require.NoError(t, err)
+			return
+		default:
+			runtime.Gosched()
+		}
+	}
 }
 
 func TestStallRows(t *testing.T) {
