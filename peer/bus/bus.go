@@ -117,7 +117,7 @@ func New(ctx context.Context, mesh *peer.Mesh, opts Options) (*Bus, error) {
 	}
 	h.self, h.cut, h.members = mesh.Self().ID, mesh.Cut, func() []peer.Info { return mesh.PeersWith(streamName) }
 	h.startWatch()
-	remove, err := mesh.OnStream(streamName, nil, func(s *peer.Stream) { h.serve(s, s.Peer()) })
+	remove, err := mesh.OnStream(streamName, nil, func(s *peer.Stream) { h.open(s, s.Peer()) })
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("bus: %w", err), h.close())
 	}

@@ -64,33 +64,20 @@ func newHub(opts Options) *hub {
 	return h
 }
 
-// serve is a link, from the begin to the end of a stream.
-func (h *hub) serve(conn net.Conn, who peer.Info) {
+// open makes a link of a stream. It has all subscriptions of this node, now and later.
+func (h *hub) open(conn net.Conn, who peer.Info) {
 	l := newLink(h, conn, who)
-	if !h.attach(l) {
-		_ = conn.Close()
-		return
-	}
-	defer h.running.Done()
-	h.running.Go(l.read) // ends with the link
-	<-l.finished
-	l.end(l.err)
-	h.restart(l, l.err)
-}
-
-// attach adds a link, which gets all subscriptions from now on. It returns false after Close.
-func (h *hub) attach(l *link) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ended {
-		return false
+		_ = conn.Close()
+		return
 	}
-	h.running.Add(1)
 	h.links++
 	l.number = h.links
 	h.all[l] = none{}
 	l.greet(slices.Collect(maps.Values(h.topics)))
-	return true
+	h.running.Go(l.read) // ends with the stream
 }
 
 // up makes a link one that can be sent on. An older one to the same peer, whose end was not seen yet, is so no more.

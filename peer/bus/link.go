@@ -43,10 +43,8 @@ type link struct {
 	retiredMu sync.Mutex
 	retired   []*target // guarded by retiredMu; the peer has unsubscribed, but somebody may still be sending
 
-	turn     atomic.Uint64 // odd while the reader calls a handler; changes with each such call
-	seen     uint64        // guarded by hub.mu; turn, when the watch has looked last
-	finished chan struct{} // closed when nobody reads any more
-	err      error         // why; set before finished is closed
+	turn atomic.Uint64 // odd while the reader calls a handler; changes with each such call
+	seen uint64        // guarded by hub.mu; turn, when the watch has looked last
 
 	work chan *inbox  // to a worker that is idle; closed by the reader at its end
 	idle atomic.Int32 // workers that wait on work
@@ -65,13 +63,12 @@ type link struct {
 // newLink returns a link over conn, which it owns.
 func newLink(h *hub, conn net.Conn, who peer.Info) *link {
 	l := &link{
-		hub:      h,
-		peer:     who,
-		conn:     framing.New(socketOf(conn), framing.Options{MaxQueue: boundMessages, CloseTimeout: h.opts.CloseTimeout}),
-		work:     make(chan *inbox),
-		finished: make(chan struct{}),
-		byID:     make(map[uint64]*target),
-		inboxes:  make(map[uint64]*inbox),
+		hub:     h,
+		peer:    who,
+		conn:    framing.New(socketOf(conn), framing.Options{MaxQueue: boundMessages, CloseTimeout: h.opts.CloseTimeout}),
+		work:    make(chan *inbox),
+		byID:    make(map[uint64]*target),
+		inboxes: make(map[uint64]*inbox),
 	}
 	l.targets.Store(&map[string]*target{})
 	return l
@@ -105,8 +102,7 @@ func (l *link) read() {
 			if in != nil {
 				l.start(in)
 			}
-			l.err = err
-			close(l.finished)
+			l.end(err)
 			return
 		}
 		if in != nil && !l.callInline(in) {

@@ -91,9 +91,8 @@ func join(tb testing.TB, a, b *node) {
 	tb.Helper()
 	left, right := socketPair(tb)
 	a.conns[b.info.ID], b.conns[a.info.ID] = left, right
-	var serving sync.WaitGroup
-	serving.Go(func() { a.hub.serve(left, b.info) })
-	serving.Go(func() { b.hub.serve(right, a.info) })
+	a.hub.open(left, b.info)
+	b.hub.open(right, a.info)
 	awaitLinked(tb, a, b)
 	awaitLinked(tb, b, a)
 	tb.Cleanup(func() {
@@ -101,7 +100,6 @@ func join(tb testing.TB, a, b *node) {
 		closing.Go(func() { a.Close() })
 		closing.Go(func() { b.Close() })
 		closing.Wait()
-		serving.Wait()
 	})
 }
 
