@@ -3,8 +3,6 @@ package framing_test
 import (
 	"errors"
 	"io"
-	"net"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -46,61 +44,6 @@ func TestReceiveBatchTakesWhatHasArrived(t *testing.T) {
 	require.ErrorAs(t, c.ReceiveBatch(ctx, take), &closed)
 	require.NoError(t, c.Close(framing.CodeNormal, ""))
 	require.ErrorIs(t, c.ReceiveBatch(ctx, take), io.ErrClosedPipe)
-}
-
-// tryStream is a stream with a TryWrite that takes a part of what it gets, and fails when it is told to.
-type tryStream struct {
-	net.Conn
-	part  func(size int) int
-	err   error
-	tried atomic.Int64
-}
-
-func (s *tryStream) TryWrite(p []byte) (int, error) {
-	s.tried.Add(1)
-	if s.err != nil {
-		return 0, s.err
-	}
-	return s.Write(p[:s.part(len(p))])
-}
-
-func TestSendWithTryWrite(t *testing.T) {
-	t.Parallel()
-	for name, part := range map[string]func(int) int{
-		"all":     func(size int) int { return size },
-		"half":    func(size int) int { return size / 2 },
-		"nothing": func(int) int { return 0 },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			left, right := socketPair(t)
-			stream := &tryStream{Conn: left, part: part}
-			a, b := framing.New(stream, framing.Options{}), framing.New(right, framing.Options{})
-			ctx := limited(t)
-			for i := range 100 {
-				require.NoError(t, a.Send(ctx, i))
-				m, err := b.Receive(ctx)
-				require.NoError(t, err)
-				var got int
-				require.NoError(t, m.Decode(&got))
-				require.Equal(t, i, got)
-			}
-			closeBoth(a, b)
-			assert.Positive(t, stream.tried.Load())
-		})
-	}
-}
-
-func TestSendWithTryWriteThatFails(t *testing.T) {
-	t.Parallel()
-	left, _ := socketPair(t)
-	stream := &tryStream{Conn: left, err: errors.New("broken")}
-	c := framing.New(stream, framing.Options{})
-	require.NoError(t, c.Send(t.Context(), 1))
-	<-c.Done()
-	require.ErrorIs(t, c.Err(), stream.err)
-	require.ErrorIs(t, c.Send(t.Context(), 1), stream.err)
-	assert.Error(t, c.Close(framing.CodeNormal, ""))
 }
 
 func TestMessageOf(t *testing.T) {

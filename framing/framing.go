@@ -87,15 +87,11 @@ type Conn struct {
 
 // New returns a connection over stream, on which the handshake, if there is one, is done. The connection owns the stream
 // from now on. Close of the stream must end a Read and a Write that are in flight, as that of a net.Conn does. If it has
-// the deadlines of a net.Conn, they are used, and must be left alone by others.
+// the read deadline of a net.Conn, it is used, and must be left alone by others.
 //
 // New starts no goroutine. One runs while there is something to be written that no Send writes by itself: what comes in
 // bursts, what the stream does not take at once, and everything where the stream is not one of the kernel's, which have
 // the SyscallConn of a *net.UnixConn. A wrapper that keeps this method is faster.
-//
-// If the stream has a method TryWrite(p []byte) (n int, err error), which writes what the stream takes at once, perhaps
-// nothing, and never waits, a Send writes with that, and sets no write deadline. That saves time: while a deadline is
-// set, each wait for the network sets a timer of the kernel's.
 func New(stream io.ReadWriteCloser, opts Options) *Conn {
 	opts = opts.withDefaults()
 	c := &Conn{

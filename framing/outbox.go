@@ -2,19 +2,14 @@ package framing
 
 import (
 	"context"
-	"errors"
 	"io"
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
 const (
-	// patience is how long a Send lets the stream hold it, up to twice as long, before a goroutine takes its write over.
-	// A deadline is set anew only when less is left, since that costs as much as the rest of a Send.
-	patience = time.Millisecond
 	// burstGap is the pause between two writes below which the second is left to a goroutine, so that what is sent
 	// meanwhile goes with it.
 	burstGap = 5 * time.Microsecond
@@ -25,38 +20,24 @@ const (
 	smallBatch = 1 << 10
 )
 
-// writeDeadliner is a stream of the kernel's, whose Write goes on where a time-out has ended it. That of a tls.Conn does
-// not: it is broken then.
-type writeDeadliner interface {
-	syscall.Conn
-	SetWriteDeadline(time.Time) error
-}
-
-// trier is a stream that can write what it takes at once, which may be nothing, without an error then.
-type trier interface {
-	TryWrite(p []byte) (n int, err error)
-}
-
 // outbox is the queue of frames on their way to the stream. Frames are added under the lock and written, all that are
 // there in one write, with the lock released, so that a stream that stalls does not keep those who can still add.
 //
-// There is one writer at a time: the goroutine that finds nobody writing, for a single write of bounded time, or one
+// There is one writer at a time: the goroutine that finds nobody writing, for a single write that does not wait, or one
 // that is started for the rest and ends with the queue empty.
 type outbox struct {
-	stream   io.Writer
-	try      trier          // nil when the stream is none
-	deadline writeDeadliner // nil when the stream is none, or a trier
-	limit    int            // bytes in queue from which on a put without a bound of its own waits
-	failed   chan struct{}  // closed when err is set
-	drained  chan struct{}  // closed when err is set and nobody writes any more
-	runs     func()         // run; a go statement with a method would allocate each time
-	epoch    time.Time      // time.Since reads one clock, time.Now two, and a Send looks twice
+	stream  io.Writer
+	try     *trier        // over stream; nil: there is none
+	limit   int           // bytes in queue from which on a put without a bound of its own waits
+	failed  chan struct{} // closed when err is set
+	drained chan struct{} // closed when err is set and nobody writes any more
+	runs    func()        // run; a go statement with a method would allocate each time
+	epoch   time.Time     // time.Since reads one clock, time.Now two, and a Send looks twice
 
 	heard atomic.Bool // something has arrived since the last write was begun
 
-	batch []byte    // what is being written; the writer's, who changes it with mu held
-	rest  []byte    // the part of batch that is not yet written; the writer's
-	until time.Time // the write deadline; the writer's
+	batch []byte // what is being written; the writer's, who changes it with mu held
+	rest  []byte // the part of batch that is not yet written; the writer's
 
 	mu      sync.Mutex
 	queue   []byte
@@ -69,9 +50,9 @@ type outbox struct {
 }
 
 func newOutbox(stream io.Writer, limit int) *outbox {
-	o := &outbox{stream: stream, limit: limit, failed: make(chan struct{}), drained: make(chan struct{}), epoch: time.Now()}
-	if o.try, _ = stream.(trier); o.try == nil {
-		o.deadline, _ = stream.(writeDeadliner)
+	o := &outbox{
+		stream: stream, try: trierOf(stream), limit: limit,
+		failed: make(chan struct{}), drained: make(chan struct{}), epoch: time.Now(),
 	}
 	o.runs = o.run
 	return o
@@ -155,63 +136,28 @@ func (o *outbox) startAndUnlock() {
 	}
 }
 
-// writeNow is the writer for one write. It returns false when there is more to be done.
+// writeNow is the writer for one write, if that need not wait. It returns false when there is more to be done.
 func (o *outbox) writeNow() bool {
-	if !o.canWriteNow() {
+	if o.try == nil {
 		return false
 	}
 	if !o.next() {
 		return true
 	}
-	if done, err := o.writeOnce(); err != nil {
+	n, err := o.try.write(o.rest)
+	o.rest = o.rest[n:]
+	switch {
+	case err != nil:
 		o.fail(err)
 		return true
-	} else if !done {
+	case len(o.rest) > 0:
 		return false
 	}
 	return !o.next()
 }
 
-// canWriteNow sees to it that a write cannot take long.
-func (o *outbox) canWriteNow() bool {
-	if o.try != nil || o.deadline == nil {
-		return o.try != nil
-	}
-	now := time.Now()
-	if o.until.Sub(now) >= patience {
-		return true
-	}
-	o.until = now.Add(2 * patience)
-	return o.deadline.SetWriteDeadline(o.until) == nil
-}
-
-// writeOnce writes what the stream takes in bounded time, and reports whether that was all.
-func (o *outbox) writeOnce() (done bool, err error) {
-	if o.try == nil {
-		if err = o.write(); isTimeout(err) {
-			return false, nil
-		}
-		return true, err
-	}
-	n, err := o.try.TryWrite(o.rest)
-	o.rest = o.rest[n:]
-	return len(o.rest) == 0, err
-}
-
-func isTimeout(err error) bool {
-	t, ok := errors.AsType[interface {
-		error
-		Timeout() bool
-	}](err)
-	return ok && t.Timeout()
-}
-
 // run is the writer until there is nothing to write.
 func (o *outbox) run() {
-	if o.deadline != nil {
-		o.until = time.Time{}
-		_ = o.deadline.SetWriteDeadline(o.until) // if that fails, so does Write
-	}
 	for more := true; more; more = o.next() {
 		if err := o.write(); err != nil {
 			o.fail(err)

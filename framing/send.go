@@ -12,8 +12,8 @@ import (
 //
 // When Send returns nil, the message has its place in the queue and will be sent whole, unless the connection ends
 // before; the value may be changed. When it returns another error than that of an ended connection, nothing of the
-// message is sent, and the connection goes on. So it is when ctx is done, which ends the wait for room in the queue;
-// a stream that stalls keeps Send for about two milliseconds. Other errors are those of json.Marshal, and ErrTooBig.
+// message is sent, and the connection goes on. So it is when ctx is done, which ends the wait for room in the queue.
+// Other errors are those of json.Marshal, and ErrTooBig.
 //
 // To know that the peer has received what was sent, call Ping.
 func (c *Conn) Send(ctx context.Context, v any) error {

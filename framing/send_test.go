@@ -32,7 +32,7 @@ func fillUp(t *testing.T, c *framing.Conn, m framing.Message) int {
 func TestSendToSlowReaderIsBoundedAndWhole(t *testing.T) {
 	t.Parallel()
 	const size, queue = 1000, 100_000
-	for name, hide := range map[string]bool{"with deadlines": false, "without": true} {
+	for name, hide := range map[string]bool{"a stream of the kernel": false, "another": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			left, right := socketPair(t)

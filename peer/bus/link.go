@@ -65,7 +65,7 @@ func newLink(h *hub, conn net.Conn, who peer.Info) *link {
 	l := &link{
 		hub:     h,
 		peer:    who,
-		conn:    framing.New(socketOf(conn), framing.Options{MaxQueue: boundMessages, CloseTimeout: h.opts.CloseTimeout}),
+		conn:    framing.New(conn, framing.Options{MaxQueue: boundMessages, CloseTimeout: h.opts.CloseTimeout}),
 		work:    make(chan *inbox),
 		byID:    make(map[uint64]*target),
 		inboxes: make(map[uint64]*inbox),
