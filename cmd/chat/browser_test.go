@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -99,7 +100,21 @@ func (p *tab) awaitConnected() {
 
 func (p *tab) say(text string) {
 	p.t.Helper()
-	p.do(chromedp.SendKeys(chromedp.CSS("#text"), text+"\r"))
+	p.do(chromedp.SendKeys(chromedp.CSS("#text"), text))
+	p.press("Enter", "\r")
+}
+
+// press presses a key as a keyboard does: its text comes with the event that the page may prevent.
+func (p *tab) press(key, text string) {
+	p.t.Helper()
+	for _, kind := range []input.DispatchKeyEventType{input.DispatchKeyEventTypeKeyDown, input.DispatchKeyEventTypeKeyUp} {
+		event := input.DispatchKeyEventParams{Type: kind, Key: key, Code: key}
+		if kind == input.DispatchKeyEventTypeKeyDown {
+			event.Text = text
+		}
+		_, err := chromedp.Call(p.ctx, input.DispatchKeyEvent, event)
+		require.NoError(p.t, err)
+	}
 }
 
 // await waits until the expression is true in the page. (chromedp.Poll makes a function of a string, which the policy of

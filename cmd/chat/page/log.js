@@ -15,6 +15,8 @@ export class Log {
 	#entries = [] // in order
 	#byID = new Map()
 	#keep = 1000
+	#top = 0 // where the scroller was
+	#stick = true // the end is in view, and stays there whatever happens to sizes
 
 	constructor({ list, scroller, newer, empty }) {
 		this.#list = list
@@ -22,11 +24,11 @@ export class Log {
 		this.#newer = newer
 		this.#empty = empty
 		newer.addEventListener("click", () => this.toEnd())
-		scroller.addEventListener("scroll", () => this.#atEnd() && (newer.hidden = true), { passive: true })
-		new ResizeObserver(() => this.#stick && this.toEnd()).observe(scroller)
+		scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true })
+		const observer = new ResizeObserver(() => this.#stick && this.toEnd())
+		observer.observe(scroller)
+		observer.observe(list)
 	}
-
-	#stick = true // the end was in view after the last change
 
 	// known returns what the nodes have told: a node sends what is not among it.
 	known() {
@@ -84,16 +86,26 @@ export class Log {
 
 	// change keeps the end in view if it was, and else the place at which the reader is.
 	#change(f, toEnd = false) {
-		const stick = toEnd || this.#atEnd()
 		const count = this.#entries.length
 		f()
 		this.#empty.hidden = this.#entries.length > 0
-		if (stick) {
+		if (toEnd || this.#stick) {
 			this.toEnd()
 		} else if (this.#entries.length > count) {
 			this.#newer.hidden = false
 		}
-		this.#stick = stick
+	}
+
+	// scrolled also comes when the reader has not scrolled, but sizes have changed: that never unsticks.
+	#scrolled() {
+		const up = this.#scroller.scrollTop < this.#top
+		this.#top = this.#scroller.scrollTop
+		if (this.#atEnd()) {
+			this.#stick = true
+			this.#newer.hidden = true
+		} else if (up) {
+			this.#stick = false
+		}
 	}
 
 	#atEnd() {

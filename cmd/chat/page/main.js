@@ -104,8 +104,8 @@ function welcome({ node: id, pid, keep, messages, gone }) {
 	}
 	node = id
 	$("kill-node").textContent = `node ${id}`
-	$("kill-command").firstChild.textContent = `kill -9 ${pid}`
-	$("kill").hidden = $("kill-command").hidden = false
+	$("kill-command").textContent = `kill -9 ${pid}`
+	$("kill").hidden = false
 	tellName()
 	outbox.resend()
 }
@@ -124,8 +124,9 @@ function refuse({ id, why }) {
 
 function showState(state) {
 	$("state").dataset.state = state
-	$("state-text").textContent = state === "connected" ? `Connected to node ${node}`
-		: node === null && state === "connecting" ? "Connecting…" : "Reconnecting…"
+	const connected = state === "connected"
+	$("state-words").textContent = connected ? "Connected to" : node === null ? "Connecting…" : "Reconnecting…"
+	$("state-node").textContent = connected ? `node ${node}` : ""
 }
 
 function togglePeople() {

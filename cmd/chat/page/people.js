@@ -10,13 +10,13 @@ export function showPeople(people, me) {
 		avatar.setAttribute("aria-hidden", "true")
 		avatar.style.setProperty("--hue", hue(person.name))
 		const name = element("bdi", "name", person.name)
+		name.title = person.name
 		const nodes = element("span", "nodes")
 		nodes.append(...person.nodes.map(chip))
-		li.append(avatar, name)
 		if (person.name === me) {
-			li.append(element("span", "you", "you"))
+			nodes.append(element("span", "you", "you"))
 		}
-		li.append(nodes)
+		li.append(avatar, name, nodes)
 		return li
 	}))
 	document.getElementById("people-count").textContent = people.length
