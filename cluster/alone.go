@@ -18,7 +18,11 @@ func listenAlone(opts Options, server Server, why error) (*Node, error) {
 		opts.Logger.Warn("serving with one node, in this process", "nodes_wanted", opts.Nodes, "reason", why)
 	}
 	setDefault(&opts.Name, defaultName(listener.Addr().(*net.TCPAddr).Port))
-	n := newNode(opts, peer.Info{Cluster: opts.Name, Generation: 1}, server, listener)
+	links, err := soloLinks(opts, peer.Info{Cluster: opts.Name, Generation: 1})
+	if err != nil {
+		return nil, join(err, listener.Close())
+	}
+	n := newNode(opts, links, server, listener)
 	n.resolve = func(_ context.Context, key portKey) (string, error) { return key.Address, nil }
 	n.start()
 	return n, nil

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -61,15 +62,21 @@ func (l *link) send(m message) error {
 	return nil
 }
 
-// serve calls handle with each message until the stream ends, which is then closed.
-func (l *link) serve(handle func(message)) {
+// serve calls handle with each message until the stream ends, which is then closed. It returns an error if the peer has
+// sent what it may not.
+func (l *link) serve(handle func(message)) error {
 	defer close(l.ended)
 	defer l.conn.Close(framing.CodeNormal, "") // the stream may have ended before
 	for {
 		var m message
 		received, err := l.conn.Receive(context.Background())
-		if err != nil || received.Decode(&m) != nil {
-			return // a peer that sends garbage is as good as gone
+		if err == nil {
+			err = received.Decode(&m)
+		} else if _, ok := errors.AsType[*framing.ProtocolError](err); !ok {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("control stream: %w", err)
 		}
 		handle(m)
 	}

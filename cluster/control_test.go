@@ -13,20 +13,21 @@ import (
 	"github.com/multinode-go/multinode/framing"
 )
 
-// listenTo serves a link over conn, and returns what arrives; closed when the link has ended.
-func listenTo(conn io.ReadWriteCloser) (*link, <-chan message) {
-	l, messages := newLink(conn), make(chan message)
+// listenTo serves a link over conn, and returns what arrives, closed when the link has ended, and then what serve has
+// returned.
+func listenTo(conn io.ReadWriteCloser) (*link, <-chan message, <-chan error) {
+	l, messages, end := newLink(conn), make(chan message), make(chan error, 1)
 	go func() { // ends with the link
-		l.serve(func(m message) { messages <- m })
+		end <- l.serve(func(m message) { messages <- m })
 		close(messages)
 	}()
-	return l, messages
+	return l, messages, end
 }
 
 func TestLinkCarriesMessages(t *testing.T) {
 	a, b := net.Pipe()
-	here, answers := listenTo(a)
-	there, messages := listenTo(b)
+	here, answers, _ := listenTo(a)
+	there, messages, end := listenTo(b)
 	for _, want := range []message{
 		{Kind: kindReady},
 		{Kind: kindStop, Timeout: time.Minute},
@@ -43,6 +44,7 @@ func TestLinkCarriesMessages(t *testing.T) {
 	assert.False(t, open)
 	_, open = <-answers
 	assert.False(t, open)
+	require.NoError(t, <-end)
 	assert.ErrorContains(t, there.send(message{Kind: kindReady}), "control message ready")
 }
 
@@ -58,7 +60,7 @@ func TestLinkEndsWithGarbage(t *testing.T) {
 		"half a message": framing.AppendFrame(nil, framing.Text, []byte(`{"kind": "ready"}`))[:9],
 	} {
 		a, b := net.Pipe()
-		_, messages := listenTo(b)
+		_, messages, end := listenTo(b)
 		go io.Copy(io.Discard, a) // what the link has to say about it; ends with a
 		go func() {               // ends with a
 			_, _ = a.Write(garbage)
@@ -68,6 +70,7 @@ func TestLinkEndsWithGarbage(t *testing.T) {
 		}()
 		_, open := <-messages
 		assert.False(t, open, name)
+		assert.Equal(t, name == "half a message", <-end == nil, name)
 		_ = a.Close()
 	}
 }

@@ -22,6 +22,9 @@ type master struct {
 	supervisor *supervisor
 }
 
+// masterJoinTimeout is how long a new master waits for links with what a killed master has left.
+const masterJoinTimeout = 10 * time.Second
+
 // listenMaster makes this process the master of a new cluster. What it takes is taken in the order in which others
 // would notice: the port, the lock of the directory, and only then are workers started.
 func listenMaster(opts Options, server Server, sys system) (_ *Node, err error) {
@@ -39,28 +42,44 @@ func listenMaster(opts Options, server Server, sys system) (_ *Node, err error) 
 	if err := m.takeDirectory(opts, addr.String()); err != nil {
 		return nil, err
 	}
-	listener, err := listenAsMaster(opts, addr)
+	highest, err := m.directory.HighestID() // workers of a master that was killed may still be there
 	if err != nil {
 		return nil, err
 	}
-	self := peer.Info{Cluster: opts.Name, Generation: 1, Incarnation: peer.NewIncarnation()}
-	n := newNode(opts, self, server, listener)
+	links, err := joinLinks(opts, m.directory, peer.Info{Cluster: opts.Name, Generation: 1}, masterJoinTimeout)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := listenAsMaster(opts, addr)
+	if err != nil {
+		return nil, join(err, links.close())
+	}
+	n := newNode(opts, links, server, listener)
 	n.master, n.resolve = m, m.ports.address
 	common := role{
-		Cluster: opts.Name, Directory: m.directory.Path(), Master: self.Incarnation,
+		Cluster: opts.Name, Directory: m.directory.Path(), Master: links.mesh.Self().Incarnation,
 		Address: addr.String(), Procs: share(opts.Nodes),
 	}
-	m.supervisor = newSupervisor(opts, common, sys.start, m.ports)
-	n.mesh, err = peer.Join(context.Background(), peer.Options{
-		Directory: m.directory, Self: self, Logger: opts.Logger,
-		Dial: []string{controlStream}, OnStream: m.supervisor.serveLink, Accept: refuseAll,
-	})
-	if err != nil {
-		return nil, join(err, listener.Close())
+	m.supervisor = newSupervisor(opts, common, highest+1, sys.start, m.ports)
+	if err := m.supervise(links.mesh); err != nil {
+		return nil, join(join(err, listener.Close()), links.close())
 	}
 	n.startMaster(common.Procs)
 	return n, nil
 }
+
+// supervise takes part in the control streams of the workers.
+func (m *master) supervise(mesh *peer.Mesh) error {
+	_, err := mesh.OnStream(controlStream, isWorker, func(stream *peer.Stream) {
+		if err := m.supervisor.serveLink(stream); err != nil {
+			mesh.Cut(stream.Peer(), err.Error())
+		}
+	})
+	return err
+}
+
+// isWorker chooses the nodes that have the other end of a control stream.
+func isWorker(info peer.Info) bool { return info.Slot > 0 }
 
 // startMaster lets the master live, with so many processors, 0: as it is.
 func (n *Node) startMaster(procs int) {
@@ -114,11 +133,6 @@ func listenAsMaster(opts Options, addr *net.TCPAddr) (net.Listener, error) {
 		return newIdleListener(addr), nil
 	}
 	return reuseport.Listen(context.Background(), "tcp", addr.String(), reuseport.Options{})
-}
-
-// refuseAll is for a master: it opens the streams to its workers by itself.
-func refuseAll(name string, from peer.Info) error {
-	return fmt.Errorf("the master opens the stream %q by itself; node %d must not", name, from.ID)
 }
 
 // takeDirectory opens the rendezvous directory and takes its lock.

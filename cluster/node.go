@@ -11,17 +11,17 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/peer/bus"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
 // Node is this process in its cluster. All methods may be called at the same time.
 type Node struct {
 	opts      Options
-	self      peer.Info
+	links     links
 	service   *service
 	listening bool // this node listens itself, and does not only stand for the port
 	resolve   func(context.Context, portKey) (string, error)
-	mesh      *peer.Mesh    // nil where there is none
 	master    *master       // nil in a worker
 	worker    *upstream     // nil in a master
 	started   chan struct{} // closed when the fields above are set: orders may come before
@@ -42,10 +42,10 @@ type Node struct {
 }
 
 // newNode makes a node that serves on listener, or one that only stands for its address.
-func newNode(opts Options, self peer.Info, server Server, listener net.Listener) *Node {
+func newNode(opts Options, links links, server Server, listener net.Listener) *Node {
 	_, idle := listener.(*idleListener)
 	return &Node{
-		opts: opts, self: self, listening: !idle,
+		opts: opts, links: links, listening: !idle,
 		service: &service{
 			server: server, serving: server != nil && !idle,
 			listener: newAcceptor(listener), ended: make(chan struct{}),
@@ -70,20 +70,44 @@ func (n *Node) start() {
 
 // ID returns the node's number, which no other node of this cluster ever had or will have. The master of a new
 // cluster is 0, workers count from 1.
-func (n *Node) ID() int { return n.self.ID }
+func (n *Node) ID() int { return n.links.mesh.Self().ID }
 
 // Slot returns the node's stable place: 0 is the master, workers have 1 to N. The replacement of a worker takes over
 // its slot.
-func (n *Node) Slot() int { return n.self.Slot }
+func (n *Node) Slot() int { return n.links.mesh.Self().Slot }
 
 // Generation returns how often the slot has been filled, from 1.
-func (n *Node) Generation() int { return n.self.Generation }
+func (n *Node) Generation() int { return n.links.mesh.Self().Generation }
 
 // IsMaster tells whether this is the process that the user started, and so the place for what must happen once.
-func (n *Node) IsMaster() bool { return n.self.Slot == 0 }
+func (n *Node) IsMaster() bool { return n.links.mesh.Self().Slot == 0 }
 
 // Name returns the name of the cluster.
-func (n *Node) Name() string { return n.self.Cluster }
+func (n *Node) Name() string { return n.links.mesh.Self().Cluster }
+
+// Mesh returns this node's part in the mesh of all nodes: who is there, who joins and leaves, and streams by name. The
+// node closes it when it ends.
+func (n *Node) Mesh() *peer.Mesh { return n.links.mesh }
+
+// Peers returns the other nodes that are linked to this one, by id.
+func (n *Node) Peers() []peer.Info { return n.links.mesh.Peers() }
+
+// Bus returns this node's part in the bus of all nodes, for messages to all, to one, and with answers. The node closes it
+// when it ends, after its server, so that the last requests can still send.
+func (n *Node) Bus() *bus.Bus { return n.links.bus }
+
+// nodeStream names the streams of OnNode.
+const nodeStream = "node"
+
+// OnNode calls f with a stream to each other node, to those that are there and those that come, once it can be written
+// and read, in a goroutine of its own. Every node of the cluster has to call OnNode: a pair of nodes has a stream when
+// both have. The stream is f's, as in [peer.Mesh.OnStream]; it stays open when f returns. A second call panics, as there
+// is one such stream to each node; for others see [Node.Mesh].
+func (n *Node) OnNode(f func(*peer.Stream)) {
+	if _, err := n.links.mesh.OnStream(nodeStream, nil, f); err != nil {
+		panic(fmt.Errorf("cluster: OnNode: %w", err))
+	}
+}
 
 // Addr returns the address that all nodes share, with the port's number also where port 0 was asked for.
 func (n *Node) Addr() net.Addr { return n.service.listener.Addr() }
@@ -128,7 +152,7 @@ func (n *Node) listen(ctx context.Context, key portKey) (net.Listener, error) {
 		}
 		return newIdleListener(addr), nil
 	}
-	if n.mesh == nil { // alone
+	if n.master == nil && n.worker == nil { // alone
 		return new(net.ListenConfig).Listen(ctx, key.Network, address)
 	}
 	return reuseport.Listen(ctx, key.Network, address, reuseport.Options{})
@@ -232,15 +256,16 @@ func (n *Node) leave(cause error, timeout time.Duration) {
 	switch {
 	case n.master != nil:
 		err = join(err, n.master.stopWorkers(n.stopping, timeout, n.service.shutdown))
-		err = join(err, n.mesh.Close())
+		err = join(err, n.links.close())
 		err = join(err, n.master.close())
 	case n.worker != nil:
 		n.worker.report(cause)
 		err = join(err, n.service.shutdown(n.stopping))
-		err = join(err, n.mesh.Close())
+		err = join(err, n.links.close())
 		err = join(err, n.worker.close())
 	default:
 		err = join(err, n.service.shutdown(n.stopping))
+		err = join(err, n.links.close())
 	}
 	n.finish(cause, err)
 }

@@ -51,6 +51,7 @@ var programs = map[string]func() error{
 	"nested":       nested,
 	"listen twice": listenTwice,
 	"ordinary":     ordinary,
+	"talk":         talk,
 }
 
 // programOptions are the Options of a program, as its environment carries them.

@@ -68,11 +68,14 @@ type (
 	cutAll  struct{}
 )
 
-func newSupervisor(opts Options, common role, start func(role) (*process, error), ports *ports) *supervisor {
+// newSupervisor makes a supervisor whose workers have ids from firstID on.
+func newSupervisor(
+	opts Options, common role, firstID int, start func(role) (*process, error), ports *ports,
+) *supervisor {
 	s := &supervisor{
 		opts: opts, logger: opts.Logger, start: start, role: common, ports: ports,
 		events: make(chan event), allReady: make(chan struct{}), done: make(chan struct{}),
-		workers: make(map[int]*worker), nextID: 1,
+		workers: make(map[int]*worker), nextID: firstID,
 	}
 	for number := range opts.workers() {
 		s.slots = append(s.slots, &slot{number: number + 1, deadline: time.Now()})
@@ -90,15 +93,17 @@ func (s *supervisor) send(ev event) bool {
 	}
 }
 
-// serveLink is the master's end of a control stream: it returns when the stream has ended.
-func (s *supervisor) serveLink(stream *peer.Stream) {
+// serveLink is the master's end of a control stream: it returns when the stream has ended, with an error if that was for
+// what the worker has sent.
+func (s *supervisor) serveLink(stream *peer.Stream) error {
 	l, known := newLink(stream), make(chan bool, 1)
 	info := stream.Peer()
 	if !s.send(linked{info: info, link: l, known: known}) || !<-known {
-		return
+		return stream.Close()
 	}
-	l.serve(func(m message) { s.receive(info.ID, l, m) })
+	err := l.serve(func(m message) { s.receive(info.ID, l, m) })
 	s.send(unlinked{id: info.ID, link: l})
+	return err
 }
 
 // receive handles a message of a worker, in the goroutine of its link.

@@ -44,37 +44,33 @@ func listenWorker(opts Options, server Server, r role) (_ *Node, err error) {
 	if locked, err := directory.Locked(); err != nil || !locked {
 		return nil, join(errOrphaned, err)
 	}
-	listener, err := reuseport.Listen(context.Background(), "tcp", r.Address, reuseport.Options{})
+	// Linked first, for no connection is to wait for a share of the port whose node is still to be linked.
+	links, err := joinLinks(opts, directory, r.info(), opts.BootTimeout)
 	if err != nil {
 		return nil, err
 	}
-	n := newNode(opts, r.info(), server, listener)
+	listener, err := reuseport.Listen(context.Background(), "tcp", r.Address, reuseport.Options{})
+	if err != nil {
+		return nil, join(err, links.close())
+	}
+	n := newNode(opts, links, server, listener)
 	u := &upstream{
 		node: n, directory: directory,
 		linked: make(chan struct{}), asked: make(map[int]chan<- message),
 	}
 	n.worker, n.resolve = u, u.address
 	u.orphan = time.AfterFunc(opts.OrphanTimeout, u.leaveOrphaned)
-	n.mesh, err = peer.Join(context.Background(), peer.Options{
-		Directory: directory, Self: n.self, Logger: opts.Logger, OnStream: u.serveLink, Accept: r.acceptControl,
-	})
-	if err != nil {
+	if _, err := links.mesh.OnStream(controlStream, r.isMaster, u.serveLink); err != nil {
 		u.orphan.Stop()
-		return nil, join(err, listener.Close())
+		return nil, join(join(err, listener.Close()), links.close())
 	}
 	n.start()
 	go u.tellReady(r.Stderr)
 	return n, nil
 }
 
-// acceptControl lets the master that has started this worker, and nobody else, open the control stream.
-func (r role) acceptControl(name string, from peer.Info) error {
-	if name != controlStream || from.Incarnation != r.Master {
-		return fmt.Errorf("a worker accepts the stream %q from the master that started it, %v, and no %q from %v",
-			controlStream, r.Master, name, from.Incarnation)
-	}
-	return nil
-}
+// isMaster chooses the node that has the other end of our control stream: the master that has started us.
+func (r role) isMaster(info peer.Info) bool { return info.Incarnation == r.Master }
 
 // tellReady waits until the node is ready, and tells the master. It is a goroutine that ends with the node.
 func (u *upstream) tellReady(stderr uintptr) {
@@ -101,7 +97,7 @@ func (u *upstream) serveLink(stream *peer.Stream) {
 	l := newLink(stream)
 	u.attach(l)
 	defer u.detach(l)
-	l.serve(func(m message) {
+	err := l.serve(func(m message) {
 		switch m.Kind {
 		case kindStop:
 			u.node.stop(nil, m.Timeout)
@@ -110,6 +106,9 @@ func (u *upstream) serveLink(stream *peer.Stream) {
 		case kindReady, kindFailed, kindListen: // not for a worker
 		}
 	})
+	if err != nil {
+		u.node.links.mesh.Cut(stream.Peer(), err.Error())
+	}
 }
 
 func (u *upstream) attach(l *link) {

@@ -17,7 +17,7 @@ func TestUpstreamIsLinkedAgain(t *testing.T) {
 	opts, err := Options{Logger: slog.New(slog.DiscardHandler)}.withDefaults(nil)
 	require.NoError(t, err)
 	u := &upstream{
-		node:   newNode(opts, peer.Info{ID: 1, Slot: 1}, nil, newIdleListener(nil)),
+		node:   newNode(opts, links{mesh: peer.Solo(peer.Info{ID: 1, Slot: 1})}, nil, newIdleListener(nil)),
 		linked: make(chan struct{}), orphan: time.AfterFunc(time.Hour, func() {}),
 	}
 	defer u.orphan.Stop()

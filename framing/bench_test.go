@@ -70,7 +70,7 @@ func BenchmarkOneWay(b *testing.B) {
 		left.Close()
 		<-done
 	})
-	for _, senders := range []int{1, 2, 16, 256} {
+	for _, senders := range []int{1, 2, 16, 256, 4096} {
 		b.Run("senders="+strconv.Itoa(senders), func(b *testing.B) { benchOneWay(b, senders) })
 	}
 }

@@ -53,8 +53,8 @@ func (c *Conn) close(code Code, reason string) error {
 
 // hearOut receives until the peer has nothing more to say. It returns nil if the peer has said so by a close frame.
 func (c *Conn) hearOut() error {
-	c.receiving <- struct{}{} // a Receive in flight ends with what the peer sends next, or the stream
-	defer func() { <-c.receiving }()
+	_ = c.receiving.take(context.Background()) // a Receive in flight ends with what the peer sends next, or the stream
+	defer c.receiving.give()
 	c.unwatch()
 	c.decoder.detach() // a message may still be in use
 	for c.readErr == nil {

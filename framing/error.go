@@ -8,6 +8,9 @@ import (
 // ErrTooBig is what a message is that is larger than Options.MaxMessage.
 var ErrTooBig = errors.New("message too big")
 
+// ErrQueueFull is the error of a message that was to fail at its Bound. Nothing of it is sent; the connection goes on.
+var ErrQueueFull = errors.New("queue full")
+
 // errInvalidUTF8 is what a text is that is not UTF-8.
 var errInvalidUTF8 = errors.New("text is not valid UTF-8")
 

@@ -22,6 +22,7 @@
 package framing
 
 import (
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -74,7 +75,7 @@ type Conn struct {
 	out    *outbox
 	pings  pings
 
-	receiving chan struct{} // holds a token while somebody receives, who owns the three below
+	receiving turn // of who receives, and owns the three below
 	decoder   *Decoder
 	readErr   error  // why nothing more can be received
 	watch     *watch // the context that ends reads
@@ -91,6 +92,10 @@ type Conn struct {
 // New starts no goroutine. One runs while there is something to be written that no Send writes by itself: what comes in
 // bursts, what the stream does not take at once, and everything where the stream is not one of the kernel's, which have
 // the SyscallConn of a *net.UnixConn. A wrapper that keeps this method is faster.
+//
+// If the stream has a method TryWrite(p []byte) (n int, err error), which writes what the stream takes at once, perhaps
+// nothing, and never waits, a Send writes with that, and sets no write deadline. That saves time: while a deadline is
+// set, each wait for the network sets a timer of the kernel's.
 func New(stream io.ReadWriteCloser, opts Options) *Conn {
 	opts = opts.withDefaults()
 	c := &Conn{
@@ -98,9 +103,21 @@ func New(stream io.ReadWriteCloser, opts Options) *Conn {
 		stream:    stream,
 		shut:      sync.OnceValue(stream.Close),
 		out:       newOutbox(stream, opts.MaxQueue),
-		receiving: make(chan struct{}, 1),
+		receiving: newTurn(),
 		decoder:   NewDecoder(opts.MaxMessage),
 	}
 	c.timed, _ = stream.(readDeadliner)
 	return c
+}
+
+// Done returns a channel that is closed when the connection has ended, or Close has been called: nothing more is sent.
+// That the peer or the stream has ended it is noticed by who receives or sends.
+func (c *Conn) Done() <-chan struct{} { return c.out.failed }
+
+// Err returns nil until Done is closed, then why: what has ended the connection first. A later Close does not change it.
+func (c *Conn) Err() error {
+	if err := c.out.cause(); err != nil {
+		return fmt.Errorf("framing: ended: %w", err)
+	}
+	return nil
 }

@@ -71,8 +71,9 @@ func FuzzMessage(f *testing.F) {
 	f.Add([]byte("\xff\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var value any = data
-		if json.Valid(data) {
-			require.NoError(t, json.Unmarshal(data, &value))
+		var parsed any
+		if json.Unmarshal(data, &parsed) == nil { // what is valid JSON can still be a number too large for a float64
+			value = parsed
 		}
 		for _, v := range []any{value, data} {
 			encoded, err := framing.Encode(v)

@@ -3,7 +3,6 @@ package framing
 import (
 	"encoding/json"
 	"fmt"
-	"unicode/utf8"
 )
 
 // Message is what Receive returns: a Text or a Binary. The Decoder returns control frames as well.
@@ -44,11 +43,20 @@ type Encoded struct {
 // Encode returns the message that Send would send for v. The error is that of json.Marshal, or says that a text is not
 // valid UTF-8.
 func Encode(v any) (Encoded, error) {
-	m, err := encode(v)
+	m, err := MessageOf(v)
 	if err != nil {
-		return Encoded{}, fmt.Errorf("framing: encode: %w", err)
+		return Encoded{}, err
 	}
 	return Encoded{frame: AppendFrame(nil, m.Type, m.Data), size: len(m.Data)}, nil
+}
+
+// MessageOf returns the message that Send would send for v, with the error that Encode would have. Bytes are not copied.
+func MessageOf(v any) (Message, error) {
+	m, err := encode(v)
+	if err != nil {
+		return Message{}, fmt.Errorf("framing: encode: %w", err)
+	}
+	return m, nil
 }
 
 // encode makes a message of a value. Bytes are not copied.
@@ -67,16 +75,20 @@ func encode(v any) (Message, error) {
 }
 
 // check reports what is wrong with a message that is to be sent.
-func (m Message) check() error {
-	switch m.Type {
+func (m Message) check() error { return checkData(m.Type, m.Data, nil) }
+
+// checkData reports what is wrong with a message that is to be sent, whose data are head followed by body.
+func checkData(t Type, head, body []byte) error {
+	switch t {
 	case Binary:
 		return nil
 	case Text:
-		if !utf8.Valid(m.Data) {
+		var text utf8Check
+		if !text.write(head) || !text.write(body) || !text.end() {
 			return errInvalidUTF8
 		}
 		return nil
 	default:
-		return fmt.Errorf("%v is not the type of a message", m.Type)
+		return fmt.Errorf("%v is not the type of a message", t)
 	}
 }

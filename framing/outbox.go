@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -15,8 +16,11 @@ const (
 	// A deadline is set anew only when less is left, since that costs as much as the rest of a Send.
 	patience = time.Millisecond
 	// burstGap is the pause between two writes below which the second is left to a goroutine, so that what is sent
-	// meanwhile goes with it. An answer takes longer to come back, even on a Unix socket.
+	// meanwhile goes with it.
 	burstGap = 5 * time.Microsecond
+	// answerGap is the same when something has arrived since. On a fast machine an answer comes back over a Unix socket
+	// in about burstGap, and to leave the next question to a goroutine would cost an eighth of the round trip.
+	answerGap = time.Microsecond
 	// smallBatch is the size of a write, in bytes, after which others get a chance to add to the next one.
 	smallBatch = 1 << 10
 )
@@ -28,6 +32,11 @@ type writeDeadliner interface {
 	SetWriteDeadline(time.Time) error
 }
 
+// trier is a stream that can write what it takes at once, which may be nothing, without an error then.
+type trier interface {
+	TryWrite(p []byte) (n int, err error)
+}
+
 // outbox is the queue of frames on their way to the stream. Frames are added under the lock and written, all that are
 // there in one write, with the lock released, so that a stream that stalls does not keep those who can still add.
 //
@@ -35,13 +44,16 @@ type writeDeadliner interface {
 // that is started for the rest and ends with the queue empty.
 type outbox struct {
 	stream   io.Writer
-	deadline writeDeadliner // nil when the stream is none
-	limit    int            // bytes in queue above which nothing is added
+	try      trier          // nil when the stream is none
+	deadline writeDeadliner // nil when the stream is none, or a trier
+	limit    int            // bytes in queue from which on a put without a bound of its own waits
 	failed   chan struct{}  // closed when err is set
 	drained  chan struct{}  // closed when err is set and nobody writes any more
 	runs     func()         // run; a go statement with a method would allocate each time
 
-	batch []byte    // what is being written; the writer's
+	heard atomic.Bool // something has arrived since the last write was begun
+
+	batch []byte    // what is being written; the writer's, who changes it with mu held
 	rest  []byte    // the part of batch that is not yet written; the writer's
 	until time.Time // the write deadline; the writer's
 
@@ -50,26 +62,36 @@ type outbox struct {
 	spare   []byte // empty, to be the next queue
 	pong    []byte // the answer to the last ping, not in queue so that a flood of pings cannot fill it
 	writing bool
-	idle    time.Time     // when the last writer ended
-	room    chan struct{} // closed when the queue becomes a batch; nil when nobody waits for that
-	err     error         // nothing is added any more
+	idle    time.Time // when the last writer ended
+	room    room
+	err     error // nothing is added any more
 }
 
 func newOutbox(stream io.Writer, limit int) *outbox {
 	o := &outbox{stream: stream, limit: limit, failed: make(chan struct{}), drained: make(chan struct{})}
-	o.deadline, _ = stream.(writeDeadliner)
+	if o.try, _ = stream.(trier); o.try == nil {
+		o.deadline, _ = stream.(writeDeadliner)
+	}
 	o.runs = o.run
 	return o
 }
 
-// put adds a frame, whose header and payload may be given apart.
-func (o *outbox) put(ctx context.Context, head, payload []byte) error {
+// put adds a frame, which may be given in parts: its header and its payload in up to two.
+func (o *outbox) put(ctx context.Context, bound Bound, header, head, body []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	limit := bound.Queue
+	if limit <= 0 {
+		limit = o.limit
+	}
 	o.mu.Lock()
-	for o.err == nil && len(o.queue) >= o.limit {
-		if err := o.waitLocked(ctx); err != nil {
+	if o.err == nil && len(o.queue)+o.room.reserved >= limit {
+		err := ErrQueueFull
+		if !bound.Fail {
+			err = o.waitLocked(ctx, limit, len(header)+len(head)+len(body))
+		}
+		if err != nil {
 			o.mu.Unlock()
 			return err
 		}
@@ -78,9 +100,16 @@ func (o *outbox) put(ctx context.Context, head, payload []byte) error {
 		o.mu.Unlock()
 		return err
 	}
-	o.queue = append(append(o.queue, head...), payload...)
+	o.queue = append(append(append(o.queue, header...), head...), body...)
 	o.startAndUnlock()
 	return nil
+}
+
+// size returns how many bytes are in the queue or in the batch, which counts until all of it is written.
+func (o *outbox) size() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.queue) + len(o.pong) + len(o.batch)
 }
 
 // answer adds a pong, in place of one that is still to be written (RFC 6455, section 5.5.3).
@@ -107,24 +136,6 @@ func (o *outbox) end(err error, last []byte) {
 	o.startAndUnlock()
 }
 
-// waitLocked waits until the queue may have room, or the outbox has ended. It releases mu meanwhile.
-func (o *outbox) waitLocked(ctx context.Context) error {
-	if o.room == nil {
-		o.room = make(chan struct{})
-	}
-	room := o.room
-	o.mu.Unlock()
-	defer o.mu.Lock()
-	select {
-	case <-room:
-		return nil
-	case <-o.failed:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // startAndUnlock sees to it that somebody writes.
 func (o *outbox) startAndUnlock() {
 	if o.writing {
@@ -133,7 +144,11 @@ func (o *outbox) startAndUnlock() {
 	}
 	o.writing = true
 	now := time.Now()
-	burst := now.Sub(o.idle) < burstGap
+	gap := burstGap
+	if o.heard.Swap(false) {
+		gap = answerGap
+	}
+	burst := now.Sub(o.idle) < gap
 	o.mu.Unlock()
 	if burst || !o.writeNow(now) {
 		go o.runs() // ends with the queue empty or the stream closed; Close waits for it by drained
@@ -142,26 +157,46 @@ func (o *outbox) startAndUnlock() {
 
 // writeNow is the writer for one write. It returns false when there is more to be done.
 func (o *outbox) writeNow(now time.Time) bool {
-	if o.deadline == nil {
+	if !o.canWriteNow(now) {
 		return false
-	}
-	if o.until.Sub(now) < patience {
-		o.until = now.Add(2 * patience)
-		if o.deadline.SetWriteDeadline(o.until) != nil {
-			return false
-		}
 	}
 	if !o.next() {
 		return true
 	}
-	if err := o.write(); err != nil {
-		if isTimeout(err) {
-			return false
-		}
+	if done, err := o.writeOnce(); err != nil {
 		o.fail(err)
 		return true
+	} else if !done {
+		return false
 	}
 	return !o.next()
+}
+
+// canWriteNow sees to it that a write cannot take long.
+func (o *outbox) canWriteNow(now time.Time) bool {
+	switch {
+	case o.try != nil:
+		return true
+	case o.deadline == nil:
+		return false
+	case o.until.Sub(now) >= patience:
+		return true
+	}
+	o.until = now.Add(2 * patience)
+	return o.deadline.SetWriteDeadline(o.until) == nil
+}
+
+// writeOnce writes what the stream takes in bounded time, and reports whether that was all.
+func (o *outbox) writeOnce() (done bool, err error) {
+	if o.try == nil {
+		if err = o.write(); isTimeout(err) {
+			return false, nil
+		}
+		return true, err
+	}
+	n, err := o.try.TryWrite(o.rest)
+	o.rest = o.rest[n:]
+	return len(o.rest) == 0, err
 }
 
 func isTimeout(err error) bool {
@@ -215,10 +250,7 @@ func (o *outbox) next() bool {
 	o.pong = o.pong[:0]
 	o.batch, o.queue, o.spare = o.queue, o.spare, nil
 	o.rest = o.batch
-	if o.room != nil {
-		close(o.room)
-		o.room = nil
-	}
+	o.room.admit()
 	return true
 }
 

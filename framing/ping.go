@@ -14,7 +14,7 @@ func (c *Conn) Ping(ctx context.Context) error {
 	var payload [pingSize]byte
 	binary.BigEndian.PutUint64(payload[:], number)
 	var frame [maxHeader + pingSize]byte
-	if err := c.out.put(ctx, AppendFrame(frame[:0], Ping, payload[:]), nil); err != nil {
+	if err := c.out.put(ctx, Bound{}, AppendFrame(frame[:0], Ping, payload[:]), nil, nil); err != nil {
 		return c.failure("ping", err)
 	}
 	select {

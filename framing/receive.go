@@ -34,46 +34,92 @@ func (c *Conn) Serve(ctx context.Context, handle func(Message) error) error {
 	}
 }
 
+// ReceiveBatch waits for a message as Receive does, and calls handle with it and with each further one that is there
+// without another read. So whoever receives many can do once for all of them what comes after. It returns nil after the
+// last one, or the first error of handle; what the messages behind that one say is left for the next call. Data are good
+// until handle returns. Handle may send, but neither receive, nor ping, nor close the connection.
+func (c *Conn) ReceiveBatch(ctx context.Context, handle func(Message) error) error {
+	if err := c.hold(ctx); err != nil {
+		return c.failure("receive", err)
+	}
+	defer c.release()
+	m, err := c.next(ctx)
+	if err != nil {
+		return c.failure("receive", err)
+	}
+	for ok := true; ok; m, ok = c.ready() {
+		if err := handle(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (c *Conn) receive(ctx context.Context) (Message, error) {
-	if err := ctx.Err(); err != nil {
+	if err := c.hold(ctx); err != nil {
 		return Message{}, err
 	}
-	select {
-	case c.receiving <- struct{}{}:
-	case <-ctx.Done():
-		return Message{}, ctx.Err()
-	}
-	defer func() { <-c.receiving }()
-	if c.closing.Load() {
-		return Message{}, io.ErrClosedPipe
-	}
+	defer c.release()
 	return c.next(ctx)
 }
 
+// hold makes the caller the one who receives.
+func (c *Conn) hold(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := c.receiving.take(ctx); err != nil {
+		return err
+	}
+	if c.closing.Load() {
+		c.release()
+		return io.ErrClosedPipe
+	}
+	return nil
+}
+
+func (c *Conn) release() { c.receiving.give() }
+
 // next returns the next message, and handles the control frames before it. The caller holds receiving.
 func (c *Conn) next(ctx context.Context) (Message, error) {
+	for {
+		if m, ok := c.ready(); ok {
+			return m, nil
+		}
+		if c.readErr != nil {
+			return Message{}, c.readErr
+		}
+		if err := c.fill(ctx); err != nil {
+			return Message{}, err
+		}
+	}
+}
+
+// ready returns the next message if it has arrived, and handles the control frames before it. The caller holds receiving.
+func (c *Conn) ready() (Message, bool) {
 	for c.readErr == nil {
 		m, ok, err := c.decoder.Next()
 		switch {
 		case err != nil:
 			c.refuse(err)
 		case !ok:
-			if err := c.fill(ctx); err != nil {
-				return Message{}, err
-			}
+			return Message{}, false
 		case m.Type.isControl():
 			c.control(m)
 		default:
-			return m, nil
+			return m, true
 		}
 	}
-	return Message{}, c.readErr
+	return Message{}, false
 }
 
 // fill reads more bytes. It returns an error if ctx has ended the read; those of the stream go to readErr.
 func (c *Conn) fill(ctx context.Context) error {
 	n, err := c.read(ctx, c.decoder.Buffer())
 	c.decoder.Advance(n)
+	if n > 0 {
+		c.out.heard.Store(true)
+	}
 	switch {
 	case n > 0 || err == nil:
 		return nil // an error comes again

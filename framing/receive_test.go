@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +34,34 @@ func TestReceiveWaitsForAnotherReceive(t *testing.T) {
 	for range receivers {
 		assert.NoError(t, <-got)
 	}
+}
+
+// No message and no turn is lost when the contexts of some end. Data are not looked at: another Receive has them already.
+func TestReceiveInTurnsWhileContextsEnd(t *testing.T) {
+	t.Parallel()
+	const receivers, messages = 8, 5000
+	a, b := pair(t, framing.Options{})
+	ctx, enough := context.WithCancel(limited(t))
+	defer enough()
+	var got atomic.Int32
+	var wg sync.WaitGroup
+	for range receivers {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				short, cancel := context.WithCancel(ctx)
+				go cancel()
+				if _, err := b.Receive(short); err == nil && got.Add(1) == messages {
+					enough()
+				}
+				cancel()
+			}
+		})
+	}
+	for range messages {
+		require.NoError(t, a.Send(ctx, 1))
+	}
+	wg.Wait()
+	require.EqualValues(t, messages, got.Load())
 }
 
 func TestReceiveCancelled(t *testing.T) {

@@ -21,7 +21,7 @@ func (c *Conn) Send(ctx context.Context, v any) error {
 	if err != nil {
 		return fmt.Errorf("framing: send: %w", err)
 	}
-	return c.put(ctx, m)
+	return c.put(ctx, Bound{}, m.Type, m.Data, nil)
 }
 
 // SendMessage sends a Text, which must be UTF-8, or a Binary, as Send does. It allocates nothing.
@@ -29,7 +29,7 @@ func (c *Conn) SendMessage(ctx context.Context, m Message) error {
 	if err := m.check(); err != nil {
 		return fmt.Errorf("framing: send: %w", err)
 	}
-	return c.put(ctx, m)
+	return c.put(ctx, Bound{}, m.Type, m.Data, nil)
 }
 
 // SendEncoded sends a message that Encode has made, as Send does. It allocates nothing.
@@ -40,15 +40,39 @@ func (c *Conn) SendEncoded(ctx context.Context, e Encoded) error {
 	if e.size > c.opts.MaxMessage {
 		return fmt.Errorf("framing: send: %w", ErrTooBig)
 	}
-	return c.failure("send", c.out.put(ctx, e.frame, nil))
+	return c.failure("send", c.out.put(ctx, Bound{}, e.frame, nil, nil))
 }
 
-func (c *Conn) put(ctx context.Context, m Message) error {
-	if len(m.Data) > c.opts.MaxMessage {
+// Bound says what a message does when much is in the queue, so that some classes of messages still get in where others
+// wait: answers, say, with a larger Queue than the messages that they answer. The zero value does what Send does.
+type Bound struct {
+	// Queue is the length of the queue, in bytes, from which on the message waits; what is being written does not count.
+	// It may be smaller or larger than Options.MaxQueue. Default: Options.MaxQueue.
+	Queue int
+	// Fail gives ErrQueueFull where the message would wait.
+	Fail bool
+}
+
+// SendParts sends one message, a Text or a Binary, whose data are head followed by body, as Send does. It allocates
+// nothing, and does not join the two before. A Text must be UTF-8 as a whole; head may end within a character.
+func (c *Conn) SendParts(ctx context.Context, bound Bound, t Type, head, body []byte) error {
+	if err := checkData(t, head, body); err != nil {
+		return fmt.Errorf("framing: send: %w", err)
+	}
+	return c.put(ctx, bound, t, head, body)
+}
+
+// Queued returns how many bytes wait in the queue or are being written. What is written at once counts as a whole until
+// the stream has taken all of it.
+func (c *Conn) Queued() int { return c.out.size() }
+
+func (c *Conn) put(ctx context.Context, bound Bound, t Type, head, body []byte) error {
+	size := len(head) + len(body)
+	if size > c.opts.MaxMessage {
 		return fmt.Errorf("framing: send: %w", ErrTooBig)
 	}
-	var head [maxHeader]byte
-	return c.failure("send", c.out.put(ctx, appendHeader(head[:0], m.Type, len(m.Data)), m.Data))
+	var header [maxHeader]byte
+	return c.failure("send", c.out.put(ctx, bound, appendHeader(header[:0], t, size), head, body))
 }
 
 // failure gives err the form in which it leaves the package.

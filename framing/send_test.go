@@ -115,13 +115,15 @@ func TestMessagesAllocateNothing(t *testing.T) {
 	encoded, err := framing.Encode("hello")
 	require.NoError(t, err)
 	m := framing.Message{Type: framing.Binary, Data: make([]byte, 64)}
+	head := []byte("head")
 	roundTrip := func() {
 		require.NoError(t, a.SendMessage(ctx, m))
 		got, err := b.Receive(ctx)
 		require.NoError(t, err)
 		require.NoError(t, b.SendMessage(ctx, got))
 		require.NoError(t, b.SendEncoded(ctx, encoded))
-		for range 2 {
+		require.NoError(t, b.SendParts(ctx, framing.Bound{Queue: 1000}, framing.Text, head, m.Data))
+		for range 3 {
 			_, err = a.Receive(ctx)
 			require.NoError(t, err)
 		}

@@ -22,7 +22,6 @@ type childJob struct {
 
 	Join bool
 	ID   int
-	Dial []string
 }
 
 // child does its job, says so on standard output, and lives until it is killed or its standard input ends.
@@ -41,8 +40,12 @@ func child() int {
 		}
 	}
 	if job.Join {
-		opts := Options{Directory: dir, Self: Info{Cluster: "test", ID: job.ID}, Dial: job.Dial, OnStream: echo}
-		if _, err := Join(context.Background(), opts); err != nil {
+		opts := Options{Directory: dir, Self: Info{Cluster: "test", ID: job.ID}}
+		m, err := Join(context.Background(), opts)
+		if err != nil {
+			return childFailed(err)
+		}
+		if _, err := m.OnStream("x", nil, echo); err != nil {
 			return childFailed(err)
 		}
 	}

@@ -5,44 +5,45 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"time"
 )
 
 const (
-	minDelay        = 10 * time.Millisecond // before the first dial after a failure; doubles
-	maxDelay        = time.Second
-	maxRefusedDelay = 30 * time.Second // a peer that refuses has a reason, which seldom goes away
+	minDelay     = 10 * time.Millisecond // before the first dial after a failure; doubles
+	maxDelay     = time.Second
+	refusedDelay = 10 * time.Second // a node that refuses a link has a reason, which seldom goes away
 )
 
-// link is one stream that this node keeps open to a peer.
-type link struct {
-	node   node
-	stream string
+// keeper is what keeps the link to a node of a higher id.
+type keeper struct {
+	refused bool // guarded by Mesh.mu; the node does not want the link, so that nobody waits for it
 }
 
-// startLink keeps a link, if it is not kept already.
-func (m *Mesh) startLink(l link) {
+// keepLink keeps the link to a node, if it is not kept already.
+func (m *Mesh) keepLink(n node) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, kept := m.links[l]; kept || m.ended {
+	if m.dialed[n] != nil || m.ended {
 		return
 	}
-	m.links[l] = struct{}{}
-	m.running.Go(func() { m.keep(l) }) // ended by the peer's end or by Close, which waits
+	m.dialed[n] = new(keeper)
+	m.running.Go(func() { m.keep(n) }) // ended by the peer's end or by Close, which waits
 }
 
-// keep dials, runs the stream, and dials again, until the peer is gone or the mesh closes.
-func (m *Mesh) keep(l link) {
-	defer m.dropLink(l)
-	failures := failureLog{log: m.log.With("stream", l.stream, "peer", l.node.String())}
+// keep dials, runs the link, and dials again, until the peer is gone or the mesh closes.
+func (m *Mesh) keep(n node) {
+	defer m.dropKeeper(n)
+	failures := failureLog{log: m.log.With("peer", n.String())}
 	for delay := minDelay; ; {
 		begin := time.Now()
-		err := m.runLink(l)
+		err := m.dialLink(n)
 		// Whatever ended it: only the lock tells whether the peer lives.
-		if m.gone(l.node) {
+		if m.gone(n) {
 			return
 		}
 		failures.add(err, delay)
+		m.setRefused(n, isRefused(err))
 		if err == nil && time.Since(begin) > maxDelay {
 			delay = minDelay
 		}
@@ -50,46 +51,74 @@ func (m *Mesh) keep(l link) {
 		if !m.pause(delay/2 + rand.N(delay)) {
 			return
 		}
-		delay = min(2*delay, delayLimit(err))
+		delay = min(2*delay, maxDelay)
+		if isRefused(err) {
+			delay = refusedDelay
+		}
 	}
 }
 
-func (m *Mesh) dropLink(l link) {
+func (m *Mesh) dropKeeper(n node) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.links, l)
+	delete(m.dialed, n)
+	m.changeLocked()
 }
 
-// runLink opens a stream and returns when it has ended, or the error of opening it.
-func (m *Mesh) runLink(l link) error {
-	conn, err := m.dir.dial(l.node)
+func (m *Mesh) setRefused(n node, refused bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if k := m.dialed[n]; k.refused != refused {
+		k.refused = refused
+		m.changeLocked()
+	}
+}
+
+func (m *Mesh) dialLink(n node) error {
+	stream, _, err := m.dial(n, linkStream)
 	if err != nil {
 		return err
 	}
-	if !m.track(conn) {
-		return nil
+	return m.runLink(stream)
+}
+
+// dial opens a stream. asked tells that the node may know of it, even when it has failed.
+func (m *Mesh) dial(n node, name string) (stream *Stream, asked bool, err error) {
+	conn, err := m.dir.dial(n)
+	if err != nil {
+		return nil, false, err
 	}
-	defer m.release(conn)
-	if err := checkOwn(conn); err != nil {
-		return err
+	if !m.track(conn, n) {
+		return nil, false, net.ErrClosed
 	}
+	if err = checkOwn(conn); err == nil {
+		asked = true
+		stream, err = m.shake(conn, n, name)
+	}
+	if err != nil {
+		return nil, asked, errors.Join(err, m.release(conn))
+	}
+	return stream, true, nil
+}
+
+// shake does the dialer's part of the handshake.
+func (m *Mesh) shake(conn *net.UnixConn, n node, name string) (*Stream, error) {
 	// A listener with all its slots taken answers when one of them has timed out.
 	if err := conn.SetDeadline(time.Now().Add(2 * m.opts.handshakeTimeout)); err != nil {
-		return err
+		return nil, err
 	}
-	info, early, err := request(conn, l.stream, m.self, l.node)
+	info, early, err := request(conn, name, m.self, n)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := conn.SetDeadline(time.Time{}); err != nil {
-		return err
+		return nil, err
 	}
 	info.PID, _, err = credentials(conn)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	m.opts.OnStream(newStream(conn, l.stream, m.dir, m.self, info, early))
-	return nil
+	return newStream(m, conn, name, info, early), nil
 }
 
 // gone reports whether a node has ended, and removes the files of one that was killed.
@@ -101,11 +130,9 @@ func (m *Mesh) gone(n node) bool {
 	return gone
 }
 
-func delayLimit(err error) time.Duration {
-	if _, refused := errors.AsType[*refusedError](err); refused {
-		return maxRefusedDelay
-	}
-	return maxDelay
+func isRefused(err error) bool {
+	_, refused := errors.AsType[*refusedError](err)
+	return refused
 }
 
 // failureLog logs the failures of one link: a refusal at once, anything else when it lasts, since a peer that starts or
@@ -120,11 +147,11 @@ func (f *failureLog) add(err error, delay time.Duration) {
 		f.last = ""
 		return
 	}
-	if lasts := delay >= maxDelay; !lasts && delayLimit(err) == maxDelay {
+	if lasts := delay >= maxDelay; !lasts && !isRefused(err) {
 		return
 	}
 	if text := fmt.Sprint(err); text != f.last {
 		f.last = text
-		f.log.Warn("cannot open a stream; trying again", "error", err)
+		f.log.Warn("cannot link to a peer; trying again", "error", err)
 	}
 }

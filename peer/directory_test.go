@@ -247,7 +247,7 @@ func TestSocketPathTooLong(t *testing.T) {
 	require.NoError(t, err)
 	defer d.Close()
 	d.viaProc = false
-	_, err = join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}, OnStream: echo})
+	_, err = start(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}})
 	require.ErrorContains(t, err, d.Path())
 	require.ErrorContains(t, err, "choose a shorter directory")
 	entries, err := os.ReadDir(d.Path())

@@ -24,33 +24,40 @@ func ExampleJoin() {
 	}
 	defer dir.Close()
 
-	worker, err := peer.Join(context.Background(), peer.Options{
-		Directory: dir,
-		Self:      peer.Info{Cluster: "web", ID: 1, Slot: 1},
-		OnStream:  func(s *peer.Stream) { fmt.Fprintf(s, "hello %s of node %d", s.Name(), s.Peer().ID) },
+	first, err := peer.Join(context.Background(), peer.Options{
+		Directory: dir, Self: peer.Info{Cluster: "web", ID: 1},
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer worker.Close()
+	defer first.Close()
+	second, err := peer.Join(context.Background(), peer.Options{
+		Directory: dir, Self: peer.Info{Cluster: "web", ID: 2},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer second.Close()
+	fmt.Println("the peer of the first is node", first.Peers()[0].ID)
 
-	heard := make(chan string, 1)
-	master, err := peer.Join(context.Background(), peer.Options{
-		Directory: dir,
-		Self:      peer.Info{Cluster: "web", ID: 0},
-		Dial:      []string{"chat"},
-		OnStream: func(s *peer.Stream) {
-			text, _ := io.ReadAll(s)
-			select {
-			case heard <- string(text):
-			default: // the stream was opened again, since both live
-			}
-		},
+	_, err = first.OnStream("chat", nil, func(s *peer.Stream) {
+		defer s.Close()
+		fmt.Fprintf(s, "hello, node %d", s.Peer().ID)
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer master.Close()
+	heard := make(chan string)
+	_, err = second.OnStream("chat", nil, func(s *peer.Stream) {
+		defer s.Close()
+		text, _ := io.ReadAll(s)
+		heard <- string(text)
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
 	fmt.Println(<-heard)
-	// Output: hello chat of node 0
+	// Output:
+	// the peer of the first is node 2
+	// hello, node 2
 }

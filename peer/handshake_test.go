@@ -7,12 +7,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/framing"
 )
 
 var testInfo = Info{Cluster: "test", ID: 1, Slot: 1, Generation: 2, Incarnation: 0x9f86d081884c7d65}
@@ -101,12 +104,7 @@ func (s *scripted) Write(b []byte) (int, error) { return len(b), nil }
 // exchange sends raw bytes to a node and returns all that comes back until the node closes.
 func exchange(t *testing.T, m *Mesh, raw string) string {
 	t.Helper()
-	conn, err := m.dir.dial(m.self.node())
-	require.NoError(t, err)
-	defer conn.Close()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(limit)))
-	_, err = io.WriteString(conn, raw)
-	require.NoError(t, err)
+	conn := connect(t, m, raw)
 	answer, err := io.ReadAll(conn)
 	require.NoError(t, err)
 	return string(answer)
@@ -141,22 +139,43 @@ func TestListenerRefuses(t *testing.T) {
 }
 
 func TestBytesBehindTheRequest(t *testing.T) {
-	m := joinTest(t, openTemp(t), Options{Self: Info{ID: 2}, OnStream: func(s *Stream) {
+	m := joinTest(t, openTemp(t), Options{Self: Info{ID: 2}}, func(s *Stream) {
 		head := make([]byte, 3) // less than what came early
 		_, headErr := io.ReadFull(s, head)
 		rest, restErr := io.ReadAll(s)
 		_, writeErr := s.Write(append(head, rest...))
-		assert.NoError(t, errors.Join(headErr, restErr, writeErr))
-	}})
-	conn, err := m.dir.dial(m.self.node())
-	require.NoError(t, err)
-	defer conn.Close()
-	_, err = io.WriteString(conn, rawRequest(t, "/stream/x", testInfo.header())+"early bytes")
-	require.NoError(t, err)
+		assert.NoError(t, errors.Join(headErr, restErr, writeErr, s.Close()))
+	})
+	hello := framing.AppendFrame(nil, framing.Text, []byte(`{"streams":{"x":1},"color":"red"}`))
+	link := connect(t, m, rawRequest(t, "/stream/link", testInfo.header())+string(hello))
+	joined := make(chan Event, 1)
+	m.OnEvent(func(e Event) { joined <- e })
+	want := testInfo
+	want.PID = os.Getpid()
+	assert.Equal(t, Event{Type: Joined, Peer: want}, receive(t, joined))
+
+	conn := connect(t, m, rawRequest(t, "/stream/x", testInfo.header())+"early bytes")
 	require.NoError(t, conn.CloseWrite())
 	answer, err := io.ReadAll(conn)
 	require.NoError(t, err)
 	assert.True(t, strings.HasSuffix(string(answer), "\r\n\r\nearly bytes"), "%q", answer)
+
+	require.NoError(t, link.Close())
+	left := receive(t, joined)
+	assert.Equal(t, Left, left.Type)
+	assert.Equal(t, ReasonDied, left.Reason, "it holds no lock")
+}
+
+// connect connects to a node and sends raw bytes.
+func connect(t *testing.T, m *Mesh, raw string) *net.UnixConn {
+	t.Helper()
+	conn, err := m.dir.dial(m.self.node())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	require.NoError(t, conn.SetDeadline(time.Now().Add(limit)))
+	_, err = io.WriteString(conn, raw)
+	require.NoError(t, err)
+	return conn
 }
 
 // fakeNode publishes a node that gives the same answer to every request.
@@ -196,15 +215,13 @@ func TestBytesBehindTheAnswer(t *testing.T) {
 	d := openTemp(t)
 	info := Info{Cluster: "test", ID: 5, Incarnation: NewIncarnation()}
 	fakeNode(t, d, info.node(), answerOf(t, info)+"early bytes")
-	got := make(chan string, 10)
-	joinTest(t, d, Options{Self: Info{ID: 1}, Dial: []string{"x"}, OnStream: func(s *Stream) {
-		content, _ := io.ReadAll(s)
-		select {
-		case got <- string(content):
-		default: // dialed again
-		}
-	}})
-	assert.Equal(t, "early bytes", receive(t, got))
+	m := joinTest(t, d, Options{Self: Info{ID: 1}})
+	stream, _, err := m.dial(info.node(), "x")
+	require.NoError(t, err)
+	content, err := io.ReadAll(stream)
+	require.NoError(t, err)
+	assert.Equal(t, "early bytes", string(content))
+	require.NoError(t, stream.Close())
 }
 
 func TestDialerRefuses(t *testing.T) {
@@ -226,9 +243,9 @@ func TestDialerRefuses(t *testing.T) {
 			d := openTemp(t)
 			fakeNode(t, d, n, test.answer)
 			log := newTestLog()
-			joinTest(t, d, Options{Self: Info{ID: 1}, Dial: []string{"x"}, Logger: log.logger(), OnStream: func(*Stream) {
+			joinTest(t, d, Options{Self: Info{ID: 1}, Logger: log.logger()}, func(*Stream) {
 				t.Error("a stream in spite of it")
-			}})
+			})
 			log.waitFor(t, test.want)
 		})
 	}

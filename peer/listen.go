@@ -98,7 +98,7 @@ func (m *Mesh) countHandshake(_ net.Conn, state http.ConnState) {
 
 func (m *Mesh) handleStream(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
-	from, refused := m.admit(name, r)
+	from, handle, refused := m.admit(name, r)
 	if refused != nil {
 		m.log.Warn("stream refused", "stream", name, "pid", from.PID, "reason", refused.reason)
 		if refused.status == http.StatusUpgradeRequired {
@@ -112,29 +112,42 @@ func (m *Mesh) handleStream(w http.ResponseWriter, r *http.Request) {
 		m.log.Warn("stream failed", "stream", name, "peer", from.node().String(), "error", err)
 		return
 	}
-	if m.track(conn) {
-		stream := newStream(conn, name, m.dir, m.self, from, early)
-		go m.accepted(stream) // ended by the end of OnStream or by Close, which waits
+	if m.track(conn, from.node()) && !m.run(func() { handle(newStream(m, conn, name, from, early)) }) {
+		_ = m.release(conn) // the mesh was closed meanwhile
 	}
 }
 
-// admit decides about a request. Even one that is refused has a pid.
-func (m *Mesh) admit(name string, r *http.Request) (Info, *refusedError) {
+// admit decides about a request, and returns what is to be done with its stream. Even a request that is refused has a
+// pid.
+func (m *Mesh) admit(name string, r *http.Request) (from Info, handle func(*Stream), refused *refusedError) {
 	pid, _ := r.Context().Value(pidKey{}).(int)
 	if err := checkStream(name); err != nil {
-		return Info{PID: pid}, refuse(http.StatusBadRequest, "%v", err)
+		return Info{PID: pid}, nil, refuse(http.StatusBadRequest, "%v", err)
 	}
-	from, refused := parseHeader(r.Header, m.self.Cluster)
+	from, refused = parseHeader(r.Header, m.self.Cluster)
 	from.PID = pid
 	if refused != nil {
-		return from, refused
+		return from, nil, refused
 	}
-	if m.opts.Accept != nil {
-		if err := m.opts.Accept(name, from); err != nil {
-			return from, refuse(http.StatusForbidden, "%v", err)
+	if name == linkStream {
+		if from.ID >= m.self.ID {
+			return from, nil, refuse(http.StatusForbidden, "node %d dials the link to node %d, whose id is not higher",
+				from.ID, m.self.ID)
 		}
+		return from, m.acceptLink, nil
 	}
-	return from, nil
+	o := m.offerFor(name, from)
+	if o == nil {
+		return from, nil, refuse(http.StatusNotFound, "node %d wants no stream %q with node %d", m.self.ID, name, from.ID)
+	}
+	return from, o.handle, nil
+}
+
+// acceptLink runs a link that a peer has dialed.
+func (m *Mesh) acceptLink(stream *Stream) {
+	if err := m.runLink(stream); err != nil {
+		m.log.Warn("link failed", "peer", stream.peer.node().String(), "error", err)
+	}
 }
 
 // switchProtocols sends the answer and takes the connection over, with the bytes that came right behind the request.
@@ -150,18 +163,4 @@ func (m *Mesh) switchProtocols(w http.ResponseWriter) (*net.UnixConn, []byte, er
 		return nil, nil, errors.Join(err, conn.Close())
 	}
 	return conn.(*net.UnixConn), early, nil
-}
-
-// accepted runs a stream that the peer dialed. When it ended because the peer died, the files are removed here too: the
-// dead node's own peers may all be ones that it dialed, and that never dial it.
-func (m *Mesh) accepted(stream *Stream) {
-	defer m.release(stream.conn)
-	m.opts.OnStream(stream)
-	_ = stream.Close() // OnStream may have done so
-	// The kernel closes the descriptors of a dead process one by one: the stream can end before the lock is free.
-	for delay := minDelay; delay < maxDelay; delay *= 2 {
-		if m.gone(stream.peer.node()) || !m.pause(delay) {
-			return
-		}
-	}
 }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -19,21 +18,12 @@ import (
 // handshakeTimeout is how long a dialer may take for its request, and a listener for its answer.
 const handshakeTimeout = 5 * time.Second
 
-// Options says how to join. Directory, Self.Cluster and OnStream are required.
+// Options says how to join. Directory and Self.Cluster are required.
 type Options struct {
 	// Directory is where the nodes meet. It stays the caller's, and must be open until Close has returned.
 	Directory *Directory
 	// Self is who this node is. Join sets PID, and Incarnation if that is 0.
 	Self Info
-	// Dial names the streams that this node opens to every peer of a higher id.
-	Dial []string
-	// OnStream is called for each stream, dialed or accepted, in a goroutine of its own, perhaps before Join has
-	// returned. When it returns, the stream is closed. It has to return when Read and Write fail, since Close waits
-	// for it.
-	OnStream func(*Stream)
-	// Accept, if set, decides about each stream that a peer dials: the text of its error reaches the dialer, who asks
-	// again later. It may be called several times at once, and for longer than 10 s the dialer does not wait.
-	Accept func(name string, from Info) error
 	// Logger gets refusals and failures that go on. Nil discards them.
 	Logger *slog.Logger
 
@@ -45,7 +35,7 @@ type Options struct {
 type Mesh struct {
 	opts   Options // clone, filled in
 	self   Info
-	dir    *Directory
+	dir    *Directory // nil: no other node can be there
 	log    *slog.Logger
 	public *publication
 	server *http.Server
@@ -55,23 +45,44 @@ type Mesh struct {
 	close   func() error
 	running sync.WaitGroup
 
-	mu    sync.Mutex
-	ended bool                  // guarded by mu; nothing is added to what follows, nor to running, once it is set
-	conns map[net.Conn]struct{} // guarded by mu; in a dialer's handshake or a stream
-	links map[link]struct{}     // guarded by mu; each has a goroutine
+	mu       sync.Mutex
+	ended    bool              // guarded by mu; nothing is added to what follows, nor to running, once it is set
+	conns    map[net.Conn]node // guarded by mu; in a dialer's handshake, a link or a stream, and to whom
+	dialed   map[node]*keeper  // guarded by mu; each has a goroutine
+	sessions map[node]*session // guarded by mu; the members
+	offers   map[string]*offer // guarded by mu; by name of the stream
+	offered  int               // guarded by mu; offers that there ever were
+	watchers map[*watcher]none // guarded by mu
+	changed  chan struct{}     // guarded by mu; closed when one of sessions or dialed has changed
 }
 
-// Join publishes this node in the directory, starts to dial the peers that are there, and goes on with those that come,
-// until Close. ctx bounds Join only.
+type none = struct{}
+
+// Join publishes this node in the directory and links it to every node that lives there, and to those that come, until
+// Close. It returns when it is a member for each node that it has found, and each of them is one for it. A node that
+// refuses is not waited for, one that hangs is: ctx bounds Join only, and its error then names who did not answer.
+//
+// Two nodes that join at the same time find each other: the mesh is complete when both have returned.
 func Join(ctx context.Context, opts Options) (*Mesh, error) {
-	mesh, err := join(ctx, opts)
-	if err != nil {
-		return nil, fmt.Errorf("peer: join: %w", err)
+	m, err := start(ctx, opts)
+	if err == nil {
+		if err = m.awaitAll(ctx); err == nil {
+			return m, nil
+		}
+		err = errors.Join(err, m.close())
 	}
-	return mesh, nil
+	return nil, fmt.Errorf("peer: join: %w", err)
 }
 
-func join(ctx context.Context, opts Options) (*Mesh, error) {
+// Solo returns a mesh of one node, which nobody can join, for where there is no rendezvous directory.
+func Solo(self Info) *Mesh {
+	m := newMesh(Options{Self: self})
+	m.close = sync.OnceValue(m.shutdown)
+	return m
+}
+
+// start is Join without the wait.
+func start(ctx context.Context, opts Options) (*Mesh, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
@@ -79,6 +90,7 @@ func join(ctx context.Context, opts Options) (*Mesh, error) {
 		return nil, err
 	}
 	m := newMesh(opts)
+	m.server = m.newServer()
 	public, err := m.dir.publish(m.self.node())
 	if err != nil {
 		return nil, fmt.Errorf("publish in %s: %w", m.dir.path, err)
@@ -96,21 +108,13 @@ func (opts *Options) check() error {
 	switch self := opts.Self; {
 	case opts.Directory == nil:
 		return errors.New("no directory")
-	case opts.OnStream == nil:
-		return errors.New("no OnStream")
 	case self.ID < 0 || self.Slot < 0 || self.Generation < 0:
 		return fmt.Errorf("id %d, slot %d, generation %d: none can be negative", self.ID, self.Slot, self.Generation)
-	}
-	for _, name := range opts.Dial {
-		if err := checkStream(name); err != nil {
-			return err
-		}
 	}
 	return checkCluster(opts.Self.Cluster)
 }
 
 func newMesh(opts Options) *Mesh {
-	opts.Dial = slices.Clone(opts.Dial)
 	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
 	opts.handshakeTimeout = cmp.Or(opts.handshakeTimeout, handshakeTimeout)
 	if opts.watch == nil {
@@ -120,26 +124,29 @@ func newMesh(opts Options) *Mesh {
 	if opts.Self.Incarnation == 0 {
 		opts.Self.Incarnation = NewIncarnation()
 	}
-	m := &Mesh{
-		opts:    opts,
-		self:    opts.Self,
-		dir:     opts.Directory,
-		log:     opts.Logger.With("node", opts.Self.node().String()),
-		slots:   make(chan struct{}, maxHandshakes),
-		closing: make(chan struct{}),
-		conns:   make(map[net.Conn]struct{}),
-		links:   make(map[link]struct{}),
+	return &Mesh{
+		opts:     opts,
+		self:     opts.Self,
+		dir:      opts.Directory,
+		log:      opts.Logger.With("node", opts.Self.node().String()),
+		slots:    make(chan struct{}, maxHandshakes),
+		closing:  make(chan struct{}),
+		conns:    make(map[net.Conn]node),
+		dialed:   make(map[node]*keeper),
+		sessions: make(map[node]*session),
+		offers:   make(map[string]*offer),
+		watchers: make(map[*watcher]none),
+		changed:  make(chan struct{}),
 	}
-	m.server = m.newServer()
-	return m
 }
 
 // Self returns who this node is.
 func (m *Mesh) Self() Info { return m.self }
 
-// Close takes this node out of the directory, closes all streams, and returns when all OnStream calls have returned
-// and no goroutine of the mesh runs any more; so it must not be called by OnStream. It may be called again, and at the
-// same time: all calls return together.
+// Close takes this node out of the directory, tells its peers that it leaves, closes all streams, and returns when all
+// OnStream and OnEvent calls have returned and no goroutine of the mesh runs any more; so they must not call it. A peer
+// that does not answer is waited for one second. Close may be called again, and at the same time: all calls return
+// together.
 func (m *Mesh) Close() error {
 	if err := m.close(); err != nil {
 		return fmt.Errorf("peer: close: %w", err)
@@ -147,44 +154,65 @@ func (m *Mesh) Close() error {
 	return nil
 }
 
-func (m *Mesh) shutdown() error {
-	err := m.public.withdraw() // first, so that nobody dials any more
-	m.end()
-	err = errors.Join(err, m.server.Close())
+func (m *Mesh) shutdown() (err error) {
+	if m.public != nil {
+		err = m.public.withdraw() // first, so that nobody dials any more
+	}
+	m.leave()
+	m.mu.Lock()
+	for conn := range m.conns {
+		_ = conn.Close() // whoever uses it sees the error
+	}
+	m.mu.Unlock()
+	if m.server != nil {
+		err = errors.Join(err, m.server.Close())
+	}
 	m.running.Wait()
 	return err
 }
 
-func (m *Mesh) end() {
+// leave says goodbye to all members, at the same time.
+func (m *Mesh) leave() {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.ended = true
 	close(m.closing)
-	for conn := range m.conns {
-		_ = conn.Close() // whoever uses it sees the error
+	var goodbyes sync.WaitGroup
+	for _, s := range m.sessions {
+		goodbyes.Go(s.sayGoodbye)
 	}
+	m.mu.Unlock()
+	goodbyes.Wait()
 }
 
-// track makes Close close conn and wait for its release. It returns false, with conn closed, after Close.
-func (m *Mesh) track(conn net.Conn) bool {
+// track makes Close close conn, unless it is released before. It returns false, with conn closed, after Close.
+func (m *Mesh) track(conn net.Conn, to node) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.ended {
 		_ = conn.Close()
 		return false
 	}
-	m.conns[conn] = struct{}{}
-	m.running.Add(1)
+	m.conns[conn] = to
 	return true
 }
 
-// release closes a tracked conn.
-func (m *Mesh) release(conn net.Conn) {
-	_ = conn.Close() // OnStream may have done so
+// release forgets a tracked conn and closes it.
+func (m *Mesh) release(conn net.Conn) error {
 	m.mu.Lock()
 	delete(m.conns, conn)
 	m.mu.Unlock()
-	m.running.Done()
+	return conn.Close()
+}
+
+// run runs f, which ends when the conns are closed or closing is. Close waits for it. It returns false after Close.
+func (m *Mesh) run(f func()) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ended {
+		return false
+	}
+	m.running.Go(f)
+	return true
 }
 
 // pause waits for d and reports whether the mesh is still open.

@@ -20,29 +20,35 @@ import (
 
 const limit = 20 * time.Second // for an event that has to come
 
-// joinTest joins a mesh of cluster "test", with echo if there is no OnStream, and closes it after the test.
-func joinTest(t *testing.T, d *Directory, opts Options) *Mesh {
+// joinTest joins a mesh of cluster "test" without waiting for its peers, wants streams "x" if there is somebody to take
+// them, and closes the mesh after the test.
+func joinTest(t *testing.T, d *Directory, opts Options, onStream ...func(*Stream)) *Mesh {
 	t.Helper()
 	opts.Directory = d
 	if opts.Self.Cluster == "" {
 		opts.Self.Cluster = "test"
 	}
-	if opts.OnStream == nil {
-		opts.OnStream = echo
-	}
-	m, err := Join(t.Context(), opts)
+	m, err := start(t.Context(), opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, m.Close()) })
+	for _, f := range onStream {
+		_, err = m.OnStream("x", nil, f)
+		require.NoError(t, err)
+	}
 	return m
 }
 
 // echo sends back what it reads.
-func echo(s *Stream) { _, _ = io.Copy(s, s) }
+func echo(s *Stream) {
+	defer s.Close()
+	_, _ = io.Copy(s, s)
+}
 
 // collect returns an OnStream that hands streams out and holds each until it ends.
 func collect() (streams chan *Stream, onStream func(*Stream)) {
 	streams = make(chan *Stream, 100)
 	return streams, func(s *Stream) {
+		defer s.Close()
 		streams <- s
 		_, _ = io.Copy(io.Discard, s)
 	}
@@ -99,15 +105,15 @@ func waitForFiles(t *testing.T, m *Mesh) {
 func TestTwoNodes(t *testing.T) {
 	d := openTemp(t)
 	accepted, onAccepted := collect()
-	high := joinTest(t, d, Options{Self: Info{ID: 7, Slot: 2, Generation: 1}, Dial: []string{"x"}, OnStream: onAccepted})
+	high := joinTest(t, d, Options{Self: Info{ID: 7, Slot: 2, Generation: 1}}, onAccepted)
 	dialed := make(chan *Stream, 1)
-	low := joinTest(t, d, Options{Self: Info{ID: 3, Slot: 1}, Dial: []string{"x"}, OnStream: func(s *Stream) {
+	low := joinTest(t, d, Options{Self: Info{ID: 3, Slot: 1}}, func(s *Stream) {
 		_, err := s.Write([]byte("hello"))
 		assert.NoError(t, err)
 		assert.NoError(t, s.CloseWrite())
 		dialed <- s
 		_, _ = io.Copy(io.Discard, s)
-	}})
+	})
 	assert.Equal(t, Info{"test", 3, 1, 0, low.Self().Incarnation, os.Getpid()}, low.Self())
 
 	s := receive(t, dialed)
@@ -119,95 +125,113 @@ func TestTwoNodes(t *testing.T) {
 	assert.Equal(t, "x", s.Name())
 	assert.Equal(t, low.Self(), s.Peer())
 	assert.Equal(t, filepath.Join(d.Path(), low.self.node().socket()), s.RemoteAddr().String())
+	assert.Equal(t, []Info{high.Self()}, low.Peers())
+	assert.Equal(t, []Info{low.Self()}, high.Peers())
 }
 
-// Whatever the order in which two nodes publish and scan, one finds the other; and there is one stream.
+// Whatever the order in which two nodes publish and scan: when both have returned, each is a member for the other.
 func TestTwoNodesAtOnce(t *testing.T) {
-	for range 200 {
+	for range 1000 {
 		d := openTemp(t)
-		type end struct{ self, peer int }
-		ends := make(chan end, 10)
 		meshes := make([]*Mesh, 3)
 		var group sync.WaitGroup
 		for id := 1; id <= 2; id++ {
 			group.Go(func() {
-				opts := Options{Directory: d, Self: Info{Cluster: "test", ID: id}, Dial: []string{"x"}}
-				opts.OnStream = func(s *Stream) {
-					ends <- end{id, s.Peer().ID}
-					_, _ = io.Copy(io.Discard, s)
-				}
 				var err error
-				meshes[id], err = Join(context.Background(), opts)
+				meshes[id], err = Join(context.Background(), Options{Directory: d, Self: Info{Cluster: "test", ID: id}})
 				assert.NoError(t, err)
 			})
 		}
 		group.Wait()
-		got := []end{receive(t, ends), receive(t, ends)}
-		assert.ElementsMatch(t, []end{{1, 2}, {2, 1}}, got)
+		require.Equal(t, []Info{meshes[2].Self()}, meshes[1].Peers())
+		require.Equal(t, []Info{meshes[1].Self()}, meshes[2].Peers())
 		for _, m := range meshes[1:] {
 			require.NoError(t, m.Close())
 		}
-		assert.Empty(t, ends, "a second stream")
-		assert.Empty(t, files(t, d))
+		require.Empty(t, files(t, d))
 	}
 }
 
-func TestEachNameIsAStream(t *testing.T) {
+func TestManyNodesAtOnce(t *testing.T) {
+	const count = 12
 	d := openTemp(t)
-	streams, onStream := collect()
-	joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"a", "b"}})
-	joinTest(t, d, Options{Self: Info{ID: 1}, OnStream: onStream})
-	names := []string{receive(t, streams).Name(), receive(t, streams).Name()}
-	assert.ElementsMatch(t, []string{"a", "b"}, names)
-}
-
-func TestStreamThatEndsIsDialedAgain(t *testing.T) {
-	d := openTemp(t)
-	streams, onStream := collect()
-	joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}, OnStream: onStream})
-	joinTest(t, d, Options{Self: Info{ID: 1}, OnStream: func(*Stream) {}})
-	for range 3 {
-		receive(t, streams)
+	meshes := make([]*Mesh, count)
+	var group sync.WaitGroup
+	for id := range count {
+		group.Go(func() {
+			var err error
+			meshes[id], err = Join(context.Background(), Options{Directory: d, Self: Info{Cluster: "test", ID: id}})
+			assert.NoError(t, err)
+		})
 	}
+	group.Wait()
+	for _, m := range meshes {
+		assert.Len(t, m.Peers(), count-1)
+	}
+	for _, m := range meshes {
+		group.Go(func() { assert.NoError(t, m.Close()) })
+	}
+	group.Wait()
 }
 
-func TestAcceptRefuses(t *testing.T) {
+func TestJoinWaitsForWhoHangs(t *testing.T) {
 	d := openTemp(t)
-	dialer, listener := newTestLog(), newTestLog()
-	asked := make(chan Info, 100)
-	joinTest(t, d, Options{Self: Info{ID: 1}, Logger: listener.logger(), Accept: func(_ string, from Info) error {
-		asked <- from
-		return errors.New("no room for you")
-	}})
-	low := joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}, Logger: dialer.logger()})
-	assert.Equal(t, low.Self(), receive(t, asked), "with the pid that the kernel says")
-	dialer.waitFor(t, "403 Forbidden): no room for you")
-	listener.waitFor(t, "no room for you")
-	receive(t, asked) // asked again
+	hung := node{5, NewIncarnation()}
+	lock, err := d.acquire(hung.lock())
+	require.NoError(t, err)
+	defer lock.Close()
+	leaveSocket(t, d, hung.socket())
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = Join(ctx, Options{Directory: d, Self: Info{Cluster: "test", ID: 1}})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "no link with node "+hung.String())
+	assert.ElementsMatch(t, []string{hung.lock(), hung.socket()}, files(t, d))
+
+	joined := make(chan error, 1)
+	go func() { // ends when the hung one has died
+		m, err := Join(context.Background(), Options{Directory: d, Self: Info{Cluster: "test", ID: 9}})
+		if err == nil {
+			err = m.Close()
+		}
+		joined <- err
+	}()
+	require.NoError(t, lock.Close())
+	assert.NoError(t, receive(t, joined))
+}
+
+func TestIDInUse(t *testing.T) {
+	d := openTemp(t)
+	first := joinTest(t, d, Options{Self: Info{ID: 3}})
+	_, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test", ID: 3}})
+	require.ErrorContains(t, err, "id 3 is in use by the node whose files are")
+	require.ErrorContains(t, err, first.self.node().String())
+	assert.Len(t, files(t, d), 2)
 }
 
 func TestAnotherCluster(t *testing.T) {
 	d := openTemp(t)
 	dialer, listener := newTestLog(), newTestLog()
 	joinTest(t, d, Options{Self: Info{ID: 1, Cluster: "shop"}, Logger: listener.logger()})
-	joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}, Logger: dialer.logger()})
+	low, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}, Logger: dialer.logger()})
+	require.NoError(t, err, "who refuses is not waited for")
+	defer low.Close()
 	dialer.waitFor(t, `cluster \"test\": this node belongs to cluster \"shop\"`)
 	listener.waitFor(t, `cluster \"test\": this node belongs to cluster \"shop\"`)
+	assert.Empty(t, low.Peers())
 }
 
 func TestJoinRefuses(t *testing.T) {
 	d := openTemp(t)
-	good := Options{Directory: d, Self: Info{Cluster: "test"}, OnStream: echo}
+	good := Options{Directory: d, Self: Info{Cluster: "test"}}
 	tests := []struct {
 		name   string
 		change func(*Options)
 		want   string
 	}{
 		{"no directory", func(o *Options) { o.Directory = nil }, "no directory"},
-		{"no OnStream", func(o *Options) { o.OnStream = nil }, "no OnStream"},
 		{"negative id", func(o *Options) { o.Self.ID = -1 }, "id -1"},
 		{"cluster", func(o *Options) { o.Self.Cluster = "" }, "cluster name"},
-		{"stream", func(o *Options) { o.Dial = []string{"A"} }, "stream name"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -228,7 +252,7 @@ func TestJoinRefuses(t *testing.T) {
 func TestJoinClosedDirectory(t *testing.T) {
 	d := openTemp(t)
 	require.NoError(t, d.Close())
-	_, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}, OnStream: echo})
+	_, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}})
 	assert.ErrorIs(t, err, os.ErrClosed)
 }
 
@@ -240,8 +264,8 @@ func TestLongDirectory(t *testing.T) {
 		t.Skip("no /proc here: the address of a socket is the limit")
 	}
 	streams, onStream := collect()
-	low := joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}})
-	high := joinTest(t, d, Options{Self: Info{ID: 1}, OnStream: onStream})
+	low := joinTest(t, d, Options{Self: Info{ID: 0}}, echo)
+	high := joinTest(t, d, Options{Self: Info{ID: 1}}, onStream)
 	receive(t, streams)
 	require.NoError(t, high.Close())
 	require.NoError(t, low.Close())
@@ -251,19 +275,19 @@ func TestPollsWithoutEvents(t *testing.T) {
 	d := openTemp(t)
 	log := newTestLog()
 	joinTest(t, d, Options{
-		Self: Info{ID: 0}, Dial: []string{"x"}, Logger: log.logger(),
+		Self: Info{ID: 0}, Logger: log.logger(),
 		watch: func(*Directory) (*fsnotify.Watcher, error) { return nil, errors.New("no instance left") },
-	})
+	}, echo)
 	log.waitFor(t, "no instance left")
 	streams, onStream := collect()
-	joinTest(t, d, Options{Self: Info{ID: 1}, OnStream: onStream})
+	joinTest(t, d, Options{Self: Info{ID: 1}}, onStream)
 	receive(t, streams)
 }
 
 func TestKilledPeerIsSweptByItsDialer(t *testing.T) {
 	d := openTemp(t)
 	streams, onStream := collect()
-	m := joinTest(t, d, Options{Self: Info{ID: 1}, Dial: []string{"x"}, OnStream: onStream})
+	m := joinTest(t, d, Options{Self: Info{ID: 1}}, onStream)
 	pid, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 2})
 	s := receive(t, streams)
 	assert.Equal(t, 2, s.Peer().ID)
@@ -275,8 +299,8 @@ func TestKilledPeerIsSweptByItsDialer(t *testing.T) {
 func TestKilledDialerIsSweptByItsPeer(t *testing.T) {
 	d := openTemp(t)
 	streams, onStream := collect()
-	m := joinTest(t, d, Options{Self: Info{ID: 1}, OnStream: onStream})
-	pid, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 0, Dial: []string{"x"}})
+	m := joinTest(t, d, Options{Self: Info{ID: 1}}, onStream)
+	pid, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 0})
 	assert.Equal(t, pid, receive(t, streams).Peer().PID)
 	kill()
 	waitForFiles(t, m)
@@ -291,9 +315,9 @@ func TestJoinSweepsTheDeadAndLeavesTheRest(t *testing.T) {
 	leaveSocket(t, d, low.socket())
 	leaveSocket(t, d, "foreign.sock")
 	require.NoError(t, os.WriteFile(filepath.Join(d.Path(), high.socket()), nil, 0o600))
-	joinTest(t, d, Options{Self: Info{ID: 2, Incarnation: 42}, Dial: []string{"x"}, OnStream: func(*Stream) {
+	joinTest(t, d, Options{Self: Info{ID: 2, Incarnation: 42}}, func(*Stream) {
 		t.Error("nobody is there")
-	}})
+	})
 	self := node{2, 42}
 	assert.ElementsMatch(t, []string{self.lock(), self.socket(), "foreign.sock", high.socket()}, files(t, d))
 }
@@ -301,14 +325,14 @@ func TestJoinSweepsTheDeadAndLeavesTheRest(t *testing.T) {
 func TestIdleConnectionsGiveWay(t *testing.T) {
 	d := openTemp(t)
 	streams, onStream := collect()
-	m := joinTest(t, d, Options{Self: Info{ID: 1}, OnStream: onStream, handshakeTimeout: 300 * time.Millisecond})
+	m := joinTest(t, d, Options{Self: Info{ID: 1}, handshakeTimeout: 300 * time.Millisecond}, onStream)
 	for range 2 * maxHandshakes {
 		conn, err := d.dial(m.self.node())
 		require.NoError(t, err)
 		t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	}
 	require.Eventually(t, func() bool { return len(m.slots) == maxHandshakes }, limit, time.Millisecond)
-	joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}})
+	joinTest(t, d, Options{Self: Info{ID: 0}}, echo)
 	receive(t, streams)
 }
 
@@ -334,11 +358,16 @@ func TestCloseEndsStreams(t *testing.T) {
 		_, err := s.Read(make([]byte, 1))
 		reads <- err
 	}
-	joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}})
-	m := joinTest(t, d, Options{Self: Info{ID: 1}, Dial: []string{"x"}, OnStream: block})
-	joinTest(t, d, Options{Self: Info{ID: 2}})
-	receive(t, started)
-	receive(t, started)
+	others, onOther := collect()
+	joinTest(t, d, Options{Self: Info{ID: 0}}, onOther)
+	m := joinTest(t, d, Options{Self: Info{ID: 1}}, block)
+	joinTest(t, d, Options{Self: Info{ID: 2}}, onOther)
+	for range 2 {
+		receive(t, started)
+	}
+	for range 4 {
+		receive(t, others) // two of them between the others
+	}
 	var group sync.WaitGroup
 	for range 3 {
 		group.Go(func() { assert.NoError(t, m.Close()) })

@@ -13,6 +13,7 @@ import (
 //
 // When the process at the other end dies, Read returns io.EOF, or ECONNRESET if it left something unread.
 type Stream struct {
+	mesh   *Mesh
 	conn   *net.UnixConn
 	name   string
 	peer   Info
@@ -28,14 +29,15 @@ var (
 	_ syscall.Conn = (*Stream)(nil)
 )
 
-// newStream takes over conn. It keeps no reference to early.
-func newStream(conn *net.UnixConn, name string, dir *Directory, self, peer Info, early []byte) *Stream {
+// newStream takes over conn, which is tracked. It keeps no reference to early.
+func newStream(m *Mesh, conn *net.UnixConn, name string, peer Info, early []byte) *Stream {
 	return &Stream{
+		mesh:   m,
 		conn:   conn,
 		name:   name,
 		peer:   peer,
-		local:  socketAddr(dir, self),
-		remote: socketAddr(dir, peer),
+		local:  socketAddr(m.dir, m.self),
+		remote: socketAddr(m.dir, peer),
 		early:  append([]byte(nil), early...),
 	}
 }
@@ -75,7 +77,7 @@ func (s *Stream) Write(b []byte) (int, error) { return s.conn.Write(b) }
 func (s *Stream) CloseWrite() error { return s.conn.CloseWrite() }
 
 // Close closes the stream.
-func (s *Stream) Close() error { return s.conn.Close() }
+func (s *Stream) Close() error { return s.mesh.release(s.conn) }
 
 // LocalAddr returns the path of our own node's socket, on whichever side the stream was dialed.
 func (s *Stream) LocalAddr() net.Addr { return s.local }

@@ -18,8 +18,8 @@ func streamPair(t *testing.T) (dialed, accepted *Stream) {
 	d := openTemp(t)
 	low, onLow := hold(t)
 	high, onHigh := hold(t)
-	joinTest(t, d, Options{Self: Info{ID: 0}, Dial: []string{"x"}, OnStream: onLow})
-	joinTest(t, d, Options{Self: Info{ID: 1}, OnStream: onHigh})
+	joinTest(t, d, Options{Self: Info{ID: 0}}, onLow)
+	joinTest(t, d, Options{Self: Info{ID: 1}}, onHigh)
 	return receive(t, low), receive(t, high)
 }
 

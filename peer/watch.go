@@ -26,12 +26,9 @@ func (d *Directory) watch() (*fsnotify.Watcher, error) {
 	return watcher, nil
 }
 
-// discover makes the first scan, and goes on scanning if this node dials. The watch begins before the scan, so that
-// nothing falls between them.
+// discover makes the first scan, and goes on scanning. The watch begins before the scan, so that nothing falls between
+// them.
 func (m *Mesh) discover() error {
-	if len(m.opts.Dial) == 0 {
-		return m.scan(true)
-	}
 	watcher, err := m.opts.watch(m.dir)
 	if err != nil { // 128 inotify instances is all that a user has, by default
 		m.log.Info("no events of the directory, so it is read every 100 ms", "error", err)
@@ -93,7 +90,7 @@ func drain(events <-chan fsnotify.Event) {
 	}
 }
 
-// scan starts a link to each node that is ours to dial. With sweep it also looks for the dead among all nodes, also
+// scan keeps a link to each node that is ours to dial. With sweep it also looks for the dead among all nodes, also
 // those that nobody dials.
 func (m *Mesh) scan(sweep bool) error {
 	nodes, err := m.dir.nodes()
@@ -105,9 +102,7 @@ func (m *Mesh) scan(sweep bool) error {
 		case n == m.self.node():
 		case sweep && m.gone(n):
 		case published && n.id > m.self.ID:
-			for _, name := range m.opts.Dial {
-				m.startLink(link{n, name})
-			}
+			m.keepLink(n)
 		}
 	}
 	return nil

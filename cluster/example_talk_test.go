@@ -1,0 +1,127 @@
+package cluster_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"os"
+	"sync"
+
+	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/framing"
+	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/peer/bus"
+)
+
+// A stream of bytes to each other process, to those that are there and those that come.
+func ExampleNode_OnNode() {
+	node, err := cluster.Listen(cluster.Options{Addr: ":8080", Nodes: 4}, &http.Server{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	var mu sync.Mutex
+	all := make(map[*peer.Stream]bool)
+	node.OnNode(func(s *peer.Stream) {
+		mu.Lock()
+		all[s] = true
+		mu.Unlock()
+		io.Copy(os.Stdout, s) // what this other process says, until it ends
+		mu.Lock()
+		delete(all, s)
+		mu.Unlock()
+		s.Close()
+	})
+	notifyOthers := func(message string) {
+		mu.Lock()
+		defer mu.Unlock()
+		for s := range all {
+			fmt.Fprintln(s, message)
+		}
+	}
+	notifyOthers("hello")
+	if err := node.Wait(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// Messages on the streams, as on a WebSocket.
+func ExampleNode_OnNode_framing() {
+	node, err := cluster.Listen(cluster.Options{Addr: ":8080", Nodes: 4}, &http.Server{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	node.OnNode(func(s *peer.Stream) {
+		conn := framing.New(s, framing.Options{})
+		defer conn.Close(framing.CodeNormal, "")
+		if err := conn.Send(ctx, map[string]string{"foo": "bar"}); err != nil {
+			log.Print(err)
+		}
+		conn.Serve(ctx, func(m framing.Message) error { // until the other process ends
+			var value map[string]string
+			if err := m.Decode(&value); err != nil {
+				return err
+			}
+			fmt.Println(s.Peer().ID, "says", value)
+			return nil
+		})
+	})
+	if err := node.Wait(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// Messages by topic: to all that want them, to one, with one answer, and with all answers.
+func ExampleNode_Bus() {
+	node, err := cluster.Listen(cluster.Options{Addr: ":8080", Nodes: 4}, &http.Server{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	type Price struct {
+		Of   string
+		Euro int
+	}
+	_, err = bus.On(node.Bus(), "price", func(_ context.Context, from peer.Info, p Price) error {
+		fmt.Println("node", from.ID, "says that", p.Of, "costs", p.Euro)
+		return nil
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = bus.OnRequest(node.Bus(), "sessions", func(context.Context, peer.Info, string) (int, error) {
+		return 42, nil
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := node.Bus().Broadcast(ctx, "price", Price{"tea", 3}); err != nil {
+		log.Print(err) // names the peers that it did not reach
+	}
+	answers, err := bus.AskAll[int](ctx, node.Bus(), "sessions", "how many?")
+	for _, a := range answers {
+		fmt.Println("node", a.Peer.ID, "has", a.Value, a.Err)
+	}
+	if err != nil {
+		log.Print(err)
+	}
+	if err := node.Wait(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// Who is there, who comes and who goes.
+func ExampleNode_Mesh() {
+	node, err := cluster.Listen(cluster.Options{Addr: ":8080", Nodes: 4}, &http.Server{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	node.Mesh().OnEvent(func(e peer.Event) {
+		log.Printf("node %d (slot %d, pid %d) has %v %v", e.Peer.ID, e.Peer.Slot, e.Peer.PID, e.Type, e.Reason)
+	})
+	if err := node.Wait(); err != nil {
+		log.Fatal(err)
+	}
+}

@@ -1,0 +1,42 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/peer/bus"
+)
+
+// links are what links this node with the others.
+type links struct {
+	mesh *peer.Mesh
+	bus  *bus.Bus
+}
+
+// joinLinks links this node with all that live in the directory. It takes as long as one of them needs that hangs, but
+// no longer than timeout.
+func joinLinks(opts Options, directory *peer.Directory, self peer.Info, timeout time.Duration) (l links, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	l.mesh, err = peer.Join(ctx, peer.Options{Directory: directory, Self: self, Logger: opts.Logger})
+	if err != nil {
+		return links{}, err
+	}
+	if l.bus, err = bus.New(ctx, l.mesh, bus.Options{Logger: opts.Logger}); err != nil {
+		return links{}, join(err, l.mesh.Close())
+	}
+	return l, nil
+}
+
+// soloLinks are those of a node that has no others.
+func soloLinks(opts Options, self peer.Info) (l links, err error) {
+	l.mesh = peer.Solo(self)
+	l.bus, err = bus.New(context.Background(), l.mesh, bus.Options{Logger: opts.Logger})
+	return l, err
+}
+
+// close delivers what is queued and leaves.
+func (l links) close() error {
+	return join(l.bus.Close(), l.mesh.Close())
+}

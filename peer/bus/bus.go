@@ -1,0 +1,213 @@
+// Package bus passes messages between the nodes of a mesh: to all that want them, to one, and with an answer.
+//
+//	b, err := bus.New(ctx, mesh, bus.Options{})
+//	...
+//	defer b.Close()
+//	_, err = b.Subscribe("prices", func(ctx context.Context, m bus.Message) (any, error) {
+//		var p Price
+//		return nil, m.Decode(&p)
+//	})
+//	err = b.Broadcast(ctx, "prices", Price{...})         // to each other node that has subscribed
+//	err = b.Send(ctx, 3, "prices", Price{...})           // to node 3
+//	m, err := b.Request(ctx, 3, "prices", Price{...})    // and wait for what its function returns
+//	answers, err := b.RequestAll(ctx, "prices", Price{}) // the same with each that has subscribed
+//
+// A value is sent as [framing.Conn.Send] sends it: a []byte as it is, everything else as JSON. [On], [OnRequest], [Ask]
+// and [AskAll] take and return values of your types.
+//
+// What always holds:
+//
+//   - A message goes only to peers that have subscribed its topic, and never to the node that sends it.
+//   - What one goroutine sends on one topic to one peer is handled there in that order, one after the other.
+//   - What is in the queue to a peer is delivered unless the peer dies, is cut, or closes its bus or subscription before.
+//     If the link ends, Options.OnLost tells how many of the last messages of each topic were perhaps not handled; a
+//     request tells it by its error.
+//   - A subscriber that is slow or panics harms nobody but the senders on its topic. What is on its way to it is bounded
+//     in bytes, for each sender and topic by Options.Window, and so is the queue of each link. At the bound the sender
+//     chooses: wait, fail or cut the peer, see [Bus.WhenFull]. Answers have room in the queue when messages wait.
+//
+// What the package does not do: keep messages for a node that is away, or send them again. A node that joins later gets
+// what is sent later.
+package bus
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/multinode-go/multinode/peer"
+)
+
+// streamName is the name of the bus's stream in the mesh.
+const streamName = "bus"
+
+// Options are the options of New. The zero value is ready to use.
+type Options struct {
+	// Window is how many bytes of one topic may be on their way from one peer to another, and not yet handled there. The
+	// last message goes beyond it. Where two nodes differ, the smaller one counts. Default: 1 MiB.
+	Window int
+	// CloseTimeout bounds how long Close waits for peers that do not take what is queued, and for answers that handlers
+	// have not yet given. Default: 2 seconds.
+	CloseTimeout time.Duration
+	// OnLost is called when a link has ended, once for each topic of which not all messages are known to have been
+	// handled by the peer. Calls for different peers may come at the same time. They must not close the bus.
+	OnLost func(Lost)
+	// Logger gets panics and errors of handlers, and links that end as they should not. Nil discards them.
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	if o.Window <= 0 {
+		o.Window = 1 << 20
+	}
+	if o.CloseTimeout <= 0 {
+		o.CloseTimeout = 2 * time.Second
+	}
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	return o
+}
+
+// Lost tells of the messages that were sent to a peer by Send and Broadcast, and of which nobody knows what became: the
+// last Unconfirmed ones on the topic. Those before them have been handled. A peer confirms what it has handled within
+// some milliseconds, so some of them may have been handled as well.
+type Lost struct {
+	Peer        peer.Info
+	Topic       string
+	Unconfirmed int
+	Err         error // why the link has ended
+}
+
+// Bus is a node's part in the bus. Its methods may be called at the same time, by handlers too, but for Close.
+type Bus struct {
+	hub  *hub
+	full Full
+}
+
+// Full says what a message does at a bound.
+type Full int
+
+// What a message can do at a bound.
+const (
+	Block Full = iota // wait until there is room or the context is done
+	Fail              // give an error that Is ErrFull
+	Cut               // cut the peer, so that both start anew, and give an error that Is ErrFull and ErrPeerLeft
+)
+
+// New takes part in the bus of a mesh, and returns when this node is linked to each peer that is on it. ctx bounds New
+// only. A peer that comes later is linked when it has come. There is one bus for a mesh.
+//
+// A nil mesh, or one of [peer.Solo], makes a bus without peers.
+func New(ctx context.Context, mesh *peer.Mesh, opts Options) (*Bus, error) {
+	h := newHub(opts)
+	if mesh == nil {
+		return &Bus{hub: h}, nil
+	}
+	h.self, h.cut, h.members = mesh.Self().ID, mesh.Cut, func() []peer.Info { return mesh.PeersWith(streamName) }
+	remove, err := mesh.OnStream(streamName, nil, func(s *peer.Stream) { h.serve(s, s.Peer()) })
+	if err != nil {
+		return nil, fmt.Errorf("bus: %w", err)
+	}
+	h.withdraw = remove
+	if err := h.awaitLinks(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("bus: %w", err), h.close())
+	}
+	return &Bus{hub: h}, nil
+}
+
+// WhenFull returns the same bus with another choice at the bounds: when Options.Window of a topic is on its way to a
+// peer, or the queue of its link is full. The default is Block.
+func (b *Bus) WhenFull(f Full) *Bus { return &Bus{hub: b.hub, full: f} }
+
+// Close leaves the bus. What is in the queues is delivered, and handlers that run may return their answers, both within
+// Options.CloseTimeout; what has come and is not handled by then is not handled any more. Requests that wait end with
+// net.ErrClosed, as does each later call. Close returns when no handler and nothing else of the bus runs any more, so a
+// handler must not call it. Each further call waits for the first one.
+func (b *Bus) Close() error { return b.hub.close() }
+
+// membersInterval is the time between two looks at who is in the mesh. There is no event for what a member wants.
+const membersInterval = 20 * time.Millisecond
+
+// awaitLinks waits until this node is linked to each member.
+func (h *hub) awaitLinks(ctx context.Context) error {
+	ticker := time.NewTicker(membersInterval)
+	defer ticker.Stop()
+	for {
+		changed := h.change()
+		missing := slices.DeleteFunc(h.members(), func(p peer.Info) bool { return h.isLinked(p) })
+		if len(missing) == 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ticker.C:
+		case <-ctx.Done():
+			return fmt.Errorf("no link with %s, which hangs or is overloaded: %w", list(missing), context.Cause(ctx))
+		}
+	}
+}
+
+func list(peers []peer.Info) string {
+	names := make([]string, len(peers))
+	for i, p := range peers {
+		names[i] = fmt.Sprintf("node %d", p.ID)
+	}
+	return strings.Join(names, ", ")
+}
+
+// shutdown is Close.
+func (h *hub) shutdown() error {
+	links, subscriptions := h.refuse()
+	h.withdraw()
+	var handlers, handshakes sync.WaitGroup
+	for _, s := range subscriptions {
+		handlers.Go(func() { _ = s.Close() }) // ends with its handlers, which running waits for as well
+	}
+	waitFor(&handlers, h.opts.CloseTimeout)
+	for _, l := range links {
+		handshakes.Go(l.close)
+	}
+	handshakes.Wait()
+	handlers.Wait()
+	h.running.Wait()
+	return nil
+}
+
+// refuse makes all calls fail from now on.
+func (h *hub) refuse() ([]*link, []*Subscription) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended = true
+	close(h.closing)
+	links := make([]*link, 0, len(h.all))
+	for l := range h.all {
+		l.calls.fail(net.ErrClosed)
+		links = append(links, l)
+	}
+	subscriptions := make([]*Subscription, 0, len(h.topics))
+	for _, s := range h.topics {
+		subscriptions = append(subscriptions, s)
+	}
+	return links, subscriptions
+}
+
+// waitFor waits for a group, but not longer than limit.
+func waitFor(group *sync.WaitGroup, limit time.Duration) {
+	done := make(chan struct{})
+	go func() { // ends with the group, which the caller waits for in the end
+		group.Wait()
+		close(done)
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,142 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/multinode-go/multinode/framing"
+)
+
+// call is a request or a flush that waits for its answer.
+type call struct {
+	target *target // of a request, nil for a flush
+	group  *group
+	number uint64
+	size   int64 // bytes in the window of target, until the answer comes
+
+	over   bool            // guarded by calls.mu; what follows does not change any more
+	answer framing.Message // guarded by calls.mu until the group has ended
+	err    error           // guarded by calls.mu until the group has ended
+}
+
+// group is one or more calls that one goroutine waits for. It is woken once, not with each answer.
+type group struct {
+	left atomic.Int32 // calls that are not over
+	done chan struct{}
+}
+
+func newGroup(calls int) *group {
+	g := &group{done: make(chan struct{})}
+	g.left.Store(int32(calls)) //nolint:gosec // G115: as many as there are peers
+	return g
+}
+
+func (g *group) finish() {
+	if g.left.Add(-1) == 0 {
+		close(g.done)
+	}
+}
+
+// wait waits until the calls of all parcels are over. When ctx is done before, it ends those that are not.
+func (g *group) wait(ctx context.Context, parcels []parcel) {
+	select {
+	case <-g.done:
+	case <-ctx.Done():
+		for _, p := range parcels {
+			p.target.link.calls.abandon(p.call, ctx.Err())
+		}
+	}
+}
+
+// calls are the calls of a link that wait.
+type calls struct {
+	mu      sync.Mutex
+	last    uint64           // guarded by mu
+	waiting map[uint64]*call // guarded by mu; those that were abandoned too, since their room in the window is not free
+	err     error            // guarded by mu; no more calls
+}
+
+// add gives a call its number.
+func (cs *calls) add(c *call) error {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.err != nil {
+		return cs.err
+	}
+	if cs.waiting == nil {
+		cs.waiting = make(map[uint64]*call)
+	}
+	cs.last++
+	c.number = cs.last
+	cs.waiting[c.number] = c
+	return nil
+}
+
+// drop takes back a call that was not sent.
+func (cs *calls) drop(c *call, err error) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	delete(cs.waiting, c.number)
+	c.endLocked(framing.Message{}, err)
+}
+
+// abandon ends a call whose answer nobody waits for any more.
+func (cs *calls) abandon(c *call, err error) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c.endLocked(framing.Message{}, err)
+}
+
+// answer ends the call that m answers. It returns false if there is none.
+func (cs *calls) answer(m message) bool {
+	cs.mu.Lock()
+	c := cs.waiting[m.number]
+	if c == nil || (c.target == nil) != (m.kind == kindFlushed) {
+		cs.mu.Unlock()
+		return false
+	}
+	delete(cs.waiting, m.number)
+	switch m.kind {
+	case kindAnswer:
+		c.endLocked(framing.Message{Type: m.typ, Data: bytes.Clone(m.data)}, nil)
+	case kindFailure:
+		c.endLocked(framing.Message{}, c.target.refusal(m))
+	default:
+		c.endLocked(framing.Message{}, nil)
+	}
+	cs.mu.Unlock()
+	if c.target != nil {
+		c.target.release(c.size)
+	}
+	return true
+}
+
+// fail ends all calls, and refuses others.
+func (cs *calls) fail(err error) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.err == nil {
+		cs.err = err
+	}
+	for _, c := range cs.waiting {
+		c.endLocked(framing.Message{}, err)
+	}
+}
+
+func (c *call) endLocked(answer framing.Message, err error) {
+	if c.over {
+		return
+	}
+	c.over, c.answer, c.err = true, answer, err
+	c.group.finish()
+}
+
+// refusal returns the error that a failure tells.
+func (t *target) refusal(m message) error {
+	if m.reason == reasonNoSubscriber {
+		return ErrNoSubscriber
+	}
+	return &RemoteError{Peer: t.link.peer, Topic: t.topic, Text: string(m.data)}
+}

@@ -1,0 +1,210 @@
+//go:build linux
+
+package bus
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/multinode-go/multinode/peer"
+)
+
+// churnEnv holds a churnJob, as JSON, when the test binary runs as a node of the churn test.
+const churnEnv = "BUS_TEST_CHURN"
+
+type churnJob struct {
+	Directory string
+	ID        int
+}
+
+// churnPause is the time between two rounds of messages of one node: one to all, and one to each.
+const churnPause = 20 * time.Millisecond
+
+// churnReport is what a node of the churn test tells of its life.
+type churnReport struct {
+	Incarnation string
+	Events      []peer.Event
+	Peers       int
+	Sent        map[string]uint64 // by receiver: how many messages reached the link's queue
+	Broadcast   uint64            // how many
+	Got         map[string]uint64 // by sender: the number of the last message that came for us
+	Heard       map[string]uint64 // by sender: the number of the last message that came for all
+	Faults      []string          // what came twice, out of order or not at all
+
+	Descriptors int
+	Goroutines  int
+	Heap        uint64 // bytes, after a collection
+}
+
+// churner is a node of the churn test: a process that joins, sends without end, and does what it is told on standard
+// input: "stop" ends the sending, "report" prints a report, "leave" ends the node.
+type churner struct {
+	mesh *peer.Mesh
+	bus  *Bus
+
+	mu     sync.Mutex // guards report, but for the two below
+	report churnReport
+
+	sent      map[string]uint64 // the sender's
+	broadcast uint64            // the sender's
+}
+
+func init() { programs[churnEnv] = runChurner }
+
+func runChurner() int {
+	if err := churn(); err != nil {
+		fmt.Fprintln(os.Stderr, "churner:", err)
+		return 1
+	}
+	return 0
+}
+
+func churn() error {
+	var job churnJob
+	if err := json.Unmarshal([]byte(os.Getenv(churnEnv)), &job); err != nil {
+		return err
+	}
+	c, dir, err := joinChurn(job)
+	if err != nil {
+		return err
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go c.send(stop, stopped) // ended by stop; what follows waits for it
+	fmt.Println("ready", c.mesh.Self().Incarnation)
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		switch in.Text() {
+		case "stop":
+			close(stop)
+			<-stopped
+			fmt.Println("stopped", c.bus.Flush(context.Background()))
+		case "report":
+			c.print()
+		case "leave":
+			close(stop)
+			<-stopped
+			err := errors.Join(c.bus.Close(), c.mesh.Close(), dir.Close())
+			c.print()
+			return err
+		}
+	}
+	return errors.New("the test has ended")
+}
+
+func joinChurn(job churnJob) (*churner, *peer.Directory, error) {
+	dir, err := peer.OpenDirectory(job.Directory)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &churner{sent: make(map[string]uint64)}
+	c.report.Got, c.report.Heard = make(map[string]uint64), make(map[string]uint64)
+	c.mesh, err = peer.Join(context.Background(), peer.Options{
+		Directory: dir, Self: peer.Info{Cluster: "churn", ID: job.ID, Slot: job.ID, Generation: 1},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	c.report.Incarnation = c.mesh.Self().Incarnation.String()
+	c.mesh.OnEvent(c.note)
+	if c.bus, err = New(context.Background(), c.mesh, Options{}); err != nil {
+		return nil, nil, err
+	}
+	for topic, last := range map[string]map[string]uint64{"one": c.report.Got, "all": c.report.Heard} {
+		_, err := c.bus.Subscribe(topic, func(_ context.Context, m Message) (any, error) {
+			c.take(topic, last, m)
+			return nil, nil
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return c, dir, c.bus.Flush(context.Background())
+}
+
+func (c *churner) note(event peer.Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.Events = append(c.report.Events, event)
+}
+
+func (c *churner) fault(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.Faults = append(c.report.Faults, fmt.Sprintf(format, args...))
+}
+
+// take checks that a message is the one behind the last of its sender. The first for all may have any number.
+func (c *churner) take(topic string, last map[string]uint64, m Message) {
+	from, number := m.From.Incarnation.String(), binary.BigEndian.Uint64(m.Data)
+	c.mu.Lock()
+	before, known := last[from]
+	last[from] = number
+	c.mu.Unlock()
+	if first := topic == "all" && !known; !first && number != before+1 {
+		c.fault("%s: message %d of node %d came behind %d", topic, number, m.From.ID, before)
+	}
+}
+
+// send is a goroutine that ends with stop.
+func (c *churner) send(stop <-chan struct{}, stopped chan<- struct{}) {
+	defer close(stopped)
+	ticker := time.NewTicker(churnPause)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-stop:
+			return
+		}
+		c.broadcast++
+		c.check("broadcast", c.bus.Broadcast(context.Background(), "all", numbered(c.broadcast)))
+		for _, to := range c.mesh.Peers() {
+			name := to.Incarnation.String()
+			err := c.bus.Send(context.Background(), to.ID, "one", numbered(c.sent[name]+1))
+			if err == nil {
+				c.sent[name]++
+			}
+			c.check("send", err)
+		}
+	}
+}
+
+// check takes note of an error that the end of a peer does not explain.
+func (c *churner) check(what string, err error) {
+	if err == nil || errors.Is(err, ErrNoPeer) || errors.Is(err, ErrNoSubscriber) || errors.Is(err, ErrPeerLeft) {
+		return
+	}
+	c.fault("%s: %v", what, err)
+}
+
+// numbered returns a message of 64 bytes with a number.
+func numbered(n uint64) []byte {
+	return append(binary.BigEndian.AppendUint64(nil, n), make([]byte, 56)...)
+}
+
+func (c *churner) print() {
+	runtime.GC()
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	descriptors, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		c.fault("%v", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.report
+	r.Sent, r.Broadcast, r.Peers = c.sent, c.broadcast, len(c.mesh.Peers())
+	r.Descriptors, r.Goroutines, r.Heap = len(descriptors), runtime.NumGoroutine(), memory.HeapAlloc
+	line, err := json.Marshal(r)
+	if err != nil {
+		line = []byte(err.Error())
+	}
+	fmt.Printf("report %s\n", line)
+}

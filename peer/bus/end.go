@@ -1,0 +1,107 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/multinode-go/multinode/framing"
+	"github.com/multinode-go/multinode/peer"
+)
+
+// deathGrace is how long a peer whose stream has ended may take to leave the mesh: the kernel closes the descriptors of a
+// dead process one by one, and frees its memory before.
+const deathGrace = 2 * time.Second
+
+// close closes the link, in bounded time. What is queued is sent before; the reader ends with it.
+func (l *link) close() { _ = l.conn.Close(framing.CodeGoingAway, "the bus is closed") }
+
+// end is called by the reader when nothing more comes, with the reason.
+func (l *link) end(err error) {
+	code, text := framing.CodeNormal, ""
+	if violation, ok := errors.AsType[*violation](err); ok {
+		code, text = framing.CodeProtocol, violation.text
+	}
+	l.hub.detach(l)
+	_ = l.conn.Close(code, text)
+	l.calls.fail(l.cause())
+	close(l.work)
+	l.endAcks()
+	for _, in := range l.inboxes {
+		in.end()
+	}
+	l.sending.Lock() // until those who were sending have their error, and have counted
+	l.sending.Unlock()
+	l.account(err)
+}
+
+// cause returns the error of a message whose link has ended.
+func (l *link) cause() error {
+	if l.hub.isClosed() {
+		return net.ErrClosed
+	}
+	if err := l.conn.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrPeerLeft, err)
+	}
+	return ErrPeerLeft
+}
+
+// account tells what was lost, and keeps what was counted.
+func (l *link) account(err error) {
+	var lost []Lost
+	for topic, t := range *l.targets.Load() {
+		if n := t.unconfirmed(); n > 0 {
+			lost = append(lost, Lost{Peer: l.peer, Topic: topic, Unconfirmed: n, Err: err})
+			l.counts.lost.Add(uint64(n))
+		}
+	}
+	l.hub.mu.Lock()
+	l.hub.past.add(l.counts.load())
+	l.hub.mu.Unlock()
+	if l.hub.opts.OnLost == nil {
+		return
+	}
+	for _, one := range lost {
+		l.hub.opts.OnLost(one)
+	}
+}
+
+// restart cuts a peer whose link has ended although it lives and has not closed its bus, since the mesh opens a stream
+// once: both sides then start anew.
+func (h *hub) restart(l *link, err error) {
+	closed, isClosed := errors.AsType[*framing.CloseError](err)
+	switch {
+	case h.isClosed(), isClosed && closed.Code == framing.CodeGoingAway:
+		return
+	case !isClosed && !isViolation(err) && h.leaves(l):
+		return
+	}
+	h.log.Warn("the link of the bus to a peer that lives has ended", "peer", l.peer.ID, "error", err)
+	h.cut(l.peer, fmt.Sprintf("the link of the bus has ended: %v", err))
+}
+
+func isViolation(err error) bool {
+	_, ok := errors.AsType[*violation](err)
+	_, wrong := errors.AsType[*framing.ProtocolError](err)
+	return ok || wrong
+}
+
+// leaves waits for a peer to leave the mesh, and reports whether it has, or is linked again, or the bus is closed.
+func (h *hub) leaves(l *link) bool {
+	for end := time.Now().Add(deathGrace); ; {
+		here := slices.ContainsFunc(h.members(), func(p peer.Info) bool { return p.Incarnation == l.peer.Incarnation })
+		if !here || h.isLinked(l.peer) {
+			return true
+		}
+		if time.Now().After(end) {
+			return false
+		}
+		select {
+		case <-h.closing:
+			return true
+		case <-time.After(membersInterval):
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package bus
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"runtime/debug"
+	"strings"
+
+	"github.com/multinode-go/multinode/framing"
+)
+
+const (
+	// maxIdle is how many workers of a link wait for the next message. To wake one takes a fraction of the time that it
+	// takes to start one, whose stack has to grow first.
+	maxIdle = 2
+	// maxText is the length of the longest text of a failure, in bytes.
+	maxText = 4 << 10
+)
+
+// start hands an inbox to a worker.
+func (l *link) start(in *inbox) {
+	select {
+	case l.work <- in:
+	default:
+		l.hub.running.Go(func() { l.worker(in) }) // ends with the inbox empty, or with the link
+	}
+}
+
+// worker hands out what is in inboxes, one after the other.
+func (l *link) worker(in *inbox) {
+	defer func() {
+		if in != nil { // a handler has called runtime.Goexit
+			l.hub.running.Go(func() { l.worker(in) })
+		}
+	}()
+	for in != nil {
+		in.run()
+		in = l.idleUntilWork()
+	}
+}
+
+// idleUntilWork returns the next inbox to work on, nil at the end.
+func (l *link) idleUntilWork() *inbox {
+	defer l.idle.Add(-1)
+	if l.idle.Add(1) > maxIdle {
+		return nil
+	}
+	return <-l.work
+}
+
+// run handles all that is in the inbox.
+func (in *inbox) run() {
+	if in.before != nil {
+		<-in.before
+		in.before = nil
+	}
+	for more := true; more; more = in.next() {
+		for in.done < len(in.batch) {
+			in.handle()
+		}
+	}
+}
+
+// handle handles messages until none is left or a handler has panicked.
+func (in *inbox) handle() {
+	in.sub.calls.RLock()
+	defer in.sub.calls.RUnlock()
+	var m message
+	var size int
+	calling := false
+	defer func() {
+		if calling {
+			in.panicked(m, size, recover())
+		}
+	}()
+	for in.done < len(in.batch) {
+		record := in.batch[in.done:]
+		size = int(binary.BigEndian.Uint32(record))
+		in.done += recordHead + size
+		m, _ = parse(record[recordHead : recordHead+size]) // it was right when it came
+		if in.sub.closed.Load() {
+			in.link.discard(m)
+			continue
+		}
+		calling = true
+		answer, err := in.call(m)
+		calling = false
+		in.finish(m, size, answer, err)
+	}
+}
+
+// call calls the handler.
+func (in *inbox) call(m message) (any, error) {
+	ctx := in.sub.ctx
+	if m.kind == kindRequest {
+		ctx = in.requests
+	}
+	return in.sub.handler(ctx, Message{
+		From:    in.link.peer,
+		Topic:   in.sub.topic,
+		Message: framing.Message{Type: m.typ, Data: m.data},
+	})
+}
+
+// finish tells the peer that a message has been handled.
+func (in *inbox) finish(m message, size int, answer any, err error) {
+	if m.kind == kindRequest {
+		in.freed.Add(int64(size)) // the answer gives the peer its room back
+		in.link.answer(m.number, answer, err)
+		return
+	}
+	if err != nil {
+		in.link.counts.errors.Add(1)
+		in.link.hub.log.Warn("a subscriber has failed", "topic", in.sub.topic, "from", in.link.peer.ID, "error", err)
+	}
+	in.count.Add(1)
+	switch handled := in.bytes.Add(uint64(size)); {
+	case handled-in.credited.Load() >= uint64(in.link.hub.opts.Window/creditShare):
+		in.credit()
+	case !in.dirty.Load():
+		in.link.acks.add(in)
+	}
+}
+
+// panicked is done for a handler that has panicked with v, or has ended its goroutine, when v is nil.
+func (in *inbox) panicked(m message, size int, v any) {
+	text := fmt.Sprintf("panic: %v", v)
+	if v == nil {
+		text = "the handler has called runtime.Goexit"
+	}
+	l := in.link
+	l.counts.panics.Add(1)
+	l.hub.log.Error("a subscriber has panicked", "topic", in.sub.topic, "from", l.peer.ID, "panic", text, "stack", string(debug.Stack()))
+	var err error
+	if m.kind == kindRequest {
+		err = fmt.Errorf("%s", text)
+	}
+	in.finish(m, size, nil, err)
+}
+
+// answer sends the answer to a request. It waits for room in the queue, but not beyond the end of the link.
+func (l *link) answer(number uint64, answer any, failure error) {
+	if failure == nil {
+		if failure = l.reply(number, answer); failure == nil {
+			return
+		}
+	}
+	l.counts.errors.Add(1)
+	text := strings.ToValidUTF8(failure.Error(), "\uFFFD")
+	m := message{kind: kindFailure, number: number, reason: reasonError, data: []byte(text[:min(len(text), maxText)])}
+	_ = l.send(m) // the requester learns of the end of the link by itself
+}
+
+func (l *link) reply(number uint64, answer any) error {
+	value := framing.Message{Type: framing.Binary}
+	if answer != nil {
+		var err error
+		if value, err = framing.MessageOf(answer); err != nil {
+			return fmt.Errorf("the answer cannot be sent: %w", err)
+		}
+	}
+	return l.send(message{kind: kindAnswer, number: number, typ: value.Type, data: value.Data})
+}
+
+// send sends an answer.
+func (l *link) send(m message) error {
+	var head [maxHead]byte
+	bound := framing.Bound{Queue: boundAnswers}
+	return l.conn.SendParts(context.Background(), bound, framing.Binary, m.appendHead(head[:0]), m.data)
+}

@@ -1,0 +1,107 @@
+package peer
+
+import "slices"
+
+// EventType says what has happened to a peer.
+type EventType int
+
+// The types of events.
+const (
+	Joined EventType = iota + 1
+	Left
+)
+
+// String returns the type's name.
+func (t EventType) String() string {
+	switch t {
+	case Joined:
+		return "joined"
+	case Left:
+		return "left"
+	}
+	return "unknown"
+}
+
+// Reason says why a peer is no member any more.
+type Reason string
+
+// The reasons for a peer to have left.
+const (
+	ReasonLeft Reason = "left" // it closed its mesh
+	ReasonDied Reason = "died" // its process ended without
+	ReasonCut  Reason = "cut"  // it lives, but the link was lost or cut: it will join again
+)
+
+// Event tells that a peer has become a member, or is none any more.
+type Event struct {
+	Type   EventType
+	Peer   Info
+	Reason Reason // of Left
+}
+
+// watcher gets the events, one after the other.
+type watcher struct {
+	handle  func(Event)
+	queue   []Event // guarded by Mesh.mu
+	running bool    // guarded by Mesh.mu; a goroutine empties the queue
+}
+
+// OnEvent calls f with a Joined for each member, and then with each event, one after the other, in the order in which
+// they happen, until remove is called or the mesh is closed. What is on the way at that time is not delivered. f may
+// take its time: it keeps nobody but its own next event.
+func (m *Mesh) OnEvent(f func(Event)) (remove func()) {
+	w := &watcher{handle: f}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.watchers[w] = none{}
+	for _, info := range m.peersLocked() {
+		m.tellLocked(w, Event{Type: Joined, Peer: info})
+	}
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.watchers, w)
+		w.queue = nil
+	}
+}
+
+// emitLocked tells all watchers, and all that wait for a change.
+func (m *Mesh) emitLocked(event Event) {
+	for w := range m.watchers {
+		m.tellLocked(w, event)
+	}
+	m.changeLocked()
+}
+
+func (m *Mesh) tellLocked(w *watcher, event Event) {
+	if m.ended {
+		return
+	}
+	w.queue = append(w.queue, event)
+	if !w.running {
+		w.running = true
+		m.running.Go(func() { m.deliver(w) }) // ended by the end of the queue or by Close, which waits
+	}
+}
+
+// deliver empties the queue of a watcher.
+func (m *Mesh) deliver(w *watcher) {
+	for {
+		m.mu.Lock()
+		if len(w.queue) == 0 || m.ended {
+			w.running = false
+			m.mu.Unlock()
+			return
+		}
+		event := w.queue[0]
+		w.queue = slices.Delete(w.queue, 0, 1)
+		m.mu.Unlock()
+		w.handle(event)
+	}
+}
+
+// changeLocked wakes those who wait for a change.
+func (m *Mesh) changeLocked() {
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
