@@ -48,20 +48,32 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	page, err := newPage(node.ID(), keep)
+	stop, err := open(node, h, keep)
 	if err != nil {
-		return err
+		return errors.Join(err, node.Shutdown(context.Background()))
 	}
-	room := newRoom(node.ID(), keep)
-	relay := &relay{room: room}
-	go relay.run(context.Background())
-	h.open(room, relay, page)
+	defer stop()
 	node.Ready()
 	if node.IsMaster() && node.WaitReady(context.Background()) == nil {
 		fmt.Fprintf(stdout, "%d nodes ready: open %s in two windows (master pid %d)\n", opts.Nodes, url(node.Addr()), os.Getpid())
 	}
 	level.Set(slog.LevelInfo)
 	return node.Wait()
+}
+
+// open opens the room of a node, with what the other nodes have.
+func open(node *cluster.Node, h *handler, keep int) (stop func(), err error) {
+	page, err := newPage(node.ID(), keep)
+	if err != nil {
+		return nil, err
+	}
+	room := newRoom(node.ID(), keep)
+	relay, err := newRelay(context.Background(), room, node.Mesh(), node.Bus())
+	if err != nil {
+		return nil, err
+	}
+	h.open(room, relay, page)
+	return relay.close, nil
 }
 
 // url returns what to type into a browser.
@@ -72,6 +84,9 @@ func url(addr net.Addr) string {
 	}
 	return fmt.Sprintf("http://%v/", addr)
 }
+
+// maxKeep bounds -history: each browser and node that comes tells what it has of it, in one message.
+const maxKeep = 10_000
 
 func parseFlags(args []string, stderr io.Writer) (opts cluster.Options, keep int, err error) {
 	flags := flag.NewFlagSet("chat", flag.ContinueOnError)
@@ -96,8 +111,8 @@ func parseFlags(args []string, stderr io.Writer) (opts cluster.Options, keep int
 		fmt.Fprintf(stderr, "chat: unexpected argument %q; -h lists the flags\n", flags.Arg(0))
 		return opts, 0, errUsage
 	}
-	if keep < 1 {
-		fmt.Fprintf(stderr, "chat: -history is %d; it must be 1 or more\n", keep)
+	if keep < 1 || keep > maxKeep {
+		fmt.Fprintf(stderr, "chat: -history is %d; it must be 1 to %d\n", keep, maxKeep)
 		return opts, 0, errUsage
 	}
 	opts.DisableMasterListen = !*masterListen

@@ -59,7 +59,7 @@ func newPage(node, keep int) (*page, error) {
 func (p *page) serveIndex(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store") // it tells which node it is from
-	_, _ = w.Write(p.index) // the client may have gone
+	_, _ = w.Write(p.index)                     // the client may have gone
 }
 
 // serveFile serves a file of the page. A browser asks each time whether it has changed, as the next node may be newer.

@@ -89,33 +89,43 @@ func (r *room) say(s *session, id, text string) message {
 	return m
 }
 
-// put takes a message of another node, and returns it with the place that it has here.
-func (r *room) put(m message) message {
+// put takes a message of another node. It returns the stamp that it has here, and whether that is news.
+func (r *room) put(m message) (held stamp, news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.mergeLocked(m)
-	if held, ok := r.history.get(m.ID); ok {
-		return held
+	news = r.mergeLocked(m)
+	if known, ok := r.history.get(m.ID); ok {
+		return known.stamp, news
 	}
-	return m // older than what is kept
+	return m.stamp, news // older than what is kept
 }
 
-func (r *room) mergeLocked(m message) {
+func (r *room) mergeLocked(m message) (news bool) {
 	r.clock = max(r.clock, m.At)
 	if !r.history.merge(m) {
-		return
+		return false
 	}
 	frame := encode(delivery{"message", m}) // once for all
 	for s := range r.sessions {
 		s.send(frame)
 	}
+	return true
 }
 
-// missing returns what a node that has so much lacks.
-func (r *room) missing(have []ref) []message {
+// update returns what a node that has so much lacks, or the newest part of it.
+func (r *room) update(have []ref) update {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.history.missing(have)
+	u := update{Messages: r.history.missing(have), Roll: r.presence.rolls[r.self]}
+	slices.Reverse(u.Messages)
+	size := 0
+	for i, m := range u.Messages {
+		if size += len(m.Text); size > maxUpdate && i > 0 {
+			u.Messages, u.More = u.Messages[:i], true
+			break
+		}
+	}
+	return u
 }
 
 func (r *room) refs() []ref {

@@ -193,9 +193,9 @@ func (s *session) say(ctx context.Context, r request) error {
 		return ctx.Err()
 	}
 	m := s.room.say(s, r.ID, text)
-	s.room.work.Go(func() { // ends when the message is with all nodes that live, or with the relay; close waits for it
+	s.room.work.Go(func() { // ends when the message is with all nodes, even if its browser has gone; close waits for it
 		defer func() { <-s.slots }()
-		if s.relay.spread(m) == nil {
+		if s.relay.spread(context.WithoutCancel(ctx), m) == nil {
 			s.send(receipt{Type: "ack", ID: r.ID})
 		}
 	})
