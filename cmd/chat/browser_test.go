@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -39,7 +41,9 @@ func browser(t *testing.T) context.Context {
 		}
 		t.Skip(fix)
 	}
-	home := t.TempDir()
+	home, err := os.MkdirTemp("", "") // that of t has a name too long for Chromium's socket
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(home)) })
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
@@ -61,7 +65,7 @@ type tab struct {
 }
 
 // newTab opens a window. What its page throws, writes to the console, or is refused by its policy fails the test.
-func newTab(t *testing.T, browser context.Context) *tab {
+func newTab(browser context.Context, t *testing.T) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewWindow(true))
 	t.Cleanup(cancel)
@@ -88,8 +92,13 @@ func (p *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 // enter opens the page and takes a name, as a person would.
 func (p *tab) enter(addr, name string) {
 	p.t.Helper()
-	p.do(chromedp.Navigate("http://"+addr+"/"), chromedp.WaitVisible(chromedp.CSS("#who")))
-	p.do(chromedp.SendKeys(chromedp.CSS("#name"), name+"\r"))
+	p.do(chromedp.Navigate("http://" + addr + "/"))
+	if evaluate[string](p, `document.getElementById("my-name").textContent`) != "" { // that of another window
+		p.do(chromedp.Click(chromedp.CSS("#me")))
+	}
+	p.do(chromedp.WaitVisible(chromedp.CSS("#who")), chromedp.SetValue(chromedp.CSS("#name"), name))
+	p.do(chromedp.SendKeys(chromedp.CSS("#name"), "\r"))
+	p.await(`!document.getElementById("who").open`)
 	p.awaitConnected()
 }
 
@@ -166,7 +175,7 @@ func (p *tab) picture(name string) {
 func TestIntegrationLooks(t *testing.T) {
 	b := browser(t)
 	p := start(t, "-nodes", "1")
-	page := newTab(t, b)
+	page := newTab(b, t)
 	page.size(1280, 800, "light")
 	page.do(chromedp.Navigate("http://"+p.addr+"/"), chromedp.WaitVisible(chromedp.CSS("#who")))
 	page.picture("name")
@@ -209,4 +218,185 @@ func TestIntegrationLooks(t *testing.T) {
 	}
 	page.do(chromedp.Click(chromedp.CSS("#people-toggle")))
 	page.picture("phone-people")
+}
+
+// enterOn opens pages until one is on another node than the one to avoid.
+func enterOn(browser context.Context, t *testing.T, p *program, name string, avoid int) *tab {
+	t.Helper()
+	page := newTab(browser, t)
+	page.size(900, 640, "light")
+	page.enter(p.addr, name)
+	for range 100 {
+		if page.node() != avoid {
+			return page
+		}
+		page.do(chromedp.Reload())
+		page.awaitConnected()
+	}
+	require.Fail(t, "the kernel puts all connections on one node")
+	return nil
+}
+
+// node returns the node that the page says it is on.
+func (p *tab) node() int {
+	p.t.Helper()
+	return evaluate[int](p, `Number(document.getElementById("state-node").textContent.replace("node ", ""))`)
+}
+
+// shown is a message as the page shows it.
+type shown struct {
+	Name, Node, Text string
+	Pending, Mine    bool
+}
+
+func (p *tab) messages() []shown {
+	p.t.Helper()
+	return evaluate[[]shown](p, `[...document.querySelectorAll(".message")].map((m) => ({
+		Name: m.querySelector(".name").textContent,
+		Node: m.querySelector(".chip")?.textContent ?? "",
+		Text: m.querySelector(".text").textContent,
+		Pending: m.classList.contains("pending"),
+		Mine: m.classList.contains("mine"),
+	}))`)
+}
+
+// awaitTexts waits until the page shows these messages and has a receipt for its own.
+func (p *tab) awaitTexts(texts ...string) {
+	p.t.Helper()
+	want, err := json.Marshal(texts)
+	require.NoError(p.t, err)
+	p.await(fmt.Sprintf(`!document.querySelector(".pending") && [...document.querySelectorAll(".text")].map((e) => e.textContent).join("\n") === %s.join("\n")`, want))
+}
+
+// Two windows on two nodes see each other's messages, and lose none when a node is killed under one of them.
+func TestIntegrationTwoWindows(t *testing.T) {
+	b := browser(t)
+	p := start(t, "-nodes", "4")
+	ada := enterOn(b, t, p, "Ada", -1)
+	grace := enterOn(b, t, p, "Grace", ada.node())
+	first, second := ada.node(), grace.node()
+
+	ada.say("Hello, who is there?")
+	grace.awaitTexts("Hello, who is there?")
+	grace.say("Me, on another node.")
+	ada.awaitTexts("Hello, who is there?", "Me, on another node.")
+	grace.awaitTexts("Hello, who is there?", "Me, on another node.")
+	hello := shown{"Ada", fmt.Sprintf("node %d", first), "Hello, who is there?", false, false}
+	me := shown{"Grace", fmt.Sprintf("node %d", second), "Me, on another node.", false, true}
+	assert.Equal(t, []shown{hello, me}, grace.messages())
+	hello.Mine, me.Mine = true, false
+	assert.Equal(t, []shown{hello, me}, ada.messages())
+	online := fmt.Sprintf(`[...document.querySelectorAll("#people-list li")].map((e) => e.textContent).join() === "AAdanode %d,GGracenode %dyou"`, first, second)
+	grace.await(online)
+	ada.picture("two-windows-ada")
+	grace.picture("two-windows-grace")
+
+	// While there is no node to send to, a message is pending.
+	command := evaluate[string](grace, `document.getElementById("kill-command").textContent`)
+	pid, err := strconv.Atoi(strings.TrimPrefix(command, "kill -9 "))
+	require.NoError(t, err, command)
+	evaluate[bool](grace, `(window.RealWebSocket = window.WebSocket, window.WebSocket = function () { setTimeout(() => this.onclose(), 10) }, true)`)
+	kill(t, pid)
+	grace.await(`document.getElementById("state").dataset.state !== "connected"`)
+	grace.say("Written while nobody is there.")
+	ada.say("And this while you are away.")
+	ada.awaitTexts("Hello, who is there?", "Me, on another node.", "And this while you are away.")
+	pending := grace.messages()
+	assert.Equal(t, shown{"Grace", "", "Written while nobody is there.", true, true}, pending[len(pending)-1])
+	grace.picture("two-windows-away")
+
+	// It comes back on another node, has what it missed, and sends what is pending.
+	evaluate[bool](grace, `(window.WebSocket = window.RealWebSocket, dispatchEvent(new Event("online")), true)`)
+	grace.awaitConnected()
+	assert.NotEqual(t, second, grace.node())
+	all := []string{"Hello, who is there?", "Me, on another node.", "And this while you are away.", "Written while nobody is there."}
+	grace.awaitTexts(all...)
+	ada.awaitTexts(all...)
+	assert.Contains(t, evaluate[string](grace, `document.querySelector(".note").textContent`),
+		fmt.Sprintf("The connection to node %d was lost. You are on node %d now.", second, grace.node()))
+	grace.picture("two-windows-back")
+
+	late := enterOn(b, t, p, "Late", -1)
+	late.awaitTexts(all...)
+	late.picture("two-windows-late")
+}
+
+// A page goes on through the death of one node after the other while it is being written in, without help.
+func TestIntegrationWindowsUnderKills(t *testing.T) {
+	b := browser(t)
+	p := start(t, "-nodes", "3")
+	ada := enterOn(b, t, p, "Ada", -1)
+	grace := enterOn(b, t, p, "Grace", ada.node())
+	var want []string
+	for i := range 4 {
+		for _, page := range []*tab{ada, grace} {
+			pid := evaluate[int](page, `Number(document.getElementById("kill-command").textContent.replace("kill -9 ", ""))`)
+			before, during := fmt.Sprintf("before kill %d", i), fmt.Sprintf("during kill %d", i)
+			page.say(before)
+			kill(t, pid)
+			page.say(during)
+			page.await(fmt.Sprintf(`document.getElementById("kill-command").textContent !== "kill -9 %d"`, pid))
+			page.awaitConnected()
+			page.await(`!document.querySelector(".pending")`)
+			want = append(want, before, during)
+		}
+	}
+	for _, page := range []*tab{ada, grace} {
+		page.await(fmt.Sprintf(`document.querySelectorAll(".message").length >= %d`, len(want)))
+	}
+	assert.Equal(t, texts(ada), texts(grace))
+	assert.ElementsMatch(t, want, texts(ada))
+	ada.picture("kills")
+}
+
+func texts(p *tab) (texts []string) {
+	p.t.Helper()
+	for _, m := range p.messages() {
+		texts = append(texts, m.Text)
+	}
+	return texts
+}
+
+// The reader who has scrolled up stays there when messages come, and is told.
+func TestIntegrationScrolling(t *testing.T) {
+	b := browser(t)
+	p := start(t, "-nodes", "1")
+	page := newTab(b, t)
+	page.size(900, 640, "light")
+	page.enter(p.addr, "Grace")
+	ada := enter(t, p.addr, "Ada")
+	for i := range 30 {
+		ada.say(t, fmt.Sprintf("line %d", i))
+	}
+	const atEnd = `(() => { const s = document.getElementById("scroller"); return s.scrollHeight - s.scrollTop - s.clientHeight < 2 })()`
+	page.await(`document.querySelectorAll(".message").length === 30 && ` + atEnd)
+	page.await(`(() => { const s = document.getElementById("scroller"); s.scrollTop = 100; return s.scrollTop === 100 })()`)
+	ada.say(t, "news")
+	page.await(`!document.getElementById("newer").hidden && document.getElementById("scroller").scrollTop === 100`)
+	page.picture("scrolled-up")
+	page.do(chromedp.Click(chromedp.CSS("#newer")))
+	page.await(`document.getElementById("newer").hidden && ` + atEnd)
+	ada.say(t, "more news")
+	page.await(`document.querySelectorAll(".message").length === 32 && ` + atEnd)
+}
+
+// A name is asked for once, kept for the next window, and can be changed in each by itself.
+func TestIntegrationName(t *testing.T) {
+	b := browser(t)
+	p := start(t, "-nodes", "1")
+	first := newTab(b, t)
+	first.enter(p.addr, "Grace")
+	second := newTab(b, t)
+	second.do(chromedp.Navigate("http://" + p.addr + "/"))
+	second.awaitConnected()
+	const name = `document.getElementById("my-name").textContent`
+	assert.Equal(t, "Grace", evaluate[string](second, name))
+	second.enter(p.addr, "Grace Hopper")
+	first.await(`[...document.querySelectorAll("#people-list .name")].map((e) => e.textContent).join() === "Grace,Grace Hopper"`)
+	assert.Equal(t, "Grace", evaluate[string](first, name))
+	first.do(chromedp.Reload())
+	first.awaitConnected()
+	assert.Equal(t, "Grace", evaluate[string](first, name), "a window keeps its name")
+	assert.Equal(t, int64(maxName), evaluate[int64](first, `document.getElementById("name").maxLength`))
+	assert.Equal(t, int64(maxText), evaluate[int64](first, `document.getElementById("text").maxLength`))
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,20 +26,22 @@ func tcpAddr(t *testing.T, addr string) net.Addr {
 // client does what the page does: it comes back when its connection ends, says again what is not acknowledged, and
 // keeps what it is told in order.
 type client struct {
-	addr string
+	addr  string
+	leave func()       // for good
+	id    atomic.Int64 // of the node that it is on, or was on last
 
 	mu      sync.Mutex // guards what follows, but for changed
 	changed *sync.Cond
 	name    string
 	conn    *websocket.Conn // nil while there is none
-	node    int
 	pid     int
 	order   []message
 	pending []message // ID and Text
 	acked   []string
 	refused map[string]string
 	people  []person
-	welcome int // how many have come
+	welcome int                  // how many have come
+	closed  websocket.StatusCode // of the last connection that has ended
 }
 
 // enter makes a client, and returns when it has been welcomed.
@@ -52,10 +55,11 @@ func enter(t *testing.T, addr, name string) *client {
 		defer close(ended)
 		c.run(ctx)
 	}()
-	t.Cleanup(func() {
+	c.leave = func() {
 		cancel()
 		<-ended
-	})
+	}
+	t.Cleanup(c.leave)
 	c.await(t, "to be welcomed", func() bool { return c.welcome > 0 })
 	return c
 }
@@ -88,6 +92,7 @@ func (c *client) converse(ctx context.Context, conn *websocket.Conn) {
 	for {
 		_, data, err := conn.Read(ctx)
 		if err != nil {
+			c.set(func() { c.closed = websocket.CloseStatus(err) })
 			return
 		}
 		c.set(func() { c.take(ctx, conn, data) })
@@ -115,7 +120,8 @@ func (c *client) take(ctx context.Context, conn *websocket.Conn, data []byte) {
 	switch told.Type {
 	case "welcome":
 		c.welcome++
-		c.conn, c.node, c.pid = conn, told.Node, told.PID
+		c.conn, c.pid = conn, told.PID
+		c.id.Store(int64(told.Node))
 		c.order = slices.DeleteFunc(c.order, func(m message) bool { return slices.Contains(told.Gone, m.ID) })
 		for _, m := range told.Messages {
 			c.put(m)
@@ -141,6 +147,8 @@ func (c *client) put(m message) {
 	i, _ := slices.BinarySearchFunc(c.order, m.stamp, func(m message, s stamp) int { return m.compare(s) })
 	c.order = slices.Insert(c.order, i, m)
 }
+
+func (c *client) node() int { return int(c.id.Load()) }
 
 func (c *client) settle(id string) {
 	c.pending = slices.DeleteFunc(c.pending, func(m message) bool { return m.ID == id })
@@ -183,7 +191,7 @@ func (c *client) await(t *testing.T, what string, ok func() bool) {
 	}
 	if !ok() {
 		require.Fail(t, c.name+" waits for "+what, "node %d, %d messages, %d pending, %d acknowledged, online %v",
-			c.node, len(c.order), len(c.pending), len(c.acked), c.people)
+			c.node(), len(c.order), len(c.pending), len(c.acked), c.people)
 	}
 }
 
@@ -194,11 +202,37 @@ func (c *client) awaitTexts(t *testing.T, want ...string) {
 }
 
 func (c *client) texts() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	texts := make([]string, len(c.order))
-	for i, m := range c.order {
-		texts[i] = m.Text
+	var texts []string
+	for _, m := range c.conversation() {
+		texts = append(texts, m.Text)
 	}
 	return texts
+}
+
+func (c *client) conversation() []message {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.order)
+}
+
+// connected waits until there is a connection, and returns the process that it is to.
+func (c *client) connected(t *testing.T) (pid int) {
+	t.Helper()
+	c.await(t, "a connection", func() bool {
+		pid = c.pid
+		return c.conn != nil
+	})
+	return pid
+}
+
+func (c *client) online() []person {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.people
+}
+
+func (c *client) lastClose() websocket.StatusCode {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
 }

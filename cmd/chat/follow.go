@@ -28,15 +28,15 @@ func (l *relay) catchUp(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// take takes an update in, and tells whether there is more.
+// take takes an update in, and tells whether there is more that we would keep.
 func (l *relay) take(from int, u update) bool {
-	changed := false
-	for _, m := range u.Messages {
-		_, news := l.room.put(m)
-		changed = changed || news
+	more := u.More
+	for _, m := range u.Messages { // the newest first: beyond one that is too old for us are only such
+		_, kept := l.room.put(m)
+		more = more && kept
 	}
 	l.room.told(from, u.Roll)
-	return u.More && changed // of what is too old for us there may always be more
+	return more
 }
 
 // event is called by the mesh.

@@ -85,15 +85,24 @@ func start(t *testing.T, args ...string) *program {
 // get asks on a new connection.
 func (p *program) get(t *testing.T, path string) (*http.Response, string) {
 	t.Helper()
+	response, body, err := p.ask(path)
+	require.NoError(t, err)
+	return response, body
+}
+
+func (p *program) ask(path string) (*http.Response, string, error) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.addr+path, nil)
-	require.NoError(t, err)
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+p.addr+path, nil)
+	if err != nil {
+		return nil, "", err
+	}
 	response, err := client.Do(request)
-	require.NoError(t, err)
+	if err != nil {
+		return nil, "", err
+	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
-	return response, string(body)
+	return response, string(body), err
 }
 
 func TestPage(t *testing.T) {

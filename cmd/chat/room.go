@@ -89,27 +89,27 @@ func (r *room) say(s *session, id, text string) message {
 	return m
 }
 
-// put takes a message of another node. It returns the stamp that it has here, and whether that is news.
-func (r *room) put(m message) (held stamp, news bool) {
+// put takes a message of another node. It returns the stamp that it has here, and whether it is kept: it may be older than
+// all that is.
+func (r *room) put(m message) (held stamp, kept bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	news = r.mergeLocked(m)
+	r.mergeLocked(m)
 	if known, ok := r.history.get(m.ID); ok {
-		return known.stamp, news
+		return known.stamp, true
 	}
-	return m.stamp, news // older than what is kept
+	return m.stamp, false
 }
 
-func (r *room) mergeLocked(m message) (news bool) {
+func (r *room) mergeLocked(m message) {
 	r.clock = max(r.clock, m.At)
 	if !r.history.merge(m) {
-		return false
+		return
 	}
 	frame := encode(delivery{"message", m}) // once for all
 	for s := range r.sessions {
 		s.send(frame)
 	}
-	return true
 }
 
 // update returns what a node that has so much lacks, or the newest part of it.

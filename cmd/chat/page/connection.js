@@ -2,10 +2,12 @@
 
 const firstDelay = 100 // milliseconds
 const longestDelay = 4000
+const welcomeTimeout = 5000 // a node that hangs takes connections, as the kernel does that, and says nothing on them
 
 export class Connection {
 	#socket = null
-	#timer = 0
+	#timer = 0 // until the next attempt; 0 while there is one
+	#hung = 0 // until an attempt is given up
 	#attempts = 0
 	#welcomed = false
 	#greet
@@ -30,6 +32,8 @@ export class Connection {
 	open() {
 		clearTimeout(this.#timer)
 		this.#timer = 0
+		clearTimeout(this.#hung)
+		this.#hung = setTimeout(() => this.renew(), welcomeTimeout)
 		this.#tell("connecting")
 		const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/socket`)
 		this.#socket = socket
@@ -63,6 +67,7 @@ export class Connection {
 
 	#take(message) {
 		if (message.type === "welcome") {
+			clearTimeout(this.#hung)
 			this.#welcomed = true
 			this.#attempts = 0
 			this.#receive(message)
@@ -73,6 +78,8 @@ export class Connection {
 	}
 
 	#lost() {
+		clearTimeout(this.#hung)
+		clearTimeout(this.#timer)
 		this.#socket = null
 		this.#welcomed = false
 		// Half of the delay is by chance: all browsers of a node that died come back, and not all at once.

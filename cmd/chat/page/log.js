@@ -39,12 +39,12 @@ export class Log {
 	// that it is not read out.
 	welcome({ messages, gone, keep, isMine }) {
 		this.#keep = keep
-		this.#list.setAttribute("aria-busy", "true")
+		this.#scroller.setAttribute("aria-busy", "true")
 		this.#change(() => {
 			gone.map((id) => this.#byID.get(id)).forEach((entry) => entry && this.#remove(entry))
 			messages.forEach((message) => this.#put(message, isMine(message)))
 		})
-		this.#list.removeAttribute("aria-busy")
+		this.#scroller.removeAttribute("aria-busy")
 	}
 
 	// add takes a message of a node. One that is there already gets the place that the nodes agree on.
@@ -80,12 +80,14 @@ export class Log {
 
 	toEnd() {
 		this.#scroller.scrollTop = this.#scroller.scrollHeight
+		this.#top = this.#scroller.scrollTop
 		this.#newer.hidden = true
 		this.#stick = true
 	}
 
 	// change keeps the end in view if it was, and else the place at which the reader is.
 	#change(f, toEnd = false) {
+		this.#scrolled() // its event may still be on the way
 		const count = this.#entries.length
 		f()
 		this.#empty.hidden = this.#entries.length > 0

@@ -105,7 +105,6 @@ function welcome({ node: id, pid, keep, messages, gone }) {
 	node = id
 	$("kill-node").textContent = `node ${id}`
 	$("kill-command").textContent = `kill -9 ${pid}`
-	$("kill").hidden = false
 	tellName()
 	outbox.resend()
 }
@@ -127,6 +126,7 @@ function showState(state) {
 	const connected = state === "connected"
 	$("state-words").textContent = connected ? "Connected to" : node === null ? "Connecting…" : "Reconnecting…"
 	$("state-node").textContent = connected ? `node ${node}` : ""
+	$("kill").hidden = !connected // the process may be gone, and its number another's
 }
 
 function togglePeople() {
