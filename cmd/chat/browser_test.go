@@ -41,7 +41,7 @@ func browser(t *testing.T) context.Context {
 		}
 		t.Skip(fix)
 	}
-	home, err := os.MkdirTemp("", "") // that of t has a name too long for Chromium's socket
+	home, err := os.MkdirTemp("", "") //nolint:usetesting // that of t has a name too long for Chromium's socket
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(home)) })
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)

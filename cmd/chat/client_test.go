@@ -41,6 +41,7 @@ type client struct {
 	refused map[string]string
 	people  []person
 	welcome int                  // how many have come
+	keep    int                  // how many messages are kept
 	closed  websocket.StatusCode // of the last connection that has ended
 }
 
@@ -122,6 +123,7 @@ func (c *client) take(ctx context.Context, conn *websocket.Conn, data []byte) {
 		c.welcome++
 		c.conn, c.pid = conn, told.PID
 		c.id.Store(int64(told.Node))
+		c.keep = told.Keep
 		c.order = slices.DeleteFunc(c.order, func(m message) bool { return slices.Contains(told.Gone, m.ID) })
 		for _, m := range told.Messages {
 			c.put(m)
@@ -146,6 +148,7 @@ func (c *client) put(m message) {
 	c.order = slices.DeleteFunc(c.order, func(other message) bool { return other.ID == m.ID })
 	i, _ := slices.BinarySearchFunc(c.order, m.stamp, func(m message, s stamp) int { return m.compare(s) })
 	c.order = slices.Insert(c.order, i, m)
+	c.order = c.order[max(0, len(c.order)-c.keep):] // what it has it tells, and that is bounded
 }
 
 func (c *client) node() int { return int(c.id.Load()) }
@@ -223,12 +226,6 @@ func (c *client) connected(t *testing.T) (pid int) {
 		return c.conn != nil
 	})
 	return pid
-}
-
-func (c *client) online() []person {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.people
 }
 
 func (c *client) lastClose() websocket.StatusCode {

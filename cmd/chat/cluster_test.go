@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"syscall"
@@ -33,7 +34,15 @@ func enterNodes(t *testing.T, p *program, nodes int) (different, all []*client) 
 // kill ends the process of a node as a fatal error would.
 func kill(t *testing.T, pid int) {
 	t.Helper()
-	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	signal(t, pid, syscall.SIGKILL)
+}
+
+func signal(t *testing.T, pid int, s syscall.Signal) {
+	t.Helper()
+	process, err := os.FindProcess(pid)
+	require.NoError(t, err)
+	require.NoError(t, process.Signal(s))
+	_ = process.Release() // always nil
 }
 
 func TestMessageReachesAllNodes(t *testing.T) {
@@ -58,12 +67,12 @@ func TestMessageReachesAllNodes(t *testing.T) {
 // Nothing that was acknowledged is lost, doubled or in another order anywhere, while nodes are killed under the clients
 // that are talking.
 func TestKillUnderMessages(t *testing.T) {
-	p := start(t, "-nodes", "4")
+	const talkers, each, kills = 12, 60, 3
+	p := start(t, "-nodes", "4", "-history", "5000")
 	_, clients := enterNodes(t, p, 4)
-	for len(clients) < 12 {
+	for len(clients) < talkers {
 		clients = append(clients, enter(t, p.addr, fmt.Sprintf("client %03d", len(clients))))
 	}
-	const each, kills = 60, 3
 	var talking sync.WaitGroup
 	for _, c := range clients {
 		talking.Go(func() { // the test waits for it
@@ -175,7 +184,7 @@ func TestStoppedNodeSendsItsBrowsersAway(t *testing.T) {
 	c, other := different[0], different[1]
 	id := c.say(t, "before")
 	pid := c.connected(t)
-	require.NoError(t, syscall.Kill(pid, syscall.SIGTERM))
+	signal(t, pid, syscall.SIGTERM)
 	c.await(t, "another node", func() bool { return c.conn != nil && c.pid != pid })
 	assert.Equal(t, websocket.StatusGoingAway, c.lastClose())
 	c.say(t, "after")

@@ -54,7 +54,7 @@ func newInProcess(t *testing.T, dir *peer.Directory, id int) *inProcess {
 	server := httptest.NewServer(h.routes())
 	n.addr = strings.TrimPrefix(server.URL, "http://")
 	n.close = sync.OnceFunc(func() {
-		assert.NoError(t, n.room.close(context.Background()))
+		require.NoError(t, n.room.close(context.Background()))
 		server.Close()
 		n.relay.close()
 		b.Close()
