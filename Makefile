@@ -2,28 +2,33 @@
 
 GO             ?= go
 MODULES        := . cmd bench
-# Has a dependency that must not reach the library.
-DIFFTEST       := framing/internal/difftest
+# Tests with dependencies that must not reach the library.
+TEST_MODULES   := framing/internal/difftest peer/internal/nettest
 GOLANGCI       := $(CURDIR)/.bin/golangci-lint
 GOLANGCI_VERSION := v2.15.0
 PLATFORMS      := linux/amd64 linux/arm64 darwin/arm64 freebsd/amd64 windows/amd64
 # Executions for each fuzz target. A bound in time, as in FUZZTIME=10m, works too, but go test -fuzz then fails now and
 # then at the end with nothing but "context deadline exceeded".
 FUZZTIME       ?= 100000x
+SOAK           ?= 10m
 
-.PHONY: all test lint cross fuzz bench fmt ci
+.PHONY: all test lint cross fuzz soak bench fmt websocket-client
 
 all: lint cross test
 
 # All tests of all modules. The only green is with the race detector and in any order.
 test:
-	@set -e; for module in $(MODULES) $(DIFFTEST); do \
+	@set -e; for module in $(MODULES) $(TEST_MODULES); do \
 		echo "$(GO) -C $$module test -race -shuffle=on ./..."; \
 		$(GO) -C $$module test -race -shuffle=on -timeout 10m ./...; \
 	done
 
+# What the test of package peer with a WebSocket client of Node needs. Without it, that test skips.
+websocket-client:
+	cd peer/testdata/ws && npm ci --ignore-scripts
+
 lint: $(GOLANGCI)
-	@set -e; for module in $(MODULES) $(DIFFTEST); do \
+	@set -e; for module in $(MODULES) $(TEST_MODULES); do \
 		echo "golangci-lint: $$module"; (cd $$module && $(GOLANGCI) run ./...); \
 	done
 
@@ -43,12 +48,16 @@ cross:
 
 # Each fuzz target, FUZZTIME times.
 fuzz:
-	@set -e; for package in $$($(GO) list ./... ./$(DIFFTEST)/...); do \
+	@set -e; for package in $$($(GO) list ./... $(TEST_MODULES:%=./%/...)); do \
 		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
 			echo "fuzz: $$package $$target"; \
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
 	done
+
+# Processes join, leave and die under messages for SOAK: nothing may leak.
+soak:
+	MULTINODE_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 2h -run '^TestSoak$$' ./peer/bus
 
 # Figures as ratios against a named baseline in the same run. See bench/README.md.
 bench:

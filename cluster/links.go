@@ -16,10 +16,11 @@ type links struct {
 
 // joinLinks links this node with all that live in the directory. It takes as long as one of them needs that hangs, but
 // no longer than timeout.
-func joinLinks(opts Options, directory *peer.Directory, self peer.Info, timeout time.Duration) (l links, err error) {
+func joinLinks(opts Options, mesh peer.Options, timeout time.Duration) (l links, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	l.mesh, err = peer.Join(ctx, peer.Options{Directory: directory, Self: self, Logger: opts.Logger})
+	mesh.Logger = opts.Logger
+	l.mesh, err = peer.Join(ctx, mesh)
 	if err != nil {
 		return links{}, err
 	}

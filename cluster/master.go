@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -46,7 +47,10 @@ func listenMaster(opts Options, server Server, sys system) (_ *Node, err error) 
 	if err != nil {
 		return nil, err
 	}
-	links, err := joinLinks(opts, m.directory, peer.Info{Cluster: opts.Name, Generation: 1}, masterJoinTimeout)
+	nextID := idsAfter(highest)
+	links, err := joinLinks(opts, peer.Options{
+		Directory: m.directory, Self: peer.Info{Cluster: opts.Name, Generation: 1}, NextID: nextID,
+	}, masterJoinTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -60,12 +64,19 @@ func listenMaster(opts Options, server Server, sys system) (_ *Node, err error) 
 		Cluster: opts.Name, Directory: m.directory.Path(), Master: links.mesh.Self().Incarnation,
 		Address: addr.String(), Procs: share(opts.Nodes),
 	}
-	m.supervisor = newSupervisor(opts, common, highest+1, sys.start, m.ports)
+	m.supervisor = newSupervisor(opts, common, nextID, sys.start, m.ports)
 	if err := m.supervise(links.mesh); err != nil {
 		return nil, join(join(err, listener.Close()), links.close())
 	}
 	n.startMaster(common.Procs)
 	return n, nil
+}
+
+// idsAfter returns what gives out ids, to workers and to guests of the mesh, each once.
+func idsAfter(highest int) func() int {
+	var last atomic.Int64
+	last.Store(int64(highest))
+	return func() int { return int(last.Add(1)) }
 }
 
 // supervise takes part in the control streams of the workers.

@@ -26,7 +26,7 @@ type supervisor struct {
 	// Owned by run.
 	slots    []*slot
 	workers  map[int]*worker // by id, those that run
-	nextID   int
+	nextID   func() int
 	stopping bool
 	late     []*worker // made to leave, since they did not in time
 }
@@ -68,14 +68,14 @@ type (
 	cutAll  struct{}
 )
 
-// newSupervisor makes a supervisor whose workers have ids from firstID on.
+// newSupervisor makes a supervisor whose workers have the ids that nextID gives.
 func newSupervisor(
-	opts Options, common role, firstID int, start func(role) (*process, error), ports *ports,
+	opts Options, common role, nextID func() int, start func(role) (*process, error), ports *ports,
 ) *supervisor {
 	s := &supervisor{
 		opts: opts, logger: opts.Logger, start: start, role: common, ports: ports,
 		events: make(chan event), allReady: make(chan struct{}), done: make(chan struct{}),
-		workers: make(map[int]*worker), nextID: firstID,
+		workers: make(map[int]*worker), nextID: nextID,
 	}
 	for number := range opts.workers() {
 		s.slots = append(s.slots, &slot{number: number + 1, deadline: time.Now()})
@@ -202,8 +202,7 @@ func (s *supervisor) handle(ev event) {
 func (s *supervisor) startWorker(slot *slot, now time.Time) {
 	slot.started(now, s.opts.BootTimeout)
 	role := s.role
-	role.ID, role.Slot, role.Generation, role.Incarnation = s.nextID, slot.number, slot.generation, peer.NewIncarnation()
-	s.nextID++
+	role.ID, role.Slot, role.Generation, role.Incarnation = s.nextID(), slot.number, slot.generation, peer.NewIncarnation()
 	w := &worker{slot: slot, info: role.info(), started: now}
 	s.workers[role.ID] = w
 	process, err := s.start(role)

@@ -86,7 +86,7 @@ func supervise(t *testing.T, opts Options) (*supervisor, *fakes) {
 	opts, err := opts.withDefaults(nil)
 	require.NoError(t, err)
 	f := newFakes()
-	s := newSupervisor(opts, role{Cluster: "test"}, 1, f.start, new(ports))
+	s := newSupervisor(opts, role{Cluster: "test"}, idsAfter(0), f.start, new(ports))
 	go s.run()
 	t.Cleanup(func() {
 		s.send(cutAll{})
@@ -199,7 +199,7 @@ func TestSupervisorStartThatFailsIsAFailureToBoot(t *testing.T) {
 		f.err = errors.New("no process can be started")
 		opts, err := Options{Nodes: 2, Logger: slog.New(slog.DiscardHandler)}.withDefaults(nil)
 		require.NoError(t, err)
-		s := newSupervisor(opts, role{}, 1, f.start, new(ports))
+		s := newSupervisor(opts, role{}, idsAfter(0), f.start, new(ports))
 		s.run()
 		assert.Len(t, f.started(), crashLimit)
 		assert.ErrorContains(t, s.err, "no process can be started")

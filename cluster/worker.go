@@ -45,7 +45,7 @@ func listenWorker(opts Options, server Server, r role) (_ *Node, err error) {
 		return nil, join(errOrphaned, err)
 	}
 	// Linked first, for no connection is to wait for a share of the port whose node is still to be linked.
-	links, err := joinLinks(opts, directory, r.info(), opts.BootTimeout)
+	links, err := joinLinks(opts, peer.Options{Directory: directory, Self: r.info()}, opts.BootTimeout)
 	if err != nil {
 		return nil, err
 	}

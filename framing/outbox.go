@@ -50,6 +50,7 @@ type outbox struct {
 	failed   chan struct{}  // closed when err is set
 	drained  chan struct{}  // closed when err is set and nobody writes any more
 	runs     func()         // run; a go statement with a method would allocate each time
+	epoch    time.Time      // time.Since reads one clock, time.Now two, and a Send looks twice
 
 	heard atomic.Bool // something has arrived since the last write was begun
 
@@ -62,13 +63,13 @@ type outbox struct {
 	spare   []byte // empty, to be the next queue
 	pong    []byte // the answer to the last ping, not in queue so that a flood of pings cannot fill it
 	writing bool
-	idle    time.Time // when the last writer ended
+	idle    time.Duration // when the last writer ended, since epoch
 	room    room
 	err     error // nothing is added any more
 }
 
 func newOutbox(stream io.Writer, limit int) *outbox {
-	o := &outbox{stream: stream, limit: limit, failed: make(chan struct{}), drained: make(chan struct{})}
+	o := &outbox{stream: stream, limit: limit, failed: make(chan struct{}), drained: make(chan struct{}), epoch: time.Now()}
 	if o.try, _ = stream.(trier); o.try == nil {
 		o.deadline, _ = stream.(writeDeadliner)
 	}
@@ -143,21 +144,20 @@ func (o *outbox) startAndUnlock() {
 		return
 	}
 	o.writing = true
-	now := time.Now()
 	gap := burstGap
 	if o.heard.Swap(false) {
 		gap = answerGap
 	}
-	burst := now.Sub(o.idle) < gap
+	burst := time.Since(o.epoch)-o.idle < gap
 	o.mu.Unlock()
-	if burst || !o.writeNow(now) {
+	if burst || !o.writeNow() {
 		go o.runs() // ends with the queue empty or the stream closed; Close waits for it by drained
 	}
 }
 
 // writeNow is the writer for one write. It returns false when there is more to be done.
-func (o *outbox) writeNow(now time.Time) bool {
-	if !o.canWriteNow(now) {
+func (o *outbox) writeNow() bool {
+	if !o.canWriteNow() {
 		return false
 	}
 	if !o.next() {
@@ -173,13 +173,12 @@ func (o *outbox) writeNow(now time.Time) bool {
 }
 
 // canWriteNow sees to it that a write cannot take long.
-func (o *outbox) canWriteNow(now time.Time) bool {
-	switch {
-	case o.try != nil:
-		return true
-	case o.deadline == nil:
-		return false
-	case o.until.Sub(now) >= patience:
+func (o *outbox) canWriteNow() bool {
+	if o.try != nil || o.deadline == nil {
+		return o.try != nil
+	}
+	now := time.Now()
+	if o.until.Sub(now) >= patience {
 		return true
 	}
 	o.until = now.Add(2 * patience)
@@ -268,7 +267,7 @@ func (o *outbox) fail(err error) {
 
 func (o *outbox) stopLocked() {
 	o.writing = false
-	o.idle = time.Now()
+	o.idle = time.Since(o.epoch)
 	if o.err != nil {
 		close(o.drained)
 	}

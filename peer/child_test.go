@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -20,8 +22,11 @@ type childJob struct {
 	Directory string
 	Lock      bool // take the lock of the cluster
 
-	Join bool
-	ID   int
+	Join             bool
+	Guest            bool
+	ID               int
+	Incarnation      Incarnation `json:",omitempty"`
+	HandshakeTimeout time.Duration
 }
 
 // child does its job, says so on standard output, and lives until it is killed or its standard input ends.
@@ -39,8 +44,15 @@ func child() int {
 			return childFailed(err)
 		}
 	}
+	leave := func() error { return nil }
 	if job.Join {
-		opts := Options{Directory: dir, Self: Info{Cluster: "test", ID: job.ID}}
+		opts := Options{
+			Directory: dir, Self: Info{Cluster: "test", ID: job.ID, Incarnation: job.Incarnation},
+			handshakeTimeout: job.HandshakeTimeout,
+		}
+		if job.ID == 0 && !job.Guest {
+			opts.NextID = noGuests
+		}
 		m, err := Join(context.Background(), opts)
 		if err != nil {
 			return childFailed(err)
@@ -48,9 +60,13 @@ func child() int {
 		if _, err := m.OnStream("x", nil, echo); err != nil {
 			return childFailed(err)
 		}
+		leave = m.Close
 	}
 	fmt.Println("ready")
 	_, _ = io.Copy(io.Discard, os.Stdin)
+	if err := leave(); err != nil {
+		return childFailed(err)
+	}
 	return 0
 }
 
@@ -62,6 +78,19 @@ func childFailed(err error) int {
 // startChild starts a child that does job, waits until it has, and returns a function that kills it with SIGKILL.
 func startChild(t *testing.T, job childJob) (pid int, kill func()) {
 	t.Helper()
+	c := runChild(t, job)
+	return c.pid, c.kill
+}
+
+type childProcess struct {
+	pid   int
+	kill  func() // with SIGKILL
+	leave func() // closes its mesh and ends
+}
+
+// runChild starts a child that does job, and waits until it has.
+func runChild(t *testing.T, job childJob) childProcess {
+	t.Helper()
 	content, err := json.Marshal(job)
 	require.NoError(t, err)
 	command := exec.CommandContext(t.Context(), os.Args[0])
@@ -72,14 +101,19 @@ func startChild(t *testing.T, job childJob) (pid int, kill func()) {
 	stdout, err := command.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, command.Start())
-	kill = func() {
+	c := childProcess{pid: command.Process.Pid}
+	c.kill = func() {
 		_ = command.Process.Kill()
 		_ = stdin.Close()
 		_ = command.Wait()
 	}
-	t.Cleanup(kill)
+	c.leave = func() {
+		_ = stdin.Close()
+		assert.NoError(t, command.Wait())
+	}
+	t.Cleanup(c.kill)
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	require.NoError(t, err)
 	require.Equal(t, "ready\n", line)
-	return command.Process.Pid, kill
+	return c
 }

@@ -63,7 +63,7 @@ func TestIntegrationConnectionOfAnotherUser(t *testing.T) {
 func TestIntegrationListenerOfAnotherUser(t *testing.T) {
 	d := openTemp(t)
 	n := node{5, NewIncarnation()}
-	lock, err := d.acquire(n.lock())
+	lock, err := d.folder.acquire(n.lock())
 	require.NoError(t, err)
 	defer lock.Close()
 	var listener net.Listener
@@ -83,7 +83,7 @@ func TestIntegrationListenerOfAnotherUser(t *testing.T) {
 func TestFullBacklog(t *testing.T) {
 	d := openTemp(t)
 	info := Info{Cluster: "test", ID: 5, Incarnation: NewIncarnation()}
-	lock, err := d.acquire(info.node().lock())
+	lock, err := d.folder.acquire(info.node().lock())
 	require.NoError(t, err)
 	defer lock.Close()
 	listener := listenWithoutBacklog(t, d, info.node().socket())
@@ -124,7 +124,7 @@ func listenWithoutBacklog(t *testing.T, d *Directory, name string) net.Listener 
 	require.NoError(t, err)
 	file := os.NewFile(uintptr(fd), name)
 	defer file.Close()
-	require.NoError(t, d.at(name, func(path string) error { return unix.Bind(fd, &unix.SockaddrUnix{Name: path}) }))
+	require.NoError(t, d.folder.at(name, func(path string) error { return unix.Bind(fd, &unix.SockaddrUnix{Name: path}) }))
 	require.NoError(t, unix.Listen(fd, 0))
 	listener, err := net.FileListener(file)
 	require.NoError(t, err)

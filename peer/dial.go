@@ -1,11 +1,13 @@
 package peer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"time"
 )
 
@@ -82,18 +84,37 @@ func (m *Mesh) dialLink(n node) error {
 	return m.runLink(stream)
 }
 
-// dial opens a stream. asked tells that the node may know of it, even when it has failed.
+// dial opens a stream. asked tells that the node may know of it, even when it has failed. A node that does not speak our
+// newest version is asked again for an older one that it speaks.
 func (m *Mesh) dial(n node, name string) (stream *Stream, asked bool, err error) {
-	conn, err := m.dir.dial(n)
+	return m.dialContext(context.Background(), n, name)
+}
+
+func (m *Mesh) dialContext(ctx context.Context, n node, name string) (stream *Stream, asked bool, err error) {
+	q := question{stream: name, self: m.self, spoken: m.opts.versions, peer: n}
+	for {
+		stream, asked, err = m.ask(ctx, q)
+		refused, ok := errors.AsType[*refusedError](err)
+		if !ok {
+			return stream, asked, err
+		}
+		if q.spoken, ok = q.spoken.older(refused); !ok {
+			return nil, asked && !isBusy(err), err
+		}
+	}
+}
+
+func (m *Mesh) ask(ctx context.Context, q question) (stream *Stream, asked bool, err error) {
+	conn, err := m.dir.dial(q.peer)
 	if err != nil {
 		return nil, false, err
 	}
-	if !m.track(conn, n) {
+	if !m.track(conn, q.peer) {
 		return nil, false, net.ErrClosed
 	}
 	if err = checkOwn(conn); err == nil {
 		asked = true
-		stream, err = m.shake(conn, n, name)
+		stream, err = m.shake(ctx, conn, q)
 	}
 	if err != nil {
 		return nil, asked, errors.Join(err, m.release(conn))
@@ -102,12 +123,16 @@ func (m *Mesh) dial(n node, name string) (stream *Stream, asked bool, err error)
 }
 
 // shake does the dialer's part of the handshake.
-func (m *Mesh) shake(conn *net.UnixConn, n node, name string) (*Stream, error) {
-	// A listener with all its slots taken answers when one of them has timed out.
+func (m *Mesh) shake(ctx context.Context, conn *net.UnixConn, q question) (*Stream, error) {
+	// The listener has as much time for our request, and the answer has to come, too.
 	if err := conn.SetDeadline(time.Now().Add(2 * m.opts.handshakeTimeout)); err != nil {
 		return nil, err
 	}
-	info, early, err := request(conn, name, m.self, n)
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // it is over at once
+	info, early, err := q.ask(conn)
+	if !stop() {
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +143,7 @@ func (m *Mesh) shake(conn *net.UnixConn, n node, name string) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newStream(m, conn, name, info, early), nil
+	return newStream(m, conn, q.stream, info, early), nil
 }
 
 // gone reports whether a node has ended, and removes the files of one that was killed.
@@ -130,9 +155,16 @@ func (m *Mesh) gone(n node) bool {
 	return gone
 }
 
+// isRefused tells that the peer does not want what it was asked for, or that we do not want its answer.
 func isRefused(err error) bool {
-	_, refused := errors.AsType[*refusedError](err)
-	return refused
+	refused, ok := errors.AsType[*refusedError](err)
+	return ok && refused.status != http.StatusServiceUnavailable
+}
+
+// isBusy tells that the peer has nothing against what it was asked for, but no room now.
+func isBusy(err error) bool {
+	refused, ok := errors.AsType[*refusedError](err)
+	return ok && refused.status == http.StatusServiceUnavailable
 }
 
 // failureLog logs the failures of one link: a refusal at once, anything else when it lasts, since a peer that starts or

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -44,12 +46,19 @@ func DefaultDirectory(name string) (string, error) {
 
 // Directory is an open rendezvous directory. Its methods may be called at the same time, but for Close and Remove,
 // which come after everything else. While one process has it open, Remove of another leaves it in place.
+//
+// When somebody else removes it all the same, or files in it that are in use, a [Mesh] makes it again with what its node
+// and the [Lock] of its Directory have in it.
 type Directory struct {
-	path    string
-	root    *os.Root
-	self    *os.File // the directory itself, with a shared lock
-	viaProc bool     // /proc/self/fd/N names it, so that sun_path sets no limit to path
-	made    []string // what OpenDirectory made, the deepest first
+	path string
+
+	lock    atomic.Pointer[Lock] // nil: none is held
+	mending sync.Mutex           // held by mend
+
+	mu     sync.RWMutex // read-locked as long as folder is used: mend closes the one before
+	folder *folder      // guarded by mu
+	made   []string     // guarded by mu; what OpenDirectory made, the deepest first
+	parent fs.FileInfo  // guarded by mu; of path
 }
 
 // OpenDirectory opens the rendezvous directory at path, and makes it and its parents, with mode 0700, if absent.
@@ -64,77 +73,40 @@ func OpenDirectory(path string) (*Directory, error) {
 	return d, nil
 }
 
-func openDirectory(path string) (d *Directory, err error) {
+func openDirectory(path string) (*Directory, error) {
 	if !supported {
 		return nil, fmt.Errorf("on %s: %w", runtime.GOOS, errors.ErrUnsupported)
 	}
-	if path, err = filepath.Abs(path); err != nil {
+	path, err := filepath.Abs(path)
+	if err != nil {
 		return nil, err
 	}
-	var made []string
+	f, made, err := makeFolder(path)
+	if err != nil {
+		return nil, err
+	}
+	parent, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return nil, errors.Join(err, f.close(), rmdirAll(made))
+	}
+	return &Directory{path: path, folder: f, made: made, parent: parent}, nil
+}
+
+// makeFolder opens the folder at path, and makes it if absent. It returns what it has made, the deepest first.
+func makeFolder(path string) (f *folder, made []string, err error) {
 	// Between two steps another process may remove what is there by now: then all starts again.
 	err = retry(openWait, func() error {
 		fresh, err := mkdirAll(path)
 		made = slices.Concat(fresh, made)
 		if err == nil {
-			d, err = openExisting(path)
+			f, err = openFolder(path)
 		}
 		return err
 	}, errBusy, fs.ErrNotExist)
 	if err != nil {
-		return nil, errors.Join(explainLength(path, err), rmdirAll(made))
+		return nil, nil, errors.Join(explainLength(path, err), rmdirAll(made))
 	}
-	d.made = made
-	return d, nil
-}
-
-func openExisting(path string) (*Directory, error) {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkKind(path, info); err != nil {
-		return nil, err
-	}
-	root, err := os.OpenRoot(path)
-	if err != nil {
-		return nil, err
-	}
-	self, err := root.Open(".")
-	if err != nil {
-		return nil, errors.Join(err, root.Close())
-	}
-	d := &Directory{path: path, root: root, self: self}
-	if err := d.claim(); err != nil {
-		return nil, errors.Join(err, d.Close())
-	}
-	return d, nil
-}
-
-// claim takes the shared lock that keeps Remove off, and checks what was opened: the descriptor, which nobody can
-// exchange any more, and not the path.
-func (d *Directory) claim() error {
-	free, err := flock(d.self, shared)
-	if err != nil {
-		return err
-	}
-	if !free { // it is about to be removed
-		return errBusy
-	}
-	info, err := d.self.Stat()
-	if err != nil {
-		return err
-	}
-	now, err := os.Lstat(d.path)
-	if err != nil {
-		return err
-	}
-	if !os.SameFile(info, now) { // it was removed before we had the lock, or was a link when it was opened
-		return errBusy
-	}
-	proc, err := os.Stat(fmt.Sprintf("/proc/self/fd/%d", d.self.Fd()))
-	d.viaProc = err == nil && os.SameFile(info, proc)
-	return checkAccess(d.path, info)
+	return f, made, nil
 }
 
 // Path returns the absolute path of the directory.
@@ -142,85 +114,35 @@ func (d *Directory) Path() string { return d.path }
 
 // Close closes the directory and leaves it in place. It may be called again.
 func (d *Directory) Close() error {
-	err := errors.Join(d.self.Close(), d.root.Close())
-	if errors.Is(err, fs.ErrClosed) {
-		return nil
-	}
-	return err
+	f, done := d.use()
+	defer done()
+	return f.close()
 }
 
 // Remove removes what nodes that were killed have left in the directory, then the directory and the parents that were
 // made for it, as far as this OpenDirectory made them and they are empty, and closes it. What is in use by another
 // process stays; that is not an error.
 func (d *Directory) Remove() error {
-	err := d.remove()
-	if err = errors.Join(err, d.Close()); err != nil {
+	f, done := d.use()
+	defer done()
+	err := f.remove(d.made)
+	if err = errors.Join(err, f.close()); err != nil {
 		return fmt.Errorf("peer: remove directory %s: %w", d.path, err)
 	}
 	return nil
 }
 
-func (d *Directory) remove() error {
-	if _, err := d.sweepAll(); err != nil || len(d.made) == 0 {
-		return err
-	}
-	// All that have the directory open hold a shared lock: the exclusive one shows that nobody else has.
-	if alone, err := flock(d.self, exclusive); err != nil || !alone {
-		return err
-	}
-	return rmdirAll(d.made)
+// current returns the folder, to compare it with another.
+func (d *Directory) current() *folder {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.folder
 }
 
-// at calls call with a path to name that fits into the address of a socket, however long the directory's own is.
-func (d *Directory) at(name string, call func(path string) error) error {
-	if !d.viaProc {
-		path := filepath.Join(d.path, name)
-		if len(path) > maxSocketPath {
-			return fmt.Errorf("the path %s has %d bytes, and the address of a socket has room for %d: "+
-				"choose a shorter directory", path, len(path), maxSocketPath)
-		}
-		return call(path)
-	}
-	raw, err := d.self.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var callErr error
-	// Control keeps the descriptor open, so that its number stays ours during the call.
-	err = raw.Control(func(fd uintptr) { callErr = call(fmt.Sprintf("/proc/self/fd/%d/%s", fd, name)) })
-	return errors.Join(err, callErr)
-}
-
-// holds reports whether file is what name stands for.
-func (d *Directory) holds(name string, file *os.File) bool {
-	opened, err := file.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := d.root.Lstat(name)
-	return err == nil && os.SameFile(opened, named)
-}
-
-func checkKind(path string, info fs.FileInfo) error {
-	switch {
-	case info.Mode()&fs.ModeSymlink != 0:
-		return fmt.Errorf("it is a symbolic link, which others could turn: name the directory itself, or rm %q", path)
-	case !info.IsDir():
-		return fmt.Errorf("it is not a directory (%v): choose another path, or rm %q", info.Mode(), path)
-	}
-	return nil
-}
-
-func checkAccess(path string, info fs.FileInfo) error {
-	if uid := owner(info); uid != os.Geteuid() {
-		return fmt.Errorf("it belongs to uid %d, and we are uid %d: choose another path, or, if it is for nothing else, chown %d %q",
-			uid, os.Geteuid(), os.Geteuid(), path)
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return fmt.Errorf("its mode %04o lets others in: choose another path, or, if it is for nothing else, chmod 0700 %q",
-			mode, path)
-	}
-	return nil
+// use returns the folder, which stays open until done is called.
+func (d *Directory) use() (f *folder, done func()) {
+	d.mu.RLock()
+	return d.folder, d.mu.RUnlock
 }
 
 func explainLength(path string, err error) error {

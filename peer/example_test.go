@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/multinode-go/multinode/peer"
 )
@@ -60,4 +63,64 @@ func ExampleJoin() {
 	// Output:
 	// the peer of the first is node 2
 	// hello, node 2
+}
+
+// An HTTP server on the mesh, and a client that reaches it by the id of its node.
+func ExampleMesh_Listen() {
+	base, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(base)
+	dir, err := peer.OpenDirectory(filepath.Join(base, "web"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer dir.Close()
+	join := func(id int) *peer.Mesh {
+		mesh, err := peer.Join(context.Background(), peer.Options{
+			Directory: dir, Self: peer.Info{Cluster: "web", ID: id},
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		return mesh
+	}
+	first, second := join(1), join(2)
+	defer first.Close()
+	defer second.Close()
+
+	listener, err := second.Listen("http")
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s of node %d", r.URL.Path, second.Self().ID)
+	})}
+	served := make(chan error)
+	go func() { served <- server.Serve(listener) }()
+
+	client := http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			host, _, _ := net.SplitHostPort(address)
+			id, err := strconv.Atoi(host)
+			if err != nil {
+				return nil, err
+			}
+			return first.Dial(ctx, id, "http")
+		},
+	}}
+	answer, err := client.Get("http://2/status")
+	if err != nil {
+		log.Fatal(err)
+	}
+	text, _ := io.ReadAll(answer.Body)
+	answer.Body.Close()
+	fmt.Println(string(text))
+	client.CloseIdleConnections()
+	if err := server.Shutdown(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	<-served
+	// Output: /status of node 2
 }

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -14,14 +15,12 @@ import (
 
 const (
 	protocol = "multinode" // in the Upgrade header
-	version  = 1           // of the handshake; another one is refused
 
 	maxHeader = 8 << 10 // bytes of a request or an answer, with its first line
 	maxReason = 1 << 10 // bytes of a refusal's text that the dialer reads
 )
 
 const (
-	headerVersion     = "Multinode-Version"
 	headerCluster     = "Multinode-Cluster"
 	headerID          = "Multinode-Id"
 	headerSlot        = "Multinode-Slot"
@@ -31,12 +30,14 @@ const (
 
 // refusedError is a handshake that one side refused: the listener with an HTTP status, or the dialer with status 0.
 type refusedError struct {
-	status int
-	reason string
+	status  int
+	reason  string
+	version int         // what the listener speaks instead, when it has refused ours; else 0
+	header  http.Header // of the listener's answer
 }
 
 func refuse(status int, format string, args ...any) *refusedError {
-	return &refusedError{status, fmt.Sprintf(format, args...)}
+	return &refusedError{status: status, reason: fmt.Sprintf(format, args...)}
 }
 
 func (e *refusedError) Error() string {
@@ -46,12 +47,11 @@ func (e *refusedError) Error() string {
 	return fmt.Sprintf("refused by the peer (%d %s): %s", e.status, http.StatusText(e.status), e.reason)
 }
 
-// header returns what a node says of itself, in requests and in answers.
+// header returns what a node says of itself, in requests and in answers. Each of them adds its version.
 func (info Info) header() http.Header {
 	return http.Header{
 		"Connection":      {"Upgrade"},
 		"Upgrade":         {protocol},
-		headerVersion:     {strconv.Itoa(version)},
 		headerCluster:     {info.Cluster},
 		headerID:          {strconv.Itoa(info.ID)},
 		headerSlot:        {strconv.Itoa(info.Slot)},
@@ -60,14 +60,28 @@ func (info Info) header() http.Header {
 	}
 }
 
-// parseHeader returns who the other side is, when it is a node of the cluster that speaks our version.
-func parseHeader(h http.Header, cluster string) (info Info, refused *refusedError) {
+// parseRequest returns who the dialer is, when it is a node of the cluster that speaks a version of ours, and that
+// version.
+func parseRequest(h http.Header, cluster string, spoken versions) (info Info, version int, refused *refusedError) {
+	if refused = checkUpgrade(h); refused != nil {
+		return Info{}, 0, refused
+	}
+	if version, refused = spoken.agree(h); refused != nil {
+		return Info{}, 0, refused
+	}
+	info, refused = parseInfo(h, cluster)
+	return info, version, refused
+}
+
+func checkUpgrade(h http.Header) *refusedError {
 	if !hasToken(h["Connection"], "upgrade") || !hasToken(h["Upgrade"], protocol) {
-		return Info{}, refuse(http.StatusUpgradeRequired, "a stream needs Connection: Upgrade and Upgrade: %s", protocol)
+		return refuse(http.StatusUpgradeRequired, "a stream needs Connection: Upgrade and Upgrade: %s", protocol)
 	}
-	if got := h.Get(headerVersion); got != strconv.Itoa(version) {
-		return Info{}, refuse(http.StatusUpgradeRequired, "version %.20q: this node speaks version %d", got, version)
-	}
+	return nil
+}
+
+// parseInfo returns who the other side is, when it is a node of the cluster.
+func parseInfo(h http.Header, cluster string) (info Info, refused *refusedError) {
 	if info.Cluster = h.Get(headerCluster); info.Cluster != cluster {
 		return Info{}, refuse(http.StatusConflict, "cluster %.80q: this node belongs to cluster %q", info.Cluster, cluster)
 	}
@@ -95,47 +109,69 @@ func hasToken(values []string, token string) bool {
 	})
 }
 
-// request asks the node at the other end of conn for a stream and returns who it is, and the bytes that came right
-// behind its answer. The caller bounds it with a deadline.
-func request(conn net.Conn, name string, self Info, want node) (info Info, early []byte, err error) {
+// question is what a dialer asks for.
+type question struct {
+	stream string
+	self   Info
+	spoken versions
+	peer   node // who has to answer
+}
+
+// ask asks the node at the other end of conn for a stream and returns who it is, and the bytes that came right behind
+// its answer. The caller bounds it with a deadline.
+func (q question) ask(conn net.Conn) (info Info, early []byte, err error) {
 	req := &http.Request{
 		Method: http.MethodGet,
-		URL:    &url.URL{Path: "/stream/" + name},
+		URL:    &url.URL{Path: "/stream/" + q.stream},
 		Host:   protocol,
-		Header: self.header(),
+		Header: q.self.header(),
 	}
-	req.Header.Set("User-Agent", "") // else net/http adds its own
-	if err := req.Write(conn); err != nil {
+	q.spoken.set(req.Header)
+	answer, reader, err := roundTrip(conn, req)
+	if err != nil {
 		return Info{}, nil, err
 	}
-	// What the reader takes in advance is less than its buffer, so that the limit counts the header only.
-	reader := bufio.NewReader(io.LimitReader(conn, maxHeader))
-	answer, err := http.ReadResponse(reader, req)
-	if err != nil {
-		return Info{}, nil, fmt.Errorf("read the answer: %w", err)
-	}
 	defer answer.Body.Close()
-	if info, err = parseAnswer(answer, self.Cluster, want); err != nil {
+	if info, err = q.parse(answer); err != nil {
 		return Info{}, nil, err
 	}
 	early, err = reader.Peek(reader.Buffered())
 	return info, early, err
 }
 
-func parseAnswer(answer *http.Response, cluster string, want node) (Info, error) {
+// roundTrip sends a request and returns the answer, whose size is bounded, and what it is read with.
+func roundTrip(conn net.Conn, req *http.Request) (*http.Response, *bufio.Reader, error) {
+	req.Header.Set("User-Agent", "") // else net/http adds its own
+	writeErr := req.Write(conn)      // a listener may refuse before it has read everything
+	// What the reader takes in advance is less than its buffer, so that the limit counts the header only.
+	reader := bufio.NewReader(io.LimitReader(conn, maxHeader))
+	answer, err := http.ReadResponse(reader, req)
+	if err != nil {
+		return nil, nil, cmp.Or(writeErr, fmt.Errorf("read the answer: %w", err))
+	}
+	return answer, reader, nil
+}
+
+func (q question) parse(answer *http.Response) (Info, error) {
 	if answer.StatusCode != http.StatusSwitchingProtocols {
 		reason, err := io.ReadAll(io.LimitReader(answer.Body, maxReason))
 		if err != nil {
 			return Info{}, fmt.Errorf("read the reason of status %d: %w", answer.StatusCode, err)
 		}
-		return Info{}, refuse(answer.StatusCode, "%s", strings.TrimSpace(string(reason)))
+		refused := refuse(answer.StatusCode, "%s", strings.TrimSpace(string(reason)))
+		refused.version = refusedVersion(answer)
+		return Info{}, refused
 	}
-	info, refused := parseHeader(answer.Header, cluster)
+	refused := cmp.Or(checkUpgrade(answer.Header), q.spoken.check(answer.Header))
 	if refused != nil {
 		return Info{}, refuse(0, "%s", refused.reason)
 	}
-	if info.node() != want {
-		return Info{}, refuse(0, "node %v answers on the socket of node %v", info.node(), want)
+	info, refused := parseInfo(answer.Header, q.self.Cluster)
+	if refused != nil {
+		return Info{}, refuse(0, "%s", refused.reason)
+	}
+	if info.node() != q.peer {
+		return Info{}, refuse(0, "node %v answers on the socket of node %v", info.node(), q.peer)
 	}
 	return info, nil
 }

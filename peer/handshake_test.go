@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,16 +21,26 @@ import (
 
 var testInfo = Info{Cluster: "test", ID: 1, Slot: 1, Generation: 2, Incarnation: 0x9f86d081884c7d65}
 
+var spoken = versions{oldestVersion, newestVersion}
+
+// requestHeader returns the header of a good request.
+func requestHeader() http.Header {
+	h := testInfo.header()
+	spoken.set(h)
+	return h
+}
+
 func with(h http.Header, name, value string) http.Header {
 	h.Set(name, value)
 	return h
 }
 
-func TestParseHeader(t *testing.T) {
-	info, refused := parseHeader(testInfo.header(), "test")
+func TestParseRequest(t *testing.T) {
+	info, version, refused := parseRequest(requestHeader(), "test", spoken)
 	require.Nil(t, refused)
 	assert.Equal(t, testInfo, info)
-	_, refused = parseHeader(with(testInfo.header(), "Connection", "keep-alive, upgrade"), "test")
+	assert.Equal(t, newestVersion, version)
+	_, _, refused = parseRequest(with(requestHeader(), "Connection", "keep-alive, upgrade"), "test", spoken)
 	assert.Nil(t, refused)
 
 	tests := []struct {
@@ -39,7 +50,7 @@ func TestParseHeader(t *testing.T) {
 	}{
 		{"no upgrade", "Connection", "close", http.StatusUpgradeRequired, "Upgrade: multinode"},
 		{"unknown upgrade", "Upgrade", "h2c", http.StatusUpgradeRequired, "Upgrade: multinode"},
-		{"version", headerVersion, "2", http.StatusUpgradeRequired, `version "2": this node speaks version 1`},
+		{"version", headerVersion, "0", http.StatusUpgradeRequired, `version 0: this node speaks versions 1 to 2`},
 		{"cluster", headerCluster, "shop", http.StatusConflict, `cluster "shop": this node belongs to cluster "test"`},
 		{"id", headerID, "-1", http.StatusBadRequest, headerID},
 		{"slot", headerSlot, "", http.StatusBadRequest, headerSlot},
@@ -48,7 +59,7 @@ func TestParseHeader(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, refused := parseHeader(with(testInfo.header(), test.header, test.value), "test")
+			_, _, refused := parseRequest(with(requestHeader(), test.header, test.value), "test", spoken)
 			require.NotNil(t, refused)
 			assert.Equal(t, test.status, refused.status)
 			assert.ErrorContains(t, refused, test.reason)
@@ -56,9 +67,9 @@ func TestParseHeader(t *testing.T) {
 	}
 }
 
-func FuzzParseHeader(f *testing.F) {
+func FuzzParseRequest(f *testing.F) {
 	var seed bytes.Buffer
-	require.NoError(f, testInfo.header().Write(&seed))
+	require.NoError(f, requestHeader().Write(&seed))
 	f.Add(seed.Bytes())
 	f.Add([]byte("Upgrade: multinode\r\n"))
 	f.Fuzz(func(t *testing.T, header []byte) {
@@ -67,12 +78,13 @@ func FuzzParseHeader(f *testing.F) {
 		if err != nil {
 			return
 		}
-		info, refused := parseHeader(r.Header, "test")
+		info, version, refused := parseRequest(r.Header, "test", spoken)
 		if refused != nil {
 			assert.NotEmpty(t, refused.reason)
 			return
 		}
-		again, refused := parseHeader(info.header(), "test")
+		assert.True(t, spoken.speaks(version))
+		again, refused := parseInfo(info.header(), "test")
 		assert.Nil(t, refused)
 		assert.Equal(t, info, again)
 	})
@@ -80,11 +92,13 @@ func FuzzParseHeader(f *testing.F) {
 
 func FuzzRequest(f *testing.F) {
 	var seed bytes.Buffer
-	require.NoError(f, testInfo.header().Write(&seed))
+	require.NoError(f, requestHeader().Write(&seed))
 	f.Add([]byte("HTTP/1.1 101 Switching Protocols\r\n" + seed.String() + "\r\nearly"))
 	f.Add([]byte("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"))
+	f.Add([]byte("HTTP/1.1 426 Upgrade Required\r\nUpgrade: multinode\r\nMultinode-Version: 1\r\nContent-Length: 2\r\n\r\nno"))
+	q := question{stream: "x", self: testInfo, spoken: spoken, peer: testInfo.node()}
 	f.Fuzz(func(t *testing.T, answer []byte) {
-		info, early, err := request(&scripted{Reader: bytes.NewReader(answer)}, "x", testInfo, testInfo.node())
+		info, early, err := q.ask(&scripted{Reader: bytes.NewReader(answer)})
 		if err == nil {
 			assert.Equal(t, testInfo.node(), info.node())
 			assert.True(t, bytes.Contains(answer, early))
@@ -120,15 +134,15 @@ func rawRequest(t *testing.T, path string, header http.Header) string {
 
 func TestListenerRefuses(t *testing.T) {
 	m := joinTest(t, openTemp(t), Options{Self: Info{ID: 2}, handshakeTimeout: 100 * time.Millisecond})
-	other := func(name, value string) http.Header { return with(testInfo.header(), name, value) }
+	other := func(name, value string) http.Header { return with(requestHeader(), name, value) }
 	tests := []struct{ name, raw, want string }{
 		{"garbage", "\x00\xff\r\n\r\n", "400 Bad Request"},
 		{"half a request", "GET /stream/x HTTP/1.1\r\nHost: mu", ""},
 		{"nothing", "", ""},
 		{"too much header", rawRequest(t, "/stream/x", other("X", strings.Repeat("x", 1<<14))), "431 "},
-		{"unknown path", rawRequest(t, "/x", testInfo.header()), "404 Not Found"},
-		{"stream name", rawRequest(t, "/stream/X", testInfo.header()), "want 1 to 64 lower-case letters"},
-		{"version", rawRequest(t, "/stream/x", other(headerVersion, "2")), "speaks version 1"},
+		{"unknown path", rawRequest(t, "/x", requestHeader()), "404 Not Found"},
+		{"stream name", rawRequest(t, "/stream/X", requestHeader()), "want 1 to 64 lower-case letters"},
+		{"version", rawRequest(t, "/stream/x", other(headerVersion, "0")), "Multinode-Version: 2\r\n"},
 		{"unknown upgrade", rawRequest(t, "/stream/x", other("Upgrade", "h2c")), "Upgrade: multinode\r\n"},
 		{"cluster", rawRequest(t, "/stream/x", other(headerCluster, "shop")), "409 Conflict"},
 		{"body that never comes", rawRequest(t, "/stream/X", other("Content-Length", "9")), "400 Bad Request"},
@@ -147,14 +161,14 @@ func TestBytesBehindTheRequest(t *testing.T) {
 		assert.NoError(t, errors.Join(headErr, restErr, writeErr, s.Close()))
 	})
 	hello := framing.AppendFrame(nil, framing.Text, []byte(`{"streams":{"x":1},"color":"red"}`))
-	link := connect(t, m, rawRequest(t, "/stream/link", testInfo.header())+string(hello))
+	link := connect(t, m, rawRequest(t, "/stream/link", requestHeader())+string(hello))
 	joined := make(chan Event, 1)
 	m.OnEvent(func(e Event) { joined <- e })
 	want := testInfo
 	want.PID = os.Getpid()
 	assert.Equal(t, Event{Type: Joined, Peer: want}, receive(t, joined))
 
-	conn := connect(t, m, rawRequest(t, "/stream/x", testInfo.header())+"early bytes")
+	conn := connect(t, m, rawRequest(t, "/stream/x", requestHeader())+"early bytes")
 	require.NoError(t, conn.CloseWrite())
 	answer, err := io.ReadAll(conn)
 	require.NoError(t, err)
@@ -207,7 +221,8 @@ func fakeNode(t *testing.T, d *Directory, n node, answer string) {
 func answerOf(t *testing.T, info Info) string {
 	t.Helper()
 	var b strings.Builder
-	require.NoError(t, info.header().Write(&b))
+	h := with(info.header(), headerVersion, strconv.Itoa(newestVersion))
+	require.NoError(t, h.Write(&b))
 	return "HTTP/1.1 101 Switching Protocols\r\n" + b.String() + "\r\n"
 }
 
@@ -228,11 +243,13 @@ func TestDialerRefuses(t *testing.T) {
 	n := node{5, NewIncarnation()}
 	good := Info{Cluster: "test", ID: n.id, Incarnation: n.incarnation}
 	older, stranger := good, good
+	newer := strings.Replace(answerOf(t, good), headerVersion+": 2", headerVersion+": 3", 1)
 	older.Incarnation++
 	stranger.Cluster = "shop"
 	tests := []struct{ name, answer, want string }{
 		{"another incarnation", answerOf(t, older), "answers on the socket of node " + n.String()},
 		{"another cluster", answerOf(t, stranger), `this node belongs to cluster \"test\"`},
+		{"version that was not asked for", newer, `version \"3\": this node speaks versions 1 to 2`},
 		{"refused", "HTTP/1.1 403 Forbidden\r\n\r\nnot you", "refused by the peer (403 Forbidden): not you"},
 		{"garbage", "220 smtp ready\r\n\r\n", "malformed HTTP"},
 		{"endless header", "HTTP/1.1 101 OK\r\nX: " + strings.Repeat("x", 1<<14), "unexpected EOF"},

@@ -54,30 +54,40 @@ func (e *LockedError) Error() string {
 
 // Lock is the lock of a cluster. Its holder is the master.
 type Lock struct {
-	release func() error
+	dir   *Directory
+	owner Owner
+
+	mu   sync.Mutex // taken after the directory's
+	file *os.File   // guarded by mu; nil after Release
 }
 
 // Lock takes the lock of the cluster, which the kernel releases when the process dies. When another process has it, Lock
 // fails after 50 ms with a [*LockedError].
 func (d *Directory) Lock(owner Owner) (*Lock, error) {
-	path := filepath.Join(d.path, masterLock)
-	file, err := d.acquireMaster()
-	if errors.Is(err, errOwned) {
-		return nil, &LockedError{Path: path, Owner: d.readOwner()}
-	}
+	f, done := d.use()
+	defer done()
+	file, err := f.lockMaster(owner)
 	if err != nil {
-		return nil, fmt.Errorf("peer: lock %s: %w", path, err)
+		return nil, err
 	}
-	release := sync.OnceValue(func() error { return d.releaseFile(masterLock, file) })
-	if err := writeOwner(file, owner); err != nil {
-		return nil, fmt.Errorf("peer: lock %s: %w", path, errors.Join(err, release()))
-	}
-	return &Lock{release: release}, nil
+	l := &Lock{dir: d, owner: owner, file: file}
+	d.lock.Store(l)
+	return l, nil
 }
 
 // Release removes the lock's file and then gives up the lock. It may be called again.
 func (l *Lock) Release() error {
-	if err := l.release(); err != nil {
+	f, done := l.dir.use()
+	defer done()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
+	l.dir.lock.CompareAndSwap(l, nil)
+	err := f.releaseFile(masterLock, l.file)
+	l.file = nil
+	if err != nil {
 		return fmt.Errorf("peer: release lock: %w", err)
 	}
 	return nil
@@ -86,15 +96,33 @@ func (l *Lock) Release() error {
 // Locked reports whether a process, perhaps our own, holds the lock of the cluster now. It never makes a Lock fail that
 // runs at the same time.
 func (d *Directory) Locked() (bool, error) {
-	locked, err := d.locked()
+	f, done := d.use()
+	defer done()
+	locked, err := f.locked()
 	if err != nil {
 		return false, fmt.Errorf("peer: ask for the lock of %s: %w", d.path, err)
 	}
 	return locked, nil
 }
 
-func (d *Directory) locked() (bool, error) {
-	file, err := d.openPlain(masterLock, os.O_RDONLY)
+// lockMaster takes the lock of the cluster, and writes down who has it.
+func (f *folder) lockMaster(owner Owner) (*os.File, error) {
+	path := filepath.Join(f.path, masterLock)
+	file, err := f.acquireMaster()
+	if errors.Is(err, errOwned) {
+		return nil, &LockedError{Path: path, Owner: f.readOwner()}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("peer: lock %s: %w", path, err)
+	}
+	if err := writeOwner(file, owner); err != nil {
+		return nil, fmt.Errorf("peer: lock %s: %w", path, errors.Join(err, f.releaseFile(masterLock, file)))
+	}
+	return file, nil
+}
+
+func (f *folder) locked() (bool, error) {
+	file, err := f.openPlain(masterLock, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -107,14 +135,14 @@ func (d *Directory) locked() (bool, error) {
 }
 
 // acquireMaster takes the lock of the cluster. It returns errOwned when there is an owner.
-func (d *Directory) acquireMaster() (file *os.File, err error) {
+func (f *folder) acquireMaster() (file *os.File, err error) {
 	patience := time.Now().Add(ownerWait)
 	err = retry(askWait, func() error {
-		file, err = d.tryAcquire(masterLock, os.O_CREATE)
+		file, err = f.tryAcquire(masterLock, os.O_CREATE)
 		if !errors.Is(err, errBusy) || time.Now().Before(patience) {
 			return err
 		}
-		if owned, askErr := d.locked(); askErr != nil || owned {
+		if owned, askErr := f.locked(); askErr != nil || owned {
 			return cmp.Or(askErr, errOwned)
 		}
 		return err
@@ -123,9 +151,9 @@ func (d *Directory) acquireMaster() (file *os.File, err error) {
 }
 
 // acquire makes the file name and takes its lock, for life. Only who sweeps can hold it, for a moment.
-func (d *Directory) acquire(name string) (file *os.File, err error) {
+func (f *folder) acquire(name string) (file *os.File, err error) {
 	err = retry(askWait, func() error {
-		file, err = d.tryAcquire(name, os.O_CREATE)
+		file, err = f.tryAcquire(name, os.O_CREATE)
 		return err
 	}, errBusy)
 	return file, err
@@ -133,13 +161,13 @@ func (d *Directory) acquire(name string) (file *os.File, err error) {
 
 // tryAcquire opens the file name and takes its lock. errBusy means that someone has it or that the file was removed
 // meanwhile: by a master that stops, or by a node that found it before its maker could lock it.
-func (d *Directory) tryAcquire(name string, flag int) (*os.File, error) {
-	file, err := d.openPlain(name, os.O_RDWR|flag)
+func (f *folder) tryAcquire(name string, flag int) (*os.File, error) {
+	file, err := f.openPlain(name, os.O_RDWR|flag)
 	if err != nil {
 		return nil, err
 	}
 	free, err := flock(file, exclusive)
-	if err == nil && (!free || !d.holds(name, file)) {
+	if err == nil && (!free || !f.holds(name, file)) {
 		err = errBusy
 	}
 	if err != nil {
@@ -150,25 +178,25 @@ func (d *Directory) tryAcquire(name string, flag int) (*os.File, error) {
 
 // releaseFile removes the file name, unless it is another one by now, and gives up its lock afterwards: the other way
 // round it could be the next owner's file.
-func (d *Directory) releaseFile(name string, file *os.File) error {
+func (f *folder) releaseFile(name string, file *os.File) error {
 	var err error
-	if d.holds(name, file) {
-		err = d.root.Remove(name)
+	if f.holds(name, file) {
+		err = f.root.Remove(name)
 	}
 	return errors.Join(err, file.Close())
 }
 
 // openPlain opens a plain file. It follows no link, and does not wait for the other end of a pipe.
-func (d *Directory) openPlain(name string, flag int) (*os.File, error) {
-	if info, err := d.root.Lstat(name); err == nil && !info.Mode().IsRegular() {
-		path := filepath.Join(d.path, name)
+func (f *folder) openPlain(name string, flag int) (*os.File, error) {
+	if info, err := f.root.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		path := filepath.Join(f.path, name)
 		return nil, fmt.Errorf("%s is not a plain file (%v): rm -r %q", path, info.Mode(), path)
 	}
-	return d.root.OpenFile(name, flag, 0o600)
+	return f.root.OpenFile(name, flag, 0o600)
 }
 
-func (d *Directory) readOwner() (owner Owner) {
-	file, err := d.openPlain(masterLock, os.O_RDONLY)
+func (f *folder) readOwner() (owner Owner) {
+	file, err := f.openPlain(masterLock, os.O_RDONLY)
 	if err != nil {
 		return Owner{}
 	}

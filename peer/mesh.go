@@ -23,10 +23,17 @@ type Options struct {
 	// Directory is where the nodes meet. It stays the caller's, and must be open until Close has returned.
 	Directory *Directory
 	// Self is who this node is. Join sets PID, and Incarnation if that is 0.
+	//
+	// A process that nobody has started for the cluster joins as a guest: with ID, Slot and Generation 0, and without
+	// NextID. It gets its id from the master, and for one that starts it waits.
 	Self Info
+	// NextID is for the master: it returns the id of a guest, from 1 on and never given before, or 0 to take none. It may
+	// be called several times at once. A master can be found by all as master.sock in the directory.
+	NextID func() int
 	// Logger gets refusals and failures that go on. Nil discards them.
 	Logger *slog.Logger
 
+	versions         versions                                    // for tests
 	handshakeTimeout time.Duration                               // for tests
 	watch            func(*Directory) (*fsnotify.Watcher, error) // for tests
 }
@@ -39,21 +46,22 @@ type Mesh struct {
 	log    *slog.Logger
 	public *publication
 	server *http.Server
-	slots  chan struct{} // one for each connection in the handshake
+	shakes *handshakes // of the connections that peers dial
 
 	closing chan struct{} // closed by Close
 	close   func() error
 	running sync.WaitGroup
 
-	mu       sync.Mutex
-	ended    bool              // guarded by mu; nothing is added to what follows, nor to running, once it is set
-	conns    map[net.Conn]node // guarded by mu; in a dialer's handshake, a link or a stream, and to whom
-	dialed   map[node]*keeper  // guarded by mu; each has a goroutine
-	sessions map[node]*session // guarded by mu; the members
-	offers   map[string]*offer // guarded by mu; by name of the stream
-	offered  int               // guarded by mu; offers that there ever were
-	watchers map[*watcher]none // guarded by mu
-	changed  chan struct{}     // guarded by mu; closed when one of sessions or dialed has changed
+	mu        sync.Mutex
+	ended     bool                 // guarded by mu; nothing is added to what follows, nor to running, once it is set
+	conns     map[net.Conn]node    // guarded by mu; in a dialer's handshake, a link or a stream, and to whom
+	dialed    map[node]*keeper     // guarded by mu; each has a goroutine
+	sessions  map[node]*session    // guarded by mu; the members
+	offers    map[string]*offer    // guarded by mu; by name of the stream
+	listeners map[string]*Listener // guarded by mu; by name of the stream
+	offered   int                  // guarded by mu; offers that there ever were
+	watchers  map[*watcher]none    // guarded by mu
+	changed   chan struct{}        // guarded by mu; closed when one of sessions or dialed has changed
 }
 
 type none = struct{}
@@ -76,7 +84,9 @@ func Join(ctx context.Context, opts Options) (*Mesh, error) {
 
 // Solo returns a mesh of one node, which nobody can join, for where there is no rendezvous directory.
 func Solo(self Info) *Mesh {
-	m := newMesh(Options{Self: self})
+	opts := Options{Self: self}
+	opts.fill()
+	m := newMesh(opts)
 	m.close = sync.OnceValue(m.shutdown)
 	return m
 }
@@ -86,18 +96,27 @@ func start(ctx context.Context, opts Options) (*Mesh, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil { // what follows does not block
+	if err := ctx.Err(); err != nil { // what follows does not block, but for a guest
 		return nil, err
+	}
+	opts.fill()
+	if opts.isGuest() {
+		id, err := askMaster(ctx, opts)
+		if err != nil {
+			return nil, fmt.Errorf("ask the master in %s for an id: %w", opts.Directory.path, err)
+		}
+		opts.Self.ID = id
 	}
 	m := newMesh(opts)
 	m.server = m.newServer()
-	public, err := m.dir.publish(m.self.node())
+	public, err := m.publish()
 	if err != nil {
 		return nil, fmt.Errorf("publish in %s: %w", m.dir.path, err)
 	}
 	m.public = public
 	m.close = sync.OnceValue(m.shutdown)
-	m.running.Go(m.serve) // ended by server.Close in shutdown, which waits
+	listener := public.listener
+	m.running.Go(func() { m.serve(listener) }) // ended by server.Close in shutdown, which waits
 	if err := m.discover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("scan %s: %w", m.dir.path, err), m.close())
 	}
@@ -110,12 +129,17 @@ func (opts *Options) check() error {
 		return errors.New("no directory")
 	case self.ID < 0 || self.Slot < 0 || self.Generation < 0:
 		return fmt.Errorf("id %d, slot %d, generation %d: none can be negative", self.ID, self.Slot, self.Generation)
+	case opts.isGuest() && (self.Slot != 0 || self.Generation != 0):
+		return fmt.Errorf("slot %d, generation %d: a guest, which has no id yet, has neither; a master has NextID",
+			self.Slot, self.Generation)
 	}
 	return checkCluster(opts.Self.Cluster)
 }
 
-func newMesh(opts Options) *Mesh {
+// fill puts defaults in place of what is not set.
+func (opts *Options) fill() {
 	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
+	opts.versions = cmp.Or(opts.versions, versions{oldestVersion, newestVersion})
 	opts.handshakeTimeout = cmp.Or(opts.handshakeTimeout, handshakeTimeout)
 	if opts.watch == nil {
 		opts.watch = (*Directory).watch
@@ -124,19 +148,23 @@ func newMesh(opts Options) *Mesh {
 	if opts.Self.Incarnation == 0 {
 		opts.Self.Incarnation = NewIncarnation()
 	}
+}
+
+func newMesh(opts Options) *Mesh {
 	return &Mesh{
-		opts:     opts,
-		self:     opts.Self,
-		dir:      opts.Directory,
-		log:      opts.Logger.With("node", opts.Self.node().String()),
-		slots:    make(chan struct{}, maxHandshakes),
-		closing:  make(chan struct{}),
-		conns:    make(map[net.Conn]node),
-		dialed:   make(map[node]*keeper),
-		sessions: make(map[node]*session),
-		offers:   make(map[string]*offer),
-		watchers: make(map[*watcher]none),
-		changed:  make(chan struct{}),
+		opts:      opts,
+		self:      opts.Self,
+		dir:       opts.Directory,
+		log:       opts.Logger.With("node", opts.Self.node().String()),
+		shakes:    newHandshakes(),
+		closing:   make(chan struct{}),
+		conns:     make(map[net.Conn]node),
+		dialed:    make(map[node]*keeper),
+		sessions:  make(map[node]*session),
+		offers:    make(map[string]*offer),
+		listeners: make(map[string]*Listener),
+		watchers:  make(map[*watcher]none),
+		changed:   make(chan struct{}),
 	}
 }
 

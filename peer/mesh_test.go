@@ -28,6 +28,9 @@ func joinTest(t *testing.T, d *Directory, opts Options, onStream ...func(*Stream
 	if opts.Self.Cluster == "" {
 		opts.Self.Cluster = "test"
 	}
+	if opts.Self.ID == 0 && opts.NextID == nil {
+		opts.NextID = noGuests
+	}
 	m, err := start(t.Context(), opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, m.Close()) })
@@ -37,6 +40,9 @@ func joinTest(t *testing.T, d *Directory, opts Options, onStream ...func(*Stream
 	}
 	return m
 }
+
+// noGuests is the NextID of a master that takes none.
+func noGuests() int { return 0 }
 
 // echo sends back what it reads.
 func echo(s *Stream) {
@@ -160,7 +166,11 @@ func TestManyNodesAtOnce(t *testing.T) {
 	for id := range count {
 		group.Go(func() {
 			var err error
-			meshes[id], err = Join(context.Background(), Options{Directory: d, Self: Info{Cluster: "test", ID: id}})
+			opts := Options{Directory: d, Self: Info{Cluster: "test", ID: id}}
+			if id == 0 {
+				opts.NextID = noGuests
+			}
+			meshes[id], err = Join(context.Background(), opts)
 			assert.NoError(t, err)
 		})
 	}
@@ -177,7 +187,7 @@ func TestManyNodesAtOnce(t *testing.T) {
 func TestJoinWaitsForWhoHangs(t *testing.T) {
 	d := openTemp(t)
 	hung := node{5, NewIncarnation()}
-	lock, err := d.acquire(hung.lock())
+	lock, err := d.folder.acquire(hung.lock())
 	require.NoError(t, err)
 	defer lock.Close()
 	leaveSocket(t, d, hung.socket())
@@ -213,7 +223,7 @@ func TestAnotherCluster(t *testing.T) {
 	d := openTemp(t)
 	dialer, listener := newTestLog(), newTestLog()
 	joinTest(t, d, Options{Self: Info{ID: 1, Cluster: "shop"}, Logger: listener.logger()})
-	low, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}, Logger: dialer.logger()})
+	low, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}, NextID: noGuests, Logger: dialer.logger()})
 	require.NoError(t, err, "who refuses is not waited for")
 	defer low.Close()
 	dialer.waitFor(t, `cluster \"test\": this node belongs to cluster \"shop\"`)
@@ -223,7 +233,7 @@ func TestAnotherCluster(t *testing.T) {
 
 func TestJoinRefuses(t *testing.T) {
 	d := openTemp(t)
-	good := Options{Directory: d, Self: Info{Cluster: "test"}}
+	good := Options{Directory: d, Self: Info{Cluster: "test", ID: 1}}
 	tests := []struct {
 		name   string
 		change func(*Options)
@@ -252,7 +262,7 @@ func TestJoinRefuses(t *testing.T) {
 func TestJoinClosedDirectory(t *testing.T) {
 	d := openTemp(t)
 	require.NoError(t, d.Close())
-	_, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}})
+	_, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test", ID: 1}})
 	assert.ErrorIs(t, err, os.ErrClosed)
 }
 
@@ -260,7 +270,7 @@ func TestLongDirectory(t *testing.T) {
 	d, err := OpenDirectory(filepath.Join(t.TempDir(), strings.Repeat("x", 200), strings.Repeat("y", 200)))
 	require.NoError(t, err)
 	defer d.Close()
-	if !d.viaProc {
+	if !d.folder.viaProc {
 		t.Skip("no /proc here: the address of a socket is the limit")
 	}
 	streams, onStream := collect()
@@ -310,7 +320,7 @@ func TestJoinSweepsTheDeadAndLeavesTheRest(t *testing.T) {
 	d := openTemp(t)
 	_, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 0})
 	kill()
-	require.Len(t, files(t, d), 2, "a killed process leaves its files")
+	require.Len(t, files(t, d), 3, "a killed master leaves its files, and the link to its socket")
 	low, high := node{1, NewIncarnation()}, node{9, NewIncarnation()}
 	leaveSocket(t, d, low.socket())
 	leaveSocket(t, d, "foreign.sock")
@@ -320,20 +330,6 @@ func TestJoinSweepsTheDeadAndLeavesTheRest(t *testing.T) {
 	})
 	self := node{2, 42}
 	assert.ElementsMatch(t, []string{self.lock(), self.socket(), "foreign.sock", high.socket()}, files(t, d))
-}
-
-func TestIdleConnectionsGiveWay(t *testing.T) {
-	d := openTemp(t)
-	streams, onStream := collect()
-	m := joinTest(t, d, Options{Self: Info{ID: 1}, handshakeTimeout: 300 * time.Millisecond}, onStream)
-	for range 2 * maxHandshakes {
-		conn, err := d.dial(m.self.node())
-		require.NoError(t, err)
-		t.Cleanup(func() { assert.NoError(t, conn.Close()) })
-	}
-	require.Eventually(t, func() bool { return len(m.slots) == maxHandshakes }, limit, time.Millisecond)
-	joinTest(t, d, Options{Self: Info{ID: 0}}, echo)
-	receive(t, streams)
 }
 
 func TestCloseWithIdleConnections(t *testing.T) {

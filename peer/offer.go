@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -44,8 +43,8 @@ func (m *Mesh) addOffer(o *offer) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.offers[o.name] != nil || o.name == linkStream {
-		return errors.New("the name is in use in this node: choose another")
+	if err := m.checkUnusedLocked(o.name); err != nil {
+		return err
 	}
 	m.offered++
 	o.number = m.offered

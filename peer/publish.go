@@ -6,48 +6,99 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
+	"sync"
 )
 
 // publication is what a node has in the directory while it lives.
 type publication struct {
-	dir      *Directory
-	node     node
-	lock     *os.File
-	listener *net.UnixListener
+	dir  *Directory
+	node node
+
+	mu       sync.Mutex        // taken before the directory's
+	lock     *os.File          // guarded by mu; nil after withdraw
+	listener *net.UnixListener // guarded by mu
+	socket   fs.FileInfo       // guarded by mu; what the name of the listener stands for
+	isMaster bool              // guarded by mu; has the link to the master
 }
 
 // publish makes the lock file, locks it for life, listens on a socket of a hidden name, and gives it the final one. So
 // a socket that can be found is one that listens, and its lock file was there before it.
 func (d *Directory) publish(n node) (*publication, error) {
-	lock, err := d.acquire(n.lock())
+	if err := d.mend(); err != nil { // nobody has looked after it since it was opened
+		return nil, err
+	}
+	f, done := d.use()
+	defer done()
+	lock, err := f.acquire(n.lock())
+	if errors.Is(err, errBusy) {
+		err = fmt.Errorf("node %v is in use by another process, which holds %s: choose another incarnation",
+			n, filepath.Join(f.path, n.lock()))
+	}
 	if err != nil {
 		return nil, err
 	}
-	p := &publication{dir: d, node: n, lock: lock}
-	err = d.at(n.hidden(), func(path string) (err error) {
-		p.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	listener, socket, err := f.listen(n)
+	if err != nil {
+		return nil, errors.Join(err, f.releaseFile(n.lock(), lock))
+	}
+	return &publication{dir: d, node: n, lock: lock, listener: listener, socket: socket}, nil
+}
+
+// listen makes the socket of a node whose lock is held.
+func (f *folder) listen(n node) (*net.UnixListener, fs.FileInfo, error) {
+	if info, err := f.root.Lstat(n.socket()); err == nil && info.Mode().Type() != fs.ModeSocket {
+		path := filepath.Join(f.path, n.socket())
+		return nil, nil, fmt.Errorf("%s is not a socket (%v): rm -r %q", path, info.Mode(), path)
+	}
+	if err := f.removeSocket(n.hidden()); err != nil { // left by one that failed half-way
+		return nil, nil, err
+	}
+	var listener *net.UnixListener
+	err := f.at(n.hidden(), func(path string) (err error) {
+		listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 		return err
 	})
 	if err != nil {
-		return nil, errors.Join(err, p.withdraw())
+		return nil, nil, err
 	}
-	p.listener.SetUnlinkOnClose(false) // it would remove by the name of the bind, which is not the socket's any more
-	if err := d.root.Rename(n.hidden(), n.socket()); err != nil {
-		return nil, errors.Join(err, p.withdraw(), p.listener.Close())
+	listener.SetUnlinkOnClose(false) // it would remove by the name of the bind, which is not the socket's any more
+	info, err := f.root.Lstat(n.hidden())
+	if err == nil {
+		err = f.root.Rename(n.hidden(), n.socket())
 	}
-	return p, nil
+	if err != nil {
+		return nil, nil, errors.Join(err, f.removeSocket(n.hidden()), listener.Close())
+	}
+	return listener, info, nil
 }
 
 // withdraw removes the files, the socket first, so that none is ever found without its lock.
 func (p *publication) withdraw() error {
-	return errors.Join(p.dir.removeSockets(p.node), p.dir.releaseFile(p.node.lock(), p.lock))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f, done := p.dir.use()
+	defer done()
+	var err error
+	if p.isMaster {
+		err = f.unlinkMaster(p.node)
+	}
+	err = errors.Join(err, f.removeSockets(p.node), f.releaseFile(p.node.lock(), p.lock))
+	p.lock = nil
+	return err
 }
 
 // nodes returns the nodes that have files in the directory, and whether they are published: have a socket of the final
 // name.
 func (d *Directory) nodes() (map[node]bool, error) {
-	entries, err := fs.ReadDir(d.root.FS(), ".")
-	if err != nil {
+	f, done := d.use()
+	defer done()
+	return f.nodes()
+}
+
+func (f *folder) nodes() (map[node]bool, error) {
+	entries, err := fs.ReadDir(f.root.FS(), ".")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // it was removed
 		return nil, err
 	}
 	nodes := make(map[node]bool)
@@ -60,26 +111,43 @@ func (d *Directory) nodes() (map[node]bool, error) {
 }
 
 // sweep removes the files of a node that is dead, and reports whether it is gone. Dead is whose lock can be taken, or
-// who has none: the lock file is the first to come and the last to go. A refused connection proves nothing, nor does a
-// pid. When another process sweeps at the same time, the lock is held for that moment and the node seems alive; who
-// wants to know asks again.
+// who has no files: the lock file is the first to come and the last to go. A refused connection proves nothing, nor does
+// a pid. When another process sweeps at the same time, the lock is held for that moment and the node seems alive, as it
+// does when the directory was removed; who wants to know asks again.
 func (d *Directory) sweep(n node) (gone bool, err error) {
-	lock, err := d.tryAcquire(n.lock(), 0)
-	switch {
-	case errors.Is(err, errBusy):
+	f, done := d.use()
+	defer done()
+	if !f.inPlace() {
 		return false, nil
-	case errors.Is(err, fs.ErrNotExist):
-		return true, d.removeSockets(n)
-	case err != nil:
+	}
+	return f.sweep(n)
+}
+
+func (f *folder) sweep(n node) (gone bool, err error) {
+	lock, err := f.tryAcquire(n.lock(), 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		if !f.hasSocket(n) {
+			return true, nil
+		}
+		// Somebody has removed the lock file only. The node may be about to make it again: what is removed now, with
+		// its lock held, it then makes again as well.
+		lock, err = f.tryAcquire(n.lock(), os.O_CREATE)
+	}
+	if errors.Is(err, errBusy) {
+		return false, nil
+	}
+	if err != nil {
 		return false, err
 	}
-	return true, errors.Join(d.removeSockets(n), d.releaseFile(n.lock(), lock))
+	return true, errors.Join(f.unlinkMaster(n), f.removeSockets(n), f.releaseFile(n.lock(), lock))
 }
 
 // Alive returns how many nodes live in the directory, whether or not they have a master, and removes the files of those
 // that are dead.
 func (d *Directory) Alive() (int, error) {
-	alive, err := d.sweepAll()
+	f, done := d.use()
+	defer done()
+	alive, err := f.sweepAll()
 	if err != nil {
 		return 0, fmt.Errorf("peer: look for nodes in %s: %w", d.path, err)
 	}
@@ -101,10 +169,10 @@ func (d *Directory) HighestID() (int, error) {
 }
 
 // sweepAll sweeps all nodes that are dead, and counts the others.
-func (d *Directory) sweepAll() (alive int, err error) {
-	nodes, err := d.nodes()
+func (f *folder) sweepAll() (alive int, err error) {
+	nodes, err := f.nodes()
 	for n := range nodes {
-		gone, sweepErr := d.sweep(n)
+		gone, sweepErr := f.sweep(n)
 		err = errors.Join(err, sweepErr)
 		if !gone {
 			alive++
@@ -113,16 +181,25 @@ func (d *Directory) sweepAll() (alive int, err error) {
 	return alive, err
 }
 
-func (d *Directory) removeSockets(n node) error {
-	return errors.Join(d.removeSocket(n.hidden()), d.removeSocket(n.socket()))
+func (f *folder) hasSocket(n node) bool {
+	for _, name := range []string{n.hidden(), n.socket()} {
+		if info, err := f.root.Lstat(name); err == nil && info.Mode().Type() == fs.ModeSocket {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *folder) removeSockets(n node) error {
+	return errors.Join(f.removeSocket(n.hidden()), f.removeSocket(n.socket()))
 }
 
 // removeSocket removes a socket and nothing else: a plain file or a link of that name is not ours. That there is none
 // is not an error.
-func (d *Directory) removeSocket(name string) error {
-	info, err := d.root.Lstat(name)
+func (f *folder) removeSocket(name string) error {
+	info, err := f.root.Lstat(name)
 	if err == nil && info.Mode().Type() == fs.ModeSocket {
-		err = d.root.Remove(name)
+		err = f.root.Remove(name)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -131,10 +208,8 @@ func (d *Directory) removeSocket(name string) error {
 }
 
 // dial connects to the socket of a node.
-func (d *Directory) dial(n node) (conn *net.UnixConn, err error) {
-	err = d.at(n.socket(), func(path string) (err error) {
-		conn, err = net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
-		return err
-	})
-	return conn, err
+func (d *Directory) dial(n node) (*net.UnixConn, error) {
+	f, done := d.use()
+	defer done()
+	return f.dial(n.socket())
 }

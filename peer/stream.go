@@ -37,19 +37,29 @@ func newStream(m *Mesh, conn *net.UnixConn, name string, peer Info, early []byte
 		name:   name,
 		peer:   peer,
 		local:  socketAddr(m.dir, m.self),
-		remote: socketAddr(m.dir, peer),
+		remote: remoteAddr(m, peer, conn),
 		early:  append([]byte(nil), early...),
 	}
 }
 
+func remoteAddr(m *Mesh, peer Info, conn *net.UnixConn) net.Addr {
+	if peer.ID < 0 {
+		return conn.RemoteAddr()
+	}
+	return socketAddr(m.dir, peer)
+}
+
 func socketAddr(dir *Directory, info Info) net.Addr {
+	if dir == nil { // a mesh of one
+		return &net.UnixAddr{Net: "unix"}
+	}
 	return &net.UnixAddr{Name: filepath.Join(dir.path, info.node().socket()), Net: "unix"}
 }
 
 // Name returns the name of the stream.
 func (s *Stream) Name() string { return s.name }
 
-// Peer returns who is at the other end.
+// Peer returns who is at the other end. A client that is no node, see [Mesh.ListenWebSocket], has the id -1.
 func (s *Stream) Peer() Info { return s.peer }
 
 // Read reads what the peer wrote. It returns io.EOF after the peer's Close, CloseWrite or death.

@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"errors"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -15,65 +14,82 @@ const (
 
 // watch returns a watcher of the directory.
 func (d *Directory) watch() (*fsnotify.Watcher, error) {
+	f, done := d.use()
+	defer done()
 	watcher, err := fsnotify.NewBufferedWatcher(eventBuffer)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.at(".", watcher.Add); err != nil {
+	if err := f.at(".", watcher.Add); err != nil {
 		_ = watcher.Close() // nothing was watched
 		return nil, err
 	}
 	return watcher, nil
 }
 
-// discover makes the first scan, and goes on scanning. The watch begins before the scan, so that nothing falls between
-// them.
-func (m *Mesh) discover() error {
+// feed tells when the directory may have changed.
+type feed struct {
+	events   <-chan fsnotify.Event
+	failures <-chan error
+	polls    <-chan time.Time // without events
+	close    func()
+}
+
+func (m *Mesh) newFeed() *feed {
 	watcher, err := m.opts.watch(m.dir)
 	if err != nil { // 128 inotify instances is all that a user has, by default
 		m.log.Info("no events of the directory, so it is read every 100 ms", "error", err)
-		watcher = nil
+		ticker := time.NewTicker(pollInterval)
+		return &feed{polls: ticker.C, close: ticker.Stop}
 	}
+	return &feed{
+		events: watcher.Events, failures: watcher.Errors,
+		close: func() { _ = watcher.Close() }, // nothing is lost with it
+	}
+}
+
+// discover makes the first scan, and goes on scanning. The feed begins before the scan, so that nothing falls between
+// them.
+func (m *Mesh) discover() error {
+	watched := m.dir.current()
+	f := m.newFeed()
 	if err := m.scan(true); err != nil {
-		if watcher != nil {
-			err = errors.Join(err, watcher.Close())
-		}
+		f.close()
 		return err
 	}
-	m.running.Go(func() { m.follow(watcher) }) // ended by Close, which waits
+	m.running.Go(func() { m.follow(f, watched) }) // ended by Close, which waits
 	return nil
 }
 
-// follow scans whenever something may have changed: an event, an overflow, any other error of the watcher, or time.
-// It polls when watcher is nil.
-func (m *Mesh) follow(watcher *fsnotify.Watcher) {
-	var events <-chan fsnotify.Event
-	var failures <-chan error
-	var polls <-chan time.Time
-	if watcher != nil {
-		defer watcher.Close()
-		events, failures = watcher.Events, watcher.Errors
-	} else {
-		ticker := time.NewTicker(pollInterval)
-		defer ticker.Stop()
-		polls = ticker.C
-	}
+// follow scans whenever something may have changed: an event, an overflow, any other error of the watcher, or time. And
+// it looks after what this node has in the directory.
+func (m *Mesh) follow(f *feed, watched *folder) {
+	defer func() { f.close() }()
 	sweeps := time.NewTicker(sweepInterval)
 	defer sweeps.Stop()
+	keep := newMending(m)
+	defer keep.timer.Stop()
 	for {
 		sweep := false
 		select {
-		case <-events:
-		case err := <-failures:
+		case <-f.events:
+		case err := <-f.failures:
 			m.log.Debug("events of the directory were lost", "error", err)
-		case <-polls:
+		case <-f.polls:
 		case <-sweeps.C:
 			sweep = true
+		case <-keep.timer.C:
+			keep.mend()
 		case <-m.closing:
 			return
 		}
-		drain(events)
-		if err := m.scan(sweep); err != nil {
+		if now := m.dir.current(); now != watched { // made again, by this node or another one of this process
+			f.close()
+			watched, f, sweep = now, m.newFeed(), true
+		}
+		drain(f.events)
+		err := m.scan(sweep)
+		if damaged := keep.look(); err != nil && !damaged {
 			m.log.Warn("cannot read the directory", "error", err)
 		}
 	}

@@ -26,6 +26,8 @@
 //     in bytes, for each sender and topic by Options.Window, and so is the queue of each link. At the bound the sender
 //     chooses: wait, fail or cut the peer, see [Bus.WhenFull]. Answers have room in the queue when messages wait.
 //
+// The last messages of a peer may be handled after the mesh has told that it has left.
+//
 // What the package does not do: keep messages for a node that is away, or send them again. A node that joins later gets
 // what is sent later.
 package bus
@@ -48,10 +50,13 @@ import (
 // streamName is the name of the bus's stream in the mesh.
 const streamName = "bus"
 
+// maxWindow is the largest window, in bytes. The ledger of a target has to hold it.
+const maxWindow = 1 << 30
+
 // Options are the options of New. The zero value is ready to use.
 type Options struct {
 	// Window is how many bytes of one topic may be on their way from one peer to another, and not yet handled there. The
-	// last message goes beyond it. Where two nodes differ, the smaller one counts. Default: 1 MiB.
+	// last message goes beyond it. Where two nodes differ, the smaller one counts. Default: 1 MiB, at most 1 GiB.
 	Window int
 	// CloseTimeout bounds how long Close waits for peers that do not take what is queued, and for answers that handlers
 	// have not yet given. Default: 2 seconds.
@@ -67,6 +72,7 @@ func (o Options) withDefaults() Options {
 	if o.Window <= 0 {
 		o.Window = 1 << 20
 	}
+	o.Window = min(o.Window, maxWindow)
 	if o.CloseTimeout <= 0 {
 		o.CloseTimeout = 2 * time.Second
 	}
@@ -110,9 +116,10 @@ func New(ctx context.Context, mesh *peer.Mesh, opts Options) (*Bus, error) {
 		return &Bus{hub: h}, nil
 	}
 	h.self, h.cut, h.members = mesh.Self().ID, mesh.Cut, func() []peer.Info { return mesh.PeersWith(streamName) }
-	remove, err := mesh.OnStream(streamName, nil, func(s *peer.Stream) { h.serve(s, s.Peer()) })
+	h.startWatch()
+	remove, err := mesh.OnStream(streamName, nil, func(s *peer.Stream) { h.open(s, s.Peer()) })
 	if err != nil {
-		return nil, fmt.Errorf("bus: %w", err)
+		return nil, errors.Join(fmt.Errorf("bus: %w", err), h.close())
 	}
 	h.withdraw = remove
 	if err := h.awaitLinks(ctx); err != nil {
@@ -175,6 +182,7 @@ func (h *hub) shutdown() error {
 	}
 	handshakes.Wait()
 	handlers.Wait()
+	h.watch.close()
 	h.running.Wait()
 	return nil
 }

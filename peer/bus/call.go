@@ -14,7 +14,7 @@ type call struct {
 	target *target // of a request, nil for a flush
 	group  *group
 	number uint64
-	size   int64 // bytes in the window of target, until the answer comes
+	size   uint64 // bytes in the window of target, until the answer comes
 
 	over   bool            // guarded by calls.mu; what follows does not change any more
 	answer framing.Message // guarded by calls.mu until the group has ended
@@ -29,7 +29,7 @@ type group struct {
 
 func newGroup(calls int) *group {
 	g := &group{done: make(chan struct{})}
-	g.left.Store(int32(calls)) //nolint:gosec // G115: as many as there are peers
+	g.left.Store(int32(calls))
 	return g
 }
 

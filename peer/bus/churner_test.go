@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ const churnEnv = "BUS_TEST_CHURN"
 type churnJob struct {
 	Directory string
 	ID        int
+	Forget    bool // whoever has left, so that what the node holds does not grow
 }
 
 // churnPause is the time between two rounds of messages of one node: one to all, and one to each.
@@ -47,14 +49,12 @@ type churnReport struct {
 // churner is a node of the churn test: a process that joins, sends without end, and does what it is told on standard
 // input: "stop" ends the sending, "report" prints a report, "leave" ends the node.
 type churner struct {
+	job  churnJob
 	mesh *peer.Mesh
 	bus  *Bus
 
-	mu     sync.Mutex // guards report, but for the two below
+	mu     sync.Mutex // guards report
 	report churnReport
-
-	sent      map[string]uint64 // the sender's
-	broadcast uint64            // the sender's
 }
 
 func init() { programs[churnEnv] = runChurner }
@@ -103,8 +103,8 @@ func joinChurn(job churnJob) (*churner, *peer.Directory, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &churner{sent: make(map[string]uint64)}
-	c.report.Got, c.report.Heard = make(map[string]uint64), make(map[string]uint64)
+	c := &churner{job: job}
+	c.report.Sent, c.report.Got, c.report.Heard = make(map[string]uint64), make(map[string]uint64), make(map[string]uint64)
 	c.mesh, err = peer.Join(context.Background(), peer.Options{
 		Directory: dir, Self: peer.Info{Cluster: "churn", ID: job.ID, Slot: job.ID, Generation: 1},
 	})
@@ -132,6 +132,14 @@ func (c *churner) note(event peer.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.report.Events = append(c.report.Events, event)
+	if c.job.Forget {
+		c.report.Events = nil
+		if event.Type == peer.Left {
+			for _, numbers := range []map[string]uint64{c.report.Sent, c.report.Got, c.report.Heard} {
+				delete(numbers, event.Peer.Incarnation.String())
+			}
+		}
+	}
 }
 
 func (c *churner) fault(format string, args ...any) {
@@ -147,9 +155,15 @@ func (c *churner) take(topic string, last map[string]uint64, m Message) {
 	before, known := last[from]
 	last[from] = number
 	c.mu.Unlock()
-	if first := topic == "all" && !known; !first && number != before+1 {
+	first := topic == "all" && !known
+	late := c.job.Forget && !known && !c.isPeer(m.From) // it has left, and its last messages are still handled
+	if !first && !late && number != before+1 {
 		c.fault("%s: message %d of node %d came behind %d", topic, number, m.From.ID, before)
 	}
+}
+
+func (c *churner) isPeer(info peer.Info) bool {
+	return slices.ContainsFunc(c.mesh.Peers(), func(p peer.Info) bool { return p.Incarnation == info.Incarnation })
 }
 
 // send is a goroutine that ends with stop.
@@ -163,17 +177,27 @@ func (c *churner) send(stop <-chan struct{}, stopped chan<- struct{}) {
 		case <-stop:
 			return
 		}
-		c.broadcast++
-		c.check("broadcast", c.bus.Broadcast(context.Background(), "all", numbered(c.broadcast)))
+		c.report.Broadcast++
+		c.check("broadcast", c.bus.Broadcast(context.Background(), "all", numbered(c.report.Broadcast)))
 		for _, to := range c.mesh.Peers() {
-			name := to.Incarnation.String()
-			err := c.bus.Send(context.Background(), to.ID, "one", numbered(c.sent[name]+1))
-			if err == nil {
-				c.sent[name]++
-			}
-			c.check("send", err)
+			c.check("send", c.sendOne(to))
 		}
 	}
+}
+
+// sendOne sends the next message to a peer.
+func (c *churner) sendOne(to peer.Info) error {
+	name := to.Incarnation.String()
+	c.mu.Lock()
+	number := c.report.Sent[name] + 1
+	c.mu.Unlock()
+	err := c.bus.Send(context.Background(), to.ID, "one", numbered(number))
+	if err == nil {
+		c.mu.Lock()
+		c.report.Sent[name] = number
+		c.mu.Unlock()
+	}
+	return err
 }
 
 // check takes note of an error that the end of a peer does not explain.
@@ -200,7 +224,7 @@ func (c *churner) print() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.report
-	r.Sent, r.Broadcast, r.Peers = c.sent, c.broadcast, len(c.mesh.Peers())
+	r.Peers = len(c.mesh.Peers())
 	r.Descriptors, r.Goroutines, r.Heap = len(descriptors), runtime.NumGoroutine(), memory.HeapAlloc
 	line, err := json.Marshal(r)
 	if err != nil {

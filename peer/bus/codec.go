@@ -120,6 +120,21 @@ func parse(b []byte) (message, error) {
 	return m, nil
 }
 
+// published reads a published message as parse does, but faster. It returns false if it is none.
+func published(b []byte) (id uint64, typ framing.Type, data []byte, ok bool) {
+	if len(b) < 3 || kind(b[0]) != kindPublish {
+		return 0, 0, nil, false
+	}
+	id, n := uint64(b[1]), 1
+	if id >= 0x80 {
+		if id, n = binary.Uvarint(b[1:]); n <= 0 || len(b) < n+2 {
+			return 0, 0, nil, false
+		}
+	}
+	typ = framing.Type(b[1+n])
+	return id, typ, b[2+n:], typ == framing.Text || typ == framing.Binary
+}
+
 // cursor reads fields, until one is not there or wrong.
 type cursor struct {
 	rest []byte

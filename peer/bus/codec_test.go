@@ -97,6 +97,10 @@ func FuzzMessage(f *testing.F) {
 	f.Add([]byte("\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := parse(b)
+		if id, typ, data, ok := published(b); ok != (err == nil && m.kind == kindPublish) ||
+			ok && (id != m.id || typ != m.typ || !bytes.Equal(data, m.data)) {
+			t.Fatalf("%x: published: %v %v %x %v, parse: %+v, %v", b, id, typ, data, ok, m, err)
+		}
 		if err != nil || m.kind == 0 || m.kind > kindFlushed {
 			return
 		}

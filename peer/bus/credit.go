@@ -18,22 +18,28 @@ type acks struct {
 	timer *time.Timer // guarded by mu; nil before its first use
 }
 
-// credit tells the peer what was handled of an inbox, in total, so that it does not matter which of two comes first.
-// It returns false if there was nothing new.
-func (in *inbox) credit() bool {
-	total := in.bytes.Load()
-	count := in.count.Load()
-	for {
-		old := in.credited.Load()
-		if total <= old {
-			return false // another call was faster
-		}
-		if in.credited.CompareAndSwap(old, total) {
-			in.freed.Add(int64(total - old))
-			break
-		}
+// handled counts a published message that was handled.
+func (in *inbox) handled(size int) {
+	bytes, messages := in.news.add(uint64(size))
+	if bytes >= uint64(in.link.hub.opts.Window/creditShare) || messages >= ledgerMessages/2 {
+		in.credit()
+	} else if !in.dirty.Load() {
+		in.link.acks.add(in)
 	}
-	in.link.control(message{kind: kindCredit, id: in.sub.number, count: count, bytes: total})
+}
+
+// credit tells the peer what was handled of an inbox. It returns false if there was nothing new.
+func (in *inbox) credit() bool {
+	in.toldMu.Lock()
+	defer in.toldMu.Unlock()
+	bytes, messages := in.news.take()
+	if messages == 0 {
+		return false
+	}
+	in.bytes += bytes
+	in.count += messages
+	in.freed.Add(int64(bytes))
+	in.link.control(message{kind: kindCredit, id: in.sub.number, count: in.count, bytes: in.bytes})
 	return true
 }
 

@@ -24,7 +24,7 @@ func (l *link) end(err error) {
 	if violation, ok := errors.AsType[*violation](err); ok {
 		code, text = framing.CodeProtocol, violation.text
 	}
-	l.hub.detach(l)
+	l.hub.down(l)
 	_ = l.conn.Close(code, text)
 	l.calls.fail(l.cause())
 	close(l.work)
@@ -32,9 +32,8 @@ func (l *link) end(err error) {
 	for _, in := range l.inboxes {
 		in.end()
 	}
-	l.sending.Lock() // until those who were sending have their error, and have counted
-	l.sending.Unlock()
 	l.account(err)
+	l.hub.restart(l, err)
 }
 
 // cause returns the error of a message whose link has ended.
@@ -50,22 +49,25 @@ func (l *link) cause() error {
 
 // account tells what was lost, and keeps what was counted.
 func (l *link) account(err error) {
-	var lost []Lost
-	for topic, t := range *l.targets.Load() {
-		if n := t.unconfirmed(); n > 0 {
-			lost = append(lost, Lost{Peer: l.peer, Topic: topic, Unconfirmed: n, Err: err})
-			l.counts.lost.Add(uint64(n))
-		}
-	}
-	l.hub.mu.Lock()
-	l.hub.past.add(l.counts.load())
-	l.hub.mu.Unlock()
+	lost := l.lost(err)
+	l.hub.forget(l)
 	if l.hub.opts.OnLost == nil {
 		return
 	}
 	for _, one := range lost {
 		l.hub.opts.OnLost(one)
 	}
+}
+
+func (l *link) lost(err error) (lost []Lost) {
+	for topic, t := range *l.targets.Load() {
+		t.settle()
+		if n := t.unconfirmed(); n > 0 {
+			lost = append(lost, Lost{Peer: l.peer, Topic: topic, Unconfirmed: n, Err: err})
+			l.counts.lost.Add(uint64(n))
+		}
+	}
+	return lost
 }
 
 // restart cuts a peer whose link has ended although it lives and has not closed its bus, since the mesh opens a stream

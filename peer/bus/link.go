@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/multinode-go/multinode/framing"
 	"github.com/multinode-go/multinode/peer"
@@ -26,7 +27,8 @@ const maxSubscriptions = 1 << 16
 
 // link is the link to a peer: a stream, and all that is on its way in both directions.
 //
-// One goroutine reads. It puts what comes into inboxes, and never waits for anything else.
+// One goroutine reads. It puts what comes into inboxes, and waits for nothing else: when it calls a handler that does not
+// come back, another goroutine goes on.
 type link struct {
 	hub    *hub
 	peer   peer.Info
@@ -35,16 +37,21 @@ type link struct {
 	isUp   bool // guarded by hub.mu
 
 	targets atomic.Pointer[map[string]*target] // what the peer has subscribed; replaced by the reader, never changed
-	sending sync.RWMutex                       // held for reading while a message enters the queue; the end takes it to count
 	calls   calls
 	counts  counts
+
+	retiredMu sync.Mutex
+	retired   []*target // guarded by retiredMu; the peer has unsubscribed, but somebody may still be sending
+
+	turn atomic.Uint64 // odd while the reader calls a handler; changes with each such call
+	seen uint64        // guarded by hub.mu; turn, when the watch has looked last
 
 	work chan *inbox  // to a worker that is idle; closed by the reader at its end
 	idle atomic.Int32 // workers that wait on work
 	acks acks
 
 	// The reader's:
-	window  int64 // of what we send, 0 before the peer's hello
+	window  uint64 // of what we send, 0 before the peer's hello
 	byID    map[uint64]*target
 	inboxes map[uint64]*inbox
 	latest  *inbox   // of inboxes, the last one used
@@ -63,9 +70,7 @@ func newLink(h *hub, conn net.Conn, who peer.Info) *link {
 		byID:    make(map[uint64]*target),
 		inboxes: make(map[uint64]*inbox),
 	}
-	l.targets.Store(new(map[string]*target))
-	l.acks.timer = time.AfterFunc(time.Hour, l.acknowledgeLate)
-	l.acks.timer.Stop()
+	l.targets.Store(&map[string]*target{})
 	return l
 }
 
@@ -88,13 +93,21 @@ func (l *link) control(m message) {
 	}
 }
 
-// read handles what comes until the link ends, and returns why.
-func (l *link) read() error {
+// read handles what comes until the link ends, or another goroutine does.
+func (l *link) read() {
 	for {
 		err := l.conn.ReceiveBatch(context.Background(), l.dispatch)
-		l.deliver()
+		in := l.deliver()
 		if err != nil {
-			return err
+			if in != nil {
+				l.start(in)
+			}
+			l.end(err)
+			return
+		}
+		if in != nil && !l.callInline(in) {
+			l.worker(l.idleUntilWork())
+			return
 		}
 	}
 }
@@ -108,6 +121,9 @@ func violated(format string, args ...any) error { return &violation{fmt.Sprintf(
 
 // dispatch takes one message.
 func (l *link) dispatch(frame framing.Message) error {
+	if id, _, _, ok := published(frame.Data); ok && frame.Type == framing.Binary && l.window != 0 {
+		return l.take(message{kind: kindPublish, id: id}, frame.Data)
+	}
 	m, err := parse(frame.Data)
 	switch {
 	case err != nil:
@@ -142,7 +158,7 @@ func (l *link) met(m message) error {
 	if l.window != 0 || m.id == 0 || m.bytes == 0 {
 		return violated("hello of version %d with a window of %d bytes, or a second one", m.id, m.bytes)
 	}
-	l.window = int64(min(m.bytes, uint64(l.hub.opts.Window)))
+	l.window = min(m.bytes, uint64(l.hub.opts.Window))
 	return nil
 }
 
@@ -195,16 +211,26 @@ func (l *link) unsubscribed(m message) error {
 	}
 	delete(l.byID, m.id)
 	l.retarget(func(targets map[string]*target) { delete(targets, t.topic) })
-	close(t.gone)
+	t.retire()
+	l.retire(t)
 	return nil
 }
 
+// retire keeps what a target has counted.
+func (l *link) retire(t *target) {
+	l.retiredMu.Lock()
+	defer l.retiredMu.Unlock()
+	l.retired = slices.DeleteFunc(append(l.retired, t), func(t *target) bool {
+		settled := t.isSettled()
+		if settled {
+			l.counts.sent.Add(t.sent.Load())
+		}
+		return settled
+	})
+}
+
 func (l *link) retarget(change func(map[string]*target)) {
-	old := *l.targets.Load()
-	targets := make(map[string]*target, len(old)+1)
-	for topic, t := range old {
-		targets[topic] = t
-	}
+	targets := maps.Clone(*l.targets.Load())
 	change(targets)
 	l.targets.Store(&targets)
 }

@@ -52,7 +52,7 @@ func (s *socket) TryWrite(p []byte) (int, error) {
 func (s *socket) try(fd uintptr) bool {
 	for {
 		n, err := syscall.Write(int(fd), s.p)
-		switch err { //nolint:errorlint // an errno as it comes from the system call
+		switch err {
 		case syscall.EINTR:
 			continue
 		case nil:

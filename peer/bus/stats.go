@@ -45,7 +45,7 @@ func (c *Counters) add(d Counters) {
 	c.Errors += d.Errors
 }
 
-// counts are the Counters of a link.
+// counts are the Counters of a link. Sent is that of targets that are gone: the others count for themselves.
 type counts struct {
 	sent, received, dropped, lost, blocked, failed, cut, panics, errors atomic.Uint64
 }
@@ -64,13 +64,27 @@ func (c *counts) load() Counters {
 	}
 }
 
+// counters returns what was counted on a link.
+func (l *link) counters() Counters {
+	l.retiredMu.Lock()
+	defer l.retiredMu.Unlock()
+	sum := l.counts.load()
+	for _, t := range l.retired {
+		sum.Sent += t.sent.Load()
+	}
+	for _, t := range *l.targets.Load() {
+		sum.Sent += t.sent.Load()
+	}
+	return sum
+}
+
 // Stats returns what was counted until now.
 func (b *Bus) Stats() Stats {
 	h := b.hub
 	h.mu.Lock()
 	stats := Stats{Total: h.past}
 	for l := range h.all {
-		stats.Total.add(l.counts.load())
+		stats.Total.add(l.counters())
 	}
 	h.mu.Unlock()
 	for _, l := range h.linked.Load().sorted {
@@ -80,9 +94,9 @@ func (b *Bus) Stats() Stats {
 }
 
 func (l *link) stats() PeerStats {
-	stats := PeerStats{Peer: l.peer, Counters: l.counts.load(), Queued: l.conn.Queued()}
+	stats := PeerStats{Peer: l.peer, Counters: l.counters(), Queued: l.conn.Queued()}
 	for _, t := range *l.targets.Load() {
-		stats.Unhandled += int(t.unhandled.Load())
+		stats.Unhandled += int(t.unhandled())
 	}
 	return stats
 }

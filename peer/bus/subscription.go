@@ -65,8 +65,8 @@ func (b *Bus) Subscribe(topic string, h Handler) (*Subscription, error) {
 func (s *Subscription) Close() error {
 	s.hub.unsubscribe(s)
 	s.cancel()
-	s.calls.Lock() // until the calls have returned
-	s.calls.Unlock()
+	s.calls.Lock() // when the calls have returned
+	defer s.calls.Unlock()
 	return nil
 }
 

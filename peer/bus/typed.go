@@ -2,7 +2,7 @@ package bus
 
 import (
 	"context"
-	"fmt"
+	"errors"
 
 	"github.com/multinode-go/multinode/framing"
 	"github.com/multinode-go/multinode/peer"
@@ -38,7 +38,11 @@ func Ask[A any](ctx context.Context, b *Bus, to int, topic string, v any) (A, er
 		var none A
 		return none, err
 	}
-	return decode[A](m)
+	answer, err := decode[A](m)
+	if err != nil {
+		err = callError("request", &PeerError{Peer: m.From, Topic: topic, Err: err})
+	}
+	return answer, err
 }
 
 // Reply is what one peer has answered to AskAll: a value, or an error.
@@ -53,18 +57,21 @@ type Reply[A any] struct {
 func AskAll[A any](ctx context.Context, b *Bus, topic string, v any) ([]Reply[A], error) {
 	answers, err := b.RequestAll(ctx, topic, v)
 	replies := make([]Reply[A], len(answers))
-	var wrong []*PeerError
+	var failed []*PeerError
 	for i, a := range answers {
-		replies[i] = Reply[A]{Peer: a.Peer, Err: a.Err}
-		if a.Err != nil {
-			continue
+		replies[i].Peer, replies[i].Err = a.Peer, a.Err
+		if a.Err == nil {
+			var err error
+			if replies[i].Value, err = decode[A](a.Message); err != nil {
+				replies[i].Err = &PeerError{Peer: a.Peer, Topic: topic, Err: err}
+			}
 		}
-		if replies[i].Value, replies[i].Err = decode[A](a.Message); replies[i].Err != nil {
-			wrong = append(wrong, &PeerError{Peer: a.Peer, Topic: topic, Err: replies[i].Err})
+		if one, ok := errors.AsType[*PeerError](replies[i].Err); ok {
+			failed = append(failed, one)
 		}
 	}
-	if err == nil && len(wrong) > 0 {
-		err = callError("request", &PeersError{Errors: wrong})
+	if len(failed) > 0 {
+		err = callError("request", &PeersError{Errors: failed})
 	}
 	return replies, err
 }
@@ -74,8 +81,6 @@ func decode[T any](m Message) (v T, err error) {
 	if m.Type == framing.Binary && len(m.Data) == 0 {
 		return v, nil
 	}
-	if err := m.Decode(&v); err != nil {
-		return v, fmt.Errorf("bus: topic %q: %w", m.Topic, err)
-	}
-	return v, nil
+	err = m.Decode(&v)
+	return v, err
 }

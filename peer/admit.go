@@ -1,0 +1,120 @@
+package peer
+
+import (
+	"errors"
+	"maps"
+	"net"
+	"net/http"
+	"strconv"
+)
+
+// admission is a stream that is granted to who has asked for it.
+type admission struct {
+	name   string
+	from   Info
+	header http.Header   // of the answer
+	handle func(*Stream) // what is to be done with the stream
+	drop   func()        // instead of handle, when the stream did not come about; nil: nothing is to be done
+}
+
+func (m *Mesh) handleStream(w http.ResponseWriter, r *http.Request) {
+	a, refused := m.admit(r)
+	if refused != nil {
+		m.log.Warn("stream refused", "stream", a.name, "pid", a.from.PID, "reason", refused.reason)
+		maps.Copy(w.Header(), refused.header)
+		http.Error(w, refused.reason, refused.status)
+		return
+	}
+	if !m.grant(w, a) && a.drop != nil {
+		a.drop()
+	}
+}
+
+// grant makes the connection of a request a stream.
+func (m *Mesh) grant(w http.ResponseWriter, a admission) bool {
+	conn, early, err := switchProtocols(w, a.header)
+	if err != nil {
+		m.log.Warn("stream failed", "stream", a.name, "peer", a.from.node().String(), "error", err)
+		return false
+	}
+	if !m.track(conn, a.from.node()) {
+		return false
+	}
+	if !m.run(func() { a.handle(newStream(m, conn, a.name, a.from, early)) }) {
+		_ = m.release(conn) // the mesh was closed meanwhile
+		return false
+	}
+	return true
+}
+
+// admit decides about a request. Even of one that is refused it tells the stream's name and the pid.
+func (m *Mesh) admit(r *http.Request) (a admission, refused *refusedError) {
+	a.name = r.PathValue("name")
+	a.from.PID, _, _ = credentials(requestConn(r)) // Accept has looked at the error
+	if err := checkStream(a.name); err != nil {
+		return a, refuse(http.StatusBadRequest, "%v", err)
+	}
+	if isWebSocket(r.Header) {
+		return m.admitWebSocket(a, r)
+	}
+	pid := a.from.PID
+	from, version, refused := parseRequest(r.Header, m.self.Cluster, m.opts.versions)
+	a.from, a.from.PID = from, pid
+	if refused != nil {
+		if refused.status == http.StatusUpgradeRequired {
+			refused.header = http.Header{ // RFC 9110, section 15.5.22
+				"Upgrade": {protocol}, headerVersion: {strconv.Itoa(m.opts.versions.newest)},
+			}
+		}
+		return a, refused
+	}
+	a.header = m.self.header()
+	a.header.Set(headerVersion, strconv.Itoa(version))
+	return m.admitNode(a)
+}
+
+// admitNode finds out what is to be done with a stream that a node has dialed.
+func (m *Mesh) admitNode(a admission) (admission, *refusedError) {
+	if a.name == linkStream {
+		if a.from.ID >= m.self.ID {
+			return a, refuse(http.StatusForbidden, "node %d dials the link to node %d, whose id is not higher",
+				a.from.ID, m.self.ID)
+		}
+		a.handle = m.acceptLink
+		return a, nil
+	}
+	if l := m.listener(a.name); l != nil {
+		if !m.isMember(a.from) { // it sees us as one already, or still
+			return a, refuse(http.StatusServiceUnavailable, "node %d is no member for node %d", a.from.ID, m.self.ID)
+		}
+		return l.admit(a)
+	}
+	o := m.offerFor(a.name, a.from)
+	if o == nil {
+		return a, refuse(http.StatusNotFound, "node %d wants no stream %q with node %d", m.self.ID, a.name, a.from.ID)
+	}
+	a.handle = o.handle
+	return a, nil
+}
+
+// acceptLink runs a link that a peer has dialed.
+func (m *Mesh) acceptLink(stream *Stream) {
+	if err := m.runLink(stream); err != nil {
+		m.log.Warn("link failed", "peer", stream.peer.node().String(), "error", err)
+	}
+}
+
+// switchProtocols sends the answer and takes the connection over, with the bytes that came right behind the request.
+func switchProtocols(w http.ResponseWriter, header http.Header) (*net.UnixConn, []byte, error) {
+	maps.Copy(w.Header(), header)
+	w.WriteHeader(http.StatusSwitchingProtocols)
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	early, err := buffered.Peek(buffered.Reader.Buffered())
+	if err != nil {
+		return nil, nil, errors.Join(err, conn.Close())
+	}
+	return conn.(*net.UnixConn), early, nil
+}

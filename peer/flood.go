@@ -1,0 +1,124 @@
+package peer
+
+import (
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// maxHandshakes bounds the connections that are accepted and not streams yet, so that clients that connect and say
+	// nothing cannot use up our descriptors. One more may be accepted and wait for a place.
+	maxHandshakes = 64
+	// grace is what each of them has at least for its request, however many wait. A node sends it at once.
+	grace = 2 * time.Millisecond
+)
+
+// giveWay is the answer to a connection that has to give way.
+const giveWay = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n" +
+	"too many connections: this one has sent no request in time\n"
+
+// handshakes are the connections that are accepted and not streams yet. When all places are taken, the oldest that
+// still owes its request gives way to the next. So a flood of idle connections passes through, 64 of them in each time
+// of grace, and nobody waits behind it for the handshake's time-out.
+type handshakes struct {
+	places chan struct{} // one for each connection
+
+	mu    sync.Mutex
+	conns []*handshake // guarded by mu; the oldest first
+}
+
+type handshake struct {
+	conn    net.Conn
+	begin   time.Time
+	asked   bool // its request is complete, and the answer is not
+	evicted bool // its place will be free when the server has seen that it is closed
+}
+
+func newHandshakes() *handshakes { return &handshakes{places: make(chan struct{}, maxHandshakes)} }
+
+// enter adds conn when there is room for it. It returns false when closing comes first.
+func (h *handshakes) enter(conn net.Conn, closing <-chan struct{}) bool {
+	for {
+		select {
+		case h.places <- struct{}{}:
+			h.add(conn)
+			return true
+		default:
+		}
+		timer := time.NewTimer(h.evict(time.Now()))
+		select {
+		case h.places <- struct{}{}:
+			timer.Stop()
+			h.add(conn)
+			return true
+		case <-timer.C:
+		case <-closing:
+			timer.Stop()
+			return false
+		}
+	}
+}
+
+func (h *handshakes) add(conn net.Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.conns = append(h.conns, &handshake{conn: conn, begin: time.Now()})
+}
+
+// evict closes the oldest connection that owes its request and has had its grace, unless there is one closed already
+// whose place is about to be free. It returns when to look again.
+func (h *handshakes) evict(now time.Time) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if slices.ContainsFunc(h.conns, func(shake *handshake) bool { return shake.evicted }) {
+		return grace
+	}
+	oldest := slices.IndexFunc(h.conns, func(shake *handshake) bool { return !shake.asked })
+	if oldest < 0 {
+		return grace
+	}
+	shake := h.conns[oldest]
+	if left := grace - now.Sub(shake.begin); left > 0 {
+		return left
+	}
+	shake.evicted = true
+	shake.refuse()
+	return grace
+}
+
+// refuse tells the other side that it may ask again: a node that gets no answer cannot tell what has become of its
+// stream. The server's goroutine sees that the connection is closed.
+func (shake *handshake) refuse() {
+	_ = shake.conn.SetWriteDeadline(time.Now().Add(grace)) // nothing was written before, so there is room
+	_, _ = shake.conn.Write([]byte(giveWay))
+	_ = shake.conn.Close()
+}
+
+// ask says that the request of conn is complete. It returns false if conn had to give way meanwhile.
+func (h *handshakes) ask(conn net.Conn) bool {
+	return h.setAsked(conn, true)
+}
+
+// answered says that the request of conn was refused: what it sends now gives it no claim to its place.
+func (h *handshakes) answered(conn net.Conn) { h.setAsked(conn, false) }
+
+func (h *handshakes) setAsked(conn net.Conn, asked bool) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	i := slices.IndexFunc(h.conns, func(shake *handshake) bool { return shake.conn == conn })
+	if i < 0 || h.conns[i].evicted { // a stream by now, or closed
+		return false
+	}
+	h.conns[i].asked = asked
+	return true
+}
+
+// leave frees the place of conn, which is closed or a stream.
+func (h *handshakes) leave(conn net.Conn) {
+	h.mu.Lock()
+	h.conns = slices.DeleteFunc(h.conns, func(shake *handshake) bool { return shake.conn == conn })
+	h.mu.Unlock()
+	<-h.places
+}

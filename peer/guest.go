@@ -1,0 +1,134 @@
+package peer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// ErrNoMaster is in the error of [Join] when a guest finds no master that could give it an id.
+var ErrNoMaster = errors.New("no master lives there: start one first, or look into another directory")
+
+const (
+	guestsPath    = "/nodes"
+	maxGuestDelay = 100 * time.Millisecond // between two questions to a master that starts
+)
+
+// guestID is the answer to a guest.
+type guestID struct {
+	ID int `json:"id"`
+}
+
+func (opts *Options) isGuest() bool { return opts.Self.ID == 0 && opts.NextID == nil }
+
+// handleGuest gives an id to a process that wants to join. It need not be one of this package: all that it has to say is
+// the name of the cluster.
+func (m *Mesh) handleGuest(w http.ResponseWriter, r *http.Request) {
+	pid, _, _ := credentials(requestConn(r)) // Accept has looked at the error
+	id, refused := m.admitGuest(r.Header)
+	if refused != nil {
+		m.log.Warn("guest refused", "pid", pid, "reason", refused.reason)
+		http.Error(w, refused.reason, refused.status)
+		return
+	}
+	m.log.Info("a guest gets an id", "pid", pid, "id", id)
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(guestID{id}) // one who is gone needs no id
+}
+
+func (m *Mesh) admitGuest(h http.Header) (int, *refusedError) {
+	if m.opts.NextID == nil {
+		return 0, refuse(http.StatusNotFound, "node %d is not the master, which gives out ids", m.self.ID)
+	}
+	if h.Get(headerVersion) != "" {
+		if _, refused := m.opts.versions.agree(h); refused != nil {
+			return 0, refused
+		}
+	}
+	if cluster := h.Get(headerCluster); cluster != m.self.Cluster {
+		return 0, refuse(http.StatusConflict, "%s %.80q: this node belongs to cluster %q",
+			headerCluster, cluster, m.self.Cluster)
+	}
+	id := m.opts.NextID()
+	if id <= 0 {
+		return 0, refuse(http.StatusForbidden, "cluster %q takes no guests", m.self.Cluster)
+	}
+	return id, nil
+}
+
+// askMaster asks the master for an id, and waits for one that has the lock of the cluster and starts.
+func askMaster(ctx context.Context, opts Options) (int, error) {
+	for delay := minDelay; ; delay = min(2*delay, maxGuestDelay) {
+		id, err := askMasterOnce(ctx, opts)
+		if err == nil {
+			return id, nil
+		}
+		if ctx.Err() == nil && !isPassing(err) {
+			return 0, err
+		}
+		if locked, lockErr := opts.Directory.Locked(); lockErr != nil || !locked {
+			return 0, errors.Join(lockErr, fmt.Errorf("%w: %w", ErrNoMaster, err))
+		}
+		select {
+		case <-time.After(delay/2 + rand.N(delay)):
+		case <-ctx.Done():
+			return 0, fmt.Errorf("%w: the master does not answer: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+func askMasterOnce(ctx context.Context, opts Options) (int, error) {
+	conn, err := opts.Directory.dialMaster()
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	if err := checkOwn(conn); err != nil {
+		return 0, err
+	}
+	if err := conn.SetDeadline(time.Now().Add(2 * opts.handshakeTimeout)); err != nil {
+		return 0, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // it is over at once
+	defer stop()
+	header := http.Header{headerCluster: {opts.Self.Cluster}}
+	opts.versions.set(header)
+	answer, _, err := roundTrip(conn, &http.Request{
+		Method: http.MethodPost, URL: &url.URL{Path: guestsPath}, Host: protocol, Header: header,
+	})
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	return parseGuestID(answer)
+}
+
+func parseGuestID(answer *http.Response) (int, error) {
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxReason))
+	if err != nil {
+		return 0, fmt.Errorf("read the answer of the master: %w", err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return 0, refuse(answer.StatusCode, "%s", strings.TrimSpace(string(body)))
+	}
+	var got guestID
+	if err := json.Unmarshal(body, &got); err != nil || got.ID <= 0 {
+		return 0, fmt.Errorf("the master gives no id: %.80q", body)
+	}
+	return got.ID, nil
+}
+
+// dialMaster connects to the socket of the master.
+func (d *Directory) dialMaster() (*net.UnixConn, error) {
+	f, done := d.use()
+	defer done()
+	return f.dial(masterSocket)
+}

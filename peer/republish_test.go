@@ -1,0 +1,282 @@
+package peer
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// openAt opens a directory, as another process does, and closes it after the test.
+func openAt(t *testing.T, path string) *Directory {
+	t.Helper()
+	d, err := OpenDirectory(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, d.Close()) })
+	return d
+}
+
+// removeAll removes a directory that others may make again meanwhile.
+func removeAll(t *testing.T, path string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return os.RemoveAll(path) == nil }, limit, time.Millisecond)
+}
+
+// waitIntact waits until all that a node has made is in place.
+func waitIntact(t *testing.T, m *Mesh) {
+	t.Helper()
+	require.Eventually(t, func() bool { return m.dir.damage()+m.public.damage() == "" }, limit, time.Millisecond)
+}
+
+// requireEcho shows that a stream is open, by what the other end sends back.
+func requireEcho(t *testing.T, s *Stream) {
+	t.Helper()
+	require.NoError(t, s.SetDeadline(time.Now().Add(limit)))
+	_, err := s.Write([]byte("hello"))
+	require.NoError(t, err)
+	got := make([]byte, 5)
+	_, err = io.ReadFull(s, got)
+	require.NoError(t, err)
+	require.Equal(t, "hello", string(got))
+}
+
+// removal is a mesh of which somebody removes files: node 0 with a stream to node 1.
+type removal struct {
+	path   string
+	low    *Mesh
+	stream *Stream
+	log    testLog // of node 0
+	events chan Event
+}
+
+func newRemoval(t *testing.T, opts Options) *removal {
+	t.Helper()
+	r := &removal{path: filepath.Join(t.TempDir(), "base", "web"), log: newTestLog(), events: make(chan Event, 100)}
+	streams := make(chan *Stream, 100)
+	opts.Logger = r.log.logger()
+	r.low = joinTest(t, openAt(t, r.path), opts, func(s *Stream) { streams <- s })
+	joinTest(t, openAt(t, r.path), Options{Self: Info{ID: 1}}, echo)
+	r.stream = receive(t, streams)
+	r.low.OnEvent(func(e Event) { r.events <- e })
+	assert.Equal(t, Joined, receive(t, r.events).Type)
+	return r
+}
+
+// requireWhole shows that nobody has left, and that a new node finds the first two.
+func (r *removal) requireWhole(t *testing.T) {
+	t.Helper()
+	requireEcho(t, r.stream)
+	streams, onStream := collect()
+	joinTest(t, openAt(t, r.path), Options{Self: Info{ID: 2}}, onStream)
+	assert.ElementsMatch(t, []int{0, 1}, []int{receive(t, streams).Peer().ID, receive(t, streams).Peer().ID})
+	joined := receive(t, r.events)
+	assert.Equal(t, Joined, joined.Type)
+	assert.Equal(t, 2, joined.Peer.ID, "and nobody else before")
+}
+
+func TestDirectoryRemovedWhileInUse(t *testing.T) {
+	r := newRemoval(t, Options{})
+	lock, err := r.low.dir.Lock(Owner{PID: 4711})
+	require.NoError(t, err)
+	removeAll(t, filepath.Dir(r.path))
+	r.requireWhole(t)
+	r.log.waitFor(t, `level=WARN msg="somebody has removed what is in use; it is there again" node=`+
+		r.low.self.node().String()+` removed="the directory `+r.path+`"`)
+
+	info, err := os.Stat(r.path)
+	require.NoError(t, err)
+	assert.Equal(t, os.ModeDir|0o700, info.Mode())
+	other := openAt(t, r.path)
+	locked, err := other.Locked()
+	require.NoError(t, err)
+	assert.True(t, locked, "the lock of the cluster was taken again")
+	_, err = other.Lock(Owner{})
+	require.ErrorContains(t, err, "process 4711 holds it")
+	require.NoError(t, lock.Release())
+	assert.NoFileExists(t, filepath.Join(r.path, masterLock))
+}
+
+// All see it at the same time, and make the same directory.
+func TestDirectoryRemovedUnderManyNodes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "base", "web")
+	const nodes = 5
+	for id := range nodes {
+		joinTest(t, openAt(t, path), Options{Self: Info{ID: id}}, echo)
+	}
+	startChild(t, childJob{Directory: path, Join: true, ID: nodes})
+	for range 3 {
+		removeAll(t, filepath.Dir(path))
+		streams, onStream := collect()
+		d := openAt(t, path)
+		m := joinTest(t, d, Options{Self: Info{ID: nodes + 1}}, onStream)
+		found := make(map[int]bool)
+		for len(found) <= nodes {
+			found[receive(t, streams).Peer().ID] = true
+		}
+		require.NoError(t, m.Close())
+	}
+	d := openAt(t, path)
+	alive, err := d.Alive()
+	require.NoError(t, err)
+	assert.Equal(t, nodes+1, alive)
+}
+
+func TestFilesRemovedWhileInUse(t *testing.T) {
+	noEvents := func(*Directory) (*fsnotify.Watcher, error) { return nil, errors.New("no instance left") }
+	tests := []struct {
+		name  string
+		names func(node) []string
+		opts  Options
+	}{
+		{"socket", func(n node) []string { return []string{n.socket()} }, Options{}},
+		{"lock", func(n node) []string { return []string{n.lock()} }, Options{}},
+		{"both", func(n node) []string { return []string{n.socket(), n.lock()} }, Options{}},
+		{"both, without events", func(n node) []string { return []string{n.lock(), n.socket()} }, Options{watch: noEvents}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRemoval(t, test.opts)
+			for _, name := range test.names(r.low.self.node()) {
+				require.NoError(t, os.Remove(filepath.Join(r.path, name)))
+			}
+			r.log.waitFor(t, "it is there again")
+			waitIntact(t, r.low)
+			r.requireWhole(t)
+		})
+	}
+}
+
+func TestLockOfTheClusterRemovedWhileInUse(t *testing.T) {
+	r := newRemoval(t, Options{})
+	lock, err := r.low.dir.Lock(Owner{PID: 4711})
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(filepath.Join(r.path, masterLock)))
+	r.log.waitFor(t, "it is there again")
+	other := openAt(t, r.path)
+	_, err = other.Lock(Owner{})
+	require.ErrorContains(t, err, "process 4711 holds it")
+	require.NoError(t, lock.Release())
+}
+
+// Whoever takes the lock of a cluster in the moment in which its file is not there is the master, too: that can only be
+// told.
+func TestLockOfTheClusterLost(t *testing.T) {
+	r := newRemoval(t, Options{})
+	lock, err := r.low.dir.Lock(Owner{PID: 4711})
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(filepath.Join(r.path, masterLock)))
+	second, err := openAt(t, r.path).Lock(Owner{PID: 4712})
+	require.NoError(t, err)
+	r.log.waitFor(t, "the lock of the cluster is lost")
+	require.NoError(t, lock.Release())
+	assert.FileExists(t, filepath.Join(r.path, masterLock), "it is the other one's")
+	require.NoError(t, second.Release())
+}
+
+// A node that has lost its lock file only, and that another one takes for dead and sweeps, comes back.
+func TestSweptWithoutLockFile(t *testing.T) {
+	r := newRemoval(t, Options{})
+	n := r.low.self.node()
+	require.NoError(t, os.Remove(filepath.Join(r.path, n.lock())))
+	gone, err := openAt(t, r.path).sweep(n)
+	require.NoError(t, err)
+	assert.True(t, gone)
+	r.log.waitFor(t, "it is there again")
+	r.requireWhole(t)
+}
+
+func TestDirectoryReplacedByAForeignOne(t *testing.T) {
+	r := newRemoval(t, Options{})
+	require.Eventually(t, func() bool { // the nodes may be faster
+		return os.RemoveAll(r.path) == nil && os.Mkdir(r.path, 0o755) == nil
+	}, limit, time.Millisecond)
+	r.log.waitFor(t, "its mode 0755 lets others in")
+	requireEcho(t, r.stream)
+	entries, err := os.ReadDir(r.path)
+	require.NoError(t, err)
+	assert.Empty(t, entries, "nothing is put into it")
+	require.NoError(t, os.Chmod(r.path, 0o700))
+	r.log.waitFor(t, "it is there again")
+	r.requireWhole(t)
+}
+
+func TestSocketReplacedByAPlainFile(t *testing.T) {
+	r := newRemoval(t, Options{})
+	path := filepath.Join(r.path, r.low.self.node().socket())
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, os.WriteFile(path, []byte("mine"), 0o600))
+	r.log.waitFor(t, "is not a socket")
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, "mine", string(content), "it is left alone")
+	require.NoError(t, os.Remove(path))
+	r.log.waitFor(t, "it is there again")
+	r.requireWhole(t)
+}
+
+func TestCloseWithoutDirectory(t *testing.T) {
+	r := newRemoval(t, Options{})
+	lock, err := r.low.dir.Lock(Owner{})
+	require.NoError(t, err)
+	removeAll(t, filepath.Dir(r.path))
+	require.NoError(t, r.low.Close())
+	require.NoError(t, lock.Release())
+	require.NoError(t, r.low.dir.Remove())
+}
+
+// A directory that was removed before anybody has joined.
+func TestJoinRemovedDirectory(t *testing.T) {
+	d := openTemp(t)
+	removeAll(t, d.Path())
+	joinTest(t, d, Options{Self: Info{ID: 1}})
+	assert.Len(t, files(t, d), 2)
+}
+
+// Who was faster to make the parent again could exchange what is put into it.
+func TestMendUnderAForeignParent(t *testing.T) {
+	base := t.TempDir()
+	parent := filepath.Join(base, "base")
+	d := openAt(t, filepath.Join(parent, "web"))
+	other := filepath.Join(base, "other")
+	require.NoError(t, os.Mkdir(other, 0o755)) // now, or it may get the inode of the one that is removed
+	removeAll(t, parent)
+	require.NoError(t, os.Rename(other, parent))
+	require.ErrorContains(t, d.mend(), parent+": its mode 0755 lets others in")
+	assert.NoDirExists(t, d.Path())
+	require.NoError(t, os.Chmod(parent, 0o700))
+	require.NoError(t, d.mend())
+	assert.DirExists(t, d.Path())
+}
+
+// Who has made a directory removes it, also when somebody else has made it again.
+func TestRemoveAfterMend(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "base", "web")
+	first, err := OpenDirectory(path)
+	require.NoError(t, err)
+	second, err := OpenDirectory(path)
+	require.NoError(t, err)
+	removeAll(t, filepath.Dir(path))
+	require.NoError(t, second.mend())
+	require.NoError(t, first.mend())
+	require.NoError(t, second.Remove(), "the first one has it open")
+	assert.DirExists(t, path)
+	require.NoError(t, first.Remove())
+	assert.NoDirExists(t, filepath.Dir(path))
+}
+
+// What is at the path by now, and was not made by us, stays.
+func TestRemoveOfWhatWasReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "web")
+	d, err := OpenDirectory(path)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, os.Mkdir(path, 0o700))
+	require.NoError(t, d.Remove())
+	assert.DirExists(t, path)
+}

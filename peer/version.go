@@ -1,0 +1,92 @@
+package peer
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+)
+
+// The versions of the handshake, and of what the package's own streams carry, that this node speaks: two, so that the
+// nodes of two programs talk while one replaces the other.
+const (
+	newestVersion = 2
+	oldestVersion = 1
+)
+
+// A dialer names the newest version that it speaks and the oldest. The listener answers with the newest that both
+// speak, or refuses and names its own newest.
+const (
+	headerVersion = "Multinode-Version"
+	headerOldest  = "Multinode-Oldest-Version"
+	// unnamedVersion is that of a listener that refuses a version without naming its own: the first did so.
+	unnamedVersion = 1
+)
+
+// versions is what a node speaks.
+type versions struct{ oldest, newest int }
+
+func (v versions) speaks(version int) bool { return v.oldest <= version && version <= v.newest }
+
+func (v versions) String() string {
+	if v.oldest == v.newest {
+		return fmt.Sprintf("version %d", v.newest)
+	}
+	return fmt.Sprintf("versions %d to %d", v.oldest, v.newest)
+}
+
+func (v versions) set(h http.Header) {
+	h.Set(headerVersion, strconv.Itoa(v.newest))
+	h.Set(headerOldest, strconv.Itoa(v.oldest))
+}
+
+// agree returns the newest version that we and the sender of the request's header speak.
+func (v versions) agree(h http.Header) (int, *refusedError) {
+	newest, err := strconv.Atoi(h.Get(headerVersion))
+	if err != nil {
+		return 0, refuse(http.StatusUpgradeRequired, "version %.20q: this node speaks %v", h.Get(headerVersion), v)
+	}
+	agreed := min(v.newest, newest)
+	theirs := versions{agreed, newest} // one that names no oldest looks at the answer by itself
+	if text := h.Get(headerOldest); text != "" {
+		if theirs.oldest, err = strconv.Atoi(text); err != nil {
+			return 0, refuse(http.StatusBadRequest, "%s %.20q: want a number", headerOldest, text)
+		}
+	}
+	if !v.speaks(agreed) || !theirs.speaks(agreed) {
+		theirs.oldest = min(theirs.oldest, newest)
+		return 0, refuse(http.StatusUpgradeRequired, "%v: this node speaks %v", theirs, v)
+	}
+	return agreed, nil
+}
+
+// check refuses an answer of a version that was not asked for.
+func (v versions) check(h http.Header) *refusedError {
+	version, err := strconv.Atoi(h.Get(headerVersion))
+	if err != nil || !v.speaks(version) {
+		return refuse(0, "version %.20q: this node speaks %v", h.Get(headerVersion), v)
+	}
+	return nil
+}
+
+// older returns the versions to ask for when the peer has refused v, down from the one that it has named. It returns
+// false when there is none.
+func (v versions) older(refused *refusedError) (versions, bool) {
+	older := versions{v.oldest, refused.version}
+	return older, older.newest < v.newest && v.speaks(older.newest)
+}
+
+// refusedVersion returns the version that a refusal names, or 0 if it was not the version that was refused.
+func refusedVersion(answer *http.Response) int {
+	if answer.StatusCode != http.StatusUpgradeRequired || !hasToken(answer.Header["Upgrade"], protocol) {
+		return 0
+	}
+	text := answer.Header.Get(headerVersion)
+	if text == "" {
+		return unnamedVersion
+	}
+	version, err := strconv.Atoi(text)
+	if err != nil {
+		return 0
+	}
+	return version
+}
