@@ -1,0 +1,69 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"strconv"
+
+	"github.com/coder/websocket"
+)
+
+// handler answers for its node. Requests may come before the node has the history of the others: they wait until it is
+// open.
+type handler struct {
+	opened chan struct{} // closed by open
+	closed chan struct{} // closed when the server stops
+
+	// readable after opened
+	room  *room
+	relay *relay
+	page  *page
+}
+
+func newHandler() *handler {
+	return &handler{opened: make(chan struct{}), closed: make(chan struct{})}
+}
+
+func (h *handler) open(room *room, relay *relay, page *page) {
+	h.room, h.relay, h.page = room, relay, page
+	close(h.opened)
+}
+
+func (h *handler) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { h.page.serveIndex(w) })
+	mux.HandleFunc("GET /page/{file}", func(w http.ResponseWriter, r *http.Request) { h.page.serveFile(w, r) })
+	mux.HandleFunc("GET /node", h.node)
+	mux.HandleFunc("GET /socket", h.socket)
+	return harden(h.awaitOpen(mux))
+}
+
+func (h *handler) awaitOpen(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-h.opened:
+			w.Header().Set("X-Node-Id", strconv.Itoa(h.room.self))
+			next.ServeHTTP(w, r)
+		case <-h.closed:
+			http.Error(w, errClosing.Error(), http.StatusServiceUnavailable)
+		case <-r.Context().Done():
+		}
+	})
+}
+
+// node tells which process this is, for those who want to end it.
+func (h *handler) node(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(map[string]int{"node": h.room.self, "pid": os.Getpid()}) // the client may have gone
+}
+
+// socket takes the WebSocket of a page of ours: Accept refuses those of other sites by their Origin.
+func (h *handler) socket(w http.ResponseWriter, r *http.Request) {
+	conn, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return // it has answered
+	}
+	newSession(conn, h.room, h.relay).serve(r.Context())
+}
