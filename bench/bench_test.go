@@ -78,7 +78,7 @@ func TestRestartOnce(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	for _, args := range [][]string{{"-rounds", "0"}, {"-duration", "-1s"}, {"-connections", "x"}} {
+	for _, args := range [][]string{{"-rounds", "0"}, {"-duration", "-1s"}, {"-connections", "x"}, {"-only", "x"}, {"-slice", "0"}, {"-stall", "0"}, {"-gomaxprocs", "1,0"}} {
 		var out, errs bytes.Buffer
 		require.ErrorIs(t, run(t.Context(), args, &out, &errs), errUsage, args)
 		assert.NotEmpty(t, errs.String())

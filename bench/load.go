@@ -27,17 +27,19 @@ type load struct {
 
 // result is what it answers, as JSON on its standard output.
 type result struct {
-	Requests int64
-	Failures int64
-	Elapsed  time.Duration
-	P50, P99 time.Duration
+	Requests  int64
+	Uncounted int64 // requests before them, to warm up
+	Failures  int64
+	Elapsed   time.Duration
+	P50, P99  time.Duration
+	Max       time.Duration
 
-	CPU time.Duration // of the server; filled in by the parent
+	CPU time.Duration // of the server or the team, for all requests; filled in by the parent
 }
 
 func (r result) perSecond() float64 { return float64(r.Requests) / r.Elapsed.Seconds() }
 func (r result) cpuPerRequest() float64 {
-	return float64(r.CPU.Nanoseconds()) / float64(r.Requests) / 1e3
+	return float64(r.CPU.Nanoseconds()) / float64(r.Requests+r.Uncounted) / 1e3
 }
 
 // apply loads s from a process of its own, and says what came of it.
@@ -92,6 +94,7 @@ func runLoad() error {
 	clients.Wait()
 	r.Elapsed = time.Since(begin)
 	r.P50, r.P99 = time.Duration(total.ValueAtQuantile(50)), time.Duration(total.ValueAtQuantile(99))
+	r.Max = time.Duration(total.Max())
 	return json.NewEncoder(os.Stdout).Encode(r)
 }
 

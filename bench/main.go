@@ -16,6 +16,9 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -48,32 +51,85 @@ type config struct {
 	rounds      int
 	duration    time.Duration
 	connections int
+	slice       time.Duration
+	stall       time.Duration
+	gomaxprocs  []int // of each process of each system, one after the other
+	only        string
+
+	peers  []int  // of a fan-out
+	nodes  int    // of a mesh
+	stalls int    // of a peer
+	window int    // of the bus whose peer stalls, in bytes; 0 is its default
+	natsd  string // path of the program
 }
 
 // run is the program.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	var c config
+	c := config{
+		gomaxprocs: slices.Compact([]int{1, runtime.NumCPU()}),
+		peers:      []int{3, 7, 15}, nodes: 16, stalls: 3,
+	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&c.rounds, "rounds", 10, "rounds of each comparison")
 	flags.DurationVar(&c.duration, "duration", 1500*time.Millisecond, "how long each server is loaded in a round")
 	flags.IntVar(&c.connections, "connections", 32, "connections at a time")
+	flags.DurationVar(&c.slice, "slice", 120*time.Millisecond, "mesh: how long each system is measured in a round")
+	flags.DurationVar(&c.stall, "stall", 5*time.Second, "mesh: how long a peer is stopped")
+	flags.Func("gomaxprocs", "mesh: GOMAXPROCS of each process of each system, with commas (default 1, as a node of a "+
+		"cluster has it, and the number of CPUs)", c.setGOMAXPROCS)
+	flags.StringVar(&c.only, "only", "", "run only these `tables`, with commas: "+strings.Join(tableNames(), ", "))
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
 		}
 		return errUsage
 	}
-	if c.rounds < 1 || c.duration <= 0 || c.connections < 1 {
-		fmt.Fprintln(stderr, "bench: -rounds, -duration and -connections must be positive")
+	if c.rounds < 1 || c.duration <= 0 || c.connections < 1 || c.slice <= 0 || c.stall <= 0 {
+		fmt.Fprintln(stderr, "bench: -rounds, -duration, -connections, -slice and -stall must be positive")
 		return errUsage
 	}
-	fmt.Fprintf(stdout, "%s, %s/%s, %d CPUs; medians of %d rounds of %v, %d connections; the load runs on the same CPUs\n\n",
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), c.rounds, c.duration, c.connections)
-	for _, measure := range []func(context.Context, config, io.Writer) error{
-		measureOverhead, measureTwoNodes, measureRestart, measureStart, measureMemory,
-	} {
-		if err := measure(ctx, c, stdout); err != nil {
+	chosen, err := choose(c.only)
+	if err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+		return errUsage
+	}
+	fmt.Fprintf(stdout, "%s, %s/%s, %d CPUs; medians of %d rounds of %v, %d connections; the load runs on the same CPUs\n"+
+		"mesh: medians of %d rounds of %v; GOMAXPROCS is the same in each process of each system, %d if it is not named\n\n",
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), c.rounds, c.duration, c.connections,
+		c.rounds, c.slice, c.gomaxprocs[0])
+	return c.measure(ctx, chosen, stdout)
+}
+
+// setGOMAXPROCS takes numbers with commas.
+func (c *config) setGOMAXPROCS(list string) error {
+	c.gomaxprocs = nil
+	for field := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			return err
+		}
+		if n < 1 {
+			return errors.New("must be positive")
+		}
+		c.gomaxprocs = append(c.gomaxprocs, n)
+	}
+	return nil
+}
+
+func (c config) measure(ctx context.Context, chosen []measurement, stdout io.Writer) error {
+	if slices.ContainsFunc(chosen, func(m measurement) bool { return m.nats }) {
+		dir, err := os.MkdirTemp("", "bench")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		if c.natsd, err = buildNATS(ctx, dir); err != nil {
+			return err
+		}
+	}
+	for _, m := range chosen {
+		if err := m.measure(ctx, c, stdout); err != nil {
 			return err
 		}
 	}

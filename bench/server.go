@@ -25,7 +25,9 @@ const (
 	nodesVariable = "MULTINODE_BENCH_NODES"
 )
 
-var roles = map[string]func() error{"plain": servePlain, "cluster": serveCluster, "load": runLoad}
+var roles = map[string]func() error{
+	"plain": servePlain, "cluster": serveCluster, "load": runLoad, "player": runPlayer, "joiner": runJoiner,
+}
 
 func handler() http.Handler {
 	body := []byte("hello\n")
@@ -85,18 +87,27 @@ func startServer(role string, nodes int) (*server, error) {
 }
 
 func start(role string, environ ...string) (*exec.Cmd, io.ReadCloser, error) {
-	program, err := os.Executable()
+	cmd, err := command(role, environ...)
 	if err != nil {
 		return nil, nil, err
 	}
-	cmd := exec.CommandContext(context.Background(), program)
-	cmd.Env = append(append(os.Environ(), roleVariable+"="+role), environ...)
-	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, nil, err
 	}
 	return cmd, out, cmd.Start()
+}
+
+// command is this program in another role.
+func command(role string, environ ...string) (*exec.Cmd, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(context.Background(), program)
+	cmd.Env = append(append(os.Environ(), roleVariable+"="+role), environ...)
+	cmd.Stderr = os.Stderr
+	return cmd, nil
 }
 
 // await reads what the server prints, up to a line that holds text.
@@ -143,13 +154,17 @@ func (s *server) processes() ([]int, error) {
 	return pids, nil
 }
 
-// cpu returns the CPU time that all processes of the server have used: the first field of each thread's schedstat, in
-// nanoseconds.
-func (s *server) cpu() (total time.Duration, err error) {
+// cpu returns the CPU time that all processes of the server have used.
+func (s *server) cpu() (time.Duration, error) {
 	pids, err := s.processes()
 	if err != nil {
 		return 0, err
 	}
+	return cpuOf(pids)
+}
+
+// cpuOf returns the CPU time that processes have used: the first field of each thread's schedstat, in nanoseconds.
+func cpuOf(pids []int) (total time.Duration, err error) {
 	for _, pid := range pids {
 		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 		if err != nil {

@@ -125,3 +125,55 @@ func ExampleNode_Mesh() {
 		log.Fatal(err)
 	}
 }
+
+// Streams by name, which the program opens and accepts itself: any protocol between the processes.
+func ExampleNode_Mesh_streams() {
+	node, err := cluster.Listen(cluster.Options{Addr: ":8080", Nodes: 4}, &http.Server{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	listener, err := node.Mesh().Listen("rpc") // a net.Listener, for an http.Server or any other
+	if err != nil {
+		log.Fatal(err)
+	}
+	go http.Serve(listener, http.NotFoundHandler())
+	for _, p := range node.Peers() {
+		conn, err := node.Mesh().Dial(ctx, p.ID, "rpc") // a net.Conn
+		if err != nil {
+			log.Print(err)
+			continue
+		}
+		conn.Close()
+	}
+	if err := node.Wait(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// A process that is no worker, a cron job or a command, joins the mesh of a cluster, says something, and leaves.
+func Example_guest() {
+	ctx := context.Background()
+	path, err := peer.DefaultDirectory("shop-8080") // Options.Dir or the name of the cluster, see Node.Name
+	if err != nil {
+		log.Fatal(err)
+	}
+	dir, err := peer.OpenDirectory(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer dir.Remove() // of what it has made, nothing where a cluster runs
+	mesh, err := peer.Join(ctx, peer.Options{Directory: dir, Self: peer.Info{Cluster: "shop-8080"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer mesh.Close()
+	b, err := bus.New(ctx, mesh, bus.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.Broadcast(ctx, "price", "tea is 3 today"); err != nil {
+		log.Print(err)
+	}
+}

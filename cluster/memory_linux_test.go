@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -47,7 +48,9 @@ func memoryGroup(t *testing.T, limit int) string {
 	group := filepath.Join(root, fmt.Sprintf("multinode-test-%d", os.Getpid()))
 	err := os.Mkdir(group, 0o755)
 	if err == nil {
-		t.Cleanup(func() { assert.NoError(t, os.Remove(group)) })
+		t.Cleanup(func() { // the last processes may still be leaving it
+			assert.EventuallyWithT(t, func(c *assert.CollectT) { assert.NoError(c, os.Remove(group)) }, patience, time.Millisecond)
+		})
 		err = os.WriteFile(filepath.Join(group, file), fmt.Appendf(nil, "%d", limit), 0)
 	}
 	if err != nil {

@@ -3,18 +3,16 @@ package framing
 import (
 	"context"
 	"encoding/binary"
+	"math"
 	"sync"
 )
 
 // Ping sends a ping and waits for the pong, which shows that the peer has received all that was sent before. Somebody
 // must be receiving, on both sides. It ends when ctx is done or the connection ends.
 func (c *Conn) Ping(ctx context.Context) error {
-	number, answer := c.pings.add()
+	number, answer, err := c.sendPing(ctx)
 	defer c.pings.remove(number)
-	var payload [pingSize]byte
-	binary.BigEndian.PutUint64(payload[:], number)
-	var frame [maxHeader + pingSize]byte
-	if err := c.out.put(ctx, Bound{}, AppendFrame(frame[:0], Ping, payload[:]), nil, nil); err != nil {
+	if err != nil {
 		return c.failure("ping", err)
 	}
 	select {
@@ -27,11 +25,26 @@ func (c *Conn) Ping(ctx context.Context) error {
 	}
 }
 
+// sendPing sends a ping. The numbers go out in their order, since one pong can stand for all before it: so a ping does not
+// wait for room in the queue, where another could overtake it.
+func (c *Conn) sendPing(ctx context.Context) (number uint64, answer <-chan struct{}, err error) {
+	c.pings.sending.Lock()
+	defer c.pings.sending.Unlock()
+	number, answer = c.pings.add()
+	var payload [pingSize]byte
+	binary.BigEndian.PutUint64(payload[:], number)
+	var frame [maxHeader + pingSize]byte
+	err = c.out.put(ctx, Bound{Queue: math.MaxInt}, AppendFrame(frame[:0], Ping, payload[:]), nil, nil)
+	return number, answer, err
+}
+
 // pingSize is the size of the payload of our pings, in bytes: a number.
 const pingSize = 8
 
 // pings are those that wait for their pongs. The zero value is ready.
 type pings struct {
+	sending sync.Mutex // held while a ping gets its number and its place in the queue
+
 	mu      sync.Mutex
 	last    uint64
 	waiting map[uint64]chan struct{}

@@ -2,6 +2,7 @@ package framing_test
 
 import (
 	"context"
+	"encoding/binary"
 	"io"
 	"net"
 	"strings"
@@ -119,4 +120,33 @@ func TestPingFloodIsBounded(t *testing.T) {
 	require.Error(t, c.Close(framing.CodeNormal, ""))
 	assert.LessOrEqual(t, stream.bytes.Load(), int64(1000))
 	assert.Positive(t, stream.bytes.Load())
+}
+
+// One pong stands for all pings before it, so the numbers of pings must go out in their order.
+func TestPingsGoOutInOrder(t *testing.T) {
+	t.Parallel()
+	left, right := socketPair(t)
+	c := framing.New(left, framing.Options{})
+	const count = 2000
+	var pings sync.WaitGroup
+	for range count {
+		pings.Go(func() { _ = c.Ping(limited(t)) }) // ended by Close
+	}
+	d := framing.NewDecoder(0)
+	for last := uint64(0); last < count; {
+		m, ok, err := d.Next()
+		require.NoError(t, err)
+		if !ok {
+			n, err := right.Read(d.Buffer())
+			require.NoError(t, err)
+			d.Advance(n)
+			continue
+		}
+		number := binary.BigEndian.Uint64(m.Data)
+		require.Equal(t, last+1, number)
+		last = number
+	}
+	require.NoError(t, right.Close())
+	_ = c.Close(framing.CodeNormal, "") // the stream has ended
+	pings.Wait()
 }

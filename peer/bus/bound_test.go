@@ -197,8 +197,7 @@ func TestFullQueue(t *testing.T) {
 	a := newNode(t, 1, Options{})
 	left, right := socketPair(t)
 	a.conns[2] = left
-	var serving sync.WaitGroup
-	serving.Go(func() { a.hub.serve(left, peer.Info{ID: 2}) })
+	a.hub.open(left, peer.Info{ID: 2})
 	c := framing.New(right, framing.Options{})
 	ctx := limited(t)
 	var greeting []message
@@ -227,7 +226,6 @@ func TestFullQueue(t *testing.T) {
 	require.NoError(t, next(t, blocked))
 	require.ErrorIs(t, a.WhenFull(Cut).Send(ctx, 2, "x", 1), ErrNoSubscriber)
 	closeBoth(a, c)
-	serving.Wait()
 	assert.Empty(t, a.cuts)
 }
 
@@ -271,8 +269,7 @@ func TestLinkRefusesWhatBreaksTheProtocol(t *testing.T) {
 			require.NoError(t, err)
 			left, right := socketPair(t)
 			a.conns[2] = left
-			var serving sync.WaitGroup
-			serving.Go(func() { a.hub.serve(left, peer.Info{ID: 2}) })
+			a.hub.open(left, peer.Info{ID: 2})
 			c := framing.New(right, framing.Options{})
 			ctx := limited(t)
 			for _, m := range messages {
@@ -288,8 +285,11 @@ func TestLinkRefusesWhatBreaksTheProtocol(t *testing.T) {
 			assert.NotEmpty(t, reason.Reason)
 			close(release)
 			c.Close(framing.CodeNormal, "")
-			serving.Wait()
-			assert.Len(t, a.cuts, 1)
+			eventually(t, func() bool {
+				a.mu.Lock()
+				defer a.mu.Unlock()
+				return len(a.cuts) == 1
+			}, "it is cut")
 			require.NoError(t, a.Close())
 		})
 	}
@@ -302,8 +302,7 @@ func TestLinkSkipsWhatItDoesNotKnow(t *testing.T) {
 	_, err := a.Subscribe("t", echo)
 	require.NoError(t, err)
 	left, right := socketPair(t)
-	var serving sync.WaitGroup
-	serving.Go(func() { a.hub.serve(left, peer.Info{ID: 2}) })
+	a.hub.open(left, peer.Info{ID: 2})
 	c := framing.New(right, framing.Options{})
 	ctx := limited(t)
 	require.NoError(t, c.Send(ctx, append(encoded(message{kind: kindHello, id: 99, bytes: 1 << 30}), "more"...)))
@@ -318,7 +317,6 @@ func TestLinkSkipsWhatItDoesNotKnow(t *testing.T) {
 		}
 	}
 	closeBoth(a, c)
-	serving.Wait()
 }
 
 func TestPeerThatDiesLeavesThePrefix(t *testing.T) {
@@ -426,17 +424,10 @@ func TestCloseOfAPeerThatDoesNotReadIsBounded(t *testing.T) {
 	a := newNode(t, 1, Options{CloseTimeout: 50 * time.Millisecond})
 	left, right := socketPair(t)
 	defer right.Close()
-	var serving sync.WaitGroup
-	serving.Go(func() { a.hub.serve(left, peer.Info{ID: 2}) })
-	eventually(t, func() bool {
-		a.hub.mu.Lock()
-		defer a.hub.mu.Unlock()
-		return len(a.hub.all) == 1
-	}, "it is attached")
+	a.hub.open(left, peer.Info{ID: 2})
 	start := time.Now()
 	require.NoError(t, a.Close())
 	assert.Less(t, time.Since(start), patient)
-	serving.Wait()
 }
 
 // The order holds over a link that was cut.

@@ -116,9 +116,10 @@ func New(ctx context.Context, mesh *peer.Mesh, opts Options) (*Bus, error) {
 		return &Bus{hub: h}, nil
 	}
 	h.self, h.cut, h.members = mesh.Self().ID, mesh.Cut, func() []peer.Info { return mesh.PeersWith(streamName) }
-	remove, err := mesh.OnStream(streamName, nil, func(s *peer.Stream) { h.serve(s, s.Peer()) })
+	h.startWatch()
+	remove, err := mesh.OnStream(streamName, nil, func(s *peer.Stream) { h.open(s, s.Peer()) })
 	if err != nil {
-		return nil, fmt.Errorf("bus: %w", err)
+		return nil, errors.Join(fmt.Errorf("bus: %w", err), h.close())
 	}
 	h.withdraw = remove
 	if err := h.awaitLinks(ctx); err != nil {
@@ -181,6 +182,7 @@ func (h *hub) shutdown() error {
 	}
 	handshakes.Wait()
 	handlers.Wait()
+	h.watch.close()
 	h.running.Wait()
 	return nil
 }

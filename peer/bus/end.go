@@ -33,6 +33,7 @@ func (l *link) end(err error) {
 		in.end()
 	}
 	l.account(err)
+	l.hub.restart(l, err)
 }
 
 // cause returns the error of a message whose link has ended.

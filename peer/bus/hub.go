@@ -23,6 +23,7 @@ type hub struct {
 	closing  chan struct{}             // closed by Close
 	linked   atomic.Pointer[linkedSet] // replaced, with mu held, never changed
 	running  sync.WaitGroup            // links, workers and timers
+	watch    watch
 
 	mu      sync.Mutex
 	ended   bool                     // guarded by mu; nothing is added to what follows, nor to running, once it is set
@@ -63,32 +64,20 @@ func newHub(opts Options) *hub {
 	return h
 }
 
-// serve is a link, from the begin to the end of a stream.
-func (h *hub) serve(conn net.Conn, who peer.Info) {
+// open makes a link of a stream. It has all subscriptions of this node, now and later.
+func (h *hub) open(conn net.Conn, who peer.Info) {
 	l := newLink(h, conn, who)
-	if !h.attach(l) {
-		_ = conn.Close()
-		return
-	}
-	defer h.running.Done()
-	err := l.read()
-	l.end(err)
-	h.restart(l, err)
-}
-
-// attach adds a link, which gets all subscriptions from now on. It returns false after Close.
-func (h *hub) attach(l *link) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ended {
-		return false
+		_ = conn.Close()
+		return
 	}
-	h.running.Add(1)
 	h.links++
 	l.number = h.links
 	h.all[l] = none{}
 	l.greet(slices.Collect(maps.Values(h.topics)))
-	return true
+	h.running.Go(l.read) // ends with the stream
 }
 
 // up makes a link one that can be sent on. An older one to the same peer, whose end was not seen yet, is so no more.

@@ -46,6 +46,7 @@ type inbox struct {
 	mu      sync.Mutex
 	queue   []byte        // guarded by mu; records
 	running bool          // guarded by mu; there is a worker
+	trust   int           // guarded by mu; calls by which the handler still has to prove that it is quick, below 0
 	ended   bool          // guarded by mu; nothing more comes
 	drained chan struct{} // closed when nothing more comes and nothing is left
 }
@@ -100,35 +101,41 @@ func (l *link) openInbox(id uint64) *inbox {
 	if s == nil {
 		return nil
 	}
-	in := &inbox{link: l, sub: s, drained: make(chan struct{})}
+	in := &inbox{link: l, sub: s, trust: -proof, drained: make(chan struct{})}
 	in.requests, in.cancel = context.WithCancel(s.ctx)
 	in.before = s.follow(l.peer.Incarnation, in)
 	l.inboxes[id] = in
 	return in
 }
 
-// deliver gives what a batch has brought to the workers.
-func (l *link) deliver() {
+// deliver gives what a batch has brought to the workers. It may return an inbox instead, for the reader to handle.
+func (l *link) deliver() (own *inbox) {
+	single := len(l.ready) == 1 && l.ready[0].messages == 1 && l.hub.watch.ticker != nil
 	for i, in := range l.ready {
 		l.ready[i] = nil
-		if in.deliver() {
+		switch start, trusted := in.deliver(); {
+		case start && trusted && single:
+			own = in
+		case start:
 			l.start(in)
 		}
 	}
 	l.ready = l.ready[:0]
+	return own
 }
 
-// deliver puts what has come in the queue. It returns true if a worker has to be started.
-func (in *inbox) deliver() bool {
+// deliver puts what has come in the queue. It returns whether a worker has to be started, and if so, whether the handler
+// is known to be quick.
+func (in *inbox) deliver() (start, trusted bool) {
 	in.link.counts.received.Add(in.messages)
 	in.messages = 0
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.queue = append(in.queue, in.incoming...)
 	in.incoming = shrink(in.incoming)
-	start := !in.running
+	start = !in.running
 	in.running = true
-	return start
+	return start, start && in.trust == 0 && in.before == nil
 }
 
 // next makes the queue what is to be handled. It returns false when there is nothing, and the caller is no longer the

@@ -27,7 +27,8 @@ const maxSubscriptions = 1 << 16
 
 // link is the link to a peer: a stream, and all that is on its way in both directions.
 //
-// One goroutine reads. It puts what comes into inboxes, and never waits for anything else.
+// One goroutine reads. It puts what comes into inboxes, and waits for nothing else: when it calls a handler that does not
+// come back, another goroutine goes on.
 type link struct {
 	hub    *hub
 	peer   peer.Info
@@ -41,6 +42,9 @@ type link struct {
 
 	retiredMu sync.Mutex
 	retired   []*target // guarded by retiredMu; the peer has unsubscribed, but somebody may still be sending
+
+	turn atomic.Uint64 // odd while the reader calls a handler; changes with each such call
+	seen uint64        // guarded by hub.mu; turn, when the watch has looked last
 
 	work chan *inbox  // to a worker that is idle; closed by the reader at its end
 	idle atomic.Int32 // workers that wait on work
@@ -89,13 +93,21 @@ func (l *link) control(m message) {
 	}
 }
 
-// read handles what comes until the link ends, and returns why.
-func (l *link) read() error {
+// read handles what comes until the link ends, or another goroutine does.
+func (l *link) read() {
 	for {
 		err := l.conn.ReceiveBatch(context.Background(), l.dispatch)
-		l.deliver()
+		in := l.deliver()
 		if err != nil {
-			return err
+			if in != nil {
+				l.start(in)
+			}
+			l.end(err)
+			return
+		}
+		if in != nil && !l.callInline(in) {
+			l.worker(l.idleUntilWork())
+			return
 		}
 	}
 }

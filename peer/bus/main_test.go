@@ -75,6 +75,7 @@ func newNode(tb testing.TB, id int, opts Options) *node {
 	}
 	h := newHub(opts)
 	h.self = id
+	h.startWatch()
 	h.cut = func(p peer.Info, reason string) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -90,9 +91,8 @@ func join(tb testing.TB, a, b *node) {
 	tb.Helper()
 	left, right := socketPair(tb)
 	a.conns[b.info.ID], b.conns[a.info.ID] = left, right
-	var serving sync.WaitGroup
-	serving.Go(func() { a.hub.serve(left, b.info) })
-	serving.Go(func() { b.hub.serve(right, a.info) })
+	a.hub.open(left, b.info)
+	b.hub.open(right, a.info)
 	awaitLinked(tb, a, b)
 	awaitLinked(tb, b, a)
 	tb.Cleanup(func() {
@@ -100,7 +100,6 @@ func join(tb testing.TB, a, b *node) {
 		closing.Go(func() { a.Close() })
 		closing.Go(func() { b.Close() })
 		closing.Wait()
-		serving.Wait()
 	})
 }
 

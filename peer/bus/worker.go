@@ -35,7 +35,7 @@ func (l *link) worker(in *inbox) {
 		}
 	}()
 	for in != nil {
-		in.run()
+		in.runTimed()
 		in = l.idleUntilWork()
 	}
 }
@@ -49,21 +49,22 @@ func (l *link) idleUntilWork() *inbox {
 	return <-l.work
 }
 
-// run handles all that is in the inbox.
-func (in *inbox) run() {
+// run handles all that is in the inbox, and returns how many messages that were.
+func (in *inbox) run() (calls int) {
 	if in.before != nil {
 		<-in.before
 		in.before = nil
 	}
 	for more := true; more; more = in.next() {
 		for in.done < len(in.batch) {
-			in.handle()
+			calls += in.handle()
 		}
 	}
+	return calls
 }
 
-// handle handles messages until none is left or a handler has panicked.
-func (in *inbox) handle() {
+// handle handles messages until none is left or a handler has panicked, and returns how many.
+func (in *inbox) handle() (calls int) {
 	in.sub.calls.RLock()
 	defer in.sub.calls.RUnlock()
 	var m message
@@ -78,21 +79,27 @@ func (in *inbox) handle() {
 		record := in.batch[in.done:]
 		size = int(binary.BigEndian.Uint32(record))
 		in.done += recordHead + size
-		frame, isPublished := record[recordHead:recordHead+size], false
-		if _, m.typ, m.data, isPublished = published(frame); isPublished {
-			m.kind = kindPublish
-		} else {
-			m, _ = parse(frame) // it was right when it came
-		}
+		m = unpack(record[recordHead : recordHead+size])
 		if in.sub.closed.Load() {
 			in.link.discard(m)
 			continue
 		}
+		calls++
 		calling = true
 		answer, err := in.call(m)
 		calling = false
 		in.finish(m, size, answer, err)
 	}
+	return calls
+}
+
+// unpack reads a message that was right when it came.
+func unpack(frame []byte) message {
+	if _, typ, data, ok := published(frame); ok {
+		return message{kind: kindPublish, typ: typ, data: data}
+	}
+	m, _ := parse(frame)
+	return m
 }
 
 // call calls the handler.

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+func p50(r result) float64 { return float64(r.P50.Nanoseconds()) / 1e3 }
+func p99(r result) float64 { return float64(r.P99.Nanoseconds()) / 1e3 }
+
+// measureRoundTrips asks what a message and its answer cost.
+func measureRoundTrips(ctx context.Context, c config, w io.Writer) error {
+	for _, gomaxprocs := range c.gomaxprocs {
+		s := setting{peers: 1, gomaxprocs: gomaxprocs, order: order{Do: roundTrips}}
+		teams, err := c.contest(ctx, s, raw, framed, busName, natsName)
+		if err != nil {
+			return err
+		}
+		table(w, fmt.Sprintf("round trip of %d bytes between 2 processes, %v, us", messageSize, s), latencyRows(teams)...)
+	}
+	return nil
+}
+
+// measureFanOuts asks what it costs to reach all peers and to hear from all.
+func measureFanOuts(ctx context.Context, c config, w io.Writer) error {
+	for _, gomaxprocs := range c.gomaxprocs {
+		for _, peers := range c.peers {
+			s := setting{peers: peers, gomaxprocs: gomaxprocs, order: order{Do: fanOuts}}
+			teams, err := c.contest(ctx, s, raw, rawReaders, framed, busName, natsName)
+			if err != nil {
+				return err
+			}
+			table(w, fmt.Sprintf("%d bytes to %d peers and all answers, %v, us", messageSize, peers, s), latencyRows(teams)...)
+		}
+	}
+	return nil
+}
+
+// measureOneWay asks how many messages a second a link carries.
+func measureOneWay(ctx context.Context, c config, w io.Writer) error {
+	for _, gomaxprocs := range c.gomaxprocs {
+		for _, senders := range []int{1, manySenders} {
+			s := setting{peers: 1, gomaxprocs: gomaxprocs, order: order{Do: oneWay, Senders: senders}}
+			teams, err := c.contest(ctx, s, raw, rawBatches, framed, busName, natsName)
+			if err != nil {
+				return err
+			}
+			title := fmt.Sprintf("one way on one link, %d bytes, %s, %v", messageSize, counted(senders, "sender"), s)
+			table(w, title, speedRows(teams)...)
+		}
+	}
+	return nil
+}
+
+func counted(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+// setting is in what a contest takes place.
+type setting struct {
+	peers, gomaxprocs int
+	order             order
+}
+
+func (s setting) String() string { return fmt.Sprintf("GOMAXPROCS %d", s.gomaxprocs) }
+
+// contest has a team of each system do the same, and returns the teams, which have ended.
+func (c config) contest(ctx context.Context, s setting, names ...string) (teams []*team, err error) {
+	defer func() { err = errors.Join(err, stopTeams(teams)) }()
+	for _, name := range names {
+		t, err := c.startTeam(player{System: name, Peers: s.peers}, s.gomaxprocs)
+		if err != nil {
+			return teams, err
+		}
+		teams = append(teams, t)
+	}
+	s.order.Warm, s.order.Duration = c.slice/warmUp, c.slice
+	return teams, contest(ctx, c.rounds, teams, s.order)
+}
+
+// warmUp is how much shorter the time is that does not count, with caches and clocks that others have left.
+const warmUp = 5
+
+// speedRows compares with the first of the teams.
+func speedRows(teams []*team) [][]string {
+	rows := [][]string{{"", "messages/s", "CPU us/message", "ratio to raw", "quartiles"}}
+	for _, t := range teams {
+		ratio := t.ratios(teams[0], result.perSecond)
+		rows = append(rows, []string{
+			t.system, fmt.Sprintf("%.0f", median(t.figures(result.perSecond))),
+			fmt.Sprintf("%.3f", median(t.figures(result.cpuPerRequest))), fmt.Sprintf("%.3f", median(ratio)), spread(ratio),
+		})
+	}
+	return rows
+}
+
+// latencyRows compares with the fastest of the raw teams, and with NATS.
+func latencyRows(teams []*team) [][]string {
+	baseline, nats := fastest(teams), find(teams, natsName)
+	rows := [][]string{{"", "p50", "p99", "CPU", "p50 to " + baseline.system, "quartiles", "p50 to NATS", "quartiles"}}
+	for _, t := range teams {
+		ratio, toNATS := t.ratios(baseline, p50), t.ratios(nats, p50)
+		rows = append(rows, []string{
+			t.system, fmt.Sprintf("%.1f", median(t.figures(p50))), fmt.Sprintf("%.1f", median(t.figures(p99))),
+			fmt.Sprintf("%.1f", median(t.figures(result.cpuPerRequest))),
+			fmt.Sprintf("%.3f", median(ratio)), spread(ratio), fmt.Sprintf("%.3f", median(toNATS)), spread(toNATS),
+		})
+	}
+	return rows
+}
+
+// fastest returns the raw team of the lowest p50.
+func fastest(teams []*team) (best *team) {
+	for _, t := range teams {
+		if isRaw(t) && (best == nil || median(t.figures(p50)) < median(best.figures(p50))) {
+			best = t
+		}
+	}
+	return best
+}

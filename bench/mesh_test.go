@@ -1,0 +1,204 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// tiny measures what takes minutes in as little time as shows that it works.
+func tiny() config {
+	return config{
+		rounds: 2, slice: 20 * time.Millisecond, gomaxprocs: []int{2}, peers: []int{2}, nodes: 4,
+		stalls: 1, stall: 200 * time.Millisecond, window: 4 * floodSize,
+	}
+}
+
+// measureTiny returns what the tables of these names print.
+func measureTiny(t *testing.T, names string) string {
+	t.Helper()
+	chosen, err := choose(names)
+	require.NoError(t, err)
+	var out bytes.Buffer
+	require.NoError(t, tiny().measure(t.Context(), chosen, &out))
+	t.Log(out.String())
+	assert.NotRegexp(t, `NaN|Inf`, out.String(), "a figure is missing")
+	return out.String()
+}
+
+func TestContests(t *testing.T) {
+	out := measureTiny(t, "round-trip,one-way,fan-out")
+	tables := strings.Split(strings.TrimSpace(out), "\n\n")
+	require.Len(t, tables, 4)
+	for i, systems := range [][]string{
+		{raw, framed, busName, natsName},
+		{raw, rawBatches, framed, busName, natsName},
+		{raw, rawBatches, framed, busName, natsName},
+		{raw, rawReaders, framed, busName, natsName},
+	} {
+		rows := strings.Split(tables[i], "\n")
+		require.Len(t, rows, 2+len(systems), "a title, a head, a row for each system")
+		for k, system := range systems {
+			assert.True(t, strings.HasPrefix(strings.TrimSpace(rows[2+k]), system+"  "), rows[2+k])
+		}
+	}
+}
+
+func TestMeshStartAndJoin(t *testing.T) {
+	out := measureTiny(t, "mesh-start,join")
+	for _, row := range []string{"each has all peers", "beyond processes that do nothing", "a hello to each", "mesh"} {
+		assert.Contains(t, out, row+"  ")
+	}
+}
+
+// TestJoinIsTimedByOneClock also has one join again under another id, after the first has gone.
+func TestJoinIsTimedByOneClock(t *testing.T) {
+	c := tiny()
+	crowd, err := c.gather(meshName)
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, crowd.stop()) }()
+	for id := c.nodes; id < c.nodes+2; id++ {
+		before, err := monotonic()
+		require.NoError(t, err)
+		took, err := crowd.joinOnce(id)
+		require.NoError(t, err)
+		after, err := monotonic()
+		require.NoError(t, err)
+		assert.Positive(t, took)
+		assert.Less(t, took, float64(after-before)/1e6)
+	}
+}
+
+// TestTeamCountsWhatArrives shows that the senders and the receiver agree, and that what warms up does not count.
+func TestTeamCountsWhatArrives(t *testing.T) {
+	for _, name := range []string{raw, rawBatches, framed, busName} {
+		team, err := tiny().startTeam(player{System: name, Peers: 1}, 2)
+		require.NoError(t, err)
+		r, err := team.ask(order{Do: oneWay, Senders: 3, Warm: 5 * time.Millisecond, Duration: 10 * time.Millisecond})
+		require.NoError(t, err, name)
+		require.NoError(t, team.stop())
+		assert.Positive(t, r.Requests)
+		assert.Zero(t, r.Requests%256, "each sender looks at the clock after so many")
+		assert.Positive(t, r.Uncounted)
+		assert.GreaterOrEqual(t, r.Elapsed, 10*time.Millisecond)
+		assert.Positive(t, r.CPU)
+	}
+}
+
+func TestStalledPeer(t *testing.T) {
+	out := measureTiny(t, "stalled-peer")
+	for _, row := range []string{"nobody is stopped", "second half", "the third is not there", "the third is stopped"} {
+		assert.Contains(t, out, row+"  ")
+	}
+}
+
+// TestBoundMustBeMetAnew has a refusal from before the peer was stopped, which shows nothing.
+func TestBoundMustBeMetAnew(t *testing.T) {
+	f := &flood{refusal: make(chan struct{}, 1)}
+	f.refused()
+	require.Error(t, f.awaitBound(time.Millisecond))
+	met := make(chan error)
+	go func() { met <- f.awaitBound(time.Minute) }() // ends below
+	for {
+		f.refused()
+		select {
+		case err := <-met:
+			require.NoError(t, err)
+			return
+		default:
+			runtime.Gosched()
+		}
+	}
+}
+
+func TestStallRows(t *testing.T) {
+	in := func(p99 time.Duration) result { return result{P50: time.Microsecond, P99: p99, Max: p99} }
+	rows := stallRows([]stalled{{
+		before: [2]result{in(10 * time.Microsecond), in(30 * time.Microsecond)},
+		during: in(50 * time.Microsecond), absent: in(100 * time.Microsecond),
+	}})
+	for i, want := range []string{
+		"nobody is stopped 1.0 20.0 30 1.000 0.200", "nobody, first half 1.0 10.0 10 0.500 0.100",
+		"nobody, second half 1.0 30.0 30 1.500 0.300", "the third is not there 1.0 100.0 100 5.000 1.000",
+		"the third is stopped 1.0 50.0 50 2.500 0.500",
+	} {
+		row := rows[i+1]
+		assert.Equal(t, want, strings.Join([]string{row[0], row[1], row[2], row[3], row[4], row[6]}, " "))
+	}
+}
+
+// TestTeamTellsDeath has a peer die, which the leader must not take for a fast answer.
+func TestTeamTellsDeath(t *testing.T) {
+	for _, name := range []string{raw, rawReaders, framed, busName} {
+		team, err := tiny().startTeam(player{System: name, Peers: 2}, 2)
+		require.NoError(t, err)
+		team.peers[1].kill()
+		require.Error(t, team.peers[1].wait())
+		_, err = team.ask(order{Do: fanOuts, Duration: time.Millisecond})
+		require.Error(t, err, name)
+		require.Error(t, team.stop())
+		assert.NoDirExists(t, team.dir)
+	}
+}
+
+func TestStartTeamLeavesNothing(t *testing.T) {
+	c := tiny()
+	c.natsd = os.DevNull
+	_, err := c.startTeam(player{System: natsName, Peers: 1}, 2)
+	require.ErrorIs(t, err, os.ErrPermission)
+	_, err = c.startTeam(player{System: "unknown", Peers: 1}, 2)
+	require.Error(t, err)
+}
+
+func TestTurnsLetEachTeamBegin(t *testing.T) {
+	teams := []*team{{system: "a"}, {system: "b"}, {system: "c"}}
+	begin := map[string]int{}
+	for round := range 2 * len(teams) {
+		order := turns(teams, round)
+		assert.ElementsMatch(t, teams, order)
+		begin[order[0].system]++
+	}
+	assert.Equal(t, map[string]int{"a": 2, "b": 2, "c": 2}, begin)
+}
+
+func TestFastestRawTeamIsTheBaseline(t *testing.T) {
+	in := func(system string, p50 time.Duration) *team {
+		return &team{system: system, results: []result{{P50: p50}}}
+	}
+	teams := []*team{in(raw, 20*time.Microsecond), in(rawReaders, 10*time.Microsecond), in(framed, 5*time.Microsecond)}
+	assert.Equal(t, rawReaders, fastest(teams).system)
+	assert.InDeltaSlice(t, []float64{2}, teams[0].ratios(teams[1], p50), 1e-9)
+}
+
+func TestSetGOMAXPROCS(t *testing.T) {
+	c := config{gomaxprocs: []int{1, 2}}
+	require.NoError(t, c.setGOMAXPROCS("4,1"))
+	assert.Equal(t, []int{4, 1}, c.gomaxprocs)
+	for _, list := range []string{"", "0", "1,", "x"} {
+		require.Error(t, c.setGOMAXPROCS(list), list)
+	}
+}
+
+func TestChoose(t *testing.T) {
+	names := func(list string) (names []string) {
+		chosen, err := choose(list)
+		require.NoError(t, err)
+		for _, m := range chosen {
+			names = append(names, m.name)
+		}
+		return names
+	}
+	assert.Len(t, names(""), len(measurements()))
+	assert.Equal(t, []string{"round-trip", "one-way", "fan-out", "mesh-start", "join", "stalled-peer"}, names("mesh"))
+	assert.Equal(t, []string{"memory", "fan-out"}, names("fan-out,memory"))
+	_, err := choose("fan-out,x")
+	require.ErrorContains(t, err, `no table "x"`)
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// order is what a leader is told to do.
+type order struct {
+	Do       string
+	Warm     time.Duration // that does not count, before Duration
+	Duration time.Duration
+	Senders  int
+}
+
+// What a leader can do.
+const (
+	roundTrips = "round trips"
+	fanOuts    = "fan-outs"
+	oneWay     = "one way"
+	floodOn    = "start a flood"
+	floodBound = "meet the bound"
+	floodOff   = "end a flood"
+)
+
+// manySenders is how many goroutines send at a time where many do.
+const manySenders = 16
+
+func (o order) carryOut(l leader) (result, error) {
+	switch o.Do {
+	case roundTrips:
+		return o.repeat(l.roundTrip)
+	case fanOuts:
+		return o.repeat(l.fanOut)
+	case oneWay:
+		return o.pour(l)
+	}
+	f, ok := l.(flooder)
+	switch {
+	case o.Do == floodOn && ok:
+		f.startFlood(o.Senders)
+		return result{}, nil
+	case o.Do == floodBound && ok:
+		return result{}, f.awaitBound(o.Duration)
+	case o.Do == floodOff && ok:
+		return result{}, f.endFlood()
+	default:
+		return result{}, errors.New("nobody here can do that")
+	}
+}
+
+// repeat times exchange, one after the other.
+func (o order) repeat(exchange func() error) (r result, err error) {
+	for end := time.Now().Add(o.Warm); time.Now().Before(end); r.Uncounted++ {
+		if err := exchange(); err != nil {
+			return r, err
+		}
+	}
+	times := newHistogram()
+	begin := time.Now()
+	end := begin.Add(o.Duration)
+	for now := begin; now.Before(end); r.Requests++ {
+		if err := exchange(); err != nil {
+			return r, err
+		}
+		took := time.Since(now)
+		now = now.Add(took)
+		if err := times.RecordValue(max(1e3, took.Nanoseconds())); err != nil {
+			return r, err
+		}
+	}
+	r.Elapsed = time.Since(begin)
+	r.P50, r.P99 = time.Duration(times.ValueAtQuantile(50)), time.Duration(times.ValueAtQuantile(99))
+	r.Max = time.Duration(times.Max())
+	return r, nil
+}
+
+// pour sends as fast as it goes, and counts what has arrived. The time ends when the last has.
+func (o order) pour(l leader) (r result, err error) {
+	warm, err := o.pourFor(l, o.Warm)
+	if err != nil {
+		return r, err
+	}
+	r, err = o.pourFor(l, o.Duration)
+	r.Uncounted = warm.Requests
+	return r, err
+}
+
+func (o order) pourFor(l leader, d time.Duration) (r result, err error) {
+	out, err := l.link()
+	if err != nil {
+		return r, err
+	}
+	var mu sync.Mutex // guards sent and failure
+	var sent int64
+	var failure error
+	var senders sync.WaitGroup
+	begin := time.Now()
+	for range o.Senders {
+		senders.Go(func() {
+			n, err := sendUntil(out, begin.Add(d))
+			mu.Lock()
+			defer mu.Unlock()
+			sent += n
+			failure = errors.Join(failure, err)
+		})
+	}
+	senders.Wait()
+	arrived, err := out.finish()
+	r.Requests, r.Elapsed = arrived, time.Since(begin)
+	if err = errors.Join(failure, err); err == nil && arrived != sent {
+		err = fmt.Errorf("%d of %d messages have arrived", arrived, sent)
+	}
+	return r, err
+}
+
+// sendUntil looks at the clock only after so many messages, since that takes as long as some of them. It sends them at
+// least once, however late it comes.
+func sendUntil(out link, end time.Time) (sent int64, err error) {
+	const messages = 256
+	for {
+		for range messages {
+			if err := out.send(); err != nil {
+				return sent, err
+			}
+			sent++
+		}
+		if !time.Now().Before(end) {
+			return sent, nil
+		}
+	}
+}

@@ -1,0 +1,21 @@
+package main
+
+// Names of the systems that are compared.
+const (
+	raw        = "raw"
+	rawReaders = "raw, a reader each"
+	rawBatches = "raw, 64 to a write"
+	framed     = "framing"
+	busName    = "bus"
+	natsName   = "NATS"
+)
+
+// systems are the ways to exchange messages, by name. Those that are raw differ in the leader only.
+var systems = map[string]system{
+	raw:        {follow: followRaw, lead: leadRaw},
+	rawReaders: {follow: followRaw, lead: leadWithReaders},
+	rawBatches: {follow: followRaw, lead: leadBatches},
+	framed:     {follow: followFramed, lead: leadFramed},
+	busName:    {follow: followBus, lead: leadBus},
+	natsName:   {follow: followNATS, lead: leadNATS},
+}

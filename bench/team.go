@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+)
+
+// team is the processes of one system: a leader, its peers, and a broker if the system has one.
+type team struct {
+	system     string
+	dir        string
+	gomaxprocs int
+	leader     *process
+	peers      []*process
+	broker     *process // nil: none
+	results    []result
+}
+
+// startTeam returns when the leader can be told what to do.
+func (c config) startTeam(p player, gomaxprocs int) (*team, error) {
+	t := &team{system: p.System, gomaxprocs: gomaxprocs}
+	if err := t.start(p, c.natsd); err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s: %w", p.System, err), t.stop())
+	}
+	return t, nil
+}
+
+func (t *team) start(p player, natsd string) (err error) {
+	if t.dir, err = os.MkdirTemp("", "bench"); err != nil {
+		return err
+	}
+	p.Dir = t.dir
+	if p.System == natsName {
+		if p.Broker, err = t.startBroker(natsd); err != nil {
+			return err
+		}
+	}
+	if err := t.startPeers(p); err != nil {
+		return err
+	}
+	if t.leader, err = t.startPlayer(p); err != nil {
+		return err
+	}
+	_, err = t.leader.line("ready", 0)
+	return err
+}
+
+// startBroker returns the address of the broker.
+func (t *team) startBroker(program string) (addr string, err error) {
+	cmd := exec.CommandContext(context.Background(), program)
+	cmd.Stderr = os.Stderr
+	if t.broker, err = startProcess("broker of "+t.system, cmd, t.gomaxprocs); err != nil {
+		return "", err
+	}
+	return t.broker.line("ready ", 0)
+}
+
+func (t *team) startPeers(p player) error {
+	for p.ID = 1; p.ID <= p.Peers; p.ID++ {
+		peer, err := t.startPlayer(p)
+		if err != nil {
+			return err
+		}
+		t.peers = append(t.peers, peer)
+	}
+	for _, peer := range t.peers {
+		if _, err := peer.line("ready", 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *team) startPlayer(p player) (*process, error) {
+	task, err := json.Marshal(p)
+	if err != nil {
+		return nil, err
+	}
+	cmd, err := command("player", playerVariable+"="+string(task))
+	if err != nil {
+		return nil, err
+	}
+	return startProcess(fmt.Sprintf("process %d of %s", p.ID, p.System), cmd, t.gomaxprocs)
+}
+
+// processes returns all of them, in the order in which they have to end.
+func (t *team) processes() []*process {
+	all := slices.Concat([]*process{t.leader}, t.peers, []*process{t.broker})
+	return slices.DeleteFunc(all, func(p *process) bool { return p == nil })
+}
+
+func (t *team) stop() (err error) {
+	for _, p := range t.processes() {
+		p.end()
+		err = errors.Join(err, p.wait())
+	}
+	return errors.Join(err, os.RemoveAll(t.dir))
+}
+
+func stopTeams(teams []*team) (err error) {
+	for _, t := range teams {
+		err = errors.Join(err, t.stop())
+	}
+	return err
+}
+
+// ask has the leader do something, and returns what came of it.
+func (t *team) ask(o order) (r result, err error) {
+	before, err := t.cpu()
+	if err != nil {
+		return r, err
+	}
+	if err := t.leader.tell(o); err != nil {
+		return r, err
+	}
+	answer, err := t.leader.line("{", o.Warm+o.Duration)
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal([]byte("{"+answer), &r); err != nil {
+		return r, err
+	}
+	after, err := t.cpu()
+	r.CPU = after - before
+	return r, err
+}
+
+func (t *team) cpu() (time.Duration, error) {
+	var pids []int
+	for _, p := range t.processes() {
+		pids = append(pids, p.cmd.Process.Pid)
+	}
+	return cpuOf(pids)
+}
+
+// contest asks each team in turn, in changing order, after a round that does not count.
+func contest(ctx context.Context, rounds int, teams []*team, o order) error {
+	for _, t := range teams {
+		t.results = nil
+	}
+	for round := range rounds + 1 {
+		for _, t := range turns(teams, round) {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			r, err := t.ask(o)
+			if err != nil {
+				return err
+			}
+			if round > 0 {
+				t.results = append(t.results, r)
+			}
+		}
+	}
+	return nil
+}
+
+// turns changes who begins, and who comes after whom.
+func turns[T any](all []T, round int) []T {
+	first := round / 2 % len(all)
+	order := slices.Concat(all[first:], all[:first])
+	if round%2 == 1 {
+		slices.Reverse(order)
+	}
+	return order
+}
+
+// figures returns a figure of each round.
+func (t *team) figures(figure func(result) float64) []float64 {
+	var values []float64
+	for _, r := range t.results {
+		values = append(values, figure(r))
+	}
+	return values
+}
+
+// ratios returns t's figure by that of another team, round by round.
+func (t *team) ratios(to *team, figure func(result) float64) []float64 {
+	values := t.figures(figure)
+	for i, base := range to.figures(figure) {
+		values[i] /= base
+	}
+	return values
+}
+
+// find returns the team of a system, nil if there is none.
+func find(teams []*team, system string) *team {
+	i := slices.IndexFunc(teams, func(t *team) bool { return t.system == system })
+	if i < 0 {
+		return nil
+	}
+	return teams[i]
+}
+
+func isRaw(t *team) bool { return strings.HasPrefix(t.system, raw) }

@@ -1,0 +1,132 @@
+package bus
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// A handler that is known to be quick is called by the reader itself. To hand a message to a worker wakes another thread
+// where there is a processor to spare, which can double the round trip of a request. Meanwhile nobody reads, so the
+// reader is watched: if the handler is not back soon, another goroutine takes the reading over, and the handler is not
+// called by a reader again for long.
+const (
+	// quick is how long a quick handler takes at most. It keeps the other topics of its sender waiting for that time.
+	quick = 50 * time.Microsecond
+	// proof is how many calls in a row have to be quick, and lateProof how many after one that had to be taken over.
+	proof     = 32
+	lateProof = 4096
+	// sampling is how many calls by the reader there are to one whose time is taken.
+	sampling = 16
+	// patience is after which time the reading is taken over, and up to twice as long.
+	patience = time.Millisecond
+)
+
+// watch takes over the reading of links whose readers are kept by handlers.
+type watch struct {
+	ticker *ticker // nil: there is none, and no reader calls handlers
+	on     atomic.Bool
+}
+
+// startWatch makes it possible that readers call handlers.
+func (h *hub) startWatch() {
+	ticker, err := newTicker()
+	if err != nil {
+		h.log.Debug("handlers are not called by readers", "reason", err)
+		return
+	}
+	h.watch.ticker = ticker
+	h.running.Go(func() { ticker.run(h.tick) }) // ended by shutdown
+}
+
+// tick is called while readers call handlers.
+func (h *hub) tick() {
+	if h.look() > 0 {
+		return
+	}
+	h.watch.on.Store(false)
+	h.watch.ticker.set(0)
+	if h.look() > 0 { // one has begun in between, and taken the watch for on
+		h.watch.turnOn()
+	}
+}
+
+// look looks at all readers, and returns how many have called handlers since the last time. It takes over from those
+// whose handler is the same as then.
+func (h *hub) look() (busy int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for l := range h.all {
+		turn := l.turn.Load()
+		if turn != l.seen {
+			busy++
+		} else if turn%2 == 1 {
+			l.takeOver(turn)
+		}
+		l.seen = turn
+	}
+	return busy
+}
+
+func (w *watch) close() {
+	if w.ticker != nil {
+		w.ticker.close()
+	}
+}
+
+func (w *watch) turnOn() {
+	if !w.on.Load() && !w.on.Swap(true) {
+		w.ticker.set(patience)
+	}
+}
+
+// callInline handles what is in an inbox in place of a worker. It returns false if the caller is no longer the reader.
+func (l *link) callInline(in *inbox) bool {
+	turn := l.turn.Add(1)
+	l.hub.watch.turnOn()
+	returned := false
+	defer func() {
+		if !returned { // the handler has called runtime.Goexit
+			l.hub.running.Go(func() { l.worker(in) })
+			l.takeOver(turn)
+		}
+	}()
+	if turn/2%sampling == 0 {
+		in.runTimed()
+	} else {
+		in.run()
+	}
+	returned = true
+	if l.turn.CompareAndSwap(turn, turn+1) {
+		return true
+	}
+	in.distrust()
+	return false
+}
+
+// takeOver gives the reading to another goroutine, if it is still that turn.
+func (l *link) takeOver(turn uint64) {
+	if l.turn.CompareAndSwap(turn, turn+1) {
+		l.hub.running.Go(l.read) // ends with the link
+	}
+}
+
+// runTimed is run, and learns whether the handler is quick.
+func (in *inbox) runTimed() {
+	start := time.Now()
+	calls := in.run()
+	took := time.Since(start)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if took > quick*time.Duration(calls) {
+		in.trust = min(in.trust, -proof)
+	} else {
+		in.trust = min(in.trust+calls, 0)
+	}
+}
+
+// distrust is for a handler whose reader was taken over.
+func (in *inbox) distrust() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.trust = -lateProof
+}
