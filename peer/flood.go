@@ -13,6 +13,9 @@ const (
 	maxHandshakes = 64
 	// grace is what each of them has at least for its request, however many wait. A node sends it at once.
 	grace = 2 * time.Millisecond
+	// giveWayTimeout bounds the answer to one that gives way. It is the first thing that is written there, so that there
+	// is room for it at once; but we may lose the CPU before.
+	giveWayTimeout = time.Second
 )
 
 // giveWay is the answer to a connection that has to give way.
@@ -91,7 +94,7 @@ func (h *handshakes) evict(now time.Time) time.Duration {
 // refuse tells the other side that it may ask again: a node that gets no answer cannot tell what has become of its
 // stream. The server's goroutine sees that the connection is closed.
 func (shake *handshake) refuse() {
-	_ = shake.conn.SetWriteDeadline(time.Now().Add(grace)) // nothing was written before, so there is room
+	_ = shake.conn.SetWriteDeadline(time.Now().Add(giveWayTimeout))
 	_, _ = shake.conn.Write([]byte(giveWay))
 	_ = shake.conn.Close()
 }

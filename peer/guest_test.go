@@ -66,12 +66,14 @@ func TestGuestsAtOnce(t *testing.T) {
 	joinTest(t, d, Options{NextID: idsFrom(1)})
 	ids := make(chan int, 10)
 	for range cap(ids) {
-		go func() { // ended by Join
+		go func() { // ended by Join and Close
+			id := 0
 			m, err := Join(context.Background(), Options{Directory: d, Self: Info{Cluster: "test"}})
 			if assert.NoError(t, err) {
-				ids <- m.Self().ID
+				id = m.Self().ID
 				assert.NoError(t, m.Close())
 			}
+			ids <- id
 		}()
 	}
 	seen := make(map[int]bool)
