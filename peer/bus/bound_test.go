@@ -335,7 +335,7 @@ func TestPeerThatDiesLeavesThePrefix(t *testing.T) {
 	for i := range sent {
 		require.NoError(t, a.Send(ctx, 2, "t", binary.BigEndian.AppendUint32(nil, uint32(i+1))))
 	}
-	eventually(t, func() bool { return confirmed(a, "t") == handled-1 }, "what is handled is confirmed while more waits")
+	eventually(t, func() bool { return confirmed(a.Bus, "t") == handled-1 }, "what is handled is confirmed while more waits")
 	a.conns[2].Close()
 	eventually(t, func() bool { return len(a.Stats().Peers) == 0 }, "the link has ended")
 	close(release)
@@ -347,8 +347,8 @@ func TestPeerThatDiesLeavesThePrefix(t *testing.T) {
 }
 
 // confirmed returns how many messages on a topic are known to have been handled by the only peer.
-func confirmed(n *node, topic string) int {
-	for _, l := range n.hub.linked.Load().sorted {
+func confirmed(b *Bus, topic string) int {
+	for _, l := range b.hub.linked.Load().sorted {
 		if t := (*l.targets.Load())[topic]; t != nil {
 			return int(t.handled.Load())
 		}

@@ -39,6 +39,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -116,7 +117,9 @@ func New(ctx context.Context, mesh *peer.Mesh, opts Options) (*Bus, error) {
 		return &Bus{hub: h}, nil
 	}
 	h.self, h.cut, h.members = mesh.Self().ID, mesh.Cut, func() []peer.Info { return mesh.PeersWith(streamName) }
-	h.startWatch()
+	if runtime.GOMAXPROCS(0) > 1 {
+		h.startWatch()
+	}
 	remove, err := mesh.OnStream(streamName, nil, func(s *peer.Stream) { h.open(s, s.Peer()) })
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("bus: %w", err), h.close())

@@ -85,9 +85,10 @@ func (b *Bus) RequestAll(ctx context.Context, topic string, v any) ([]Answer, er
 	if err != nil || len(parcels) == 0 {
 		return nil, callError("request", err)
 	}
-	group := newGroup(len(parcels))
+	group, calls := newGroup(len(parcels)), make([]call, len(parcels))
 	for i := range parcels {
-		parcels[i].call = &call{target: parcels[i].target, group: group}
+		calls[i] = call{target: parcels[i].target, group: group}
+		parcels[i].call = &calls[i]
 	}
 	b.deliverAll(ctx, value, parcels) // a call that was not sent has the error
 	group.wait(ctx, parcels)
