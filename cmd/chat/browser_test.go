@@ -7,8 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
@@ -45,7 +45,7 @@ func browser(t *testing.T) context.Context {
 	home, err := os.MkdirTemp("", "") //nolint:usetesting // that of t has a name too long for Chromium's socket
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(home)) })
-	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 6*patience)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.UserDataDir(filepath.Join(home, "profile")),
@@ -293,11 +293,8 @@ func TestIntegrationTwoWindows(t *testing.T) {
 	grace.picture("two-windows-grace")
 
 	// While there is no node to send to, a message is pending.
-	command := evaluate[string](grace, `document.getElementById("kill-command").textContent`)
-	pid, err := strconv.Atoi(strings.TrimPrefix(command, "kill -9 "))
-	require.NoError(t, err, command)
 	evaluate[bool](grace, `(window.RealWebSocket = window.WebSocket, window.WebSocket = function () { setTimeout(() => this.onclose(), 10) }, true)`)
-	kill(t, pid)
+	grace.killNode()
 	grace.await(`document.getElementById("state").dataset.state !== "connected"`)
 	grace.say("Written while nobody is there.")
 	ada.say("And this while you are away.")
@@ -331,13 +328,11 @@ func TestIntegrationWindowsUnderKills(t *testing.T) {
 	var want []string
 	for i := range 4 {
 		for _, page := range []*tab{ada, grace} {
-			pid := evaluate[int](page, `Number(document.getElementById("kill-command").textContent.replace("kill -9 ", ""))`)
 			before, during := fmt.Sprintf("before kill %d", i), fmt.Sprintf("during kill %d", i)
 			page.say(before)
-			kill(t, pid)
+			pid := page.killNode()
 			page.say(during)
-			page.await(fmt.Sprintf(`document.getElementById("kill-command").textContent !== "kill -9 %d"`, pid))
-			page.awaitConnected()
+			page.awaitOther(pid)
 			page.await(`!document.querySelector(".pending")`)
 			want = append(want, before, during)
 		}
@@ -348,6 +343,28 @@ func TestIntegrationWindowsUnderKills(t *testing.T) {
 	assert.Equal(t, texts(ada), texts(grace))
 	assert.ElementsMatch(t, want, texts(ada))
 	ada.picture("kills")
+}
+
+// killNode kills the node that the page is on, and returns its process.
+func (p *tab) killNode() (pid int) {
+	p.t.Helper()
+	for {
+		p.awaitConnected()
+		pid = evaluate[int](p, `Number(document.getElementById("kill-command").textContent.replace("kill -9 ", ""))`)
+		err := signal(pid, syscall.SIGKILL)
+		if err == nil {
+			return pid
+		}
+		require.ErrorIs(p.t, err, os.ErrProcessDone)
+		p.awaitOther(pid) // it was killed for another page, and this one did not know yet
+	}
+}
+
+// awaitOther waits until the page is on another process.
+func (p *tab) awaitOther(pid int) {
+	p.t.Helper()
+	p.await(fmt.Sprintf(`document.getElementById("kill-command").textContent !== "kill -9 %d"`, pid))
+	p.awaitConnected()
 }
 
 func texts(p *tab) (texts []string) {

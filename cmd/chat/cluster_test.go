@@ -31,18 +31,27 @@ func enterNodes(t *testing.T, p *program, nodes int) (different, all []*client) 
 	return different, all
 }
 
-// kill ends the process of a node as a fatal error would.
-func kill(t *testing.T, pid int) {
+// killNode ends the process that a client is on as a fatal error would, and waits until the client is on another one.
+func killNode(t *testing.T, c *client) {
 	t.Helper()
-	signal(t, pid, syscall.SIGKILL)
+	for killed := false; !killed; {
+		pid := c.connected(t)
+		err := signal(pid, syscall.SIGKILL)
+		killed = err == nil
+		if !killed { // it was killed under another client, and this one did not know yet
+			require.ErrorIs(t, err, os.ErrProcessDone)
+		}
+		c.await(t, "another node", func() bool { return c.conn != nil && c.pid != pid })
+	}
 }
 
-func signal(t *testing.T, pid int, s syscall.Signal) {
-	t.Helper()
+func signal(pid int, s syscall.Signal) error {
 	process, err := os.FindProcess(pid)
-	require.NoError(t, err)
-	require.NoError(t, process.Signal(s))
-	_ = process.Release() // always nil
+	if err != nil {
+		return err
+	}
+	defer process.Release()
+	return process.Signal(s)
 }
 
 func TestMessageReachesAllNodes(t *testing.T) {
@@ -84,10 +93,8 @@ func TestKillUnderMessages(t *testing.T) {
 	}
 	for i := range kills {
 		c := clients[i]
-		pid := c.connected(t)
 		c.await(t, "an acknowledged message", func() bool { return len(c.acked) >= 5*(i+1) })
-		kill(t, pid)
-		c.await(t, "another node", func() bool { return c.conn != nil && c.pid != pid })
+		killNode(t, c)
 	}
 	talking.Wait()
 
@@ -117,9 +124,9 @@ func TestHistoryOutlivesNodes(t *testing.T) {
 	for range 2 { // generations
 		different, _ := enterNodes(t, p, 3)
 		for _, d := range different {
-			pid, lost := d.connected(t), d.node()
-			kill(t, pid)
-			d.await(t, "another node", func() bool { return d.conn != nil && d.pid != pid })
+			d.connected(t)
+			lost := d.node()
+			killNode(t, d)
 			awaitReplaced(t, p, lost)
 		}
 	}
@@ -164,10 +171,7 @@ func TestPresence(t *testing.T) {
 	for _, c := range all {
 		c.await(t, "everybody", showsAll(c))
 	}
-	killed := different[0]
-	pid := killed.connected(t)
-	kill(t, pid)
-	killed.await(t, "another node", func() bool { return killed.conn != nil && killed.pid != pid })
+	killNode(t, different[0])
 	for _, c := range all {
 		c.await(t, "everybody, where they are now", showsAll(c))
 	}
@@ -184,7 +188,7 @@ func TestStoppedNodeSendsItsBrowsersAway(t *testing.T) {
 	c, other := different[0], different[1]
 	id := c.say(t, "before")
 	pid := c.connected(t)
-	signal(t, pid, syscall.SIGTERM)
+	require.NoError(t, signal(pid, syscall.SIGTERM))
 	c.await(t, "another node", func() bool { return c.conn != nil && c.pid != pid })
 	assert.Equal(t, websocket.StatusGoingAway, c.lastClose())
 	c.say(t, "after")

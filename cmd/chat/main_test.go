@@ -46,7 +46,7 @@ type program struct {
 // start runs the program until it is ready.
 func start(t *testing.T, args ...string) *program {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 6*patience)
 	p := &program{cmd: exec.CommandContext(ctx, os.Args[0], append(args, "-addr", "127.0.0.1:0", "-dir", t.TempDir()+"/dir")...)}
 	var stderr bytes.Buffer
 	p.cmd.Env = append(os.Environ(), programVariable+"=1", "GORACE=atexit_sleep_ms=0")
