@@ -16,7 +16,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
 // patient bounds what a test waits for.
-const patient = 20 * time.Second
+const patient = time.Minute
 
 // socketPair returns both ends of a connection over a Unix socket.
 func socketPair(tb testing.TB) (a, b net.Conn) {

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const limit = 20 * time.Second // for an event that has to come
+const limit = time.Minute // for an event that has to come
 
 // joinTest joins a mesh of cluster "test" without waiting for its peers, wants streams "x" if there is somebody to take
 // them, and closes the mesh after the test.

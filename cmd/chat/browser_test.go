@@ -16,6 +16,7 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -355,6 +356,29 @@ func texts(p *tab) (texts []string) {
 		texts = append(texts, m.Text)
 	}
 	return texts
+}
+
+// What died with its node before any other had it leaves the page when that is on another node.
+func TestIntegrationPageShowsWhatItsNodeHas(t *testing.T) {
+	b := browser(t)
+	n := newInProcess(t, place(t), 1)
+	page := newTab(b, t)
+	page.enter(n.addr, "Grace")
+	ada := only(n, "Ada")
+	stays := n.room.say(ada, "this-is-everywhere", "stays")
+	n.room.say(ada, "this-is-nowhere-else", "goes")
+	page.awaitTexts("stays", "goes")
+
+	n.room.mu.Lock() // it is another node from here on
+	n.room.history = newHistory(1000)
+	n.room.history.merge(stays)
+	for s := range n.room.sessions {
+		s.end(websocket.StatusGoingAway, "")
+	}
+	n.room.mu.Unlock()
+	page.awaitTexts("stays")
+	page.say("and on")
+	page.awaitTexts("stays", "and on")
 }
 
 // The reader who has scrolled up stays there when messages come, and is told.

@@ -228,6 +228,12 @@ func (c *client) connected(t *testing.T) (pid int) {
 	return pid
 }
 
+func (c *client) receipts() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.acked)
+}
+
 func (c *client) lastClose() websocket.StatusCode {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -21,6 +21,7 @@ import (
 // inProcess is a node of a cluster whose nodes are all in this process.
 type inProcess struct {
 	mesh  *peer.Mesh
+	bus   *bus.Bus
 	room  *room
 	relay *relay
 	addr  string
@@ -44,7 +45,7 @@ func newInProcess(t *testing.T, dir *peer.Directory, id int) *inProcess {
 	require.NoError(t, err)
 	b, err := bus.New(ctx, mesh, bus.Options{})
 	require.NoError(t, err)
-	n := &inProcess{mesh: mesh, room: newRoom(id, 1000)}
+	n := &inProcess{mesh: mesh, bus: b, room: newRoom(id, 1000)}
 	n.relay, err = newRelay(ctx, n.room, mesh, b)
 	require.NoError(t, err)
 	page, err := newPage(id, 1000)
@@ -88,11 +89,41 @@ func (n *inProcess) awaitTexts(t *testing.T, want ...string) {
 	}
 }
 
+// settle waits until nodes that were made in this order have fetched what they fetch when they start and meet, so that
+// nothing comes from that any more.
+func settle(t *testing.T, nodes ...*inProcess) {
+	t.Helper()
+	for i, asked := range nodes {
+		for j, asker := range nodes {
+			var want uint64 = 1 // for the meeting
+			if j > i {
+				want = 2 // it was there when the other started
+			}
+			require.Eventually(t, func() bool { return i == j || asked.received(asker.room.self) >= want }, patience, time.Millisecond)
+			if i != j { // what came before has been answered when this is
+				_, err := bus.Ask[update](t.Context(), asker.bus, asked.room.self, topicHistory, []ref{})
+				require.NoError(t, err)
+			}
+		}
+	}
+}
+
+// received returns how many messages have come from a peer.
+func (n *inProcess) received(from int) uint64 {
+	for _, p := range n.bus.Stats().Peers {
+		if p.Peer.ID == from {
+			return p.Received
+		}
+	}
+	return 0
+}
+
 // A message is said on a node that dies when it has come to one other node only, and said again on a third.
 func TestMessageSaidAgainOnAnotherNode(t *testing.T) {
 	dir := place(t)
 	first, second, third := newInProcess(t, dir, 1), newInProcess(t, dir, 2), newInProcess(t, dir, 3)
 	m := first.room.say(only(first, "Ada"), "the-first-of-two", "twice")
+	assert.Equal(t, m, first.room.say(only(first, "Ada"), m.ID, "twice"), "here it keeps its place")
 	second.room.put(m)
 	middle := second.room.say(only(second, "Zoe"), "the-one-between", "between")
 	require.NoError(t, second.relay.spread(t.Context(), middle))
@@ -110,6 +141,7 @@ func TestMessageSaidAgainOnAnotherNode(t *testing.T) {
 func TestNodeLeavesInTheMiddleOfAMessage(t *testing.T) {
 	dir := place(t)
 	first, second, third := newInProcess(t, dir, 1), newInProcess(t, dir, 2), newInProcess(t, dir, 3)
+	settle(t, first, second, third)
 	m := first.room.say(only(first, "Ada"), "on-its-way-to-all", "half way")
 	second.room.put(m)
 	first.room.leaveAll()
@@ -129,11 +161,50 @@ func (r *room) leaveAll() {
 func TestCutLinkIsMadeGood(t *testing.T) {
 	dir := place(t)
 	first, second := newInProcess(t, dir, 1), newInProcess(t, dir, 2)
+	settle(t, first, second)
 	first.room.say(only(first, "Ada"), "known-to-first-only", "first")
 	second.room.say(only(second, "Zoe"), "known-to-second-only", "second")
 	first.mesh.Cut(second.mesh.Self(), "test")
 	first.awaitTexts(t, "first", "second")
 	second.awaitTexts(t, "first", "second")
+}
+
+// A receipt waits for the slowest node that lives, and not for one that has left.
+func TestReceiptWaitsForAllNodes(t *testing.T) {
+	dir := place(t)
+	first, second := newInProcess(t, dir, 1), newInProcess(t, dir, 2)
+	slow, err := peer.Join(t.Context(), peer.Options{Directory: dir, Self: peer.Info{Cluster: "chat", ID: 3, Slot: 3, Generation: 1}})
+	require.NoError(t, err)
+	defer slow.Close()
+	b, err := bus.New(t.Context(), slow, bus.Options{CloseTimeout: time.Millisecond})
+	require.NoError(t, err)
+	defer b.Close()
+	came, answer := make(chan message), make(chan struct{})
+	_, err = bus.OnRequest(b, topicSay, func(ctx context.Context, _ peer.Info, m message) (stamp, error) {
+		came <- m
+		select {
+		case <-answer:
+		case <-ctx.Done():
+		}
+		return m.stamp, nil
+	})
+	require.NoError(t, err)
+	require.NoError(t, b.Flush(t.Context()))
+
+	c := enter(t, first.addr, "Ada")
+	id := c.post("waits for an answer")
+	assert.Equal(t, id, (<-came).ID)
+	second.awaitTexts(t, "waits for an answer")
+	assert.Empty(t, c.receipts(), "one node has not answered")
+	answer <- struct{}{}
+	c.await(t, "the receipt", func() bool { return len(c.acked) == 1 })
+
+	c.post("waits for its end")
+	<-came
+	second.awaitTexts(t, "waits for an answer", "waits for its end")
+	assert.Len(t, c.receipts(), 1, "one node has not answered")
+	slow.Close()
+	c.await(t, "the receipt", func() bool { return len(c.acked) == 2 })
 }
 
 // A node that starts has the history when its relay is there, in several pieces if it is large, and misses nothing of

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 var programs = map[string]func() int{}
 
 // patient is how long a test waits for what has to come.
-const patient = 20 * time.Second
+const patient = time.Minute
 
 // limited returns a context that ends the test's patience.
 func limited(tb testing.TB) context.Context {
