@@ -66,18 +66,24 @@ func newHub(opts Options) *hub {
 
 // open makes a link of a stream. It has all subscriptions of this node, now and later.
 func (h *hub) open(conn net.Conn, who peer.Info) {
-	l := newLink(h, conn, who)
+	if l := newLink(h, conn, who); !h.add(l) {
+		l.close() // the peer has to know that this is no accident
+	}
+}
+
+// add starts a link. It returns false after Close.
+func (h *hub) add(l *link) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ended {
-		_ = conn.Close()
-		return
+		return false
 	}
 	h.links++
 	l.number = h.links
 	h.all[l] = none{}
 	l.greet(slices.Collect(maps.Values(h.topics)))
 	h.running.Go(l.read) // ends with the stream
+	return true
 }
 
 // up makes a link one that can be sent on. An older one to the same peer, whose end was not seen yet, is so no more.
