@@ -13,7 +13,7 @@ import (
 
 // deathGrace is how long a peer whose stream has ended may take to leave the mesh: the kernel closes the descriptors of a
 // dead process one by one, and frees its memory before.
-const deathGrace = 2 * time.Second
+const deathGrace = 5 * time.Second
 
 // close closes the link, in bounded time. What is queued is sent before; the reader ends with it.
 func (l *link) close() { _ = l.conn.Close(framing.CodeGoingAway, "the bus is closed") }
