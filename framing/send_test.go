@@ -19,7 +19,7 @@ import (
 func fillUp(t *testing.T, c *framing.Conn, m framing.Message) int {
 	t.Helper()
 	for n := 0; ; n++ {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		err := c.SendMessage(ctx, m)
 		cancel()
 		if err != nil {

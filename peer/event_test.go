@@ -2,8 +2,10 @@ package peer
 
 import (
 	"io"
+	"math/rand/v2"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -104,4 +106,23 @@ func TestCut(t *testing.T) {
 	}
 	assert.Len(t, bystander.Peers(), 2)
 	low.Cut(low.Self(), "is no peer")
+}
+
+// A node that leaves before it has finished its hello has left, and not died: its peer may have it for a member already.
+func TestLeaveDuringHello(t *testing.T) {
+	for range 100 {
+		d := openTemp(t)
+		m := joinTest(t, d, Options{Self: Info{ID: 5}})
+		all := events(m)
+		other, err := start(t.Context(), Options{Directory: d, Self: Info{Cluster: "test", ID: 3}})
+		require.NoError(t, err)
+		time.Sleep(rand.N(3 * time.Millisecond)) //nolint:forbidigo // any moment will do
+		require.NoError(t, other.Close())
+		require.NoError(t, m.Close())
+		for len(all) > 0 {
+			if e := <-all; e.Type == Left {
+				assert.Equal(t, ReasonLeft, e.Reason)
+			}
+		}
+	}
 }

@@ -56,6 +56,7 @@ type Mesh struct {
 	ended     bool                 // guarded by mu; nothing is added to what follows, nor to running, once it is set
 	conns     map[net.Conn]node    // guarded by mu; in a dialer's handshake, a link or a stream, and to whom
 	dialed    map[node]*keeper     // guarded by mu; each has a goroutine
+	links     map[*session]none    // guarded by mu; those that run, be the peer a member or not yet
 	sessions  map[node]*session    // guarded by mu; the members
 	offers    map[string]*offer    // guarded by mu; by name of the stream
 	listeners map[string]*Listener // guarded by mu; by name of the stream
@@ -160,6 +161,7 @@ func newMesh(opts Options) *Mesh {
 		closing:   make(chan struct{}),
 		conns:     make(map[net.Conn]node),
 		dialed:    make(map[node]*keeper),
+		links:     make(map[*session]none),
 		sessions:  make(map[node]*session),
 		offers:    make(map[string]*offer),
 		listeners: make(map[string]*Listener),
@@ -199,13 +201,13 @@ func (m *Mesh) shutdown() (err error) {
 	return err
 }
 
-// leave says goodbye to all members, at the same time.
+// leave says goodbye on all links, at the same time.
 func (m *Mesh) leave() {
 	m.mu.Lock()
 	m.ended = true
 	close(m.closing)
 	var goodbyes sync.WaitGroup
-	for _, s := range m.sessions {
+	for s := range m.links {
 		goodbyes.Go(s.sayGoodbye)
 	}
 	m.mu.Unlock()

@@ -19,6 +19,10 @@ const (
 	// goodbyeTimeout is how long a peer may take to answer a goodbye.
 	goodbyeTimeout = time.Second
 	maxState       = 64 << 10 // bytes of one message on a link
+	// deathTimeout is how long the lock of a dead process may be held beyond the end of its link, and maxDeathDelay the
+	// longest time between two looks at it.
+	deathTimeout  = 5 * time.Second
+	maxDeathDelay = 100 * time.Millisecond
 )
 
 // state is what a node says to a peer on their link: at first, when the peer has become a member, and when it changes.
@@ -56,7 +60,10 @@ func (m *Mesh) runLink(stream *Stream) error {
 		done:   make(chan struct{}),
 		opened: make(map[string]*opening),
 	}
-	defer s.conn.Close(framing.CodeNormal, "") // it has ended, or is closed by who has ended the session
+	if !m.addLink(s) {
+		return stream.Close()
+	}
+	defer m.dropLink(s)
 	if err := s.meet(); err != nil {
 		return fmt.Errorf("no hello: %w", err)
 	}
@@ -68,6 +75,29 @@ func (m *Mesh) runLink(stream *Stream) error {
 			return nil
 		}
 		m.update(s, theirs)
+	}
+}
+
+// addLink makes Close say goodbye on the link. It returns false after Close.
+func (m *Mesh) addLink(s *session) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.ended {
+		m.links[s] = none{}
+	}
+	return !m.ended
+}
+
+// dropLink closes a link that has ended, or that did not come about: the peer may have us for a member by then.
+func (m *Mesh) dropLink(s *session) {
+	m.mu.Lock()
+	delete(m.links, s)
+	ended := m.ended
+	m.mu.Unlock()
+	if ended {
+		s.sayGoodbye()
+	} else {
+		_ = s.conn.Close(framing.CodeNormal, "") // it has ended, or is closed by who has ended the session
 	}
 }
 
@@ -179,15 +209,14 @@ func (m *Mesh) whyLost(n node, err error) Reason {
 		}
 		return ReasonCut
 	}
-	for delay := time.Millisecond; delay < maxDelay; delay *= 2 {
+	for begin, delay := time.Now(), time.Millisecond; ; delay = min(2*delay, maxDeathDelay) {
 		if m.gone(n) {
 			return ReasonDied
 		}
-		if !m.pause(delay) {
-			break
+		if time.Since(begin) > deathTimeout || !m.pause(delay) {
+			return ReasonCut
 		}
 	}
-	return ReasonCut
 }
 
 // Cut ends the membership of a peer, as one that is not wanted in the state that it is in: all streams to it are closed,
