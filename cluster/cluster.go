@@ -22,8 +22,8 @@
 // one another: all run as the same user in the same directory. A program that starts a cluster runs from its first
 // line in each worker, so what must happen once belongs behind [Node.IsMaster], after [Listen].
 //
-// Where the kernel does not balance (macOS, Windows) or ports cannot be reserved (FreeBSD), Listen serves with one node in this process and says so in one
-// warning.
+// Where the kernel does not balance (macOS, Windows) or ports cannot be reserved (FreeBSD), Listen serves with one node in
+// this process and says so in one warning.
 package cluster
 
 import (
@@ -52,8 +52,8 @@ var _ Server = (*http.Server)(nil)
 // With a nil server the caller takes [Node.Listener] and serves by itself.
 //
 // Listen takes SIGTERM and SIGINT: the first stops the node gracefully, and on the master all others with it; the
-// second ends it at once, the way it would have without Listen. To a worker, what comes within a second is one signal. A process can be in one cluster; a second Listen in
-// a worker is an error.
+// second ends it at once, the way it would have without Listen. To a worker, what comes within a second is one signal. A
+// process can be in one cluster; a second Listen in a worker is an error.
 //
 // The errors of Listen name the address or the directory that they are about, who holds it where the kernel tells,
 // and what to do; errors.Is finds the errno ([syscall.EADDRINUSE], [syscall.EACCES], ...) below them.

@@ -40,7 +40,6 @@ type session struct {
 	peer   Info
 	stream *Stream
 	conn   *framing.Conn // over stream
-	done   chan struct{} // closed when the peer is no member any more
 
 	telling sync.Mutex // held while a state is made and sent, so that the last one sent is the last one made
 
@@ -57,7 +56,6 @@ func (m *Mesh) runLink(stream *Stream) error {
 		peer:   stream.peer,
 		stream: stream,
 		conn:   framing.New(stream, framing.Options{MaxMessage: maxState, CloseTimeout: goodbyeTimeout}),
-		done:   make(chan struct{}),
 		opened: make(map[string]*opening),
 	}
 	if !m.addLink(s) {
@@ -185,7 +183,6 @@ func (m *Mesh) dropLocked(s *session, reason Reason) bool {
 		return false
 	}
 	delete(m.sessions, s.peer.node())
-	close(s.done)
 	m.emitLocked(Event{Type: Left, Peer: s.peer, Reason: reason})
 	return true
 }
