@@ -1,0 +1,41 @@
+package cluster
+
+import "time"
+
+// EventKind says what has happened.
+type EventKind string
+
+// The kinds of events.
+const (
+	EventStarted  EventKind = "started"  // a process was started
+	EventReady    EventKind = "ready"    // a node is ready
+	EventSuspect  EventKind = "suspect"  // a node does not answer
+	EventTrusted  EventKind = "trusted"  // a suspect has answered
+	EventHung     EventKind = "hung"     // a node is being ended, since it did not answer or leave
+	EventDraining EventKind = "draining" // a node was told to leave
+	EventDrained  EventKind = "drained"  // a node gets no new connections any more and has closed its listener
+	EventLeft     EventKind = "left"     // a node that was told to leave is gone
+	EventDied     EventKind = "died"     // a node is gone that was not told to leave
+	EventAdopted  EventKind = "adopted"  // a node of a master that is gone has a new one
+	EventStranger EventKind = "stranger" // a process of our user that is no node listens on the port
+
+	EventReloading EventKind = "reloading" // a reload begins
+	EventReloaded  EventKind = "reloaded"  // all nodes were replaced
+	EventScaling   EventKind = "scaling"   // a change of the number of nodes begins
+	EventScaled    EventKind = "scaled"
+	EventFailed    EventKind = "failed" // a reload or a scale has ended with an error
+	EventStopping  EventKind = "stopping"
+)
+
+// Event is something that happened in the cluster, as its master sees it.
+type Event struct {
+	Seq        int           `json:"seq"` // counts from 1
+	Time       time.Time     `json:"time"`
+	Kind       EventKind     `json:"kind"`
+	ID         int           `json:"id"` // of the node; -1: of none
+	Slot       int           `json:"slot"`
+	Generation int           `json:"generation,omitempty"`
+	PID        int           `json:"pid,omitempty"`
+	Text       string        `json:"text,omitempty"` // why, or what else there is to say
+	Took       time.Duration `json:"took,omitempty"` // nanoseconds
+}

@@ -1,0 +1,86 @@
+package cluster
+
+import "time"
+
+// StatusVersion is the version of Status as JSON. It changes when a field changes its meaning or goes; new fields come
+// without.
+const StatusVersion = 1
+
+// Status is what the master knows of its cluster at one time.
+type Status struct {
+	Version   int       `json:"version"` // StatusVersion
+	Cluster   string    `json:"cluster"`
+	Directory string    `json:"directory"`
+	PID       int       `json:"pid"` // of the master
+	Since     time.Time `json:"since"`
+	Address   string    `json:"address"` // of the main port
+	Wanted    int       `json:"wanted"`  // nodes that are to accept connections
+
+	// Doing is what the master is busy with: "reload", "scale", "stop", or "".
+	Doing string `json:"doing,omitempty"`
+
+	Nodes    []NodeStatus `json:"nodes"` // by slot, then id
+	Steering Steering     `json:"steering"`
+}
+
+// State is what a node is about.
+type State string
+
+// The states of a node.
+const (
+	StateWaiting  State = "waiting"  // the slot is empty until its next start
+	StateStarting State = "starting" // runs, and is not ready
+	StateReady    State = "ready"
+	StateSuspect  State = "suspect"  // does not answer, and gets no new connections where they can be steered
+	StateDraining State = "draining" // was told to leave
+	StateHung     State = "hung"     // did not answer, or leave, in time, and is being ended
+	StateLooping  State = "crash-looping"
+)
+
+// NodeStatus is what the master knows of one node.
+type NodeStatus struct {
+	ID         int       `json:"id"`
+	Slot       int       `json:"slot"`
+	Generation int       `json:"generation"`
+	PID        int       `json:"pid"` // 0: none runs
+	State      State     `json:"state"`
+	Since      time.Time `json:"since"` // of the state
+	Master     bool      `json:"master,omitempty"`
+	Accepts    bool      `json:"accepts"`             // it has a listener in the group of the main port
+	Restarts   int       `json:"restarts"`            // of the slot, those that nobody has asked for
+	LastExit   string    `json:"last_exit,omitempty"` // of the one before in the slot
+
+	// Of the main port, as of the last answer of the node.
+	Queue       int `json:"queue"`       // connections that wait to be accepted
+	QueueLimit  int `json:"queue_limit"` // beyond that the kernel drops what comes
+	Connections int `json:"connections"` // open now; of an *http.Server only
+	Requests    int `json:"requests"`    // in flight; of an *http.Server only
+
+	// Weight is the node's share of the new connections of the main port in percent, as far as they are steered;
+	// where the kernel's hash decides it is 0 for all.
+	Weight float64 `json:"weight"`
+}
+
+// Steering is how the kernel's choice among the nodes is steered.
+type Steering struct {
+	Rung    string   `json:"rung"`    // "hash", "incoming-cpu", "cbpf", "cbpf+migrate"
+	Promise string   `json:"promise"` // what may be lost, in a sentence
+	Advice  []Advice `json:"advice,omitempty"`
+
+	// Picture tells whether it is known which node sits where in the kernel's group. While it is not, the hash decides.
+	Picture   bool       `json:"picture"`
+	Strangers []Stranger `json:"strangers,omitempty"`
+}
+
+// Advice is what would give a better rung.
+type Advice struct {
+	Gives   string `json:"gives"`
+	Command string `json:"command,omitempty"` // to run; none: nothing that a command could change
+}
+
+// Stranger is a process that listens on the port of the cluster and is none of its nodes.
+type Stranger struct {
+	PID     int    `json:"pid"` // 0: the kernel does not tell
+	Program string `json:"program,omitempty"`
+	Address string `json:"address"`
+}
