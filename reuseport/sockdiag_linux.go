@@ -12,7 +12,10 @@ import (
 
 // States of a TCP socket, for the bit mask of dumpSockets (include/net/tcp_states.h).
 const (
-	tcpListen = 10
+	tcpEstablished = 1
+	// A handshake; the kernel adds TCP_NEW_SYN_RECV, the state of one that has no socket yet (inet_diag_dump_icsk).
+	tcpSynRecv = 3
+	tcpListen  = 10
 	// Bound, and neither listening nor connected. Before Linux 6.8 the kernel ignores the bit and has none to show.
 	tcpBoundInactive = 13
 )
@@ -31,6 +34,7 @@ type diagSocket struct {
 	v6only        bool
 	local, remote netip.AddrPort
 	uid, inode    uint32
+	ifi           uint32 // the index of the interface it is bound to, or 0
 }
 
 // The messages of include/uapi/linux/inet_diag.h, in the order of the machine but for ports and addresses.
@@ -149,7 +153,7 @@ func parseSocket(b []byte) (diagSocket, error) {
 	if err != nil {
 		return diagSocket{}, errMalformed
 	}
-	s := diagSocket{family: msg.Family, state: msg.State, uid: msg.UID, inode: msg.Inode}
+	s := diagSocket{family: msg.Family, state: msg.State, uid: msg.UID, inode: msg.Inode, ifi: msg.ID.Interface}
 	switch msg.Family {
 	case unix.AF_INET:
 		s.local = addrPort(netip.AddrFrom4([4]byte(msg.ID.Src[:4])), msg.ID.SrcPort)
