@@ -12,12 +12,73 @@ import (
 func (s *supervisor) handleExit(w *worker, e exit) {
 	now := time.Now()
 	delete(s.workers, w.info.ID)
-	slot, wasLeaving, wasLooping := w.slot, w.slot.leaving, w.slot.looping
-	byItself := e == exit{} && !slot.readyAt.IsZero()
-	slot.died(now, byItself, 2*rand.Float64()-1)
+	s.steering.gone(w.info.ID)
+	if !isClosed(w.drained) {
+		close(w.drained)
+	}
+	died := w.death(e)
+	w.slot.lastExit = died.Reason
+	attrs := append(w.attrs(), "reason", died.Reason, "lived", round(now.Sub(w.started)))
+	switch {
+	case w.asked:
+		s.logger.Info("worker left", attrs...)
+		s.tell(EventLeft, w, died.Reason)
+		if !died.Ready {
+			w.settled <- fmt.Errorf("it was told to leave before it was ready: %w", died)
+		}
+	case w.place == retired: // given up: its slot is filled already
+		s.logger.Warn("worker died", append(attrs, "was_ready", died.Ready)...)
+		s.tell(EventDied, w, died.Reason)
+	case w.place == candidate:
+		s.handleFailedCandidate(w, died, attrs)
+	default:
+		s.handleDeath(w, e, died, attrs)
+	}
+}
+
+// handleFailedCandidate keeps the worker that was to be replaced.
+func (s *supervisor) handleFailedCandidate(w *worker, died *WorkerError, attrs []any) {
+	s.logger.Warn("worker died; it was to replace another",
+		append(attrs, "was_ready", died.Ready, "last_words", died.LastWords)...)
+	s.tell(EventDied, w, died.Reason)
+	w.settled <- died
+	if s.occupantOf(w.slot) == nil { // it has died as well
+		s.vacate(w, false)
+	}
+}
+
+// handleDeath fills the slot again, as its rules say.
+func (s *supervisor) handleDeath(w *worker, e exit, died *WorkerError, attrs []any) {
+	byItself := e == exit{} && died.Ready
+	wasLooping := w.slot.looping
+	s.vacate(w, byItself)
+	if byItself && !s.opts.DisableRestart {
+		s.logger.Info("worker left by itself", append(attrs, "restart_in", s.restartIn(w.slot))...)
+		s.tell(EventLeft, w, "by itself")
+		return
+	}
+	s.tell(EventDied, w, died.Reason)
+	if died.LastWords != "" {
+		attrs = append(attrs, "last_words", died.LastWords)
+	}
+	s.decide(w.slot, died, append(attrs, "was_ready", died.Ready), wasLooping)
+}
+
+// vacate tells the slot that its worker is gone, or as good as gone. A candidate that is there takes it over.
+func (s *supervisor) vacate(w *worker, byItself bool) {
+	w.slot.died(time.Now(), w.readyAt, byItself, 2*rand.Float64()-1)
+	switch {
+	case s.opts.DisableRestart:
+		w.slot.close()
+	case s.workerIn(w.slot, candidate) != nil:
+		w.slot.next = time.Time{}
+	}
+}
+
+func (w *worker) death(e exit) *WorkerError {
 	died := &WorkerError{
-		ID: w.info.ID, Slot: slot.number, Generation: slot.generation, PID: w.info.PID,
-		Ready: !slot.readyAt.IsZero(), Reason: e.String(), LastWords: w.failure,
+		ID: w.info.ID, Slot: w.slot.number, Generation: w.info.Generation, PID: w.info.PID,
+		Ready: w.wasReady(), Reason: e.String(), LastWords: w.failure,
 	}
 	if !died.Ready && died.LastWords == "" {
 		died.LastWords = e.lastWords
@@ -25,26 +86,13 @@ func (s *supervisor) handleExit(w *worker, e exit) {
 	if w.hung != "" {
 		died.Reason = w.hung + ", ended by us: " + died.Reason
 	}
-	attrs := append(w.attrs(), "reason", died.Reason, "lived", round(now.Sub(w.started)))
-	switch {
-	case wasLeaving:
-		s.logger.Info("worker left", attrs...)
-		return
-	case byItself && !s.opts.DisableRestart:
-		s.logger.Info("worker left by itself", append(attrs, "restart_in", s.restartIn(slot))...)
-		return
-	}
-	if died.LastWords != "" {
-		attrs = append(attrs, "last_words", died.LastWords)
-	}
-	s.decide(slot, died, append(attrs, "was_ready", died.Ready), wasLooping)
+	return died
 }
 
 // decide says in the log what follows from the death of a worker that nobody wanted to leave.
 func (s *supervisor) decide(slot *slot, died *WorkerError, attrs []any, wasLooping bool) {
 	switch {
 	case s.opts.DisableRestart:
-		slot.stop(time.Now(), 0) // nothing runs there: it is vacant
 		s.logger.Warn("worker died; its slot stays empty, restarting is disabled", attrs...)
 		s.giveUpIfEmpty(died)
 	case slot.looping && !s.anyEverReady():
@@ -57,11 +105,11 @@ func (s *supervisor) decide(slot *slot, died *WorkerError, attrs []any, wasLoopi
 	}
 }
 
-func (s *supervisor) restartIn(slot *slot) time.Duration { return round(time.Until(slot.deadline)) }
+func (s *supervisor) restartIn(slot *slot) time.Duration { return round(time.Until(slot.next)) }
 
 // giveUpIfEmpty ends a cluster that cannot serve any more: no slot is filled, and the master does not listen.
 func (s *supervisor) giveUpIfEmpty(died *WorkerError) {
-	if s.empty() && (s.opts.DisableMasterListen || !s.anyEverReady()) {
+	if len(s.workers) == 0 && (s.opts.DisableMasterListen || !s.anyEverReady()) {
 		s.fail(fmt.Errorf("no worker is left, and restarting is disabled: %w", died))
 	}
 }
@@ -76,15 +124,22 @@ func (s *supervisor) fail(err error) {
 	s.stopAll(s.opts.StopTimeout)
 }
 
-// dump makes a worker tell what all its goroutines are doing, and end.
+// dump makes a worker tell what all its goroutines are doing, and end. One that was stopped is let go on for it.
 func (s *supervisor) dump(w *worker) {
-	w.hung = fmt.Sprintf("not ready within %v", s.opts.BootTimeout)
-	if w.slot.leaving {
-		w.hung = "did not leave in time"
+	if w.hung == "" {
+		w.hung = fmt.Sprintf("not ready within %v", s.opts.BootTimeout)
+		if w.asked {
+			w.hung = "did not leave in time"
+		}
+	}
+	if w.asked && s.stopping {
 		s.late = append(s.late, w)
 	}
 	s.logger.Warn("worker is hung: it gets SIGQUIT, to write what its goroutines do", append(w.attrs(), "reason", w.hung)...)
-	_ = w.process.signal(syscall.SIGQUIT) // it may be gone already, then its exit is on the way
+	s.tell(EventHung, w, w.hung)
+	for _, sig := range []syscall.Signal{syscall.SIGQUIT, sigContinue} {
+		_ = w.process.signal(sig) // it may be gone already, then its exit is on the way
+	}
 }
 
 func (s *supervisor) kill(w *worker) {
@@ -98,8 +153,7 @@ func (s *supervisor) kill(w *worker) {
 // lateError names the workers that did not leave by themselves.
 func (s *supervisor) lateError() (err error) {
 	for _, w := range s.late {
-		err = join(err, fmt.Errorf("worker %d (slot %d, pid %d) did not leave in time and was killed",
-			w.info.ID, w.info.Slot, w.info.PID))
+		err = join(err, fmt.Errorf("%v did not leave in time and was killed", w))
 	}
 	return err
 }

@@ -7,185 +7,257 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/multinode-go/multinode/peer"
-	"github.com/multinode-go/multinode/reuseport"
 )
 
 // master is what a node has beyond others when it is the master.
 type master struct {
-	ports      *ports
+	opts       Options
+	key        portKey // of the main port
+	since      time.Time
 	directory  *peer.Directory
 	lock       *peer.Lock
+	links      links
+	seats      *seats
+	steering   *steering
+	journal    *journal
 	supervisor *supervisor
+	operation  chan struct{} // holds a value while a reload or a change of the number of nodes runs
+	supervised bool          // run has been started
 }
 
-// masterJoinTimeout is how long a new master waits for links with what a killed master has left.
+// masterJoinTimeout is how long a new master waits for what a killed master has left.
 const masterJoinTimeout = 10 * time.Second
 
-// listenMaster makes this process the master of a new cluster. What it takes is taken in the order in which others
-// would notice: the port, the lock of the directory, and only then are workers started.
+// briefLameDuck is how long idle connections stay open when the whole cluster stops: there is nobody to come back to.
+const briefLameDuck = time.Second
+
+// listenMaster makes this process the master of a cluster: of a new one, or of one whose master is gone. What it takes
+// is taken in the order in which others would notice: the lock of the directory, the port, and only then are workers
+// started.
 func listenMaster(opts Options, server Server, sys system) (_ *Node, err error) {
-	m := &master{ports: new(ports)}
+	m := &master{
+		opts: opts, key: portKey{Network: "tcp", Address: opts.Addr}, since: time.Now(), seats: newSeats(opts),
+		journal: new(journal), operation: make(chan struct{}, 1),
+	}
 	defer func() {
 		if err != nil {
 			err = join(err, m.close())
 		}
 	}()
-	addr, err := m.takePort(opts.Addr)
-	if err != nil {
-		return nil, explainOrphans(opts, err)
-	}
-	setDefault(&opts.Name, defaultName(addr.Port))
-	if err := m.takeDirectory(opts, addr.String()); err != nil {
+	if m.steering, err = newSteering(opts.Steering, opts.Logger, m.journal.emit); err != nil {
 		return nil, err
 	}
-	highest, err := m.directory.HighestID() // workers of a master that was killed may still be there
+	if err := m.takeName(); err != nil {
+		return nil, err
+	}
+	adopting, err := m.takeDirectory()
 	if err != nil {
 		return nil, err
 	}
-	nextID := idsAfter(highest)
-	links, err := joinLinks(opts, peer.Options{
-		Directory: m.directory, Self: peer.Info{Cluster: opts.Name, Generation: 1}, NextID: nextID,
+	if !adopting {
+		if err := m.takePort(); err != nil {
+			return nil, err
+		}
+	}
+	if err := m.takeWorkers(sys); err != nil {
+		return nil, err
+	}
+	if adopting {
+		if err := m.takePort(); err != nil {
+			return nil, err
+		}
+	}
+	return m.takeSeat(server)
+}
+
+// takeName finds out the name of the cluster. Where that depends on a port that the kernel is to choose, it takes the
+// port first.
+func (m *master) takeName() error {
+	if m.opts.Name != "" {
+		return nil
+	}
+	addr, err := net.ResolveTCPAddr("tcp", m.opts.Addr)
+	if err == nil && addr.Port != 0 {
+		m.opts.Name = defaultName(addr.Port)
+		return nil
+	}
+	if err := m.takePort(); err != nil { // and tell what is wrong with the address
+		return err
+	}
+	group, err := m.steering.group(context.Background(), m.key)
+	if err != nil {
+		return err
+	}
+	m.opts.Name = defaultName(group.reservation.Addr().Port)
+	return nil
+}
+
+// takePort reserves the port that all nodes share, unless we have it already.
+func (m *master) takePort() error {
+	_, err := m.steering.group(context.Background(), m.key)
+	return err
+}
+
+// takeDirectory opens the rendezvous directory and takes its lock. It returns whether workers of a master live there
+// that is gone.
+func (m *master) takeDirectory() (adopting bool, err error) {
+	path, err := m.opts.directory()
+	if err != nil {
+		return false, err
+	}
+	if m.directory, err = peer.OpenDirectory(path); err != nil {
+		return false, err
+	}
+	m.lock, err = m.directory.Lock(peer.Owner{
+		PID: os.Getpid(), Cluster: m.opts.Name, Address: m.opts.Addr, Since: m.since,
+	})
+	if err != nil {
+		return false, err
+	}
+	alive, err := m.directory.Alive()
+	return alive > 0, err
+}
+
+// takeWorkers links us with the nodes that are there, and begins to supervise: those that a master has left are ours from
+// now on. New ones are started by takeSeat.
+func (m *master) takeWorkers(sys system) (err error) {
+	id, err := m.lock.MasterID()
+	if err != nil {
+		return err
+	}
+	m.links, err = joinLinks(m.opts, peer.Options{
+		Directory: m.directory, NextID: m.guestID,
+		Self: peer.Info{Cluster: m.opts.Name, ID: id, Generation: 1},
 	}, masterJoinTimeout)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	listener, err := listenAsMaster(opts, addr)
-	if err != nil {
-		return nil, join(err, links.close())
-	}
-	n := newNode(opts, links, server, listener)
-	n.master, n.resolve = m, m.ports.address
+	m.steering.start(id)
 	common := role{
-		Cluster: opts.Name, Directory: m.directory.Path(), Master: links.mesh.Self().Incarnation,
-		Address: addr.String(), Procs: share(opts.Nodes),
+		Cluster: m.opts.Name, Directory: m.directory.Path(), Port: m.key, Procs: share(m.opts.Nodes),
 	}
-	m.supervisor = newSupervisor(opts, common, nextID, sys.start, m.ports)
-	if err := m.supervise(links.mesh); err != nil {
-		return nil, join(join(err, listener.Close()), links.close())
-	}
-	n.startMaster(common.Procs)
-	return n, nil
-}
-
-// idsAfter returns what gives out ids, to workers and to guests of the mesh, each once.
-func idsAfter(highest int) func() int {
-	var last atomic.Int64
-	last.Store(int64(highest))
-	return func() int { return int(last.Add(1)) }
-}
-
-// supervise takes part in the control streams of the workers.
-func (m *master) supervise(mesh *peer.Mesh) error {
-	_, err := mesh.OnStream(controlStream, isWorker, func(stream *peer.Stream) {
+	m.supervisor = newSupervisor(m.opts, common, m.lock.NextID, sys, m.steering, m.journal)
+	m.supervisor.adoptAll(m.links.mesh.Peers())
+	_, err = m.links.mesh.OnStream(controlStream, isWorker, func(stream *peer.Stream) {
 		if err := m.supervisor.serveLink(stream); err != nil {
-			mesh.Cut(stream.Peer(), err.Error())
+			m.links.mesh.Cut(stream.Peer(), err.Error())
 		}
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	m.supervised = true
+	go m.supervisor.run() // ends when the node stops, which waits for it
+	return m.supervisor.awaitAdopted(masterJoinTimeout)
+}
+
+// guestID gives a guest of the mesh its id.
+func (m *master) guestID() int {
+	id, err := m.lock.NextID()
+	if err != nil {
+		m.opts.Logger.Warn("a guest gets no id", "error", err)
+		return 0
+	}
+	return id
 }
 
 // isWorker chooses the nodes that have the other end of a control stream.
 func isWorker(info peer.Info) bool { return info.Slot > 0 }
 
-// startMaster lets the master live, with so many processors, 0: as it is.
-func (n *Node) startMaster(procs int) {
-	if n.listening && procs > 0 {
+// takeSeat makes the node, with a seat at the port unless the master is not to listen, and has the slots filled.
+func (m *master) takeSeat(server Server) (*Node, error) {
+	ctx := context.Background()
+	self := m.steering.enter(m.steering.self, func(ctx context.Context, q message) (message, error) {
+		answer := m.seats.answer(ctx, q)
+		return answer, answer.err()
+	})
+	keeper := local{steering: m.steering, party: self}
+	listener, err := m.listener(ctx, keeper)
+	if err != nil {
+		return nil, err
+	}
+	n := newNode(m.opts, m.links, m.seats, server, listener)
+	n.master, n.keeper, n.key = m, keeper, m.key
+	if procs := share(m.opts.Nodes); n.accepts.Load() && procs > 0 {
 		runtime.GOMAXPROCS(procs)
 	}
 	n.start()
-	go n.master.supervisor.run() // ends when the node stops, which waits for it
+	m.steering.ready(m.steering.self)
+	m.supervisor.do(m.supervisor.fill)
 	go n.watchSupervisor()
 	if os.Getpid() == 1 {
 		go reapStrangers(n.done, reapInterval)
 	}
+	return n, nil
 }
 
-// takePort reserves the port that all nodes share.
-func (m *master) takePort(address string) (*net.TCPAddr, error) {
-	address, err := m.ports.address(context.Background(), portKey{Network: "tcp", Address: address})
+// listener returns the master's own listener, or one that stands for the port in a master that does not listen.
+func (m *master) listener(ctx context.Context, keeper keeper) (net.Listener, error) {
+	if m.opts.DisableMasterListen {
+		return m.standIn(ctx, m.key)
+	}
+	if err := keeper.join(ctx, m.key); err != nil {
+		return nil, err
+	}
+	one, err := m.seats.get(m.key)
 	if err != nil {
 		return nil, err
 	}
-	return net.ResolveTCPAddr("tcp", address)
+	return one.listener, nil
 }
 
-// explainOrphans adds to the error of a port in use that it may be the workers of a master that is gone who hold it.
-func explainOrphans(opts Options, err error) error {
-	addr, resolveErr := net.ResolveTCPAddr("tcp", opts.Addr)
-	if !errors.Is(err, syscall.EADDRINUSE) || resolveErr != nil {
-		return err
-	}
-	setDefault(&opts.Name, defaultName(addr.Port))
-	path, pathErr := opts.directory()
-	if _, statErr := os.Stat(path); pathErr != nil || statErr != nil {
-		return err // and not make one to look into it
-	}
-	directory, openErr := peer.OpenDirectory(path)
-	if openErr != nil {
-		return err
-	}
-	locked, lockErr := directory.Locked()
-	alive, aliveErr := directory.Alive()
-	if join(join(lockErr, aliveErr), directory.Close()) == nil && !locked && alive > 0 {
-		return fmt.Errorf("%w; there are %d workers whose master is gone in %s: they leave after their "+
-			"OrphanTimeout, 30 s by default", err, alive, path)
-	}
-	return err
-}
-
-// listenAsMaster returns the master's own listener, or one that stands for the port in a master that does not listen.
-func listenAsMaster(opts Options, addr *net.TCPAddr) (net.Listener, error) {
-	if opts.DisableMasterListen {
-		return newIdleListener(addr), nil
-	}
-	return reuseport.Listen(context.Background(), "tcp", addr.String(), reuseport.Options{})
-}
-
-// takeDirectory opens the rendezvous directory and takes its lock.
-func (m *master) takeDirectory(opts Options, address string) error {
-	path, err := opts.directory()
+// standIn returns a listener that stands for a port, in a master that does not listen.
+func (m *master) standIn(ctx context.Context, key portKey) (net.Listener, error) {
+	group, err := m.steering.group(ctx, key)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if m.directory, err = peer.OpenDirectory(path); err != nil {
-		return err
-	}
-	m.lock, err = m.directory.Lock(peer.Owner{
-		PID: os.Getpid(), Cluster: opts.Name, Address: address, Since: time.Now(),
-	})
-	return err
+	return newIdleListener(group.reservation.Addr()), nil
 }
 
-// stopWorkers lets the workers and our own server, by shutdown, stop at the same time, and waits until no worker is
-// left. When ctx is cancelled before its time they are killed.
-func (m *master) stopWorkers(ctx context.Context, timeout time.Duration, shutdown func(context.Context) error) error {
+// stop lets the workers and our own server stop at the same time, and waits until no worker is left. When the node is
+// hurried, those that are left are killed.
+func (m *master) stop(n *Node, timeout time.Duration) error {
+	ctx := n.stopping
+	m.journal.emit(Event{Kind: EventStopping, ID: n.ID()})
+	m.steering.seal(ctx)
 	m.supervisor.send(stopAll{timeout: timeout})
-	err := shutdown(ctx)
+	err := n.service.drain(ctx, n.lameDuckOfAll(), n.leavePorts)
 	select {
 	case <-m.supervisor.done:
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.Canceled) {
 			m.supervisor.send(cutAll{})
 		}
-		<-m.supervisor.done // each worker that has not left is killed by its slot's deadline
+		<-m.supervisor.done // each worker that has not left is killed when its time is over
 	}
-	return join(m.supervisor.err, err)
+	return join(join(m.supervisor.err, err), m.close())
 }
 
 // close gives back what the master has taken.
 func (m *master) close() (err error) {
+	if m.supervised {
+		m.supervisor.send(quit{})
+		<-m.supervisor.done
+	}
+	err = m.seats.close()
+	if m.links.mesh != nil {
+		err = join(err, m.links.close())
+	}
 	if m.lock != nil {
 		err = join(err, m.lock.Release())
 	}
 	if m.directory != nil {
 		err = join(err, m.directory.Remove())
 	}
-	return join(err, m.ports.close())
+	if m.steering != nil {
+		err = join(err, m.steering.close())
+	}
+	m.journal.close()
+	return err
 }
 
 // watchSupervisor ends the node when the supervisor has given up. It is a goroutine that ends with the supervisor.
@@ -193,3 +265,5 @@ func (n *Node) watchSupervisor() {
 	<-n.master.supervisor.done
 	n.stop(nil, n.opts.StopTimeout) // the reason is the supervisor's error
 }
+
+var _ = fmt.Sprint

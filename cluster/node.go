@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/multinode-go/multinode/peer"
@@ -17,16 +18,19 @@ import (
 
 // Node is this process in its cluster. All methods may be called at the same time.
 type Node struct {
-	opts      Options
-	links     links
-	service   *service
-	listening bool // this node listens itself, and does not only stand for the port
-	resolve   func(context.Context, portKey) (string, error)
-	master    *master       // nil in a worker
-	worker    *upstream     // nil in a master
-	started   chan struct{} // closed when the fields above are set: orders may come before
-	ready     chan struct{}
+	opts    Options
+	links   links
+	service *service
+	seats   *seats
+	keeper  keeper        // of the groups that the seats are in; nil: this node is alone
+	key     portKey       // of the main port
+	master  *master       // nil in a worker
+	worker  *upstream     // nil in a master
+	started chan struct{} // closed when the fields above are set: orders may come before
+	ready   chan struct{}
+
 	readyOnce sync.Once
+	accepts   atomic.Bool // this node listens itself, and does not only stand for the port
 
 	stopMu   sync.Mutex
 	stopping context.Context    // of the stop; nil before it began; guarded by stopMu
@@ -38,26 +42,29 @@ type Node struct {
 
 	portsMu sync.Mutex
 	calls   map[portKey]int // of Listen, with Nth 0; guarded by portsMu
-	extra   []net.Listener  // guarded by portsMu
 }
 
 // newNode makes a node that serves on listener, or one that only stands for its address.
-func newNode(opts Options, links links, server Server, listener net.Listener) *Node {
+func newNode(opts Options, links links, seats *seats, server Server, listener net.Listener) *Node {
 	_, idle := listener.(*idleListener)
-	return &Node{
-		opts: opts, links: links, listening: !idle,
-		service: &service{
-			server: server, serving: server != nil && !idle,
-			listener: newAcceptor(listener), ended: make(chan struct{}),
-		},
+	front, ok := listener.(*acceptor)
+	if !ok {
+		front = newAcceptor(listener)
+	}
+	n := &Node{
+		opts: opts, links: links, seats: seats,
+		service: newService(server, front, server != nil && !idle, opts.HijackTimeout),
 		started: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}), calls: make(map[portKey]int),
 	}
+	n.accepts.Store(!idle)
+	seats.watch(n.service.load)
+	return n
 }
 
 // start lets the node live: from here on its signals are caught, and it serves.
 func (n *Node) start() {
-	if wanted := stopSignals(); len(wanted) > 0 { // none would mean all
-		signals := make(chan os.Signal, 2)
+	if wanted := n.signals(); len(wanted) > 0 { // none would mean all
+		signals := make(chan os.Signal, 8)
 		signal.Notify(signals, wanted...)
 		go n.watchSignals(signals)
 	}
@@ -131,31 +138,27 @@ func (n *Node) Listen(ctx context.Context, network, address string) (net.Listene
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
-	n.portsMu.Lock()
-	defer n.portsMu.Unlock()
 	if n.isStopping() {
 		return nil, join(&net.OpError{Op: "listen", Net: network, Addr: l.Addr(), Err: net.ErrClosed}, l.Close())
 	}
-	n.extra = append(n.extra, l)
 	return l, nil
 }
 
 func (n *Node) listen(ctx context.Context, key portKey) (net.Listener, error) {
-	address, err := n.resolve(ctx, key)
+	switch {
+	case n.keeper == nil:
+		return new(net.ListenConfig).Listen(ctx, key.Network, key.Address)
+	case !n.accepts.Load():
+		return n.master.standIn(ctx, key)
+	}
+	if err := n.keeper.join(ctx, key); err != nil {
+		return nil, err
+	}
+	one, err := n.seats.get(key)
 	if err != nil {
 		return nil, err
 	}
-	if !n.listening {
-		addr, err := net.ResolveTCPAddr(key.Network, address)
-		if err != nil {
-			return nil, err
-		}
-		return newIdleListener(addr), nil
-	}
-	if n.master == nil && n.worker == nil { // alone
-		return new(net.ListenConfig).Listen(ctx, key.Network, address)
-	}
-	return reuseport.Listen(ctx, key.Network, address, reuseport.Options{})
+	return one.listener, nil
 }
 
 // Ready tells that the program is ready to serve; it counts with Options.ManualReady.
@@ -186,7 +189,7 @@ func (n *Node) WaitReady(ctx context.Context) error {
 // readiness returns the channels that are closed when this node is ready.
 func (n *Node) readiness() []<-chan struct{} {
 	var all []<-chan struct{}
-	if n.listening {
+	if n.accepts.Load() {
 		all = append(all, n.service.listener.accepting)
 	}
 	if n.opts.ManualReady {
@@ -252,22 +255,67 @@ func (n *Node) hurry() {
 // leave ends the node.
 func (n *Node) leave(cause error, timeout time.Duration) {
 	<-n.started
-	err := n.closeExtra()
+	var err error
 	switch {
 	case n.master != nil:
-		err = join(err, n.master.stopWorkers(n.stopping, timeout, n.service.shutdown))
-		err = join(err, n.links.close())
-		err = join(err, n.master.close())
+		err = n.master.stop(n, timeout)
 	case n.worker != nil:
 		n.worker.report(cause)
-		err = join(err, n.service.shutdown(n.stopping))
+		err = n.service.drain(n.stopping, n.worker.lameDuck(), n.leavePorts)
+		err = join(err, n.seats.close())
 		err = join(err, n.links.close())
 		err = join(err, n.worker.close())
 	default:
-		err = join(err, n.service.shutdown(n.stopping))
+		err = n.service.drain(n.stopping, n.lameDuckOfAll(), n.leavePorts)
 		err = join(err, n.links.close())
 	}
 	n.finish(cause, err)
+}
+
+// longestLeave bounds how long a node waits until nothing waits in its accept queues any more. Its server accepts all the
+// while; it is the bound for one that does not, or for handshakes that never end.
+const longestLeave = 10 * time.Second
+
+// leavePorts leaves the groups of all ports, without losing a connection where they can be steered, and closes the
+// listeners.
+func (n *Node) leavePorts(ctx context.Context) error {
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, longestLeave)
+	defer cancel()
+	var leaves sync.WaitGroup
+	for _, one := range n.seats.all() {
+		leaves.Go(func() { // ends with ctx
+			if err := n.leavePort(ctx, one); err != nil && !errors.Is(err, net.ErrClosed) {
+				n.opts.Logger.Warn("connections that wait to be accepted may be lost",
+					"id", n.ID(), "slot", n.Slot(), "address", one.address, "error", err)
+			}
+		})
+	}
+	leaves.Wait()
+	err := n.seats.close()
+	if n.worker != nil {
+		n.worker.tell(message{Kind: kindDrained, Took: time.Since(begin)})
+	}
+	return err
+}
+
+// leavePort leaves the group of one port. Whoever is in the way of the exact drain, for instance a member that dies and
+// whose index we get, makes it begin anew.
+func (n *Node) leavePort(ctx context.Context, one *seat) error {
+	for {
+		epoch, err := n.keeper.exclude(ctx, one.key)
+		if err == nil && epoch == 0 {
+			n.opts.Logger.Debug("new connections cannot be steered away", "address", one.address)
+		}
+		_, drainErr := reuseport.Drain(ctx, one.socket)
+		if err != nil || drainErr != nil {
+			return join(drainErr, err)
+		}
+		again, err := n.keeper.leave(ctx, one.key, epoch)
+		if !again || err != nil {
+			return err
+		}
+	}
 }
 
 // finish tells everybody that the node has ended.
@@ -288,19 +336,10 @@ func (n *Node) finish(cause, err error) {
 	close(n.done)
 }
 
-// closeExtra closes the listeners that Listen gave out.
-func (n *Node) closeExtra() (err error) {
-	n.portsMu.Lock()
-	defer n.portsMu.Unlock()
-	for _, l := range n.extra {
-		err = join(err, closeListener(l))
-	}
-	n.extra = nil
-	return err
-}
-
 // watchService ends the node when its server has ended by itself. It is a goroutine that ends with the server.
 func (n *Node) watchService() {
 	<-n.service.ended
-	n.stop(n.service.err, n.opts.StopTimeout)
+	if n.service.err != nil {
+		n.stop(n.service.err, n.opts.StopTimeout)
+	}
 }

@@ -22,8 +22,7 @@ type role struct {
 	Slot        int              `json:"slot"`
 	Generation  int              `json:"generation"`
 	Incarnation peer.Incarnation `json:"incarnation"`
-	Master      peer.Incarnation `json:"master"`
-	Address     string           `json:"address"`          // of the port that all nodes share
+	Port        portKey          `json:"port"`             // that all nodes share; zero: the master does not know
 	Procs       int              `json:"procs,omitempty"`  // GOMAXPROCS, 0: leave it
 	Stderr      uintptr          `json:"stderr,omitempty"` // descriptor of the true standard error, 0: it is 2 already
 }

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"syscall"
@@ -12,11 +14,12 @@ import (
 // supervisor keeps the slots filled. One goroutine, run, owns the slots and the workers; everybody else sends it
 // events.
 type supervisor struct {
-	opts   Options
-	logger *slog.Logger
-	start  func(role) (*process, error)
-	role   role // what all workers have in common
-	ports  *ports
+	opts     Options
+	logger   *slog.Logger
+	sys      system
+	role     role // what all workers have in common
+	steering *steering
+	journal  *journal
 
 	events   chan event
 	allReady chan struct{} // closed when each slot has been ready once
@@ -24,23 +27,48 @@ type supervisor struct {
 	err      error         // why, unless it was told to; readable after done
 
 	// Owned by run.
-	slots    []*slot
-	workers  map[int]*worker // by id, those that run
-	nextID   func() int
-	stopping bool
-	late     []*worker // made to leave, since they did not in time
+	slots       []*slot
+	generations map[int]int     // of slots that were given up, by number
+	workers     map[int]*worker // by id, those that run
+	nextID      func() (int, error)
+	stopping    bool
+	quitting    bool
+	late        []*worker // made to leave, since they did not in time
+	probed      time.Time // when the workers were last probed
 }
+
+// place is what a worker is in its slot.
+type place int
+
+const (
+	occupant  place = iota
+	candidate       // is to replace the occupant, when it is ready
+	retired         // was replaced, or is to leave with its slot
+)
 
 // worker is a process in a slot.
 type worker struct {
+	life
 	slot    *slot
+	place   place
 	info    peer.Info
 	process *process
 	started time.Time
 	link    *link  // nil until it is linked, and when it is no longer
 	known   bool   // it has been linked
+	adopted bool   // from another master
+	greeted bool   // it has told what it has
 	failure string // with which its node ended, by its own word
 	hung    string // what it did not do in time
+
+	pulse   pulse
+	asking  bool          // a probe is on its way
+	starved time.Duration // runDelay, when it was last asked for
+	suspect bool
+	load    message // of its last answer
+
+	settled chan error    // gets one value: whether the worker became ready
+	drained chan struct{} // closed when it has no listener any more
 }
 
 // event is one of the types below.
@@ -64,23 +92,33 @@ type (
 		id      int
 		message message
 	}
+	answered struct { // a probe
+		id      int
+		message message
+		err     error
+	}
 	stopAll struct{ timeout time.Duration }
 	cutAll  struct{}
+	quit    struct{} // run ends, and the workers live on
+	call    func()   // whatever needs what run owns
 )
 
-// newSupervisor makes a supervisor whose workers have the ids that nextID gives.
+// newSupervisor makes a supervisor whose workers have the ids that nextID gives. It has no slots until fill.
 func newSupervisor(
-	opts Options, common role, nextID func() int, start func(role) (*process, error), ports *ports,
+	opts Options, common role, nextID func() (int, error), sys system, steering *steering, journal *journal,
 ) *supervisor {
-	s := &supervisor{
-		opts: opts, logger: opts.Logger, start: start, role: common, ports: ports,
+	return &supervisor{
+		opts: opts, logger: opts.Logger, sys: sys, role: common, steering: steering, journal: journal,
 		events: make(chan event), allReady: make(chan struct{}), done: make(chan struct{}),
-		workers: make(map[int]*worker), nextID: nextID,
+		generations: make(map[int]int), workers: make(map[int]*worker), nextID: nextID,
 	}
-	for number := range opts.workers() {
-		s.slots = append(s.slots, &slot{number: number + 1, deadline: time.Now()})
-	}
-	return s
+}
+
+// dropSlot gives a slot up in which nobody is meant to live.
+func (s *supervisor) dropSlot(dropped *slot) {
+	dropped.close()
+	s.generations[dropped.number] = dropped.generation
+	s.slots = slices.DeleteFunc(s.slots, func(o *slot) bool { return o == dropped })
 }
 
 // send hands ev to run. It returns false when run has ended.
@@ -93,6 +131,16 @@ func (s *supervisor) send(ev event) bool {
 	}
 }
 
+// do runs f in run, and returns when it has. It returns false when run has ended.
+func (s *supervisor) do(f func()) bool {
+	finished := make(chan struct{})
+	if !s.send(call(func() { f(); close(finished) })) {
+		return false
+	}
+	<-finished
+	return true
+}
+
 // serveLink is the master's end of a control stream: it returns when the stream has ended, with an error if that was for
 // what the worker has sent.
 func (s *supervisor) serveLink(stream *peer.Stream) error {
@@ -101,30 +149,27 @@ func (s *supervisor) serveLink(stream *peer.Stream) error {
 	if !s.send(linked{info: info, link: l, known: known}) || !<-known {
 		return stream.Close()
 	}
-	err := l.serve(func(m message) { s.receive(info.ID, l, m) })
+	err := l.serve(
+		func(m message) { s.send(received{id: info.ID, message: m}) },
+		func(ctx context.Context, q message) message { return s.answer(ctx, info.ID, q) },
+	)
 	s.send(unlinked{id: info.ID, link: l})
 	return err
 }
 
-// receive handles a message of a worker, in the goroutine of its link.
-func (s *supervisor) receive(id int, l *link, m message) {
-	switch m.Kind {
-	case kindListen: // may take the time of a look-up of a name
-		_ = l.send(s.ports.answer(m)) // an error ends the link
-	case kindFailed:
+// answer answers a question of a worker.
+func (s *supervisor) answer(ctx context.Context, id int, q message) message {
+	if q.Kind == kindFailed {
 		// The worker waits for the answer with its exit, which must not be known before.
-		s.send(received{id: id, message: m})
-		_ = l.send(message{Kind: kindAnswer, Seq: m.Seq}) // an error ends the link
-	case kindReady:
-		s.send(received{id: id, message: m})
-	case kindAnswer, kindStop: // not for a master
+		s.send(received{id: id, message: q})
+		return message{}
 	}
+	return s.steering.answer(ctx, id, q)
 }
 
-// run is the goroutine that owns the slots. It ends when all are vacant; Node's stop waits for it.
+// run is the goroutine that owns the slots. It ends when it was told to stop and nobody lives; Node's stop waits for it.
 func (s *supervisor) run() {
 	defer close(s.done)
-	s.announceReady()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for !s.over() {
@@ -142,36 +187,52 @@ func (s *supervisor) run() {
 	s.err = join(s.err, s.lateError())
 }
 
-// perform does what is due in each slot.
+// perform does what is due.
 func (s *supervisor) perform(now time.Time) {
 	for _, slot := range s.slots {
-		switch slot.due(now) {
-		case start:
-			s.startWorker(slot, now)
-		case dump:
-			s.dump(s.workerIn(slot))
-		case kill:
-			s.kill(s.workerIn(slot))
-		case nothing:
+		if slot.isDue(now) {
+			s.startWorker(slot, occupant, now)
 		}
+	}
+	for _, w := range s.workers {
+		s.act(w, w.due(now))
+	}
+	if now.Sub(s.probed) >= s.probeInterval() {
+		s.probeAll(now)
+	}
+}
+
+// act carries out what a worker's life asks for.
+func (s *supervisor) act(w *worker, a action) {
+	switch a {
+	case dump:
+		s.dump(w)
+	case kill:
+		s.kill(w)
+	case nothing:
 	}
 }
 
 func (s *supervisor) nextDeadline() (next time.Time) {
-	for _, slot := range s.slots {
-		if !slot.deadline.IsZero() && (next.IsZero() || slot.deadline.Before(next)) {
-			next = slot.deadline
+	consider := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
 		}
+	}
+	for _, slot := range s.slots {
+		consider(slot.next)
+	}
+	for _, w := range s.workers {
+		consider(w.deadline)
+	}
+	if len(s.workers) > 0 {
+		consider(s.probed.Add(s.probeInterval()))
 	}
 	return next
 }
 
-// over tells whether the master was told to stop and nothing runs any more.
-func (s *supervisor) over() bool { return s.stopping && s.empty() }
-
-func (s *supervisor) empty() bool {
-	return !slices.ContainsFunc(s.slots, func(slot *slot) bool { return slot.phase != vacant })
-}
+// over tells whether the master was told to stop and nothing runs any more, or to leave all as it is.
+func (s *supervisor) over() bool { return s.quitting || s.stopping && len(s.workers) == 0 }
 
 func (s *supervisor) handle(ev event) {
 	switch ev := ev.(type) {
@@ -187,32 +248,55 @@ func (s *supervisor) handle(ev event) {
 		if w := s.workers[ev.id]; w != nil {
 			s.handleMessage(w, ev.message)
 		}
+	case answered:
+		if w := s.workers[ev.id]; w != nil {
+			s.handleAnswer(w, ev)
+		}
+	case call:
+		ev()
+	case quit:
+		s.quitting = true
 	case stopAll:
 		s.stopAll(ev.timeout)
 	case cutAll:
-		s.stopping = true
-		for _, slot := range s.slots {
-			if slot.cut() {
-				s.kill(s.workerIn(slot))
-			}
+		s.stopAll(0)
+		for _, w := range s.workers {
+			w.cut(time.Now())
+			s.kill(w)
 		}
 	}
 }
 
-func (s *supervisor) startWorker(slot *slot, now time.Time) {
-	slot.started(now, s.opts.BootTimeout)
+func (s *supervisor) newWorker(slot *slot, now time.Time) *worker {
+	return &worker{
+		life: newLife(now, s.opts.BootTimeout), slot: slot, started: now,
+		pulse:   pulse{timeout: s.opts.LivenessTimeout},
+		settled: make(chan error, 1), drained: make(chan struct{}),
+	}
+}
+
+// startWorker starts a worker in a slot.
+func (s *supervisor) startWorker(slot *slot, as place, now time.Time) *worker {
+	slot.started()
+	w := s.newWorker(slot, now)
+	w.place = as
 	role := s.role
-	role.ID, role.Slot, role.Generation, role.Incarnation = s.nextID(), slot.number, slot.generation, peer.NewIncarnation()
-	w := &worker{slot: slot, info: role.info(), started: now}
-	s.workers[role.ID] = w
-	process, err := s.start(role)
+	role.Slot, role.Generation, role.Incarnation = slot.number, slot.generation, peer.NewIncarnation()
+	var err error
+	if role.ID, err = s.nextID(); err == nil {
+		w.process, err = s.sys.start(role)
+	}
+	w.info = role.info()
+	s.workers[w.info.ID] = w
 	if err != nil {
 		s.handleExit(w, exit{err: err})
-		return
+		return w
 	}
-	w.process, w.info.PID = process, process.pid
+	w.info.PID = w.process.pid
 	s.logger.Info("worker started", w.attrs()...)
-	go s.awaitExit(role.ID, process)
+	s.tell(EventStarted, w, "")
+	go s.awaitExit(w.info.ID, w.process)
+	return w
 }
 
 // awaitExit is a goroutine that ends with the process; run does not end before it has been told.
@@ -221,38 +305,84 @@ func (s *supervisor) awaitExit(id int, p *process) { s.send(exited{id: id, exit:
 func (s *supervisor) handleLink(info peer.Info, l *link) bool {
 	w := s.workers[info.ID]
 	if w == nil || w.info.Incarnation != info.Incarnation {
-		return false // a worker of a master that is gone
+		return false // a worker that was given up
 	}
 	w.link, w.known = l, true
-	if w.slot.phase == stopping {
-		s.order(w, max(0, time.Until(w.slot.deadline)-stopMargin))
+	s.steering.enter(info.ID, l.ask)
+	if w.phase == stopping {
+		s.order(w, max(0, time.Until(w.deadline)-stopMargin))
 	}
 	return true
 }
 
 func (s *supervisor) handleMessage(w *worker, m message) {
 	switch m.Kind {
-	case kindReady:
-		if now := time.Now(); w.slot.becameReady(now) {
-			s.logger.Info("worker ready", append(w.attrs(), "after", round(now.Sub(w.started)))...)
-			s.announceReady()
+	case kindHello:
+		w.greeted = true
+		s.steering.inheritAll(w.info.ID, m.Seats)
+		if m.Ready {
+			s.becameReady(w)
 		}
+	case kindReady:
+		s.becameReady(w)
 	case kindFailed:
 		w.failure = m.Error
-	case kindListen, kindAnswer, kindStop: // not sent here
+	case kindDrained:
+		s.handleDrained(w, m)
+	default: // of a later version
 	}
+}
+
+func (s *supervisor) becameReady(w *worker) {
+	now := time.Now()
+	if w.phase <= ready {
+		s.steering.ready(w.info.ID)
+	}
+	if !w.life.becameReady(now) {
+		return
+	}
+	w.slot.everReady = true
+	s.logger.Info("worker ready", append(w.attrs(), "after", round(now.Sub(w.started)))...)
+	s.journal.emit(w.event(EventReady, "", now.Sub(w.started)))
+	if w.place == candidate {
+		s.install(w)
+	}
+	w.settled <- nil
+	s.announceReady()
+}
+
+// install makes a candidate the occupant of its slot, and lets the one before leave.
+func (s *supervisor) install(w *worker) {
+	if before := s.occupantOf(w.slot); before != nil {
+		s.retire(before)
+	}
+	w.place = occupant
+}
+
+// retire lets a worker leave that is no longer needed.
+func (s *supervisor) retire(w *worker) {
+	w.place = retired
+	if w.leave(time.Now(), s.opts.StopTimeout) {
+		s.tell(EventDraining, w, "")
+		s.order(w, s.opts.StopTimeout)
+	}
+}
+
+func (s *supervisor) handleDrained(w *worker, m message) {
+	if isClosed(w.drained) {
+		return
+	}
+	close(w.drained)
+	s.logger.Info("worker drained", append(w.attrs(), "took", m.Took.Round(time.Microsecond))...)
+	s.journal.emit(w.event(EventDrained, m.Error, m.Took))
 }
 
 // announceReady closes allReady once each slot has been ready.
 func (s *supervisor) announceReady() {
-	if slices.ContainsFunc(s.slots, func(slot *slot) bool { return !slot.everReady }) {
+	if slices.ContainsFunc(s.slots, func(slot *slot) bool { return !slot.everReady }) || isClosed(s.allReady) {
 		return
 	}
-	select {
-	case <-s.allReady:
-	default:
-		close(s.allReady)
-	}
+	close(s.allReady)
 }
 
 func (s *supervisor) stopAll(timeout time.Duration) {
@@ -260,10 +390,13 @@ func (s *supervisor) stopAll(timeout time.Duration) {
 		return
 	}
 	s.stopping = true
-	now := time.Now()
 	for _, slot := range s.slots {
-		if slot.stop(now, timeout) {
-			s.order(s.workerIn(slot), timeout)
+		slot.close()
+	}
+	now := time.Now()
+	for _, w := range s.workers {
+		if w.leave(now, timeout) {
+			s.order(w, timeout)
 		}
 	}
 }
@@ -273,24 +406,50 @@ func (s *supervisor) stopAll(timeout time.Duration) {
 func (s *supervisor) order(w *worker, timeout time.Duration) {
 	switch {
 	case w.link != nil:
-		_ = w.link.send(message{Kind: kindStop, Timeout: timeout}) // an error ends the link
+		_ = w.link.send(message{Kind: kindStop, Timeout: timeout, All: s.stopping}) // an error ends the link
 	case !w.known:
 		_ = w.process.signal(syscall.SIGTERM) // it may be gone already, then its exit is on the way
 	}
 }
 
-// workerIn returns the worker that runs in slot.
-func (s *supervisor) workerIn(slot *slot) *worker {
+// occupantOf returns the worker that is meant to serve in a slot, nil if there is none.
+func (s *supervisor) occupantOf(slot *slot) *worker { return s.workerIn(slot, occupant) }
+
+func (s *supervisor) workerIn(slot *slot, as place) *worker {
 	for _, w := range s.workers {
-		if w.slot == slot {
+		if w.slot == slot && w.place == as {
 			return w
 		}
 	}
 	return nil
 }
 
+func (s *supervisor) tell(kind EventKind, w *worker, text string) {
+	s.journal.emit(w.event(kind, text, 0))
+}
+
+func (w *worker) event(kind EventKind, text string, took time.Duration) Event {
+	return Event{
+		Kind: kind, ID: w.info.ID, Slot: w.info.Slot, Generation: w.info.Generation, PID: w.info.PID,
+		Text: text, Took: took,
+	}
+}
+
 func (w *worker) attrs() []any {
 	return []any{"id", w.info.ID, "slot", w.info.Slot, "generation", w.info.Generation, "pid", w.info.PID}
 }
 
+func (w *worker) String() string {
+	return fmt.Sprintf("worker %d (slot %d, pid %d)", w.info.ID, w.info.Slot, w.info.PID)
+}
+
 func round(d time.Duration) time.Duration { return max(0, d).Round(time.Millisecond) }
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

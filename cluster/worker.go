@@ -5,30 +5,36 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/multinode-go/multinode/peer"
-	"github.com/multinode-go/multinode/reuseport"
 )
 
 // errOrphaned is why a worker ends whose master is gone.
 var errOrphaned = errors.New("the master is gone")
 
-// upstream is a worker's side of the control stream: what it tells its master and asks it.
+// upstream is a worker's side of the control stream: what it tells its master and asks it. It is the keeper of its
+// groups.
 type upstream struct {
-	node      *Node
+	opts      Options
+	mesh      *peer.Mesh
+	seats     *seats
 	directory *peer.Directory
-	orphan    *time.Timer // runs while there is no link
+	orphan    *time.Timer   // runs while there is no link
+	closed    chan struct{} // closed when the node ends
+	stop      func(cause error, timeout time.Duration)
 
-	mu      sync.Mutex // guards what follows
-	link    *link      // nil while there is none
-	linked  chan struct{}
+	mu      sync.Mutex    // guards what follows
+	links   []*link       // the last is the master's; those before end when theirs is gone
+	linked  chan struct{} // closed while there is a link
 	isReady bool
-	seq     int
-	asked   map[int]chan<- message // by Seq; each has room for the answer
+	brief   bool // the whole cluster stops
+	leaving bool
 }
+
+var _ keeper = (*upstream)(nil)
 
 // listenWorker makes this process the worker that its master has started.
 func listenWorker(opts Options, server Server, r role) (_ *Node, err error) {
@@ -49,47 +55,76 @@ func listenWorker(opts Options, server Server, r role) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := reuseport.Listen(context.Background(), "tcp", r.Address, reuseport.Options{})
-	if err != nil {
-		return nil, join(err, links.close())
-	}
-	n := newNode(opts, links, server, listener)
 	u := &upstream{
-		node: n, directory: directory,
-		linked: make(chan struct{}), asked: make(map[int]chan<- message),
+		opts: opts, mesh: links.mesh, seats: newSeats(opts), directory: directory,
+		closed: make(chan struct{}), linked: make(chan struct{}),
 	}
-	n.worker, n.resolve = u, u.address
-	u.orphan = time.AfterFunc(opts.OrphanTimeout, u.leaveOrphaned)
-	if _, err := links.mesh.OnStream(controlStream, r.isMaster, u.serveLink); err != nil {
+	n, err := u.takeSeat(server, links, r)
+	if err != nil {
+		close(u.closed)
 		u.orphan.Stop()
-		return nil, join(join(err, listener.Close()), links.close())
+		return nil, join(join(err, u.seats.close()), links.close())
 	}
-	n.start()
-	go u.tellReady(r.Stderr)
 	return n, nil
 }
 
-// isMaster chooses the node that has the other end of our control stream: the master that has started us.
-func (r role) isMaster(info peer.Info) bool { return info.Incarnation == r.Master }
+// takeSeat takes a seat at the port, and makes the node.
+func (u *upstream) takeSeat(server Server, links links, r role) (*Node, error) {
+	var n *Node
+	made := make(chan struct{}) // closed when n is there
+	u.stop = func(cause error, timeout time.Duration) {
+		go func() { // ends when the node is made, or fails to be
+			select {
+			case <-made:
+				n.stop(cause, timeout)
+			case <-u.closed:
+			}
+		}()
+	}
+	u.orphan = time.AfterFunc(u.opts.OrphanTimeout, func() { u.stop(errOrphaned, u.opts.StopTimeout) })
+	if _, err := links.mesh.OnStream(controlStream, isMaster, u.serveLink); err != nil {
+		return nil, err
+	}
+	key := r.Port
+	if key == (portKey{}) { // the master does not know our port
+		key = portKey{Network: "tcp", Address: u.opts.Addr}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), u.opts.BootTimeout)
+	defer cancel()
+	if err := u.join(ctx, key); err != nil {
+		return nil, err
+	}
+	one, err := u.seats.get(key)
+	if err != nil {
+		return nil, err
+	}
+	n = newNode(u.opts, links, u.seats, server, one.listener)
+	n.worker, n.keeper, n.key = u, u, key
+	close(made)
+	n.start()
+	go u.tellReady(n, r.Stderr)
+	return n, nil
+}
+
+// isMaster chooses the node that has the other end of our control stream. Guests have slot 0, too, and no generation.
+func isMaster(info peer.Info) bool { return info.Slot == 0 && info.Generation > 0 }
 
 // tellReady waits until the node is ready, and tells the master. It is a goroutine that ends with the node.
-func (u *upstream) tellReady(stderr uintptr) {
-	for _, ready := range u.node.readiness() {
+func (u *upstream) tellReady(n *Node, stderr uintptr) {
+	for _, ready := range n.readiness() {
 		select {
 		case <-ready:
-		case <-u.node.done:
+		case <-n.done:
 			return
 		}
 	}
 	if err := restoreStderr(stderr); err != nil {
-		u.node.opts.Logger.Warn("standard error stays a pipe to the master", "error", err)
+		u.opts.Logger.Warn("standard error stays a pipe to the master", "error", err)
 	}
 	u.mu.Lock()
-	defer u.mu.Unlock()
 	u.isReady = true
-	if u.link != nil {
-		_ = u.link.send(message{Kind: kindReady}) // an error ends the link; the next one is told again
-	}
+	u.mu.Unlock()
+	u.tell(message{Kind: kindReady}) // if there is no link, the next one is told
 }
 
 // serveLink is the worker's end of a control stream: it returns when the stream has ended.
@@ -97,17 +132,18 @@ func (u *upstream) serveLink(stream *peer.Stream) {
 	l := newLink(stream)
 	u.attach(l)
 	defer u.detach(l)
-	err := l.serve(func(m message) {
-		switch m.Kind {
-		case kindStop:
-			u.node.stop(nil, m.Timeout)
-		case kindAnswer:
-			u.deliver(m)
-		case kindReady, kindFailed, kindListen: // not for a worker
-		}
-	})
+	err := l.serve(u.told, u.seats.answer)
 	if err != nil {
-		u.node.links.mesh.Cut(stream.Peer(), err.Error())
+		u.mesh.Cut(stream.Peer(), err.Error())
+	}
+}
+
+func (u *upstream) told(m message) {
+	if m.Kind == kindStop {
+		u.mu.Lock()
+		u.brief, u.leaving = m.All, true
+		u.mu.Unlock()
+		u.stop(nil, m.Timeout)
 	}
 }
 
@@ -115,33 +151,44 @@ func (u *upstream) attach(l *link) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.orphan.Stop()
-	if u.link == nil { // else the master has dialed again before we saw the end of the stream before
+	if len(u.links) == 0 {
 		close(u.linked)
 	}
-	u.link = l
-	if u.isReady {
-		_ = l.send(message{Kind: kindReady}) // an error ends the link
-	}
+	u.links = append(u.links, l)
+	hello := message{Kind: kindHello, Ready: u.isReady, Seats: u.seats.infos()}
+	_ = l.send(hello) // an error ends the link
 }
 
 // detach starts the time that a worker has without a master.
 func (u *upstream) detach(l *link) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.link != l {
+	u.links = slices.DeleteFunc(u.links, func(o *link) bool { return o == l })
+	if len(u.links) > 0 {
 		return
 	}
-	u.link, u.linked = nil, make(chan struct{})
-	if !u.node.isStopping() {
-		u.node.opts.Logger.Warn("the master is gone: serving on for a while",
-			"id", u.node.ID(), "slot", u.node.Slot(), "leaving_in", u.node.opts.OrphanTimeout)
-		u.orphan.Reset(u.node.opts.OrphanTimeout)
+	u.linked = make(chan struct{})
+	if !u.leaving {
+		self := u.mesh.Self()
+		u.opts.Logger.Warn("the master is gone: serving on for a while",
+			"id", self.ID, "slot", self.Slot, "leaving_in", u.opts.OrphanTimeout)
+		u.orphan.Reset(u.opts.OrphanTimeout)
 	}
 }
 
-func (u *upstream) leaveOrphaned() { u.node.stop(errOrphaned, u.node.opts.StopTimeout) }
+// lameDuck returns how long idle connections may stay open.
+func (u *upstream) lameDuck() time.Duration {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.leaving = true
+	if u.brief {
+		return min(u.opts.LameDuck, briefLameDuck)
+	}
+	return u.opts.LameDuck
+}
 
 func (u *upstream) close() error {
+	close(u.closed)
 	u.orphan.Stop()
 	return u.directory.Close()
 }
@@ -159,71 +206,63 @@ func (u *upstream) report(cause error) {
 	_, _ = u.ask(ctx, message{Kind: kindFailed, Error: cause.Error()}) // it will see the exit anyway
 }
 
-// address asks the master for the address of the port that key names.
-func (u *upstream) address(ctx context.Context, key portKey) (string, error) {
-	answer, err := u.ask(ctx, message{Kind: kindListen, Port: &key})
-	if err != nil {
-		return "", &net.OpError{Op: "listen", Net: key.Network, Err: fmt.Errorf("ask the master for the port: %w", err)}
+// tell tells the master something, if there is one.
+func (u *upstream) tell(m message) {
+	if l := u.current(); l != nil {
+		_ = l.send(m) // an error ends the link
 	}
-	if answer.Error != "" {
-		return "", &masterError{text: answer.Error, errno: syscall.Errno(answer.Errno)}
-	}
-	return answer.Address, nil
 }
 
-// ask sends a question as soon as there is a link, and waits for the answer.
+func (u *upstream) join(ctx context.Context, key portKey) error {
+	if err := u.awaitLink(ctx); err != nil {
+		return err
+	}
+	_, err := u.ask(ctx, message{Kind: kindJoin, Port: &key})
+	if _, told := errors.AsType[*remoteError](err); err != nil && !told {
+		return &net.OpError{Op: "listen", Net: key.Network, Err: fmt.Errorf("ask the master for the port: %w", err)}
+	}
+	return err
+}
+
+func (u *upstream) exclude(ctx context.Context, key portKey) (int, error) {
+	answer, err := u.ask(ctx, message{Kind: kindExclude, Port: &key})
+	return answer.Epoch, err
+}
+
+func (u *upstream) leave(ctx context.Context, key portKey, epoch int) (bool, error) {
+	answer, err := u.ask(ctx, message{Kind: kindLeave, Port: &key, Epoch: epoch})
+	return answer.Again, err
+}
+
+// ask asks the master, if there is one.
 func (u *upstream) ask(ctx context.Context, question message) (message, error) {
-	l, err := u.awaitLink(ctx)
-	if err != nil {
-		return message{}, err
-	}
-	answers := make(chan message, 1)
-	u.mu.Lock()
-	u.seq++
-	question.Seq = u.seq
-	u.asked[question.Seq] = answers
-	u.mu.Unlock()
-	defer func() {
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		delete(u.asked, question.Seq)
-	}()
-	if err := l.send(question); err != nil {
-		return message{}, err
-	}
-	select {
-	case answer := <-answers:
-		return answer, nil
-	case <-l.ended:
+	l := u.current()
+	if l == nil {
 		return message{}, errOrphaned
-	case <-ctx.Done():
-		return message{}, ctx.Err()
 	}
+	return l.ask(ctx, question)
 }
 
-func (u *upstream) awaitLink(ctx context.Context) (*link, error) {
-	for {
-		u.mu.Lock()
-		l, linked := u.link, u.linked
-		u.mu.Unlock()
-		if l != nil {
-			return l, nil
-		}
-		select {
-		case <-linked:
-		case <-u.node.done:
-			return nil, net.ErrClosed
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-func (u *upstream) deliver(answer message) {
+func (u *upstream) current() *link {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if answers := u.asked[answer.Seq]; answers != nil {
-		answers <- answer
-		delete(u.asked, answer.Seq)
+	if len(u.links) == 0 {
+		return nil
+	}
+	return u.links[len(u.links)-1]
+}
+
+// awaitLink waits until there is a master.
+func (u *upstream) awaitLink(ctx context.Context) error {
+	u.mu.Lock()
+	linked := u.linked
+	u.mu.Unlock()
+	select {
+	case <-linked:
+		return nil
+	case <-u.closed:
+		return net.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

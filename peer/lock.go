@@ -1,10 +1,12 @@
 package peer
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -34,6 +36,8 @@ type Owner struct {
 	Cluster string    `json:"cluster"`
 	Address string    `json:"address"`
 	Since   time.Time `json:"since"`
+	// LastID is the highest id that was given out so far; see Lock.NextID.
+	LastID int `json:"last_id"`
 }
 
 // LockedError is the error of [Directory.Lock] when another process holds the lock.
@@ -52,21 +56,22 @@ func (e *LockedError) Error() string {
 		e.Path, e.Owner.PID, e.Owner.Cluster, e.Owner.Address, e.Owner.Since.Format(time.RFC3339))
 }
 
-// Lock is the lock of a cluster. Its holder is the master.
+// Lock is the lock of a cluster. Its holder is the master, and gives out the ids.
 type Lock struct {
-	dir   *Directory
-	owner Owner
+	dir *Directory
 
-	mu   sync.Mutex // taken after the directory's
-	file *os.File   // guarded by mu; nil after Release
+	mu    sync.Mutex // taken after the directory's
+	file  *os.File   // guarded by mu; nil after Release
+	owner Owner      // guarded by mu
 }
 
 // Lock takes the lock of the cluster, which the kernel releases when the process dies. When another process has it, Lock
-// fails after 50 ms with a [*LockedError].
+// fails after 50 ms with a [*LockedError]. The ids that earlier holders gave out, who were killed, are not given again;
+// those of one that has released the lock are.
 func (d *Directory) Lock(owner Owner) (*Lock, error) {
 	f, done := d.use()
 	defer done()
-	file, err := f.lockMaster(owner)
+	file, owner, err := f.lockMaster(owner)
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +98,36 @@ func (l *Lock) Release() error {
 	return nil
 }
 
+// NextID returns an id that nobody in this cluster ever had, from 1 on. It is written down before it is given out. It may
+// be called by several goroutines at the same time.
+func (l *Lock) NextID() (int, error) {
+	f, done := l.dir.use()
+	defer done()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return 0, fmt.Errorf("peer: next id: the lock %s was released", filepath.Join(f.path, masterLock))
+	}
+	owner := l.owner
+	owner.LastID++
+	if err := writeOwner(l.file, owner); err != nil {
+		return 0, fmt.Errorf("peer: next id: write %s: %w", filepath.Join(f.path, masterLock), err)
+	}
+	l.owner = owner
+	return owner.LastID, nil
+}
+
+// MasterID returns the id of the holder: 0 in a new cluster, and in one whose master is gone one that nobody had.
+func (l *Lock) MasterID() (int, error) {
+	l.mu.Lock()
+	isNew := l.owner.LastID == 0
+	l.mu.Unlock()
+	if isNew {
+		return 0, nil
+	}
+	return l.NextID()
+}
+
 // Locked reports whether a process, perhaps our own, holds the lock of the cluster now. It never makes a Lock fail that
 // runs at the same time.
 func (d *Directory) Locked() (bool, error) {
@@ -105,20 +140,25 @@ func (d *Directory) Locked() (bool, error) {
 	return locked, nil
 }
 
-// lockMaster takes the lock of the cluster, and writes down who has it.
-func (f *folder) lockMaster(owner Owner) (*os.File, error) {
+// lockMaster takes the lock of the cluster, and writes down who has it. The ids go on from those that were given out.
+func (f *folder) lockMaster(owner Owner) (*os.File, Owner, error) {
 	path := filepath.Join(f.path, masterLock)
 	file, err := f.acquireMaster()
 	if errors.Is(err, errOwned) {
-		return nil, &LockedError{Path: path, Owner: f.readOwner()}
+		return nil, owner, &LockedError{Path: path, Owner: f.readOwner()}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("peer: lock %s: %w", path, err)
+		return nil, owner, fmt.Errorf("peer: lock %s: %w", path, err)
 	}
-	if err := writeOwner(file, owner); err != nil {
-		return nil, fmt.Errorf("peer: lock %s: %w", path, errors.Join(err, f.releaseFile(masterLock, file)))
+	nodes, err := f.nodes()
+	owner.LastID = max(owner.LastID, f.readOwner().LastID)
+	for n := range nodes {
+		owner.LastID = max(owner.LastID, n.id)
 	}
-	return file, nil
+	if err = errors.Join(err, writeOwner(file, owner)); err != nil {
+		return nil, owner, fmt.Errorf("peer: lock %s: %w", path, errors.Join(err, f.releaseFile(masterLock, file)))
+	}
+	return file, owner, nil
 }
 
 func (f *folder) locked() (bool, error) {
@@ -201,24 +241,26 @@ func (f *folder) readOwner() (owner Owner) {
 		return Owner{}
 	}
 	defer file.Close()
-	content := make([]byte, maxOwner)
-	n, _ := file.Read(content)
-	if json.Unmarshal(content[:n], &owner) != nil {
+	content, _ := io.ReadAll(io.LimitReader(file, maxOwner))
+	line, _, _ := bytes.Cut(content, []byte("\n")) // behind it may be what a longer owner has left
+	if json.Unmarshal(line, &owner) != nil {
 		return Owner{}
 	}
 	return owner
 }
 
+// writeOwner writes in one step over what was there: a writer that is killed leaves the old content or the new one. The
+// new one is never shorter within one owner; of another one what is too much is cut off behind it.
 func writeOwner(file *os.File, owner Owner) error {
 	content, err := json.Marshal(owner)
 	if err != nil {
 		return err
 	}
-	if err := file.Truncate(0); err != nil { // a master that was killed has left its own
+	content = append(content, '\n')
+	if _, err := file.WriteAt(content, 0); err != nil {
 		return err
 	}
-	_, err = file.Write(append(content, '\n'))
-	return err
+	return file.Truncate(int64(len(content)))
 }
 
 // retry calls try, for about wait, until it returns something else than one of the passing errors.

@@ -86,12 +86,12 @@ func (l *Lock) mend() error {
 	if l.file == nil || f.holds(masterLock, l.file) {
 		return nil
 	}
-	file, err := f.lockMaster(l.owner)
+	file, owner, err := f.lockMaster(l.owner)
 	if err != nil {
 		return fmt.Errorf("the lock of the cluster is lost: %w", err)
 	}
 	_ = l.file.Close() // it locked nothing that anybody can find
-	l.file = file
+	l.file, l.owner = file, owner
 	return nil
 }
 

@@ -154,20 +154,6 @@ func (d *Directory) Alive() (int, error) {
 	return alive, nil
 }
 
-// HighestID returns the highest id of the nodes that have files in the directory, dead or alive, and 0 if there is none:
-// who gives out ids goes on from there.
-func (d *Directory) HighestID() (int, error) {
-	nodes, err := d.nodes()
-	if err != nil {
-		return 0, fmt.Errorf("peer: look for nodes in %s: %w", d.path, err)
-	}
-	highest := 0
-	for n := range nodes {
-		highest = max(highest, n.id)
-	}
-	return highest, nil
-}
-
 // sweepAll sweeps all nodes that are dead, and counts the others.
 func (f *folder) sweepAll() (alive int, err error) {
 	nodes, err := f.nodes()

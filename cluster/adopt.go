@@ -1,0 +1,90 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/multinode-go/multinode/peer"
+)
+
+// adoptAll takes over the workers that a master has left. It comes before run.
+func (s *supervisor) adoptAll(nodes []peer.Info) {
+	workers := slices.DeleteFunc(slices.Clone(nodes), func(info peer.Info) bool { return !isWorker(info) })
+	slices.SortFunc(workers, func(a, b peer.Info) int { return b.Generation - a.Generation })
+	for _, info := range workers { // the youngest of a slot first
+		s.adopt(info, time.Now())
+	}
+}
+
+func (s *supervisor) adopt(info peer.Info, now time.Time) {
+	slot := s.slotBy(info.Slot)
+	w := s.newWorker(slot, now)
+	w.info, w.adopted = info, true
+	if s.occupantOf(slot) != nil {
+		w.place = retired // the master died when it was about to replace it
+		w.leave(now, s.opts.StopTimeout)
+	} else {
+		slot.generation = info.Generation
+	}
+	s.workers[info.ID] = w
+	process, err := s.sys.adopt(info.PID)
+	if err != nil {
+		s.handleExit(w, exit{err: fmt.Errorf("it was gone when it was to be adopted: %w", err)})
+		return
+	}
+	w.process = process
+	s.logger.Info("worker adopted", w.attrs()...)
+	s.tell(EventAdopted, w, "its master is gone")
+	go s.awaitExit(info.ID, process)
+}
+
+// slotBy returns the slot of that number, which is added if there is none.
+func (s *supervisor) slotBy(number int) *slot {
+	for _, slot := range s.slots {
+		if slot.number == number {
+			return slot
+		}
+	}
+	added := &slot{number: number}
+	s.slots = append(s.slots, added)
+	slices.SortFunc(s.slots, func(a, b *slot) int { return a.number - b.number })
+	return added
+}
+
+// awaitAdopted waits until all that were adopted have told what they have, or are gone; in the end those that have not
+// are ended like others that do not answer.
+func (s *supervisor) awaitAdopted(timeout time.Duration) error {
+	for end := time.Now().Add(timeout); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		waiting := false
+		s.do(func() {
+			for _, w := range s.workers {
+				waiting = waiting || w.adopted && !w.greeted
+			}
+		})
+		if !waiting {
+			break
+		}
+	}
+	return nil
+}
+
+// fill opens as many slots as are wanted, and closes those beyond.
+func (s *supervisor) fill() {
+	wanted := s.opts.workers()
+	for number := 1; len(s.slots) < wanted; number++ {
+		s.slotBy(number)
+	}
+	for _, slot := range slices.Backward(slices.Clone(s.slots)) {
+		switch w := s.occupantOf(slot); {
+		case len(s.slots) > wanted:
+			s.dropSlot(slot)
+			if w != nil {
+				s.retire(w)
+			}
+		case w == nil && !slot.closed:
+			slot.next = time.Now()
+		}
+	}
+	s.announceReady()
+}

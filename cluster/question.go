@@ -1,0 +1,141 @@
+package cluster
+
+import (
+	"context"
+	"net"
+	"slices"
+	"sync"
+
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// identify asks the kernel who sits at each index, and makes that the picture. While it asks, the hash decides.
+//
+// A question is a connection that a program steers to one index; the node that accepts it sits there. An index whose
+// question nobody accepts is a stranger's, if as many are missing as there are strangers, else nobody's who is known.
+func (g *group) identify(ctx context.Context, listed []uint32) {
+	g.epoch++
+	found := make([]*member, len(listed))
+	for i := range found {
+		m, err := g.ask(ctx, i)
+		if err != nil {
+			g.steering.logger.Warn("the kernel cannot be asked who has which part of the connections",
+				"address", g.address, "error", err)
+			return
+		}
+		found[i] = m
+	}
+	after, err := g.listed(ctx)
+	if err != nil || !slices.Equal(listed, after) {
+		return // somebody came or went while we asked
+	}
+	g.lost = false
+	if missing := g.missing(found); len(missing) == 1 && missing[0].party == nil {
+		found[slices.Index(found, nil)] = missing[0] // who cannot answer, is where nobody does
+	}
+	for i, m := range found {
+		if m == nil {
+			found[i] = g.placeholder(found)
+		}
+	}
+	g.order = reuseport.NewOrder(found...)
+	g.certain = true
+}
+
+// missing returns the members of which nobody knows where they are.
+func (g *group) missing(found []*member) (missing []*member) {
+	for _, m := range g.seen {
+		if !slices.Contains(found, m) {
+			missing = append(missing, m)
+		}
+	}
+	return missing
+}
+
+// placeholder returns what to put where nobody has answered: a stranger, if no node is missing.
+func (g *group) placeholder(found []*member) *member {
+	isNode := func(m *member) bool { return m.party != nil }
+	g.lost = slices.ContainsFunc(g.missing(found), isNode)
+	return &member{foreign: !g.lost}
+}
+
+// ask returns the member at an index, nil if it does not tell.
+func (g *group) ask(ctx context.Context, index int) (*member, error) {
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
+	target, err := net.ResolveTCPAddr(g.key.Network, g.address)
+	if err != nil {
+		return nil, err
+	}
+	q, err := reuseport.NewQuestion(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	defer q.Close() // it has no data to lose
+	asked := message{Source: q.Source()}
+	watching := g.watch(ctx, asked)
+	defer g.forget(asked, watching)
+
+	mark := &reuseport.Mark{Port: q.Port(), Index: index}
+	if err := g.attach(ctx, reuseport.Steering{Mark: mark}); err != nil {
+		return nil, err
+	}
+	if err := q.Connect(ctx); err != nil {
+		return nil, nil // the queue there is full, or whoever sits there is about to close it
+	}
+	return g.await(ctx, asked, watching), nil
+}
+
+// watch lets all members watch for a question, and returns those that do.
+func (g *group) watch(ctx context.Context, asked message) (watching []*member) {
+	var calls sync.WaitGroup
+	var mu sync.Mutex // guards watching
+	asked.Kind = kindExpect
+	for _, m := range g.callable() {
+		if m.suspect.Load() {
+			continue // it would take the whole time
+		}
+		calls.Go(func() { // ends with ctx
+			if _, err := g.call(ctx, m.party, asked); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				watching = append(watching, m)
+			}
+		})
+	}
+	calls.Wait()
+	return watching
+}
+
+// await returns the member that has accepted a question, nil if none does in time.
+func (g *group) await(ctx context.Context, asked message, watching []*member) *member {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	asked.Kind = kindAwait
+	answers := make(chan *member, len(watching))
+	for _, m := range watching {
+		g.steering.running.Go(func() { // ends with ctx
+			if _, err := g.call(ctx, m.party, asked); err == nil {
+				answers <- m
+			} else {
+				answers <- nil
+			}
+		})
+	}
+	for range watching {
+		if m := <-answers; m != nil {
+			return m
+		}
+	}
+	return nil
+}
+
+// forget lets the members forget a question.
+func (g *group) forget(asked message, watching []*member) {
+	asked.Kind = kindForget
+	for _, m := range watching {
+		g.steering.running.Go(func() { // ends within callTimeout
+			_, _ = g.call(context.Background(), m.party, asked) // one that is gone has forgotten it
+		})
+	}
+}

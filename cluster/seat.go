@@ -1,0 +1,237 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// seat is this node's place in the group of one port: its own listener.
+type seat struct {
+	key      portKey
+	address  string
+	listener *acceptor
+	socket   *net.TCPListener // below listener
+	inode    uint32
+}
+
+// seats are all listeners of this node, and what the master may ask about them.
+type seats struct {
+	pauses bool // an accept loop that does not pass proves nothing, see Options.AcceptPauses
+	load   func() (conns, requests int)
+
+	mu      sync.Mutex
+	taken   map[portKey]*seat            // guarded by mu
+	awaited map[netip.AddrPort]*expected // guarded by mu; by source
+	closed  bool                         // guarded by mu
+}
+
+func newSeats(opts Options) *seats {
+	return &seats{
+		pauses: opts.AcceptPauses, load: func() (int, int) { return 0, 0 },
+		taken: make(map[portKey]*seat), awaited: make(map[netip.AddrPort]*expected),
+	}
+}
+
+// get returns the seat for a port.
+func (s *seats) get(key portKey) (*seat, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one := s.taken[key]; one != nil {
+		return one, nil
+	}
+	return nil, fmt.Errorf("this node does not listen on %s %s: %w", key.Network, key.Address, net.ErrClosed)
+}
+
+func (s *seats) all() []*seat {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*seat
+	for _, one := range s.taken {
+		all = append(all, one)
+	}
+	return all
+}
+
+// answer answers a question of the master. ctx ends with the link.
+func (s *seats) answer(ctx context.Context, q message) message {
+	answer, err := s.handle(ctx, q)
+	if err != nil {
+		return failure(err)
+	}
+	return answer
+}
+
+func (s *seats) handle(ctx context.Context, q message) (message, error) {
+	if q.Kind == kindProbe {
+		return s.probe(ctx)
+	}
+	if q.Kind == kindAwait {
+		return message{}, s.await(ctx, q.Source)
+	}
+	if q.Port == nil {
+		return message{}, fmt.Errorf("the question %q names no port", q.Kind)
+	}
+	if q.Kind == kindOpen {
+		one, err := s.open(ctx, *q.Port, q.Address)
+		if err != nil {
+			return message{}, err
+		}
+		return message{Inode: one.inode}, nil
+	}
+	one, err := s.get(*q.Port)
+	if err != nil {
+		return message{}, err
+	}
+	return message{}, s.apply(one, q)
+}
+
+// apply does what the master asks of one seat.
+func (s *seats) apply(one *seat, q message) error {
+	switch q.Kind {
+	case kindShut:
+		return s.shut(one)
+	case kindAttach:
+		if q.Steering == nil {
+			return errors.New("the question has no steering")
+		}
+		return reuseport.Attach(one.socket, *q.Steering)
+	case kindCPU:
+		return reuseport.SetIncomingCPU(one.socket, q.CPU)
+	case kindExpect:
+		s.expect(one, q.Source)
+		return nil
+	case kindForget:
+		s.forget(one, q.Source)
+		return nil
+	default:
+		return fmt.Errorf("the question %q is not known here", q.Kind)
+	}
+}
+
+// open takes the seat for a port.
+func (s *seats) open(ctx context.Context, key portKey, address string) (*seat, error) {
+	socket, err := reuseport.Listen(ctx, key.Network, address, reuseport.Options{})
+	if err != nil {
+		return nil, err
+	}
+	inode, err := reuseport.Inode(socket)
+	if err != nil {
+		return nil, join(err, socket.Close())
+	}
+	one := &seat{key: key, address: address, listener: newAcceptor(socket), socket: socket, inode: inode}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.taken[key] != nil {
+		return nil, join(net.ErrClosed, socket.Close())
+	}
+	s.taken[key] = one
+	return one, nil
+}
+
+// shut gives a seat up.
+func (s *seats) shut(one *seat) error {
+	s.mu.Lock()
+	if s.taken[one.key] == one {
+		delete(s.taken, one.key)
+	}
+	s.mu.Unlock()
+	return closeListener(one.listener)
+}
+
+// close gives up all seats, and takes no more.
+func (s *seats) close() (err error) {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	for _, one := range s.all() {
+		err = join(err, s.shut(one))
+	}
+	return err
+}
+
+// probe answers when all accept loops have passed: this process lives, and its server accepts.
+func (s *seats) probe(ctx context.Context) (message, error) {
+	var m message
+	m.Conns, m.Requests = s.load()
+	var pokes sync.WaitGroup
+	var mu sync.Mutex // guards m.Seats and stuck
+	var stuck error
+	for _, one := range s.all() {
+		info := seatInfo{Port: one.key, Address: one.address, Inode: one.inode}
+		if q, err := reuseport.Queue(one.socket); err == nil { // else it is being closed
+			info.Queue, info.Limit = q.Length, q.Limit
+		}
+		m.Seats = append(m.Seats, info)
+		if s.pauses {
+			continue
+		}
+		pokes.Go(func() { // ends with ctx
+			err := one.listener.poke(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil && !errors.Is(err, net.ErrClosed) {
+				stuck = err
+			}
+		})
+	}
+	pokes.Wait()
+	return m, stuck
+}
+
+// expected is a question that this node watches for.
+type expected struct {
+	came      <-chan struct{} // closed when we have accepted it
+	forgotten chan struct{}   // closed when nobody wants to know any more
+}
+
+// expect watches for a question, until forget.
+func (s *seats) expect(one *seat, source netip.AddrPort) {
+	e := &expected{came: one.listener.expect(source), forgotten: make(chan struct{})}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.awaited[source] = e
+}
+
+func (s *seats) forget(one *seat, source netip.AddrPort) {
+	one.listener.forget(source)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.awaited[source]; e != nil {
+		delete(s.awaited, source)
+		close(e.forgotten)
+	}
+}
+
+// await waits until a question that is expected has come.
+func (s *seats) await(ctx context.Context, source netip.AddrPort) error {
+	s.mu.Lock()
+	e := s.awaited[source]
+	s.mu.Unlock()
+	if e == nil {
+		return fmt.Errorf("the question from %v is not expected", source)
+	}
+	select {
+	case <-e.came:
+		return nil
+	case <-e.forgotten:
+		return fmt.Errorf("the question from %v went elsewhere", source)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *seats) infos() []seatInfo {
+	var infos []seatInfo
+	for _, one := range s.all() {
+		infos = append(infos, seatInfo{Port: one.key, Address: one.address, Inode: one.inode})
+	}
+	slices.SortFunc(infos, func(a, b seatInfo) int { return int(a.Inode) - int(b.Inode) })
+	return infos
+}
