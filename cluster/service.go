@@ -9,23 +9,6 @@ import (
 	"sync"
 )
 
-// acceptor is the listener of a node. It tells when somebody has begun to accept.
-type acceptor struct {
-	net.Listener
-	accepting chan struct{} // closed at the first Accept
-	once      sync.Once
-}
-
-func newAcceptor(l net.Listener) *acceptor {
-	return &acceptor{Listener: l, accepting: make(chan struct{})}
-}
-
-// Accept waits for the next connection.
-func (a *acceptor) Accept() (net.Conn, error) {
-	a.once.Do(func() { close(a.accepting) })
-	return a.Listener.Accept()
-}
-
 // idleListener stands for a port in a master that does not listen: nothing ever arrives.
 type idleListener struct {
 	addr   net.Addr
