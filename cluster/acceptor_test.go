@@ -16,8 +16,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// moment bounds a wait that is to fail.
-const moment = 50 * time.Millisecond
+// longest bounds a wait for an event, and moment one that is to fail.
+const (
+	longest = 30 * time.Second
+	moment  = 50 * time.Millisecond
+)
 
 func newTestAcceptor(t *testing.T, address string) *acceptor {
 	t.Helper()
@@ -55,12 +58,12 @@ func acceptAll(t *testing.T, l net.Listener) (accepted *atomic.Int64) {
 
 // visit makes a connection and returns an error unless it is answered.
 func visit(addr net.Addr) error {
-	conn, err := net.DialTimeout(addr.Network(), addr.String(), patience)
+	conn, err := net.DialTimeout(addr.Network(), addr.String(), longest)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(longest)); err != nil {
 		return err
 	}
 	answer, err := io.ReadAll(conn)
@@ -96,7 +99,7 @@ func TestPokeCountsTheNextAccept(t *testing.T) {
 	a := newTestAcceptor(t, "127.0.0.1:0")
 	poked := make(chan error)
 	go func() { poked <- a.poke(t.Context()) }()
-	assert.Eventually(t, a.isPoked, patience, time.Millisecond)
+	assert.Eventually(t, a.isPoked, longest, time.Millisecond)
 	acceptAll(t, a)
 	require.NoError(t, <-poked)
 	assert.NoError(t, visit(a.Addr()), "the deadline is gone")
@@ -185,7 +188,7 @@ func TestPokeAfterClose(t *testing.T) {
 	a := newTestAcceptor(t, "127.0.0.1:0")
 	poked := make(chan error)
 	go func() { poked <- a.poke(t.Context()) }()
-	assert.Eventually(t, a.isPoked, patience, time.Millisecond)
+	assert.Eventually(t, a.isPoked, longest, time.Millisecond)
 	require.NoError(t, a.Close())
 	require.ErrorIs(t, <-poked, net.ErrClosed)
 	require.ErrorIs(t, a.poke(t.Context()), net.ErrClosed)
@@ -268,7 +271,7 @@ func ask(t *testing.T, addr net.Addr, expect func(source netip.AddrPort)) net.Co
 	source := free.Addr().(*net.TCPAddr)
 	require.NoError(t, free.Close())
 	expect(source.AddrPort())
-	dialer := &net.Dialer{LocalAddr: source, Timeout: patience}
+	dialer := &net.Dialer{LocalAddr: source, Timeout: longest}
 	conn, err := dialer.Dial("tcp", net.JoinHostPort(host, fmt.Sprint(target.Port)))
 	require.NoError(t, err)
 	return conn
@@ -287,10 +290,10 @@ func TestExpectedConnectionIsKeptFromTheServer(t *testing.T) {
 			defer question.Close()
 			select {
 			case <-arrived:
-			case <-time.After(patience):
+			case <-time.After(longest):
 				require.Fail(t, "the question was not seen")
 			}
-			require.NoError(t, question.SetDeadline(time.Now().Add(patience)))
+			require.NoError(t, question.SetDeadline(time.Now().Add(longest)))
 			answer, err := io.ReadAll(question)
 			require.NoError(t, err)
 			assert.Empty(t, answer)
@@ -310,7 +313,7 @@ func TestForgottenConnectionIsServed(t *testing.T) {
 		a.forget(source) // twice does no harm
 	})
 	defer conn.Close()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(longest)))
 	answer, err := io.ReadAll(conn)
 	require.NoError(t, err)
 	assert.Equal(t, conn.LocalAddr().String(), string(answer))

@@ -44,12 +44,10 @@ type Node struct {
 // newNode makes a node that serves on listener, or one that only stands for its address.
 func newNode(opts Options, links links, server Server, listener net.Listener) *Node {
 	_, idle := listener.(*idleListener)
+	service := newService(server, newAcceptor(listener), server != nil && !idle, opts.LameDuck)
+	service.hijackTimeout = opts.HijackTimeout
 	return &Node{
-		opts: opts, links: links, listening: !idle,
-		service: &service{
-			server: server, serving: server != nil && !idle,
-			listener: newAcceptor(listener), ended: make(chan struct{}),
-		},
+		opts: opts, links: links, listening: !idle, service: service,
 		started: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}), calls: make(map[portKey]int),
 	}
 }
@@ -205,8 +203,8 @@ func (n *Node) Wait() error {
 	return n.err
 }
 
-// Shutdown stops the node gracefully: it closes the listeners, and requests in flight finish. On the master all nodes
-// stop. What has not finished when ctx is done, or after Options.StopTimeout, is cut: connections are closed, workers
+// Shutdown stops the node gracefully: [Node.Draining] is done, the listeners are closed, clients are told to use their
+// idle connections no more, and requests in flight finish. On the master all nodes stop. What has not finished when ctx is done, or after Options.StopTimeout, is cut: connections are closed, workers
 // killed. The error is that of Wait.
 func (n *Node) Shutdown(ctx context.Context) error {
 	timeout := n.opts.StopTimeout
@@ -255,16 +253,16 @@ func (n *Node) leave(cause error, timeout time.Duration) {
 	err := n.closeExtra()
 	switch {
 	case n.master != nil:
-		err = join(err, n.master.stopWorkers(n.stopping, timeout, n.service.shutdown))
+		err = join(err, n.master.stopWorkers(n.stopping, timeout, n.drainService))
 		err = join(err, n.links.close())
 		err = join(err, n.master.close())
 	case n.worker != nil:
 		n.worker.report(cause)
-		err = join(err, n.service.shutdown(n.stopping))
+		err = join(err, n.drainService(n.stopping))
 		err = join(err, n.links.close())
 		err = join(err, n.worker.close())
 	default:
-		err = join(err, n.service.shutdown(n.stopping))
+		err = join(err, n.drainService(n.stopping))
 		err = join(err, n.links.close())
 	}
 	n.finish(cause, err)
@@ -302,5 +300,7 @@ func (n *Node) closeExtra() (err error) {
 // watchService ends the node when its server has ended by itself. It is a goroutine that ends with the server.
 func (n *Node) watchService() {
 	<-n.service.ended
-	n.stop(n.service.err, n.opts.StopTimeout)
+	if n.service.err != nil {
+		n.stop(n.service.err, n.opts.StopTimeout)
+	}
 }

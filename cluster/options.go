@@ -20,7 +20,8 @@ const maxNodes = 1024
 // Options says how the cluster is run. The zero value works. All nodes run the same program and are expected to come
 // to the same Options; Addr, Nodes, Name and Dir count in the master only.
 type Options struct {
-	// Addr is the TCP address to share, as in net.Listen. Default: the Addr of an *http.Server, else ":http".
+	// Addr is the TCP address to share, as in net.Listen. Default: the Addr of an *http.Server, else ":http", or
+	// ":https" for a TLSServer.
 	// Port 0 is one free port for all nodes.
 	Addr string
 
@@ -57,6 +58,19 @@ type Options struct {
 	// StopTimeout is how long requests in flight may take to finish when a node stops. Default: 30 s.
 	StopTimeout time.Duration
 
+	// LameDuck is how long idle keep-alive connections stay open when a node drains, so that each can send one more
+	// request and be told that the connection ends; it ends earlier when no connection is open. It is a part of
+	// StopTimeout. Default: 5 s.
+	LameDuck time.Duration
+
+	// HijackTimeout is how long handlers that have hijacked their connection, such as those of WebSockets, may go on
+	// after Node.Draining is done, before their connections are closed. It is a part of StopTimeout, too. Default:
+	// StopTimeout.
+	HijackTimeout time.Duration
+
+	// PIDFile is the file in which the master leaves its process id while it runs. Default: none.
+	PIDFile string
+
 	// OrphanTimeout is how long a worker goes on serving when its master is gone, before it stops as if it had been
 	// told to. Default: 30 s.
 	OrphanTimeout time.Duration
@@ -68,22 +82,31 @@ func (o Options) withDefaults(server Server) (Options, error) {
 	}
 	for name, timeout := range map[string]*time.Duration{
 		"BootTimeout": &o.BootTimeout, "StopTimeout": &o.StopTimeout, "OrphanTimeout": &o.OrphanTimeout,
+		"LameDuck": &o.LameDuck, "HijackTimeout": &o.HijackTimeout,
 	} {
 		if *timeout < 0 {
 			return o, fmt.Errorf("option %s is %v: it must not be negative", name, *timeout)
 		}
 	}
-	if s, ok := server.(*http.Server); ok {
-		if s == nil {
-			return o, errors.New("the server is a nil *http.Server: pass a server, or nil to serve Node.Listener yourself")
-		}
+	s := httpServer(server)
+	_, isHTTP := server.(*http.Server)
+	isTLS := servesTLS(server)
+	switch {
+	case s != nil:
 		setDefault(&o.Addr, s.Addr)
+	case isHTTP || isTLS:
+		return o, errors.New("the server is a nil *http.Server: pass a server, or nil to serve Node.Listener yourself")
+	}
+	if isTLS {
+		setDefault(&o.Addr, ":https")
 	}
 	setDefault(&o.Addr, ":http")
 	setDefault(&o.Nodes, runtime.GOMAXPROCS(0))
 	setDefault(&o.Logger, slog.Default())
 	setDefault(&o.BootTimeout, 60*time.Second)
 	setDefault(&o.StopTimeout, 30*time.Second)
+	setDefault(&o.LameDuck, 5*time.Second)
+	setDefault(&o.HijackTimeout, o.StopTimeout)
 	setDefault(&o.OrphanTimeout, 30*time.Second)
 	return o, nil
 }
