@@ -46,7 +46,7 @@ func (s *supervisor) slotBy(number int) *slot {
 			return slot
 		}
 	}
-	added := &slot{number: number}
+	added := &slot{number: number, generation: s.generations[number]}
 	s.slots = append(s.slots, added)
 	slices.SortFunc(s.slots, func(a, b *slot) int { return a.number - b.number })
 	return added

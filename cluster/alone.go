@@ -22,8 +22,8 @@ func listenAlone(opts Options, server Server, why error) (*Node, error) {
 	if err != nil {
 		return nil, join(err, listener.Close())
 	}
-	n := newNode(opts, links, server, listener)
-	n.resolve = func(_ context.Context, key portKey) (string, error) { return key.Address, nil }
+	n := newNode(opts, links, newSeats(opts), server, listener)
+	n.key = key
 	n.start()
 	return n, nil
 }

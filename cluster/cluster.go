@@ -34,10 +34,19 @@ import (
 	"net/http"
 )
 
-// Server is what a node serves with. [http.Server] is one; for TLS, wrap it in a type whose Serve calls ServeTLS.
+// Server is what a node serves with. [http.Server] is one; for TLS there is [TLSServer].
 //
 // Serve accepts until Shutdown or until it fails. Shutdown stops accepting and waits for the requests in flight until
-// ctx is done. A Server that also has Close() error is closed when Shutdown has not returned in time.
+// ctx is done. A Server that also has Close() error is closed when Shutdown has not returned in time. When the node
+// drains, the listener is closed first, while the server goes on with the connections that it has: Serve may return then
+// or wait for Shutdown.
+//
+// A Server that serves by means of an *http.Server also has the method
+//
+//	HTTPServer() *http.Server
+//
+// so that the node finds it. What a node that drains does for the clients of HTTP, it can do only then: it tells them to
+// leave before it closes idle connections, and waits for hijacked ones.
 type Server interface {
 	Serve(net.Listener) error
 	Shutdown(context.Context) error
@@ -48,6 +57,9 @@ var _ Server = (*http.Server)(nil)
 // Listen makes this process a node of a cluster: the master when the user started it, else the worker for which the
 // master did. It returns when the node's port is bound and its server is being started; [Node.WaitReady] waits until
 // the cluster is ready, [Node.Wait] until the node has ended.
+//
+// Handler and ConnState of an *http.Server are to be set before Listen, which puts hooks around them: a node has to know
+// which connections are open, and tells clients to leave when it drains.
 //
 // With a nil server the caller takes [Node.Listener] and serves by itself.
 //

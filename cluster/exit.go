@@ -14,6 +14,7 @@ type exit struct {
 	core        bool           // a core file was written
 	outOfMemory bool           // killed while the kernel was out of memory
 	err         error          // why it could not even be started
+	unknown     bool           // it was another's child, who alone knows how it ended
 	lastWords   string         // what it wrote last to standard error, if it was not ready
 }
 
@@ -30,6 +31,8 @@ func (e exit) String() string {
 	switch {
 	case e.err != nil:
 		return e.err.Error()
+	case e.unknown:
+		return "exit status not known, as another master had started it"
 	case e.signal == 0:
 		return fmt.Sprintf("exit code %d", e.code)
 	case e.outOfMemory:

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"runtime"
@@ -225,7 +224,7 @@ func (m *master) stop(n *Node, timeout time.Duration) error {
 	m.journal.emit(Event{Kind: EventStopping, ID: n.ID()})
 	m.steering.seal(ctx)
 	m.supervisor.send(stopAll{timeout: timeout})
-	err := n.service.drain(ctx, n.lameDuckOfAll(), n.leavePorts)
+	err := n.endService(ctx, min(m.opts.LameDuck, briefLameDuck))
 	select {
 	case <-m.supervisor.done:
 	case <-ctx.Done():
@@ -265,5 +264,3 @@ func (n *Node) watchSupervisor() {
 	<-n.master.supervisor.done
 	n.stop(nil, n.opts.StopTimeout) // the reason is the supervisor's error
 }
-
-var _ = fmt.Sprint

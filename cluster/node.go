@@ -30,7 +30,10 @@ type Node struct {
 	ready   chan struct{}
 
 	readyOnce sync.Once
-	accepts   atomic.Bool // this node listens itself, and does not only stand for the port
+	leftOnce  sync.Once
+	left      chan struct{} // closed when this node has no listener any more
+	ending    ending        // of the service
+	accepts   atomic.Bool   // this node listens itself, and does not only stand for the port
 
 	stopMu   sync.Mutex
 	stopping context.Context    // of the stop; nil before it began; guarded by stopMu
@@ -51,10 +54,12 @@ func newNode(opts Options, links links, seats *seats, server Server, listener ne
 	if !ok {
 		front = newAcceptor(listener)
 	}
+	service := newService(server, front, server != nil && !idle, opts.LameDuck)
+	service.hijackTimeout = opts.HijackTimeout
 	n := &Node{
-		opts: opts, links: links, seats: seats,
-		service: newService(server, front, server != nil && !idle, opts.HijackTimeout),
-		started: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}), calls: make(map[portKey]int),
+		opts: opts, links: links, seats: seats, service: service,
+		started: make(chan struct{}), ready: make(chan struct{}), left: make(chan struct{}), done: make(chan struct{}),
+		calls: make(map[portKey]int),
 	}
 	n.accepts.Store(!idle)
 	seats.watch(n.service.load)
@@ -208,8 +213,8 @@ func (n *Node) Wait() error {
 	return n.err
 }
 
-// Shutdown stops the node gracefully: it closes the listeners, and requests in flight finish. On the master all nodes
-// stop. What has not finished when ctx is done, or after Options.StopTimeout, is cut: connections are closed, workers
+// Shutdown stops the node gracefully: [Node.Draining] is done, the listeners are closed, clients are told to use their
+// idle connections no more, and requests in flight finish. On the master all nodes stop. What has not finished when ctx is done, or after Options.StopTimeout, is cut: connections are closed, workers
 // killed. The error is that of Wait.
 func (n *Node) Shutdown(ctx context.Context) error {
 	timeout := n.opts.StopTimeout
@@ -261,15 +266,47 @@ func (n *Node) leave(cause error, timeout time.Duration) {
 		err = n.master.stop(n, timeout)
 	case n.worker != nil:
 		n.worker.report(cause)
-		err = n.service.drain(n.stopping, n.worker.lameDuck(), n.leavePorts)
+		err = n.endService(n.stopping, n.worker.lameDuck())
 		err = join(err, n.seats.close())
 		err = join(err, n.links.close())
 		err = join(err, n.worker.close())
 	default:
-		err = n.service.drain(n.stopping, n.lameDuckOfAll(), n.leavePorts)
+		err = n.endService(n.stopping, min(n.opts.LameDuck, briefLameDuck))
 		err = join(err, n.links.close())
 	}
 	n.finish(cause, err)
+}
+
+// ending is the end of a node's service, which a master may have before its own.
+type ending struct {
+	once sync.Once
+	done chan struct{} // closed when it has ended
+	cut  context.CancelFunc
+	err  error // readable after done
+}
+
+// endService drains the service; the second call waits for the first one, and cuts it when its own time is over.
+func (n *Node) endService(ctx context.Context, lameDuck time.Duration) error {
+	e := &n.ending
+	e.once.Do(func() {
+		e.done = make(chan struct{})
+		var inner context.Context
+		inner, e.cut = context.WithCancel(context.Background())
+		n.service.lameDuck = lameDuck
+		go func() { // ends soon after cut
+			defer close(e.done)
+			e.err = n.service.drain(inner, n.leavePorts)
+		}()
+	})
+	defer e.cut()
+	select {
+	case <-e.done:
+	case <-ctx.Done():
+		e.cut()
+		<-e.done
+		return join(e.err, ctx.Err())
+	}
+	return e.err
 }
 
 // longestLeave bounds how long a node waits until nothing waits in its accept queues any more. Its server accepts all the
@@ -279,6 +316,7 @@ const longestLeave = 10 * time.Second
 // leavePorts leaves the groups of all ports, without losing a connection where they can be steered, and closes the
 // listeners.
 func (n *Node) leavePorts(ctx context.Context) error {
+	defer n.leftOnce.Do(func() { close(n.left) })
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, longestLeave)
 	defer cancel()
@@ -304,9 +342,6 @@ func (n *Node) leavePorts(ctx context.Context) error {
 func (n *Node) leavePort(ctx context.Context, one *seat) error {
 	for {
 		epoch, err := n.keeper.exclude(ctx, one.key)
-		if err == nil && epoch == 0 {
-			n.opts.Logger.Debug("new connections cannot be steered away", "address", one.address)
-		}
 		_, drainErr := reuseport.Drain(ctx, one.socket)
 		if err != nil || drainErr != nil {
 			return join(drainErr, err)

@@ -20,7 +20,8 @@ const maxNodes = 1024
 // Options says how the cluster is run. The zero value works. All nodes run the same program and are expected to come
 // to the same Options; Addr, Nodes, Name and Dir count in the master only.
 type Options struct {
-	// Addr is the TCP address to share, as in net.Listen. Default: the Addr of an *http.Server, else ":http".
+	// Addr is the TCP address to share, as in net.Listen. Default: the Addr of an *http.Server, else ":http", or
+	// ":https" for a TLSServer.
 	// Port 0 is one free port for all nodes.
 	Addr string
 
@@ -51,11 +52,38 @@ type Options struct {
 	// Logger is told what happens to the nodes. Default: slog.Default(). slog.DiscardHandler makes it silent.
 	Logger *slog.Logger
 
+	// Steering forces a rung of steering: "hash", "incoming-cpu", "cbpf" or "cbpf+migrate"; see [Steering]. One that
+	// this machine does not have is an error. Default: the best that it has.
+	Steering string
+
+	// AcceptPauses says that the server may stop accepting for longer than LivenessTimeout, for instance since
+	// netutil.LimitListener has no place free. Then only the process has to answer, and a stuck accept loop is not
+	// found.
+	AcceptPauses bool
+
+	// LivenessTimeout is how long a worker that is ready may not answer, before it is ended and replaced. Its accept
+	// loop is asked 20 times in this time; after a tenth of it the worker is suspect and gets no new connections, where
+	// they can be steered. Time in which it waits for a CPU does not count. Default: 5 s.
+	LivenessTimeout time.Duration
+
 	// BootTimeout is how long a worker may take from its start until it is ready. Default: 60 s.
 	BootTimeout time.Duration
 
 	// StopTimeout is how long requests in flight may take to finish when a node stops. Default: 30 s.
 	StopTimeout time.Duration
+
+	// LameDuck is how long idle keep-alive connections stay open when a node drains, so that each can send one more
+	// request and be told that the connection ends; it ends earlier when no connection is open. It is a part of
+	// StopTimeout. Default: 5 s.
+	LameDuck time.Duration
+
+	// HijackTimeout is how long handlers that have hijacked their connection, such as those of WebSockets, may go on
+	// after Node.Draining is done, before their connections are closed. It is a part of StopTimeout, too. Default:
+	// StopTimeout.
+	HijackTimeout time.Duration
+
+	// PIDFile is the file in which the master leaves its process id while it runs. Default: none.
+	PIDFile string
 
 	// OrphanTimeout is how long a worker goes on serving when its master is gone, before it stops as if it had been
 	// told to. Default: 30 s.
@@ -68,22 +96,33 @@ func (o Options) withDefaults(server Server) (Options, error) {
 	}
 	for name, timeout := range map[string]*time.Duration{
 		"BootTimeout": &o.BootTimeout, "StopTimeout": &o.StopTimeout, "OrphanTimeout": &o.OrphanTimeout,
+		"LameDuck": &o.LameDuck, "HijackTimeout": &o.HijackTimeout,
+		"LivenessTimeout": &o.LivenessTimeout,
 	} {
 		if *timeout < 0 {
 			return o, fmt.Errorf("option %s is %v: it must not be negative", name, *timeout)
 		}
 	}
-	if s, ok := server.(*http.Server); ok {
-		if s == nil {
-			return o, errors.New("the server is a nil *http.Server: pass a server, or nil to serve Node.Listener yourself")
-		}
+	s := httpServer(server)
+	_, isHTTP := server.(*http.Server)
+	isTLS := servesTLS(server)
+	switch {
+	case s != nil:
 		setDefault(&o.Addr, s.Addr)
+	case isHTTP || isTLS:
+		return o, errors.New("the server is a nil *http.Server: pass a server, or nil to serve Node.Listener yourself")
+	}
+	if isTLS {
+		setDefault(&o.Addr, ":https")
 	}
 	setDefault(&o.Addr, ":http")
 	setDefault(&o.Nodes, runtime.GOMAXPROCS(0))
 	setDefault(&o.Logger, slog.Default())
 	setDefault(&o.BootTimeout, 60*time.Second)
 	setDefault(&o.StopTimeout, 30*time.Second)
+	setDefault(&o.LameDuck, 5*time.Second)
+	setDefault(&o.HijackTimeout, o.StopTimeout)
+	setDefault(&o.LivenessTimeout, 5*time.Second)
 	setDefault(&o.OrphanTimeout, 30*time.Second)
 	return o, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 )
 
@@ -12,6 +13,7 @@ import (
 type system struct {
 	balances func() error // nil where the kernel balances the connections of a shared port
 	start    func(role) (*process, error)
+	adopt    func(pid int) (*process, error) // a process that is not our child
 }
 
 // process is a worker's process. What it is made of ends by itself once the process has.
@@ -29,7 +31,7 @@ const drainTimeout = 100 * time.Millisecond
 // Until it is ready, the worker's standard error is a pipe to us, which we copy to ours and remember the end of. Then
 // it returns to ours by itself (see restoreStderr): a master that dies must not break its workers' standard error.
 func startProcess(r role) (*process, error) {
-	program, err := os.Executable()
+	program, err := programPath()
 	if err != nil {
 		return nil, fmt.Errorf("find the program to start: %w", err)
 	}
@@ -57,6 +59,38 @@ func startProcess(r role) (*process, error) {
 	exited := make(chan exit, 1)
 	go waitProcess(cmd, newTail(reader), memory, exited)
 	return &process{pid: cmd.Process.Pid, signal: cmd.Process.Signal, exited: exited}, nil
+}
+
+// invoked is the absolute path by which this program was started, if that can be known: before main, which may change the
+// working directory.
+var invoked = func() string {
+	path, err := exec.LookPath(os.Args[0])
+	if err != nil {
+		return ""
+	}
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return ""
+	}
+	return path
+}()
+
+// ownFile is what that path stood for.
+var ownFile, _ = os.Stat(invoked)
+
+// programPath returns the path of the program as it is on disk now. It is the one by which the program was started, so
+// that a symbolic link which a deploy has changed leads to the new version; os.Executable has followed it already. If
+// that path was never ours (an argv[0] of the parent's own choice), it is os.Executable's.
+func programPath() (string, error) {
+	executable, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	self, err := os.Stat("/proc/self/exe")
+	if err != nil || ownFile == nil || !os.SameFile(self, ownFile) {
+		return executable, nil
+	}
+	return invoked, nil
 }
 
 // extraFile is the number that the first of exec.Cmd's ExtraFiles has in the child.

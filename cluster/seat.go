@@ -24,9 +24,9 @@ type seat struct {
 // seats are all listeners of this node, and what the master may ask about them.
 type seats struct {
 	pauses bool // an accept loop that does not pass proves nothing, see Options.AcceptPauses
-	load   func() (conns, requests int)
 
 	mu      sync.Mutex
+	load    func() (conns, requests int) // guarded by mu
 	taken   map[portKey]*seat            // guarded by mu
 	awaited map[netip.AddrPort]*expected // guarded by mu; by source
 	closed  bool                         // guarded by mu
@@ -37,6 +37,13 @@ func newSeats(opts Options) *seats {
 		pauses: opts.AcceptPauses, load: func() (int, int) { return 0, 0 },
 		taken: make(map[portKey]*seat), awaited: make(map[netip.AddrPort]*expected),
 	}
+}
+
+// watch sets what tells the load of this node.
+func (s *seats) watch(load func() (conns, requests int)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.load = load
 }
 
 // get returns the seat for a port.
@@ -115,6 +122,15 @@ func (s *seats) apply(one *seat, q message) error {
 	}
 }
 
+// queue returns the length and the limit of the accept queue, 0 while it is being closed.
+func (one *seat) queue() (length, limit int) {
+	q, err := reuseport.Queue(one.socket)
+	if err != nil {
+		return 0, 0
+	}
+	return q.Length, q.Limit
+}
+
 // open takes the seat for a port.
 func (s *seats) open(ctx context.Context, key portKey, address string) (*seat, error) {
 	socket, err := reuseport.Listen(ctx, key.Network, address, reuseport.Options{})
@@ -159,15 +175,16 @@ func (s *seats) close() (err error) {
 // probe answers when all accept loops have passed: this process lives, and its server accepts.
 func (s *seats) probe(ctx context.Context) (message, error) {
 	var m message
-	m.Conns, m.Requests = s.load()
+	s.mu.Lock()
+	load := s.load
+	s.mu.Unlock()
+	m.Conns, m.Requests = load()
 	var pokes sync.WaitGroup
 	var mu sync.Mutex // guards m.Seats and stuck
 	var stuck error
 	for _, one := range s.all() {
 		info := seatInfo{Port: one.key, Address: one.address, Inode: one.inode}
-		if q, err := reuseport.Queue(one.socket); err == nil { // else it is being closed
-			info.Queue, info.Limit = q.Length, q.Limit
-		}
+		info.Queue, info.Limit = one.queue()
 		m.Seats = append(m.Seats, info)
 		if s.pauses {
 			continue

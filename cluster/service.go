@@ -6,86 +6,81 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"sync"
+	"time"
 )
 
-// acceptor is the listener of a node. It tells when somebody has begun to accept.
-type acceptor struct {
-	net.Listener
-	accepting chan struct{} // closed at the first Accept
-	once      sync.Once
-}
-
-func newAcceptor(l net.Listener) *acceptor {
-	return &acceptor{Listener: l, accepting: make(chan struct{})}
-}
-
-// Accept waits for the next connection.
-func (a *acceptor) Accept() (net.Conn, error) {
-	a.once.Do(func() { close(a.accepting) })
-	return a.Listener.Accept()
-}
-
-// idleListener stands for a port in a master that does not listen: nothing ever arrives.
-type idleListener struct {
-	addr   net.Addr
-	closed chan struct{}
-	once   sync.Once
-}
-
-var _ net.Listener = (*idleListener)(nil)
-
-func newIdleListener(addr net.Addr) *idleListener {
-	return &idleListener{addr: addr, closed: make(chan struct{})}
-}
-
-// Accept blocks until Close.
-func (l *idleListener) Accept() (net.Conn, error) {
-	<-l.closed
-	return nil, &net.OpError{Op: "accept", Net: l.addr.Network(), Addr: l.addr, Err: net.ErrClosed}
-}
-
-// Close ends Accept.
-func (l *idleListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-// Addr returns the address on which the other nodes listen.
-func (l *idleListener) Addr() net.Addr { return l.addr }
-
-// service is the user's server at work on the node's listener.
+// service is the user's server at work on the node's listener, and its gentle end.
 type service struct {
-	server   Server
-	serving  bool // server runs; else the user serves, or nobody listens
-	listener *acceptor
-	ended    chan struct{} // closed when Serve has returned
-	err      error         // with which Serve returned; readable after ended
+	server        Server
+	serving       bool // server runs; else the user serves, or nobody listens
+	listener      *acceptor
+	traffic       *traffic      // nil for a server that is not an *http.Server
+	lameDuck      time.Duration // how long idle connections stay open in a drain
+	hijackTimeout time.Duration // how long after they were told hijacked handlers may go on; 0: as long as the drain
+
+	told  context.Context // done when the drain or the shutdown has begun
+	tell  context.CancelFunc
+	ended chan struct{} // closed when Serve has returned
+	err   error         // why, unless it was told to; readable after ended
 }
 
-// serve is a goroutine that shutdown ends and waits for.
+// newService makes the service of server on listener. It is here that an *http.Server gets its hooks, so it must not
+// serve yet.
+func newService(server Server, listener *acceptor, serving bool, lameDuck time.Duration) *service {
+	s := &service{
+		server: server, serving: serving, listener: listener, lameDuck: lameDuck, ended: make(chan struct{}),
+	}
+	s.told, s.tell = context.WithCancel(context.Background())
+	if h := httpServer(server); serving && h != nil {
+		s.traffic = watchTraffic(h)
+	}
+	return s
+}
+
+// serve is a goroutine that drain and shutdown end and wait for.
 func (s *service) serve() {
 	defer close(s.ended)
-	s.err = s.server.Serve(s.listener)
-	if s.err == nil || errors.Is(s.err, http.ErrServerClosed) {
+	err := s.server.Serve(s.listener)
+	wanted := s.told.Err() != nil // first the listener is closed, which Serve may report, then the server
+	switch stopped := err == nil || errors.Is(err, http.ErrServerClosed); {
+	case wanted && (stopped || errors.Is(err, net.ErrClosed)):
+	case stopped:
 		s.err = fmt.Errorf("the server for %v stopped by itself: %w", s.listener.Addr(), http.ErrServerClosed)
-		return
+	default:
+		s.err = fmt.Errorf("serve %v: %w", s.listener.Addr(), err)
 	}
-	s.err = fmt.Errorf("serve %v: %w", s.listener.Addr(), s.err)
+}
+
+// draining is done as soon as the node drains.
+func (s *service) draining() context.Context { return s.told }
+
+// load returns how many connections are open and how many requests in flight; both are 0 for a server that is not an
+// *http.Server. A connection that a handler has hijacked is none of the server's any more, but its handler is a request
+// in flight until it returns.
+func (s *service) load() (connections, requests int) {
+	if s.traffic == nil {
+		return 0, 0
+	}
+	return int(s.traffic.connections.Load()), int(s.traffic.requests.Load())
 }
 
 // shutdown stops accepting and waits for the requests in flight until ctx is done; those that are left are cut then.
 func (s *service) shutdown(ctx context.Context) error {
+	s.tell()
 	if !s.serving {
-		return closeListener(s.listener)
+		return s.listener.Close()
 	}
-	err := s.server.Shutdown(ctx)
+	return s.finish(ctx, s.server.Shutdown(ctx))
+}
+
+// finish cuts what is left when ctx is done, and waits for the end of Serve; err is what has gone wrong until now.
+func (s *service) finish(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		if closer, ok := s.server.(interface{ Close() error }); ok {
 			err = join(err, closer.Close())
 		}
 	}
-	err = join(err, closeListener(s.listener))
+	err = join(err, s.listener.Close())
 	select {
 	case <-s.ended:
 	case <-ctx.Done(): // a Serve that does not return is left behind: the process ends

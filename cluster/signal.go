@@ -25,8 +25,34 @@ func stopSignals() (signals []os.Signal) {
 // service manager terminates, master and workers, and the master may pass on what its workers have got already.
 const passedOn = time.Second
 
-// watchSignals stops the node with the first signal and kills it with the second. It is a goroutine that ends with the
-// node.
+// signals returns the signals that a node takes: those that stop it, and the orders to a master, which do nothing to a
+// worker. A signal that the process was started to ignore is not taken.
+func (n *Node) signals() []os.Signal {
+	signals := stopSignals()
+	for sig := range orders {
+		if !signal.Ignored(sig) {
+			signals = append(signals, sig)
+		}
+	}
+	return signals
+}
+
+// obey carries out an order that a signal has brought.
+func (n *Node) obey(sig os.Signal) {
+	if !n.IsMaster() || n.master == nil || n.isStopping() {
+		return // a terminal, or a pkill, reaches workers as well
+	}
+	n.opts.Logger.Info("order by signal", "signal", sig.String())
+	order := orders[sig]
+	go func() { // ends with the order, which ends with the node
+		if err := order(n); err != nil {
+			n.opts.Logger.Error("the order has failed", "signal", sig.String(), "error", err)
+		}
+	}()
+}
+
+// watchSignals stops the node with the first signal and kills it with the second, and has orders carried out. It is a
+// goroutine that ends with the node.
 func (n *Node) watchSignals(signals chan os.Signal) {
 	defer signal.Stop(signals)
 	var first time.Time
@@ -34,6 +60,8 @@ func (n *Node) watchSignals(signals chan os.Signal) {
 		select {
 		case sig := <-signals:
 			switch {
+			case orders[sig] != nil && !hungUp(sig):
+				n.obey(sig)
 			case first.IsZero():
 				first = time.Now()
 				n.opts.Logger.Info("stopping", "signal", sig.String(), "id", n.ID(), "slot", n.Slot(),

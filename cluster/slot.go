@@ -26,7 +26,8 @@ type slot struct {
 	strikes    int         // workers in a row that did not stay ready for stableAfter
 	failures   []time.Time // to boot, within crashWindow
 	looping    bool
-	lastExit   string // of the worker before
+	lastExit   string    // of the worker before
+	diedAt     time.Time // when it died
 }
 
 // isDue tells whether a worker is to be started at now.
@@ -44,6 +45,7 @@ func (s *slot) close() { s.closed, s.next = true, time.Time{} }
 // died tells that the worker is gone that had been ready since readyAt, zero: never, and whether it left by itself and
 // without an error. jitter is a random number in [-1, 1).
 func (s *slot) died(now, readyAt time.Time, byItself bool, jitter float64) {
+	s.diedAt = now
 	wasReady := !readyAt.IsZero()
 	if wasReady && now.Sub(readyAt) >= stableAfter {
 		s.strikes, s.failures, s.looping = 0, nil, false

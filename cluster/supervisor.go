@@ -33,6 +33,7 @@ type supervisor struct {
 	nextID      func() (int, error)
 	stopping    bool
 	quitting    bool
+	doing       string    // what Status says
 	late        []*worker // made to leave, since they did not in time
 	probed      time.Time // when the workers were last probed
 }
@@ -112,6 +113,15 @@ func newSupervisor(
 		events: make(chan event), allReady: make(chan struct{}), done: make(chan struct{}),
 		generations: make(map[int]int), workers: make(map[int]*worker), nextID: nextID,
 	}
+}
+
+// addSlot adds the next slot, into which nobody is started yet.
+func (s *supervisor) addSlot() *slot {
+	last := 0
+	for _, slot := range s.slots {
+		last = max(last, slot.number)
+	}
+	return s.slotBy(last + 1)
 }
 
 // dropSlot gives a slot up in which nobody is meant to live.

@@ -2,4 +2,6 @@ package cluster
 
 import "github.com/multinode-go/multinode/reuseport"
 
-func realSystem() system { return system{balances: reuseport.Supported, start: startProcess} }
+func realSystem() system {
+	return system{balances: reuseport.Supported, start: startProcess, adopt: adoptProcess}
+}
