@@ -1,0 +1,252 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ErrBusy is the error of an order that does not wait for another one.
+var ErrBusy = errors.New("a reload or a change of the number of nodes is running")
+
+// apiVersion is in the header of each answer of the API. It changes when something that was there goes.
+const (
+	headerAPI  = "Multinode-API"
+	apiVersion = "1"
+)
+
+// controller is what the API drives. A master's Node is one.
+type controller interface {
+	Status() Status
+	// Reload replaces all workers. It waits for an order that runs, as Scale does.
+	Reload(ctx context.Context) error
+	// TryReload is Reload that returns ErrBusy when an order runs.
+	TryReload(ctx context.Context) error
+	Scale(ctx context.Context, n int) error
+	TryScale(ctx context.Context, n int) error
+	// Drain replaces one worker.
+	Drain(ctx context.Context, id int) error
+	// stopSoon begins the stop, and does not wait for it.
+	stopSoon()
+	// watch is that of journal.
+	watch(after int) (past []Event, next <-chan Event, cancel func())
+}
+
+// api answers requests to the master. docs/control.md describes it.
+type api struct{ controller }
+
+// endpoint is one thing that the API can be asked for. Its handle returns an error as long as it has not answered.
+type endpoint struct {
+	method, path, parameters, about string
+	handle                          func(w http.ResponseWriter, r *http.Request) error
+}
+
+func (a api) endpoints() []endpoint {
+	return []endpoint{
+		{"GET", "/{$}", "", "this text", a.help},
+		{"GET", "/status", "", "the cluster and its nodes, as JSON", a.status},
+		{"GET", "/events", "?after=SEQ", "what happens, as server-sent events", a.events},
+		{"POST", "/reload", "?busy=refuse ?wait=false", "replace all workers, one after the other", a.reload},
+		{"POST", "/scale", "?nodes=N ?busy=refuse ?wait=false", "have N nodes", a.scale},
+		{"POST", "/drain/{id}", "?wait=false", "replace the worker of that id", a.drain},
+		{"POST", "/stop", "", "stop the cluster gracefully", a.stop},
+	}
+}
+
+// apiHandler returns the control API of a master.
+func apiHandler(c controller) http.Handler {
+	mux := http.NewServeMux()
+	for _, e := range (api{c}).endpoints() {
+		mux.HandleFunc(e.method+" "+e.path, func(w http.ResponseWriter, r *http.Request) {
+			if err := e.handle(w, r); err != nil {
+				writeError(w, err)
+			}
+		})
+		mux.HandleFunc(e.path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", e.method)
+			writeError(w, inputError(http.StatusMethodNotAllowed, "%s %s: use %s", r.Method, r.URL.Path, e.method))
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeError(w, inputError(http.StatusNotFound, "there is no %s here: GET / lists what there is", r.URL.Path))
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(headerAPI, apiVersion)
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func (a api) help(w http.ResponseWriter, _ *http.Request) error {
+	status := a.Status()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintf(w, "multinode: the cluster %s at %s, master pid %d. Control API, version %s:\n\n",
+		status.Cluster, status.Address, status.PID, apiVersion)
+	for _, e := range a.endpoints() {
+		path := strings.NewReplacer("{$}", "", "{id}", "ID").Replace(e.path)
+		fmt.Fprintf(w, "%-4s %-10s %-42s %s\n", e.method, path, e.about, e.parameters)
+	}
+	fmt.Fprintf(w, "\ncurl --unix-socket %s/master.sock http://multinode/status\n", status.Directory)
+	return nil
+}
+
+func (a api) status(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, a.Status())
+}
+
+func (a api) reload(w http.ResponseWriter, r *http.Request) error {
+	in, err := readInput(r, "busy", "wait")
+	if err != nil {
+		return err
+	}
+	return obey(w, r, "reload", in, a.Reload, a.TryReload)
+}
+
+func (a api) scale(w http.ResponseWriter, r *http.Request) error {
+	in, err := readInput(r, "nodes", "busy", "wait")
+	if err != nil {
+		return err
+	}
+	n, err := in.number("nodes", 1, maxNodes)
+	if err != nil {
+		return err
+	}
+	return obey(w, r, "scale", in,
+		func(ctx context.Context) error { return a.Scale(ctx, n) },
+		func(ctx context.Context) error { return a.TryScale(ctx, n) })
+}
+
+func (a api) drain(w http.ResponseWriter, r *http.Request) error {
+	in, err := readInput(r, "wait")
+	if err != nil {
+		return err
+	}
+	id, err := a.workerID(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return obey(w, r, "drain", in, func(ctx context.Context) error { return a.Drain(ctx, id) }, nil)
+}
+
+// workerID returns the id that text is, of a worker that runs.
+func (a api) workerID(text string) (int, error) {
+	nodes := a.Status().Nodes
+	var ids []string
+	for _, n := range nodes {
+		if !n.Master && n.PID != 0 {
+			ids = append(ids, strconv.Itoa(n.ID))
+		}
+	}
+	if slices.Contains(ids, text) {
+		return strconv.Atoi(text)
+	}
+	if slices.ContainsFunc(nodes, func(n NodeStatus) bool { return n.Master && strconv.Itoa(n.ID) == text }) {
+		return 0, inputError(http.StatusBadRequest,
+			"node %s is the master, which cannot be replaced: stop the cluster and start it again", text)
+	}
+	if len(ids) == 0 {
+		return 0, inputError(http.StatusNotFound, "no worker has the id %.80q, as none runs", text)
+	}
+	return 0, inputError(http.StatusNotFound, "no worker has the id %.80q: those that run have %s",
+		text, strings.Join(ids, ", "))
+}
+
+func (a api) stop(w http.ResponseWriter, r *http.Request) error {
+	if _, err := readInput(r); err != nil {
+		return err
+	}
+	// Before the stop, which may take the connection away.
+	_ = writeJSON(w, http.StatusAccepted, accepted{"stop"})
+	_ = http.NewResponseController(w).Flush() // one who is gone wanted the stop all the same
+	a.stopSoon()
+	return nil
+}
+
+// accepted is the answer to an order that is not waited for, and done to one that is.
+type accepted struct {
+	Order string `json:"accepted"`
+}
+
+type done struct {
+	Order string        `json:"done"`
+	Took  time.Duration `json:"took"` // nanoseconds, as in Event
+}
+
+// obey carries out an order. A client that goes away does not end it: half a reload is worse than a whole one.
+func obey(w http.ResponseWriter, r *http.Request, name string, in input, order, try func(context.Context) error) error {
+	refuse, err := in.choice("busy", "wait", "refuse")
+	if err != nil {
+		return err
+	}
+	unwatched, err := in.choice("wait", "true", "false")
+	if err != nil {
+		return err
+	}
+	if refuse {
+		order = try
+	}
+	if refuse && unwatched {
+		return inputError(http.StatusBadRequest,
+			"busy=refuse and wait=false: whether it is refused is known only to one who waits, so choose one of them")
+	}
+	begin := time.Now()
+	result := make(chan error, 1)
+	ctx := context.WithoutCancel(r.Context())
+	go func() { result <- order(ctx) }() // it ends with the order, which ends at the latest with the node
+	if unwatched {
+		return writeJSON(w, http.StatusAccepted, accepted{name})
+	}
+	select {
+	case err := <-result:
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, http.StatusOK, done{name, time.Since(begin)})
+	case <-r.Context().Done():
+		return nil
+	}
+}
+
+// apiError is an error with its status code.
+type apiError struct {
+	status int
+	text   string
+}
+
+func (e *apiError) Error() string { return e.text }
+
+func inputError(status int, format string, args ...any) error {
+	return &apiError{status, fmt.Sprintf(format, args...)}
+}
+
+func writeError(w http.ResponseWriter, err error) {
+	status := http.StatusInternalServerError
+	if known, ok := errors.AsType[*apiError](err); ok {
+		status = known.status
+	}
+	switch {
+	case errors.Is(err, ErrBusy):
+		status, err = http.StatusConflict, fmt.Errorf("%w: try again when it is done, or without busy=refuse to wait for it", err)
+	case errors.Is(err, net.ErrClosed):
+		status, err = http.StatusServiceUnavailable, fmt.Errorf("the cluster stops: %w", err)
+	}
+	_ = writeJSON(w, status, map[string]string{"error": err.Error()}) // one who is gone needs no error
+}
+
+// writeJSON answers. It returns an error only if nothing was written.
+func writeJSON(w http.ResponseWriter, status int, value any) error {
+	content, err := json.MarshalIndent(value, "", "  ") // for people with curl
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(content, '\n')) // one who is gone needs no answer
+	return nil
+}
