@@ -104,8 +104,9 @@ func (h *handshakes) ask(conn net.Conn) bool {
 	return h.setAsked(conn, true)
 }
 
-// answered says that the request of conn was refused: what it sends now gives it no claim to its place.
-func (h *handshakes) answered(conn net.Conn) { h.setAsked(conn, false) }
+// unask says that the request of conn was refused, or that it owes the rest of it: nothing that it sends now gives it a
+// claim to its place.
+func (h *handshakes) unask(conn net.Conn) { h.setAsked(conn, false) }
 
 func (h *handshakes) setAsked(conn net.Conn, asked bool) bool {
 	h.mu.Lock()
@@ -118,10 +119,24 @@ func (h *handshakes) setAsked(conn net.Conn, asked bool) bool {
 	return true
 }
 
-// leave frees the place of conn, which is closed or a stream.
+// release frees the place of conn, whose answer may take as long as it likes. It returns false if conn had to give way
+// meanwhile.
+func (h *handshakes) release(conn net.Conn) bool {
+	if !h.ask(conn) { // from here on it is not evicted
+		return false
+	}
+	h.leave(conn)
+	return true
+}
+
+// leave frees the place of conn, which is closed, a stream or released. It may have left before.
 func (h *handshakes) leave(conn net.Conn) {
 	h.mu.Lock()
-	h.conns = slices.DeleteFunc(h.conns, func(shake *handshake) bool { return shake.conn == conn })
-	h.mu.Unlock()
-	<-h.places
+	defer h.mu.Unlock()
+	i := slices.IndexFunc(h.conns, func(shake *handshake) bool { return shake.conn == conn })
+	if i < 0 {
+		return
+	}
+	h.conns = slices.Delete(h.conns, i, i+1)
+	<-h.places // does not block: its own is one of them
 }

@@ -122,7 +122,7 @@ type question struct {
 func (q question) ask(conn net.Conn) (info Info, early []byte, err error) {
 	req := &http.Request{
 		Method: http.MethodGet,
-		URL:    &url.URL{Path: "/stream/" + q.stream},
+		URL:    &url.URL{Path: streamsPath + "/" + q.stream},
 		Host:   protocol,
 		Header: q.self.header(),
 	}

@@ -13,11 +13,8 @@ import (
 type connKey struct{}
 
 func (m *Mesh) newServer() *http.Server {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /stream/{name}", m.handleStream)
-	mux.HandleFunc("POST "+guestsPath, m.handleGuest)
 	server := &http.Server{
-		Handler:        m.answer(mux),
+		Handler:        m.answer(m.mux),
 		ReadTimeout:    m.opts.handshakeTimeout, // of the header and what body a client might send; a stream has none
 		WriteTimeout:   2 * m.opts.handshakeTimeout,
 		MaxHeaderBytes: maxHeader,
@@ -46,7 +43,7 @@ func (m *Mesh) answer(next http.Handler) http.Handler {
 		if !m.shakes.ask(conn) {
 			panic(http.ErrAbortHandler)
 		}
-		defer m.shakes.answered(conn)
+		defer m.shakes.unask(conn)
 		next.ServeHTTP(w, r)
 	})
 }

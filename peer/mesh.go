@@ -40,13 +40,15 @@ type Options struct {
 
 // Mesh is a node's part in the mesh. Its methods may be called at the same time.
 type Mesh struct {
-	opts   Options // clone, filled in
-	self   Info
-	dir    *Directory // nil: no other node can be there
-	log    *slog.Logger
-	public *publication
-	server *http.Server
-	shakes *handshakes // of the connections that peers dial
+	opts    Options // clone, filled in
+	self    Info
+	dir     *Directory // nil: no other node can be there
+	log     *slog.Logger
+	public  *publication
+	server  *http.Server
+	mux     *http.ServeMux
+	shakes  *handshakes   // of the connections that peers dial
+	answers chan struct{} // one for each request to a handler of Handle that is being answered
 
 	closing chan struct{} // closed by Close
 	close   func() error
@@ -152,12 +154,14 @@ func (opts *Options) fill() {
 }
 
 func newMesh(opts Options) *Mesh {
-	return &Mesh{
+	m := &Mesh{
 		opts:      opts,
 		self:      opts.Self,
 		dir:       opts.Directory,
 		log:       opts.Logger.With("node", opts.Self.node().String()),
+		mux:       http.NewServeMux(),
 		shakes:    newHandshakes(),
+		answers:   make(chan struct{}, maxAnswers),
 		closing:   make(chan struct{}),
 		conns:     make(map[net.Conn]node),
 		dialed:    make(map[node]*keeper),
@@ -168,15 +172,18 @@ func newMesh(opts Options) *Mesh {
 		watchers:  make(map[*watcher]none),
 		changed:   make(chan struct{}),
 	}
+	m.mux.HandleFunc("GET "+streamsPath+"/{name}", m.handleStream)
+	m.mux.HandleFunc("POST "+guestsPath, m.handleGuest)
+	return m
 }
 
 // Self returns who this node is.
 func (m *Mesh) Self() Info { return m.self }
 
 // Close takes this node out of the directory, tells its peers that it leaves, closes all streams, and returns when all
-// OnStream and OnEvent calls have returned and no goroutine of the mesh runs any more; so they must not call it. A peer
-// that does not answer is waited for one second. Close may be called again, and at the same time: all calls return
-// together.
+// OnStream and OnEvent calls and all handlers of Handle have returned and no goroutine of the mesh runs any more; so
+// they must not call it. A peer that does not answer is waited for one second. Close may be called again, and at the same
+// time: all calls return together.
 func (m *Mesh) Close() error {
 	if err := m.close(); err != nil {
 		return fmt.Errorf("peer: close: %w", err)

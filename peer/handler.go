@@ -1,0 +1,159 @@
+package peer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	streamsPath = "/stream"
+	// maxBody bounds the body of a request to a handler of Handle, which is read into memory before the handler runs.
+	maxBody = 1 << 20
+	// maxAnswers bounds the requests to such handlers that are being answered, since an answer may take for ever.
+	maxAnswers = 256
+)
+
+// Handle lets this node answer more HTTP on its own socket, beside streams: requests that match pattern, as in
+// [http.ServeMux], go to handler. Only processes of our own user get in. In a mesh of [Solo] nobody can ask.
+//
+// An answer may take as long as it likes and can be sent in pieces, with [http.ResponseController] or [http.Flusher];
+// the context of the request ends when the client goes away, when it has not taken a piece for 10 s, and in Close, which
+// waits for the handler. The body of a request can have 1 MiB, and 256 requests are answered at a time; what is beyond
+// that is refused. The handler cannot take over the connection: that is what streams are for.
+//
+// It is an error if pattern is none, names a host, or collides with an earlier one or with those of the mesh: /stream and
+// /nodes, and all below them. After Close the error is [net.ErrClosed].
+func (m *Mesh) Handle(pattern string, handler http.Handler) error {
+	if err := m.handle(pattern, handler); err != nil {
+		return fmt.Errorf("peer: handle %q: %w", pattern, err)
+	}
+	return nil
+}
+
+func (m *Mesh) handle(pattern string, handler http.Handler) (err error) {
+	if handler == nil {
+		return errors.New("no handler")
+	}
+	if err := checkPattern(pattern); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ended {
+		return net.ErrClosed
+	}
+	defer func() {
+		if reason := recover(); reason != nil { // how the mux says that a pattern is wrong
+			err = fmt.Errorf("%v", reason)
+		}
+	}()
+	m.mux.Handle(pattern, m.answerLong(handler))
+	return nil
+}
+
+// checkPattern returns an error when pattern could match a request that is for the mesh. What is merely wrong the mux finds.
+func checkPattern(pattern string) error {
+	place := pattern // without the method
+	if i := strings.IndexAny(pattern, " \t"); i >= 0 {
+		place = strings.TrimLeft(pattern[i:], " \t")
+	}
+	host, path, found := strings.Cut(place, "/")
+	if !found {
+		return errors.New("it has no path: begin with a slash, or with a method and a slash")
+	}
+	if host != "" {
+		return fmt.Errorf("it names the host %q: the socket of a node has none, begin with a slash", host)
+	}
+	first, _, _ := strings.Cut(path, "/")
+	if plain, err := url.PathUnescape(first); err == nil {
+		first = plain // as the mux reads it
+	}
+	if first = "/" + first; first == streamsPath || first == guestsPath {
+		return fmt.Errorf("%s belongs to the mesh: choose another path", first)
+	}
+	return nil
+}
+
+// answerLong lets a handler take its time: the request has been read when it begins, so that it is no handshake any more.
+func (m *Mesh) answerLong(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case m.answers <- struct{}{}:
+			defer func() { <-m.answers }()
+		default:
+			http.Error(w, fmt.Sprintf("%d requests are being answered, and there is room for no more: try again", maxAnswers),
+				http.StatusServiceUnavailable)
+			return
+		}
+		body, err := m.readBody(w, r)
+		if err != nil {
+			refuseBody(w, err)
+			return
+		}
+		if !m.shakes.release(requestConn(r)) {
+			panic(http.ErrAbortHandler) // it has got its answer
+		}
+		long := &longAnswer{ResponseWriter: w, control: http.NewResponseController(w), timeout: 2 * m.opts.handshakeTimeout}
+		defer long.extend() // for what the server writes when the handler has returned
+		// The server goes on reading, to see that the client goes away.
+		if err := long.control.SetReadDeadline(time.Time{}); err != nil {
+			panic(http.ErrAbortHandler) // the connection is closed
+		}
+		r = r.WithContext(r.Context()) // a copy
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		next.ServeHTTP(long, r)
+	})
+}
+
+// readBody reads the body of a request, which counts as a handshake meanwhile: it may have to give way.
+func (m *Mesh) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.Body == http.NoBody {
+		return nil, nil
+	}
+	m.shakes.unask(requestConn(r))
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+}
+
+func refuseBody(w http.ResponseWriter, err error) {
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		http.Error(w, fmt.Sprintf("the body has more than %d bytes", maxBody), http.StatusRequestEntityTooLarge)
+		return
+	}
+	http.Error(w, "the body did not come: "+err.Error(), http.StatusRequestTimeout)
+}
+
+// longAnswer is an answer without a time-out of its own; instead each piece of it has one. It hides what else the writer
+// below can do.
+type longAnswer struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	timeout time.Duration
+}
+
+var _ http.Flusher = (*longAnswer)(nil)
+
+// extend gives the client time to take the next piece.
+func (a *longAnswer) extend() {
+	_ = a.control.SetWriteDeadline(time.Now().Add(a.timeout)) // on a closed connection the write will say so
+}
+
+func (a *longAnswer) Write(b []byte) (int, error) {
+	a.extend()
+	return a.ResponseWriter.Write(b)
+}
+
+// Flush is FlushError for those who don't want the error.
+func (a *longAnswer) Flush() { _ = a.FlushError() }
+
+// FlushError sends what was written, for [http.ResponseController].
+func (a *longAnswer) FlushError() error {
+	a.extend()
+	return a.control.Flush()
+}
