@@ -508,7 +508,7 @@ func (g *group) draw() {
 		switch {
 		case m.foreign:
 			d.strangers = append(d.strangers, g.steering.strangerOf(m.inode, g.address))
-		case steered:
+		case steered && m.party != nil:
 			d.weight[m.id] = g.shareOf(m)
 		}
 	}

@@ -183,6 +183,9 @@ func (m *master) takeSeat(server Server) (*Node, error) {
 	if procs := share(m.opts.Nodes); n.accepts.Load() && procs > 0 {
 		runtime.GOMAXPROCS(procs)
 	}
+	if err := m.links.mesh.Handle("/", apiHandler(n)); err != nil {
+		return nil, err
+	}
 	n.start()
 	m.steering.ready(m.steering.self)
 	m.supervisor.do(m.supervisor.fill)

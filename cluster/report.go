@@ -97,3 +97,11 @@ func (w *worker) state() State {
 		return StateReady
 	}
 }
+
+// stopSoon begins the stop.
+func (n *Node) stopSoon() { n.stop(nil, n.opts.StopTimeout) }
+
+// watch returns the events since that of Seq after, and those to come.
+func (n *Node) watch(after int) (past []Event, next <-chan Event, cancel func()) {
+	return n.master.journal.watch(after)
+}
