@@ -78,6 +78,7 @@ func runServer() error {
 	if err != nil {
 		return err
 	}
+	go tellGoroutines(filepath.Dir(s.Log))
 	node, err := cluster.Listen(cluster.Options{
 		Addr: s.Addr, Nodes: s.Nodes, DisableMasterListen: !s.MasterListens, Dir: s.Dir, Name: "loss",
 		LivenessTimeout: s.LivenessTimeout, Logger: slog.New(slog.NewTextHandler(log, nil)).With("of", os.Getpid()),
