@@ -208,10 +208,15 @@ func (g *group) adopt(ctx context.Context, p *party, inode uint32) {
 		return
 	}
 	defer g.give()
-	if g.memberOf(p) == nil {
-		g.seen = append(g.seen, &member{party: p, inode: inode})
-		g.doubt()
+	if g.memberOf(p) != nil {
+		return
 	}
+	if i := slices.IndexFunc(g.seen, func(m *member) bool { return m.inode == inode }); i >= 0 {
+		g.seen[i].party, g.seen[i].foreign = p, false // a look has met it, and took it for a stranger
+	} else {
+		g.seen = append(g.seen, &member{party: p, inode: inode})
+	}
+	g.doubt()
 }
 
 // seal makes a member of the group that takes nothing, and steers all new connections to it: their SYNs are dropped, and

@@ -30,8 +30,8 @@ func (g *group) identify(ctx context.Context, listed []uint32) {
 		return // somebody came or went while we asked
 	}
 	g.lost = false
-	if missing := g.missing(found); len(missing) == 1 && missing[0].party == nil {
-		found[slices.Index(found, nil)] = missing[0] // who cannot answer, is where nobody does
+	if missing, i := g.missing(found), slices.Index(found, nil); i >= 0 && len(missing) == 1 && missing[0].party == nil {
+		found[i] = missing[0] // who cannot answer, is where nobody does
 	}
 	for i, m := range found {
 		if m == nil {
