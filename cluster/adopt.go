@@ -28,6 +28,7 @@ func (s *supervisor) adopt(info peer.Info, now time.Time) {
 		slot.generation = info.Generation
 	}
 	s.workers[info.ID] = w
+	s.steering.expect(info.ID, info.PID)
 	process, err := s.sys.adopt(info.PID)
 	if err != nil {
 		s.handleExit(w, exit{err: fmt.Errorf("it was gone when it was to be adopted: %w", err)})
@@ -52,21 +53,20 @@ func (s *supervisor) slotBy(number int) *slot {
 	return added
 }
 
-// awaitAdopted waits until all that were adopted have told what they have, or are gone; in the end those that have not
-// are ended like others that do not answer.
-func (s *supervisor) awaitAdopted(timeout time.Duration) error {
+// awaitAdopted waits until all that were adopted have told what they have, or are gone. Those that have not in time are
+// ended as others that do not answer.
+func (s *supervisor) awaitAdopted(timeout time.Duration) {
 	for end := time.Now().Add(timeout); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		waiting := false
 		s.do(func() {
 			for _, w := range s.workers {
-				waiting = waiting || w.adopted && !w.greeted
+				waiting = waiting || w.adopted && (w.greeted == nil || !isClosed(w.greeted))
 			}
 		})
 		if !waiting {
-			break
+			return
 		}
 	}
-	return nil
 }
 
 // fill opens as many slots as are wanted, and closes those beyond.

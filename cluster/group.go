@@ -24,6 +24,7 @@ const (
 // party is a node as the master deals with it.
 type party struct {
 	id      int
+	pid     int
 	ask     atomic.Pointer[func(context.Context, message) (message, error)]
 	ready   atomic.Bool // it serves
 	suspect atomic.Bool // it does not answer
@@ -208,10 +209,12 @@ func (g *group) adopt(ctx context.Context, p *party, inode uint32) {
 		return
 	}
 	defer g.give()
-	if g.memberOf(p) == nil {
-		g.seen = append(g.seen, &member{party: p, inode: inode})
-		g.doubt()
+	if g.memberOf(p) != nil {
+		return
 	}
+	g.seen = slices.DeleteFunc(g.seen, func(m *member) bool { return m.inode == inode })
+	g.seen = append(g.seen, &member{party: p, inode: inode})
+	g.doubt()
 }
 
 // seal makes a member of the group that takes nothing, and steers all new connections to it: their SYNs are dropped, and
@@ -265,7 +268,11 @@ func (g *group) call(ctx context.Context, p *party, q message) (message, error) 
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	q.Port = &g.key
-	return (*p.ask.Load())(ctx, q)
+	ask := p.ask.Load()
+	if ask == nil {
+		return message{}, errUnlinked
+	}
+	return (*ask)(ctx, q)
 }
 
 func (g *group) memberOf(p *party) *member {
@@ -363,11 +370,11 @@ func (g *group) isLost(m *member) bool {
 	return m.party != nil && !m.suspect.Load() && g.order.Index(m) < 0
 }
 
-// meet takes note of a listener that is no node's.
+// meet takes note of a listener that nobody has told us of: a stranger's, or that of a worker which is being adopted.
 func (g *group) meet(ctx context.Context, inode uint32) {
-	g.seen = append(g.seen, &member{inode: inode, foreign: true})
+	p := g.steering.holder(ctx, g, inode)
+	g.seen = append(g.seen, &member{party: p, inode: inode, foreign: p == nil})
 	g.doubt()
-	g.steering.reportStranger(ctx, g, inode)
 }
 
 // publish steers new connections by the picture.

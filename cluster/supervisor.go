@@ -55,12 +55,12 @@ type worker struct {
 	info    peer.Info
 	process *process
 	started time.Time
-	link    *link  // nil until it is linked, and when it is no longer
-	known   bool   // it has been linked
-	adopted bool   // from another master
-	greeted bool   // it has told what it has
-	failure string // with which its node ended, by its own word
-	hung    string // what it did not do in time
+	link    *link         // nil until it is linked, and when it is no longer
+	known   bool          // it has been linked
+	adopted bool          // from another master
+	greeted chan struct{} // closed when we have what it told us; nil: it has not
+	failure string        // with which its node ended, by its own word
+	hung    string        // what it did not do in time
 
 	pulse   pulse
 	asking  bool          // a probe is on its way
@@ -318,7 +318,7 @@ func (s *supervisor) handleLink(info peer.Info, l *link) bool {
 		return false // a worker that was given up
 	}
 	w.link, w.known = l, true
-	s.steering.enter(info.ID, l.ask)
+	s.steering.enter(info.ID, w.info.PID, l.ask)
 	if w.phase == stopping {
 		s.order(w, max(0, time.Until(w.deadline)-stopMargin))
 	}
@@ -328,8 +328,7 @@ func (s *supervisor) handleLink(info peer.Info, l *link) bool {
 func (s *supervisor) handleMessage(w *worker, m message) {
 	switch m.Kind {
 	case kindHello:
-		w.greeted = true
-		s.steering.inheritAll(w.info.ID, m.Seats)
+		s.steering.inheritAll(w.info.ID, m.Seats, w.greet())
 		if m.Ready {
 			s.becameReady(w)
 		}
@@ -341,6 +340,15 @@ func (s *supervisor) handleMessage(w *worker, m message) {
 		s.handleDrained(w, m)
 	default: // of a later version
 	}
+}
+
+// greet returns what is to be closed when the first hello of an adopted worker has been taken note of.
+func (w *worker) greet() chan<- struct{} {
+	if w.greeted != nil {
+		return nil
+	}
+	w.greeted = make(chan struct{})
+	return w.greeted
 }
 
 func (s *supervisor) becameReady(w *worker) {
