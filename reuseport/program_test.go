@@ -84,9 +84,10 @@ func holds(t *testing.T, test bpf.JumpTest, a, value uint32) bool {
 		return a >= value
 	case bpf.JumpLessThan:
 		return a < value
+	default:
+		require.Failf(t, "unknown condition", "%v", test)
+		return false
 	}
-	require.Failf(t, "unknown condition", "%v", test)
-	return false
 }
 
 // bounds returns the first random number of each member and 2^32, with numbers of any size.

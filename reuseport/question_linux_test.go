@@ -98,7 +98,7 @@ func TestMarkWithIPOptions(t *testing.T) {
 		c, err := dialer.DialContext(t.Context(), "tcp", client)
 		require.NoError(t, err)
 		c.(*net.TCPConn).SetLinger(0)
-		defer c.Close() //nolint:revive // at the end of the test
+		defer c.Close()
 		assert.Equal(t, q.Source(), addrPort(t, accept(t, members[1]).RemoteAddr()))
 	}
 }
@@ -158,7 +158,7 @@ func TestQuestionToAFullQueue(t *testing.T) {
 
 func TestQuestionErrors(t *testing.T) {
 	before := openDescriptors(t)
-	for _, target := range []string{"127.0.0.1:0", "192.0.2.255:80"} {
+	for _, target := range []string{"127.0.0.1:0", "203.0.113.1:80"} {
 		_, err := reuseport.NewQuestion(t.Context(), net.TCPAddrFromAddrPort(netip.MustParseAddrPort(target)))
 		assert.ErrorIs(t, err, syscall.EADDRNOTAVAIL)
 	}

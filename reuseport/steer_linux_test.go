@@ -285,7 +285,7 @@ func BenchmarkAttach(b *testing.B) {
 			for range n {
 				l, err := reuseport.Listen(b.Context(), "tcp", address, reuseport.Options{})
 				require.NoError(b, err)
-				defer l.Close() //nolint:revive // at the end of the benchmark
+				defer l.Close()
 				member, address = l, l.Addr().String()
 			}
 			s := reuseport.Steering{Weights: slices.Repeat([]uint32{3}, n)}
