@@ -8,11 +8,12 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// adoptAll takes over the workers that a master has left. It comes before run.
+// adoptAll takes over the workers that a master has left. It comes before run. Of two in a slot the younger was about to
+// replace the older, and still is.
 func (s *supervisor) adoptAll(nodes []peer.Info) {
 	workers := slices.DeleteFunc(slices.Clone(nodes), func(info peer.Info) bool { return !isWorker(info) })
-	slices.SortFunc(workers, func(a, b peer.Info) int { return b.Generation - a.Generation })
-	for _, info := range workers { // the youngest of a slot first
+	slices.SortFunc(workers, func(a, b peer.Info) int { return a.Generation - b.Generation })
+	for _, info := range workers {
 		s.adopt(info, time.Now())
 	}
 }
@@ -21,12 +22,13 @@ func (s *supervisor) adopt(info peer.Info, now time.Time) {
 	slot := s.slotBy(info.Slot)
 	w := s.newWorker(slot, now)
 	w.info, w.adopted = info, true
-	if s.occupantOf(slot) != nil {
-		w.place = retired // the master died when it was about to replace it
-		w.leave(now, s.opts.StopTimeout)
-	} else {
-		slot.generation = info.Generation
+	if younger := s.workerIn(slot, candidate); younger != nil {
+		s.install(younger) // it has a replacement itself
 	}
+	if s.occupantOf(slot) != nil {
+		w.place = candidate
+	}
+	slot.generation = info.Generation
 	s.workers[info.ID] = w
 	s.steering.expect(info.ID, info.PID)
 	process, err := s.sys.adopt(info.PID)
@@ -86,5 +88,6 @@ func (s *supervisor) fill() {
 			slot.next = time.Now()
 		}
 	}
+	s.filled = true
 	s.announceReady()
 }

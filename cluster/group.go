@@ -16,6 +16,7 @@ import (
 // How long the master waits for a node.
 const (
 	callTimeout     = 2 * time.Second        // for an answer that costs a system call
+	attachTimeout   = 200 * time.Millisecond // for the same, when another member can do it
 	questionTimeout = 500 * time.Millisecond // for the one who has accepted a question, from its connect
 	lookInterval    = time.Second            // between two looks at the kernel's list of listeners
 	maxLooks        = 5                      // in a row, while members come and go
@@ -450,13 +451,26 @@ func (g *group) attach(ctx context.Context, s reuseport.Steering) error {
 	}
 	errs := errors.New("no member can attach the program")
 	for _, m := range g.callable() {
-		_, err := g.call(ctx, m.party, message{Kind: kindAttach, Steering: &s})
+		err := g.attachThrough(ctx, m, s)
 		if err == nil {
 			return nil
 		}
 		errs = fmt.Errorf("%w; node %d: %w", errs, m.id, err)
 	}
 	return errs
+}
+
+// attachThrough lets one member attach a program, unless it takes too long to do it: a process that was stopped is not to
+// attach an old program when it goes on.
+func (g *group) attachThrough(ctx context.Context, m *member, s reuseport.Steering) error {
+	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	until := monotonic() + attachTimeout.Nanoseconds()
+	_, err := g.call(ctx, m.party, message{Kind: kindAttach, Steering: &s, Until: until})
+	if errors.Is(err, context.DeadlineExceeded) {
+		g.epoch++ // it may do it in this moment
+	}
+	return err
 }
 
 // callable returns the members that can be asked: the master's own first, those that are suspect last.

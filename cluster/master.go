@@ -104,7 +104,7 @@ func (m *master) takeName() error {
 		return nil
 	}
 	addr, err := net.ResolveTCPAddr("tcp", m.opts.Addr)
-	if err == nil && addr.Port != 0 {
+	if err == nil && (addr.Port != 0 || m.opts.Dir != "") { // in a directory of its own, port 0 tells it well enough
 		m.opts.Name = defaultName(addr.Port)
 		return nil
 	}

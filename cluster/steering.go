@@ -24,7 +24,9 @@ type steering struct {
 	ctx     context.Context    // of run; what it starts has no caller to give one
 	running sync.WaitGroup     // of all goroutines
 
-	mu        sync.Mutex // also keeps two nodes from reserving one port at once
+	reserving sync.Mutex // held while a port is reserved, which may take the time of a look-up of a name
+
+	mu        sync.Mutex // guards what follows
 	groups    map[portKey]*group
 	parties   map[int]*party
 	strangers map[uint32]Stranger // by inode; each is reported once
@@ -200,21 +202,33 @@ func (s *steering) ports() (held []seatInfo) {
 }
 
 func (s *steering) groupBy(key portKey, reserve func() (*reuseport.Reservation, error)) (*group, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, net.ErrClosed
-	}
-	if g := s.groups[key]; g != nil {
-		return g, nil
+	s.reserving.Lock()
+	defer s.reserving.Unlock()
+	if g, err := s.find(key); g != nil || err != nil {
+		return g, err
 	}
 	reservation, err := reserve()
 	if err != nil {
 		return nil, err
 	}
 	g := newGroup(key, reservation, s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, join(net.ErrClosed, reservation.Close())
+	}
 	s.groups[key] = g
 	return g, nil
+}
+
+// find returns the group of a port, nil if there is none yet.
+func (s *steering) find(key portKey) (*group, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, net.ErrClosed
+	}
+	return s.groups[key], nil
 }
 
 // hold takes the turn at all groups, until release is called.

@@ -33,6 +33,7 @@ type supervisor struct {
 	nextID      func() (int, error)
 	stopping    bool
 	quitting    bool
+	filled      bool      // the slots are those that are wanted
 	doing       string    // what Status says
 	late        []*worker // made to leave, since they did not in time
 	probed      time.Time // when the workers were last probed
@@ -292,9 +293,12 @@ func (s *supervisor) startWorker(slot *slot, as place, now time.Time) *worker {
 	w.place = as
 	role := s.role
 	role.Slot, role.Generation, role.Incarnation = slot.number, slot.generation, peer.NewIncarnation()
-	var err error
-	if role.ID, err = s.nextID(); err == nil {
+	id, err := s.nextID()
+	role.ID = id
+	if err == nil {
 		w.process, err = s.sys.start(role)
+	} else {
+		role.ID = -slot.number // nobody's
 	}
 	w.info = role.info()
 	s.workers[w.info.ID] = w
@@ -397,7 +401,8 @@ func (s *supervisor) handleDrained(w *worker, m message) {
 
 // announceReady closes allReady once each slot has been ready.
 func (s *supervisor) announceReady() {
-	if slices.ContainsFunc(s.slots, func(slot *slot) bool { return !slot.everReady }) || isClosed(s.allReady) {
+	isNew := func(slot *slot) bool { return !slot.everReady }
+	if !s.filled || slices.ContainsFunc(s.slots, isNew) || isClosed(s.allReady) {
 		return
 	}
 	close(s.allReady)
