@@ -105,12 +105,12 @@ func (n *notifier) startWatchdog(alive func() bool, failed func(error)) {
 		return
 	}
 	n.stop, n.stopped = make(chan struct{}), make(chan struct{})
-	go n.watch(alive, failed)
+	go n.watch(n.stop, n.stopped, alive, failed)
 }
 
 // watch is a goroutine that close ends and waits for.
-func (n *notifier) watch(alive func() bool, failed func(error)) {
-	defer close(n.stopped)
+func (n *notifier) watch(stop <-chan struct{}, stopped chan<- struct{}, alive func() bool, failed func(error)) {
+	defer close(stopped)
 	ticker := time.NewTicker(n.interval / 2)
 	defer ticker.Stop()
 	for {
@@ -121,7 +121,7 @@ func (n *notifier) watch(alive func() bool, failed func(error)) {
 		}
 		select {
 		case <-ticker.C:
-		case <-n.stop:
+		case <-stop:
 			return
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,7 +144,9 @@ func TestWatchdog(t *testing.T) {
 		begin := time.Now()
 		var signs []time.Duration
 		var failures []error
-		alive, broken := true, errors.New("broken")
+		var alive atomic.Bool
+		alive.Store(true)
+		broken := errors.New("broken")
 		n.write = func(message string) error {
 			assert.Equal(t, "WATCHDOG=1", message)
 			signs = append(signs, time.Since(begin))
@@ -152,10 +155,10 @@ func TestWatchdog(t *testing.T) {
 			}
 			return nil
 		}
-		n.startWatchdog(func() bool { return alive }, func(err error) { failures = append(failures, err) })
+		n.startWatchdog(alive.Load, func(err error) { failures = append(failures, err) })
 		time.Sleep(11 * time.Second)
 		synctest.Wait()
-		alive = false
+		alive.Store(false)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		n.close()
