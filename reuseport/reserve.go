@@ -22,7 +22,7 @@ type Reservation struct {
 // Reserve claims a port that nobody holds. The claim is atomic: of several that are made at the same time, by whatever
 // process, one succeeds; nobody else listens on the port then, and nobody outside the group can from then on.
 // Connections that an earlier server has left behind (TIME_WAIT, or still open) do not count, if that server had set
-// SO_REUSEADDR, as Go's do.
+// SO_REUSEADDR, as Go's do. Members of a group count: see [Rejoin].
 //
 // The network is "tcp", "tcp4" or "tcp6"; network and address mean what they do to [net.Listen], and ctx ends the
 // resolution of the address. With port 0 the kernel chooses a free port, and Addr tells which.
@@ -33,6 +33,24 @@ func Reserve(ctx context.Context, network, address string) (*Reservation, error)
 		return nil, listenError(network, err)
 	}
 	r, err := reserve(ctx, network, address)
+	if err != nil {
+		return nil, fmt.Errorf("reuseport: %w", err)
+	}
+	return r, nil
+}
+
+// Rejoin holds a port beside the members of its group that are there already, for a process that takes over from one that
+// held a Reservation and is gone. Unlike [Reserve] it does not say that the port is ours alone: whoever has our uid and
+// sets SO_REUSEPORT may be there, so compare [Listeners] with the members that should be. It succeeds too where nobody
+// is.
+//
+// Network, address and ctx mean what they do to Reserve; the port must be given. The error Is syscall.EADDRINUSE where
+// somebody holds the port who does not share it with us. Rejoin needs Linux.
+func Rejoin(ctx context.Context, network, address string) (*Reservation, error) {
+	if err := check("tcp", network); err != nil {
+		return nil, listenError(network, err)
+	}
+	r, err := rejoin(ctx, network, address)
 	if err != nil {
 		return nil, fmt.Errorf("reuseport: %w", err)
 	}

@@ -36,6 +36,11 @@ func claim(fd int, addr netip.AddrPort) (*Reservation, error) {
 	if err := setOption(fd, unix.SO_REUSEPORT, 1); err != nil {
 		return nil, err
 	}
+	return hold(fd, addr.Addr())
+}
+
+// hold returns a Reservation with a duplicate of a socket that is bound.
+func hold(fd int, addr netip.Addr) (*Reservation, error) {
 	port, err := localPort(fd)
 	if err != nil {
 		return nil, err
@@ -46,8 +51,41 @@ func claim(fd int, addr netip.AddrPort) (*Reservation, error) {
 	}
 	return &Reservation{
 		socket: os.NewFile(uintptr(dup), "reserved port"),
-		addr:   net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr.Addr(), port)),
+		addr:   net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, port)),
 	}, nil
+}
+
+func rejoin(ctx context.Context, network, address string) (*Reservation, error) {
+	var r *Reservation
+	err := onSocket(ctx, network, address, func(fd int, addr netip.AddrPort) (err error) {
+		r, err = bindBeside(fd, addr)
+		return err
+	})
+	return r, err
+}
+
+// bindBeside binds the socket if all others on the port share it with us, and leaves it without SO_REUSEADDR, so that
+// nobody who does not share it can bind after it.
+func bindBeside(fd int, addr netip.AddrPort) (*Reservation, error) {
+	if addr.Port() == 0 {
+		return nil, fmt.Errorf("no port is given: %w", unix.EINVAL)
+	}
+	sa, err := sockaddr(addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := setOption(fd, unix.SO_REUSEPORT, 1); err != nil {
+		return nil, err
+	}
+	// net has set SO_REUSEADDR, which leads past what a server has left behind that did not share the port. It leads
+	// past a socket that is bound only, too; its owner cannot listen from now on.
+	if err := unix.Bind(fd, sa); err != nil {
+		return nil, os.NewSyscallError("bind", err)
+	}
+	if err := setOption(fd, unix.SO_REUSEADDR, 0); err != nil {
+		return nil, err
+	}
+	return hold(fd, addr.Addr())
 }
 
 // bindAlone binds the socket if nobody else is bound, and leaves it without SO_REUSEADDR, so that nobody can bind

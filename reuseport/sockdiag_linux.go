@@ -12,7 +12,10 @@ import (
 
 // States of a TCP socket, for the bit mask of dumpSockets (include/net/tcp_states.h).
 const (
-	tcpListen = 10
+	tcpEstablished = 1
+	// A handshake; the kernel adds TCP_NEW_SYN_RECV, the state of one that has no socket yet (inet_diag_dump_icsk).
+	tcpSynRecv = 3
+	tcpListen  = 10
 	// Bound, and neither listening nor connected. Before Linux 6.8 the kernel ignores the bit and has none to show.
 	tcpBoundInactive = 13
 )
@@ -31,6 +34,7 @@ type diagSocket struct {
 	v6only        bool
 	local, remote netip.AddrPort
 	uid, inode    uint32
+	ifi           uint32 // the index of the interface it is bound to, or 0
 }
 
 // The messages of include/uapi/linux/inet_diag.h, in the order of the machine but for ports and addresses.
@@ -57,6 +61,34 @@ type (
 // the states of a bit mask, and have the given local port. It needs no privilege. The kernel does the filtering, and
 // answers at once.
 func dumpSockets(family uint8, states uint32, port uint16) ([]diagSocket, error) {
+	return askDiag(dumpRequest(family, states, port))
+}
+
+// findSocket returns the socket of a connection, given the unmapped addresses of its two ends. It is a look-up, not a
+// walk over all connections. A dual-stack socket is found by its IPv4 addresses, and returned with mapped ones.
+func findSocket(local, remote netip.AddrPort) (_ diagSocket, ok bool, err error) {
+	request, err := findRequest(local, remote)
+	if err != nil {
+		return diagSocket{}, false, err
+	}
+	sockets, err := askDiag(request)
+	if errors.Is(err, unix.ENOENT) {
+		return diagSocket{}, false, nil
+	}
+	if err != nil {
+		return diagSocket{}, false, err
+	}
+	for _, s := range sockets {
+		// Where there is no such connection, the kernel returns the listener (inet_diag_find_one_icsk).
+		if s.state != tcpListen && unmap(s.remote) == unzoned(remote) {
+			return s, true, nil
+		}
+	}
+	return diagSocket{}, false, nil
+}
+
+// askDiag sends a request and returns the sockets in the answer.
+func askDiag(request []byte) ([]diagSocket, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return nil, diagError("socket", err)
@@ -66,7 +98,7 @@ func dumpSockets(family uint8, states uint32, port uint16) ([]diagSocket, error)
 	if err := unix.Connect(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return nil, diagError("connect", err)
 	}
-	if _, err := unix.Write(fd, dumpRequest(family, states, port)); err != nil {
+	if _, err := unix.Write(fd, request); err != nil {
 		return nil, diagError("write", err)
 	}
 	var sockets []diagSocket
@@ -97,10 +129,33 @@ func diagError(call string, err error) error {
 func dumpRequest(family uint8, states uint32, port uint16) []byte {
 	req := inetDiagReqV2{Family: family, Protocol: unix.IPPROTO_TCP, States: states}
 	binary.BigEndian.PutUint16(req.ID.SrcPort[:], port)
+	return newRequest(unix.NLM_F_DUMP, req)
+}
+
+// findRequest asks for one socket. The acknowledgement ends the answer, as the end of a dump does.
+func findRequest(local, remote netip.AddrPort) ([]byte, error) {
+	const anyCookie = 1<<32 - 1 // INET_DIAG_NOCOOKIE
+	zone, err := zoneID(local.Addr().Zone())
+	if err != nil {
+		return nil, err
+	}
+	req := inetDiagReqV2{Family: unix.AF_INET6, Protocol: unix.IPPROTO_TCP}
+	if local.Addr().Is4() {
+		req.Family = unix.AF_INET
+	}
+	req.ID = inetDiagSockID{Interface: zone, Cookie: [2]uint32{anyCookie, anyCookie}}
+	copy(req.ID.Src[:], local.Addr().AsSlice())
+	copy(req.ID.Dst[:], remote.Addr().AsSlice())
+	binary.BigEndian.PutUint16(req.ID.SrcPort[:], local.Port())
+	binary.BigEndian.PutUint16(req.ID.DstPort[:], remote.Port())
+	return newRequest(unix.NLM_F_ACK, req), nil
+}
+
+func newRequest(flags uint16, req inetDiagReqV2) []byte {
 	header := unix.NlMsghdr{
 		Len:   uint32(unix.SizeofNlMsghdr + binary.Size(req)),
 		Type:  unix.SOCK_DIAG_BY_FAMILY,
-		Flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP,
+		Flags: unix.NLM_F_REQUEST | flags,
 	}
 	return appendNative(appendNative(nil, header), req)
 }
@@ -149,7 +204,7 @@ func parseSocket(b []byte) (diagSocket, error) {
 	if err != nil {
 		return diagSocket{}, errMalformed
 	}
-	s := diagSocket{family: msg.Family, state: msg.State, uid: msg.UID, inode: msg.Inode}
+	s := diagSocket{family: msg.Family, state: msg.State, uid: msg.UID, inode: msg.Inode, ifi: msg.ID.Interface}
 	switch msg.Family {
 	case unix.AF_INET:
 		s.local = addrPort(netip.AddrFrom4([4]byte(msg.ID.Src[:4])), msg.ID.SrcPort)

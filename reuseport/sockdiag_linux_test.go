@@ -12,8 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const tcpEstablished = 1
-
 func TestDumpSocketsOfAConnection(t *testing.T) {
 	t.Parallel()
 	for network, address := range map[string]string{"tcp4": "127.0.0.1:0", "tcp6": "[::1]:0"} {

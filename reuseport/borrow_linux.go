@@ -1,0 +1,170 @@
+package reuseport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// installing bounds the time between accept's making of a socket, when it gets its inode, and that of the descriptor
+// (do_accept, fd_install).
+const installing = 100 * time.Millisecond
+
+func borrow(pid int, inode uint32) (*Borrowed, error) {
+	process, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("pidfd_open", missing(err))
+	}
+	defer unix.Close(process)
+	fds, err := socketFDs(pid, inode)
+	if err != nil {
+		return nil, err
+	}
+	for _, fd := range fds {
+		// From here on it is the right process, even if pid has been given to another one.
+		dup, err := unix.PidfdGetfd(process, fd, 0)
+		if err != nil {
+			return nil, os.NewSyscallError("pidfd_getfd", missing(err))
+		}
+		if borrowable(dup, inode) {
+			return &Borrowed{socket: os.NewFile(uintptr(dup), "borrowed socket")}, nil
+		}
+		unix.Close(dup)
+	}
+	return nil, fmt.Errorf("it holds no such listener: %w", os.ErrNotExist)
+}
+
+// missing lets the errno for a process or descriptor that is gone be os.ErrNotExist too.
+func missing(err error) error {
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EBADF) {
+		return fmt.Errorf("%w: %w", err, os.ErrNotExist)
+	}
+	return err
+}
+
+// borrowable tells whether a descriptor is the one that was asked for, and not one that has taken its number since.
+func borrowable(fd int, inode uint32) bool {
+	ino, err := inodeOf(fd)
+	if err != nil || ino != inode {
+		return false
+	}
+	listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	return err == nil && listening == 1
+}
+
+func socketFDs(pid int, inode uint32) (fds []int, err error) {
+	dir := "/proc/" + strconv.Itoa(pid) + "/fd/"
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range entries {
+		target, err := os.Readlink(dir + entry.Name())
+		if err != nil {
+			continue // closed meanwhile
+		}
+		if ino, ok := socketInode(target); !ok || ino != inode {
+			continue
+		}
+		if fd, err := strconv.Atoi(entry.Name()); err == nil {
+			fds = append(fds, fd)
+		}
+	}
+	return fds, nil
+}
+
+// socketInode reads what /proc/PID/fd shows for a socket, as in "socket:[4711]".
+func socketInode(target string) (uint32, bool) {
+	number, ok := strings.CutPrefix(target, "socket:[")
+	if !ok {
+		return 0, false
+	}
+	ino, err := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 32)
+	return uint32(ino), err == nil
+}
+
+func holder(ctx context.Context, local, source netip.AddrPort, pids []int) (pid int, err error) {
+	source = unmap(source)
+	if local = unmap(local); local.Addr().IsUnspecified() {
+		local = netip.AddrPortFrom(source.Addr(), local.Port())
+	}
+	// A look-up finds nothing where the kernel has no sock_diag; a dump tells.
+	if _, err := dumpSockets(unix.AF_INET, 1<<tcpListen, local.Port()); err != nil {
+		return 0, err
+	}
+	var giveUp time.Time
+	err = poll(ctx, func() (bool, error) {
+		s, ok, err := findSocket(local, source)
+		if err != nil || !ok || s.inode == 0 { // not there yet, or in the queue
+			return false, err
+		}
+		if pid = firstHolder(s.inode, pids); pid != 0 {
+			return true, nil
+		}
+		if giveUp.IsZero() {
+			giveUp = time.Now().Add(installing)
+		}
+		if time.Now().After(giveUp) {
+			return false, ErrNoHolder
+		}
+		return false, nil
+	}, ctx.Err)
+	return pid, err
+}
+
+func unmap(addr netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+}
+
+// unzoned returns an address as sock_diag has it.
+func unzoned(addr netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(addr.Addr().WithZone(""), addr.Port())
+}
+
+func firstHolder(inode uint32, pids []int) int {
+	for _, pid := range pids {
+		if fds, err := socketFDs(pid, inode); err == nil && len(fds) > 0 {
+			return pid
+		}
+	}
+	return 0
+}
+
+func listeningOf(ctx context.Context, pids []int) (map[int][]Listener, error) {
+	var sockets []diagSocket
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		found, err := dumpSockets(family, 1<<tcpListen, 0)
+		if err != nil {
+			return nil, err
+		}
+		sockets = append(sockets, found...)
+	}
+	listening := make(map[int][]Listener)
+	for _, pid := range pids {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		held := socketsOf(pid)
+		if found := newListeners(sockets, func(s diagSocket) bool { return held[s.inode] }); len(found) > 0 {
+			listening[pid] = found
+		}
+	}
+	return listening, nil
+}
+
+func socketsOf(pid int) map[uint32]bool {
+	held := make(map[uint32]bool)
+	for target := range descriptorsOf(pid) {
+		if ino, ok := socketInode(target); ok {
+			held[ino] = true
+		}
+	}
+	return held
+}

@@ -1,0 +1,68 @@
+package reuseport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+)
+
+// Question is one connection to a listener of this host whose source port is known before it is made, so that a [Mark]
+// can send it to an index of the group. The member that accepts it sits there:
+//
+//	q, err := reuseport.NewQuestion(ctx, l.Addr().(*net.TCPAddr))
+//	...
+//	err = reuseport.Attach(l, reuseport.Steering{Weights: weights, Mark: &reuseport.Mark{Port: q.Port(), Index: 2}})
+//	...
+//	err = q.Connect(ctx) // and see who accepts a connection from q.Source()
+//
+// The owner closes it. It sends nothing, and ends with a reset.
+type Question struct {
+	socket         *os.File
+	source, target netip.AddrPort
+}
+
+// NewQuestion binds a socket to a free port of the address of the listener target; in place of a wildcard, to the
+// loopback address. A listener on [::] is asked over IPv6, or over IPv4 where this host has no IPv6. The port must not
+// be 0. ctx ends the search for a port.
+//
+// It needs Linux; elsewhere the error Is errors.ErrUnsupported.
+func NewQuestion(ctx context.Context, target *net.TCPAddr) (*Question, error) {
+	q, err := newQuestion(ctx, target)
+	if err != nil {
+		return nil, fmt.Errorf("reuseport: question to %s: %w", target, err)
+	}
+	return q, nil
+}
+
+// Source returns where the connection comes from, as the accepting side sees it in RemoteAddr; never an IPv4 address
+// mapped to IPv6.
+func (q *Question) Source() netip.AddrPort { return q.source }
+
+// Target returns where the connection goes to, as the accepting side sees it in LocalAddr; never an IPv4 address mapped
+// to IPv6.
+func (q *Question) Target() netip.AddrPort { return q.target }
+
+// Port returns the port of Source, for a [Mark].
+func (q *Question) Port() uint16 { return q.source.Port() }
+
+// Connect connects, and returns when the kernel has established the connection on this side; the ACK that puts it in
+// the member's queue may still be on its way. It may be called once. An ended ctx, or Close, ends it. The connection
+// stays open until Close.
+func (q *Question) Connect(ctx context.Context) error {
+	if err := q.connect(ctx); err != nil {
+		return fmt.Errorf("reuseport: question to %s from %s: %w", q.target, q.source, err)
+	}
+	return nil
+}
+
+// Close resets the connection, so that nothing of it is left, not even TIME_WAIT. It may be called without Connect, and
+// again, and then returns nil.
+func (q *Question) Close() error {
+	if err := q.close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("reuseport: %w", err)
+	}
+	return nil
+}
