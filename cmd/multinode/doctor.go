@@ -2,59 +2,29 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/multinode-go/multinode/reuseport"
 )
-
-// support is what the kernel lets this user do with a shared port.
-type support struct {
-	rung   rung
-	kernel string
-
-	// Why something is not there; nil: it is.
-	attach      error // give the kernel a program that chooses the process for a connection
-	reattach    error // exchange that program while connections come in
-	incomingCPU error // SO_INCOMING_CPU
-	migrate     error // hand connections of a process that died to another
-
-	wakesMigrated bool // a process is told of connections that it gets that way
-	advice        []advice
-}
-
-// rung is a way to steer connections, and what it promises.
-type rung struct{ name, promise string }
-
-// advice is what would give more, and the command for it, if there is one.
-type advice struct{ gives, command string }
-
-// ladder are the ways to steer, from the least to the best.
-func ladder() []rung {
-	return []rung{
-		{"hash", "the kernel spreads connections by itself; at a reload a few that have just come may be reset"},
-		{"incoming-cpu", "a reload or a stop loses no connection, as long as there are as many nodes as CPUs"},
-		{"cbpf", "a reload, a scale, a drain or a stop loses no connection"},
-		{"cbpf+migrate", "the same, and of a process that crashes only the connections that it had accepted"},
-	}
-}
-
-const goodRung = "cbpf" // the best one without privilege
 
 // machine is what doctor looks at.
 type machine struct {
-	probe  func() (support, error)
+	probe  func() reuseport.Support
 	checks []func(context.Context) check
+	root   bool // commands need no sudo
+	sysctl bool // some command is one of sysctl
 }
 
 // check is one finding about the machine.
 type check struct {
-	verdict verdict
-	text    string   // what is, in a sentence
-	why     string   // what that means, if it is not fine
-	command []string // that mends it
+	verdict  verdict
+	text     string   // what is, in a sentence
+	why      string   // what that means, if it is not fine
+	commands []string // that mend it, as root; behind a "#" what is to be done otherwise
 }
 
 type verdict int
@@ -79,16 +49,17 @@ Exit code 0: a reload loses no connection, and a cluster can start. 1: not so; t
 }
 
 func (a *app) doctor(ctx context.Context) error {
-	s, err := a.machine.probe()
-	if err != nil {
-		return err
-	}
-	healthy := a.writeSupport(s)
+	healthy := a.writeSupport(a.machine.probe())
 	fmt.Fprintln(a.stdout, "\nThe rest of the machine")
 	for _, look := range a.machine.checks {
 		c := look(ctx)
 		a.writeCheck(c)
 		healthy = healthy && c.verdict != bad
+	}
+	if a.machine.sysctl {
+		fmt.Fprintln(a.stdout)
+		a.writeText("", "What sysctl -w has set is gone at the next boot: to keep it, write NAME=VALUE into "+
+			"/etc/sysctl.d/60-multinode.conf. In a container it may not be allowed: start that with docker run --sysctl NAME=VALUE.")
 	}
 	if !healthy {
 		return failure(codeFailed, nil)
@@ -96,58 +67,55 @@ func (a *app) doctor(ctx context.Context) error {
 	return nil
 }
 
-// writeSupport reports whether the best way without privilege is there.
-func (a *app) writeSupport(s support) (good bool) {
-	all := ladder()
-	at := slices.IndexFunc(all, func(r rung) bool { return r.name == s.rung.name })
-	best := slices.IndexFunc(all, func(r rung) bool { return r.name == goodRung })
-	good = at < 0 || at >= best // one that is not in our list is newer
+// goodRung is the best one that needs no privilege.
+const goodRung = reuseport.RungBPF
+
+// writeSupport reports whether that is there.
+func (a *app) writeSupport(s reuseport.Support) (good bool) {
+	good = s.Rung >= goodRung
 	colour, word := green, "good"
 	if !good {
 		colour, word = yellow, "could be better"
 	}
-	fmt.Fprintf(a.stdout, "Connections at a reload, a stop or a crash: %s\n", a.paint.paint(colour, word))
-	fmt.Fprintf(a.stdout, "  Kernel %s. A new connection goes to one of the nodes; how well that can be steered comes in steps:\n\n", s.kernel)
-	for i, r := range all {
-		mark, colour := "   ", faint
-		if i == at {
-			mark, colour, r = "=> ", bold, s.rung
+	fmt.Fprintf(a.stdout, "Connections when a node leaves: %s\n", a.paint.paint(colour, word))
+	a.writeText("  ", fmt.Sprintf("The kernel (%s) gives each new connection to one of the nodes. How well it can be told "+
+		"to which decides what is lost when a node leaves, from the least to the best:", s.Kernel))
+	for rung := reuseport.RungHash; rung <= reuseport.RungBPFMigrate; rung++ {
+		mark, colour := "     ", faint
+		if rung == s.Rung {
+			mark, colour = "  => ", bold
 		}
-		fmt.Fprintln(a.stdout, a.paint.paint(colour, strings.TrimRight(fmt.Sprintf("  %s%-13s %s", mark, r.name, r.promise), " ")))
-	}
-	if at < 0 {
-		fmt.Fprintln(a.stdout, a.paint.paint(bold, fmt.Sprintf("  => %-13s %s", s.rung.name, s.rung.promise)))
+		fmt.Fprintln(a.stdout, a.paint.paint(colour, mark+rung.String()))
+		a.writeText("       ", rung.Promise())
 	}
 	fmt.Fprintln(a.stdout)
-	a.writeCan("The nodes can tell the kernel which of them gets a connection", s.attach)
-	a.writeCan("They can change that while connections come in", s.reattach)
-	a.writeCan("A node can be left out by the CPU that a connection comes in on", s.incomingCPU)
-	a.writeCan("Connections that wait at a node that dies go to another one", s.migrate)
-	if s.migrate == nil && !s.wakesMigrated {
-		fmt.Fprintln(a.stdout, "      (this kernel does not wake a node for them, so they may wait until its next connection)")
+	a.writeCan("Nodes can tell the kernel which of them gets a connection", s.Attach)
+	a.writeCan("They can change that while connections come in", s.Reattach)
+	a.writeCan("A node can be left out by the CPU that a connection comes in on", s.IncomingCPU)
+	a.writeCan("Connections that wait at a node that crashes go to another one", s.Migrate)
+	if s.Migrate == nil && !s.WakesMigrated {
+		a.writeText("      ", "This kernel does not wake a node for them, so the nodes look by themselves.")
 	}
-	writeAdvice(a.stdout, s.advice)
+	a.writeAdvice(s.Advice)
 	return good
 }
 
 func (a *app) writeCan(what string, err error) {
-	if err == nil {
-		a.writeCheck(check{verdict: fine, text: what})
-		return
+	c := check{text: what}
+	if err != nil {
+		c.verdict, c.why = poor, "no: "+strings.TrimSuffix(err.Error(), ": "+errors.ErrUnsupported.Error())
 	}
-	a.writeCheck(check{verdict: poor, text: what, why: "no: " + err.Error()})
+	a.writeCheck(c)
 }
 
-func writeAdvice(out io.Writer, all []advice) {
+func (a *app) writeAdvice(all []reuseport.Advice) {
 	if len(all) == 0 {
 		return
 	}
-	fmt.Fprintln(out, "\n  To get more:")
+	fmt.Fprintln(a.stdout, "\n  To get more:")
 	for _, advice := range all {
-		fmt.Fprintf(out, "    %s\n", advice.gives)
-		if advice.command != "" {
-			fmt.Fprintf(out, "      %s\n", advice.command)
-		}
+		a.writeText("    ", advice.Gives)
+		a.writeCommand(advice.Command)
 	}
 }
 
@@ -156,10 +124,39 @@ func (a *app) writeCheck(c check) {
 		fine: a.paint.paint(green, "ok "), poor: a.paint.paint(yellow, "-  "), bad: a.paint.paint(red, "!! "),
 	}[c.verdict]
 	fmt.Fprintf(a.stdout, "  %s %s\n", mark, c.text)
-	if c.why != "" {
-		fmt.Fprintf(a.stdout, "      %s\n", c.why)
+	a.writeText("      ", c.why)
+	for _, command := range c.commands {
+		a.writeCommand(command)
 	}
-	for _, command := range c.command {
-		fmt.Fprintf(a.stdout, "        %s\n", command)
+}
+
+// writeCommand writes what is to be typed; behind a "#" is what is to be done otherwise.
+func (a *app) writeCommand(command string) {
+	const indent = "        "
+	if todo, found := strings.CutPrefix(command, "#"); found {
+		a.writeText(indent, strings.TrimSpace(todo))
+		return
+	}
+	a.machine.sysctl = a.machine.sysctl || strings.HasPrefix(command, "sysctl ")
+	if !a.machine.root {
+		command = "sudo " + command
+	}
+	fmt.Fprintln(a.stdout, indent+command)
+}
+
+const textWidth = 100
+
+// writeText writes text in lines of some width.
+func (a *app) writeText(indent, text string) {
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && len(indent)+len(line)+1+len(word) > textWidth {
+			fmt.Fprintln(a.stdout, indent+line)
+			line = ""
+		}
+		line = strings.TrimSpace(line + " " + word)
+	}
+	if line != "" {
+		fmt.Fprintln(a.stdout, indent+line)
 	}
 }

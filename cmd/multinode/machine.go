@@ -10,20 +10,17 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/reuseport"
 )
 
 func thisMachine() machine {
 	return machine{
-		probe: probe,
+		probe: reuseport.Probe,
+		root:  os.Geteuid() == 0,
 		checks: append([]func(context.Context) check{
 			checkCPUs, checkDirectory, checkFiles,
 		}, systemChecks()...),
 	}
-}
-
-// probe asks the kernel.
-func probe() (support, error) {
-	return support{}, errors.New("doctor cannot ask the kernel in this version")
 }
 
 // checkCPUs tells how many nodes there would be.
@@ -63,7 +60,7 @@ func checkDirectory(ctx context.Context) check {
 		c.verdict = poor
 		c.why = fmt.Sprintf("its path is so long that curl --unix-socket reaches only clusters whose name has up to %d "+
 			"characters; a shorter directory helps:", max(0, left))
-		c.command = []string{"export XDG_RUNTIME_DIR=/run/user/$(id -u)"}
+		c.commands = []string{"# export XDG_RUNTIME_DIR=/run/user/$(id -u)"}
 	}
 	return c
 }
@@ -96,7 +93,7 @@ func checkFiles(context.Context) check {
 	if limit < manyFiles {
 		c.verdict = poor
 		c.why = "a busy node needs more; in the shell, or in the unit of systemd, that starts the cluster:"
-		c.command = []string{"sudo prlimit --pid $$ --nofile=65536:65536", "LimitNOFILE=65536"}
+		c.commands = []string{"prlimit --pid $$ --nofile=65536:65536", "# LimitNOFILE=65536"}
 	}
 	return c
 }

@@ -35,7 +35,7 @@ func checkBacklog(context.Context) check {
 	if n < longBacklog {
 		c.verdict = poor
 		c.why = "in a burst the kernel drops what is beyond that, and the client tries again after a second; more room:"
-		c.command = []string{"sudo sysctl -w net.core.somaxconn=4096"}
+		c.commands = []string{"sysctl -w net.core.somaxconn=4096"}
 	}
 	return c
 }
@@ -54,7 +54,7 @@ func checkWatches(context.Context) check {
 	if left < fewWatches {
 		c.verdict = poor
 		c.why = "a node that gets none looks at its directory now and then instead, and sees others later; more of them:"
-		c.command = []string{"sudo sysctl -w fs.inotify.max_user_instances=1024"}
+		c.commands = []string{"sysctl -w fs.inotify.max_user_instances=1024"}
 	}
 	return c
 }
