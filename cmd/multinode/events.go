@@ -115,6 +115,12 @@ func (a *app) line(e cluster.Event) string {
 
 // who names the node of an event.
 func who(e cluster.Event) string {
+	switch e.Kind {
+	case cluster.EventReloading, cluster.EventReloaded, cluster.EventScaling, cluster.EventScaled, cluster.EventFailed,
+		cluster.EventStopping:
+		return "cluster"
+	default:
+	}
 	if e.ID < 0 {
 		return "cluster"
 	}

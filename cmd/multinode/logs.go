@@ -20,7 +20,6 @@ const (
 	logInterval = 200 * time.Millisecond
 	defaultTail = 100
 	everything  = -1
-	noSlot      = -1
 	maxLogLine  = 1 << 20
 )
 

@@ -17,10 +17,10 @@ import (
 type order struct {
 	path       string
 	query      url.Values
-	doing      string // "reloading the 3 workers of web"
-	done       string // "reloaded web"
-	goesOn     string // "the reload"
-	ends       cluster.EventKind
+	doing      string                   // "reloading the 3 workers of web"
+	done       string                   // "reloaded web"
+	goesOn     string                   // "the reload"
+	ends       func(cluster.Event) bool // whether it is the last event of what was asked for
 	refuseBusy bool
 	noWait     bool
 	timeout    time.Duration
@@ -47,7 +47,10 @@ func (a *app) reloadCommand() *cobra.Command {
 		Short: "Replace all workers by new ones, without losing a connection",
 		Long: `Replaces all workers, one after the other: a new one is started, which takes the program as it is on disk now, and
 when it is ready the old one finishes its requests and leaves. When a new one does not become ready, the reload ends
-there and the old ones go on. The master itself is not replaced.`,
+there and the old ones go on.
+
+The master itself is not replaced, as it holds the cluster together. If it accepts connections, one more worker takes that
+over, so that all that serve run the new program.`,
 		Args:              takes(0, 1, "web"),
 		ValidArgsFunction: a.completeName,
 		RunE: does(func(ctx context.Context, args []string) error {
@@ -55,7 +58,7 @@ there and the old ones go on. The master itself is not replaced.`,
 			if err != nil {
 				return err
 			}
-			o.path, o.goesOn, o.ends = "/reload", "the reload", cluster.EventReloaded
+			o.path, o.goesOn, o.ends = "/reload", "the reload", isKind(cluster.EventReloaded)
 			o.doing = fmt.Sprintf("reloading the %s of %s", plural(workers(status), "worker"), c.name)
 			o.done = "reloaded " + c.name
 			return a.give(ctx, c, o, status)
@@ -84,7 +87,7 @@ Workers that are taken away finish their requests first.`,
 			if err != nil {
 				return err
 			}
-			o.path, o.query, o.goesOn, o.ends = "/scale", url.Values{"nodes": {strconv.Itoa(n)}}, "the scale", cluster.EventScaled
+			o.path, o.query, o.goesOn, o.ends = "/scale", url.Values{"nodes": {strconv.Itoa(n)}}, "the scale", isKind(cluster.EventScaled)
 			o.doing = fmt.Sprintf("scaling %s from %d to %s", c.name, status.Wanted, plural(n, "node"))
 			o.done = fmt.Sprintf("%s has %s", c.name, plural(n, "node"))
 			return a.give(ctx, c, o, status)
@@ -114,6 +117,9 @@ requests and leaves.`,
 				return err
 			}
 			o.path, o.goesOn = "/drain/"+strconv.Itoa(id), "the replacement"
+			o.ends = func(e cluster.Event) bool {
+				return e.ID == id && (e.Kind == cluster.EventDrained || e.Kind == cluster.EventLeft)
+			}
 			o.doing = fmt.Sprintf("replacing node %d of %s", id, c.name)
 			o.done = fmt.Sprintf("replaced node %d", id)
 			return a.give(ctx, c, o, status)
@@ -121,6 +127,10 @@ requests and leaves.`,
 	})
 	o.flags(command, false)
 	return command
+}
+
+func isKind(kind cluster.EventKind) func(cluster.Event) bool {
+	return func(e cluster.Event) bool { return e.Kind == kind }
 }
 
 // nameAndNumber reads "[NAME] NUMBER".
@@ -175,6 +185,8 @@ func (a *app) give(ctx context.Context, c *client, o order, status cluster.Statu
 	}
 	err := a.giveAndFollow(waiting, c, o, status)
 	switch {
+	case o.refuseBusy && codeOf(err) == codeBusy:
+		return failure(codeBusy, cluster.ErrBusy)
 	case ctx.Err() != nil:
 		return failure(codeInterrupted, fmt.Errorf("interrupted: %s goes on, multinode events tells how", o.goesOn))
 	case waiting.Err() != nil && errors.Is(err, context.DeadlineExceeded):
@@ -218,40 +230,32 @@ func (a *app) giveAndFollow(ctx context.Context, c *client, o order, status clus
 			fmt.Fprintln(a.stdout, o.doing)
 		}
 	}
-	var settled <-chan time.Time
+	var settled <-chan time.Time // not nil: the order is done
+	ended := false
 	for {
 		select {
 		case e, open := <-events:
 			if !open {
 				events = nil // the answer says why
-				if settled != nil {
-					return a.finish(o, p, begin)
-				}
-				continue
+				break
 			}
 			tell()
 			p.add(e)
-			if settled != nil && (o.ends == "" || e.Kind == o.ends) {
-				return a.finish(o, p, begin)
-			}
+			ended = o.ends(e)
 		case err := <-result:
 			if err != nil {
 				p.flush()
 				return err
 			}
 			tell()
-			if events == nil || o.ends == "" || p.last == o.ends {
-				return a.finish(o, p, begin)
-			}
 			settled, result = time.After(settle), nil
 		case <-settled:
-			return a.finish(o, p, begin)
+			ended = true
+		}
+		if settled != nil && (ended || events == nil) {
+			p.flush()
+			fmt.Fprintf(a.stdout, "%s in %s\n", a.paint.paint(green, o.done), took(time.Since(begin)))
+			return nil
 		}
 	}
-}
-
-func (a *app) finish(o order, p progress, begin time.Time) error {
-	p.flush()
-	fmt.Fprintf(a.stdout, "%s in %s\n", a.paint.paint(green, o.done), took(time.Since(begin)))
-	return nil
 }

@@ -28,12 +28,18 @@ func TestReload(t *testing.T) {
 	f.emit(cluster.Event{Kind: cluster.EventReloading, ID: -1})
 	f.emit(replacement(1, 3, 7)...)
 	c.awaitOutput(t, "slot 1") // as it goes
+	f.emit(                    // a worker takes over from the master
+		cluster.Event{Kind: cluster.EventReady, Slot: 3, ID: 9},
+		cluster.Event{Kind: cluster.EventDraining, Slot: 0, ID: 0},
+		cluster.Event{Kind: cluster.EventDrained, Slot: 0, ID: 0, Took: 15 * time.Millisecond})
 	f.emit(replacement(2, 2, 8)...)
 	f.answers <- answer{200, "{}"} // before the last event
 	f.emit(cluster.Event{Kind: cluster.EventReloaded, ID: -1})
 	assert.Equal(t, codeDone, c.wait(t))
 	assert.Regexp(t, `^reloading the 2 workers of web
 slot 1: node 7 ready after 41ms, node 3 drained in 24ms
+slot 3: node 9 ready
+slot 0: the master no longer accepts, drained in 15ms
 slot 2: node 8 ready after 41ms, node 2 drained in 24ms
 reloaded web in \d+m?s
 $`, c.stdout.String())
@@ -62,7 +68,8 @@ func TestReloadWhileAnotherRuns(t *testing.T) {
 	assert.Equal(t, "POST /reload?busy=refuse", f.order(t))
 	f.answers <- answer{409, `{"error": "a reload or a change of the number of nodes is running"}`}
 	assert.Equal(t, codeBusy, c.wait(t))
-	assert.Equal(t, "multinode: a reload or a change of the number of nodes is running\n", c.stderr.String())
+	assert.Equal(t, "multinode: a reload or a change of the number of nodes is running: try again when it is done\n",
+		c.stderr.String())
 	assert.Empty(t, c.stdout.String())
 
 	c = begins(t, place, "reload")
@@ -123,9 +130,9 @@ func TestScale(t *testing.T) {
 	f.answers <- answer{200, "{}"}
 	assert.Equal(t, codeDone, c.wait(t))
 	assert.Regexp(t, `^scaling web from 3 to 5 nodes
-slot 7: node 1 left
 slot 3: node 8 ready
 slot 4: node 9 ready after 1s
+slot 7: node 1 left
 web has 5 nodes in \d+m?s
 $`, c.stdout.String())
 }
@@ -135,11 +142,12 @@ func TestDrain(t *testing.T) {
 	f := startFake(t, place, "web")
 	c := begins(t, place, "drain", "3")
 	assert.Equal(t, "POST /drain/3", f.order(t))
+	f.answers <- answer{200, "{}"} // which may come before the events
 	f.emit(replacement(1, 3, 7)...)
-	c.awaitOutput(t, "slot 1: node 7 ready after 41ms, node 3 drained in 24ms\n")
-	f.answers <- answer{200, "{}"}
 	assert.Equal(t, codeDone, c.wait(t))
-	assert.Contains(t, c.stdout.String(), "replaced node 3 in")
+	assert.Regexp(t, `^replacing node 3 of web
+slot 1: node 7 ready after 41ms, node 3 drained in 24ms
+replaced node 3 in \d+m?s\n$`, c.stdout.String())
 
 	f.answers <- answer{404, `{"error": "no worker has the id \"9\": those that run have 3"}`}
 	code, stdout, stderr := runs(t, place, "drain", "web", "9")

@@ -15,8 +15,10 @@ type progress struct {
 	out   io.Writer
 	paint painter
 	steps map[int]*step // by slot; those of which nothing was told yet
-	last  cluster.EventKind
 }
+
+// noSlot is the number of no slot.
+const noSlot = -1
 
 // step is what has happened to one slot.
 type step struct {
@@ -25,13 +27,17 @@ type step struct {
 }
 
 func (p *progress) add(e cluster.Event) {
-	p.last = e.Kind
 	switch e.Kind {
 	case cluster.EventReady:
 		p.at(e.Slot).ready = fmt.Sprintf("node %d %s", e.ID, strings.TrimSpace("ready "+after(e)))
 	case cluster.EventDraining:
+		p.flushOthers(e.Slot)
 		p.at(e.Slot).leaves = true
 	case cluster.EventDrained:
+		if e.Slot == 0 {
+			p.tell(0, strings.TrimSpace("the master no longer accepts, drained "+in(e)))
+			return
+		}
 		p.tell(e.Slot, fmt.Sprintf("node %d %s", e.ID, strings.TrimSpace("drained "+in(e))))
 	case cluster.EventLeft:
 		if s := p.steps[e.Slot]; s != nil && s.leaves { // nobody has said that it was drained
@@ -59,12 +65,15 @@ func (p *progress) tell(slot int, more string) {
 	fmt.Fprintf(p.out, "slot %d: %s\n", slot, text)
 }
 
-// flush tells what was not told yet, as of a slot that is new.
-func (p *progress) flush() {
+// flush tells what was not told yet.
+func (p *progress) flush() { p.flushOthers(noSlot) }
+
+// flushOthers tells of the slots that have a new node and no old one that leaves, when it is the turn of another.
+func (p *progress) flushOthers(turn int) {
 	for _, slot := range slices.Sorted(maps.Keys(p.steps)) {
-		if s := p.steps[slot]; s.ready != "" {
+		if s := p.steps[slot]; slot != turn && s.ready != "" && (!s.leaves || turn == noSlot) {
 			fmt.Fprintf(p.out, "slot %d: %s\n", slot, s.ready)
+			delete(p.steps, slot)
 		}
-		delete(p.steps, slot)
 	}
 }

@@ -164,7 +164,7 @@ func orDash(known bool, text string) string {
 }
 
 func queue(n cluster.NodeStatus) cell {
-	if !n.Accepts {
+	if !n.Accepts || n.QueueLimit == 0 { // it has not told yet
 		return cell{text: "-"}
 	}
 	c := cell{text: fmt.Sprintf("%d/%d", n.Queue, n.QueueLimit)}
