@@ -25,9 +25,9 @@ type acceptor struct {
 	attention atomic.Bool  // the next Accept has to pass: it is the first, or it was poked
 	expecting atomic.Int32 // len(expected), read without mu
 
-	mu       sync.Mutex // guards what follows, and the deadline of listener: it is in the past only while attention is set
-	begun    bool       // accepting is closed
-	isClosed bool       // closed is closed
+	mu       sync.Mutex      // guards what follows, and the deadline of listener: it is in the past only while attention is set
+	begun    bool            // accepting is closed
+	isClosed bool            // closed is closed
 	parked   <-chan struct{} // not nil: what Accept waits for before it tells that the listener is closed
 	passed   []chan<- struct{}
 	expected map[netip.AddrPort]chan struct{}

@@ -240,7 +240,7 @@ func writeError(w http.ResponseWriter, err error) {
 	case errors.Is(err, net.ErrClosed):
 		status, err = http.StatusServiceUnavailable, fmt.Errorf("the cluster stops: %w", err)
 	}
-	text := strings.TrimPrefix(err.Error(), "cluster: ") // who asks knows whom
+	text := strings.TrimPrefix(err.Error(), "cluster: ")       // who asks knows whom
 	_ = writeJSON(w, status, map[string]string{"error": text}) // one who is gone needs no error
 }
 

@@ -66,7 +66,7 @@ type message struct {
 	Again    bool                `json:"again,omitempty"`
 	Source   netip.AddrPort      `json:"source,omitzero"`
 	Steering *reuseport.Steering `json:"steering,omitempty"`
-	Until    int64               `json:"until,omitempty"` // CLOCK_MONOTONIC in nanoseconds: too late to do it
+	Until    time.Duration       `json:"until,omitempty"` // when it is too late, by CLOCK_MONOTONIC, nanoseconds
 	CPU      int                 `json:"cpu,omitempty"`
 	Timeout  time.Duration       `json:"timeout,omitempty"` // nanoseconds
 	All      bool                `json:"all,omitempty"`     // the whole cluster stops

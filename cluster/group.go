@@ -465,7 +465,7 @@ func (g *group) attach(ctx context.Context, s reuseport.Steering) error {
 func (g *group) attachThrough(ctx context.Context, m *member, s reuseport.Steering) error {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
-	until := monotonic() + attachTimeout.Nanoseconds()
+	until := monotonic() + attachTimeout
 	_, err := g.call(ctx, m.party, message{Kind: kindAttach, Steering: &s, Until: until})
 	if errors.Is(err, context.DeadlineExceeded) {
 		g.epoch++ // it may do it in this moment

@@ -59,6 +59,9 @@ func listenMaster(opts Options, server Server, sys system) (_ *Node, err error) 
 	if m.steering, err = newSteering(opts.Steering, opts.Logger, m.journal.emit); err != nil {
 		return nil, err
 	}
+	if m.notifier, err = newNotifier(takeVariable); err != nil {
+		opts.Logger.Warn("the service manager is told less than it wants", "error", err)
+	}
 	if err := m.takeSuccession(); err != nil {
 		return nil, err
 	}
@@ -252,6 +255,9 @@ func (m *master) takeSeat(server Server) (*Node, error) {
 	if procs := share(m.opts.Nodes); n.accepts.Load() && procs > 0 {
 		runtime.GOMAXPROCS(procs)
 	}
+	if err := m.writePID(); err != nil {
+		return nil, err
+	}
 	if err := m.links.mesh.Handle("/", apiHandler(n)); err != nil {
 		return nil, err
 	}
@@ -290,22 +296,6 @@ func (m *master) standIn(ctx context.Context, key portKey) (net.Listener, error)
 	return newIdleListener(group.reservation.Addr()), nil
 }
 
-// announce tells those outside when the cluster is ready: the predecessor, the service manager. It is a goroutine that
-// ends with the node.
-func (m *master) announce(n *Node) {
-	if m.handedOver != nil {
-		select {
-		case <-n.service.listener.accepting:
-		case <-m.supervisor.allReady:
-		case <-n.done:
-			return
-		}
-		if err := m.handedOver(); err != nil {
-			m.opts.Logger.Warn("the predecessor does not know that it is over", "error", err)
-		}
-	}
-}
-
 // stop lets the workers and our own server stop at the same time, and waits until no worker is left. When the node is
 // hurried, those that are left are killed.
 func (m *master) stop(n *Node, timeout time.Duration) error {
@@ -313,6 +303,7 @@ func (m *master) stop(n *Node, timeout time.Duration) error {
 	if m.succeeded {
 		return join(n.endService(ctx, m.opts.LameDuck), m.close())
 	}
+	m.tellManager(m.notifier.stopping())
 	m.journal.emit(Event{Kind: EventStopping, ID: n.ID()})
 	m.steering.seal(ctx)
 	m.supervisor.send(stopAll{timeout: timeout})
@@ -334,7 +325,13 @@ func (m *master) close() (err error) {
 		m.supervisor.send(quit{})
 		<-m.supervisor.done
 	}
+	if m.notifier != nil {
+		m.notifier.close()
+	}
 	err = m.seats.close()
+	if m.unlinkPID != nil {
+		err = join(err, m.unlinkPID())
+	}
 	if m.links.mesh != nil {
 		err = join(err, m.links.close())
 	}

@@ -107,6 +107,8 @@ func (n *Node) reloadAll(ctx context.Context) error {
 	defer m.doing("reload")()
 	m.opts.Logger.Info("reloading")
 	m.journal.emit(Event{Kind: EventReloading, ID: -1})
+	m.tellManager(m.notifier.reloading())
+	defer func() { m.tellManager(m.notifier.ready(n.summary())) }()
 	if err := n.reloadEach(ctx); err != nil {
 		return fmt.Errorf("reload: the nodes that were not replaced go on: %w", err)
 	}
@@ -202,6 +204,7 @@ func (n *Node) scaleTo(ctx context.Context, count int) error {
 			return fmt.Errorf("scale to %d: %w", count, err)
 		}
 	}
+	m.tellManager(m.notifier.status(n.summary()))
 	m.journal.emit(Event{Kind: EventScaled, ID: -1, Text: fmt.Sprintf("to %d nodes", count), Took: time.Since(begin)})
 	return nil
 }

@@ -25,6 +25,7 @@ const successionStream = "succession"
 type succession struct {
 	Cluster    string  `json:"cluster"`
 	Directory  string  `json:"directory"`
+	PID        int     `json:"pid"`        // of the predecessor
 	Generation int     `json:"generation"` // of the predecessor
 	Nodes      int     `json:"nodes"`      // that accept connections
 	Talk       uintptr `json:"talk"`       // descriptor of a Unix socket to the predecessor
@@ -115,7 +116,7 @@ func (n *Node) handOver(ctx context.Context) (err error) {
 	step(func() error { return handoff.hear(ctx, stepDone) })
 	if err == nil {
 		n.opts.Logger.Info("handed over", "successor", successor.Process.Pid)
-		n.master.tellMainPID(successor.Process.Pid)
+		n.master.tellManager(n.master.notifier.mainPID(successor.Process.Pid))
 		n.succeeded(upstream)
 		return nil
 	}
@@ -144,7 +145,7 @@ func (n *Node) startSuccessor() (*exec.Cmd, handoff, error) {
 	}
 	defer theirs.Close() // the successor has it then
 	value, err := json.Marshal(succession{
-		Cluster: n.Name(), Directory: n.master.directory.Path(), Generation: n.Generation(), Nodes: n.accepting(),
+		Cluster: n.Name(), PID: os.Getpid(), Directory: n.master.directory.Path(), Generation: n.Generation(), Nodes: n.accepting(),
 		Talk: extraFile,
 	})
 	if err != nil {
@@ -153,7 +154,7 @@ func (n *Node) startSuccessor() (*exec.Cmd, handoff, error) {
 	cmd := exec.CommandContext(context.Background(), program, os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), successionVariable+"="+string(value))
-	cmd.Env = append(cmd.Env, n.master.notifyEnviron()...)
+	cmd.Env = append(cmd.Env, n.master.notifier.environ()...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdin, os.Stdout, os.Stderr, []*os.File{theirs}
 	if err := cmd.Start(); err != nil {
 		return nil, handoff{}, join(fmt.Errorf("start %s: %w", program, err), ours.Close())

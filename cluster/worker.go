@@ -118,12 +118,8 @@ func isMaster(info peer.Info) bool { return info.Slot == 0 && info.Generation > 
 
 // tellReady waits until the node is ready, and tells the master. It is a goroutine that ends with the node.
 func (u *upstream) tellReady(n *Node, stderr uintptr) {
-	for _, ready := range n.readiness() {
-		select {
-		case <-ready:
-		case <-n.done:
-			return
-		}
+	if !n.awaitReady() {
+		return
 	}
 	if err := restoreStderr(stderr); err != nil {
 		u.opts.Logger.Warn("standard error stays a pipe to the master", "error", err)
