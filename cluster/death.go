@@ -29,6 +29,9 @@ func (s *supervisor) handleExit(w *worker, e exit) {
 	case w.place == retired: // given up: its slot is filled already
 		s.logger.Warn("worker died", append(attrs, "was_ready", died.Ready)...)
 		s.tell(EventDied, w, died.Reason)
+		if s.opts.DisableRestart {
+			s.giveUpIfEmpty(died)
+		}
 	case w.place == candidate:
 		s.handleFailedCandidate(w, died, attrs)
 	default:

@@ -33,6 +33,7 @@ type supervisor struct {
 	nextID      func() (int, error)
 	stopping    bool
 	quitting    bool
+	filled      bool      // the slots are those that are wanted
 	doing       string    // what Status says
 	late        []*worker // made to leave, since they did not in time
 	probed      time.Time // when the workers were last probed
@@ -55,12 +56,12 @@ type worker struct {
 	info    peer.Info
 	process *process
 	started time.Time
-	link    *link  // nil until it is linked, and when it is no longer
-	known   bool   // it has been linked
-	adopted bool   // from another master
-	greeted bool   // it has told what it has
-	failure string // with which its node ended, by its own word
-	hung    string // what it did not do in time
+	link    *link         // nil until it is linked, and when it is no longer
+	known   bool          // it has been linked
+	adopted bool          // from another master
+	greeted chan struct{} // closed when we have what it told us; nil: it has not
+	failure string        // with which its node ended, by its own word
+	hung    string        // what it did not do in time
 
 	pulse   pulse
 	asking  bool          // a probe is on its way
@@ -292,9 +293,12 @@ func (s *supervisor) startWorker(slot *slot, as place, now time.Time) *worker {
 	w.place = as
 	role := s.role
 	role.Slot, role.Generation, role.Incarnation = slot.number, slot.generation, peer.NewIncarnation()
-	var err error
-	if role.ID, err = s.nextID(); err == nil {
+	id, err := s.nextID()
+	role.ID = id
+	if err == nil {
 		w.process, err = s.sys.start(role)
+	} else {
+		role.ID = -slot.number // nobody's
 	}
 	w.info = role.info()
 	s.workers[w.info.ID] = w
@@ -318,7 +322,7 @@ func (s *supervisor) handleLink(info peer.Info, l *link) bool {
 		return false // a worker that was given up
 	}
 	w.link, w.known = l, true
-	s.steering.enter(info.ID, l.ask)
+	s.steering.enter(info.ID, w.info.PID, l.ask)
 	if w.phase == stopping {
 		s.order(w, max(0, time.Until(w.deadline)-stopMargin))
 	}
@@ -328,8 +332,7 @@ func (s *supervisor) handleLink(info peer.Info, l *link) bool {
 func (s *supervisor) handleMessage(w *worker, m message) {
 	switch m.Kind {
 	case kindHello:
-		w.greeted = true
-		s.steering.inheritAll(w.info.ID, m.Seats)
+		s.steering.inheritAll(w.info.ID, m.Seats, w.greet())
 		if m.Ready {
 			s.becameReady(w)
 		}
@@ -341,6 +344,15 @@ func (s *supervisor) handleMessage(w *worker, m message) {
 		s.handleDrained(w, m)
 	default: // of a later version
 	}
+}
+
+// greet returns what is to be closed when the first hello of an adopted worker has been taken note of.
+func (w *worker) greet() chan<- struct{} {
+	if w.greeted != nil {
+		return nil
+	}
+	w.greeted = make(chan struct{})
+	return w.greeted
 }
 
 func (s *supervisor) becameReady(w *worker) {
@@ -389,7 +401,8 @@ func (s *supervisor) handleDrained(w *worker, m message) {
 
 // announceReady closes allReady once each slot has been ready.
 func (s *supervisor) announceReady() {
-	if slices.ContainsFunc(s.slots, func(slot *slot) bool { return !slot.everReady }) || isClosed(s.allReady) {
+	isNew := func(slot *slot) bool { return !slot.everReady }
+	if !s.filled || slices.ContainsFunc(s.slots, isNew) || isClosed(s.allReady) {
 		return
 	}
 	close(s.allReady)
