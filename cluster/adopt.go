@@ -26,7 +26,7 @@ func (s *supervisor) adopt(info peer.Info, now time.Time) {
 		s.install(younger) // it has a replacement itself
 	}
 	if s.occupantOf(slot) != nil {
-		w.place = candidate
+		w.part = candidate
 	}
 	slot.generation = info.Generation
 	s.workers[info.ID] = w

@@ -39,20 +39,20 @@ type supervisor struct {
 	probed      time.Time // when the workers were last probed
 }
 
-// place is what a worker is in its slot.
-type place int
+// part is what a worker is in its slot.
+type part int
 
 const (
-	occupant  place = iota
-	candidate       // is to replace the occupant, when it is ready
-	retired         // was replaced, or is to leave with its slot
+	occupant  part = iota
+	candidate      // is to replace the occupant, when it is ready
+	retired        // was replaced, or is to leave with its slot
 )
 
 // worker is a process in a slot.
 type worker struct {
 	life
 	slot    *slot
-	place   place
+	part    part
 	info    peer.Info
 	process *process
 	started time.Time
@@ -287,10 +287,10 @@ func (s *supervisor) newWorker(slot *slot, now time.Time) *worker {
 }
 
 // startWorker starts a worker in a slot.
-func (s *supervisor) startWorker(slot *slot, as place, now time.Time) *worker {
+func (s *supervisor) startWorker(slot *slot, as part, now time.Time) *worker {
 	slot.started()
 	w := s.newWorker(slot, now)
-	w.place = as
+	w.part = as
 	role := s.role
 	role.Slot, role.Generation, role.Incarnation = slot.number, slot.generation, peer.NewIncarnation()
 	id, err := s.nextID()
@@ -366,7 +366,7 @@ func (s *supervisor) becameReady(w *worker) {
 	w.slot.everReady = true
 	s.logger.Info("worker ready", append(w.attrs(), "after", round(now.Sub(w.started)))...)
 	s.journal.emit(w.event(EventReady, "", now.Sub(w.started)))
-	if w.place == candidate {
+	if w.part == candidate {
 		s.install(w)
 	}
 	w.settled <- nil
@@ -378,12 +378,12 @@ func (s *supervisor) install(w *worker) {
 	if before := s.occupantOf(w.slot); before != nil {
 		s.retire(before)
 	}
-	w.place = occupant
+	w.part = occupant
 }
 
 // retire lets a worker leave that is no longer needed.
 func (s *supervisor) retire(w *worker) {
-	w.place = retired
+	w.part = retired
 	if w.leave(time.Now(), s.opts.StopTimeout) {
 		s.tell(EventDraining, w, "")
 		s.order(w, s.opts.StopTimeout)
@@ -438,9 +438,9 @@ func (s *supervisor) order(w *worker, timeout time.Duration) {
 // occupantOf returns the worker that is meant to serve in a slot, nil if there is none.
 func (s *supervisor) occupantOf(slot *slot) *worker { return s.workerIn(slot, occupant) }
 
-func (s *supervisor) workerIn(slot *slot, as place) *worker {
+func (s *supervisor) workerIn(slot *slot, as part) *worker {
 	for _, w := range s.workers {
-		if w.slot == slot && w.place == as {
+		if w.slot == slot && w.part == as {
 			return w
 		}
 	}
