@@ -141,7 +141,7 @@ func (n *Node) replace(ctx context.Context, id int) error {
 	}
 	var slot *slot
 	n.master.supervisor.do(func() {
-		if w := n.master.supervisor.workers[id]; w != nil && w.place == occupant {
+		if w := n.master.supervisor.workers[id]; w != nil && w.part == occupant {
 			slot = w.slot
 		}
 	})
@@ -286,7 +286,7 @@ func (s *supervisor) awaitReady(ctx context.Context, fresh *worker) error {
 	case <-ctx.Done():
 		late := true
 		s.do(func() {
-			if late = fresh.place == candidate; late {
+			if late = fresh.part == candidate; late {
 				s.abandon(fresh)
 			}
 		})

@@ -363,15 +363,30 @@ func (s *steering) status(key portKey) (Steering, drawing) {
 			out.Advice = append(out.Advice, Advice{Gives: a.Gives, Command: a.Command})
 		}
 	}
-	s.mu.Lock()
-	g := s.groups[key]
-	s.mu.Unlock()
+	g := s.mainGroup(key)
 	if g == nil {
 		return out, drawing{}
 	}
 	d := g.drawn()
 	out.Picture, out.Strangers = d.certain, d.strangers
 	return out, d
+}
+
+// mainGroup returns the group of the main port, or of the first one where the master does not know that; nil while there
+// is none.
+func (s *steering) mainGroup(key portKey) *group {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g := s.groups[key]; g != nil || key != (portKey{}) {
+		return g
+	}
+	var first *group
+	for _, g := range s.groups {
+		if first == nil || g.address < first.address {
+			first = g
+		}
+	}
+	return first
 }
 
 // keeper is who keeps the groups for a node: the master for itself, and for a worker its master over the control

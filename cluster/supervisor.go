@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -17,7 +18,8 @@ type supervisor struct {
 	opts     Options
 	logger   *slog.Logger
 	sys      system
-	role     role // what all workers have in common
+	role     role     // what all workers have in common
+	command  *Command // nil: this program
 	steering *steering
 	journal  *journal
 
@@ -39,20 +41,20 @@ type supervisor struct {
 	probed      time.Time // when the workers were last probed
 }
 
-// place is what a worker is in its slot.
-type place int
+// part is what a worker is in its slot.
+type part int
 
 const (
-	occupant  place = iota
-	candidate       // is to replace the occupant, when it is ready
-	retired         // was replaced, or is to leave with its slot
+	occupant  part = iota
+	candidate      // is to replace the occupant, when it is ready
+	retired        // was replaced, or is to leave with its slot
 )
 
 // worker is a process in a slot.
 type worker struct {
 	life
 	slot    *slot
-	place   place
+	part    part
 	info    peer.Info
 	process *process
 	started time.Time
@@ -68,6 +70,10 @@ type worker struct {
 	starved time.Duration // runDelay, when it was last asked for
 	suspect bool
 	load    message // of its last answer
+
+	seats []*foreignSeat // of a program that does not talk to us; nil: it does, or does not listen yet
+
+	finish func() error // asks it to end, once
 
 	settled chan error    // gets one value: whether the worker became ready
 	drained chan struct{} // closed when it has no listener any more
@@ -287,10 +293,10 @@ func (s *supervisor) newWorker(slot *slot, now time.Time) *worker {
 }
 
 // startWorker starts a worker in a slot.
-func (s *supervisor) startWorker(slot *slot, as place, now time.Time) *worker {
+func (s *supervisor) startWorker(slot *slot, as part, now time.Time) *worker {
 	slot.started()
 	w := s.newWorker(slot, now)
-	w.place = as
+	w.part = as
 	role := s.role
 	role.Slot, role.Generation, role.Incarnation = slot.number, slot.generation, peer.NewIncarnation()
 	id, err := s.nextID()
@@ -307,14 +313,25 @@ func (s *supervisor) startWorker(slot *slot, as place, now time.Time) *worker {
 		return w
 	}
 	w.info.PID = w.process.pid
+	if s.command != nil {
+		w.finish = sync.OnceValue(func() error { return w.process.signal(s.command.StopSignal) })
+	}
 	s.logger.Info("worker started", w.attrs()...)
 	s.tell(EventStarted, w, "")
-	go s.awaitExit(w.info.ID, w.process)
+	ended := make(chan struct{})
+	go s.awaitExit(w.info.ID, w.process, ended)
+	if s.command != nil {
+		s.steering.running.Go(func() { s.watchForeign(w, ended) })
+	}
 	return w
 }
 
 // awaitExit is a goroutine that ends with the process; run does not end before it has been told.
-func (s *supervisor) awaitExit(id int, p *process) { s.send(exited{id: id, exit: <-p.exited}) }
+func (s *supervisor) awaitExit(id int, p *process, ended chan<- struct{}) {
+	e := <-p.exited
+	close(ended)
+	s.send(exited{id: id, exit: e})
+}
 
 func (s *supervisor) handleLink(info peer.Info, l *link) bool {
 	w := s.workers[info.ID]
@@ -366,7 +383,7 @@ func (s *supervisor) becameReady(w *worker) {
 	w.slot.everReady = true
 	s.logger.Info("worker ready", append(w.attrs(), "after", round(now.Sub(w.started)))...)
 	s.journal.emit(w.event(EventReady, "", now.Sub(w.started)))
-	if w.place == candidate {
+	if w.part == candidate {
 		s.install(w)
 	}
 	w.settled <- nil
@@ -378,12 +395,12 @@ func (s *supervisor) install(w *worker) {
 	if before := s.occupantOf(w.slot); before != nil {
 		s.retire(before)
 	}
-	w.place = occupant
+	w.part = occupant
 }
 
 // retire lets a worker leave that is no longer needed.
 func (s *supervisor) retire(w *worker) {
-	w.place = retired
+	w.part = retired
 	if w.leave(time.Now(), s.opts.StopTimeout) {
 		s.tell(EventDraining, w, "")
 		s.order(w, s.opts.StopTimeout)
@@ -428,8 +445,12 @@ func (s *supervisor) stopAll(timeout time.Duration) {
 // is about to end, or will be linked again.
 func (s *supervisor) order(w *worker, timeout time.Duration) {
 	switch {
+	case w.seats != nil:
+		s.steering.running.Go(func() { s.leaveForeign(w.info.ID, w.seats, w.finish) })
 	case w.link != nil:
 		_ = w.link.send(message{Kind: kindStop, Timeout: timeout, All: s.stopping}) // an error ends the link
+	case !w.known && s.command != nil:
+		_ = w.finish() // as below
 	case !w.known:
 		_ = w.process.signal(syscall.SIGTERM) // it may be gone already, then its exit is on the way
 	}
@@ -438,9 +459,9 @@ func (s *supervisor) order(w *worker, timeout time.Duration) {
 // occupantOf returns the worker that is meant to serve in a slot, nil if there is none.
 func (s *supervisor) occupantOf(slot *slot) *worker { return s.workerIn(slot, occupant) }
 
-func (s *supervisor) workerIn(slot *slot, as place) *worker {
+func (s *supervisor) workerIn(slot *slot, as part) *worker {
 	for _, w := range s.workers {
-		if w.slot == slot && w.place == as {
+		if w.slot == slot && w.part == as {
 			return w
 		}
 	}
