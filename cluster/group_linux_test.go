@@ -20,7 +20,7 @@ func TestAdoptAfterALook(t *testing.T) {
 	g := newGroup(portKey{Network: "tcp", Address: "127.0.0.1:0"}, reservation, s)
 	p := &party{id: 1}
 
-	g.meet(t.Context(), 7)
+	g.meet(t.Context(), 7, false)
 	require.Equal(t, stranger, g.seen[0].standing())
 	g.adopt(t.Context(), p, 7)
 	g.adopt(t.Context(), p, 7)
