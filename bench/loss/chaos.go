@@ -40,6 +40,7 @@ type storm struct {
 // moment is one at which something happened.
 type moment struct {
 	at   time.Duration
+	wall time.Time // to find it in the log
 	text string
 }
 
@@ -90,7 +91,7 @@ func proveChaos(ctx context.Context, c config) (_ *report, err error) {
 	ended := false
 	defer func() {
 		if !ended {
-			err = errors.Join(err, s.end())
+			err = errors.Join(err, s.server.end())
 		}
 	}()
 	before, err := s.inventory(ctx)
@@ -112,8 +113,13 @@ func proveChaos(ctx context.Context, c config) (_ *report, err error) {
 		return nil, err
 	}
 	ended = true
+	if len(r.Broken) > 0 {
+		if log, err := os.ReadFile(s.serve.Log); err == nil {
+			fmt.Fprintf(os.Stderr, "the log of the nodes:\n%s\n", log)
+		}
+	}
 	pids := s.seen()
-	if err := s.end(); err != nil {
+	if err := s.server.end(); err != nil {
 		r.expect(false, "the end: %v", err)
 	}
 	for _, pid := range pids {
@@ -173,7 +179,7 @@ func (s *storm) rage(ctx context.Context, duration time.Duration) error {
 func (s *storm) tell(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.timeline = append(s.timeline, moment{now(), fmt.Sprintf(format, args...)})
+	s.timeline = append(s.timeline, moment{now(), time.Now(), fmt.Sprintf(format, args...)})
 }
 
 // around tells what happened about that time.
@@ -183,7 +189,7 @@ func (s *storm) around(at time.Duration) string {
 	var lines []string
 	for _, m := range s.timeline {
 		if m.at > at-nearby && m.at < at+nearby/3 {
-			lines = append(lines, fmt.Sprintf("  %+.3f s: %s", (m.at-at).Seconds(), m.text))
+			lines = append(lines, fmt.Sprintf("  %+.3f s (%s): %s", (m.at-at).Seconds(), m.wall.Format("04:05.000"), m.text))
 		}
 	}
 	return strings.Join(lines, "\n")
@@ -230,6 +236,9 @@ func (s *storm) killWorker(ctx context.Context) (bool, error) {
 
 // killMaster kills the master, and starts a new one that adopts the workers.
 func (s *storm) killMaster(context.Context) (bool, error) {
+	if s.victims.stopped() > 0 {
+		return false, nil
+	}
 	s.tell("SIGKILL to the master, pid %d", s.pid())
 	s.process.kill()
 	<-s.ended
