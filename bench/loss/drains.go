@@ -28,13 +28,13 @@ func proveDrains(ctx context.Context, c config) (*report, error) {
 		return nil, err
 	}
 	r := &report{Title: fmt.Sprintf("Drains of one of %d nodes after the other, a new connection for each request, IPv4 and IPv6", nodes)}
-	r.row("", "restarts", "connections", "failed", "of them", "late", "p99 ms", "max ms", "a restart: p50 ms", "p99", "max")
-	base, err := c.restartPrefork(ctx)
+	r.row(trialHead()...)
+	base, err := c.restartPrefork(ctx, here())
 	if err != nil {
 		return nil, err
 	}
 	r.row(base.row("plain close (net/http Shutdown)")...)
-	ours, err := c.drainCluster(ctx, serve{Addr: ":0", Nodes: nodes, MasterListens: true})
+	ours, err := c.drainCluster(ctx, here(), serve{Addr: ":0", Nodes: nodes, MasterListens: true})
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +56,12 @@ type trial struct {
 	restarts int
 	times    *hdrhistogram.Histogram // of a drain; nil if it has none
 	trouble  []string                // that drains had
+}
+
+func trialHead() []string {
+	return []string{
+		"", "restarts", "connections", "failed", "of them", "late", "p99 ms", "max ms", "a restart: p50 ms", "p99", "max",
+	}
 }
 
 func (t trial) row(name string) []string {
@@ -95,7 +101,7 @@ func (t tally) describe() string {
 
 // restartPrefork restarts processes that are made without us: the replacement is there first, then the old one is told to
 // shut down.
-func (c config) restartPrefork(ctx context.Context) (t trial, err error) {
+func (c config) restartPrefork(ctx context.Context, at site) (t trial, err error) {
 	var all []*process
 	defer func() {
 		for _, p := range all {
@@ -104,7 +110,8 @@ func (c config) restartPrefork(ctx context.Context) (t trial, err error) {
 	}()
 	addr := ":0"
 	begin := func() error {
-		p, err := startProcess("prefork", serve{Addr: addr})
+		var p *process
+		err := at.server(func() (err error) { p, err = startProcess("prefork", serve{Addr: addr}); return err })
 		if err != nil {
 			return err
 		}
@@ -118,12 +125,9 @@ func (c config) restartPrefork(ctx context.Context) (t trial, err error) {
 			return t, err
 		}
 	}
-	r, err := load{Addrs: addrs(addr), Clients: c.Clients}.start()
+	r, err := at.load(load{Clients: c.Clients}, addr)
 	if err != nil {
 		return t, err
-	}
-	if err := r.await(anyAnswer); err != nil {
-		return t, errors.Join(err, r.stop(os.Kill))
 	}
 	t.times = newHistogram()
 	for ; t.restarts < c.Restarts && ctx.Err() == nil; t.restarts++ {
@@ -142,20 +146,17 @@ func (c config) restartPrefork(ctx context.Context) (t trial, err error) {
 }
 
 // drainCluster drains a worker of a cluster after the other.
-func (c config) drainCluster(ctx context.Context, s serve) (t trial, err error) {
-	cluster, err := startServer(s)
-	if err != nil {
+func (c config) drainCluster(ctx context.Context, at site, s serve) (t trial, err error) {
+	var cluster *server
+	if err := at.server(func() (err error) { cluster, err = startServer(s); return err }); err != nil {
 		return t, err
 	}
 	defer func() { err = errors.Join(err, cluster.end()) }()
 	w := cluster.watch()
 	defer func() { err = errors.Join(err, w.close()) }()
-	r, err := load{Addrs: addrs(cluster.addr), Clients: c.Clients}.start()
+	r, err := at.load(load{Clients: c.Clients}, cluster.addr)
 	if err != nil {
 		return t, err
-	}
-	if err := r.await(anyAnswer); err != nil {
-		return t, errors.Join(err, r.stop(os.Kill))
 	}
 	var so, failed int64
 	for ; (t.restarts < c.Drains || so < c.Connections) && ctx.Err() == nil; t.restarts++ {

@@ -59,6 +59,7 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"drains", "drain after drain under new connections", proveDrains, false},
+		{"delayed", "the same with delay and loss of packets", proveDelayed, true},
 	}
 }
 
