@@ -161,6 +161,9 @@ func sum(crowd []*client) tally {
 // newHistogram holds 1 us to 60 s in nanoseconds, to 3 digits.
 func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1e3, 60e9, 3) }
 
+// newFineHistogram holds 100 ns to 1 s.
+func newFineHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(100, 1e9, 3) }
+
 // client is one connection, or one after the other.
 type client struct {
 	load   load

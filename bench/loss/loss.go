@@ -60,6 +60,10 @@ func parts() []part {
 	return []part{
 		{"drains", "drain after drain under new connections", proveDrains, false},
 		{"delayed", "the same with delay and loss of packets", proveDelayed, true},
+		{"reloads", "reload after reload under keep-alive load", proveReloads, false},
+		{"attach", "what it takes to steer", proveAttach, false},
+		{"master", "a master that is killed, and one that takes over", proveMaster, false},
+		{"stopped", "a worker that is stopped", proveStopped, false},
 	}
 }
 

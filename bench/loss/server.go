@@ -157,6 +157,13 @@ func (c *server) startMaster() error {
 }
 
 func (c *server) launch(cmd *exec.Cmd) (err error) {
+	// What a hung node writes about its goroutines is for the log.
+	log, err := os.OpenFile(c.serve.Log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd.Stderr = log
 	if c.process, err = launch("server", cmd); err != nil {
 		return err
 	}
