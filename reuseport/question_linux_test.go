@@ -185,7 +185,7 @@ func requireSynSent(t *testing.T, q *reuseport.Question) {
 	const synSent = "02"
 	local := fmt.Sprintf("0100007F:%04X", q.Port())
 	require.Eventually(t, func() bool {
-		table, err := os.ReadFile("/proc/net/tcp")
+		table, err := os.ReadFile("/proc/thread-self/net/tcp") // /proc/net is that of the main thread
 		if err != nil {
 			return false
 		}
