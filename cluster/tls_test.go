@@ -76,7 +76,7 @@ func TestOptionsOfAServer(t *testing.T) {
 	}
 	for _, server := range []Server{(*http.Server)(nil), TLSServer{}, &TLSServer{}} {
 		_, err := Options{}.withDefaults(server)
-		assert.ErrorContains(t, err, "nil *http.Server")
+		require.ErrorContains(t, err, "nil *http.Server")
 	}
 	_, err := Options{LameDuck: -1}.withDefaults(nil)
 	require.ErrorContains(t, err, "LameDuck")
