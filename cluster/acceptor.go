@@ -25,9 +25,10 @@ type acceptor struct {
 	attention atomic.Bool  // the next Accept has to pass: it is the first, or it was poked
 	expecting atomic.Int32 // len(expected), read without mu
 
-	mu       sync.Mutex // guards what follows, and the deadline of listener: it is in the past only while attention is set
-	begun    bool       // accepting is closed
-	isClosed bool       // closed is closed
+	mu       sync.Mutex      // guards what follows, and the deadline of listener: it is in the past only while attention is set
+	begun    bool            // accepting is closed
+	isClosed bool            // closed is closed
+	parked   <-chan struct{} // not nil: what Accept waits for before it tells that the listener is closed
 	passed   []chan<- struct{}
 	expected map[netip.AddrPort]chan struct{}
 }
@@ -52,6 +53,9 @@ func (a *acceptor) Accept() (net.Conn, error) {
 		conn, err := a.listener.Accept()
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded): // poked: no connection was taken, and pass clears the deadline
+		case errors.Is(err, net.ErrClosed):
+			a.waitParked()
+			return nil, err
 		case err != nil || a.expecting.Load() == 0 || !a.answer(conn.RemoteAddr()):
 			return conn, err
 		default:
@@ -70,6 +74,23 @@ func (a *acceptor) Close() error {
 	a.isClosed = true
 	close(a.closed)
 	return a.listener.Close()
+}
+
+// park keeps whoever accepts from learning that the listener is closed, before until is: a program that serves by itself
+// would take it for the end, and end the master with it, which only has handed over to a worker.
+func (a *acceptor) park(until <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.parked = until
+}
+
+func (a *acceptor) waitParked() {
+	a.mu.Lock()
+	parked := a.parked
+	a.mu.Unlock()
+	if parked != nil {
+		<-parked
+	}
 }
 
 // Addr returns the address on which all nodes listen.

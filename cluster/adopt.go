@@ -8,11 +8,12 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// adoptAll takes over the workers that a master has left. It comes before run.
+// adoptAll takes over the workers that a master has left. It comes before run. Of two in a slot the younger was about to
+// replace the older, and still is.
 func (s *supervisor) adoptAll(nodes []peer.Info) {
 	workers := slices.DeleteFunc(slices.Clone(nodes), func(info peer.Info) bool { return !isWorker(info) })
-	slices.SortFunc(workers, func(a, b peer.Info) int { return b.Generation - a.Generation })
-	for _, info := range workers { // the youngest of a slot first
+	slices.SortFunc(workers, func(a, b peer.Info) int { return a.Generation - b.Generation })
+	for _, info := range workers {
 		s.adopt(info, time.Now())
 	}
 }
@@ -21,13 +22,15 @@ func (s *supervisor) adopt(info peer.Info, now time.Time) {
 	slot := s.slotBy(info.Slot)
 	w := s.newWorker(slot, now)
 	w.info, w.adopted = info, true
-	if s.occupantOf(slot) != nil {
-		w.place = retired // the master died when it was about to replace it
-		w.leave(now, s.opts.StopTimeout)
-	} else {
-		slot.generation = info.Generation
+	if younger := s.workerIn(slot, candidate); younger != nil {
+		s.install(younger) // it has a replacement itself
 	}
+	if s.occupantOf(slot) != nil {
+		w.part = candidate
+	}
+	slot.generation = info.Generation
 	s.workers[info.ID] = w
+	s.steering.expect(info.ID, info.PID)
 	process, err := s.sys.adopt(info.PID)
 	if err != nil {
 		s.handleExit(w, exit{err: fmt.Errorf("it was gone when it was to be adopted: %w", err)})
@@ -52,21 +55,20 @@ func (s *supervisor) slotBy(number int) *slot {
 	return added
 }
 
-// awaitAdopted waits until all that were adopted have told what they have, or are gone; in the end those that have not
-// are ended like others that do not answer.
-func (s *supervisor) awaitAdopted(timeout time.Duration) error {
+// awaitAdopted waits until all that were adopted have told what they have, or are gone. Those that have not in time are
+// ended as others that do not answer.
+func (s *supervisor) awaitAdopted(timeout time.Duration) {
 	for end := time.Now().Add(timeout); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		waiting := false
 		s.do(func() {
 			for _, w := range s.workers {
-				waiting = waiting || w.adopted && !w.greeted
+				waiting = waiting || w.adopted && (w.greeted == nil || !isClosed(w.greeted))
 			}
 		})
 		if !waiting {
-			break
+			return
 		}
 	}
-	return nil
 }
 
 // fill opens as many slots as are wanted, and closes those beyond.
@@ -86,5 +88,6 @@ func (s *supervisor) fill() {
 			slot.next = time.Now()
 		}
 	}
+	s.filled = true
 	s.announceReady()
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // ErrBusy is the error of an order that does not wait for another one.
-var ErrBusy = errors.New("a reload or a change of the number of nodes is running")
+var ErrBusy = errors.New("a reload or a change of the number of nodes is running: try again when it is done")
 
 // apiVersion is in the header of each answer of the API. It changes when something that was there goes.
 const (
@@ -90,7 +90,8 @@ func (a api) help(w http.ResponseWriter, _ *http.Request) error {
 		status.Cluster, status.Address, status.PID, apiVersion)
 	for _, e := range a.endpoints() {
 		path := strings.NewReplacer("{$}", "", "{id}", "ID").Replace(e.path)
-		fmt.Fprintf(w, "%-4s %-10s %-42s %s\n", e.method, path, e.about, e.parameters)
+		line := fmt.Sprintf("%-4s %-10s %-42s %s", e.method, path, e.about, e.parameters)
+		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 	fmt.Fprintf(w, "\ncurl --unix-socket %s/master.sock http://multinode/status\n", status.Directory)
 	return nil
@@ -204,6 +205,9 @@ func obey(w http.ResponseWriter, r *http.Request, name string, in input, order, 
 	}
 	select {
 	case err := <-result:
+		if errors.Is(err, ErrBusy) && refuse {
+			return fmt.Errorf("%w, or without busy=refuse to wait for it", err)
+		}
 		if err != nil {
 			return err
 		}
@@ -232,11 +236,12 @@ func writeError(w http.ResponseWriter, err error) {
 	}
 	switch {
 	case errors.Is(err, ErrBusy):
-		status, err = http.StatusConflict, fmt.Errorf("%w: try again when it is done, or without busy=refuse to wait for it", err)
+		status = http.StatusConflict
 	case errors.Is(err, net.ErrClosed):
 		status, err = http.StatusServiceUnavailable, fmt.Errorf("the cluster stops: %w", err)
 	}
-	_ = writeJSON(w, status, map[string]string{"error": err.Error()}) // one who is gone needs no error
+	text := strings.TrimPrefix(err.Error(), "cluster: ")       // who asks knows whom
+	_ = writeJSON(w, status, map[string]string{"error": text}) // one who is gone needs no error
 }
 
 // writeJSON answers. It returns an error only if nothing was written.

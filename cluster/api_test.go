@@ -213,7 +213,7 @@ func TestAPIRefuses(t *testing.T) {
 		{"PUT", "/drain/3", "", 405, "PUT /drain/3: use POST"},
 		{"POST", "/", "", 405, "POST /: use GET"},
 		{"DELETE", "/status", "", 405, "DELETE /status: use GET"},
-		{"POST", "/reload?busy=refuse", "", 409, "is running: try again when it is done, or without busy=refuse"},
+		{"POST", "/reload?busy=refuse", "", 409, `is running: try again when it is done, or without busy=refuse to wait for it`},
 		{"POST", "/scale?nodes=2&busy=refuse", "", 409, "is running"},
 		{"POST", "/reload?busy=no", "", 400, "busy=no: give wait (which is the default) or refuse"},
 		{"POST", "/reload?wait=no", "", 400, "wait=no: give true (which is the default) or false"},
@@ -261,7 +261,7 @@ func TestAPIOrderFails(t *testing.T) {
 	}{
 		{errors.New("slot 2: node 9 has not become ready"), 500, `"error": "slot 2: node 9 has not become ready"`},
 		{fmt.Errorf("cluster: reload: %w", net.ErrClosed), 503, "the cluster stops"},
-		{ErrBusy, 409, "is running"},
+		{fmt.Errorf("cluster: drain: %w", ErrBusy), 409, `"error": "drain: a reload or a change of the number of nodes is running: try again when it is done"`},
 	} {
 		a.results <- c.err
 		code, answer := a.askAll(t, http.MethodPost, "/reload", "")

@@ -66,6 +66,7 @@ type message struct {
 	Again    bool                `json:"again,omitempty"`
 	Source   netip.AddrPort      `json:"source,omitzero"`
 	Steering *reuseport.Steering `json:"steering,omitempty"`
+	Until    time.Duration       `json:"until,omitempty"` // when it is too late, by CLOCK_MONOTONIC, nanoseconds
 	CPU      int                 `json:"cpu,omitempty"`
 	Timeout  time.Duration       `json:"timeout,omitempty"` // nanoseconds
 	All      bool                `json:"all,omitempty"`     // the whole cluster stops
@@ -168,7 +169,12 @@ func (l *link) ask(ctx context.Context, question message) (message, error) {
 	case answer := <-answers:
 		return answer, answer.err()
 	case <-l.ended:
-		return message{}, errUnlinked
+		select {
+		case answer := <-answers: // it was the last thing that came
+			return answer, answer.err()
+		default:
+			return message{}, errUnlinked
+		}
 	case <-ctx.Done():
 		return message{}, fmt.Errorf("no answer to %q: %w", question.Kind, ctx.Err())
 	}

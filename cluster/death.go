@@ -26,10 +26,13 @@ func (s *supervisor) handleExit(w *worker, e exit) {
 		if !died.Ready {
 			w.settled <- fmt.Errorf("it was told to leave before it was ready: %w", died)
 		}
-	case w.place == retired: // given up: its slot is filled already
+	case w.part == retired: // given up: its slot is filled already
 		s.logger.Warn("worker died", append(attrs, "was_ready", died.Ready)...)
 		s.tell(EventDied, w, died.Reason)
-	case w.place == candidate:
+		if s.opts.DisableRestart {
+			s.giveUpIfEmpty(died)
+		}
+	case w.part == candidate:
 		s.handleFailedCandidate(w, died, attrs)
 	default:
 		s.handleDeath(w, e, died, attrs)

@@ -16,6 +16,7 @@ import (
 // How long the master waits for a node.
 const (
 	callTimeout     = 2 * time.Second        // for an answer that costs a system call
+	attachTimeout   = 200 * time.Millisecond // for the same, when another member can do it
 	questionTimeout = 500 * time.Millisecond // for the one who has accepted a question, from its connect
 	lookInterval    = time.Second            // between two looks at the kernel's list of listeners
 	maxLooks        = 5                      // in a row, while members come and go
@@ -24,6 +25,7 @@ const (
 // party is a node as the master deals with it.
 type party struct {
 	id      int
+	pid     int
 	ask     atomic.Pointer[func(context.Context, message) (message, error)]
 	ready   atomic.Bool // it serves
 	suspect atomic.Bool // it does not answer
@@ -208,10 +210,12 @@ func (g *group) adopt(ctx context.Context, p *party, inode uint32) {
 		return
 	}
 	defer g.give()
-	if g.memberOf(p) == nil {
-		g.seen = append(g.seen, &member{party: p, inode: inode})
-		g.doubt()
+	if g.memberOf(p) != nil {
+		return
 	}
+	g.seen = slices.DeleteFunc(g.seen, func(m *member) bool { return m.inode == inode })
+	g.seen = append(g.seen, &member{party: p, inode: inode})
+	g.doubt()
 }
 
 // seal makes a member of the group that takes nothing, and steers all new connections to it: their SYNs are dropped, and
@@ -265,7 +269,11 @@ func (g *group) call(ctx context.Context, p *party, q message) (message, error) 
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	q.Port = &g.key
-	return (*p.ask.Load())(ctx, q)
+	ask := p.ask.Load()
+	if ask == nil {
+		return message{}, errUnlinked
+	}
+	return (*ask)(ctx, q)
 }
 
 func (g *group) memberOf(p *party) *member {
@@ -363,11 +371,11 @@ func (g *group) isLost(m *member) bool {
 	return m.party != nil && !m.suspect.Load() && g.order.Index(m) < 0
 }
 
-// meet takes note of a listener that is no node's.
+// meet takes note of a listener that nobody has told us of: a stranger's, or that of a worker which is being adopted.
 func (g *group) meet(ctx context.Context, inode uint32) {
-	g.seen = append(g.seen, &member{inode: inode, foreign: true})
+	p := g.steering.holder(ctx, g, inode)
+	g.seen = append(g.seen, &member{party: p, inode: inode, foreign: p == nil})
 	g.doubt()
-	g.steering.reportStranger(ctx, g, inode)
 }
 
 // publish steers new connections by the picture.
@@ -443,13 +451,26 @@ func (g *group) attach(ctx context.Context, s reuseport.Steering) error {
 	}
 	errs := errors.New("no member can attach the program")
 	for _, m := range g.callable() {
-		_, err := g.call(ctx, m.party, message{Kind: kindAttach, Steering: &s})
+		err := g.attachThrough(ctx, m, s)
 		if err == nil {
 			return nil
 		}
 		errs = fmt.Errorf("%w; node %d: %w", errs, m.id, err)
 	}
 	return errs
+}
+
+// attachThrough lets one member attach a program, unless it takes too long to do it: a process that was stopped is not to
+// attach an old program when it goes on.
+func (g *group) attachThrough(ctx context.Context, m *member, s reuseport.Steering) error {
+	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	until := monotonic() + attachTimeout
+	_, err := g.call(ctx, m.party, message{Kind: kindAttach, Steering: &s, Until: until})
+	if errors.Is(err, context.DeadlineExceeded) {
+		g.epoch++ // it may do it in this moment
+	}
+	return err
 }
 
 // callable returns the members that can be asked: the master's own first, those that are suspect last.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/multinode-go/multinode/peer"
@@ -17,14 +18,23 @@ type master struct {
 	key        portKey // of the main port
 	since      time.Time
 	directory  *peer.Directory
-	lock       *peer.Lock
 	links      links
 	seats      *seats
 	steering   *steering
 	journal    *journal
 	supervisor *supervisor
 	operation  chan struct{} // holds a value while a reload or a change of the number of nodes runs
-	supervised bool          // run has been started
+	lockMu     sync.Mutex
+	lock       *peer.Lock // guarded by lockMu
+	supervised bool       // run has been started
+	notifier   *notifier
+	unlinkPID  func() error
+
+	predecessor *succession   // nil: nobody has handed over to us
+	greeted     chan struct{} // closed when the predecessor has told what it has
+	handedOver  func() error  // tells the predecessor that we are the master
+	succeeded   bool          // we have handed over
+	quitHeld    func()        // ends the supervisor, and leaves the workers alone
 }
 
 // masterJoinTimeout is how long a new master waits for what a killed master has left.
@@ -39,7 +49,7 @@ const briefLameDuck = time.Second
 func listenMaster(opts Options, server Server, sys system) (_ *Node, err error) {
 	m := &master{
 		opts: opts, key: portKey{Network: "tcp", Address: opts.Addr}, since: time.Now(), seats: newSeats(opts),
-		journal: new(journal), operation: make(chan struct{}, 1),
+		journal: new(journal), operation: make(chan struct{}, 1), greeted: make(chan struct{}),
 	}
 	defer func() {
 		if err != nil {
@@ -47,6 +57,12 @@ func listenMaster(opts Options, server Server, sys system) (_ *Node, err error) 
 		}
 	}()
 	if m.steering, err = newSteering(opts.Steering, opts.Logger, m.journal.emit); err != nil {
+		return nil, err
+	}
+	if m.notifier, err = newNotifier(takeVariable); err != nil {
+		opts.Logger.Warn("the service manager is told less than it wants", "error", err)
+	}
+	if err := m.takeSuccession(); err != nil {
 		return nil, err
 	}
 	if err := m.takeName(); err != nil {
@@ -72,6 +88,18 @@ func listenMaster(opts Options, server Server, sys system) (_ *Node, err error) 
 	return m.takeSeat(server)
 }
 
+// takeSuccession lets the predecessor that has started us hand over. What it said at the start, or was told since, goes
+// before what our options say.
+func (m *master) takeSuccession() (err error) {
+	if inheritedSuccession == nil {
+		return errInheritedSuccession
+	}
+	m.predecessor, inheritedSuccession = inheritedSuccession, nil
+	m.opts.Name, m.opts.Dir, m.opts.Nodes = m.predecessor.Cluster, m.predecessor.Directory, m.predecessor.Nodes
+	m.handedOver, err = m.predecessor.await()
+	return err
+}
+
 // takeName finds out the name of the cluster. Where that depends on a port that the kernel is to choose, it takes the
 // port first.
 func (m *master) takeName() error {
@@ -79,7 +107,7 @@ func (m *master) takeName() error {
 		return nil
 	}
 	addr, err := net.ResolveTCPAddr("tcp", m.opts.Addr)
-	if err == nil && addr.Port != 0 {
+	if err == nil && (addr.Port != 0 || m.opts.Dir != "") { // in a directory of its own, port 0 tells it well enough
 		m.opts.Name = defaultName(addr.Port)
 		return nil
 	}
@@ -110,35 +138,61 @@ func (m *master) takeDirectory() (adopting bool, err error) {
 	if m.directory, err = peer.OpenDirectory(path); err != nil {
 		return false, err
 	}
-	m.lock, err = m.directory.Lock(peer.Owner{
-		PID: os.Getpid(), Cluster: m.opts.Name, Address: m.opts.Addr, Since: m.since,
-	})
-	if err != nil {
+	if err := m.takeLock(); err != nil {
 		return false, err
 	}
 	alive, err := m.directory.Alive()
 	return alive > 0, err
 }
 
+// takeLock takes the lock of the cluster.
+func (m *master) takeLock() error {
+	lock, err := m.directory.Lock(peer.Owner{
+		PID: os.Getpid(), Cluster: m.opts.Name, Address: m.opts.Addr, Since: m.since,
+	})
+	if err != nil {
+		return err
+	}
+	m.lockMu.Lock()
+	defer m.lockMu.Unlock()
+	m.lock = lock
+	return nil
+}
+
+// currentLock returns the lock, nil while it was not taken.
+func (m *master) currentLock() *peer.Lock {
+	m.lockMu.Lock()
+	defer m.lockMu.Unlock()
+	return m.lock
+}
+
+// nextID returns an id that nobody ever had.
+func (m *master) nextID() (int, error) { return m.currentLock().NextID() }
+
 // takeWorkers links us with the nodes that are there, and begins to supervise: those that a master has left are ours from
 // now on. New ones are started by takeSeat.
 func (m *master) takeWorkers(sys system) (err error) {
-	id, err := m.lock.MasterID()
+	id, generation, err := m.identity()
 	if err != nil {
 		return err
 	}
 	m.links, err = joinLinks(m.opts, peer.Options{
 		Directory: m.directory, NextID: m.guestID,
-		Self: peer.Info{Cluster: m.opts.Name, ID: id, Generation: 1},
+		Self: peer.Info{Cluster: m.opts.Name, ID: id, Generation: generation},
 	}, masterJoinTimeout)
 	if err != nil {
 		return err
 	}
 	m.steering.start(id)
+	if m.predecessor != nil {
+		if err := m.meetPredecessor(); err != nil {
+			return err
+		}
+	}
 	common := role{
 		Cluster: m.opts.Name, Directory: m.directory.Path(), Port: m.key, Procs: share(m.opts.Nodes),
 	}
-	m.supervisor = newSupervisor(m.opts, common, m.lock.NextID, sys, m.steering, m.journal)
+	m.supervisor = newSupervisor(m.opts, common, m.nextID, sys, m.steering, m.journal)
 	m.supervisor.adoptAll(m.links.mesh.Peers())
 	_, err = m.links.mesh.OnStream(controlStream, isWorker, func(stream *peer.Stream) {
 		if err := m.supervisor.serveLink(stream); err != nil {
@@ -150,12 +204,29 @@ func (m *master) takeWorkers(sys system) (err error) {
 	}
 	m.supervised = true
 	go m.supervisor.run() // ends when the node stops, which waits for it
-	return m.supervisor.awaitAdopted(masterJoinTimeout)
+	m.supervisor.awaitAdopted(masterJoinTimeout)
+	if m.predecessor != nil {
+		select {
+		case <-m.greeted:
+		case <-time.After(masterJoinTimeout): // it was killed
+		}
+	}
+	return nil
+}
+
+// identity returns our id and generation.
+func (m *master) identity() (id, generation int, err error) {
+	if m.predecessor == nil {
+		id, err = m.currentLock().MasterID()
+		return id, 1, err
+	}
+	id, err = m.nextID() // the predecessor is still there, with its own
+	return id, m.predecessor.Generation + 1, err
 }
 
 // guestID gives a guest of the mesh its id.
 func (m *master) guestID() int {
-	id, err := m.lock.NextID()
+	id, err := m.nextID()
 	if err != nil {
 		m.opts.Logger.Warn("a guest gets no id", "error", err)
 		return 0
@@ -169,7 +240,7 @@ func isWorker(info peer.Info) bool { return info.Slot > 0 }
 // takeSeat makes the node, with a seat at the port unless the master is not to listen, and has the slots filled.
 func (m *master) takeSeat(server Server) (*Node, error) {
 	ctx := context.Background()
-	self := m.steering.enter(m.steering.self, func(ctx context.Context, q message) (message, error) {
+	self := m.steering.enter(m.steering.self, os.Getpid(), func(ctx context.Context, q message) (message, error) {
 		answer := m.seats.answer(ctx, q)
 		return answer, answer.err()
 	})
@@ -179,9 +250,13 @@ func (m *master) takeSeat(server Server) (*Node, error) {
 		return nil, err
 	}
 	n := newNode(m.opts, m.links, m.seats, server, listener)
-	n.master, n.keeper, n.key = m, keeper, m.key
+	n.master, n.key = m, m.key
+	n.keeper.set(keeper)
 	if procs := share(m.opts.Nodes); n.accepts.Load() && procs > 0 {
 		runtime.GOMAXPROCS(procs)
+	}
+	if err := m.writePID(); err != nil {
+		return nil, err
 	}
 	if err := m.links.mesh.Handle("/", apiHandler(n)); err != nil {
 		return nil, err
@@ -193,6 +268,7 @@ func (m *master) takeSeat(server Server) (*Node, error) {
 	if os.Getpid() == 1 {
 		go reapStrangers(n.done, reapInterval)
 	}
+	go m.announce(n)
 	return n, nil
 }
 
@@ -224,6 +300,10 @@ func (m *master) standIn(ctx context.Context, key portKey) (net.Listener, error)
 // hurried, those that are left are killed.
 func (m *master) stop(n *Node, timeout time.Duration) error {
 	ctx := n.stopping
+	if m.succeeded {
+		return join(n.endService(ctx, m.opts.LameDuck), m.close())
+	}
+	m.tellManager(m.notifier.stopping())
 	m.journal.emit(Event{Kind: EventStopping, ID: n.ID()})
 	m.steering.seal(ctx)
 	m.supervisor.send(stopAll{timeout: timeout})
@@ -239,20 +319,30 @@ func (m *master) stop(n *Node, timeout time.Duration) error {
 	return join(join(m.supervisor.err, err), m.close())
 }
 
-// close gives back what the master has taken.
+// close gives back what the master has taken. What a successor has got stays.
 func (m *master) close() (err error) {
 	if m.supervised {
 		m.supervisor.send(quit{})
 		<-m.supervisor.done
 	}
+	if m.notifier != nil {
+		m.notifier.close()
+	}
 	err = m.seats.close()
+	if m.unlinkPID != nil {
+		err = join(err, m.unlinkPID())
+	}
 	if m.links.mesh != nil {
 		err = join(err, m.links.close())
 	}
-	if m.lock != nil {
-		err = join(err, m.lock.Release())
+	if lock := m.currentLock(); lock != nil {
+		err = join(err, lock.Release())
 	}
-	if m.directory != nil {
+	switch {
+	case m.directory == nil:
+	case m.succeeded:
+		err = join(err, m.directory.Close())
+	default:
 		err = join(err, m.directory.Remove())
 	}
 	if m.steering != nil {

@@ -22,7 +22,7 @@ type Node struct {
 	links   links
 	service *service
 	seats   *seats
-	keeper  keeper        // of the groups that the seats are in; nil: this node is alone
+	keeper  keeping
 	key     portKey       // of the main port
 	master  *master       // nil in a worker
 	worker  *upstream     // nil in a master
@@ -150,13 +150,14 @@ func (n *Node) Listen(ctx context.Context, network, address string) (net.Listene
 }
 
 func (n *Node) listen(ctx context.Context, key portKey) (net.Listener, error) {
+	keeper := n.keeper.get()
 	switch {
-	case n.keeper == nil:
+	case keeper == nil:
 		return new(net.ListenConfig).Listen(ctx, key.Network, key.Address)
 	case !n.accepts.Load():
 		return n.master.standIn(ctx, key)
 	}
-	if err := n.keeper.join(ctx, key); err != nil {
+	if err := keeper.join(ctx, key); err != nil {
 		return nil, err
 	}
 	one, err := n.seats.get(key)
@@ -341,12 +342,12 @@ func (n *Node) leavePorts(ctx context.Context) error {
 // whose index we get, makes it begin anew.
 func (n *Node) leavePort(ctx context.Context, one *seat) error {
 	for {
-		epoch, err := n.keeper.exclude(ctx, one.key)
+		epoch, err := n.keeper.get().exclude(ctx, one.key)
 		_, drainErr := reuseport.Drain(ctx, one.socket)
 		if err != nil || drainErr != nil {
 			return join(drainErr, err)
 		}
-		again, err := n.keeper.leave(ctx, one.key, epoch)
+		again, err := n.keeper.get().leave(ctx, one.key, epoch)
 		if !again || err != nil {
 			return err
 		}

@@ -22,7 +22,8 @@ var (
 // have not been replaced stay.
 //
 // A master that accepts connections itself hands that over to one more worker, and only supervises from then on: its own
-// process still runs the old program, until a takeover.
+// process still runs the old program, until a [Node.Takeover]. Its Server gets a Shutdown; where the program accepts by
+// itself, Accept blocks from then on until the node ends.
 //
 // Reload returns when all are replaced and get no new connections any more; their requests in flight may take
 // Options.StopTimeout from then on. It waits while another Reload, Scale or Drain runs; see [Node.TryReload]. When ctx is
@@ -88,6 +89,7 @@ func (n *Node) operate(ctx context.Context, wait bool, do func(context.Context) 
 		return fmt.Errorf("cluster: %w", errStopping)
 	}
 	if err := do(ctx); err != nil {
+		n.opts.Logger.Error("an order has failed", "error", err)
 		n.master.journal.emit(Event{Kind: EventFailed, ID: -1, Text: err.Error()})
 		return fmt.Errorf("cluster: %w", err)
 	}
@@ -105,9 +107,10 @@ func (n *Node) reloadAll(ctx context.Context) error {
 	defer m.doing("reload")()
 	m.opts.Logger.Info("reloading")
 	m.journal.emit(Event{Kind: EventReloading, ID: -1})
+	m.tellManager(m.notifier.reloading())
+	defer func() { m.tellManager(m.notifier.ready(n.summary())) }()
 	if err := n.reloadEach(ctx); err != nil {
-		m.opts.Logger.Error("reload ended: the nodes that were not replaced go on", "error", err)
-		return fmt.Errorf("reload: %w", err)
+		return fmt.Errorf("reload: the nodes that were not replaced go on: %w", err)
 	}
 	took := time.Since(begin)
 	m.opts.Logger.Info("reloaded", "took", round(took))
@@ -138,7 +141,7 @@ func (n *Node) replace(ctx context.Context, id int) error {
 	}
 	var slot *slot
 	n.master.supervisor.do(func() {
-		if w := n.master.supervisor.workers[id]; w != nil && w.place == occupant {
+		if w := n.master.supervisor.workers[id]; w != nil && w.part == occupant {
 			slot = w.slot
 		}
 	})
@@ -157,6 +160,11 @@ func (n *Node) replaceMaster(ctx context.Context) error {
 	m.journal.emit(Event{Kind: EventDraining, ID: n.ID(), PID: pid})
 	begin := time.Now()
 	n.accepts.Store(false)
+	for _, one := range n.seats.all() {
+		if one.listener != n.service.listener || !n.service.serving {
+			one.listener.park(n.done)
+		}
+	}
 	go func() { // ends within StopTimeout; the node's end waits for it
 		ctx, cancel := context.WithTimeout(context.Background(), n.opts.StopTimeout)
 		defer cancel()
@@ -196,6 +204,7 @@ func (n *Node) scaleTo(ctx context.Context, count int) error {
 			return fmt.Errorf("scale to %d: %w", count, err)
 		}
 	}
+	m.tellManager(m.notifier.status(n.summary()))
 	m.journal.emit(Event{Kind: EventScaled, ID: -1, Text: fmt.Sprintf("to %d nodes", count), Took: time.Since(begin)})
 	return nil
 }
@@ -209,15 +218,20 @@ func (s *supervisor) openSlots() (open []*slot) {
 // renew replaces the worker of a slot by a new one, and returns when that is ready and the old one has left the port.
 func (s *supervisor) renew(ctx context.Context, slot *slot) error {
 	var fresh, old *worker
+	stopping := true // if run has ended
 	s.do(func() {
 		if s.stopping || slot.closed {
+			stopping = s.stopping
 			return
 		}
 		old = s.occupantOf(slot)
 		fresh = s.startWorker(slot, candidate, time.Now())
 	})
-	if fresh == nil {
+	switch {
+	case fresh == nil && stopping:
 		return errStopping
+	case fresh == nil:
+		return nil // restarting is disabled, and the slot is empty
 	}
 	if err := s.awaitReady(ctx, fresh); err != nil {
 		return fmt.Errorf("slot %d: %w", slot.number, err)
@@ -270,12 +284,24 @@ func (s *supervisor) awaitReady(ctx context.Context, fresh *worker) error {
 	case <-s.done:
 		return errStopping
 	case <-ctx.Done():
+		late := true
 		s.do(func() {
-			if fresh.place == candidate {
-				s.retire(fresh)
+			if late = fresh.part == candidate; late {
+				s.abandon(fresh)
 			}
 		})
+		if !late {
+			return <-fresh.settled // it has just become ready, or died
+		}
 		return fmt.Errorf("%v was not ready: %w", fresh, ctx.Err())
+	}
+}
+
+// abandon lets a candidate go. If the worker that it was to replace has died meanwhile, the slot is filled again.
+func (s *supervisor) abandon(w *worker) {
+	s.retire(w)
+	if s.occupantOf(w.slot) == nil && !w.slot.closed {
+		w.slot.next = time.Now()
 	}
 }
 

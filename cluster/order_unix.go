@@ -13,6 +13,7 @@ var orders = map[os.Signal]func(*Node) error{
 	syscall.SIGHUP:  func(n *Node) error { return n.Reload(context.Background()) },
 	syscall.SIGTTIN: func(n *Node) error { return n.scaleBy(context.Background(), 1) },
 	syscall.SIGTTOU: func(n *Node) error { return n.scaleBy(context.Background(), -1) },
+	syscall.SIGUSR2: func(n *Node) error { return n.Takeover(context.Background()) },
 }
 
 // hadTerminal tells whether the process was started with a controlling terminal.

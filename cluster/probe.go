@@ -78,7 +78,7 @@ func (s *supervisor) handleAnswer(w *worker, a answered) {
 // giveUp ends a worker that does not answer. Its slot is filled without waiting for its end.
 func (s *supervisor) giveUp(w *worker) {
 	w.hung = fmt.Sprintf("did not answer for %v (it was stopped, or its accept loop is stuck)", round(w.pulse.clock))
-	w.place = retired
+	w.part = retired
 	if !isClosed(w.drained) {
 		close(w.drained) // nobody is to wait for it
 	}

@@ -108,6 +108,9 @@ func (s *seats) apply(one *seat, q message) error {
 		if q.Steering == nil {
 			return errors.New("the question has no steering")
 		}
+		if q.Until != 0 && monotonic() > q.Until {
+			return errors.New("the program comes too late: another one may be attached by now")
+		}
 		return reuseport.Attach(one.socket, *q.Steering)
 	case kindCPU:
 		return reuseport.SetIncomingCPU(one.socket, q.CPU)

@@ -45,9 +45,7 @@ func (n *Node) obey(sig os.Signal) {
 	n.opts.Logger.Info("order by signal", "signal", sig.String())
 	order := orders[sig]
 	go func() { // ends with the order, which ends with the node
-		if err := order(n); err != nil {
-			n.opts.Logger.Error("the order has failed", "signal", sig.String(), "error", err)
-		}
+		_ = order(n) // it is in the log
 	}()
 }
 

@@ -24,7 +24,9 @@ type steering struct {
 	ctx     context.Context    // of run; what it starts has no caller to give one
 	running sync.WaitGroup     // of all goroutines
 
-	mu        sync.Mutex // also keeps two nodes from reserving one port at once
+	reserving sync.Mutex // held while a port is reserved, which may take the time of a look-up of a name
+
+	mu        sync.Mutex // guards what follows
 	groups    map[portKey]*group
 	parties   map[int]*party
 	strangers map[uint32]Stranger // by inode; each is reported once
@@ -95,15 +97,21 @@ func (s *steering) all() (all []*group) {
 	return all
 }
 
-// enter makes a node known with which the master is linked by call: for the first time, or anew.
-func (s *steering) enter(id int, call func(context.Context, message) (message, error)) *party {
+// expect makes a node known that will be linked some time.
+func (s *steering) expect(id, pid int) *party {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.parties[id]
 	if p == nil {
-		p = &party{id: id}
+		p = &party{id: id, pid: pid}
 		s.parties[id] = p
 	}
+	return p
+}
+
+// enter makes a node known with which the master is linked by call: for the first time, or anew.
+func (s *steering) enter(id, pid int, call func(context.Context, message) (message, error)) *party {
+	p := s.expect(id, pid)
 	p.ask.Store(&call)
 	return p
 }
@@ -153,43 +161,92 @@ func (s *steering) group(ctx context.Context, key portKey) (*group, error) {
 	})
 }
 
-// inheritAll takes note of the listeners that a node has from the time of another master.
-func (s *steering) inheritAll(id int, seats []seatInfo) {
-	if p, err := s.party(id); err == nil && len(seats) > 0 {
-		s.running.Go(func() { s.inherit(p, seats) }) // ends with ctx
+// inheritAll takes note of the ports and listeners that a node has from the time of another master, and closes done.
+func (s *steering) inheritAll(id int, seats []seatInfo, done chan<- struct{}) {
+	p, err := s.party(id)
+	if err != nil {
+		return
+	}
+	s.running.Go(func() { // ends with ctx
+		for _, seat := range seats {
+			s.inherit(p, seat)
+		}
+		if len(seats) > 0 {
+			s.kick()
+		}
+		if done != nil {
+			close(done)
+		}
+	})
+}
+
+func (s *steering) inherit(p *party, seat seatInfo) {
+	g, err := s.groupBy(seat.Port, func() (*reuseport.Reservation, error) {
+		return reuseport.Rejoin(s.ctx, seat.Port.Network, seat.Address)
+	})
+	if err != nil {
+		s.logger.Warn("a port of an adopted node cannot be kept", "id", p.id, "address", seat.Address, "error", err)
+		return
+	}
+	if seat.Inode != 0 {
+		g.adopt(s.ctx, p, seat.Inode)
 	}
 }
 
-func (s *steering) inherit(p *party, seats []seatInfo) {
-	for _, seat := range seats {
-		g, err := s.groupBy(seat.Port, func() (*reuseport.Reservation, error) {
-			return reuseport.Rejoin(s.ctx, seat.Port.Network, seat.Address)
-		})
-		if err != nil {
-			s.logger.Warn("a port of an adopted worker cannot be kept", "id", p.id, "address", seat.Address, "error", err)
-			continue
-		}
-		g.adopt(s.ctx, p, seat.Inode)
+// ports returns all ports that are held.
+func (s *steering) ports() (held []seatInfo) {
+	for _, g := range s.all() {
+		held = append(held, seatInfo{Port: g.key, Address: g.address})
 	}
-	s.kick()
+	return held
 }
 
 func (s *steering) groupBy(key portKey, reserve func() (*reuseport.Reservation, error)) (*group, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, net.ErrClosed
-	}
-	if g := s.groups[key]; g != nil {
-		return g, nil
+	s.reserving.Lock()
+	defer s.reserving.Unlock()
+	if g, err := s.find(key); g != nil || err != nil {
+		return g, err
 	}
 	reservation, err := reserve()
 	if err != nil {
 		return nil, err
 	}
 	g := newGroup(key, reservation, s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, join(net.ErrClosed, reservation.Close())
+	}
 	s.groups[key] = g
 	return g, nil
+}
+
+// find returns the group of a port, nil if there is none yet.
+func (s *steering) find(key portKey) (*group, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, net.ErrClosed
+	}
+	return s.groups[key], nil
+}
+
+// hold takes the turn at all groups, until release is called.
+func (s *steering) hold(ctx context.Context) (release func(), err error) {
+	var held []*group
+	release = func() {
+		for _, g := range held {
+			g.give()
+		}
+	}
+	for _, g := range s.all() {
+		if err := g.take(ctx); err != nil {
+			release()
+			return nil, err
+		}
+		held = append(held, g)
+	}
+	return release, nil
 }
 
 // seal lets no new connection be established on any port, where it can be steered: the cluster stops.
@@ -250,14 +307,8 @@ func (s *steering) handle(ctx context.Context, id int, q message) (m message, er
 	return m, err
 }
 
-// reportStranger tells once of a listener that is no node's.
-func (s *steering) reportStranger(ctx context.Context, g *group, inode uint32) {
-	s.mu.Lock()
-	_, known := s.strangers[inode]
-	s.mu.Unlock()
-	if known {
-		return
-	}
+// holder returns the node that has a listener, nil if it is a stranger, who is then reported once.
+func (s *steering) holder(ctx context.Context, g *group, inode uint32) *party {
 	found := Stranger{Address: g.address}
 	owners, err := reuseport.Owners(ctx, g.key.Network, g.address)
 	for _, o := range owners {
@@ -266,8 +317,16 @@ func (s *steering) reportStranger(ctx context.Context, g *group, inode uint32) {
 		}
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.parties {
+		if p.pid == found.PID && p.pid != 0 {
+			return p
+		}
+	}
+	if _, known := s.strangers[inode]; known {
+		return nil
+	}
 	s.strangers[inode] = found
-	s.mu.Unlock()
 	text := fmt.Sprintf("%s listens on %s and is no node of this cluster", found.name(), found.Address)
 	if s.rung >= reuseport.RungBPF {
 		text += "; it gets no connections"
@@ -277,6 +336,7 @@ func (s *steering) reportStranger(ctx context.Context, g *group, inode uint32) {
 	s.logger.Warn("stranger on the port", "pid", found.PID, "program", found.Program, "address", found.Address,
 		"steering", s.rung.String(), "lookup_error", err)
 	s.tell(Event{Kind: EventStranger, ID: -1, PID: found.PID, Text: text})
+	return nil
 }
 
 func (s Stranger) name() string {
@@ -320,6 +380,25 @@ type keeper interface {
 	join(ctx context.Context, key portKey) error
 	exclude(ctx context.Context, key portKey) (epoch int, err error)
 	leave(ctx context.Context, key portKey, epoch int) (again bool, err error)
+}
+
+// keeping is the keeper that a node has; a master that hands over gets another. The zero value has none: the node is
+// alone.
+type keeping struct {
+	mu sync.Mutex
+	is keeper // guarded by mu
+}
+
+func (k *keeping) get() keeper {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.is
+}
+
+func (k *keeping) set(is keeper) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.is = is
 }
 
 // local is the keeper of the master's own listeners.

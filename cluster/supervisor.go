@@ -33,34 +33,35 @@ type supervisor struct {
 	nextID      func() (int, error)
 	stopping    bool
 	quitting    bool
+	filled      bool      // the slots are those that are wanted
 	doing       string    // what Status says
 	late        []*worker // made to leave, since they did not in time
 	probed      time.Time // when the workers were last probed
 }
 
-// place is what a worker is in its slot.
-type place int
+// part is what a worker is in its slot.
+type part int
 
 const (
-	occupant  place = iota
-	candidate       // is to replace the occupant, when it is ready
-	retired         // was replaced, or is to leave with its slot
+	occupant  part = iota
+	candidate      // is to replace the occupant, when it is ready
+	retired        // was replaced, or is to leave with its slot
 )
 
 // worker is a process in a slot.
 type worker struct {
 	life
 	slot    *slot
-	place   place
+	part    part
 	info    peer.Info
 	process *process
 	started time.Time
-	link    *link  // nil until it is linked, and when it is no longer
-	known   bool   // it has been linked
-	adopted bool   // from another master
-	greeted bool   // it has told what it has
-	failure string // with which its node ended, by its own word
-	hung    string // what it did not do in time
+	link    *link         // nil until it is linked, and when it is no longer
+	known   bool          // it has been linked
+	adopted bool          // from another master
+	greeted chan struct{} // closed when we have what it told us; nil: it has not
+	failure string        // with which its node ended, by its own word
+	hung    string        // what it did not do in time
 
 	pulse   pulse
 	asking  bool          // a probe is on its way
@@ -286,15 +287,18 @@ func (s *supervisor) newWorker(slot *slot, now time.Time) *worker {
 }
 
 // startWorker starts a worker in a slot.
-func (s *supervisor) startWorker(slot *slot, as place, now time.Time) *worker {
+func (s *supervisor) startWorker(slot *slot, as part, now time.Time) *worker {
 	slot.started()
 	w := s.newWorker(slot, now)
-	w.place = as
+	w.part = as
 	role := s.role
 	role.Slot, role.Generation, role.Incarnation = slot.number, slot.generation, peer.NewIncarnation()
-	var err error
-	if role.ID, err = s.nextID(); err == nil {
+	id, err := s.nextID()
+	role.ID = id
+	if err == nil {
 		w.process, err = s.sys.start(role)
+	} else {
+		role.ID = -slot.number // nobody's
 	}
 	w.info = role.info()
 	s.workers[w.info.ID] = w
@@ -318,7 +322,7 @@ func (s *supervisor) handleLink(info peer.Info, l *link) bool {
 		return false // a worker that was given up
 	}
 	w.link, w.known = l, true
-	s.steering.enter(info.ID, l.ask)
+	s.steering.enter(info.ID, w.info.PID, l.ask)
 	if w.phase == stopping {
 		s.order(w, max(0, time.Until(w.deadline)-stopMargin))
 	}
@@ -328,8 +332,7 @@ func (s *supervisor) handleLink(info peer.Info, l *link) bool {
 func (s *supervisor) handleMessage(w *worker, m message) {
 	switch m.Kind {
 	case kindHello:
-		w.greeted = true
-		s.steering.inheritAll(w.info.ID, m.Seats)
+		s.steering.inheritAll(w.info.ID, m.Seats, w.greet())
 		if m.Ready {
 			s.becameReady(w)
 		}
@@ -343,6 +346,15 @@ func (s *supervisor) handleMessage(w *worker, m message) {
 	}
 }
 
+// greet returns what is to be closed when the first hello of an adopted worker has been taken note of.
+func (w *worker) greet() chan<- struct{} {
+	if w.greeted != nil {
+		return nil
+	}
+	w.greeted = make(chan struct{})
+	return w.greeted
+}
+
 func (s *supervisor) becameReady(w *worker) {
 	now := time.Now()
 	if w.phase <= ready {
@@ -354,7 +366,7 @@ func (s *supervisor) becameReady(w *worker) {
 	w.slot.everReady = true
 	s.logger.Info("worker ready", append(w.attrs(), "after", round(now.Sub(w.started)))...)
 	s.journal.emit(w.event(EventReady, "", now.Sub(w.started)))
-	if w.place == candidate {
+	if w.part == candidate {
 		s.install(w)
 	}
 	w.settled <- nil
@@ -366,12 +378,12 @@ func (s *supervisor) install(w *worker) {
 	if before := s.occupantOf(w.slot); before != nil {
 		s.retire(before)
 	}
-	w.place = occupant
+	w.part = occupant
 }
 
 // retire lets a worker leave that is no longer needed.
 func (s *supervisor) retire(w *worker) {
-	w.place = retired
+	w.part = retired
 	if w.leave(time.Now(), s.opts.StopTimeout) {
 		s.tell(EventDraining, w, "")
 		s.order(w, s.opts.StopTimeout)
@@ -389,7 +401,8 @@ func (s *supervisor) handleDrained(w *worker, m message) {
 
 // announceReady closes allReady once each slot has been ready.
 func (s *supervisor) announceReady() {
-	if slices.ContainsFunc(s.slots, func(slot *slot) bool { return !slot.everReady }) || isClosed(s.allReady) {
+	isNew := func(slot *slot) bool { return !slot.everReady }
+	if !s.filled || slices.ContainsFunc(s.slots, isNew) || isClosed(s.allReady) {
 		return
 	}
 	close(s.allReady)
@@ -425,9 +438,9 @@ func (s *supervisor) order(w *worker, timeout time.Duration) {
 // occupantOf returns the worker that is meant to serve in a slot, nil if there is none.
 func (s *supervisor) occupantOf(slot *slot) *worker { return s.workerIn(slot, occupant) }
 
-func (s *supervisor) workerIn(slot *slot, as place) *worker {
+func (s *supervisor) workerIn(slot *slot, as part) *worker {
 	for _, w := range s.workers {
-		if w.slot == slot && w.place == as {
+		if w.slot == slot && w.part == as {
 			return w
 		}
 	}

@@ -22,7 +22,9 @@ type upstream struct {
 	mesh      *peer.Mesh
 	seats     *seats
 	directory *peer.Directory
-	orphan    *time.Timer   // runs while there is no link
+	orphan    *time.Timer   // runs while there is no link; nil in a master that has handed over
+	held      []seatInfo    // ports that a master has handed over, whether or not it listens there
+	forget    func()        // takes back that we want the stream
 	closed    chan struct{} // closed when the node ends
 	stop      func(cause error, timeout time.Duration)
 
@@ -55,17 +57,21 @@ func listenWorker(opts Options, server Server, r role) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &upstream{
-		opts: opts, mesh: links.mesh, seats: newSeats(opts), directory: directory,
-		closed: make(chan struct{}), linked: make(chan struct{}),
-	}
+	u := newUpstream(opts, links.mesh, newSeats(opts))
+	u.directory = directory
 	n, err := u.takeSeat(server, links, r)
 	if err != nil {
 		close(u.closed)
-		u.orphan.Stop()
+		if u.orphan != nil {
+			u.orphan.Stop()
+		}
 		return nil, join(join(err, u.seats.close()), links.close())
 	}
 	return n, nil
+}
+
+func newUpstream(opts Options, mesh *peer.Mesh, seats *seats) *upstream {
+	return &upstream{opts: opts, mesh: mesh, seats: seats, closed: make(chan struct{}), linked: make(chan struct{})}
 }
 
 // takeSeat takes a seat at the port, and makes the node.
@@ -99,7 +105,8 @@ func (u *upstream) takeSeat(server Server, links links, r role) (*Node, error) {
 		return nil, err
 	}
 	n = newNode(u.opts, links, u.seats, server, one.listener)
-	n.worker, n.keeper, n.key = u, u, key
+	n.worker, n.key = u, key
+	n.keeper.set(u)
 	close(made)
 	n.start()
 	go u.tellReady(n, r.Stderr)
@@ -111,12 +118,8 @@ func isMaster(info peer.Info) bool { return info.Slot == 0 && info.Generation > 
 
 // tellReady waits until the node is ready, and tells the master. It is a goroutine that ends with the node.
 func (u *upstream) tellReady(n *Node, stderr uintptr) {
-	for _, ready := range n.readiness() {
-		select {
-		case <-ready:
-		case <-n.done:
-			return
-		}
+	if !n.awaitReady() {
+		return
 	}
 	if err := restoreStderr(stderr); err != nil {
 		u.opts.Logger.Warn("standard error stays a pipe to the master", "error", err)
@@ -150,12 +153,14 @@ func (u *upstream) told(m message) {
 func (u *upstream) attach(l *link) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.orphan.Stop()
+	if u.orphan != nil {
+		u.orphan.Stop()
+	}
 	if len(u.links) == 0 {
 		close(u.linked)
 	}
 	u.links = append(u.links, l)
-	hello := message{Kind: kindHello, Ready: u.isReady, Seats: u.seats.infos()}
+	hello := message{Kind: kindHello, Ready: u.isReady, Seats: append(u.seats.infos(), u.held...)}
 	_ = l.send(hello) // an error ends the link
 }
 
@@ -168,7 +173,7 @@ func (u *upstream) detach(l *link) {
 		return
 	}
 	u.linked = make(chan struct{})
-	if !u.leaving {
+	if !u.leaving && u.orphan != nil {
 		self := u.mesh.Self()
 		u.opts.Logger.Warn("the master is gone: serving on for a while",
 			"id", self.ID, "slot", self.Slot, "leaving_in", u.opts.OrphanTimeout)

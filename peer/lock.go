@@ -117,7 +117,7 @@ func (l *Lock) NextID() (int, error) {
 	return owner.LastID, nil
 }
 
-// MasterID returns the id of the holder: 0 in a new cluster, and in one whose master is gone one that nobody had.
+// MasterID returns an id for the holder: 0 in a new cluster, where nobody has got one, else one that nobody had.
 func (l *Lock) MasterID() (int, error) {
 	l.mu.Lock()
 	isNew := l.owner.LastID == 0
@@ -126,6 +126,22 @@ func (l *Lock) MasterID() (int, error) {
 		return 0, nil
 	}
 	return l.NextID()
+}
+
+// HandOver gives up the lock and leaves its file, so that the next holder counts on from our ids. It may be called again.
+func (l *Lock) HandOver() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
+	l.dir.lock.CompareAndSwap(l, nil)
+	err := l.file.Close()
+	l.file = nil
+	if err != nil {
+		return fmt.Errorf("peer: hand over lock: %w", err)
+	}
+	return nil
 }
 
 // Locked reports whether a process, perhaps our own, holds the lock of the cluster now. It never makes a Lock fail that

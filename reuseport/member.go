@@ -11,7 +11,7 @@ import (
 type Listener struct {
 	Inode uint32         // identifies the socket in this network namespace; see Inode
 	UID   int            // the user who made the socket
-	Addr  netip.AddrPort // what it is bound to
+	Addr  netip.AddrPort // what it is bound to, without a zone
 }
 
 // Inode returns the number that identifies a socket in its network namespace, as sock_diag(7), /proc/net/tcp and

@@ -65,7 +65,8 @@ func groupOf(fd int, addr netip.AddrPort) (group, error) {
 		return g, nil
 	}
 	g.family = unix.AF_INET6
-	if addr.Addr().IsLinkLocalUnicast() { // then bind binds to the interface as well (__inet6_bind)
+	g.dual = b.dual && b.addr.IsUnspecified() // bind sets IPV6_V6ONLY otherwise (__inet6_bind)
+	if addr.Addr().IsLinkLocalUnicast() {     // then bind binds to the interface as well (__inet6_bind)
 		g.ifi, err = zoneID(addr.Addr().Zone())
 	}
 	return g, err

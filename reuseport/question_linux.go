@@ -107,7 +107,9 @@ func (q *Question) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { q.socket.SetDeadline(expired) }) // runs until Connect returns
+	stop := context.AfterFunc(ctx, func() {
+		_ = q.socket.SetDeadline(expired) // it fails when the socket has been closed, which ends Connect too
+	})
 	defer stop()
 	started := false
 	var connectErr error

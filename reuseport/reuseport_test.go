@@ -2,6 +2,7 @@ package reuseport_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"testing"
@@ -13,7 +14,16 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
+func TestMain(m *testing.M) {
+	if address := os.Getenv(childEnv); address != "" {
+		if err := child(address); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(leaktest.Run(m))
+}
 
 func TestUnknownNetwork(t *testing.T) {
 	t.Parallel()

@@ -75,7 +75,8 @@ func (s *Sink) Addr() net.Addr { return s.listener.Addr() }
 // SyscallConn makes the sink usable for [Attach], [Queue] and [Inode].
 func (s *Sink) SyscallConn() (syscall.RawConn, error) { return s.listener.SyscallConn() }
 
-// Close closes the listener. Close may be called again, and then returns nil.
+// Close closes the listener. With net.ipv4.tcp_migrate_req=1, another member that is left gets the connection that filled
+// the queue, which is reset. Close may be called again, and then returns nil.
 func (s *Sink) Close() error {
 	q := <-s.filled
 	defer func() { s.filled <- nil }()

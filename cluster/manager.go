@@ -1,0 +1,55 @@
+package cluster
+
+import "fmt"
+
+// writePID leaves our process id in Options.PIDFile.
+func (m *master) writePID() (err error) {
+	if m.opts.PIDFile == "" {
+		return nil
+	}
+	var before []int
+	if m.predecessor != nil {
+		before = append(before, m.predecessor.PID)
+	}
+	m.unlinkPID, err = writePIDFile(m.opts.PIDFile, before...)
+	return err
+}
+
+// announce tells those outside when the cluster is ready: the predecessor, the service manager. It is a goroutine that
+// ends with the node.
+func (m *master) announce(n *Node) {
+	if !n.awaitReady() {
+		return
+	}
+	if m.handedOver != nil {
+		if err := m.handedOver(); err != nil {
+			m.opts.Logger.Warn("the predecessor does not know that it is over", "error", err)
+		}
+	}
+	m.tellManager(m.notifier.ready(n.summary()))
+	m.notifier.startWatchdog(func() bool { return m.supervisor.do(func() {}) }, m.tellManager)
+}
+
+// awaitReady waits until this node and, on the master, all others are ready. It returns false if the node ends before.
+func (n *Node) awaitReady() bool {
+	for _, ready := range n.readiness() {
+		select {
+		case <-ready:
+		case <-n.done:
+			return false
+		}
+	}
+	return true
+}
+
+// summary says in a line how the cluster is.
+func (n *Node) summary() string {
+	return fmt.Sprintf("%d nodes serve %v, steered by %v", n.accepting(), n.Addr(), n.master.steering.rung)
+}
+
+// tellManager logs that the service manager could not be told something, if err is not nil.
+func (m *master) tellManager(err error) {
+	if err != nil {
+		m.opts.Logger.Warn("the service manager does not hear", "error", err)
+	}
+}

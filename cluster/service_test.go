@@ -1,0 +1,471 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// pipes is a listener within one process and without the network, for tests in which time is not real.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return new(net.TCPAddr) }
+
+func (p *pipes) dial() net.Conn {
+	here, there := net.Pipe()
+	p.conns <- there
+	return here
+}
+
+// bubble runs f with a service of handler on pipes, in a time of its own.
+func bubble(t *testing.T, handler http.HandlerFunc, f func(t *testing.T, s *service, p *pipes)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		s := newService(&http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}, newAcceptor(p), true, 5*time.Second)
+		go s.serve()
+		f(t, s, p)
+		synctest.Wait()
+		connections, requests := s.load()
+		assert.Zero(t, connections)
+		assert.Zero(t, requests)
+	})
+}
+
+// start drains s and returns how long that took, and its error.
+func startDrain(s *service, timeout time.Duration) func() (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	begin, ended := time.Now(), make(chan time.Time, 1)
+	var err error
+	go func() {
+		defer cancel()
+		err = s.drain(ctx, func(context.Context) error { return s.listener.Close() })
+		ended <- time.Now()
+	}()
+	return func() (time.Duration, error) { return (<-ended).Sub(begin), err }
+}
+
+func TestDrainWithoutConnectionsIsAtOnce(t *testing.T) {
+	bubble(t, echo, func(t *testing.T, s *service, _ *pipes) {
+		require.NoError(t, s.draining().Err())
+		took, err := startDrain(s, time.Hour)()
+		require.NoError(t, err)
+		assert.Zero(t, took)
+		require.Error(t, s.draining().Err())
+		assert.NoError(t, s.err)
+	})
+}
+
+func TestDrainClosesIdleConnectionsAfterTheLameDuck(t *testing.T) {
+	bubble(t, echo, func(t *testing.T, s *service, p *pipes) {
+		conn := p.dial()
+		defer conn.Close()
+		response, err := exchange(conn, "/before")
+		require.NoError(t, err)
+		assert.False(t, response.Close)
+		wait := startDrain(s, time.Hour)
+		begin := time.Now()
+		_, err = conn.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+		assert.Equal(t, 5*time.Second, time.Since(begin))
+		took, err := wait()
+		require.NoError(t, err)
+		assert.Equal(t, 5*time.Second, took)
+	})
+}
+
+func TestDrainTellsIdleConnections(t *testing.T) {
+	bubble(t, echo, func(t *testing.T, s *service, p *pipes) {
+		conn := p.dial()
+		defer conn.Close()
+		_, err := exchange(conn, "/before")
+		require.NoError(t, err)
+		wait := startDrain(s, time.Hour)
+		time.Sleep(3 * time.Second)
+		response, err := exchange(conn, "/after")
+		require.NoError(t, err)
+		assert.True(t, response.Close)
+		took, err := wait()
+		require.NoError(t, err)
+		assert.Equal(t, 3*time.Second, took, "nobody is left")
+	})
+}
+
+// TestDrainLetsAConnectionSpeak: Shutdown would drop a connection that has not sent its first request.
+func TestDrainLetsAConnectionSpeak(t *testing.T) {
+	bubble(t, echo, func(t *testing.T, s *service, p *pipes) {
+		conn := p.dial()
+		defer conn.Close()
+		wait := startDrain(s, time.Hour)
+		time.Sleep(4 * time.Second)
+		response, err := exchange(conn, "/first")
+		require.NoError(t, err)
+		assert.True(t, response.Close)
+		_, err = wait()
+		assert.NoError(t, err)
+	})
+}
+
+func TestDrainLetsRequestsFinish(t *testing.T) {
+	for _, d := range []time.Duration{500 * time.Millisecond, 20 * time.Second} {
+		bubble(t, func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(d)
+			echo(w, r)
+		}, func(t *testing.T, s *service, p *pipes) {
+			conn := p.dial()
+			defer conn.Close()
+			answered := make(chan error)
+			go func() {
+				_, err := exchange(conn, "/long")
+				answered <- errors.Join(err, conn.Close())
+			}()
+			synctest.Wait()
+			connections, requests := s.load()
+			assert.Equal(t, 1, connections)
+			assert.Equal(t, 1, requests)
+			wait := startDrain(s, time.Hour)
+			require.NoError(t, <-answered)
+			took, err := wait()
+			require.NoError(t, err)
+			assert.InDelta(t, d, took, float64(time.Second), "as long as the request")
+		})
+	}
+}
+
+// TestDrainTellsAHandlerThatWritesNothing: it began before the drain, but its header is written after it has returned.
+func TestDrainTellsAHandlerThatWritesNothing(t *testing.T) {
+	bubble(t, func(http.ResponseWriter, *http.Request) { time.Sleep(time.Second) }, func(t *testing.T, s *service, p *pipes) {
+		conn := p.dial()
+		defer conn.Close()
+		answered := make(chan bool, 1)
+		go func() {
+			_, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: town\r\n\r\n")
+			assert.NoError(t, err)
+			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			answered <- err == nil && response.StatusCode == http.StatusOK && response.Close
+		}()
+		synctest.Wait()
+		wait := startDrain(s, time.Hour)
+		assert.True(t, <-answered)
+		took, err := wait()
+		require.NoError(t, err)
+		assert.Equal(t, time.Second, took)
+	})
+}
+
+func TestDrainIsCutAtItsTime(t *testing.T) {
+	bubble(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, err := io.ReadAll(r.Body) // only then the server watches the connection
+		assert.NoError(t, err)
+		<-r.Context().Done()
+	}, func(t *testing.T, s *service, p *pipes) {
+		conn := p.dial()
+		defer conn.Close()
+		cut := make(chan error, 1)
+		go func() {
+			_, err := exchange(conn, "/long")
+			cut <- err
+		}()
+		synctest.Wait()
+		took, err := startDrain(s, 2*time.Second)()
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, 2*time.Second, took, "less than the lame duck")
+		assert.Error(t, <-cut)
+	})
+}
+
+// TestDrainOfIdleConnectionsIsCutAtItsTime: idle connections are no reason for an error.
+func TestDrainOfIdleConnectionsIsCutAtItsTime(t *testing.T) {
+	bubble(t, echo, func(t *testing.T, s *service, p *pipes) {
+		conn := p.dial()
+		defer conn.Close()
+		_, err := exchange(conn, "/before")
+		require.NoError(t, err)
+		took, err := startDrain(s, 2*time.Second)()
+		require.NoError(t, err)
+		assert.Equal(t, 2*time.Second, took)
+	})
+}
+
+// hijack takes the connection over, and says so to the client.
+func hijack(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := w.(http.Hijacker).Hijack() // the ResponseWriter is the server's own
+	if err == nil {
+		_, err = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n")
+	}
+	return conn, rw, err
+}
+
+// upgrade asks for another protocol.
+func upgrade(t *testing.T, conn net.Conn) {
+	t.Helper()
+	_, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: town\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n")
+	require.NoError(t, err)
+	response, err := http.ReadResponse(bufio.NewReaderSize(conn, 16), nil)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusSwitchingProtocols, response.StatusCode)
+	require.Equal(t, []string{"Upgrade"}, response.Header["Connection"])
+}
+
+func TestDrainWaitsForHijackedConnections(t *testing.T) {
+	var s *service
+	bubble(t, func(w http.ResponseWriter, r *http.Request) {
+		r.RemoteAddr = "changed by a middleware"
+		conn, _, err := hijack(w)
+		if !assert.NoError(t, err) {
+			return
+		}
+		defer conn.Close()
+		<-s.draining().Done()
+		time.Sleep(10 * time.Second)
+		_, err = io.WriteString(conn, "goodbye")
+		assert.NoError(t, err)
+	}, func(t *testing.T, service *service, p *pipes) {
+		s = service
+		conn := p.dial()
+		defer conn.Close()
+		upgrade(t, conn)
+		synctest.Wait()
+		connections, requests := s.load()
+		assert.Zero(t, connections)
+		assert.Equal(t, 1, requests)
+		wait := startDrain(s, time.Hour)
+		rest, err := io.ReadAll(conn)
+		require.NoError(t, err)
+		assert.Equal(t, "goodbye", string(rest))
+		took, err := wait()
+		require.NoError(t, err)
+		assert.Equal(t, 10*time.Second, took)
+		assert.Empty(t, s.traffic.hijacked)
+		assert.Zero(t, s.traffic.hijacks.Load())
+	})
+}
+
+func TestDrainCutsHijackedConnections(t *testing.T) {
+	for name, c := range map[string]struct{ timeout, hijackTimeout, want time.Duration }{
+		"at the bound":     {time.Hour, 7 * time.Second, 7 * time.Second},
+		"at the end":       {3 * time.Second, 7 * time.Second, 3 * time.Second},
+		"without a bound":  {3 * time.Second, 0, 3 * time.Second},
+		"at the same time": {3 * time.Second, 3 * time.Second, 3 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(w http.ResponseWriter, _ *http.Request) {
+				conn, _, err := hijack(w)
+				if assert.NoError(t, err) {
+					_, err = conn.Read(make([]byte, 1)) // and looks at nothing else
+					assert.Error(t, err)
+				}
+			}, func(t *testing.T, s *service, p *pipes) {
+				s.hijackTimeout = c.hijackTimeout
+				conn := p.dial()
+				defer conn.Close()
+				upgrade(t, conn)
+				took, err := startDrain(s, c.timeout)()
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				assert.ErrorContains(t, err, "1 connections that handlers had taken over were cut")
+				assert.Equal(t, c.want, took)
+			})
+		})
+	}
+}
+
+// TestDrainServesAnUpgrade that comes in the lame duck, with one Connection header: some clients refuse a second.
+func TestDrainServesAnUpgrade(t *testing.T) {
+	bubble(t, func(w http.ResponseWriter, _ *http.Request) {
+		assert.Empty(t, w.Header())
+		if conn, _, err := hijack(w); assert.NoError(t, err) {
+			assert.NoError(t, conn.Close())
+		}
+	}, func(t *testing.T, s *service, p *pipes) {
+		conn := p.dial()
+		defer conn.Close()
+		wait := startDrain(s, time.Hour)
+		synctest.Wait()
+		upgrade(t, conn)
+		took, err := wait()
+		require.NoError(t, err)
+		assert.Zero(t, took)
+	})
+}
+
+func TestPanicsAreCounted(t *testing.T) {
+	bubble(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			_, _, err := hijack(w)
+			assert.NoError(t, err)
+		}
+		panic("this handler is broken")
+	}, func(t *testing.T, s *service, p *pipes) {
+		conn := p.dial()
+		_, err := exchange(conn, "/")
+		require.Error(t, err)
+		require.NoError(t, conn.Close())
+		conn = p.dial()
+		upgrade(t, conn)
+		require.NoError(t, conn.Close())
+		synctest.Wait()
+		connections, requests := s.load()
+		assert.Zero(t, connections)
+		assert.Zero(t, requests)
+		_, err = startDrain(s, time.Hour)()
+		assert.NoError(t, err)
+	})
+}
+
+// ownServer is a server that knows nothing of HTTP.
+type ownServer struct {
+	stopped     chan struct{}
+	shutdowns   atomic.Int32
+	untilClosed bool // Serve returns with the listener, else with Shutdown
+	err         error
+}
+
+func (s *ownServer) Serve(l net.Listener) error {
+	for s.err == nil {
+		if _, err := l.Accept(); err != nil && s.untilClosed {
+			return err
+		} else if err != nil {
+			<-s.stopped
+			return nil
+		}
+	}
+	return s.err
+}
+
+func (s *ownServer) Shutdown(context.Context) error {
+	s.shutdowns.Add(1)
+	close(s.stopped)
+	return nil
+}
+
+func TestDrainOfAServerOfItsOwn(t *testing.T) {
+	for _, untilClosed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			server := &ownServer{stopped: make(chan struct{}), untilClosed: untilClosed}
+			s := newService(server, newAcceptor(newPipes()), true, time.Hour)
+			go s.serve()
+			wait := startDrain(s, time.Hour)
+			<-s.draining().Done()
+			took, err := wait()
+			require.NoError(t, err)
+			assert.Zero(t, took)
+			<-s.ended
+			require.NoError(t, s.err, "it was told to")
+			assert.EqualValues(t, 1, server.shutdowns.Load())
+			connections, requests := s.load()
+			assert.Zero(t, connections+requests)
+		})
+	}
+}
+
+func TestServerThatStopsByItself(t *testing.T) {
+	broken := errors.New("broken")
+	for want, server := range map[error]Server{
+		broken:               &ownServer{err: broken},
+		net.ErrClosed:        &ownServer{untilClosed: true}, // whose listener somebody has closed
+		http.ErrServerClosed: stoppedServer(),
+	} {
+		l := newPipes()
+		s := newService(server, newAcceptor(l), true, time.Hour)
+		require.NoError(t, l.Close())
+		s.serve()
+		assert.ErrorIs(t, s.err, want)
+	}
+}
+
+func stoppedServer() *http.Server {
+	server := new(http.Server)
+	_ = server.Close()
+	return server
+}
+
+func TestDrainWithoutAServer(t *testing.T) {
+	s := newService(nil, newAcceptor(newPipes()), false, time.Hour)
+	_, err := startDrain(s, time.Hour)()
+	require.NoError(t, err)
+	require.Error(t, s.draining().Err())
+	_, err = s.listener.Accept()
+	assert.ErrorIs(t, err, net.ErrClosed)
+}
+
+func TestLeaveThatFailsEndsTheServiceAllTheSame(t *testing.T) {
+	bubble(t, echo, func(t *testing.T, s *service, _ *pipes) {
+		broken := errors.New("broken")
+		require.ErrorIs(t, s.drain(t.Context(), func(context.Context) error { return broken }), broken)
+		<-s.ended
+		assert.NoError(t, s.err)
+	})
+}
+
+func TestConnStateOfTheUserIsCalled(t *testing.T) {
+	var states []http.ConnState // called by one goroutine after the other
+	server := &http.Server{
+		Handler:   http.HandlerFunc(echo),
+		ConnState: func(_ net.Conn, state http.ConnState) { states = append(states, state) },
+	}
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		s := newService(server, newAcceptor(p), true, time.Hour)
+		go s.serve()
+		conn := p.dial()
+		_, err := exchange(conn, "/")
+		require.NoError(t, err)
+		require.NoError(t, conn.Close())
+		synctest.Wait()
+		assert.Equal(t, []http.ConnState{http.StateNew, http.StateActive, http.StateIdle, http.StateClosed}, states)
+		_, err = startDrain(s, time.Hour)()
+		assert.NoError(t, err)
+	})
+}
+
+func TestHandlerOfTheDefaultMux(t *testing.T) {
+	server := new(http.Server)
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		s := newService(TLSServer{Server: server}, newAcceptor(p), true, time.Hour)
+		assert.NotNil(t, s.traffic)
+		go func() { // in the clear
+			s.err = server.Serve(s.listener)
+			close(s.ended)
+		}()
+		conn := p.dial()
+		response, err := exchange(conn, "/")
+		require.Error(t, err)
+		assert.Nil(t, response)
+		require.NoError(t, conn.Close())
+		_, err = startDrain(s, time.Hour)()
+		assert.NoError(t, err)
+	})
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// machine is what doctor looks at.
+type machine struct {
+	probe  func() reuseport.Support
+	checks []func(context.Context) check
+	root   bool // commands need no sudo
+	sysctl bool // some command is one of sysctl
+}
+
+// check is one finding about the machine.
+type check struct {
+	verdict  verdict
+	text     string   // what is, in a sentence
+	why      string   // what that means, if it is not fine
+	commands []string // that mend it, as root; behind a "#" what is to be done otherwise
+}
+
+type verdict int
+
+const (
+	fine verdict = iota
+	poor         // it works, and would work better
+	bad          // a cluster cannot start, or soon not
+)
+
+func (a *app) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Tell what this machine can do for a cluster, and how it could do more",
+		Long: `Tells what this machine and this user can do for a cluster: which connections survive a reload or a crash, which limits
+are near, and for each thing that could be better the command to run. It changes nothing.
+
+Exit code 0: a reload loses no connection, and a cluster can start. 1: not so; the text says what to do.`,
+		Args: cobra.NoArgs,
+		RunE: does(func(ctx context.Context, _ []string) error { return a.doctor(ctx) }),
+	}
+}
+
+func (a *app) doctor(ctx context.Context) error {
+	healthy := a.writeSupport(a.machine.probe())
+	fmt.Fprintln(a.stdout, "\nThe rest of the machine")
+	for _, look := range a.machine.checks {
+		c := look(ctx)
+		a.writeCheck(c)
+		healthy = healthy && c.verdict != bad
+	}
+	if a.machine.sysctl {
+		fmt.Fprintln(a.stdout)
+		a.writeText("", "What sysctl -w has set is gone at the next boot: to keep it, write NAME=VALUE into "+
+			"/etc/sysctl.d/60-multinode.conf. In a container it may not be allowed: start that with docker run --sysctl NAME=VALUE.")
+	}
+	if !healthy {
+		return failure(codeFailed, nil)
+	}
+	return nil
+}
+
+// goodRung is the best one that needs no privilege.
+const goodRung = reuseport.RungBPF
+
+// writeSupport reports whether that is there.
+func (a *app) writeSupport(s reuseport.Support) (good bool) {
+	good = s.Rung >= goodRung
+	colour, word := green, "good"
+	if !good {
+		colour, word = yellow, "could be better"
+	}
+	fmt.Fprintf(a.stdout, "Connections when a node leaves: %s\n", a.paint.paint(colour, word))
+	a.writeText("  ", fmt.Sprintf("The kernel (%s) gives each new connection to one of the nodes. How well it can be told "+
+		"to which decides what is lost when a node leaves, from the least to the best:", s.Kernel))
+	for rung := reuseport.RungHash; rung <= reuseport.RungBPFMigrate; rung++ {
+		mark, colour := "     ", faint
+		if rung == s.Rung {
+			mark, colour = "  => ", bold
+		}
+		fmt.Fprintln(a.stdout, a.paint.paint(colour, mark+rung.String()))
+		a.writeText("       ", rung.Promise())
+	}
+	fmt.Fprintln(a.stdout)
+	a.writeCan("Nodes can tell the kernel which of them gets a connection", s.Attach)
+	a.writeCan("They can change that while connections come in", s.Reattach)
+	a.writeCan("A node can be left out by the CPU that a connection comes in on", s.IncomingCPU)
+	a.writeCan("Connections that wait at a node that crashes go to another one", s.Migrate)
+	if s.Migrate == nil && !s.WakesMigrated {
+		a.writeText("      ", "This kernel does not wake a node for them, so the nodes look by themselves.")
+	}
+	a.writeAdvice(s.Advice)
+	return good
+}
+
+func (a *app) writeCan(what string, err error) {
+	c := check{text: what}
+	if err != nil {
+		c.verdict, c.why = poor, "no: "+strings.TrimSuffix(err.Error(), ": "+errors.ErrUnsupported.Error())
+	}
+	a.writeCheck(c)
+}
+
+func (a *app) writeAdvice(all []reuseport.Advice) {
+	if len(all) == 0 {
+		return
+	}
+	fmt.Fprintln(a.stdout, "\n  To get more:")
+	for _, advice := range all {
+		a.writeText("    ", advice.Gives)
+		a.writeCommand(advice.Command)
+	}
+}
+
+func (a *app) writeCheck(c check) {
+	mark := map[verdict]string{
+		fine: a.paint.paint(green, "ok "), poor: a.paint.paint(yellow, "-  "), bad: a.paint.paint(red, "!! "),
+	}[c.verdict]
+	fmt.Fprintf(a.stdout, "  %s %s\n", mark, c.text)
+	a.writeText("      ", c.why)
+	for _, command := range c.commands {
+		a.writeCommand(command)
+	}
+}
+
+// writeCommand writes what is to be typed; behind a "#" is what is to be done otherwise.
+func (a *app) writeCommand(command string) {
+	const indent = "        "
+	if todo, found := strings.CutPrefix(command, "#"); found {
+		a.writeText(indent, strings.TrimSpace(todo))
+		return
+	}
+	a.machine.sysctl = a.machine.sysctl || strings.HasPrefix(command, "sysctl ")
+	if !a.machine.root {
+		command = "sudo " + command
+	}
+	fmt.Fprintln(a.stdout, indent+command)
+}
+
+const textWidth = 100
+
+// writeText writes text in lines of some width.
+func (a *app) writeText(indent, text string) {
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && len(indent)+len(line)+1+len(word) > textWidth {
+			fmt.Fprintln(a.stdout, indent+line)
+			line = ""
+		}
+		line = strings.TrimSpace(line + " " + word)
+	}
+	if line != "" {
+		fmt.Fprintln(a.stdout, indent+line)
+	}
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/multinode-go/multinode/cluster"
+)
+
+func (a *app) eventsCommand() *cobra.Command {
+	var asJSON, all bool
+	var after int
+	command := a.takesCluster(&cobra.Command{
+		Use:               "events [NAME]",
+		Short:             "Show what happens in a cluster, as it happens",
+		Long:              `Shows what happens in a cluster until Ctrl-C, or until the cluster stops (exit code 3).`,
+		Args:              takes(0, 1, "web"),
+		ValidArgsFunction: a.completeName,
+		RunE: does(func(ctx context.Context, args []string) error {
+			c, err := a.find(ctx, first(args))
+			if err != nil {
+				return err
+			}
+			if all {
+				after = 0
+			}
+			return a.events(ctx, c, after, asJSON)
+		}),
+	})
+	command.Flags().BoolVar(&asJSON, "json", false, "as JSON, one event in a line")
+	command.Flags().BoolVar(&all, "all", false, "begin with those that the master remembers, at most 1,000")
+	command.Flags().IntVar(&after, "after", fromNow, "begin behind the event of that `number`, its \"seq\" in JSON")
+	command.MarkFlagsMutuallyExclusive("all", "after")
+	return command
+}
+
+const reconnectDelay = 100 * time.Millisecond
+
+// events shows events until ctx ends, which is what its user wants, or the master.
+func (a *app) events(ctx context.Context, c *client, after int, asJSON bool) error {
+	for {
+		stream, err := c.events(ctx, after)
+		if err != nil {
+			return endOfEvents(ctx, c, err)
+		}
+		last, err := a.showEvents(stream, asJSON)
+		if err != nil {
+			return errors.Join(err, stream.close())
+		}
+		if err := stream.close(); err != nil || ctx.Err() != nil {
+			return err
+		}
+		if last > 0 {
+			after = last
+		}
+		select { // we were too slow, or the master is about to go
+		case <-time.After(reconnectDelay):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func endOfEvents(ctx context.Context, c *client, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	if codeOf(err) == codeNotRunning {
+		return failure(codeNotRunning, fmt.Errorf("cluster %s has stopped", c.name))
+	}
+	return err
+}
+
+// showEvents shows a stream to its end and returns the number of its last event.
+func (a *app) showEvents(stream *eventStream, asJSON bool) (last int, err error) {
+	for {
+		e, raw, err := stream.next()
+		if errors.Is(err, io.EOF) {
+			return last, nil
+		}
+		if err != nil {
+			return last, err
+		}
+		if !asJSON {
+			raw = a.line(e)
+		}
+		if _, err := fmt.Fprintln(a.stdout, raw); err != nil {
+			return last, err
+		}
+		last = e.Seq
+	}
+}
+
+// line is an event for people.
+func (a *app) line(e cluster.Event) string {
+	colour := ""
+	switch e.Kind {
+	case cluster.EventDied, cluster.EventHung, cluster.EventFailed, cluster.EventStranger:
+		colour = red
+	case cluster.EventSuspect:
+		colour = yellow
+	case cluster.EventReady, cluster.EventReloaded, cluster.EventScaled:
+		colour = green
+	default:
+	}
+	const clock = "15:04:05.000"
+	return fmt.Sprintf("%s  %-16s  %s", a.paint.paint(faint, e.Time.Local().Format(clock)), who(e),
+		a.paint.paint(colour, sentence(e)))
+}
+
+// who names the node of an event.
+func who(e cluster.Event) string {
+	switch e.Kind {
+	case cluster.EventReloading, cluster.EventReloaded, cluster.EventScaling, cluster.EventScaled, cluster.EventFailed,
+		cluster.EventStopping:
+		return "cluster"
+	default:
+	}
+	if e.ID < 0 {
+		return "cluster"
+	}
+	return fmt.Sprintf("slot %d: node %d", e.Slot, e.ID)
+}
+
+// sentence says what has happened.
+func sentence(e cluster.Event) string {
+	words := map[cluster.EventKind]string{
+		cluster.EventStarted: "was started", cluster.EventReady: "is ready " + after(e),
+		cluster.EventSuspect: "does not answer", cluster.EventTrusted: "answers again",
+		cluster.EventHung:     "hangs, and is being ended",
+		cluster.EventDraining: "was told to leave", cluster.EventDrained: "is drained " + in(e),
+		cluster.EventLeft: "has left " + after(e), cluster.EventDied: "has died",
+		cluster.EventAdopted: "was taken over by a new master", cluster.EventStranger: "a process that is no node listens on the port",
+		cluster.EventReloading: "reload begins", cluster.EventReloaded: "reload is done " + in(e),
+		cluster.EventScaling: "scale begins", cluster.EventScaled: "scale is done " + in(e),
+		cluster.EventFailed: "it failed " + after(e), cluster.EventStopping: "stop begins",
+	}
+	text := words[e.Kind]
+	if text == "" {
+		text = string(e.Kind) // of a master that knows more than we
+	}
+	text = strings.TrimSpace(text)
+	if e.Kind == cluster.EventStarted && e.PID != 0 {
+		text += fmt.Sprintf(" as process %d", e.PID)
+	}
+	if e.Text != "" {
+		text += ": " + e.Text
+	}
+	return text
+}
+
+func after(e cluster.Event) string { return span("after", e) }
+func in(e cluster.Event) string    { return span("in", e) }
+
+func span(word string, e cluster.Event) string {
+	if e.Took == 0 {
+		return ""
+	}
+	return word + " " + took(e.Took)
+}

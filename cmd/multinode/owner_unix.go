@@ -1,0 +1,27 @@
+//go:build unix
+
+package main
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// isOwn tells whether a file belongs to this user.
+func isOwn(info fs.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(stat.Uid) == os.Geteuid()
+}
+
+// isLocked tells whether a master holds the lock of a cluster: as long as it does, no other can start.
+func isLocked(dir string) bool {
+	file, err := os.Open(filepath.Join(dir, masterLock))
+	if err != nil {
+		return false // a master that ends removes it
+	}
+	defer file.Close()
+	// A shared lock, which those who want to become master know as a question.
+	return syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/multinode-go/multinode/cluster"
+)
+
+// progress tells how an order goes: one line for each slot, when its new node is ready and its old one has left.
+type progress struct {
+	out   io.Writer
+	paint painter
+	steps map[int]*step // by slot; those of which nothing was told yet
+}
+
+// noSlot is the number of no slot.
+const noSlot = -1
+
+// step is what has happened to one slot.
+type step struct {
+	ready  string // "node 7 ready after 41ms"
+	leaves bool   // an old node was told to leave
+}
+
+func (p *progress) add(e cluster.Event) {
+	switch e.Kind {
+	case cluster.EventReady:
+		p.at(e.Slot).ready = fmt.Sprintf("node %d %s", e.ID, strings.TrimSpace("ready "+after(e)))
+	case cluster.EventDraining:
+		p.flushOthers(e.Slot)
+		p.at(e.Slot).leaves = true
+	case cluster.EventDrained:
+		if e.Slot == 0 {
+			p.tell(0, strings.TrimSpace("the master no longer accepts, drained "+in(e)))
+			return
+		}
+		p.tell(e.Slot, fmt.Sprintf("node %d %s", e.ID, strings.TrimSpace("drained "+in(e))))
+	case cluster.EventLeft:
+		if s := p.steps[e.Slot]; s != nil && s.leaves { // nobody has said that it was drained
+			p.tell(e.Slot, fmt.Sprintf("node %d left", e.ID))
+		}
+	case cluster.EventDied, cluster.EventHung, cluster.EventSuspect, cluster.EventFailed:
+		fmt.Fprintln(p.out, p.paint.paint(red, strings.TrimSpace(who(e)+" "+sentence(e))))
+	default:
+	}
+}
+
+func (p *progress) at(slot int) *step {
+	if p.steps[slot] == nil {
+		p.steps[slot] = new(step)
+	}
+	return p.steps[slot]
+}
+
+func (p *progress) tell(slot int, more string) {
+	text := more
+	if s := p.at(slot); s.ready != "" {
+		text = s.ready + ", " + more
+	}
+	delete(p.steps, slot)
+	fmt.Fprintf(p.out, "slot %d: %s\n", slot, text)
+}
+
+// flush tells what was not told yet.
+func (p *progress) flush() { p.flushOthers(noSlot) }
+
+// flushOthers tells of the slots that have a new node and no old one that leaves, when it is the turn of another.
+func (p *progress) flushOthers(turn int) {
+	for _, slot := range slices.Sorted(maps.Keys(p.steps)) {
+		if s := p.steps[slot]; slot != turn && s.ready != "" && (!s.leaves || turn == noSlot) {
+			fmt.Fprintf(p.out, "slot %d: %s\n", slot, s.ready)
+			delete(p.steps, slot)
+		}
+	}
+}
