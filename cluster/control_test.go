@@ -38,14 +38,14 @@ func serveEnd(conn io.ReadWriteCloser, asked func(context.Context, message) mess
 	return e
 }
 
-// echo answers each question with itself.
-func echo(_ context.Context, q message) message { return q }
+// sameBack answers each question with itself.
+func sameBack(_ context.Context, q message) message { return q }
 
-// twoEnds returns the two ends of a link. The second answers by asked, the first by echo.
+// twoEnds returns the two ends of a link. The second answers by asked, the first by sameBack.
 func twoEnds(t *testing.T, asked func(context.Context, message) message) (here, there *end) {
 	t.Helper()
 	a, b := net.Pipe()
-	here, there = serveEnd(a, echo), serveEnd(b, asked)
+	here, there = serveEnd(a, sameBack), serveEnd(b, asked)
 	t.Cleanup(func() {
 		require.NoError(t, errors.Join(a.Close(), b.Close()))
 		assert.NoError(t, <-here.err)
@@ -55,7 +55,7 @@ func twoEnds(t *testing.T, asked func(context.Context, message) message) (here, 
 }
 
 func TestLinkCarriesMessages(t *testing.T) {
-	here, there := twoEnds(t, echo)
+	here, there := twoEnds(t, sameBack)
 	key := &portKey{Network: "tcp", Address: ":0", Nth: 2}
 	for _, want := range []message{
 		{Kind: kindReady},
@@ -81,7 +81,7 @@ func TestLinkCarriesMessages(t *testing.T) {
 }
 
 func TestLinkKeepsTheOrderOfMessages(t *testing.T) {
-	here, there := twoEnds(t, echo)
+	here, there := twoEnds(t, sameBack)
 	go func() { // ends with the last message
 		for i := range 100 {
 			assert.NoError(t, here.send(message{Kind: kindReady, CPU: i}))
@@ -93,7 +93,7 @@ func TestLinkKeepsTheOrderOfMessages(t *testing.T) {
 }
 
 func TestLinkAsksInBothDirectionsAtOnce(t *testing.T) {
-	here, there := twoEnds(t, echo)
+	here, there := twoEnds(t, sameBack)
 	var askers sync.WaitGroup
 	for i := range 20 {
 		for _, l := range []*end{here, there} {
@@ -192,7 +192,7 @@ func TestLinkQuestionIsGivenUp(t *testing.T) {
 func TestLinkEndsAllQuestions(t *testing.T) {
 	a, b := net.Pipe()
 	asked, ended := make(chan struct{}), make(chan struct{})
-	here := serveEnd(a, echo)
+	here := serveEnd(a, sameBack)
 	there := serveEnd(b, func(ctx context.Context, q message) message {
 		close(asked)
 		<-ctx.Done() // which ends with the link
@@ -231,7 +231,7 @@ func TestLinkEndsWithGarbage(t *testing.T) {
 		"half a message": framing.AppendFrame(nil, framing.Text, []byte(`{"kind": "ready"}`))[:9],
 	} {
 		a, b := net.Pipe()
-		there := serveEnd(b, echo)
+		there := serveEnd(b, sameBack)
 		go io.Copy(io.Discard, a) // what the link has to say about it; ends with a
 		go func() {               // ends with a
 			_, _ = a.Write(garbage)

@@ -239,7 +239,7 @@ func TestSupervisorStop(t *testing.T) {
 		s.send(linked{info: f.started()[0].info(), link: newLink(near), known: known})
 		require.True(t, <-known)
 		order := make(chan message, 1)
-		go newLink(far).serve(func(m message) { order <- m }, echo) // ends with far
+		go newLink(far).serve(func(m message) { order <- m }, sameBack) // ends with far
 		s.send(stopAll{timeout: time.Minute})
 		assert.Equal(t, message{Kind: kindStop, Timeout: time.Minute, All: true}, <-order, "over the link")
 		synctest.Wait()
