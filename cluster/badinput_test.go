@@ -190,7 +190,7 @@ func TestRoleThatIsGarbage(t *testing.T) {
 // TestWorkerWithoutAMaster starts a worker by hand, as if its master had died before it came to Listen.
 func TestWorkerWithoutAMaster(t *testing.T) {
 	dir := ownDir(t)
-	r := role{Cluster: "gone", Directory: dir, ID: 1, Slot: 1, Generation: 1, Incarnation: 1, Address: "127.0.0.1:0"}
+	r := role{Cluster: "gone", Directory: dir, ID: 1, Slot: 1, Generation: 1, Incarnation: 1, Port: portKey{Network: "tcp", Address: "127.0.0.1:0"}}
 	environ, err := r.environ()
 	require.NoError(t, err)
 	c := run(t, "http", programOptions{Nodes: 2, Dir: dir}, environ)

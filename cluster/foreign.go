@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"slices"
 	"time"
@@ -16,7 +17,8 @@ const watchInterval = 25 * time.Millisecond
 
 // foreignSeat is a listener of a program that does not talk to us: what a worker does with its seat, we do for it.
 type foreignSeat struct {
-	pid    int
+	root   int // the process that we have started
+	pid    int // that or one of its descendants
 	inode  uint32
 	group  *group
 	party  *party
@@ -25,12 +27,13 @@ type foreignSeat struct {
 
 // foreignSeats finds the seats of a process, and makes them members of their groups.
 func (s *steering) foreignSeats(ctx context.Context, id, pid int, signal func() error) ([]*foreignSeat, error) {
-	listening, err := reuseport.ListeningOf(ctx, []int{pid})
+	holders := append([]int{pid}, descendantsOf(pid)...)
+	listening, err := reuseport.ListeningOf(ctx, holders)
 	if err != nil {
 		return nil, err
 	}
 	var seats []*foreignSeat
-	for _, l := range listening[pid] {
+	for holder, l := range eachOnce(holders, listening) {
 		key, err := foreignKey(ctx, l)
 		if err != nil {
 			return nil, err
@@ -39,7 +42,7 @@ func (s *steering) foreignSeats(ctx context.Context, id, pid int, signal func() 
 		if err != nil {
 			return nil, err
 		}
-		seat := &foreignSeat{pid: pid, inode: l.Inode, group: g, signal: signal}
+		seat := &foreignSeat{root: pid, pid: holder, inode: l.Inode, group: g, signal: signal}
 		seat.party = &party{id: id, pid: pid}
 		ask := seat.answer
 		seat.party.ask.Store(&ask)
@@ -51,6 +54,21 @@ func (s *steering) foreignSeats(ctx context.Context, id, pid int, signal func() 
 		seat.group.look(ctx)
 	}
 	return seats, nil
+}
+
+// eachOnce goes through listeners that several processes may have inherited: each comes with the first of them.
+func eachOnce(holders []int, listening map[int][]reuseport.Listener) iter.Seq2[int, reuseport.Listener] {
+	return func(yield func(int, reuseport.Listener) bool) {
+		seen := make(map[uint32]bool)
+		for _, pid := range holders {
+			for _, l := range listening[pid] {
+				if !seen[l.Inode] && !yield(pid, l) {
+					return
+				}
+				seen[l.Inode] = true
+			}
+		}
+	}
 }
 
 // foreignKey names the group of a listener by the network in whose list it is: "tcp" for one that takes IPv4 and IPv6.
@@ -110,7 +128,7 @@ func (f *foreignSeat) await(ctx context.Context, q message) error {
 	if err != nil {
 		return err
 	}
-	_, err = reuseport.Holder(ctx, local.AddrPort(), q.Source, append(descendantsOf(f.pid), f.pid))
+	_, err = reuseport.Holder(ctx, local.AddrPort(), q.Source, append(descendantsOf(f.root), f.root))
 	return err
 }
 

@@ -78,7 +78,7 @@ func listenMaster(opts Options, server Server, sys system, command *Command) (_ 
 	if err != nil {
 		return nil, err
 	}
-	if !adopting {
+	if !adopting { // else we have to know first what the workers have
 		if err := m.takePort(); err != nil {
 			return nil, err
 		}
@@ -133,7 +133,10 @@ func (m *master) takePort() error {
 	if m.command != nil {
 		return nil
 	}
-	_, err := m.steering.group(context.Background(), m.key)
+	g, err := m.steering.group(context.Background(), m.key)
+	if lock := m.currentLock(); err == nil && lock != nil {
+		err = lock.SetAddress(g.address)
+	}
 	return err
 }
 

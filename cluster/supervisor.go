@@ -314,6 +314,7 @@ func (s *supervisor) startWorker(slot *slot, as part, now time.Time) *worker {
 	}
 	w.info.PID = w.process.pid
 	if s.command != nil {
+		s.steering.expect(w.info.ID, w.info.PID) // it may listen before we look
 		w.finish = sync.OnceValue(func() error { return w.process.signal(s.command.StopSignal) })
 	}
 	s.logger.Info("worker started", w.attrs()...)

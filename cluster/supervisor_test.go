@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/peer"
 )
 
 // fakes stands for the operating system: processes that live until the test or a signal ends them.
@@ -35,17 +37,35 @@ func (f *fakes) start(r role) (*process, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.roles = append(f.roles, r)
+	return f.processLocked(r.ID, syscall.SIGCONT)
+}
+
+// firstPID is the process id of the worker with the id 0, if there were one.
+const firstPID = 1000
+
+// adopt finds the process that has been running before.
+func (f *fakes) adopt(info peer.Info) (*process, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.processLocked(info.PID-firstPID, syscall.SIGCONT)
+}
+
+// processLocked makes the process of a worker, which ends with any signal but those in f.deaf and harmless.
+func (f *fakes) processLocked(id int, harmless os.Signal) (*process, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
 	exited := make(chan exit, 1)
-	f.exits[r.ID] = exited
-	return &process{pid: 1000 + r.ID, exited: exited, signal: func(sig os.Signal) error {
+	f.exits[id] = exited
+	return &process{pid: firstPID + id, exited: exited, signal: func(sig os.Signal) error {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.signals[r.ID] = append(f.signals[r.ID], sig)
-		if !slices.Contains(f.deaf, sig) {
-			exited <- exit{signal: sig.(syscall.Signal)}
+		f.signals[id] = append(f.signals[id], sig)
+		if sig != harmless && !slices.Contains(f.deaf, sig) {
+			select {
+			case exited <- exit{signal: sig.(syscall.Signal)}:
+			default: // it is dead
+			}
 		}
 		return nil
 	}}, nil
@@ -83,32 +103,36 @@ func (f *fakes) awaitStart(s *supervisor, before int) {
 func supervise(t *testing.T, opts Options) (*supervisor, *fakes) {
 	t.Helper()
 	opts.Logger = slog.New(slog.DiscardHandler)
+	setDefault(&opts.LivenessTimeout, 1000*time.Hour) // those that are not linked do not answer
 	opts, err := opts.withDefaults(nil)
 	require.NoError(t, err)
 	f := newFakes()
-	s := newSupervisor(opts, role{Cluster: "test"}, idsAfter(0), f.start, new(ports))
+	s := f.supervisor(t, opts)
 	go s.run()
 	t.Cleanup(func() {
 		s.send(cutAll{})
 		<-s.done
 	})
+	s.do(s.fill)
 	synctest.Wait()
 	return s, f
+}
+
+// supervisor returns a supervisor that does not run yet, without a port.
+func (f *fakes) supervisor(t *testing.T, opts Options) *supervisor {
+	t.Helper()
+	journal := new(journal)
+	steering, err := newSteering("hash", opts.Logger, journal.emit)
+	require.NoError(t, err)
+	last := 0
+	nextID := func() (int, error) { last++; return last, nil }
+	return newSupervisor(opts, role{Cluster: "test"}, nextID, system{start: f.start, adopt: f.adopt}, steering, journal)
 }
 
 // ready makes the worker with the id ready.
 func (s *supervisor) ready(id int) {
 	s.send(received{id: id, message: message{Kind: kindReady}})
 	synctest.Wait()
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
 
 func TestSupervisorFillsItsSlots(t *testing.T) {
@@ -199,7 +223,8 @@ func TestSupervisorStartThatFailsIsAFailureToBoot(t *testing.T) {
 		f.err = errors.New("no process can be started")
 		opts, err := Options{Nodes: 2, Logger: slog.New(slog.DiscardHandler)}.withDefaults(nil)
 		require.NoError(t, err)
-		s := newSupervisor(opts, role{}, idsAfter(0), f.start, new(ports))
+		s := f.supervisor(t, opts)
+		s.fill()
 		s.run()
 		assert.Len(t, f.started(), crashLimit)
 		assert.ErrorContains(t, s.err, "no process can be started")
@@ -216,9 +241,9 @@ func TestSupervisorStop(t *testing.T) {
 		s.send(linked{info: f.started()[0].info(), link: newLink(near), known: known})
 		require.True(t, <-known)
 		order := make(chan message, 1)
-		go newLink(far).serve(func(m message) { order <- m }) // ends with far
+		go newLink(far).serve(func(m message) { order <- m }, sameBack) // ends with far
 		s.send(stopAll{timeout: time.Minute})
-		assert.Equal(t, message{Kind: kindStop, Timeout: time.Minute}, <-order, "over the link")
+		assert.Equal(t, message{Kind: kindStop, Timeout: time.Minute, All: true}, <-order, "over the link")
 		synctest.Wait()
 		assert.Empty(t, f.sent(1))
 		assert.Equal(t, []os.Signal{syscall.SIGTERM}, f.sent(2), "by signal while there is none")
@@ -237,7 +262,7 @@ func TestSupervisorStopOfTheStubborn(t *testing.T) {
 		s.send(stopAll{timeout: time.Second})
 		<-s.done
 		assert.Equal(t, time.Second+stopMargin+dumpGrace, time.Since(begin))
-		assert.Equal(t, []os.Signal{syscall.SIGTERM, syscall.SIGQUIT, os.Kill}, f.sent(1))
+		assert.Equal(t, []os.Signal{syscall.SIGTERM, syscall.SIGQUIT, sigContinue, os.Kill}, f.sent(1))
 		assert.ErrorContains(t, s.err, "worker 1 (slot 1, pid 1001) did not leave in time and was killed")
 	})
 }

@@ -17,23 +17,24 @@ func TestUpstreamIsLinkedAgain(t *testing.T) {
 	opts, err := Options{Logger: slog.New(slog.DiscardHandler)}.withDefaults(nil)
 	require.NoError(t, err)
 	u := &upstream{
-		node:   newNode(opts, links{mesh: peer.Solo(peer.Info{ID: 1, Slot: 1})}, nil, newIdleListener(nil)),
-		linked: make(chan struct{}), orphan: time.AfterFunc(time.Hour, func() {}),
+		opts: opts, mesh: peer.Solo(peer.Info{ID: 1, Slot: 1}), seats: newSeats(opts),
+		linked: make(chan struct{}), closed: make(chan struct{}), orphan: time.AfterFunc(time.Hour, func() {}),
 	}
 	defer u.orphan.Stop()
 	first, second := newTestLink(t), newTestLink(t)
 	u.attach(first)
 	u.attach(second)
 	u.detach(first)
-	l, err := u.awaitLink(t.Context())
-	require.NoError(t, err)
-	assert.Same(t, second, l)
+	require.NoError(t, u.awaitLink(t.Context()))
+	assert.Same(t, second, u.current())
 	u.detach(second)
-	assert.Nil(t, u.link)
+	assert.Nil(t, u.current())
 	u.attach(first)
-	l, err = u.awaitLink(t.Context())
-	require.NoError(t, err)
-	assert.Same(t, first, l)
+	require.NoError(t, u.awaitLink(t.Context()))
+	assert.Same(t, first, u.current())
+	u.attach(second)
+	u.detach(second)
+	assert.Same(t, first, u.current(), "the one that is left")
 }
 
 // newTestLink returns a link to nobody.
