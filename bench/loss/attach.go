@@ -19,7 +19,7 @@ const (
 )
 
 // proveAttach asks what it takes to steer a group anew.
-func proveAttach(ctx context.Context, _ config) (_ *report, err error) {
+func proveAttach(ctx context.Context, c config) (_ *report, err error) {
 	var group []*net.TCPListener
 	defer func() {
 		for _, l := range group {
@@ -49,6 +49,6 @@ func proveAttach(ctx context.Context, _ config) (_ *report, err error) {
 	r := &report{Title: fmt.Sprintf("Attaching new weights to a group of %d", attachMembers)}
 	r.row("times", "p50 us", "p99 us", "max us")
 	r.row(fmt.Sprint(attachTimes), us(50), us(99), fmt.Sprintf("%.1f", float64(times.Max())/1e3))
-	r.expect(times.ValueAtQuantile(50) < attachWithin.Nanoseconds(), "it takes %s us", us(50))
+	r.expect(c.Untimed || times.ValueAtQuantile(50) < attachWithin.Nanoseconds(), "it takes %s us", us(50))
 	return r, nil
 }
