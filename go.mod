@@ -6,10 +6,8 @@ require (
 	github.com/fsnotify/fsnotify v1.10.1
 	github.com/libp2p/go-reuseport v0.4.0
 	github.com/stretchr/testify v1.12.1
+	golang.org/x/net v0.62.0
 	golang.org/x/sys v0.49.0
 )
 
-require (
-	go.yaml.in/yaml/v3 v3.0.5 // indirect
-	golang.org/x/net v0.62.0 // indirect
-)
+require go.yaml.in/yaml/v3 v3.0.5 // indirect

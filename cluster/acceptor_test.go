@@ -117,7 +117,7 @@ func TestPokeWithoutAnAcceptLoop(t *testing.T) {
 	defer cancel()
 	err := a.poke(ctx)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	assert.ErrorContains(t, err, "nobody has begun to accept")
+	require.ErrorContains(t, err, "nobody has begun to accept")
 	assert.False(t, a.isPoked(), "nothing is kept")
 	acceptAll(t, a)
 	assert.NoError(t, visit(a.Addr()))
@@ -231,7 +231,8 @@ func TestPokeUnderLoad(t *testing.T) {
 		visiting.Go(func() {
 			for range visits {
 				begin := time.Now()
-				if !assert.NoError(t, visit(a.Addr())) {
+				if err := visit(a.Addr()); err != nil {
+					t.Error(err)
 					return
 				}
 				slowest.Store(max(slowest.Load(), int64(time.Since(begin)))) // about: two may store at once

@@ -31,7 +31,7 @@ func (s *supervisor) adopt(info peer.Info, now time.Time) {
 	slot.generation = info.Generation
 	s.workers[info.ID] = w
 	s.steering.expect(info.ID, info.PID)
-	process, err := s.sys.adopt(info.PID)
+	process, err := s.sys.adopt(info)
 	if err != nil {
 		s.handleExit(w, exit{err: fmt.Errorf("it was gone when it was to be adopted: %w", err)})
 		return
@@ -39,7 +39,7 @@ func (s *supervisor) adopt(info peer.Info, now time.Time) {
 	w.process = process
 	s.logger.Info("worker adopted", w.attrs()...)
 	s.tell(EventAdopted, w, "its master is gone")
-	go s.awaitExit(info.ID, process)
+	go s.awaitExit(info.ID, process, make(chan struct{}))
 }
 
 // slotBy returns the slot of that number, which is added if there is none.

@@ -135,12 +135,12 @@ func (a api) drain(w http.ResponseWriter, r *http.Request) error {
 	return obey(w, r, "drain", in, func(ctx context.Context) error { return a.Drain(ctx, id) }, nil)
 }
 
-// workerID returns the id that text is, of a worker that runs.
+// workerID returns the id that text is, of a worker that runs and is not leaving.
 func (a api) workerID(text string) (int, error) {
 	nodes := a.Status().Nodes
 	var ids []string
 	for _, n := range nodes {
-		if !n.Master && n.PID != 0 {
+		if !n.Master && n.PID != 0 && n.State != StateDraining {
 			ids = append(ids, strconv.Itoa(n.ID))
 		}
 	}
@@ -152,9 +152,9 @@ func (a api) workerID(text string) (int, error) {
 			"node %s is the master, which cannot be replaced: stop the cluster and start it again", text)
 	}
 	if len(ids) == 0 {
-		return 0, inputError(http.StatusNotFound, "no worker has the id %.80q, as none runs", text)
+		return 0, inputError(http.StatusNotFound, "no worker has the id %.80q: there is none that could be replaced", text)
 	}
-	return 0, inputError(http.StatusNotFound, "no worker has the id %.80q: those that run have %s",
+	return 0, inputError(http.StatusNotFound, "no worker has the id %.80q: those that could be replaced have %s",
 		text, strings.Join(ids, ", "))
 }
 

@@ -39,6 +39,7 @@ func newFakeController() *fakeController {
 			{ID: 3, Slot: 1, PID: 13, State: StateReady},
 			{ID: 7, Slot: 2, PID: 17, State: StateReady},
 			{ID: 5, Slot: 3, State: StateWaiting},
+			{ID: 6, Slot: 2, PID: 16, State: StateDraining},
 		},
 		orders: make(chan string, 10), results: make(chan error, 10),
 	}
@@ -232,8 +233,9 @@ func TestAPIRefuses(t *testing.T) {
 		{"POST", "/scale", `{"nodes": 2} {}`, 400, "something is behind the object"},
 		{"POST", "/scale", `{"node": 2}`, 400, `unknown parameter "node": /scale takes nodes, busy, wait`},
 		{"POST", "/drain/0", "", 400, "node 0 is the master, which cannot be replaced"},
-		{"POST", "/drain/9", "", 404, `no worker has the id "9": those that run have 3, 7`},
+		{"POST", "/drain/9", "", 404, `no worker has the id "9": those that could be replaced have 3, 7`},
 		{"POST", "/drain/5", "", 404, `no worker has the id "5"`},
+		{"POST", "/drain/6", "", 404, `no worker has the id "6"`},
 		{"POST", "/drain/03", "", 404, `no worker has the id "03"`},
 		{"POST", "/drain/x", "", 404, `no worker has the id "x"`},
 		{"GET", "/events?after=x", "", 400, `after "x": give the id of an event`},
@@ -249,7 +251,7 @@ func TestAPIRefuses(t *testing.T) {
 	assert.Empty(t, a.orders)
 	a.nodes = nil
 	_, answer := a.askAll(t, http.MethodPost, "/drain/3", "")
-	assert.Contains(t, answer, "as none runs")
+	assert.Contains(t, answer, "there is none that could be replaced")
 }
 
 func TestAPIOrderFails(t *testing.T) {

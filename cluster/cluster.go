@@ -92,7 +92,7 @@ func listen(opts Options, server Server, sys system) (*Node, error) {
 	why := sys.balances()
 	if why == nil {
 		var n *Node
-		if n, why = listenMaster(opts, server, sys); !errors.Is(why, errors.ErrUnsupported) {
+		if n, why = listenMaster(opts, server, sys, nil); !errors.Is(why, errors.ErrUnsupported) {
 			return n, why
 		}
 	}

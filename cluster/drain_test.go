@@ -51,7 +51,11 @@ func newPlace(t *testing.T, server *http.Server, wrap func(*http.Server) Server)
 	server.ErrorLog = log.New(io.Discard, "", 0)
 	p.service = newService(wrap(server), newAcceptor(l), true, longest)
 	go p.serve()
-	t.Cleanup(func() { assert.NoError(t, p.shutdown(context.Background())) })
+	t.Cleanup(func() {
+		// Shutdown alone would wait for ever for a connection of HTTP/2 whose handshake ends behind its back.
+		assert.NoError(t, server.Close())
+		assert.NoError(t, p.shutdown(context.Background()))
+	})
 	return p
 }
 

@@ -76,9 +76,10 @@ type group struct {
 	certain bool
 	lost    bool // somebody has no place in the order, as it did not answer
 	// epoch names the time since which no exclusion was broken. It counts from 1.
-	epoch int
-	sink  *reuseport.Sink // nil until the cluster stops
-	drain *member         // of sink
+	epoch     int
+	complaint string          // the last
+	sink      *reuseport.Sink // nil until the cluster stops
+	drain     *member         // of sink
 
 	mu      sync.Mutex
 	drawing drawing // guarded by mu; for Status
@@ -91,9 +92,14 @@ type drawing struct {
 	strangers []Stranger
 }
 
+// newGroup makes the group of a port that is reserved, or on which programs listen that do not ask us for it.
 func newGroup(key portKey, reservation *reuseport.Reservation, s *steering) *group {
+	address := key.Address
+	if reservation != nil {
+		address = reservation.Addr().String()
+	}
 	return &group{
-		key: key, address: reservation.Addr().String(), reservation: reservation, rung: s.rung, steering: s,
+		key: key, address: address, reservation: reservation, rung: s.rung, steering: s,
 		turn: make(chan struct{}, 1), order: reuseport.NewOrder[*member](), certain: true, epoch: 1,
 	}
 }
@@ -256,8 +262,10 @@ func (g *group) seal(ctx context.Context) error {
 }
 
 // close gives the port up.
-func (g *group) close() error {
-	err := g.reservation.Close()
+func (g *group) close() (err error) {
+	if g.reservation != nil {
+		err = g.reservation.Close()
+	}
 	if g.sink != nil {
 		err = join(err, g.sink.Close())
 	}
@@ -316,12 +324,28 @@ func (g *group) settle(ctx context.Context) bool {
 		g.certain = true // there is no picture to be wrong
 	}
 	err := g.publish(ctx)
-	if err != nil && ctx.Err() == nil {
-		g.steering.logger.Warn("connections cannot be steered: the kernel's hash decides", "address", g.address, "error", err)
-	}
+	g.complain(ctx, err)
 	g.draw()
 	return err == nil && g.certain
 }
+
+// complain says in the log that connections cannot be steered, once for each reason.
+func (g *group) complain(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	var complaint string
+	if err != nil {
+		complaint = err.Error()
+	}
+	if complaint != "" && complaint != g.complaint {
+		g.steering.logger.Warn("connections cannot be steered: the kernel's hash decides", "address", g.address, "error", err)
+	}
+	g.complaint = complaint
+}
+
+// target returns the address that questions go to.
+func (g *group) target() (*net.TCPAddr, error) { return net.ResolveTCPAddr(g.key.Network, g.address) }
 
 // listed returns the inodes of the kernel's list.
 func (g *group) listed(ctx context.Context) ([]uint32, error) {

@@ -15,7 +15,8 @@ import (
 // master is what a node has beyond others when it is the master.
 type master struct {
 	opts       Options
-	key        portKey // of the main port
+	key        portKey  // of the main port; zero if only the command knows it
+	command    *Command // nil: this program
 	since      time.Time
 	directory  *peer.Directory
 	links      links
@@ -46,10 +47,15 @@ const briefLameDuck = time.Second
 // listenMaster makes this process the master of a cluster: of a new one, or of one whose master is gone. What it takes
 // is taken in the order in which others would notice: the lock of the directory, the port, and only then are workers
 // started.
-func listenMaster(opts Options, server Server, sys system) (_ *Node, err error) {
+//
+// command is what it supervises, nil: this program.
+func listenMaster(opts Options, server Server, sys system, command *Command) (_ *Node, err error) {
 	m := &master{
-		opts: opts, key: portKey{Network: "tcp", Address: opts.Addr}, since: time.Now(), seats: newSeats(opts),
+		opts: opts, command: command, since: time.Now(), seats: newSeats(opts),
 		journal: new(journal), operation: make(chan struct{}, 1), greeted: make(chan struct{}),
+	}
+	if command == nil {
+		m.key = portKey{Network: "tcp", Address: opts.Addr}
 	}
 	defer func() {
 		if err != nil {
@@ -72,7 +78,7 @@ func listenMaster(opts Options, server Server, sys system) (_ *Node, err error) 
 	if err != nil {
 		return nil, err
 	}
-	if !adopting {
+	if !adopting { // else we have to know first what the workers have
 		if err := m.takePort(); err != nil {
 			return nil, err
 		}
@@ -124,7 +130,13 @@ func (m *master) takeName() error {
 
 // takePort reserves the port that all nodes share, unless we have it already.
 func (m *master) takePort() error {
-	_, err := m.steering.group(context.Background(), m.key)
+	if m.command != nil {
+		return nil
+	}
+	g, err := m.steering.group(context.Background(), m.key)
+	if lock := m.currentLock(); err == nil && lock != nil {
+		err = lock.SetAddress(g.address)
+	}
 	return err
 }
 
@@ -193,6 +205,7 @@ func (m *master) takeWorkers(sys system) (err error) {
 		Cluster: m.opts.Name, Directory: m.directory.Path(), Port: m.key, Procs: share(m.opts.Nodes),
 	}
 	m.supervisor = newSupervisor(m.opts, common, m.nextID, sys, m.steering, m.journal)
+	m.supervisor.command = m.command
 	m.supervisor.adoptAll(m.links.mesh.Peers())
 	_, err = m.links.mesh.OnStream(controlStream, isWorker, func(stream *peer.Stream) {
 		if err := m.supervisor.serveLink(stream); err != nil {
@@ -289,6 +302,9 @@ func (m *master) listener(ctx context.Context, keeper keeper) (net.Listener, err
 
 // standIn returns a listener that stands for a port, in a master that does not listen.
 func (m *master) standIn(ctx context.Context, key portKey) (net.Listener, error) {
+	if key == (portKey{}) {
+		return newIdleListener(nowhere{}), nil
+	}
 	group, err := m.steering.group(ctx, key)
 	if err != nil {
 		return nil, err

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -122,7 +121,7 @@ func TestNotifyVariables(t *testing.T) {
 		require.ErrorIs(t, err, c.err, "%+v", c)
 		assert.Equal(t, c.interval, n.interval, "%+v", c)
 		assert.Empty(t, env)
-		if c.err == errors.ErrUnsupported {
+		if errors.Is(c.err, errors.ErrUnsupported) {
 			require.NoError(t, n.ready(""), "it does nothing")
 		}
 	}
@@ -192,5 +191,5 @@ func TestWatchdogThatIsStuck(t *testing.T) {
 
 func TestNotifyStatusIsOneLine(t *testing.T) {
 	assert.Equal(t, "STATUS=a  READY=1 b", statusLine("a\r\nREADY=1\x00b"))
-	assert.False(t, strings.Contains(statusLine("\n"), "\n"))
+	assert.NotContains(t, statusLine("\n"), "\n")
 }

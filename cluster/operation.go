@@ -204,6 +204,7 @@ func (n *Node) scaleTo(ctx context.Context, count int) error {
 			return fmt.Errorf("scale to %d: %w", count, err)
 		}
 	}
+	m.opts.Logger.Info("scaled", "nodes", count, "took", round(time.Since(begin)))
 	m.tellManager(m.notifier.status(n.summary()))
 	m.journal.emit(Event{Kind: EventScaled, ID: -1, Text: fmt.Sprintf("to %d nodes", count), Took: time.Since(begin)})
 	return nil

@@ -164,13 +164,18 @@ func share(n int) int {
 
 // defaultName is the name of a cluster of this program on the given port, of what a name may hold.
 func defaultName(port int) string {
+	return fmt.Sprintf("%s-%d", cleanName(os.Args[0]), port)
+}
+
+// cleanName makes a name of that of a program: of what a name may hold, and with room for a port.
+func cleanName(path string) string {
 	program := strings.Map(func(r rune) rune {
 		if r == '.' || r == '-' || '0' <= r && r <= '9' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z' {
 			return r
 		}
 		return '_'
-	}, filepath.Base(os.Args[0]))
+	}, filepath.Base(path))
 	const maxProgram = 48 // bytes, which leaves room for the port
 	program = strings.TrimLeft(program, ".")
-	return fmt.Sprintf("%s-%d", program[:min(len(program), maxProgram)], port)
+	return program[:min(len(program), maxProgram)]
 }

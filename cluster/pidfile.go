@@ -94,6 +94,7 @@ func isAlive(pid int) bool {
 	if err != nil {
 		return false
 	}
-	defer process.Release()
-	return !errors.Is(process.Signal(syscall.Signal(0)), os.ErrProcessDone)
+	err = process.Signal(syscall.Signal(0))
+	_ = process.Release() // a handle, and no process
+	return !errors.Is(err, os.ErrProcessDone)
 }

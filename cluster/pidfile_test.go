@@ -35,8 +35,8 @@ func TestPIDFileOfALivingProcess(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte(strconv.Itoa(other)), 0o600))
 	_, err := writePIDFile(path)
 	require.ErrorIs(t, err, os.ErrExist)
-	assert.ErrorContains(t, err, strconv.Itoa(other))
-	assert.ErrorContains(t, err, path)
+	require.ErrorContains(t, err, strconv.Itoa(other))
+	require.ErrorContains(t, err, path)
 	assert.FileExists(t, path)
 
 	remove, err := writePIDFile(path, other)

@@ -18,7 +18,7 @@ func (s *supervisor) probeAll(now time.Time) {
 	elapsed := now.Sub(s.probed)
 	s.probed = now
 	for _, w := range s.workers {
-		if w.phase != ready || w.process == nil {
+		if w.phase != ready || w.process == nil || w.seats != nil {
 			continue
 		}
 		switch {

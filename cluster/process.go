@@ -3,17 +3,20 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/multinode-go/multinode/peer"
 )
 
 // system is all that a master needs of the operating system, so that its rules can be run without.
 type system struct {
 	balances func() error // nil where the kernel balances the connections of a shared port
 	start    func(role) (*process, error)
-	adopt    func(pid int) (*process, error) // a process that is not our child
+	adopt    func(peer.Info) (*process, error) // a process that is not our child
 }
 
 // process is a worker's process. What it is made of ends by itself once the process has.
@@ -48,16 +51,24 @@ func startProcess(r role) (*process, error) {
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), environ)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdout, writer, []*os.File{os.Stderr}
+	stderr := newTail(reader, os.Stderr)
+	p, err := startAndWait(cmd, stderr)
+	if err = join(err, writer.Close()); err != nil { // the worker has it now
+		_ = stderr.finish()
+		return nil, err
+	}
+	return p, nil
+}
 
+// startAndWait starts a process and a goroutine that waits for its end. Of what it writes to words, which may be nil, the
+// last is remembered.
+func startAndWait(cmd *exec.Cmd, words *tail) (*process, error) {
 	memory := outOfMemoryKills()
-	err = cmd.Start()
-	_ = writer.Close() // the worker has it now
-	if err != nil {
-		_ = reader.Close()
-		return nil, fmt.Errorf("start %s: %w", program, err)
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
 	exited := make(chan exit, 1)
-	go waitProcess(cmd, newTail(reader), memory, exited)
+	go waitProcess(cmd, words, memory, exited)
 	return &process{pid: cmd.Process.Pid, signal: cmd.Process.Signal, exited: exited}, nil
 }
 
@@ -97,23 +108,27 @@ func programPath() (string, error) {
 const extraFile = 3
 
 // waitProcess is a goroutine that ends with the process.
-func waitProcess(cmd *exec.Cmd, stderr *tail, memory int, exited chan<- exit) {
+func waitProcess(cmd *exec.Cmd, words *tail, memory int, exited chan<- exit) {
 	_ = cmd.Wait() // its error says less than the state
 	e := exitOf(cmd.ProcessState)
 	e.outOfMemory = e.signal == os.Kill && outOfMemoryKills() > memory
-	e.lastWords = lastWords(stderr.finish())
+	if words != nil {
+		e.lastWords = lastWords(words.finish())
+	}
 	exited <- e
 }
 
-// tail copies a worker's standard error to ours and keeps the end of it.
+// tail copies what a worker writes, and keeps the end of it.
 type tail struct {
 	reader *os.File
+	out    io.WriteCloser
 	done   chan struct{} // closed when copy has ended
 	last   []byte        // copy's until then
 }
 
-func newTail(reader *os.File) *tail {
-	t := &tail{reader: reader, done: make(chan struct{})}
+// newTail copies from reader, which it closes, to out, which it closes too unless that is our standard error.
+func newTail(reader *os.File, out io.WriteCloser) *tail {
+	t := &tail{reader: reader, out: out, done: make(chan struct{})}
 	go t.copy()
 	return t
 }
@@ -124,7 +139,7 @@ func (t *tail) copy() {
 	buf := make([]byte, 4<<10)
 	for {
 		n, err := t.reader.Read(buf)
-		_, _ = os.Stderr.Write(buf[:n])
+		_, _ = t.out.Write(buf[:n])
 		t.keep(buf[:n])
 		if err != nil {
 			return
@@ -144,5 +159,8 @@ func (t *tail) finish() string {
 	_ = t.reader.SetReadDeadline(time.Now().Add(drainTimeout))
 	<-t.done
 	_ = t.reader.Close()
+	if t.out != os.Stderr {
+		_ = t.out.Close()
+	}
 	return string(t.last)
 }

@@ -2,7 +2,7 @@ package cluster
 
 import (
 	"context"
-	"net"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -19,8 +19,7 @@ func (g *group) identify(ctx context.Context, listed []uint32) {
 	for i := range found {
 		m, err := g.ask(ctx, i)
 		if err != nil {
-			g.steering.logger.Warn("the kernel cannot be asked who has which part of the connections",
-				"address", g.address, "error", err)
+			g.complain(ctx, fmt.Errorf("ask who has which part of them: %w", err))
 			return
 		}
 		found[i] = m
@@ -63,7 +62,7 @@ func (g *group) placeholder(found []*member) *member {
 func (g *group) ask(ctx context.Context, index int) (*member, error) {
 	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
-	target, err := net.ResolveTCPAddr(g.key.Network, g.address)
+	target, err := g.target()
 	if err != nil {
 		return nil, err
 	}

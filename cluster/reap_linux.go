@@ -34,6 +34,23 @@ func reapStrangers(done <-chan struct{}, interval time.Duration) {
 	}
 }
 
+// childrenOf returns the children of all threads of a process (/proc/PID/task/TID/children, proc(5)).
+func childrenOf(pid int) (children []int) {
+	paths, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children") // fails for a malformed pattern only
+	for _, path := range paths {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			continue // the thread is gone
+		}
+		for _, field := range strings.Fields(string(content)) {
+			if child, err := strconv.Atoi(field); err == nil {
+				children = append(children, child)
+			}
+		}
+	}
+	return children
+}
+
 // zombiesOf returns the children of a process that are dead and not waited for. See proc_pid_stat(5).
 func zombiesOf(parent int) map[int]bool {
 	dead := make(map[int]bool)

@@ -23,6 +23,10 @@ func (n *Node) Status() Status {
 	}
 	m := n.master
 	steering, drawing := m.steering.status(n.key)
+	main := n.key
+	if g := m.steering.mainGroup(n.key); g != nil {
+		main, out.Address = g.key, g.address
+	}
 	out.Steering, out.Since, out.Directory = steering, m.since, m.directory.Path()
 	own.Since = m.since
 	for _, one := range n.seats.all() {
@@ -37,7 +41,7 @@ func (n *Node) Status() Status {
 			out.Doing = "stop"
 		}
 		out.Wanted = len(m.supervisor.slots)
-		out.Nodes = append(out.Nodes, m.supervisor.status(n.key)...)
+		out.Nodes = append(out.Nodes, m.supervisor.status(main)...)
 	})
 	if n.accepts.Load() {
 		out.Wanted++
@@ -78,6 +82,11 @@ func (w *worker) status(main portKey) NodeStatus {
 	for _, seat := range w.load.Seats {
 		if seat.Port == main {
 			out.Queue, out.QueueLimit = seat.Queue, seat.Limit
+		}
+	}
+	for _, seat := range w.seats {
+		if seat.group.key == main {
+			out.Queue, out.QueueLimit = seat.queue()
 		}
 	}
 	return out

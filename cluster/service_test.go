@@ -49,14 +49,21 @@ func (p *pipes) dial() net.Conn {
 	return here
 }
 
-// bubble runs f with a service of handler on pipes, in a time of its own.
-func bubble(t *testing.T, handler http.HandlerFunc, f func(t *testing.T, s *service, p *pipes)) {
+// scene is a service on pipes, in a time of its own.
+type scene struct {
+	t       *testing.T
+	service *service
+	pipes   *pipes
+}
+
+// bubble runs f with a service of handler.
+func bubble(t *testing.T, handler http.HandlerFunc, f func(scene)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipes()
 		s := newService(&http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}, newAcceptor(p), true, 5*time.Second)
 		go s.serve()
-		f(t, s, p)
+		f(scene{t, s, p})
 		synctest.Wait()
 		connections, requests := s.load()
 		assert.Zero(t, connections)
@@ -78,7 +85,8 @@ func startDrain(s *service, timeout time.Duration) func() (time.Duration, error)
 }
 
 func TestDrainWithoutConnectionsIsAtOnce(t *testing.T) {
-	bubble(t, echo, func(t *testing.T, s *service, _ *pipes) {
+	bubble(t, echo, func(in scene) {
+		t, s := in.t, in.service
 		require.NoError(t, s.draining().Err())
 		took, err := startDrain(s, time.Hour)()
 		require.NoError(t, err)
@@ -89,7 +97,8 @@ func TestDrainWithoutConnectionsIsAtOnce(t *testing.T) {
 }
 
 func TestDrainClosesIdleConnectionsAfterTheLameDuck(t *testing.T) {
-	bubble(t, echo, func(t *testing.T, s *service, p *pipes) {
+	bubble(t, echo, func(in scene) {
+		t, s, p := in.t, in.service, in.pipes
 		conn := p.dial()
 		defer conn.Close()
 		response, err := exchange(conn, "/before")
@@ -107,7 +116,8 @@ func TestDrainClosesIdleConnectionsAfterTheLameDuck(t *testing.T) {
 }
 
 func TestDrainTellsIdleConnections(t *testing.T) {
-	bubble(t, echo, func(t *testing.T, s *service, p *pipes) {
+	bubble(t, echo, func(in scene) {
+		t, s, p := in.t, in.service, in.pipes
 		conn := p.dial()
 		defer conn.Close()
 		_, err := exchange(conn, "/before")
@@ -125,7 +135,8 @@ func TestDrainTellsIdleConnections(t *testing.T) {
 
 // TestDrainLetsAConnectionSpeak: Shutdown would drop a connection that has not sent its first request.
 func TestDrainLetsAConnectionSpeak(t *testing.T) {
-	bubble(t, echo, func(t *testing.T, s *service, p *pipes) {
+	bubble(t, echo, func(in scene) {
+		t, s, p := in.t, in.service, in.pipes
 		conn := p.dial()
 		defer conn.Close()
 		wait := startDrain(s, time.Hour)
@@ -143,7 +154,8 @@ func TestDrainLetsRequestsFinish(t *testing.T) {
 		bubble(t, func(w http.ResponseWriter, r *http.Request) {
 			time.Sleep(d)
 			echo(w, r)
-		}, func(t *testing.T, s *service, p *pipes) {
+		}, func(in scene) {
+			t, s, p := in.t, in.service, in.pipes
 			conn := p.dial()
 			defer conn.Close()
 			answered := make(chan error)
@@ -166,7 +178,8 @@ func TestDrainLetsRequestsFinish(t *testing.T) {
 
 // TestDrainTellsAHandlerThatWritesNothing: it began before the drain, but its header is written after it has returned.
 func TestDrainTellsAHandlerThatWritesNothing(t *testing.T) {
-	bubble(t, func(http.ResponseWriter, *http.Request) { time.Sleep(time.Second) }, func(t *testing.T, s *service, p *pipes) {
+	bubble(t, func(http.ResponseWriter, *http.Request) { time.Sleep(time.Second) }, func(in scene) {
+		t, s, p := in.t, in.service, in.pipes
 		conn := p.dial()
 		defer conn.Close()
 		answered := make(chan bool, 1)
@@ -190,7 +203,8 @@ func TestDrainIsCutAtItsTime(t *testing.T) {
 		_, err := io.ReadAll(r.Body) // only then the server watches the connection
 		assert.NoError(t, err)
 		<-r.Context().Done()
-	}, func(t *testing.T, s *service, p *pipes) {
+	}, func(in scene) {
+		t, s, p := in.t, in.service, in.pipes
 		conn := p.dial()
 		defer conn.Close()
 		cut := make(chan error, 1)
@@ -208,7 +222,8 @@ func TestDrainIsCutAtItsTime(t *testing.T) {
 
 // TestDrainOfIdleConnectionsIsCutAtItsTime: idle connections are no reason for an error.
 func TestDrainOfIdleConnectionsIsCutAtItsTime(t *testing.T) {
-	bubble(t, echo, func(t *testing.T, s *service, p *pipes) {
+	bubble(t, echo, func(in scene) {
+		t, s, p := in.t, in.service, in.pipes
 		conn := p.dial()
 		defer conn.Close()
 		_, err := exchange(conn, "/before")
@@ -252,8 +267,9 @@ func TestDrainWaitsForHijackedConnections(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		_, err = io.WriteString(conn, "goodbye")
 		assert.NoError(t, err)
-	}, func(t *testing.T, service *service, p *pipes) {
-		s = service
+	}, func(in scene) {
+		t, p := in.t, in.pipes
+		s = in.service
 		conn := p.dial()
 		defer conn.Close()
 		upgrade(t, conn)
@@ -287,14 +303,15 @@ func TestDrainCutsHijackedConnections(t *testing.T) {
 					_, err = conn.Read(make([]byte, 1)) // and looks at nothing else
 					assert.Error(t, err)
 				}
-			}, func(t *testing.T, s *service, p *pipes) {
+			}, func(in scene) {
+				t, s, p := in.t, in.service, in.pipes
 				s.hijackTimeout = c.hijackTimeout
 				conn := p.dial()
 				defer conn.Close()
 				upgrade(t, conn)
 				took, err := startDrain(s, c.timeout)()
 				require.ErrorIs(t, err, context.DeadlineExceeded)
-				assert.ErrorContains(t, err, "1 connections that handlers had taken over were cut")
+				require.ErrorContains(t, err, "1 connections that handlers had taken over were cut")
 				assert.Equal(t, c.want, took)
 			})
 		})
@@ -308,7 +325,8 @@ func TestDrainServesAnUpgrade(t *testing.T) {
 		if conn, _, err := hijack(w); assert.NoError(t, err) {
 			assert.NoError(t, conn.Close())
 		}
-	}, func(t *testing.T, s *service, p *pipes) {
+	}, func(in scene) {
+		t, s, p := in.t, in.service, in.pipes
 		conn := p.dial()
 		defer conn.Close()
 		wait := startDrain(s, time.Hour)
@@ -327,7 +345,8 @@ func TestPanicsAreCounted(t *testing.T) {
 			assert.NoError(t, err)
 		}
 		panic("this handler is broken")
-	}, func(t *testing.T, s *service, p *pipes) {
+	}, func(in scene) {
+		t, s, p := in.t, in.service, in.pipes
 		conn := p.dial()
 		_, err := exchange(conn, "/")
 		require.Error(t, err)
@@ -353,15 +372,15 @@ type ownServer struct {
 }
 
 func (s *ownServer) Serve(l net.Listener) error {
-	for s.err == nil {
-		if _, err := l.Accept(); err != nil && s.untilClosed {
-			return err
-		} else if err != nil {
-			<-s.stopped
-			return nil
-		}
+	if s.err != nil {
+		return s.err
 	}
-	return s.err
+	_, err := l.Accept() // nobody comes
+	if !s.untilClosed {
+		<-s.stopped
+		err = nil
+	}
+	return err
 }
 
 func (s *ownServer) Shutdown(context.Context) error {
@@ -421,7 +440,8 @@ func TestDrainWithoutAServer(t *testing.T) {
 }
 
 func TestLeaveThatFailsEndsTheServiceAllTheSame(t *testing.T) {
-	bubble(t, echo, func(t *testing.T, s *service, _ *pipes) {
+	bubble(t, echo, func(in scene) {
+		t, s := in.t, in.service
 		broken := errors.New("broken")
 		require.ErrorIs(t, s.drain(t.Context(), func(context.Context) error { return broken }), broken)
 		<-s.ended

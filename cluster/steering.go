@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -312,17 +313,16 @@ func (s *steering) holder(ctx context.Context, g *group, inode uint32) *party {
 	found := Stranger{Address: g.address}
 	owners, err := reuseport.Owners(ctx, g.key.Network, g.address)
 	for _, o := range owners {
-		if o.Inode == inode {
-			found = Stranger{PID: o.PID, Program: o.Program, Address: o.Addr.String()}
+		if o.Inode != inode {
+			continue
 		}
+		if p := s.partyOf(o.PID); p != nil {
+			return p
+		}
+		found = Stranger{PID: o.PID, Program: o.Program, Address: o.Addr.String()}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.parties {
-		if p.pid == found.PID && p.pid != 0 {
-			return p
-		}
-	}
 	if _, known := s.strangers[inode]; known {
 		return nil
 	}
@@ -336,6 +336,18 @@ func (s *steering) holder(ctx context.Context, g *group, inode uint32) *party {
 	s.logger.Warn("stranger on the port", "pid", found.PID, "program", found.Program, "address", found.Address,
 		"steering", s.rung.String(), "lookup_error", err)
 	s.tell(Event{Kind: EventStranger, ID: -1, PID: found.PID, Text: text})
+	return nil
+}
+
+// partyOf returns the node whose process that is, or has started that.
+func (s *steering) partyOf(pid int) *party {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.parties {
+		if p.pid != 0 && (p.pid == pid || p.id != s.self && slices.Contains(descendantsOf(p.pid), pid)) {
+			return p
+		}
+	}
 	return nil
 }
 
@@ -363,15 +375,30 @@ func (s *steering) status(key portKey) (Steering, drawing) {
 			out.Advice = append(out.Advice, Advice{Gives: a.Gives, Command: a.Command})
 		}
 	}
-	s.mu.Lock()
-	g := s.groups[key]
-	s.mu.Unlock()
+	g := s.mainGroup(key)
 	if g == nil {
 		return out, drawing{}
 	}
 	d := g.drawn()
 	out.Picture, out.Strangers = d.certain, d.strangers
 	return out, d
+}
+
+// mainGroup returns the group of the main port, or of the first one where the master does not know that; nil while there
+// is none.
+func (s *steering) mainGroup(key portKey) *group {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g := s.groups[key]; g != nil || key != (portKey{}) {
+		return g
+	}
+	var first *group
+	for _, g := range s.groups {
+		if first == nil || g.address < first.address {
+			first = g
+		}
+	}
+	return first
 }
 
 // keeper is who keeps the groups for a node: the master for itself, and for a worker its master over the control

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -17,7 +18,8 @@ type supervisor struct {
 	opts     Options
 	logger   *slog.Logger
 	sys      system
-	role     role // what all workers have in common
+	role     role     // what all workers have in common
+	command  *Command // nil: this program
 	steering *steering
 	journal  *journal
 
@@ -68,6 +70,10 @@ type worker struct {
 	starved time.Duration // runDelay, when it was last asked for
 	suspect bool
 	load    message // of its last answer
+
+	seats []*foreignSeat // of a program that does not talk to us; nil: it does, or does not listen yet
+
+	finish func() error // asks it to end, once
 
 	settled chan error    // gets one value: whether the worker became ready
 	drained chan struct{} // closed when it has no listener any more
@@ -307,14 +313,26 @@ func (s *supervisor) startWorker(slot *slot, as part, now time.Time) *worker {
 		return w
 	}
 	w.info.PID = w.process.pid
+	if s.command != nil {
+		s.steering.expect(w.info.ID, w.info.PID) // it may listen before we look
+		w.finish = sync.OnceValue(func() error { return w.process.signal(s.command.StopSignal) })
+	}
 	s.logger.Info("worker started", w.attrs()...)
 	s.tell(EventStarted, w, "")
-	go s.awaitExit(w.info.ID, w.process)
+	ended := make(chan struct{})
+	go s.awaitExit(w.info.ID, w.process, ended)
+	if s.command != nil {
+		s.steering.running.Go(func() { s.watchForeign(w, ended) })
+	}
 	return w
 }
 
 // awaitExit is a goroutine that ends with the process; run does not end before it has been told.
-func (s *supervisor) awaitExit(id int, p *process) { s.send(exited{id: id, exit: <-p.exited}) }
+func (s *supervisor) awaitExit(id int, p *process, ended chan<- struct{}) {
+	e := <-p.exited
+	close(ended)
+	s.send(exited{id: id, exit: e})
+}
 
 func (s *supervisor) handleLink(info peer.Info, l *link) bool {
 	w := s.workers[info.ID]
@@ -428,8 +446,12 @@ func (s *supervisor) stopAll(timeout time.Duration) {
 // is about to end, or will be linked again.
 func (s *supervisor) order(w *worker, timeout time.Duration) {
 	switch {
+	case w.seats != nil:
+		s.steering.running.Go(func() { s.leaveForeign(w.info.ID, w.seats, w.finish) })
 	case w.link != nil:
 		_ = w.link.send(message{Kind: kindStop, Timeout: timeout, All: s.stopping}) // an error ends the link
+	case !w.known && s.command != nil:
+		_ = w.finish() // as below
 	case !w.known:
 		_ = w.process.signal(syscall.SIGTERM) // it may be gone already, then its exit is on the way
 	}

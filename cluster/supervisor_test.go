@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/peer"
 )
 
 // fakes stands for the operating system: processes that live until the test or a signal ends them.
@@ -42,10 +44,10 @@ func (f *fakes) start(r role) (*process, error) {
 const firstPID = 1000
 
 // adopt finds the process that has been running before.
-func (f *fakes) adopt(pid int) (*process, error) {
+func (f *fakes) adopt(info peer.Info) (*process, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.processLocked(pid-firstPID, syscall.SIGCONT)
+	return f.processLocked(info.PID-firstPID, syscall.SIGCONT)
 }
 
 // processLocked makes the process of a worker, which ends with any signal but those in f.deaf and harmless.

@@ -1,7 +1,13 @@
 package cluster
 
-import "github.com/multinode-go/multinode/reuseport"
+import (
+	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/reuseport"
+)
 
 func realSystem() system {
-	return system{balances: reuseport.Supported, start: startProcess, adopt: adoptProcess}
+	return system{
+		balances: reuseport.Supported, start: startProcess,
+		adopt: func(info peer.Info) (*process, error) { return adoptProcess(info.PID) },
+	}
 }

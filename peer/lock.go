@@ -128,6 +128,22 @@ func (l *Lock) MasterID() (int, error) {
 	return l.NextID()
 }
 
+// SetAddress changes what the lock says of its owner's address, which may not be known before.
+func (l *Lock) SetAddress(address string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil || l.owner.Address == address {
+		return nil
+	}
+	owner := l.owner
+	owner.Address = address
+	if err := writeOwner(l.file, owner); err != nil {
+		return fmt.Errorf("peer: write who holds the lock: %w", err)
+	}
+	l.owner = owner
+	return nil
+}
+
 // HandOver gives up the lock and leaves its file, so that the next holder counts on from our ids. It may be called again.
 func (l *Lock) HandOver() error {
 	l.mu.Lock()

@@ -108,3 +108,53 @@ func TestLockIsFreeAfterKill(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, lock.Release())
 }
+
+func TestLockCountsIDs(t *testing.T) {
+	d := openTemp(t)
+	lock, err := d.Lock(Owner{PID: 1, Cluster: "a cluster whose owner takes many bytes"})
+	require.NoError(t, err)
+	id, err := lock.MasterID()
+	require.NoError(t, err)
+	assert.Zero(t, id, "of a new cluster")
+	for want := range 3 {
+		id, err := lock.NextID()
+		require.NoError(t, err)
+		assert.Equal(t, want+1, id)
+	}
+	require.NoError(t, lock.HandOver(), "as if it were killed")
+	require.NoError(t, lock.HandOver())
+	_, err = lock.NextID()
+	require.ErrorContains(t, err, "was released")
+
+	lock, err = d.Lock(Owner{PID: 2, Cluster: "b"})
+	require.NoError(t, err)
+	id, err = lock.MasterID()
+	require.NoError(t, err)
+	assert.Equal(t, 4, id, "an id that nobody had")
+	require.NoError(t, lock.SetAddress("127.0.0.1:80"))
+	_, err = d.Lock(Owner{PID: 3})
+	var locked *LockedError
+	require.ErrorAs(t, err, &locked)
+	assert.Equal(t, Owner{PID: 2, Cluster: "b", Address: "127.0.0.1:80", LastID: 4}, locked.Owner)
+	require.NoError(t, lock.Release())
+
+	lock, err = d.Lock(Owner{PID: 4})
+	require.NoError(t, err)
+	id, err = lock.MasterID()
+	require.NoError(t, err)
+	assert.Zero(t, id, "the cluster before has ended")
+	require.NoError(t, lock.Release())
+}
+
+func TestLockCountsOnFromNodesThatLive(t *testing.T) {
+	d := openTemp(t)
+	for _, id := range []int{3, 12, 7} {
+		leaveSocket(t, d, node{id, NewIncarnation()}.socket())
+	}
+	lock, err := d.Lock(Owner{PID: 1})
+	require.NoError(t, err)
+	id, err := lock.NextID()
+	require.NoError(t, err)
+	assert.Equal(t, 13, id)
+	require.NoError(t, lock.Release())
+}

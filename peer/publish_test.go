@@ -160,16 +160,3 @@ func TestPublishWhileOthersSweep(t *testing.T) {
 	stop()
 	assert.Empty(t, files(t, d))
 }
-
-func TestHighestID(t *testing.T) {
-	d := openTemp(t)
-	highest, err := d.HighestID()
-	require.NoError(t, err)
-	assert.Zero(t, highest)
-	for _, id := range []int{3, 12, 7} {
-		leaveSocket(t, d, node{id, NewIncarnation()}.socket())
-	}
-	highest, err = d.HighestID()
-	require.NoError(t, err)
-	assert.Equal(t, 12, highest)
-}

@@ -41,7 +41,7 @@ func drain(ctx context.Context, l syscall.Conn) (handshakes int, err error) {
 		return handshakes, err
 	}
 	if err := barrier(ctx); err != nil {
-		return handshakes, err
+		return handshakes, leftError(ctx, l, 0)
 	}
 	return handshakes, awaitEmpty(ctx, l)
 }

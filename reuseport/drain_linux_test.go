@@ -16,6 +16,9 @@ import (
 
 const clients = 8
 
+// tooShort is a limit for what does not end, and long enough for a barrier on a busy machine.
+const tooShort = 300 * time.Millisecond
+
 // rolling replaces members of a group under load, one after the other, and returns what came of it.
 func rolling(t *testing.T, k kind, times int, leave func(t *testing.T, order *reuseport.Order[*worker], w *worker)) *load {
 	t.Helper()
@@ -64,7 +67,7 @@ func TestDrainUnderLoad(t *testing.T) {
 			t.Parallel()
 			load := rolling(t, k, 25, drained)
 			assert.Empty(t, load.losses())
-			assert.Zero(t, load.refused.Load())
+			assert.Empty(t, load.refusals())
 		})
 	}
 }
@@ -92,12 +95,12 @@ func TestDrainWaitsForTheQueue(t *testing.T) {
 			requireLength(t, members[1], 1)
 			attach(t, members[1], 1, 0)
 
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), tooShort)
 			defer cancel()
 			stats, err := reuseport.Drain(ctx, members[1])
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			require.ErrorContains(t, err, "0 handshakes and 1 connections")
-			assert.GreaterOrEqual(t, stats.Took, 50*time.Millisecond)
+			assert.GreaterOrEqual(t, stats.Took, tooShort)
 
 			done := drainLater(t, members[1])
 			accept(t, members[1])

@@ -16,6 +16,9 @@ import (
 // patience bounds every wait for an event.
 const patience = 10 * time.Second
 
+// tooShort is a limit for what does not end, and long enough for a barrier on a busy machine.
+const tooShort = 300 * time.Millisecond
+
 // deferred listens so that a handshake ends when the client has sent something (TCP_DEFER_ACCEPT): until then the client
 // takes it for established, and the kernel for a request.
 func deferred(t *testing.T, network, address string) *net.TCPListener {
@@ -71,7 +74,7 @@ func TestDrainWaitsForHandshakes(t *testing.T) {
 				assert.Equal(t, client.LocalAddr().String(), unmap(h.remote).String())
 			}
 
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), tooShort)
 			defer cancel()
 			stats, err := Drain(ctx, l)
 			require.ErrorIs(t, err, context.DeadlineExceeded)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -57,8 +58,8 @@ func (w *worker) retire() {
 // load is a number of clients that make one connection after the other.
 type load struct {
 	served  atomic.Int64
-	refused atomic.Int64 // not established
 	mutex   sync.Mutex
+	refused []error // not established
 	lost    []error // established, and no full answer
 	clients sync.WaitGroup
 	cancel  context.CancelFunc
@@ -94,7 +95,7 @@ func (l *load) request(ctx context.Context, address string, timeout time.Duratio
 			c.Close()
 		}
 	case err != nil:
-		l.refused.Add(1)
+		l.note(&l.refused, err)
 	default:
 		l.converse(c)
 	}
@@ -106,19 +107,29 @@ func (l *load) converse(c net.Conn) {
 	_, writeErr := c.Write([]byte{1})
 	got, readErr := io.ReadAll(c)
 	if err := errors.Join(writeErr, readErr); err != nil || string(got) != answer {
-		l.mutex.Lock()
-		defer l.mutex.Unlock()
-		l.lost = append(l.lost, fmt.Errorf("%q: %w", got, err))
+		l.note(&l.lost, fmt.Errorf("%s: %q: %w", c.LocalAddr(), got, err))
 		return
 	}
 	c.(*net.TCPConn).SetLinger(0) // the server has closed: neither side stays in TIME_WAIT
 	l.served.Add(1)
 }
 
+func (l *load) note(list *[]error, err error) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	*list = append(*list, err)
+}
+
 func (l *load) losses() []error {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	return l.lost
+	return slices.Clone(l.lost)
+}
+
+func (l *load) refusals() []error {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return slices.Clone(l.refused)
 }
 
 // requireMore waits until n more have been served.

@@ -99,6 +99,9 @@ func bindTo(fd int, addr netip.AddrPort) error {
 }
 
 func (q *Question) connect(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	sa, err := sockaddr(q.target)
 	if err != nil {
 		return err

@@ -98,7 +98,7 @@ func TestMarkWithIPOptions(t *testing.T) {
 		c, err := dialer.DialContext(t.Context(), "tcp", client)
 		require.NoError(t, err)
 		c.(*net.TCPConn).SetLinger(0)
-		defer c.Close()
+		t.Cleanup(func() { c.Close() })
 		assert.Equal(t, q.Source(), addrPort(t, accept(t, members[1]).RemoteAddr()))
 	}
 }
@@ -108,7 +108,7 @@ func TestQuestionWithoutConnect(t *testing.T) {
 	l := listen(t, "tcp", "127.0.0.1:0")
 	q := ask(t, l)
 	require.NoError(t, q.Close())
-	assert.ErrorContains(t, q.Connect(t.Context()), "closed")
+	require.ErrorContains(t, q.Connect(t.Context()), "closed")
 	stats, err := reuseport.Queue(l)
 	require.NoError(t, err)
 	assert.Zero(t, stats.Length)
@@ -160,7 +160,7 @@ func TestQuestionErrors(t *testing.T) {
 	before := openDescriptors(t)
 	for _, target := range []string{"127.0.0.1:0", "203.0.113.1:80"} {
 		_, err := reuseport.NewQuestion(t.Context(), net.TCPAddrFromAddrPort(netip.MustParseAddrPort(target)))
-		assert.ErrorIs(t, err, syscall.EADDRNOTAVAIL)
+		require.ErrorIs(t, err, syscall.EADDRNOTAVAIL)
 	}
 	_, err := reuseport.NewQuestion(t.Context(), nil)
 	require.Error(t, err)
@@ -185,7 +185,7 @@ func requireSynSent(t *testing.T, q *reuseport.Question) {
 	const synSent = "02"
 	local := fmt.Sprintf("0100007F:%04X", q.Port())
 	require.Eventually(t, func() bool {
-		table, err := os.ReadFile("/proc/net/tcp")
+		table, err := os.ReadFile("/proc/thread-self/net/tcp") // /proc/net is that of the main thread
 		if err != nil {
 			return false
 		}

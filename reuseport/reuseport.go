@@ -14,13 +14,19 @@
 //   - A TCP socket is a member from listen(2) on, so a [Reservation], which does not listen, receives nothing. A UDP
 //     socket is a member from bind(2) on.
 //   - Each member has an accept queue of its own, see [Queue]. The kernel chooses a member when the SYN arrives, by a
-//     hash over addresses and ports, whether or not that member's queue is full.
+//     hash over addresses and ports or by weights, see [Attach], whether or not that member's queue is full.
 //   - A connection that waits in the queue of a listener when it is closed is reset, unless net.ipv4.tcp_migrate_req
-//     is set.
+//     is set. [Drain] empties it first.
+//   - The members sit in an array, and weights go by index: [Order] mirrors it, and a [Question] asks the kernel.
 //
-// What the package does not do: it starts no process, runs no goroutine, and does not close a listener gently.
+// A member leaves without losing a connection in four steps: Attach with weight 0 for it, Drain, Close, Attach with the
+// weights of the new order. The last one uses a [Sink]. What this kernel can do of it tells [Probe].
 //
-// Every function may be called by several goroutines at the same time.
+// What the package does not do: it starts no process and leaves no goroutine running. It does not know the members that
+// other processes have opened, beyond what [Listeners] tells.
+//
+// Every function may be called by several goroutines at the same time. Two that change one group, such as two calls of
+// Attach, are for the caller to put in order.
 package reuseport
 
 import (

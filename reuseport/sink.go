@@ -92,6 +92,9 @@ func (s *Sink) Close() error {
 
 // fill is Fill. It takes the connection out of filled for as long as it runs.
 func (s *Sink) fill(ctx context.Context, index int, attach func(Steering) error, weights []uint32) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

@@ -113,8 +113,8 @@ func TestStopThroughASinkAtIndex0(t *testing.T) {
 		order.Leave(first)
 		require.Zero(t, order.Index(s))
 		fill(t, s, 0, 1, 0, 0)
-		done := make(chan error)
 		workers := order.Members()[1:]
+		done := make(chan error, len(workers))
 		for _, member := range workers {
 			go func() { // ends with Drain
 				_, err := reuseport.Drain(t.Context(), member)
@@ -123,7 +123,7 @@ func TestStopThroughASinkAtIndex0(t *testing.T) {
 			}()
 		}
 		for range workers {
-			assert.NoError(t, <-done)
+			require.NoError(t, <-done)
 		}
 		require.NoError(t, s.Close())
 		assert.Empty(t, load.losses())
@@ -164,7 +164,7 @@ func stopAll(t *testing.T, k kind, stop func(*testing.T, *reuseport.Order[syscal
 	s := newSink(t, k, members)
 	order.Join(s)
 	load.requireMore(t, clients)
-	require.Zero(t, load.refused.Load(), "the sink gets nothing yet")
+	require.Empty(t, load.refusals(), "the sink gets nothing yet")
 	stop(t, order, s, load)
 	load.stop()
 	_, err := net.DialTimeout("tcp", client, limit)

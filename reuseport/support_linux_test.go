@@ -107,19 +107,17 @@ func TestIntegrationMigrate(t *testing.T) {
 	}
 	ownNetwork(t, func() {
 		off := reuseport.Probe()
-		assert.ErrorIs(t, off.Migrate, errors.ErrUnsupported)
+		require.ErrorIs(t, off.Migrate, errors.ErrUnsupported)
 		assert.Less(t, off.Rung, reuseport.RungBPFMigrate)
 		assert.Equal(t, "sysctl -w net.ipv4.tcp_migrate_req=1", off.Advice[len(off.Advice)-1].Command)
 		_, conns, moved := queued(t, waiting)
 		assert.Zero(t, moved)
 		for _, c := range conns {
 			_, err := c.Read(make([]byte, 1))
-			assert.ErrorIs(t, err, unix.ECONNRESET)
+			require.ErrorIs(t, err, unix.ECONNRESET)
 		}
 
-		if !assert.NoError(t, setMigrate(1)) {
-			return
-		}
+		require.NoError(t, setMigrate(1))
 		on := reuseport.Probe()
 		assert.NoError(t, on.Migrate)
 		if on.Reattach == nil {

@@ -26,7 +26,7 @@ func TestRung(t *testing.T) {
 	assert.Len(t, promises, len(rungs))
 	for _, name := range []string{"", "HASH", "ebpf", "Rung(7)"} {
 		_, err := reuseport.ParseRung(name)
-		assert.Error(t, err, name)
+		require.Error(t, err, name)
 	}
 	assert.Equal(t, "Rung(7)", reuseport.Rung(7).String())
 	assert.Equal(t, "Rung(-1)", reuseport.Rung(-1).String())

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+
+	"github.com/multinode-go/multinode/cluster"
 )
 
 // completeNames offers the clusters that run, to the shell.
@@ -36,7 +38,7 @@ func (a *app) completeNameAndID(command *cobra.Command, args []string, typed str
 	}
 	var all []string
 	for _, n := range status.Nodes {
-		if !n.Master && n.PID != 0 {
+		if !n.Master && n.PID != 0 && n.State != cluster.StateDraining {
 			all = append(all, strconv.Itoa(n.ID)+fmt.Sprintf("\tslot %d, %s", n.Slot, n.State))
 		}
 	}

@@ -21,7 +21,13 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
+// The test binary is also a program that makes itself a cluster.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(programVariable); dir != "" {
+		os.Exit(serve(dir))
+	}
+	os.Exit(leaktest.Run(m))
+}
 
 // patience bounds every wait for an event.
 const patience = 30 * time.Second

@@ -149,10 +149,10 @@ func TestDrain(t *testing.T) {
 slot 1: node 7 ready after 41ms, node 3 drained in 24ms
 replaced node 3 in \d+m?s\n$`, c.stdout.String())
 
-	f.answers <- answer{404, `{"error": "no worker has the id \"9\": those that run have 3"}`}
+	f.answers <- answer{404, `{"error": "no worker has the id \"9\": those that could be replaced have 3"}`}
 	code, stdout, stderr := runs(t, place, "drain", "web", "9")
 	assert.Equal(t, codeFailed, code)
-	assert.Equal(t, "multinode: no worker has the id \"9\": those that run have 3\n", stderr)
+	assert.Equal(t, "multinode: no worker has the id \"9\": those that could be replaced have 3\n", stderr)
 	assert.Empty(t, stdout)
 	f.answers <- answer{400, `{"error": "node 0 is the master"}`}
 	code, _, _ = runs(t, place, "drain", "0")

@@ -2,26 +2,31 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"os"
 	"runtime"
 
 	"github.com/spf13/cobra"
+
+	"github.com/multinode-go/multinode/cluster"
 )
 
 // runOptions is what multinode run was asked for.
 type runOptions struct {
-	nodes     int    // at least 1
-	name, dir string // "": the default of package cluster
-	program   string
-	args      []string
-	stdout    io.Writer
-	stderr    io.Writer
+	nodes      int    // at least 1
+	name, dir  string // "": the default of package cluster
+	stopSignal os.Signal
+	program    string
+	args       []string
+	stdout     io.Writer
+	stderr     io.Writer
 }
 
 func (a *app) runCommand() *cobra.Command {
 	var o runOptions
+	var stopSignal string
 	command := &cobra.Command{
 		Use:   "run [flags] -- PROGRAM [ARGUMENT...]",
 		Short: "Run a program in several processes, and supervise them",
@@ -42,6 +47,10 @@ Ctrl-C or SIGTERM stops them gracefully; a second one ends them at once. SIGHUP 
 			if o.nodes < 0 {
 				return failure(codeUsage, fmt.Errorf("--nodes %d: give a number from 1, or 0 for one for each CPU", o.nodes))
 			}
+			var err error
+			if o.stopSignal, err = parseSignal(stopSignal); err != nil {
+				return failure(codeUsage, err)
+			}
 			if o.nodes == 0 {
 				o.nodes = runtime.GOMAXPROCS(0)
 			}
@@ -53,11 +62,28 @@ Ctrl-C or SIGTERM stops them gracefully; a second one ends them at once. SIGHUP 
 	command.Flags().IntVarP(&o.nodes, "nodes", "n", 0, "how many processes; 0 is one for each CPU")
 	command.Flags().StringVar(&a.name, "name", "", "`NAME` of the cluster (default: that of the program)")
 	command.Flags().StringVar(&a.dir, "dir", "", "rendezvous `directory` (default: one for the name)")
+	command.Flags().StringVar(&stopSignal, "stop-signal", "TERM", "the `signal` that asks a process of PROGRAM to finish and end: TERM, INT, QUIT (nginx), USR1, USR2, WINCH or HUP")
 	_ = command.MarkFlagDirname("dir")
 	return command
 }
 
 // supervise runs a program as a cluster until that has ended or ctx has, which is a graceful stop.
-func supervise(context.Context, runOptions) error {
-	return errors.New("run is not built into this version: start the program by itself, with package cluster")
+func supervise(ctx context.Context, o runOptions) error {
+	log := new(runLog)
+	node, err := cluster.Supervise(
+		cluster.Options{Nodes: o.nodes, Name: o.name, Dir: o.dir, Logger: slog.New(slog.NewTextHandler(o.stderr, nil))},
+		cluster.Command{Path: o.program, Args: o.args, StopSignal: o.stopSignal, Output: io.MultiWriter(o.stdout, log)},
+	)
+	if err != nil {
+		return err
+	}
+	defer log.close()
+	if err := log.open(node.Status().Directory); err != nil {
+		fmt.Fprintln(o.stderr, "multinode: logs will not show what the program writes:", err)
+	}
+	if node.WaitReady(ctx) == nil {
+		fmt.Fprintf(o.stderr, "%d nodes of %s ready on %s (multinode status %s)\n",
+			o.nodes, o.program, node.Status().Address, node.Name())
+	}
+	return node.Wait()
 }

@@ -1,0 +1,187 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/multinode-go/multinode/peer"
+)
+
+// Command is a program for [Supervise].
+type Command struct {
+	Path string   // as for exec.LookPath
+	Args []string // without the name of the program
+
+	// StopSignal asks a process of the program to finish its requests and end. Default: SIGTERM.
+	StopSignal os.Signal
+
+	// Output gets what the processes write to their standard output and error, line by line, each behind "slot N | ".
+	// Default: they write to ours by themselves.
+	Output io.Writer
+}
+
+// Supervise makes this process the master of a cluster of another program, which it starts opts.Nodes times and keeps
+// running; it returns like [Listen], and does not listen itself. Of opts, Addr and DisableMasterListen have no effect; the
+// default Name is that of the program.
+//
+// A program that uses this package takes part as its workers do with Listen: its own Listen finds that it is a worker.
+//
+// Any other program has to bind its ports with SO_REUSEPORT by itself. It counts as ready when it listens on TCP. Its
+// listeners are steered from outside, through duplicates of their descriptors (pidfd_getfd(2)) that are closed at once: who
+// has which part of the connections is found out by connections that send nothing, and whoever leaves gets no new ones and
+// is told to stop when its queue is empty. Where the kernel does not let us, because the program runs as another user or
+// may not be traced, the kernel's hash decides, and Status says so. Such a program is not asked whether it lives; it is
+// replaced when its process has ended. When this master is killed, a program that does not use this package goes on, and
+// a new master does not know it.
+func Supervise(opts Options, command Command) (*Node, error) {
+	node, err := superviseCommand(opts, command)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	return node, nil
+}
+
+func superviseCommand(opts Options, command Command) (*Node, error) {
+	opts, err := opts.withDefaults(nil)
+	if err != nil {
+		return nil, err
+	}
+	path, err := exec.LookPath(command.Path)
+	if err != nil {
+		return nil, fmt.Errorf("the program to run: %w", err)
+	}
+	if command.Path, err = filepath.Abs(path); err != nil {
+		return nil, err
+	}
+	if command.StopSignal == nil {
+		command.StopSignal = syscall.SIGTERM
+	}
+	opts.DisableMasterListen = true
+	setDefault(&opts.Name, cleanName(command.Path))
+	sys := realSystem()
+	if err := sys.balances(); err != nil {
+		return nil, err
+	}
+	output := &prefixer{out: command.Output}
+	sys.start = func(r role) (*process, error) { return startCommand(command, output, r) }
+	sys.adopt = func(info peer.Info) (*process, error) { return adoptCommand(output, info) }
+	return listenMaster(opts, nil, sys, &command)
+}
+
+// startCommand starts a process of a command as the worker with role r. A program that does not use this package does
+// not look at its role.
+func startCommand(command Command, output *prefixer, r role) (*process, error) {
+	environ, err := r.environ()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(context.Background(), command.Path, command.Args...)
+	cmd.Env = append(os.Environ(), environ)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if output.out == nil {
+		return startAndWait(cmd, nil)
+	}
+	reader, writer, err := lastingPipe()
+	if err != nil {
+		return nil, fmt.Errorf("output of worker %d: %w", r.ID, err)
+	}
+	cmd.Stdout, cmd.Stderr = writer, writer
+	words := newTail(reader, output.slot(r.Slot))
+	p, err := startAndWait(cmd, words)
+	if err = join(err, writer.Close()); err != nil { // the worker has it now
+		_ = words.finish()
+		return nil, err
+	}
+	return p, nil
+}
+
+// adoptCommand takes over a process that another master has started in this way, and what it writes.
+func adoptCommand(output *prefixer, info peer.Info) (*process, error) {
+	p, err := adoptProcess(info.PID)
+	if err != nil || output.out == nil {
+		return p, err
+	}
+	reader, err := outputOf(info.PID)
+	if err != nil {
+		return p, nil //nolint:nilerr // it writes somewhere else
+	}
+	words, exited := newTail(reader, output.slot(info.Slot)), make(chan exit, 1)
+	go func() { // ends with the process
+		e := <-p.exited
+		e.lastWords = lastWords(words.finish())
+		exited <- e
+	}()
+	return &process{pid: p.pid, signal: p.signal, exited: exited}, nil
+}
+
+// prefixer writes lines of several sources to one writer, each behind where it comes from.
+type prefixer struct {
+	mu  sync.Mutex
+	out io.Writer // guarded by mu
+}
+
+// slot returns a writer for what comes from a slot. It writes whole lines, and a last one that has no end.
+func (p *prefixer) slot(number int) *prefixed {
+	return &prefixed{to: p, prefix: fmt.Sprintf("slot %d | ", number)}
+}
+
+type prefixed struct {
+	to     *prefixer
+	prefix string
+	half   string
+}
+
+// maxOutputLine is the length from which on a line is written in parts.
+const maxOutputLine = 64 << 10
+
+var _ io.WriteCloser = (*prefixed)(nil)
+
+// Write writes the lines that are whole.
+func (w *prefixed) Write(b []byte) (int, error) {
+	w.half += string(b)
+	for {
+		line, rest, whole := strings.Cut(w.half, "\n")
+		if !whole && len(w.half) < maxOutputLine {
+			return len(b), nil
+		}
+		w.half = rest
+		w.write(line)
+	}
+}
+
+// Close writes what has no end.
+func (w *prefixed) Close() error {
+	if w.half != "" {
+		w.write(w.half)
+		w.half = ""
+	}
+	return nil
+}
+
+func (w *prefixed) write(line string) {
+	w.to.mu.Lock()
+	defer w.to.mu.Unlock()
+	_, _ = io.WriteString(w.to.out, w.prefix+line+"\n") // where it cannot be written, nobody can be told
+}
+
+// nowhere is the address of a master that does not know where its workers listen.
+type nowhere struct{}
+
+var _ net.Addr = nowhere{}
+
+// Network returns "tcp".
+func (nowhere) Network() string { return "tcp" }
+
+// String returns a hyphen.
+func (nowhere) String() string { return "-" }
+
+var errNoListener = errors.New("it does not listen there any more")

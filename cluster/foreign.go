@@ -1,0 +1,213 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// watchInterval is how often a process of a program that does not talk to us is looked at, until it listens.
+const watchInterval = 25 * time.Millisecond
+
+// foreignSeat is a listener of a program that does not talk to us: what a worker does with its seat, we do for it.
+type foreignSeat struct {
+	root   int // the process that we have started
+	pid    int // that or one of its descendants
+	inode  uint32
+	group  *group
+	party  *party
+	signal func() error // asks the process to end
+}
+
+// foreignSeats finds the seats of a process, and makes them members of their groups.
+func (s *steering) foreignSeats(ctx context.Context, id, pid int, signal func() error) ([]*foreignSeat, error) {
+	holders := append([]int{pid}, descendantsOf(pid)...)
+	listening, err := reuseport.ListeningOf(ctx, holders)
+	if err != nil {
+		return nil, err
+	}
+	var seats []*foreignSeat
+	for holder, l := range eachOnce(holders, listening) {
+		key, err := foreignKey(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		g, err := s.groupBy(key, func() (*reuseport.Reservation, error) { return nil, nil })
+		if err != nil {
+			return nil, err
+		}
+		seat := &foreignSeat{root: pid, pid: holder, inode: l.Inode, group: g, signal: signal}
+		seat.party = &party{id: id, pid: pid}
+		ask := seat.answer
+		seat.party.ask.Store(&ask)
+		seat.party.ready.Store(true)
+		seats = append(seats, seat)
+	}
+	for _, seat := range seats {
+		seat.group.adopt(ctx, seat.party, seat.inode)
+		seat.group.look(ctx)
+	}
+	return seats, nil
+}
+
+// eachOnce goes through listeners that several processes may have inherited: each comes with the first of them.
+func eachOnce(holders []int, listening map[int][]reuseport.Listener) iter.Seq2[int, reuseport.Listener] {
+	return func(yield func(int, reuseport.Listener) bool) {
+		seen := make(map[uint32]bool)
+		for _, pid := range holders {
+			for _, l := range listening[pid] {
+				if !seen[l.Inode] && !yield(pid, l) {
+					return
+				}
+				seen[l.Inode] = true
+			}
+		}
+	}
+}
+
+// foreignKey names the group of a listener by the network in whose list it is: "tcp" for one that takes IPv4 and IPv6.
+func foreignKey(ctx context.Context, l reuseport.Listener) (portKey, error) {
+	for _, network := range []string{"tcp", "tcp4", "tcp6"} {
+		listeners, err := reuseport.Listeners(ctx, network, l.Addr.String())
+		if err != nil {
+			continue // not of that family
+		}
+		isIt := func(o reuseport.Listener) bool { return o.Inode == l.Inode }
+		if slices.ContainsFunc(listeners, isIt) {
+			return portKey{Network: network, Address: l.Addr.String()}, nil
+		}
+	}
+	return portKey{}, fmt.Errorf("listener on %v: %w", l.Addr, errNoListener)
+}
+
+// answer does for the process what the master asks.
+func (f *foreignSeat) answer(ctx context.Context, q message) (message, error) {
+	switch q.Kind {
+	case kindAttach:
+		return message{}, f.borrow(func(b *reuseport.Borrowed) error { return reuseport.Attach(b, *q.Steering) })
+	case kindCPU:
+		return message{}, f.borrow(func(b *reuseport.Borrowed) error { return reuseport.SetIncomingCPU(b, q.CPU) })
+	case kindExpect, kindForget:
+		return message{}, nil // the process takes it for a client that changes its mind
+	case kindAwait:
+		return message{}, f.await(ctx, q)
+	case kindShut:
+		return message{}, f.shut(ctx)
+	default:
+		return message{}, fmt.Errorf("%q: the program does not talk to us: %w", q.Kind, errors.ErrUnsupported)
+	}
+}
+
+func (f *foreignSeat) borrow(use func(*reuseport.Borrowed) error) error {
+	b, err := reuseport.Borrow(f.pid, f.inode)
+	if err != nil {
+		return err
+	}
+	return join(use(b), b.Close())
+}
+
+// queue returns the length and the limit of the accept queue, 0 where we may not look.
+func (f *foreignSeat) queue() (length, limit int) {
+	_ = f.borrow(func(b *reuseport.Borrowed) error { // an error leaves both 0
+		q, err := reuseport.Queue(b)
+		length, limit = q.Length, q.Limit
+		return err
+	})
+	return length, limit
+}
+
+// await waits until the process, or one that it has started, has accepted a question.
+func (f *foreignSeat) await(ctx context.Context, q message) error {
+	local, err := f.group.target()
+	if err != nil {
+		return err
+	}
+	_, err = reuseport.Holder(ctx, local.AddrPort(), q.Source, append(descendantsOf(f.root), f.root))
+	return err
+}
+
+// shut asks the process to end, and waits until its listener is gone.
+func (f *foreignSeat) shut(ctx context.Context) error {
+	if err := f.signal(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	for {
+		listeners, err := reuseport.Listeners(ctx, f.group.key.Network, f.group.address)
+		isOurs := func(l reuseport.Listener) bool { return l.Inode == f.inode }
+		if err != nil || !slices.ContainsFunc(listeners, isOurs) {
+			return err
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("process %d was told to end, and still listens on %s: %w", f.pid, f.group.address, ctx.Err())
+		}
+	}
+}
+
+// exclude lets no new connections come, and waits until none waits to be accepted. It returns the epoch for leave.
+func (f *foreignSeat) exclude(ctx context.Context) (epoch int, err error) {
+	if epoch, err = f.group.exclude(ctx, f.party); err != nil || epoch == 0 {
+		return epoch, err
+	}
+	return epoch, f.borrow(func(b *reuseport.Borrowed) error {
+		_, err := reuseport.Drain(ctx, b)
+		return err
+	})
+}
+
+// leaveForeign lets a process leave: it gets no new connections, and is told to end when nothing waits in its queues. It
+// is a goroutine that ends within longestLeave; steering waits for it.
+func (s *supervisor) leaveForeign(id int, seats []*foreignSeat, signal func() error) {
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(s.steering.ctx, longestLeave)
+	defer cancel()
+	for again := true; again; {
+		again = false
+		epochs := make([]int, len(seats))
+		for i, seat := range seats {
+			epochs[i], _ = seat.exclude(ctx) // what cannot be had is lost by a signal, too
+		}
+		for i, seat := range seats {
+			more, err := seat.group.leave(ctx, seat.party, epochs[i])
+			if again = again || more; err != nil {
+				s.logger.Debug("seat of a program that does not talk to us", "pid", seat.pid, "error", err)
+			}
+		}
+	}
+	_ = signal() // where the process had no seat; a second one does no harm, or it is gone
+	s.send(received{id: id, message: message{Kind: kindDrained, Took: time.Since(begin)}})
+}
+
+// watchForeign waits until a process that was started listens, and makes it a worker that is ready, unless it talks to us.
+// It is a goroutine that ends with the process.
+func (s *supervisor) watchForeign(w *worker, ended <-chan struct{}) {
+	for {
+		select {
+		case <-ended:
+			return
+		case <-s.steering.ctx.Done():
+			return
+		case <-time.After(watchInterval):
+		}
+		talks := false
+		if !s.do(func() { talks = w.known }) || talks {
+			return
+		}
+		seats, err := s.steering.foreignSeats(s.steering.ctx, w.info.ID, w.info.PID, w.finish)
+		if err != nil || len(seats) == 0 {
+			continue
+		}
+		s.do(func() {
+			w.seats = seats
+			s.becameReady(w)
+		})
+		return
+	}
+}
