@@ -45,6 +45,7 @@ type Node struct {
 
 	portsMu sync.Mutex
 	calls   map[portKey]int // of Listen, with Nth 0; guarded by portsMu
+	kept    []net.Listener  // of Listen, that are no seats; guarded by portsMu
 }
 
 // newNode makes a node that serves on listener, or one that only stands for its address.
@@ -153,9 +154,9 @@ func (n *Node) listen(ctx context.Context, key portKey) (net.Listener, error) {
 	keeper := n.keeper.get()
 	switch {
 	case keeper == nil:
-		return new(net.ListenConfig).Listen(ctx, key.Network, key.Address)
+		return n.keep(new(net.ListenConfig).Listen(ctx, key.Network, key.Address))
 	case !n.accepts.Load():
-		return n.master.standIn(ctx, key)
+		return n.keep(n.master.standIn(ctx, key))
 	}
 	if err := keeper.join(ctx, key); err != nil {
 		return nil, err
@@ -165,6 +166,27 @@ func (n *Node) listen(ctx context.Context, key portKey) (net.Listener, error) {
 		return nil, err
 	}
 	return one.listener, nil
+}
+
+// keep remembers a listener that is no seat, so that it is closed with the others.
+func (n *Node) keep(l net.Listener, err error) (net.Listener, error) {
+	if err != nil {
+		return nil, err
+	}
+	n.portsMu.Lock()
+	defer n.portsMu.Unlock()
+	n.kept = append(n.kept, l)
+	return l, nil
+}
+
+// closeKept closes the listeners that are no seats. Their users may have closed them before.
+func (n *Node) closeKept() (err error) {
+	n.portsMu.Lock()
+	defer n.portsMu.Unlock()
+	for _, l := range n.kept {
+		err = join(err, closeListener(l))
+	}
+	return err
 }
 
 // Ready tells that the program is ready to serve; it counts with Options.ManualReady.
@@ -331,7 +353,7 @@ func (n *Node) leavePorts(ctx context.Context) error {
 		})
 	}
 	leaves.Wait()
-	err := n.seats.close()
+	err := join(n.seats.close(), n.closeKept())
 	if n.worker != nil {
 		n.worker.tell(message{Kind: kindDrained, Took: time.Since(begin)})
 	}

@@ -234,7 +234,7 @@ func (s *supervisor) renew(ctx context.Context, slot *slot) error {
 	case fresh == nil:
 		return nil // restarting is disabled, and the slot is empty
 	}
-	if err := s.awaitReady(ctx, fresh); err != nil {
+	if err := s.awaitReady(ctx, fresh, s.abandon); err != nil {
 		return fmt.Errorf("slot %d: %w", slot.number, err)
 	}
 	if old == nil {
@@ -254,7 +254,10 @@ func (s *supervisor) grow(ctx context.Context) (*worker, error) {
 	if fresh == nil {
 		return nil, errStopping
 	}
-	err := s.awaitReady(ctx, fresh)
+	err := s.awaitReady(ctx, fresh, func(w *worker) {
+		s.dropSlot(w.slot)
+		s.retire(w)
+	})
 	if err != nil {
 		s.do(func() { s.dropSlot(fresh.slot) })
 		return nil, fmt.Errorf("slot %d: %w", fresh.slot.number, err)
@@ -277,8 +280,8 @@ func (s *supervisor) shrink(ctx context.Context, slot *slot) error {
 	return s.awaitDrained(ctx, old)
 }
 
-// awaitReady waits for a candidate; one that nobody waits for any more is let go.
-func (s *supervisor) awaitReady(ctx context.Context, fresh *worker) error {
+// awaitReady waits for a candidate; one that nobody waits for any more is let go, by letGo in run.
+func (s *supervisor) awaitReady(ctx context.Context, fresh *worker, letGo func(*worker)) error {
 	select {
 	case err := <-fresh.settled:
 		return err
@@ -288,7 +291,7 @@ func (s *supervisor) awaitReady(ctx context.Context, fresh *worker) error {
 		late := true
 		s.do(func() {
 			if late = fresh.part == candidate; late {
-				s.abandon(fresh)
+				letGo(fresh)
 			}
 		})
 		if !late {

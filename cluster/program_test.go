@@ -60,6 +60,9 @@ type programOptions struct {
 	Nodes                                   int
 	DisableMasterListen, DisableRestart     bool
 	BootTimeout, StopTimeout, OrphanTimeout time.Duration
+	LivenessTimeout, LameDuck               time.Duration
+	AcceptPauses                            bool
+	Steering                                string
 	Life                                    time.Duration // of a worker of the program "short"
 }
 
@@ -71,6 +74,7 @@ func options() (opts Options, p programOptions) {
 		Addr: p.Addr, Name: p.Name, Dir: p.Dir, Nodes: p.Nodes,
 		DisableMasterListen: p.DisableMasterListen, DisableRestart: p.DisableRestart,
 		BootTimeout: p.BootTimeout, StopTimeout: p.StopTimeout, OrphanTimeout: p.OrphanTimeout,
+		LivenessTimeout: p.LivenessTimeout, LameDuck: p.LameDuck, AcceptPauses: p.AcceptPauses, Steering: p.Steering,
 		Logger: slog.New(slog.NewJSONHandler(os.Stderr, nil)),
 	}, p
 }

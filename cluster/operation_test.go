@@ -1,0 +1,459 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/peer"
+)
+
+// inBackground calls f, which is to wait for something, and returns when it does.
+func inBackground(f func() error) <-chan error {
+	result := make(chan error, 1)
+	go func() { result <- f() }() // ends with f
+	synctest.Wait()
+	return result
+}
+
+// slotOf returns the slot of that number.
+func (s *supervisor) slotOf(number int) (found *slot) {
+	s.do(func() { found = s.slotBy(number) })
+	return found
+}
+
+// serving returns the ids of the workers that are meant to serve, by slot.
+func (s *supervisor) serving() map[int]int {
+	ids := make(map[int]int)
+	s.do(func() {
+		for _, w := range s.workers {
+			if w.part == occupant {
+				ids[w.slot.number] = w.info.ID
+			}
+		}
+	})
+	return ids
+}
+
+// drained tells that the worker with the id has no listener any more, and lets it go.
+func (s *supervisor) drained(f *fakes, id int) {
+	s.send(received{id: id, message: message{Kind: kindDrained}})
+	synctest.Wait()
+	f.exit(id, exit{})
+	synctest.Wait()
+}
+
+func TestSupervisorRenews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 2})
+		f.deaf = []os.Signal{syscall.SIGTERM}
+		s.ready(1)
+		renewed := inBackground(func() error { return s.renew(t.Context(), s.slotOf(1)) })
+		require.Len(t, f.started(), 2)
+		assert.Equal(t, 2, f.started()[1].Generation)
+		assert.Empty(t, f.sent(1), "it serves until its replacement is ready")
+		assert.Equal(t, map[int]int{1: 1}, s.serving())
+		s.ready(2)
+		assert.Equal(t, []os.Signal{syscall.SIGTERM}, f.sent(1))
+		assert.Equal(t, map[int]int{1: 2}, s.serving())
+		select {
+		case err := <-renewed:
+			require.Fail(t, "the old one has still a listener", "%v", err)
+		default:
+		}
+		s.drained(f, 1)
+		require.NoError(t, <-renewed)
+		time.Sleep(time.Hour)
+		assert.Len(t, f.started(), 2, "nobody else is started")
+	})
+}
+
+func TestSupervisorRenewFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 2})
+		s.ready(1)
+		renewed := inBackground(func() error { return s.renew(t.Context(), s.slotOf(1)) })
+		f.exit(2, exit{code: 4, lastWords: "no licence"})
+		err := <-renewed
+		var died *WorkerError
+		require.ErrorAs(t, err, &died)
+		assert.Equal(t, "no licence", died.LastWords)
+		time.Sleep(time.Hour)
+		assert.Len(t, f.started(), 2)
+		assert.Empty(t, f.sent(1), "the old one serves on")
+		assert.Equal(t, map[int]int{1: 1}, s.serving())
+	})
+}
+
+func TestSupervisorRenewThatHangsInItsBoot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 2, BootTimeout: time.Minute})
+		s.ready(1)
+		begin := time.Now()
+		err := s.renew(t.Context(), s.slotOf(1))
+		assert.ErrorContains(t, err, "not ready within 1m0s")
+		assert.Equal(t, time.Minute, time.Since(begin))
+		assert.Equal(t, []os.Signal{syscall.SIGQUIT}, f.sent(2)[:1])
+		assert.Equal(t, map[int]int{1: 1}, s.serving())
+	})
+}
+
+func TestSupervisorRenewWhileTheOldOneDies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 2})
+		s.ready(1)
+		renewed := inBackground(func() error { return s.renew(t.Context(), s.slotOf(1)) })
+		f.exit(1, exit{signal: syscall.SIGKILL})
+		time.Sleep(time.Minute / 2)
+		assert.Len(t, f.started(), 2, "its replacement is on its way")
+		s.ready(2)
+		require.NoError(t, <-renewed)
+		assert.Equal(t, map[int]int{1: 2}, s.serving())
+	})
+}
+
+// TestSupervisorRenewWhileBothDie: the slot is filled again all the same.
+func TestSupervisorRenewWhileBothDie(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 2})
+		s.ready(1)
+		renewed := inBackground(func() error { return s.renew(t.Context(), s.slotOf(1)) })
+		f.exit(1, exit{signal: syscall.SIGKILL})
+		synctest.Wait()
+		f.exit(2, exit{code: 1})
+		require.Error(t, <-renewed)
+		f.awaitStart(s, 2)
+		s.ready(3)
+		assert.Equal(t, map[int]int{1: 3}, s.serving())
+	})
+}
+
+// TestSupervisorRenewIsGivenUp ends the wait for a replacement, while there is nobody else in the slot.
+func TestSupervisorRenewIsGivenUp(t *testing.T) {
+	for name, f := range map[string]func(s *supervisor, f *fakes){
+		"the old one lives":               func(*supervisor, *fakes) {},
+		"the old one dies":                func(_ *supervisor, f *fakes) { f.exit(1, exit{signal: syscall.SIGKILL}) },
+		"it is too late":                  func(s *supervisor, _ *fakes) { s.ready(2) },
+		"it has just died, and the other": func(_ *supervisor, f *fakes) { f.exit(1, exit{code: 1}); f.exit(2, exit{code: 1}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, fakes := supervise(t, Options{Nodes: 2, BootTimeout: bootTimeout})
+				s.ready(1)
+				ctx, cancel := context.WithCancel(t.Context())
+				renewed := inBackground(func() error { return s.renew(ctx, s.slotOf(1)) })
+				f(s, fakes)
+				cancel()
+				<-renewed
+				time.Sleep(bootTimeout / 2)
+				last := len(fakes.started())
+				s.ready(last)
+				serving := s.serving()
+				require.Len(t, serving, 1, "the slot is filled")
+				assert.Len(t, s.liveIDs(), 1, "and nobody else lives")
+			})
+		})
+	}
+}
+
+// liveIDs returns the ids of all workers that live.
+func (s *supervisor) liveIDs() (ids []int) {
+	s.do(func() {
+		for id := range s.workers {
+			ids = append(ids, id)
+		}
+	})
+	return ids
+}
+
+func TestSupervisorGrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 2})
+		s.ready(1)
+		grown := inBackground(func() error { _, err := s.grow(t.Context()); return err })
+		assert.Equal(t, 2, f.started()[1].Slot)
+		s.ready(2)
+		require.NoError(t, <-grown)
+		assert.Equal(t, map[int]int{1: 1, 2: 2}, s.serving())
+		assert.Len(t, s.openSlots(), 2)
+	})
+}
+
+func TestSupervisorGrowFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 2})
+		s.ready(1)
+		grown := inBackground(func() error { _, err := s.grow(t.Context()); return err })
+		f.exit(2, exit{code: 1})
+		require.Error(t, <-grown)
+		time.Sleep(time.Hour)
+		assert.Len(t, f.started(), 2, "nobody is started in a slot that was given up")
+		assert.Len(t, s.openSlots(), 1)
+	})
+}
+
+func TestSupervisorGrowIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 2})
+		s.ready(1)
+		ctx, cancel := context.WithCancel(t.Context())
+		grown := inBackground(func() error { _, err := s.grow(ctx); return err })
+		cancel()
+		require.ErrorIs(t, <-grown, context.Canceled)
+		time.Sleep(time.Hour)
+		assert.Len(t, f.started(), 2, "nobody is started in a slot that was given up")
+		assert.Equal(t, []int{1}, s.liveIDs())
+		assert.Len(t, s.openSlots(), 1)
+	})
+}
+
+func TestSupervisorGrowIsGivenUpTooLate(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			s, _ := supervise(t, Options{Nodes: 2})
+			s.ready(1)
+			ctx, cancel := context.WithCancel(t.Context())
+			grown := inBackground(func() error { _, err := s.grow(ctx); return err })
+			s.send(call(func() {
+				s.becameReady(s.workers[2])
+				cancel()
+			}))
+			err := <-grown
+			synctest.Wait()
+			assert.Len(t, s.openSlots(), len(s.serving()), "%v", err)
+		})
+	}
+}
+
+func TestSupervisorShrinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 3})
+		f.deaf = []os.Signal{syscall.SIGTERM}
+		s.ready(1)
+		s.ready(2)
+		shrunk := inBackground(func() error { return s.shrink(t.Context(), s.slotOf(2)) })
+		assert.Equal(t, []os.Signal{syscall.SIGTERM}, f.sent(2))
+		s.drained(f, 2)
+		require.NoError(t, <-shrunk)
+		time.Sleep(time.Hour)
+		assert.Len(t, f.started(), 2)
+		grown := inBackground(func() error { _, err := s.grow(t.Context()); return err })
+		require.Len(t, f.started(), 3)
+		assert.Equal(t, 2, f.started()[2].Slot)
+		assert.Equal(t, 2, f.started()[2].Generation, "of the slot, also after it was gone")
+		s.ready(3)
+		require.NoError(t, <-grown)
+	})
+}
+
+func TestSupervisorShrinksASlotThatIsEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 3})
+		s.ready(1)
+		f.exit(2, exit{code: 1})
+		synctest.Wait()
+		require.NoError(t, s.shrink(t.Context(), s.slotOf(2)))
+		time.Sleep(time.Hour)
+		assert.Len(t, f.started(), 2)
+	})
+}
+
+func TestSupervisorStopDuringRenew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := supervise(t, Options{Nodes: 2})
+		s.ready(1)
+		renewed := inBackground(func() error { return s.renew(t.Context(), s.slotOf(1)) })
+		s.send(stopAll{timeout: time.Second})
+		require.Error(t, <-renewed)
+		<-s.done
+		require.NoError(t, s.err)
+		require.ErrorIs(t, s.renew(t.Context(), s.slots[0]), errStopping)
+		_, err := s.grow(t.Context())
+		assert.ErrorIs(t, err, errStopping)
+	})
+}
+
+// TestSupervisorRenewWithoutRestart: an empty slot that is not to be filled is no reason to end a reload.
+func TestSupervisorRenewWithoutRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 3, DisableRestart: true})
+		s.ready(1)
+		s.ready(2)
+		f.exit(1, exit{code: 1})
+		synctest.Wait()
+		renewed := inBackground(func() error { return s.renew(t.Context(), s.slotOf(1)) })
+		if len(f.started()) > 2 {
+			s.ready(3)
+		}
+		assert.NotErrorIs(t, <-renewed, errStopping)
+	})
+}
+
+// answering links a worker that answers each question, until the function that it returns is called.
+func (s *supervisor) answering(t *testing.T, f *fakes, id int) (silence func()) {
+	t.Helper()
+	near, far := net.Pipe()
+	r := f.started()[id-1]
+	l := newLink(near)
+	known := make(chan bool, 1)
+	s.send(linked{info: r.info(), link: l, known: known})
+	require.True(t, <-known)
+	silent := make(chan struct{})
+	go l.serve(func(message) {}, sameBack) // ends with near
+	answer := func(ctx context.Context, q message) message {
+		select {
+		case <-silent:
+			<-ctx.Done()
+		default:
+		}
+		return q
+	}
+	go newLink(far).serve(func(message) {}, answer) // ends with far
+	t.Cleanup(func() { _ = errors.Join(near.Close(), far.Close()) })
+	return func() { close(silent) }
+}
+
+func TestSupervisorReplacesWhoDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 2, LivenessTimeout: 5 * time.Second})
+		f.deaf = []os.Signal{syscall.SIGQUIT}
+		silence := s.answering(t, f, 1)
+		s.ready(1)
+		time.Sleep(time.Minute)
+		require.Len(t, f.started(), 1)
+		begin := time.Now()
+		silence()
+		f.awaitStart(s, 1)
+		assert.Less(t, time.Since(begin), 6*time.Second, "replaced before it is gone")
+		assert.Equal(t, []os.Signal{syscall.SIGQUIT, sigContinue}, f.sent(1))
+		time.Sleep(2 * dumpGrace)
+		assert.Equal(t, os.Kill, f.sent(1)[2])
+		assert.Equal(t, []int{2}, s.liveIDs())
+	})
+}
+
+// TestSupervisorWithoutRestartEndsWithTheLastWhoHangs: a master that does not listen has nothing left to do.
+func TestSupervisorWithoutRestartEndsWithTheLastWhoHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{
+			Nodes: 1, DisableRestart: true, DisableMasterListen: true, LivenessTimeout: 5 * time.Second,
+		})
+		silence := s.answering(t, f, 1)
+		s.ready(1)
+		silence()
+		time.Sleep(time.Minute)
+		require.True(t, isClosed(s.done))
+		assert.ErrorContains(t, s.err, "did not answer")
+	})
+}
+
+func TestSupervisorStartWithoutAnID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 1})
+		own := s.steering.expect(0, os.Getpid())
+		s.do(func() { s.nextID = func() (int, error) { return 0, syscall.ENOSPC } })
+		_, err := s.grow(t.Context())
+		require.ErrorContains(t, err, syscall.ENOSPC.Error())
+		known, err := s.steering.party(0)
+		require.NoError(t, err, "the master is not the one who died")
+		assert.Same(t, own, known)
+		assert.Empty(t, f.started())
+	})
+}
+
+// adopting runs a supervisor that has found these workers.
+func adopting(t *testing.T, opts Options, found ...peer.Info) (*supervisor, *fakes) {
+	t.Helper()
+	opts.Logger = slog.New(slog.DiscardHandler)
+	setDefault(&opts.LivenessTimeout, 1000*time.Hour)
+	opts, err := opts.withDefaults(nil)
+	require.NoError(t, err)
+	f := newFakes()
+	s := f.supervisor(t, opts)
+	s.adoptAll(found)
+	go s.run()
+	t.Cleanup(func() {
+		s.send(cutAll{})
+		<-s.done
+	})
+	synctest.Wait()
+	return s, f
+}
+
+func survivor(id, slot, generation int) peer.Info {
+	return peer.Info{ID: id, Slot: slot, Generation: generation, PID: firstPID + id}
+}
+
+// TestSupervisorAdoptsAndIsReadyWithAll: those that are adopted are not all that are wanted.
+func TestSupervisorAdoptsAndIsReadyWithAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := adopting(t, Options{Nodes: 4}, survivor(101, 1, 1), survivor(103, 3, 5))
+		s.ready(101)
+		s.ready(103)
+		assert.False(t, isClosed(s.allReady))
+		s.do(s.fill)
+		synctest.Wait()
+		require.Len(t, f.started(), 1)
+		assert.Equal(t, 2, f.started()[0].Slot)
+		assert.False(t, isClosed(s.allReady))
+		s.ready(f.started()[0].ID)
+		assert.True(t, isClosed(s.allReady))
+		f.exit(103, exit{unknown: true})
+		synctest.Wait()
+		require.Len(t, f.started(), 2)
+		assert.Equal(t, 3, f.started()[1].Slot)
+		assert.Equal(t, 6, f.started()[1].Generation)
+	})
+}
+
+// TestSupervisorAdoptsTwoInASlot: the master was killed in a reload. The one that serves is kept until the other is ready.
+func TestSupervisorAdoptsTwoInASlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := adopting(t, Options{Nodes: 2}, survivor(101, 1, 1), survivor(102, 1, 2))
+		s.ready(101)
+		s.do(s.fill)
+		synctest.Wait()
+		assert.Empty(t, f.started())
+		assert.Equal(t, map[int]int{1: 101}, s.serving())
+		s.ready(102)
+		assert.Equal(t, map[int]int{1: 102}, s.serving())
+		assert.True(t, isClosed(s.allReady))
+	})
+}
+
+// TestSupervisorAdoptsFewerThanThereAre: those of the highest slots leave.
+func TestSupervisorAdoptsFewerThanThereAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := adopting(t, Options{Nodes: 2}, survivor(101, 1, 1), survivor(102, 2, 1), survivor(103, 3, 1))
+		for id := 101; id <= 103; id++ {
+			s.ready(id)
+		}
+		s.do(s.fill)
+		synctest.Wait()
+		assert.Equal(t, map[int]int{1: 101}, s.serving())
+		time.Sleep(time.Hour)
+		assert.Equal(t, []int{101}, s.liveIDs())
+		assert.Empty(t, f.started())
+	})
+}
+
+func TestSupervisorAdoptsOneThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := adopting(t, Options{Nodes: 2}, survivor(101, 1, 1))
+		f.exit(101, exit{unknown: true})
+		synctest.Wait()
+		s.do(s.fill)
+		f.awaitStart(s, 0)
+		require.Len(t, f.started(), 1)
+		assert.Equal(t, 2, f.started()[0].Generation)
+	})
+}
