@@ -31,7 +31,9 @@ var (
 func (n *Node) Reload(ctx context.Context) error { return n.operate(ctx, true, "reload", n.reloadAll) }
 
 // TryReload is Reload, but returns an error that Is [ErrBusy] when it would have to wait.
-func (n *Node) TryReload(ctx context.Context) error { return n.operate(ctx, false, "reload", n.reloadAll) }
+func (n *Node) TryReload(ctx context.Context) error {
+	return n.operate(ctx, false, "reload", n.reloadAll)
+}
 
 // Scale changes the number of nodes that accept connections to count, from 1 to 1024: up by nodes that are ready when it
 // returns, down by letting those of the highest slots leave without losing a connection. A node that does not become
@@ -237,8 +239,8 @@ func (s *supervisor) renew(ctx context.Context, slot *slot) error {
 	return s.awaitDrained(ctx, old)
 }
 
-// grow adds a slot, and returns its worker when that is ready.
-func (s *supervisor) grow(ctx context.Context) (*worker, error) {
+// grow adds a slot, and returns when its worker is ready.
+func (s *supervisor) grow(ctx context.Context) error {
 	var fresh *worker
 	s.do(func() {
 		if !s.stopping {
@@ -246,7 +248,7 @@ func (s *supervisor) grow(ctx context.Context) (*worker, error) {
 		}
 	})
 	if fresh == nil {
-		return nil, errStopping
+		return errStopping
 	}
 	err := s.awaitReady(ctx, fresh, func(w *worker) {
 		s.dropSlot(w.slot)
@@ -254,9 +256,9 @@ func (s *supervisor) grow(ctx context.Context) (*worker, error) {
 	})
 	if err != nil {
 		s.do(func() { s.dropSlot(fresh.slot) })
-		return nil, fmt.Errorf("slot %d: %w", fresh.slot.number, err)
+		return fmt.Errorf("slot %d: %w", fresh.slot.number, err)
 	}
-	return fresh, nil
+	return nil
 }
 
 // shrink gives a slot up, and returns when its worker has left the port.
