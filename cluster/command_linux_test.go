@@ -33,7 +33,10 @@ func superviseProgram() error {
 	if err != nil {
 		return err
 	}
-	return waitTelling(n)
+	if n.WaitReady(context.Background()) == nil {
+		fmt.Println("ready", n.Status().Address)
+	}
+	return n.Wait()
 }
 
 // foreignProgram shares a port by itself, and knows nothing of clusters.
