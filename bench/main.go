@@ -21,10 +21,15 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/multinode-go/multinode/bench/loss"
 )
 
 func main() {
 	if run, ok := roles[os.Getenv(roleVariable)]; ok {
+		exit(run())
+	}
+	if run, ok := loss.Role(); ok {
 		exit(run())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -36,7 +41,7 @@ func exit(err error) {
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		os.Exit(0)
-	case errors.Is(err, errUsage):
+	case errors.Is(err, errUsage), errors.Is(err, loss.ErrUsage):
 		os.Exit(2)
 	default:
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -65,6 +70,19 @@ type config struct {
 
 // run is the program.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case "loss":
+			return loss.Run(ctx, args[1:], stdout, stderr)
+		case "chaos":
+			return loss.Chaos(ctx, args[1:], stdout, stderr)
+		}
+	}
+	return runTables(ctx, args, stdout, stderr)
+}
+
+// runTables compares.
+func runTables(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	c := config{
 		gomaxprocs: slices.Compact([]int{1, runtime.NumCPU()}),
 		peers:      []int{3, 7, 15}, nodes: 16, stalls: 3,

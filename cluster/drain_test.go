@@ -143,7 +143,7 @@ func hammer(t *testing.T, n int, wrap func(*http.Server) Server, client func(*to
 		connections, requests := here.load()
 		assert.Zero(t, connections)
 		assert.Zero(t, requests)
-		assert.NoError(t, here.err, "Serve was told to end")
+		require.NoError(t, here.err, "Serve was told to end")
 		here = next
 	}
 	cancel()

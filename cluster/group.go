@@ -17,6 +17,7 @@ import (
 const (
 	callTimeout     = 2 * time.Second        // for an answer that costs a system call
 	attachTimeout   = 200 * time.Millisecond // for the same, when another member can do it
+	quickTimeout    = 50 * time.Millisecond  // for one who is well
 	questionTimeout = 500 * time.Millisecond // for the one who has accepted a question, from its connect
 	lookInterval    = time.Second            // between two looks at the kernel's list of listeners
 	maxLooks        = 5                      // in a row, while members come and go
@@ -74,6 +75,7 @@ type group struct {
 	// order is the picture. It holds while certain is true.
 	order   *reuseport.Order[*member]
 	certain bool
+	touched bool // we have let somebody join or leave since the last look at the kernel's list
 	lost    bool // somebody has no place in the order, as it did not answer
 	// epoch names the time since which no exclusion was broken. It counts from 1.
 	epoch     int
@@ -131,6 +133,7 @@ func (g *group) join(ctx context.Context, p *party) error {
 	m := &member{party: p, inode: answer.Inode}
 	g.seen = append(g.seen, m)
 	g.order.Join(m)
+	g.touched = true
 	g.settle(ctx)
 	return nil
 }
@@ -174,6 +177,7 @@ func (g *group) leave(ctx context.Context, p *party, epoch int) (again bool, err
 	}
 	g.drop(m)
 	g.order.Leave(m)
+	g.touched = true
 	if !moved {
 		g.epoch++
 	}
@@ -380,11 +384,14 @@ func (g *group) reconcile(ctx context.Context, listed []uint32) {
 			g.certain = false
 		}
 	}
+	// Who has come by himself while nobody else came or went, has been appended: there is nothing to ask.
+	appended := g.certain && !g.touched && len(gone) == 0
 	for _, inode := range listed {
 		if !known[inode] {
-			g.meet(ctx, inode)
+			g.meet(ctx, inode, appended)
 		}
 	}
+	g.touched = false
 	if g.lost && slices.ContainsFunc(g.seen, g.isLost) {
 		g.certain = false
 	}
@@ -396,10 +403,15 @@ func (g *group) isLost(m *member) bool {
 }
 
 // meet takes note of a listener that nobody has told us of: a stranger's, or that of a worker which is being adopted.
-func (g *group) meet(ctx context.Context, inode uint32) {
+func (g *group) meet(ctx context.Context, inode uint32, appended bool) {
 	p := g.steering.holder(ctx, g, inode)
-	g.seen = append(g.seen, &member{party: p, inode: inode, foreign: p == nil})
-	g.doubt()
+	m := &member{party: p, inode: inode, foreign: p == nil}
+	g.seen = append(g.seen, m)
+	if appended {
+		g.order.Join(m)
+	} else {
+		g.doubt()
+	}
 }
 
 // publish steers new connections by the picture.

@@ -5,40 +5,63 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// identify asks the kernel who sits at each index, and makes that the picture. While it asks, the hash decides.
+// identify asks the kernel who sits at each index, and makes that the picture. While it asks, new connections go to those
+// who have answered, once they are enough, and until then where the hash decides. So those who don't answer at once are
+// asked last: a stranger, or a node that hangs, would get its part of the hash all the time for which it is waited for.
 //
 // A question is a connection that a program steers to one index; the node that accepts it sits there. An index whose
 // question nobody accepts is a stranger's, if as many are missing as there are strangers, else nobody's who is known.
 func (g *group) identify(ctx context.Context, listed []uint32) {
 	g.epoch++
 	found := make([]*member, len(listed))
-	for i := range found {
-		m, err := g.ask(ctx, i)
-		if err != nil {
-			g.complain(ctx, fmt.Errorf("ask who has which part of them: %w", err))
-			return
+	for _, timeout := range []time.Duration{quickTimeout, questionTimeout} {
+		for i := range found {
+			if found[i] != nil {
+				continue
+			}
+			m, err := g.ask(ctx, i, g.proved(found), timeout)
+			if err != nil {
+				g.complain(ctx, fmt.Errorf("ask who has which part of them: %w", err))
+				return
+			}
+			found[i] = m
 		}
-		found[i] = m
 	}
 	after, err := g.listed(ctx)
 	if err != nil || !slices.Equal(listed, after) {
 		return // somebody came or went while we asked
 	}
 	g.lost = false
-	if missing := g.missing(found); len(missing) == 1 && missing[0].party == nil {
-		found[slices.Index(found, nil)] = missing[0] // who cannot answer, is where nobody does
+	if missing, i := g.missing(found), slices.Index(found, nil); i >= 0 && len(missing) == 1 && missing[0].party == nil {
+		found[i] = missing[0] // who cannot answer, is where nobody does
 	}
 	for i, m := range found {
 		if m == nil {
 			found[i] = g.placeholder(found)
 		}
 	}
-	g.order = reuseport.NewOrder(found...)
+	order := reuseport.NewOrder(found...)
+	if order.Len() < len(found) {
+		return // somebody has answered for two: the group was another one for a moment
+	}
+	g.order = order
 	g.certain = true
+}
+
+// proved returns the weights while the kernel is asked, and some have answered.
+func (g *group) proved(found []*member) []uint32 {
+	all := make([]standing, len(found))
+	for i, m := range found {
+		if m != nil {
+			all[i] = m.standing()
+		}
+	}
+	return weights(all)
 }
 
 // missing returns the members of which nobody knows where they are.
@@ -58,9 +81,9 @@ func (g *group) placeholder(found []*member) *member {
 	return &member{foreign: !g.lost}
 }
 
-// ask returns the member at an index, nil if it does not tell.
-func (g *group) ask(ctx context.Context, index int) (*member, error) {
-	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+// ask returns the member at an index, nil if it does not tell in time. Meanwhile all others have these weights.
+func (g *group) ask(ctx context.Context, index int, weights []uint32, timeout time.Duration) (*member, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	target, err := g.target()
 	if err != nil {
@@ -76,7 +99,10 @@ func (g *group) ask(ctx context.Context, index int) (*member, error) {
 	defer g.forget(asked, watching)
 
 	mark := &reuseport.Mark{Port: q.Port(), Index: index}
-	if err := g.attach(ctx, reuseport.Steering{Mark: mark}); err != nil {
+	if err := g.attach(ctx, reuseport.Steering{Mark: mark, Weights: weights}); err != nil {
+		if ctx.Err() != nil {
+			return nil, nil
+		}
 		return nil, err
 	}
 	if err := q.Connect(ctx); err != nil {

@@ -44,7 +44,7 @@ func TestListenTLS(t *testing.T) {
 				got <- response
 			}()
 			<-began
-			assert.NoError(t, n.Shutdown(t.Context()))
+			require.NoError(t, n.Shutdown(t.Context()))
 			if response := <-got; response != nil {
 				body, err := io.ReadAll(response.Body)
 				assert.NoError(t, err)

@@ -224,6 +224,9 @@ func (u *upstream) join(ctx context.Context, key portKey) error {
 	}
 	_, err := u.ask(ctx, message{Kind: kindJoin, Port: &key})
 	if _, told := errors.AsType[*remoteError](err); err != nil && !told {
+		if _, notOpen := u.seats.get(key); notOpen == nil {
+			return nil // the master died when we listened already: what has come is ours, and the next one learns of it
+		}
 		return &net.OpError{Op: "listen", Net: key.Network, Err: fmt.Errorf("ask the master for the port: %w", err)}
 	}
 	return err

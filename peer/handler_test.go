@@ -102,7 +102,7 @@ func TestHandleRefuses(t *testing.T) {
 		"GET  multinode/x":    `it names the host "multinode"`,
 		"/{any}/x":            "conflicts with pattern",
 	} {
-		assert.ErrorContains(t, m.Handle(pattern, handler), want)
+		require.ErrorContains(t, m.Handle(pattern, handler), want)
 	}
 	require.ErrorContains(t, m.Handle("/x", nil), "no handler")
 	require.NoError(t, m.Close())

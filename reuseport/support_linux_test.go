@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -78,24 +77,14 @@ func setMigrate(value int) error {
 func queued(t *testing.T, waiting int) (first *net.TCPListener, conns []net.Conn, moved int) {
 	t.Helper()
 	members, client := kinds[0].members(t, 2)
-	if !assert.NoError(t, reuseport.Attach(members[0], reuseport.Steering{Weights: []uint32{0, 1}})) {
-		return nil, nil, 0
-	}
+	attach(t, members[0], 0, 1)
 	for range waiting {
-		c, err := net.DialTimeout("tcp", client, limit)
-		if !assert.NoError(t, err) {
-			return nil, nil, 0
-		}
-		t.Cleanup(func() { c.Close() })
-		conns = append(conns, c)
+		conns = append(conns, dial(t, client))
 	}
-	assert.Eventually(t, func() bool {
-		stats, err := reuseport.Queue(members[1])
-		return err == nil && stats.Length == waiting
-	}, limit, time.Millisecond)
-	assert.NoError(t, members[1].Close())
+	requireLength(t, members[1], waiting)
+	require.NoError(t, members[1].Close())
 	stats, err := reuseport.Queue(members[0])
-	assert.NoError(t, err)
+	require.NoError(t, err)
 	return members[0], conns, stats.Length
 }
 
@@ -119,7 +108,7 @@ func TestIntegrationMigrate(t *testing.T) {
 
 		require.NoError(t, setMigrate(1))
 		on := reuseport.Probe()
-		assert.NoError(t, on.Migrate)
+		require.NoError(t, on.Migrate)
 		if on.Reattach == nil {
 			assert.Equal(t, reuseport.RungBPFMigrate, on.Rung)
 		}

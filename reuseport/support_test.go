@@ -39,7 +39,7 @@ func TestProbe(t *testing.T) {
 	assert.GreaterOrEqual(t, s.Rung, reuseport.RungHash)
 	for _, err := range []error{s.Reattach, s.IncomingCPU, s.Migrate} {
 		if err != nil {
-			assert.ErrorIs(t, err, errors.ErrUnsupported)
+			require.ErrorIs(t, err, errors.ErrUnsupported)
 		}
 	}
 	for _, advice := range s.Advice {

@@ -68,7 +68,7 @@ func (a *app) events(ctx context.Context, c *client, after int, asJSON bool) err
 
 func endOfEvents(ctx context.Context, c *client, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // its user has seen enough
 	}
 	if codeOf(err) == codeNotRunning {
 		return failure(codeNotRunning, fmt.Errorf("cluster %s has stopped", c.name))

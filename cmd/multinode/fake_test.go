@@ -121,12 +121,12 @@ func fakeStatus(name string) cluster.Status {
 
 func (f *fakeMaster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Multinode-API", "1")
-	switch {
-	case r.URL.Path == "/status":
+	switch r.URL.Path {
+	case "/status":
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		_ = json.NewEncoder(w).Encode(f.status)
-	case r.URL.Path == "/events":
+	case "/events":
 		f.serveEvents(w, r)
 	default:
 		f.orders <- r.Method + " " + r.URL.RequestURI()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"strconv"
 	"time"
@@ -197,9 +198,7 @@ func (a *app) give(ctx context.Context, c *client, o order, status cluster.Statu
 
 func with(query url.Values, name, value string) url.Values {
 	all := url.Values{name: {value}}
-	for name, values := range query {
-		all[name] = values
-	}
+	maps.Copy(all, query)
 	return all
 }
 

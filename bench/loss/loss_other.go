@@ -1,0 +1,25 @@
+//go:build !linux
+
+// Package loss proves what a cluster promises of connections and requests, on Linux.
+package loss
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// ErrUsage is the error of flags that are wrong.
+var ErrUsage = errors.New("usage")
+
+var errNotLinux = fmt.Errorf("bench: needs Linux: %w", errors.ErrUnsupported)
+
+// Role returns what this process is to run: nothing here.
+func Role() (run func() error, ok bool) { return nil, false }
+
+// Run returns an error.
+func Run(context.Context, []string, io.Writer, io.Writer) error { return errNotLinux }
+
+// Chaos returns an error.
+func Chaos(context.Context, []string, io.Writer, io.Writer) error { return errNotLinux }

@@ -1,0 +1,162 @@
+//go:build linux
+
+package loss
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/leaktest"
+)
+
+func TestMain(m *testing.M) {
+	if run, ok := Role(); ok {
+		if err := run(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(leaktest.Run(m))
+}
+
+// brief is as much as a test has time for.
+var brief = config{
+	Drains: 12, Connections: 500, Restarts: 15, Requests: 3000, Delayed: 2, Clients: 8, Duration: 8 * time.Second, Untimed: true,
+}
+
+// prove fails when something does not hold.
+func prove(t *testing.T, name string, f func(context.Context, config) (*report, error), c config) {
+	t.Helper()
+	r, err := f(t.Context(), c)
+	require.NoError(t, err)
+	var out bytes.Buffer
+	r.print(&out, 0)
+	t.Logf("%s: %s", name, &out)
+	assert.Empty(t, r.Broken)
+	assert.Greater(t, len(r.Rows), 1)
+	for _, row := range r.Rows {
+		assert.Len(t, row, len(r.Rows[0]))
+	}
+}
+
+func TestDrains(t *testing.T)  { prove(t, "drains", proveDrains, brief) }
+func TestReloads(t *testing.T) { prove(t, "reloads", proveReloads, brief) }
+func TestAttach(t *testing.T)  { prove(t, "attach", proveAttach, brief) }
+func TestMaster(t *testing.T)  { prove(t, "master", proveMaster, brief) }
+
+func TestStopped(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes as long as a hung worker has: go test ./bench/loss")
+	}
+	prove(t, "stopped", proveStopped, brief)
+}
+
+func TestChaos(t *testing.T) {
+	c := brief
+	c.Seed = rand.Uint64() // it is in the report
+	prove(t, "chaos", proveChaos, c)
+}
+
+func TestIntegrationDelayed(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("network namespaces need root: sudo go test -run Delayed ./bench/loss")
+	}
+	prove(t, "delayed", proveDelayed, brief)
+}
+
+// TestWithoutPrivilege proves a part as the program does: as another user, if this one is root.
+func TestWithoutPrivilege(t *testing.T) {
+	stage, err := newStage(os.Stderr)
+	require.NoError(t, err)
+	defer stage.close()
+	c := brief
+	c.Drains, c.Restarts = 3, 10
+	r, err := stage.prove(t.Context(), parts()[0], c)
+	require.NoError(t, err)
+	assert.Empty(t, r.Broken)
+}
+
+func TestKinds(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, "refused"},
+		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}, "reset"},
+		{os.NewSyscallError("write", syscall.EPIPE), "reset"},
+		{io.EOF, "eof"},
+		{fmt.Errorf("read: %w", io.ErrUnexpectedEOF), "eof"},
+		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, "timeout"},
+		{fmt.Errorf("%w: 503", errStatus), "answer"},
+		{errors.New("what else"), "other"},
+	} {
+		assert.Equal(t, c.want, kindOf(c.err), c.err)
+	}
+}
+
+func TestLedger(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger")
+	mine, err := openLedger(path)
+	require.NoError(t, err)
+	defer mine.close()
+	theirs, err := openLedger(path)
+	require.NoError(t, err)
+	defer theirs.close()
+
+	opened := now()
+	assert.Zero(t, mine.find(65535, false, opened))
+	theirs.note(65535, false, 4711)
+	theirs.note(65535, true, 1<<22)
+	assert.Equal(t, 4711, mine.find(65535, false, opened))
+	assert.Equal(t, 1<<22, mine.find(65535, true, opened))
+	assert.Zero(t, mine.find(65535, false, now()+time.Second), "that was an earlier connection")
+}
+
+func TestCauses(t *testing.T) {
+	const s = time.Second
+	v := victims{all: []*victim{
+		{what: killed, pid: 1, from: 10 * s, to: 10*s + 1e6},
+		{what: stopped, pid: 2, from: 20 * s, to: 25 * s},
+		{what: foreign, pid: 3, from: 30 * s},
+	}}
+	for name, c := range map[string]struct {
+		failed failed
+		want   string
+	}{
+		"its connection":       {failed{PID: 1, Start: 9 * s, End: 10*s + 2e6}, "accepted by a killed worker"},
+		"before it was killed": {failed{PID: 1, Start: 9 * s, End: 9*s + 1}, ""},
+		"somebody else's":      {failed{PID: 7, Start: 9 * s, End: 10*s + 2e6}, ""},
+		"in a queue":           {failed{Start: 10*s - 1, End: 10*s + 2e6, Connected: 1}, "queued at a killed worker"},
+		"in no queue":          {failed{Start: 14 * s, End: 15 * s, Connected: 1}, ""},
+		"long after":           {failed{Start: 10 * s, End: 12 * s, Connected: 1}, ""},
+		"of a stopped one":     {failed{Start: 21 * s, End: 25*s + 1, Connected: 1}, "queued at a stopped worker"},
+		"a stranger's":         {failed{PID: 3, Start: 40 * s, End: 41 * s}, "accepted by a stranger"},
+	} {
+		assert.Equal(t, c.want, v.cause(c.failed), name)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{{"-drains", "0"}, {"-only", "x"}, {"-clients", "x"}, {"x"}} {
+		var out, errs bytes.Buffer
+		require.ErrorIs(t, Run(t.Context(), args, &out, &errs), ErrUsage, args)
+		assert.NotEmpty(t, errs.String())
+	}
+	var out, errs bytes.Buffer
+	require.ErrorIs(t, Chaos(t.Context(), []string{"-duration", "0"}, &out, &errs), ErrUsage)
+	assert.NotEmpty(t, errs.String())
+}

@@ -1,0 +1,84 @@
+//go:build linux
+
+package loss
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/multinode-go/multinode/cluster"
+)
+
+const (
+	stoppedTimeout  = 400 * time.Millisecond // of a request: far more than one takes that is not at the stopped worker
+	unsteeredWithin = time.Second
+	replacedWithin  = 7 * time.Second
+	stoppedRounds   = 5
+)
+
+// proveStopped stops one of the workers, and asks how long connections still come to it, and until it is replaced.
+func proveStopped(ctx context.Context, c config) (_ *report, err error) {
+	s, err := startServer(serve{Addr: ":0", Nodes: nodes})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.end()) }()
+	r := &report{Title: fmt.Sprintf("SIGSTOP of one of %d workers under new connections", nodes)}
+	r.row("", "the last connection to it after ms", "such connections", "replaced after ms", "connections")
+	for round := range min(stoppedRounds, 1+c.Restarts/100) {
+		if err := s.stopOne(ctx, c, r, round+1); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func (s *server) stopOne(ctx context.Context, c config, r *report, round int) error {
+	status, err := s.status(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(status.Nodes, func(n cluster.NodeStatus) bool { return !n.Master })
+	if i < 0 {
+		return errors.New("no worker")
+	}
+	node := status.Nodes[i]
+	load, err := here().load(load{Clients: 8, Timeout: stoppedTimeout, Think: time.Millisecond}, s.addr)
+	if err != nil {
+		return err
+	}
+	begin := now()
+	if err := unix.Kill(node.PID, unix.SIGSTOP); err != nil {
+		return errors.Join(os.NewSyscallError("kill", err), load.stop(os.Kill))
+	}
+	var replaced time.Duration
+	for replaced == 0 && now()-begin < patience && ctx.Err() == nil {
+		time.Sleep(5 * time.Millisecond)
+		if status, err = s.status(ctx); err != nil {
+			return errors.Join(err, load.stop(os.Kill))
+		}
+		if slices.ContainsFunc(status.Nodes, func(n cluster.NodeStatus) bool {
+			return n.Slot == node.Slot && n.Generation > node.Generation && n.State == cluster.StateReady && n.Accepts
+		}) {
+			replaced = now() - begin
+		}
+	}
+	t, err := load.finish()
+	if err != nil {
+		return err
+	}
+	var last time.Duration
+	for _, f := range t.Failed {
+		last = max(last, f.Start-begin)
+	}
+	r.row(fmt.Sprintf("round %d", round), ms(last), fmt.Sprint(t.failures()), ms(replaced), fmt.Sprint(t.Connections))
+	r.expect(c.Untimed || last <= unsteeredWithin, "a connection came to the stopped worker after %v", last)
+	r.expect(replaced > 0 && (c.Untimed || replaced <= replacedWithin), "it was replaced after %v", replaced)
+	return nil
+}

@@ -1,0 +1,31 @@
+package cluster
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// A new master may look at the port before an adopted worker has told that a listener there is its own.
+func TestAdoptAfterALook(t *testing.T) {
+	s, err := newSteering("", slog.New(slog.DiscardHandler), func(Event) {})
+	require.NoError(t, err)
+	reservation, err := reuseport.Reserve(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer reservation.Close()
+	g := newGroup(portKey{Network: "tcp", Address: "127.0.0.1:0"}, reservation, s)
+	p := &party{id: 1}
+
+	g.meet(t.Context(), 7, false)
+	require.Equal(t, stranger, g.seen[0].standing())
+	g.adopt(t.Context(), p, 7)
+	g.adopt(t.Context(), p, 7)
+	require.Len(t, g.seen, 1, "one listener is one member")
+	assert.Equal(t, warming, g.seen[0].standing())
+	assert.Same(t, p, g.seen[0].party)
+	assert.False(t, g.certain)
+}
