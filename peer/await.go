@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,6 +37,31 @@ func (m *Mesh) awaitAll(ctx context.Context) error {
 				list(missing), context.Cause(ctx))
 		}
 	}
+}
+
+// passOver tells whether an error of awaitAll is only about nodes that may be absent.
+func (m *Mesh) passOver(ctx context.Context, err error) bool {
+	return m.opts.AllowAbsent && ctx.Err() != nil && errors.Is(err, context.Cause(ctx))
+}
+
+// Absent returns the nodes that live in the directory and are no members now, since they hang, for instance, or join just
+// now. Of each only ID, Incarnation and PID are known, and PID only where the kernel tells.
+func (m *Mesh) Absent() ([]Info, error) {
+	others, err := m.others()
+	if err != nil {
+		return nil, fmt.Errorf("peer: look for nodes in %s: %w", m.dir.path, err)
+	}
+	missing, _ := m.missing(others)
+	var absent []Info
+	for _, n := range missing {
+		info := Info{Cluster: m.self.Cluster, ID: n.id, Incarnation: n.incarnation}
+		if conn, err := m.dir.dial(n); err == nil { // the kernel connects whether or not the process accepts
+			info.PID, _, _ = credentials(conn) // 0 where it does not tell
+			_ = conn.Close()                   // it carried nothing
+		}
+		absent = append(absent, info)
+	}
+	return absent, nil
 }
 
 // others returns the nodes that are published, but for our own.
