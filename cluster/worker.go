@@ -93,7 +93,14 @@ func (u *upstream) takeSeat(server Server, links links, r role) (*Node, error) {
 			}
 		}()
 	}
-	u.orphan = time.AfterFunc(u.opts.OrphanTimeout, func() { u.stop(errOrphaned, u.opts.StopTimeout) })
+	timed, cancel := context.WithTimeout(context.Background(), u.opts.BootTimeout)
+	defer cancel()
+	ctx, giveUp := context.WithCancelCause(timed)
+	defer giveUp(nil)
+	u.orphan = time.AfterFunc(u.opts.OrphanTimeout, func() {
+		giveUp(errOrphaned)
+		u.stop(errOrphaned, u.opts.StopTimeout)
+	})
 	if _, err := links.mesh.OnStream(controlStream, isMaster, u.serveLink); err != nil {
 		return nil, err
 	}
@@ -275,6 +282,6 @@ func (u *upstream) awaitLink(ctx context.Context) error {
 	case <-u.closed:
 		return net.ErrClosed
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
