@@ -32,10 +32,39 @@ func (m *Mesh) awaitAll(ctx context.Context) error {
 		case <-m.closing:
 			return nil
 		case <-ctx.Done():
-			return fmt.Errorf("no link with %s, which hangs or has not started yet, or speaks another version: %w",
-				list(missing), context.Cause(ctx))
+			return &SilentError{Nodes: m.silent(missing), err: context.Cause(ctx)}
 		}
 	}
+}
+
+// SilentError is in the error of [Join] when its context was done before all nodes that live had a link with this one.
+type SilentError struct {
+	Nodes []Info // of each the id, the incarnation, and the pid where that can be known
+	err   error
+}
+
+func (e *SilentError) Error() string {
+	nodes := make([]node, len(e.Nodes))
+	for i, info := range e.Nodes {
+		nodes[i] = info.node()
+	}
+	return fmt.Sprintf("no link with %s, which hangs or has not started yet, or speaks another version: %v", list(nodes), e.err)
+}
+
+func (e *SilentError) Unwrap() error { return e.err }
+
+// silent returns what can be known of nodes that don't answer: the kernel tells who listens, as long as there is room in
+// the backlog.
+func (m *Mesh) silent(nodes []node) (infos []Info) {
+	for _, n := range nodes {
+		info := Info{ID: n.id, Incarnation: n.incarnation}
+		if conn, err := m.dir.dial(n); err == nil {
+			info.PID, _, _ = credentials(conn) // 0 with an error
+			_ = conn.Close()                   // nothing was sent
+		}
+		infos = append(infos, info)
+	}
+	return infos
 }
 
 // others returns the nodes that are published, but for our own.
