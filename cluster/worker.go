@@ -87,7 +87,12 @@ func (u *upstream) takeSeat(server Server, links links, r role) (*Node, error) {
 			}
 		}()
 	}
-	u.orphan = time.AfterFunc(u.opts.OrphanTimeout, func() { u.stop(errOrphaned, u.opts.StopTimeout) })
+	boot, giveUp := context.WithCancelCause(context.Background())
+	defer giveUp(nil)
+	u.orphan = time.AfterFunc(u.opts.OrphanTimeout, func() {
+		giveUp(errOrphaned) // while there is no node yet, it waits for a master
+		u.stop(errOrphaned, u.opts.StopTimeout)
+	})
 	if _, err := links.mesh.OnStream(controlStream, isMaster, u.serveLink); err != nil {
 		return nil, err
 	}
@@ -95,7 +100,7 @@ func (u *upstream) takeSeat(server Server, links links, r role) (*Node, error) {
 	if key == (portKey{}) { // the master does not know our port
 		key = portKey{Network: "tcp", Address: u.opts.Addr}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), u.opts.BootTimeout)
+	ctx, cancel := context.WithTimeout(boot, u.opts.BootTimeout)
 	defer cancel()
 	if err := u.join(ctx, key); err != nil {
 		return nil, err
@@ -271,6 +276,6 @@ func (u *upstream) awaitLink(ctx context.Context) error {
 	case <-u.closed:
 		return net.ErrClosed
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
