@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"syscall"
@@ -41,4 +42,11 @@ func adoptProcess(pid int) (*process, error) {
 		err := conn.Control(func(fd uintptr) { sigErr = unix.PidfdSendSignal(int(fd), number, nil, 0) })
 		return join(err, os.NewSyscallError("pidfd_send_signal", sigErr))
 	}}, nil
+}
+
+// isWorkerProcess tells whether a process was started as a worker: /proc shows the environment with which it was, also
+// what it has unset since.
+func isWorkerProcess(pid int) bool {
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	return err == nil && (bytes.HasPrefix(environ, []byte(roleVariable+"=")) || bytes.Contains(environ, []byte("\x00"+roleVariable+"=")))
 }

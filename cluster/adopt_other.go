@@ -11,3 +11,5 @@ import (
 const sigContinue = syscall.Signal(0)
 
 func adoptProcess(int) (*process, error) { return nil, errors.ErrUnsupported }
+
+func isWorkerProcess(int) bool { return false }

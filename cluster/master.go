@@ -188,10 +188,10 @@ func (m *master) takeWorkers(sys system) (err error) {
 	if err != nil {
 		return err
 	}
-	m.links, err = joinLinks(m.opts, peer.Options{
+	m.links, err = joinMaster(m.opts, peer.Options{
 		Directory: m.directory, NextID: m.guestID,
 		Self: peer.Info{Cluster: m.opts.Name, ID: id, Generation: generation},
-	}, masterJoinTimeout)
+	})
 	if err != nil {
 		return err
 	}
