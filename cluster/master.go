@@ -224,6 +224,7 @@ func (m *master) takeWorkers(sys system) (err error) {
 		case <-time.After(masterJoinTimeout): // it was killed
 		}
 	}
+	close(m.steering.inherited)
 	return nil
 }
 

@@ -25,6 +25,10 @@ type steering struct {
 	ctx     context.Context    // of run; what it starts has no caller to give one
 	running sync.WaitGroup     // of all goroutines
 
+	// inherited is closed when all that nodes have from the time of another master is known. Who asked before would get
+	// another port in place of port 0, and a place in a group of which the master knows nothing.
+	inherited chan struct{}
+
 	reserving sync.Mutex // held while a port is reserved, which may take the time of a look-up of a name
 
 	mu        sync.Mutex // guards what follows
@@ -52,7 +56,7 @@ func newSteering(forced string, logger *slog.Logger, tell func(Event)) (*steerin
 	ctx, cancel := context.WithCancel(context.Background())
 	return &steering{
 		support: support, rung: rung, logger: logger, tell: tell,
-		kicks: make(chan struct{}, 1), ctx: ctx, cancel: cancel,
+		kicks: make(chan struct{}, 1), ctx: ctx, cancel: cancel, inherited: make(chan struct{}),
 		groups: make(map[portKey]*group), parties: make(map[int]*party), strangers: make(map[uint32]Stranger),
 	}, nil
 }
@@ -285,6 +289,11 @@ func (s *steering) answer(ctx context.Context, id int, q message) message {
 func (s *steering) handle(ctx context.Context, id int, q message) (m message, err error) {
 	if q.Port == nil {
 		return m, fmt.Errorf("the question %q names no port", q.Kind)
+	}
+	select {
+	case <-s.inherited:
+	case <-ctx.Done():
+		return m, ctx.Err()
 	}
 	p, err := s.party(id)
 	if err != nil {
