@@ -42,6 +42,28 @@ func (s *supervisor) adopt(info peer.Info, now time.Time) {
 	go s.awaitExit(info.ID, process, make(chan struct{}))
 }
 
+// endAll ends workers that live and do not answer, as others that hang. It comes before run. Their slots are not known, and
+// are filled without them. A guest of the mesh is not ours to end.
+func (s *supervisor) endAll(absent []peer.Info) {
+	for _, info := range absent {
+		if !isWorkerProcess(info.PID) {
+			s.logger.Warn("a guest does not answer: it is passed over", "id", info.ID, "pid", info.PID)
+			continue
+		}
+		process, err := s.sys.adopt(info)
+		if err != nil {
+			s.logger.Warn("a node does not answer, and cannot be ended", "id", info.ID, "pid", info.PID, "error", err)
+			continue
+		}
+		w := s.newWorker(&slot{closed: true}, time.Now())
+		w.info, w.process, w.part, w.hung = info, process, retired, "did not answer its new master"
+		s.workers[info.ID] = w
+		s.steering.expect(info.ID, info.PID) // what it listens on is no stranger's
+		s.act(w, w.hang(time.Now()))
+		go s.awaitExit(info.ID, process, make(chan struct{}))
+	}
+}
+
 // slotBy returns the slot of that number, which is added if there is none.
 func (s *supervisor) slotBy(number int) *slot {
 	for _, slot := range s.slots {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -128,19 +127,20 @@ func (a api) drain(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	id, err := a.workerID(r.PathValue("id"))
+	id, err := a.nodeID(r.PathValue("id"))
 	if err != nil {
 		return err
 	}
 	return obey(w, r, "drain", in, func(ctx context.Context) error { return a.Drain(ctx, id) }, nil)
 }
 
-// workerID returns the id that text is, of a worker that runs and is not leaving.
-func (a api) workerID(text string) (int, error) {
+// nodeID returns the id that text is, of a node that can be replaced: a worker that runs and is not leaving, or a master
+// that accepts connections.
+func (a api) nodeID(text string) (int, error) {
 	nodes := a.Status().Nodes
 	var ids []string
 	for _, n := range nodes {
-		if !n.Master && n.PID != 0 && n.State != StateDraining {
+		if (!n.Master || n.Accepts) && n.PID != 0 && n.State != StateDraining {
 			ids = append(ids, strconv.Itoa(n.ID))
 		}
 	}
@@ -149,7 +149,7 @@ func (a api) workerID(text string) (int, error) {
 	}
 	if slices.ContainsFunc(nodes, func(n NodeStatus) bool { return n.Master && strconv.Itoa(n.ID) == text }) {
 		return 0, inputError(http.StatusBadRequest,
-			"node %s is the master, which cannot be replaced: stop the cluster and start it again", text)
+			"node %s is the master, and accepts no connections that it could hand over: a takeover replaces it (SIGUSR2)", text)
 	}
 	if len(ids) == 0 {
 		return 0, inputError(http.StatusNotFound, "no worker has the id %.80q: there is none that could be replaced", text)
@@ -237,8 +237,10 @@ func writeError(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, ErrBusy):
 		status = http.StatusConflict
-	case errors.Is(err, net.ErrClosed):
-		status, err = http.StatusServiceUnavailable, fmt.Errorf("the cluster stops: %w", err)
+	case errors.Is(err, ErrNoNode):
+		status = http.StatusNotFound
+	case errors.Is(err, errStopping):
+		status = http.StatusServiceUnavailable
 	}
 	text := strings.TrimPrefix(err.Error(), "cluster: ")       // who asks knows whom
 	_ = writeJSON(w, status, map[string]string{"error": text}) // one who is gone needs no error

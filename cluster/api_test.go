@@ -232,7 +232,7 @@ func TestAPIRefuses(t *testing.T) {
 		{"POST", "/scale", `{"nodes": 2`, 400, "is no form like nodes=4 and no JSON object"},
 		{"POST", "/scale", `{"nodes": 2} {}`, 400, "something is behind the object"},
 		{"POST", "/scale", `{"node": 2}`, 400, `unknown parameter "node": /scale takes nodes, busy, wait`},
-		{"POST", "/drain/0", "", 400, "node 0 is the master, which cannot be replaced"},
+		{"POST", "/drain/0", "", 400, "node 0 is the master, and accepts no connections"},
 		{"POST", "/drain/9", "", 404, `no worker has the id "9": those that could be replaced have 3, 7`},
 		{"POST", "/drain/5", "", 404, `no worker has the id "5"`},
 		{"POST", "/drain/6", "", 404, `no worker has the id "6"`},
@@ -262,7 +262,7 @@ func TestAPIOrderFails(t *testing.T) {
 		want string
 	}{
 		{errors.New("slot 2: node 9 has not become ready"), 500, `"error": "slot 2: node 9 has not become ready"`},
-		{fmt.Errorf("cluster: reload: %w", net.ErrClosed), 503, "the cluster stops"},
+		{fmt.Errorf("cluster: reload: %w", errStopping), 503, "the cluster stops"},
 		{fmt.Errorf("cluster: drain: %w", ErrBusy), 409, `"error": "drain: a reload or a change of the number of nodes is running: try again when it is done"`},
 	} {
 		a.results <- c.err

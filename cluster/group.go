@@ -134,7 +134,11 @@ func (g *group) join(ctx context.Context, p *party) error {
 	g.seen = append(g.seen, m)
 	g.order.Join(m)
 	g.touched = true
-	g.settle(ctx)
+	if g.certain {
+		g.settle(ctx)
+	} else { // the node is to accept at once what the hash sends it, and not to wait for questions
+		g.steering.kick()
+	}
 	return nil
 }
 

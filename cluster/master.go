@@ -38,7 +38,7 @@ type master struct {
 	quitHeld    func()        // ends the supervisor, and leaves the workers alone
 }
 
-// masterJoinTimeout is how long a new master waits for what a killed master has left.
+// masterJoinTimeout is how long a new master waits until the nodes that a killed master has left tell what they have.
 const masterJoinTimeout = 10 * time.Second
 
 // briefLameDuck is how long idle connections stay open when the whole cluster stops: there is nobody to come back to.
@@ -188,10 +188,14 @@ func (m *master) takeWorkers(sys system) (err error) {
 	if err != nil {
 		return err
 	}
-	m.links, err = joinMaster(m.opts, peer.Options{
-		Directory: m.directory, NextID: m.guestID,
+	m.links, err = joinLinks(m.opts, peer.Options{
+		Directory: m.directory, NextID: m.guestID, AllowAbsent: true,
 		Self: peer.Info{Cluster: m.opts.Name, ID: id, Generation: generation},
-	})
+	}, m.opts.LivenessTimeout)
+	if err != nil {
+		return err
+	}
+	absent, err := m.links.mesh.Absent()
 	if err != nil {
 		return err
 	}
@@ -207,6 +211,7 @@ func (m *master) takeWorkers(sys system) (err error) {
 	m.supervisor = newSupervisor(m.opts, common, m.nextID, sys, m.steering, m.journal)
 	m.supervisor.command = m.command
 	m.supervisor.adoptAll(m.links.mesh.Peers())
+	m.supervisor.endAll(absent)
 	_, err = m.links.mesh.OnStream(controlStream, isWorker, func(stream *peer.Stream) {
 		if err := m.supervisor.serveLink(stream); err != nil {
 			m.links.mesh.Cut(stream.Peer(), err.Error())

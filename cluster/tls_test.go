@@ -47,9 +47,9 @@ func TestListenTLS(t *testing.T) {
 			require.NoError(t, n.Shutdown(t.Context()))
 			if response := <-got; response != nil {
 				body, err := io.ReadAll(response.Body)
-				assert.NoError(t, err)
+				require.NoError(t, err)
 				assert.Equal(t, "goodbye", string(body))
-				assert.NoError(t, response.Body.Close())
+				require.NoError(t, response.Body.Close())
 				assert.NotNil(t, response.TLS)
 			}
 		})

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,39 +33,35 @@ func (m *Mesh) awaitAll(ctx context.Context) error {
 		case <-m.closing:
 			return nil
 		case <-ctx.Done():
-			return &SilentError{Nodes: m.silent(missing), err: context.Cause(ctx)}
+			return fmt.Errorf("no link with %s, which hangs or has not started yet, or speaks another version: %w",
+				list(missing), context.Cause(ctx))
 		}
 	}
 }
 
-// SilentError is in the error of [Join] when its context was done before all nodes that live had a link with this one.
-type SilentError struct {
-	Nodes []Info // of each the id, the incarnation, and the pid where that can be known
-	err   error
+// passOver tells whether an error of awaitAll is only about nodes that may be absent.
+func (m *Mesh) passOver(ctx context.Context, err error) bool {
+	return m.opts.AllowAbsent && ctx.Err() != nil && errors.Is(err, context.Cause(ctx))
 }
 
-func (e *SilentError) Error() string {
-	nodes := make([]node, len(e.Nodes))
-	for i, info := range e.Nodes {
-		nodes[i] = info.node()
+// Absent returns the nodes that live in the directory and are no members now, since they hang, for instance, or join just
+// now. Of each only ID, Incarnation and PID are known, and PID only where the kernel tells.
+func (m *Mesh) Absent() ([]Info, error) {
+	others, err := m.others()
+	if err != nil {
+		return nil, fmt.Errorf("peer: look for nodes in %s: %w", m.dir.path, err)
 	}
-	return fmt.Sprintf("no link with %s, which hangs or has not started yet, or speaks another version: %v", list(nodes), e.err)
-}
-
-func (e *SilentError) Unwrap() error { return e.err }
-
-// silent returns what can be known of nodes that don't answer: the kernel tells who listens, as long as there is room in
-// the backlog.
-func (m *Mesh) silent(nodes []node) (infos []Info) {
-	for _, n := range nodes {
-		info := Info{ID: n.id, Incarnation: n.incarnation}
-		if conn, err := m.dir.dial(n); err == nil {
-			info.PID, _, _ = credentials(conn) // 0 with an error
-			_ = conn.Close()                   // nothing was sent
+	missing, _ := m.missing(others)
+	var absent []Info
+	for _, n := range missing {
+		info := Info{Cluster: m.self.Cluster, ID: n.id, Incarnation: n.incarnation}
+		if conn, err := m.dir.dial(n); err == nil { // the kernel connects whether or not the process accepts
+			info.PID, _, _ = credentials(conn) // 0 where it does not tell
+			_ = conn.Close()                   // it carried nothing
 		}
-		infos = append(infos, info)
+		absent = append(absent, info)
 	}
-	return infos
+	return absent, nil
 }
 
 // others returns the nodes that are published, but for our own.

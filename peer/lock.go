@@ -38,6 +38,9 @@ type Owner struct {
 	Since   time.Time `json:"since"`
 	// LastID is the highest id that was given out so far; see Lock.NextID.
 	LastID int `json:"last_id"`
+	// Made is how many directories were made for the cluster, from the rendezvous directory upwards. Who has the lock
+	// last, removes them.
+	Made int `json:"made,omitempty"`
 }
 
 // LockedError is the error of [Directory.Lock] when another process holds the lock.
@@ -69,15 +72,28 @@ type Lock struct {
 // fails after 50 ms with a [*LockedError]. The ids that earlier holders gave out, who were killed, are not given again;
 // those of one that has released the lock are.
 func (d *Directory) Lock(owner Owner) (*Lock, error) {
-	f, done := d.use()
-	defer done()
-	file, owner, err := f.lockMaster(owner)
+	d.mu.RLock()
+	owner.Made = len(d.made)
+	file, owner, err := d.folder.lockMaster(owner)
+	d.mu.RUnlock()
 	if err != nil {
 		return nil, err
 	}
+	d.inherit(owner.Made)
 	l := &Lock{dir: d, owner: owner, file: file}
 	d.lock.Store(l)
 	return l, nil
+}
+
+// inherit makes Remove remove what an earlier holder of the lock has made.
+func (d *Directory) inherit(made int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for path := d.path; len(d.made) < made && path != filepath.Dir(path); path = filepath.Dir(path) {
+		if !slices.Contains(d.made, path) {
+			d.made = append(d.made, path)
+		}
+	}
 }
 
 // Release removes the lock's file and then gives up the lock. It may be called again.
@@ -183,7 +199,8 @@ func (f *folder) lockMaster(owner Owner) (*os.File, Owner, error) {
 		return nil, owner, fmt.Errorf("peer: lock %s: %w", path, err)
 	}
 	nodes, err := f.nodes()
-	owner.LastID = max(owner.LastID, f.readOwner().LastID)
+	before := f.readOwner() // who was killed, or has handed over
+	owner.LastID, owner.Made = max(owner.LastID, before.LastID), max(owner.Made, before.Made)
 	for n := range nodes {
 		owner.LastID = max(owner.LastID, n.id)
 	}

@@ -22,7 +22,7 @@ func TestLockNamesItsOwner(t *testing.T) {
 	require.ErrorAs(t, err, &locked)
 	assert.Equal(t, filepath.Join(d.Path(), "master.lock"), locked.Path)
 	assert.WithinDuration(t, owner.Since, locked.Owner.Since, 0)
-	locked.Owner.Since = owner.Since
+	locked.Owner.Since, owner.Made = owner.Since, 1
 	assert.Equal(t, owner, locked.Owner)
 	for _, want := range []string{d.Path(), "process 4711", `"web"`, ":8080", "stop that one, or choose another"} {
 		require.ErrorContains(t, err, want)
@@ -135,7 +135,7 @@ func TestLockCountsIDs(t *testing.T) {
 	_, err = d.Lock(Owner{PID: 3})
 	var locked *LockedError
 	require.ErrorAs(t, err, &locked)
-	assert.Equal(t, Owner{PID: 2, Cluster: "b", Address: "127.0.0.1:80", LastID: 4}, locked.Owner)
+	assert.Equal(t, Owner{PID: 2, Cluster: "b", Address: "127.0.0.1:80", LastID: 4, Made: 1}, locked.Owner)
 	require.NoError(t, lock.Release())
 
 	lock, err = d.Lock(Owner{PID: 4})
@@ -157,4 +157,23 @@ func TestLockCountsOnFromNodesThatLive(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 13, id)
 	require.NoError(t, lock.Release())
+}
+
+// TestLockRemembersWhatWasMade: a master that is killed leaves its directory to the next one.
+func TestLockRemembersWhatWasMade(t *testing.T) {
+	parent := filepath.Join(t.TempDir(), "parent")
+	first, err := OpenDirectory(filepath.Join(parent, "dir"))
+	require.NoError(t, err)
+	lock, err := first.Lock(Owner{PID: 1})
+	require.NoError(t, err)
+	require.NoError(t, lock.HandOver(), "as if it were killed")
+	require.NoError(t, first.Close())
+
+	second, err := OpenDirectory(first.Path())
+	require.NoError(t, err)
+	lock, err = second.Lock(Owner{PID: 2})
+	require.NoError(t, err)
+	require.NoError(t, lock.Release())
+	require.NoError(t, second.Remove())
+	assert.NoDirExists(t, parent)
 }

@@ -30,6 +30,8 @@ type Options struct {
 	// NextID is for the master: it returns the id of a guest, from 1 on and never given before, or 0 to take none. It may
 	// be called several times at once. A master can be found by all as master.sock in the directory.
 	NextID func() int
+	// AllowAbsent makes Join return without those nodes that live and do not answer, when ctx is done: see [Mesh.Absent].
+	AllowAbsent bool
 	// Logger gets refusals and failures that go on. Nil discards them.
 	Logger *slog.Logger
 
@@ -77,7 +79,7 @@ type none = struct{}
 func Join(ctx context.Context, opts Options) (*Mesh, error) {
 	m, err := start(ctx, opts)
 	if err == nil {
-		if err = m.awaitAll(ctx); err == nil {
+		if err = m.awaitAll(ctx); err == nil || m.passOver(ctx, err) {
 			return m, nil
 		}
 		err = errors.Join(err, m.close())
