@@ -445,7 +445,7 @@ func (g *group) standings() []standing {
 // weights returns the weights by index: none while the picture is uncertain.
 func (g *group) weights() []uint32 {
 	switch {
-	case !g.certain || len(g.seen) == 0:
+	case g.rung < reuseport.RungBPF || !g.certain || len(g.seen) == 0:
 		return nil
 	case g.sink != nil && g.order.Index(g.drain) >= 0:
 		shares := make([]uint32, g.order.Len())

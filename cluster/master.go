@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"runtime"
@@ -71,6 +72,9 @@ func listenMaster(opts Options, server Server, sys system, command *Command) (_ 
 	if err := m.takeSuccession(); err != nil {
 		return nil, err
 	}
+	if err := m.takeNameOfDirectory(); err != nil {
+		return nil, err
+	}
 	if err := m.takeName(); err != nil {
 		return nil, err
 	}
@@ -87,6 +91,7 @@ func listenMaster(opts Options, server Server, sys system, command *Command) (_ 
 		return nil, err
 	}
 	if adopting {
+		m.takeKey()
 		if err := m.takePort(); err != nil {
 			return nil, err
 		}
@@ -106,6 +111,27 @@ func (m *master) takeSuccession() (err error) {
 	return err
 }
 
+// takeNameOfDirectory gives a cluster that has a directory of its own the name of those that live there.
+func (m *master) takeNameOfDirectory() (err error) {
+	if m.opts.Dir == "" {
+		return nil
+	}
+	if m.directory, err = peer.OpenDirectory(m.opts.Dir); err != nil {
+		return err
+	}
+	alive, err := m.directory.Alive()
+	if err != nil || alive == 0 {
+		return err
+	}
+	name := m.directory.LastOwner().Cluster
+	setDefault(&m.opts.Name, name)
+	if name != "" && name != m.opts.Name {
+		return fmt.Errorf("in %s live %d nodes of cluster %q: give this one, %q, another directory, or that name",
+			m.directory.Path(), alive, name, m.opts.Name)
+	}
+	return nil
+}
+
 // takeName finds out the name of the cluster. Where that depends on a port that the kernel is to choose, it takes the
 // port first.
 func (m *master) takeName() error {
@@ -113,7 +139,7 @@ func (m *master) takeName() error {
 		return nil
 	}
 	addr, err := net.ResolveTCPAddr("tcp", m.opts.Addr)
-	if err == nil && (addr.Port != 0 || m.opts.Dir != "") { // in a directory of its own, port 0 tells it well enough
+	if err == nil && addr.Port != 0 {
 		m.opts.Name = defaultName(addr.Port)
 		return nil
 	}
@@ -140,15 +166,39 @@ func (m *master) takePort() error {
 	return err
 }
 
+// takeKey names our port as adopted workers do that listen on the same address.
+func (m *master) takeKey() {
+	addr, err := net.ResolveTCPAddr("tcp", m.opts.Addr)
+	if err != nil { // takePort will tell
+		return
+	}
+	var others []string
+	for _, g := range m.steering.all() {
+		target, err := g.target()
+		if g.key == m.key || err == nil && target.String() == addr.String() {
+			m.key = g.key
+			m.supervisor.do(func() { m.supervisor.role.Port = g.key })
+			return
+		}
+		others = append(others, g.address)
+	}
+	if len(others) > 0 {
+		m.opts.Logger.Warn("the adopted workers listen elsewhere: a reload brings the new address",
+			"address", m.opts.Addr, "theirs", others)
+	}
+}
+
 // takeDirectory opens the rendezvous directory and takes its lock. It returns whether workers of a master live there
 // that is gone.
 func (m *master) takeDirectory() (adopting bool, err error) {
-	path, err := m.opts.directory()
-	if err != nil {
-		return false, err
-	}
-	if m.directory, err = peer.OpenDirectory(path); err != nil {
-		return false, err
+	if m.directory == nil {
+		path, err := peer.DefaultDirectory(m.opts.Name)
+		if err != nil {
+			return false, err
+		}
+		if m.directory, err = peer.OpenDirectory(path); err != nil {
+			return false, err
+		}
 	}
 	if err := m.takeLock(); err != nil {
 		return false, err

@@ -10,8 +10,6 @@ import (
 	"runtime"
 	"strings"
 	"time"
-
-	"github.com/multinode-go/multinode/peer"
 )
 
 // maxNodes bounds Options.Nodes, so that a slip of the keyboard is not a fork bomb.
@@ -140,14 +138,6 @@ func (o Options) workers() int {
 		return o.Nodes
 	}
 	return o.Nodes - 1
-}
-
-// directory returns the path of the rendezvous directory.
-func (o Options) directory() (string, error) {
-	if o.Dir != "" {
-		return o.Dir, nil
-	}
-	return peer.DefaultDirectory(o.Name)
 }
 
 // procsAtStart tells whether the program has changed GOMAXPROCS before Listen.

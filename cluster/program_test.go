@@ -51,6 +51,8 @@ var programs = map[string]func() error{
 	"nested":       nested,
 	"listen twice": listenTwice,
 	"ordinary":     ordinary,
+	"stuck":        getStuck,
+	"join":         joinPort,
 	"talk":         talk,
 }
 

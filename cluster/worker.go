@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,8 +79,13 @@ func newUpstream(opts Options, mesh *peer.Mesh, seats *seats) *upstream {
 func (u *upstream) takeSeat(server Server, links links, r role) (*Node, error) {
 	var n *Node
 	made := make(chan struct{}) // closed when n is there
+	ctx, fail := context.WithCancelCause(context.Background())
+	defer fail(nil)
+	ctx, cancel := context.WithTimeout(ctx, u.opts.BootTimeout)
+	defer cancel()
 	u.stop = func(cause error, timeout time.Duration) {
-		go func() { // ends when the node is made, or fails to be
+		fail(cmp.Or(cause, errStopping)) // of a node that is not made yet
+		go func() {                      // ends when the node is made, or fails to be
 			select {
 			case <-made:
 				n.stop(cause, timeout)
@@ -87,10 +93,12 @@ func (u *upstream) takeSeat(server Server, links links, r role) (*Node, error) {
 			}
 		}()
 	}
-	boot, giveUp := context.WithCancelCause(context.Background())
+	timed, cancel := context.WithTimeout(context.Background(), u.opts.BootTimeout)
+	defer cancel()
+	ctx, giveUp := context.WithCancelCause(timed)
 	defer giveUp(nil)
 	u.orphan = time.AfterFunc(u.opts.OrphanTimeout, func() {
-		giveUp(errOrphaned) // while there is no node yet, it waits for a master
+		giveUp(errOrphaned)
 		u.stop(errOrphaned, u.opts.StopTimeout)
 	})
 	if _, err := links.mesh.OnStream(controlStream, isMaster, u.serveLink); err != nil {
@@ -100,10 +108,8 @@ func (u *upstream) takeSeat(server Server, links links, r role) (*Node, error) {
 	if key == (portKey{}) { // the master does not know our port
 		key = portKey{Network: "tcp", Address: u.opts.Addr}
 	}
-	ctx, cancel := context.WithTimeout(boot, u.opts.BootTimeout)
-	defer cancel()
 	if err := u.join(ctx, key); err != nil {
-		return nil, err
+		return nil, cmp.Or(context.Cause(ctx), err)
 	}
 	one, err := u.seats.get(key)
 	if err != nil {

@@ -68,6 +68,13 @@ type Lock struct {
 	owner Owner      // guarded by mu
 }
 
+// LastOwner returns who holds the lock of the cluster, or held it last and was killed, as far as the lock file tells.
+func (d *Directory) LastOwner() Owner {
+	f, done := d.use()
+	defer done()
+	return f.readOwner()
+}
+
 // Lock takes the lock of the cluster, which the kernel releases when the process dies. When another process has it, Lock
 // fails after 50 ms with a [*LockedError]. The ids that earlier holders gave out, who were killed, are not given again;
 // those of one that has released the lock are.
