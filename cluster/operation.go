@@ -28,26 +28,28 @@ var (
 // Reload returns when all are replaced and get no new connections any more; their requests in flight may take
 // Options.StopTimeout from then on. It waits while another Reload, Scale or Drain runs; see [Node.TryReload]. When ctx is
 // done it ends between two steps, which may leave old and new nodes side by side. Only the master can do it.
-func (n *Node) Reload(ctx context.Context) error { return n.operate(ctx, true, n.reloadAll) }
+func (n *Node) Reload(ctx context.Context) error { return n.operate(ctx, true, "reload", n.reloadAll) }
 
 // TryReload is Reload, but returns an error that Is [ErrBusy] when it would have to wait.
-func (n *Node) TryReload(ctx context.Context) error { return n.operate(ctx, false, n.reloadAll) }
+func (n *Node) TryReload(ctx context.Context) error {
+	return n.operate(ctx, false, "reload", n.reloadAll)
+}
 
 // Scale changes the number of nodes that accept connections to count, from 1 to 1024: up by nodes that are ready when it
 // returns, down by letting those of the highest slots leave without losing a connection. A node that does not become
 // ready ends it with its error; those that did stay. What is said of waiting and ctx at [Node.Reload] holds here.
 func (n *Node) Scale(ctx context.Context, count int) error {
-	return n.operate(ctx, true, func(ctx context.Context) error { return n.scaleTo(ctx, count) })
+	return n.operate(ctx, true, "scale", func(ctx context.Context) error { return n.scaleTo(ctx, count) })
 }
 
 // TryScale is Scale, but returns an error that Is [ErrBusy] when it would have to wait.
 func (n *Node) TryScale(ctx context.Context, count int) error {
-	return n.operate(ctx, false, func(ctx context.Context) error { return n.scaleTo(ctx, count) })
+	return n.operate(ctx, false, "scale", func(ctx context.Context) error { return n.scaleTo(ctx, count) })
 }
 
 // scaleBy is Scale to so many more nodes than now.
 func (n *Node) scaleBy(ctx context.Context, more int) error {
-	return n.operate(ctx, true, func(ctx context.Context) error { return n.scaleTo(ctx, n.accepting()+more) })
+	return n.operate(ctx, true, "scale", func(ctx context.Context) error { return n.scaleTo(ctx, n.accepting()+more) })
 }
 
 // accepting returns how many nodes are meant to accept connections.
@@ -62,11 +64,11 @@ func (n *Node) accepting() int {
 // Drain replaces one node, as Reload does with all. The error Is [ErrNoNode] when no node that accepts connections has
 // that id.
 func (n *Node) Drain(ctx context.Context, id int) error {
-	return n.operate(ctx, true, func(ctx context.Context) error { return n.replace(ctx, id) })
+	return n.operate(ctx, true, "drain", func(ctx context.Context) error { return n.replace(ctx, id) })
 }
 
-// operate runs one operation at a time.
-func (n *Node) operate(ctx context.Context, wait bool, do func(context.Context) error) error {
+// operate runs one operation at a time. Status says what it is.
+func (n *Node) operate(ctx context.Context, wait bool, what string, do func(context.Context) error) error {
 	if n.master == nil {
 		return fmt.Errorf("cluster: %w", errNotMaster)
 	}
@@ -88,6 +90,9 @@ func (n *Node) operate(ctx context.Context, wait bool, do func(context.Context) 
 	if n.isStopping() {
 		return fmt.Errorf("cluster: %w", errStopping)
 	}
+	s := n.master.supervisor
+	s.do(func() { s.doing = what })
+	defer s.do(func() { s.doing = "" })
 	if err := do(ctx); err != nil {
 		n.opts.Logger.Error("an order has failed", "error", err)
 		n.master.journal.emit(Event{Kind: EventFailed, ID: -1, Text: err.Error()})
@@ -96,15 +101,8 @@ func (n *Node) operate(ctx context.Context, wait bool, do func(context.Context) 
 	return nil
 }
 
-// doing says in Status what runs, until the function that it returns is called.
-func (m *master) doing(what string) (done func()) {
-	m.supervisor.do(func() { m.supervisor.doing = what })
-	return func() { m.supervisor.do(func() { m.supervisor.doing = "" }) }
-}
-
 func (n *Node) reloadAll(ctx context.Context) error {
 	m, begin := n.master, time.Now()
-	defer m.doing("reload")()
 	m.opts.Logger.Info("reloading")
 	m.journal.emit(Event{Kind: EventReloading, ID: -1})
 	m.tellManager(m.notifier.reloading())
@@ -135,7 +133,6 @@ func (n *Node) reloadEach(ctx context.Context) error {
 
 // replace replaces the node of that id.
 func (n *Node) replace(ctx context.Context, id int) error {
-	defer n.master.doing("drain")()
 	if id == n.ID() && n.accepts.Load() {
 		return n.replaceMaster(ctx)
 	}
@@ -153,7 +150,7 @@ func (n *Node) replace(ctx context.Context, id int) error {
 
 // replaceMaster puts one more worker in the place of the master, which only supervises from then on.
 func (n *Node) replaceMaster(ctx context.Context) error {
-	if _, err := n.master.supervisor.grow(ctx); err != nil {
+	if err := n.master.supervisor.grow(ctx); err != nil {
 		return err
 	}
 	m, pid := n.master, n.links.mesh.Self().PID
@@ -185,7 +182,6 @@ func (n *Node) scaleTo(ctx context.Context, count int) error {
 		return fmt.Errorf("scale to %d: it must be 1 to %d nodes", count, maxNodes)
 	}
 	m, begin := n.master, time.Now()
-	defer m.doing("scale")()
 	workers := count
 	if n.accepts.Load() {
 		workers--
@@ -195,7 +191,7 @@ func (n *Node) scaleTo(ctx context.Context, count int) error {
 	m.opts.Logger.Info("scaling", "nodes", count)
 	m.journal.emit(Event{Kind: EventScaling, ID: -1, Text: fmt.Sprintf("to %d nodes", count)})
 	for i := len(slots); i < workers; i++ {
-		if _, err := s.grow(ctx); err != nil {
+		if err := s.grow(ctx); err != nil {
 			return fmt.Errorf("scale to %d: %w", count, err)
 		}
 	}
@@ -243,8 +239,8 @@ func (s *supervisor) renew(ctx context.Context, slot *slot) error {
 	return s.awaitDrained(ctx, old)
 }
 
-// grow adds a slot, and returns its worker when that is ready.
-func (s *supervisor) grow(ctx context.Context) (*worker, error) {
+// grow adds a slot, and returns when its worker is ready.
+func (s *supervisor) grow(ctx context.Context) error {
 	var fresh *worker
 	s.do(func() {
 		if !s.stopping {
@@ -252,7 +248,7 @@ func (s *supervisor) grow(ctx context.Context) (*worker, error) {
 		}
 	})
 	if fresh == nil {
-		return nil, errStopping
+		return errStopping
 	}
 	err := s.awaitReady(ctx, fresh, func(w *worker) {
 		s.dropSlot(w.slot)
@@ -260,9 +256,9 @@ func (s *supervisor) grow(ctx context.Context) (*worker, error) {
 	})
 	if err != nil {
 		s.do(func() { s.dropSlot(fresh.slot) })
-		return nil, fmt.Errorf("slot %d: %w", fresh.slot.number, err)
+		return fmt.Errorf("slot %d: %w", fresh.slot.number, err)
 	}
-	return fresh, nil
+	return nil
 }
 
 // shrink gives a slot up, and returns when its worker has left the port.

@@ -179,7 +179,7 @@ func TestSupervisorGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		s.ready(1)
-		grown := inBackground(func() error { _, err := s.grow(t.Context()); return err })
+		grown := inBackground(func() error { err := s.grow(t.Context()); return err })
 		assert.Equal(t, 2, f.started()[1].Slot)
 		s.ready(2)
 		require.NoError(t, <-grown)
@@ -192,7 +192,7 @@ func TestSupervisorGrowFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		s.ready(1)
-		grown := inBackground(func() error { _, err := s.grow(t.Context()); return err })
+		grown := inBackground(func() error { err := s.grow(t.Context()); return err })
 		f.exit(2, exit{code: 1})
 		require.Error(t, <-grown)
 		time.Sleep(time.Hour)
@@ -206,7 +206,7 @@ func TestSupervisorGrowIsGivenUp(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		s.ready(1)
 		ctx, cancel := context.WithCancel(t.Context())
-		grown := inBackground(func() error { _, err := s.grow(ctx); return err })
+		grown := inBackground(func() error { err := s.grow(ctx); return err })
 		cancel()
 		require.ErrorIs(t, <-grown, context.Canceled)
 		time.Sleep(time.Hour)
@@ -222,7 +222,7 @@ func TestSupervisorGrowIsGivenUpTooLate(t *testing.T) {
 			s, _ := supervise(t, Options{Nodes: 2})
 			s.ready(1)
 			ctx, cancel := context.WithCancel(t.Context())
-			grown := inBackground(func() error { _, err := s.grow(ctx); return err })
+			grown := inBackground(func() error { err := s.grow(ctx); return err })
 			s.send(call(func() {
 				s.becameReady(s.workers[2])
 				cancel()
@@ -246,7 +246,7 @@ func TestSupervisorShrinks(t *testing.T) {
 		require.NoError(t, <-shrunk)
 		time.Sleep(time.Hour)
 		assert.Len(t, f.started(), 2)
-		grown := inBackground(func() error { _, err := s.grow(t.Context()); return err })
+		grown := inBackground(func() error { err := s.grow(t.Context()); return err })
 		require.Len(t, f.started(), 3)
 		assert.Equal(t, 2, f.started()[2].Slot)
 		assert.Equal(t, 2, f.started()[2].Generation, "of the slot, also after it was gone")
@@ -277,7 +277,7 @@ func TestSupervisorStopDuringRenew(t *testing.T) {
 		<-s.done
 		require.NoError(t, s.err)
 		require.ErrorIs(t, s.renew(t.Context(), s.slots[0]), errStopping)
-		_, err := s.grow(t.Context())
+		err := s.grow(t.Context())
 		assert.ErrorIs(t, err, errStopping)
 	})
 }
@@ -361,7 +361,7 @@ func TestSupervisorStartWithoutAnID(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 1})
 		own := s.steering.expect(0, os.Getpid())
 		s.do(func() { s.nextID = func() (int, error) { return 0, syscall.ENOSPC } })
-		_, err := s.grow(t.Context())
+		err := s.grow(t.Context())
 		require.ErrorContains(t, err, syscall.ENOSPC.Error())
 		known, err := s.steering.party(0)
 		require.NoError(t, err, "the master is not the one who died")

@@ -97,11 +97,10 @@ func programPath() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	self, err := os.Stat("/proc/self/exe")
-	if err != nil || ownFile == nil || !os.SameFile(self, ownFile) {
-		return executable, nil
+	if self, err := os.Stat("/proc/self/exe"); err == nil && ownFile != nil && os.SameFile(self, ownFile) {
+		return invoked, nil
 	}
-	return invoked, nil
+	return executable, nil
 }
 
 // extraFile is the number that the first of exec.Cmd's ExtraFiles has in the child.

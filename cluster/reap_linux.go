@@ -42,7 +42,7 @@ func childrenOf(pid int) (children []int) {
 		if err != nil {
 			continue // the thread is gone
 		}
-		for _, field := range strings.Fields(string(content)) {
+		for field := range strings.FieldsSeq(string(content)) {
 			if child, err := strconv.Atoi(field); err == nil {
 				children = append(children, child)
 			}

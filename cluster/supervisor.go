@@ -378,7 +378,7 @@ func (s *supervisor) becameReady(w *worker) {
 	if w.phase <= ready {
 		s.steering.ready(w.info.ID)
 	}
-	if !w.life.becameReady(now) {
+	if !w.becameReady(now) {
 		return
 	}
 	w.slot.everReady = true

@@ -69,13 +69,14 @@ func (t handoff) hear(ctx context.Context, want successionStep) error {
 // A successor that does not become the master within Options.BootTimeout is ended, and this one goes on.
 //
 // Process 1 of a container cannot be replaced; there, use Reload.
-func (n *Node) Takeover(ctx context.Context) error { return n.operate(ctx, true, n.takeover) }
+func (n *Node) Takeover(ctx context.Context) error {
+	return n.operate(ctx, true, "takeover", n.takeover)
+}
 
 func (n *Node) takeover(ctx context.Context) error {
 	if os.Getpid() == 1 {
 		return errors.New("takeover: process 1 cannot be replaced, as its end is that of all others: use reload")
 	}
-	defer n.master.doing("takeover")()
 	ctx, cancel := context.WithTimeout(ctx, n.opts.BootTimeout)
 	defer cancel()
 	n.opts.Logger.Info("handing over to a successor")

@@ -236,9 +236,6 @@ func (s *storm) killWorker(ctx context.Context) (bool, error) {
 
 // killMaster kills the master, and starts a new one that adopts the workers.
 func (s *storm) killMaster(context.Context) (bool, error) {
-	if s.victims.stopped() > 0 {
-		return false, nil
-	}
 	s.tell("SIGKILL to the master, pid %d", s.pid())
 	s.process.kill()
 	<-s.ended

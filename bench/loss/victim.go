@@ -69,18 +69,6 @@ func (v *victims) failing() (n int) {
 	return n
 }
 
-// stopped returns how many are stopped now.
-func (v *victims) stopped() (n int) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, one := range v.all {
-		if one.to == 0 && one.what == stopped {
-			n++
-		}
-	}
-	return n
-}
-
 // cause returns what a request was lost by, "" if by nothing that we know of. A connection that somebody has accepted is
 // his; any other one must have been opened before, and have ended after, the moment at which a queue was lost.
 func (v *victims) cause(f failed) string {

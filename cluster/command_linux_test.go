@@ -1,0 +1,145 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+func init() {
+	programs["supervise"] = superviseProgram
+	programs["foreign"] = foreignProgram
+}
+
+// superviseProgram is the master of another program, which MULTINODE_TEST_SUPERVISED names.
+func superviseProgram() error {
+	opts, _ := options()
+	if err := os.Setenv(programVariable, os.Getenv("MULTINODE_TEST_SUPERVISED")); err != nil {
+		return err
+	}
+	n, err := Supervise(opts, Command{Path: os.Args[0], Output: os.Stdout})
+	if err != nil {
+		return err
+	}
+	if n.WaitReady(context.Background()) == nil {
+		fmt.Println("ready", n.Status().Address)
+	}
+	return n.Wait()
+}
+
+// foreignProgram shares a port by itself, and knows nothing of clusters.
+func foreignProgram() error {
+	l, err := reuseport.Listen(context.Background(), "tcp", os.Getenv("MULTINODE_TEST_PORT"), reuseport.Options{})
+	if err != nil {
+		return err
+	}
+	fmt.Println("foreign", os.Getpid())
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(answer{PID: os.Getpid()})
+	})}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	ended := make(chan error, 1)
+	go func() {
+		<-stop
+		ended <- server.Shutdown(context.Background())
+	}()
+	if err := server.Serve(l); err != http.ErrServerClosed { //nolint:errorlint // Serve says that it is not wrapped
+		return err
+	}
+	return <-ended
+}
+
+// freePort holds a port of the loopback interface until the end of the test.
+func freePort(t *testing.T) string {
+	t.Helper()
+	r, err := reuseport.Reserve(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, r.Close()) })
+	return r.Addr().String()
+}
+
+// TestSuperviseAForeignProgram takes a program through reload and scale that does not talk to us, without losing a
+// connection.
+func TestSuperviseAForeignProgram(t *testing.T) {
+	t.Parallel()
+	addr := freePort(t)
+	c := run(t, "supervise", programOptions{Nodes: 3}, "MULTINODE_TEST_SUPERVISED=foreign", "MULTINODE_TEST_PORT="+addr)
+	assert.Equal(t, addr, c.ready(t), "its port was found out")
+	for slot := range 3 {
+		c.printed(t, fmt.Sprintf("slot %d | foreign", slot+1), 1)
+	}
+
+	end := underLoad(t, addr)
+	before := c.status(t).pids()
+	c.ordered(t, "/reload")
+	after := c.status(t).pids()
+	c.ordered(t, "/scale?nodes=5")
+	assert.Len(t, c.status(t).pids(), 5)
+	c.ordered(t, "/scale?nodes=2")
+	requests, failed := end()
+	assert.Empty(t, failed, "of %d", requests)
+	assert.Len(t, after, 3)
+	for slot, pid := range after {
+		assert.NotEqual(t, before[slot], pid, "slot %d", slot)
+	}
+	assert.NotContains(t, c.log.text(), "stranger")
+
+	c.signal(t, syscall.SIGTERM)
+	code, stderr := c.exit(t)
+	assert.Zero(t, code, stderr)
+	c.gone(t)
+}
+
+// TestSuperviseAProgramOfOurs: its Listen finds that it is a worker.
+func TestSuperviseAProgramOfOurs(t *testing.T) {
+	t.Parallel()
+	c := run(t, "supervise", programOptions{Nodes: 2, Addr: "127.0.0.1:0"}, "MULTINODE_TEST_SUPERVISED=http")
+	addr := c.ready(t)
+	for slot, a := range survey(t, addr, 2) {
+		assert.Equal(t, slot, a.ID)
+		assert.False(t, a.Master)
+	}
+	c.ordered(t, "/reload")
+	for _, a := range survey(t, addr, 2) {
+		assert.Equal(t, 2, a.Generation)
+	}
+	c.signal(t, syscall.SIGTERM)
+	code, stderr := c.exit(t)
+	assert.Zero(t, code, stderr)
+}
+
+func TestSuperviseAProgramThatIsNotThere(t *testing.T) {
+	_, err := Supervise(Options{Dir: ownDir(t)}, Command{Path: "./no-such-program"})
+	require.ErrorContains(t, err, "the program to run")
+	assert.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestPrefixerKeepsLinesWhole(t *testing.T) {
+	var out bytes.Buffer
+	p := &prefixer{out: &out}
+	one, two := p.slot(1), p.slot(2)
+	for _, w := range []struct {
+		to   *prefixed
+		text string
+	}{{one, "a"}, {two, "x\n"}, {one, "b\nc\nd"}, {two, strings.Repeat("y", maxOutputLine)}} {
+		n, err := w.to.Write([]byte(w.text))
+		require.NoError(t, err)
+		assert.Len(t, w.text, n)
+	}
+	require.NoError(t, one.Close())
+	require.NoError(t, two.Close())
+	assert.Equal(t, "slot 2 | x\nslot 1 | ab\nslot 1 | c\nslot 2 | "+strings.Repeat("y", maxOutputLine)+"\nslot 1 | d\n", out.String())
+}
