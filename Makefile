@@ -12,7 +12,7 @@ PLATFORMS      := linux/amd64 linux/arm64 darwin/arm64 freebsd/amd64 windows/amd
 FUZZTIME       ?= 100000x
 SOAK           ?= 10m
 
-.PHONY: all test lint cross fuzz soak bench fmt websocket-client
+.PHONY: all test lint cross fuzz soak bench loss chaos fmt websocket-client
 
 all: lint cross test
 
@@ -62,3 +62,14 @@ soak:
 # Figures as ratios against a named baseline in the same run. See bench/README.md.
 bench:
 	$(GO) run ./bench
+
+# That drains, reloads and dead masters lose nothing: half an hour, or LOSS=-short. As root it runs as another user, and
+# also over wires with delay. See docs/loss.md.
+LOSS           ?=
+loss:
+	$(GO) run ./bench loss $(LOSS)
+
+# Processes that are killed, stopped and drained at random under load, for CHAOS.
+CHAOS          ?= 10m
+chaos:
+	$(GO) run ./bench chaos -duration $(CHAOS)

@@ -490,8 +490,13 @@ func (g *group) attach(ctx context.Context, s reuseport.Steering) error {
 		return reuseport.Attach(g.sink, s)
 	}
 	errs := errors.New("no member can attach the program")
-	for _, m := range g.callable() {
-		err := g.attachThrough(ctx, m, s)
+	callable := g.callable()
+	for i, m := range callable {
+		timeout := attachTimeout
+		if i == len(callable)-1 { // nobody else is left to try
+			timeout = callTimeout
+		}
+		err := g.attachThrough(ctx, m, s, timeout)
 		if err == nil {
 			return nil
 		}
@@ -502,10 +507,10 @@ func (g *group) attach(ctx context.Context, s reuseport.Steering) error {
 
 // attachThrough lets one member attach a program, unless it takes too long to do it: a process that was stopped is not to
 // attach an old program when it goes on.
-func (g *group) attachThrough(ctx context.Context, m *member, s reuseport.Steering) error {
-	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+func (g *group) attachThrough(ctx context.Context, m *member, s reuseport.Steering, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	until := monotonic() + attachTimeout
+	until := monotonic() + timeout
 	_, err := g.call(ctx, m.party, message{Kind: kindAttach, Steering: &s, Until: until})
 	if errors.Is(err, context.DeadlineExceeded) {
 		g.epoch++ // it may do it in this moment

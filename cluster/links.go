@@ -24,6 +24,9 @@ func joinLinks(opts Options, mesh peer.Options, timeout time.Duration) (l links,
 	if err != nil {
 		return links{}, err
 	}
+	// The mesh may have taken all of the time, to wait for those that may be absent.
+	ctx, cancel = context.WithTimeout(context.Background(), timeout)
+	defer cancel()
 	if l.bus, err = bus.New(ctx, l.mesh, bus.Options{Logger: opts.Logger}); err != nil {
 		return links{}, join(err, l.mesh.Close())
 	}

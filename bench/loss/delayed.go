@@ -20,7 +20,7 @@ func proveDelayed(ctx context.Context, c config) (r *report, err error) {
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
 	c.Drains, c.Restarts, c.Connections, c.Clients = c.Delayed, c.Delayed, 1, 4*c.Clients
-	r = &report{Title: "Drains over a wire of its own delay for each connection, and with losses"}
+	r = &report{Title: "Drains over a wire with a delay of its own for each connection, and with losses, as root"}
 	r.row(append([]string{"delay each way", "lost"}, trialHead()...)...)
 	for _, wire := range []struct {
 		delay time.Duration

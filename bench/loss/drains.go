@@ -224,7 +224,7 @@ func (w *watcher) add(e cluster.Event) {
 		if e.Text != "" {
 			w.trouble = append(w.trouble, fmt.Sprintf("node %d: %s", e.ID, e.Text))
 		}
-	case cluster.EventDied, cluster.EventHung, cluster.EventSuspect, cluster.EventStranger, cluster.EventFailed:
+	case cluster.EventDied, cluster.EventHung, cluster.EventStranger, cluster.EventFailed:
 		w.trouble = append(w.trouble, fmt.Sprintf("node %d: %s: %s", e.ID, e.Kind, e.Text))
 	default:
 	}

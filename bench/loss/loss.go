@@ -17,6 +17,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/signal"
 	"runtime"
 	"slices"
 	"strings"
@@ -224,9 +225,11 @@ func runPart() error {
 	if err := readTask(&c); err != nil {
 		return err
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
 	for _, p := range append(parts(), chaos) {
 		if p.name == c.Part {
-			r, err := p.prove(context.Background(), c)
+			r, err := p.prove(ctx, c)
 			if err != nil {
 				return err
 			}

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 
 // brief is as much as a test has time for.
 var brief = config{
-	Drains: 12, Connections: 500, Restarts: 15, Requests: 3000, Delayed: 2, Clients: 8, Duration: 8 * time.Second, Untimed: true,
+	Drains: 25, Connections: 500, Restarts: 20, Requests: 3000, Delayed: 2, Clients: 8, Duration: 8 * time.Second, Untimed: true,
 }
 
 // prove fails when something does not hold.
@@ -142,8 +142,9 @@ func TestCauses(t *testing.T) {
 		"somebody else's":      {failed{PID: 7, Start: 9 * s, End: 10*s + 2e6}, ""},
 		"in a queue":           {failed{Start: 10*s - 1, End: 10*s + 2e6, Connected: 1}, "queued at a killed worker"},
 		"in no queue":          {failed{Start: 14 * s, End: 15 * s, Connected: 1}, ""},
-		"long after":           {failed{Start: 10 * s, End: 12 * s, Connected: 1}, ""},
+		"long after":           {failed{Start: 10 * s, End: 13 * s, Connected: 1}, ""},
 		"of a stopped one":     {failed{Start: 21 * s, End: 25*s + 1, Connected: 1}, "queued at a stopped worker"},
+		"beside a stopped one": {failed{Start: 21 * s, End: 22 * s, Connected: 1}, ""},
 		"a stranger's":         {failed{PID: 3, Start: 40 * s, End: 41 * s}, "accepted by a stranger"},
 	} {
 		assert.Equal(t, c.want, v.cause(c.failed), name)

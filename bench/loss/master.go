@@ -30,7 +30,7 @@ func proveMaster(ctx context.Context, c config) (_ *report, err error) {
 	loads := []load{{Clients: c.Clients / 2}, {Clients: c.Clients / 2, KeepAlive: true}}
 	tallies, err := under(loads, addrs(s.addr), func() error {
 		for range times {
-			s.process.kill()
+			s.kill()
 			<-s.ended
 			time.Sleep(masterless)
 			begin := now()

@@ -167,17 +167,17 @@ func (c *server) launch(cmd *exec.Cmd) (err error) {
 	if c.process, err = launch("server", cmd); err != nil {
 		return err
 	}
-	if c.addr, err = c.process.line("ready "); err != nil {
-		return errors.Join(err, errors.New(tail(c.serve.Log, 4000)), c.process.stop(os.Kill))
+	if c.addr, err = c.line("ready "); err != nil {
+		return errors.Join(err, errors.New(tail(c.serve.Log, 4000)), c.stop(os.Kill))
 	}
-	c.process.forget()
+	c.forget()
 	return nil
 }
 
 // end stops the cluster and returns an error if something is left of it.
 func (c *server) end() error {
-	c.control.close()
-	err := c.process.stop(os.Interrupt)
+	c.close()
+	err := c.stop(os.Interrupt)
 	if exit := new(exec.ExitError); errors.As(err, &exit) && !exit.Exited() {
 		err = nil // of the signal, which it raises again when it is done
 	}

@@ -1,5 +1,3 @@
-//go:build linux
-
 package loss
 
 import (
@@ -91,7 +89,7 @@ func proveChaos(ctx context.Context, c config) (_ *report, err error) {
 	ended := false
 	defer func() {
 		if !ended {
-			err = errors.Join(err, s.server.end())
+			err = errors.Join(err, s.end())
 		}
 	}()
 	before, err := s.inventory(ctx)
@@ -119,7 +117,7 @@ func proveChaos(ctx context.Context, c config) (_ *report, err error) {
 		}
 	}
 	pids := s.seen()
-	if err := s.server.end(); err != nil {
+	if err := s.end(); err != nil {
 		r.expect(false, "the end: %v", err)
 	}
 	for _, pid := range pids {
@@ -237,7 +235,7 @@ func (s *storm) killWorker(ctx context.Context) (bool, error) {
 // killMaster kills the master, and starts a new one that adopts the workers.
 func (s *storm) killMaster(context.Context) (bool, error) {
 	s.tell("SIGKILL to the master, pid %d", s.pid())
-	s.process.kill()
+	s.kill()
 	<-s.ended
 	wait := time.Duration(s.random.Int64N(int64(time.Second)))
 	time.Sleep(wait)

@@ -1,9 +1,8 @@
-//go:build linux
-
 package loss
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -163,7 +162,7 @@ func (n *namespace) set(number int) error {
 		{"-6", "addr", "add", fmt.Sprintf("fd77::%d/64", number), "dev", device, "nodad"},
 		{"link", "set", device, "mtu", fmt.Sprint(mtu), "txqueuelen", "10000", "up"},
 	} {
-		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(context.Background(), "ip", args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("ip %v: %w: %s", args, err, out)
 		}
 	}

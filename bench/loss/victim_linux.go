@@ -1,5 +1,3 @@
-//go:build linux
-
 package loss
 
 import (
@@ -20,8 +18,13 @@ const (
 	foreign = "stranger"
 )
 
-// grace is how long after the end of a process a client may take to be told by the kernel, and to tell.
-const grace = time.Second
+const (
+	// grace is how long after the end of a process a client may take to be told by the kernel, and to tell, on a machine
+	// with more to do than it can.
+	grace = 2 * time.Second
+	// notice is how long we may take to see that a process has ended.
+	notice = 500 * time.Millisecond
+)
 
 // victim is a process that was made to fail, or is a stranger: what it had may be lost.
 type victim struct {
@@ -69,36 +72,34 @@ func (v *victims) failing() (n int) {
 	return n
 }
 
-// cause returns what a request was lost by, "" if by nothing that we know of. A connection that somebody has accepted is
-// his; any other one must have been opened before, and have ended after, the moment at which a queue was lost.
+// cause returns what a request was lost by, "" if by nothing that we know of.
 func (v *victims) cause(f failed) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, one := range v.all {
-		to := one.to
-		if to == 0 {
-			to = f.End
-		}
-		if f.End < one.from || f.Start > to+grace || f.End > to+grace+lateBy(one, f) {
-			continue
-		}
-		switch f.PID {
-		case one.pid:
+		switch {
+		case f.PID == one.pid && one.had(f):
 			return "accepted by a " + one.what
-		case 0:
+		case f.PID == 0 && one.queued(f):
 			return "queued at a " + one.what
 		}
 	}
 	return ""
 }
 
-// lateBy is how much longer a client may take to notice: one that has sent its SYN to a queue that was full, or was lost
-// with its handshake, sends it again after 1, 3 and 7 s.
-func lateBy(one *victim, f failed) time.Duration {
-	if f.Connected == 0 && one.what == stopped {
-		return requestTimeout
+// had tells whether a victim may have lost a request of a connection that it had accepted.
+func (one *victim) had(f failed) bool {
+	return f.End >= one.from && (one.to == 0 || f.End <= one.to+grace)
+}
+
+// queued tells whether a victim may have lost a connection that nobody had accepted: it was there when the queue was lost,
+// and ended then. That is when the process ended, which we have seen soon after.
+func (one *victim) queued(f failed) bool {
+	lost := one.from
+	if one.what != killed {
+		lost = max(lost, one.to-notice)
 	}
-	return 0
+	return one.to > 0 && f.Start <= one.to && f.End >= lost && f.End <= one.to+grace
 }
 
 // isGone tells whether a process has ended, reaped or not.
