@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -56,7 +57,7 @@ func foreignProgram() error {
 		<-stop
 		ended <- server.Shutdown(context.Background())
 	}()
-	if err := server.Serve(l); err != http.ErrServerClosed { //nolint:errorlint // Serve says that it is not wrapped
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return <-ended

@@ -101,7 +101,9 @@ func TestLinkAsksInBothDirectionsAtOnce(t *testing.T) {
 				for j := range 20 {
 					want := i*1000 + j
 					answer, err := l.ask(t.Context(), message{Kind: kindProbe, CPU: want})
-					assert.NoError(t, err)
+					if !assert.NoError(t, err) {
+						return
+					}
 					assert.Equal(t, want, answer.CPU, "each gets the answer to its own question")
 				}
 			})
@@ -160,9 +162,9 @@ func TestLinkAnswerHoldsAnError(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EADDRINUSE)
 	var told *remoteError
 	require.ErrorAs(t, err, &told)
-	assert.EqualError(t, err, "bind: address already in use")
+	require.EqualError(t, err, "bind: address already in use")
 
-	assert.NoError(t, message{}.err())
+	require.NoError(t, message{}.err())
 	assert.NotErrorIs(t, failure(errors.New("no errno")).err(), syscall.EADDRINUSE)
 }
 
@@ -214,7 +216,7 @@ func TestLinkEndsAllQuestions(t *testing.T) {
 	require.NoError(t, <-here.err)
 	_, err = here.ask(t.Context(), message{Kind: kindProbe})
 	require.ErrorIs(t, err, errUnlinked)
-	assert.ErrorContains(t, there.send(message{Kind: kindReady}), "control message ready")
+	require.ErrorContains(t, there.send(message{Kind: kindReady}), "control message ready")
 	assert.Empty(t, here.asked)
 }
 

@@ -204,10 +204,10 @@ func TestStarvedWorkerDoesNotHang(t *testing.T) {
 	for range 8 {
 		thief := exec.Command("sh", "-c", "while :; do :; done")
 		require.NoError(t, thief.Start())
-		defer func() {
+		t.Cleanup(func() {
 			_ = thief.Process.Kill()
 			_ = thief.Wait()
-		}()
+		})
 	}
 	for begin := time.Now(); time.Since(begin) < 2*opts.LivenessTimeout; { // the test is about time
 		_, err := get(addr, "/")

@@ -376,7 +376,7 @@ func (m *master) stop(n *Node, timeout time.Duration) error {
 		return join(n.endService(ctx, m.opts.LameDuck), m.close())
 	}
 	m.tellManager(m.notifier.stopping())
-	m.journal.emit(Event{Kind: EventStopping, ID: n.ID()})
+	m.journal.emit(Event{Kind: EventStopping, ID: -1})
 	m.steering.seal(ctx)
 	m.supervisor.send(stopAll{timeout: timeout})
 	err := n.endService(ctx, min(m.opts.LameDuck, briefLameDuck))
@@ -397,6 +397,7 @@ func (m *master) close() (err error) {
 		m.supervisor.send(quit{})
 		<-m.supervisor.done
 	}
+	m.journal.close() // its readers are on the mesh
 	if m.notifier != nil {
 		m.notifier.close()
 	}
@@ -420,7 +421,6 @@ func (m *master) close() (err error) {
 	if m.steering != nil {
 		err = join(err, m.steering.close())
 	}
-	m.journal.close()
 	return err
 }
 

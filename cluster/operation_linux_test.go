@@ -312,7 +312,7 @@ func TestScale(t *testing.T) {
 		c.ordered(t, fmt.Sprint("/scale?nodes=", nodes))
 		s := c.status(t)
 		assert.Len(t, s.pids(), nodes)
-		assert.Equal(t, nodes, s.Wanted)
+		assert.Equal(t, s.Wanted, nodes)
 		survey(t, addr, nodes)
 	}
 	noneFailed(t, load)

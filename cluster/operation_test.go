@@ -100,7 +100,7 @@ func TestSupervisorRenewThatHangsInItsBoot(t *testing.T) {
 		s.ready(1)
 		begin := time.Now()
 		err := s.renew(t.Context(), s.slotOf(1))
-		assert.ErrorContains(t, err, "not ready within 1m0s")
+		require.ErrorContains(t, err, "not ready within 1m0s")
 		assert.Equal(t, time.Minute, time.Since(begin))
 		assert.Equal(t, []os.Signal{syscall.SIGQUIT}, f.sent(2)[:1])
 		assert.Equal(t, map[int]int{1: 1}, s.serving())

@@ -180,7 +180,7 @@ func TestPlannedStopLosesNoConnection(t *testing.T) {
 	clients.Wait()
 	close(lost)
 	for err := range lost {
-		assert.NoError(t, err, "after the connect")
+		require.NoError(t, err, "after the connect")
 	}
 	assert.Zero(t, code, stderr)
 	c.gone(t)

@@ -37,7 +37,7 @@ func (f *fakes) start(r role) (*process, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.roles = append(f.roles, r)
-	return f.processLocked(r.ID, syscall.SIGCONT)
+	return f.processLocked(r.ID, sigContinue)
 }
 
 // firstPID is the process id of the worker with the id 0, if there were one.
@@ -47,7 +47,7 @@ const firstPID = 1000
 func (f *fakes) adopt(info peer.Info) (*process, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.processLocked(info.PID-firstPID, syscall.SIGCONT)
+	return f.processLocked(info.PID-firstPID, sigContinue)
 }
 
 // processLocked makes the process of a worker, which ends with any signal but those in f.deaf and harmless.

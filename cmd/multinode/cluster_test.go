@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -59,20 +58,10 @@ func startReal(t *testing.T, place string) (wait func() int) {
 			t.Logf("standard error of the cluster:\n%s", stderr.String())
 		}
 	})
-	skipWithoutAPI(t, place)
 	require.Eventually(t, func() bool { return len(ready(t, place)) == 3 }, patience, 10*time.Millisecond)
 	return func() int {
 		<-ended
 		return cmd.ProcessState.ExitCode()
-	}
-}
-
-// skipWithoutAPI is for the time until a master serves the API.
-func skipWithoutAPI(t *testing.T, place string) {
-	t.Helper()
-	require.Eventually(t, func() bool { return len(places{place}.running(t.Context())) == 1 }, patience, 10*time.Millisecond)
-	if _, _, stderr := runs(t, place, "status"); strings.Contains(stderr, "cannot be steered") {
-		t.Skip("the master of this library has no control API yet")
 	}
 }
 
