@@ -101,7 +101,7 @@ func TestLinkAsksInBothDirectionsAtOnce(t *testing.T) {
 				for j := range 20 {
 					want := i*1000 + j
 					answer, err := l.ask(t.Context(), message{Kind: kindProbe, CPU: want})
-					if !assert.NoError(t, err) {
+					if !assert.NoError(t, err) { //nolint:testifylint // not in the goroutine of the test
 						return
 					}
 					assert.Equal(t, want, answer.CPU, "each gets the answer to its own question")

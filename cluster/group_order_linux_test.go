@@ -177,7 +177,7 @@ func TestGroupLeavesAtOnce(t *testing.T) {
 		leaves.Go(func() {
 			for tries := 1; ; tries++ {
 				epoch, err := m.exclude(context.Background(), m.parties[i])
-				if !assert.NoError(t, err) {
+				if !assert.NoError(t, err) { //nolint:testifylint // not in the goroutine of the test
 					return
 				}
 				again, err := m.leave(context.Background(), m.parties[i], epoch)
