@@ -32,6 +32,8 @@ type controller interface {
 	TryScale(ctx context.Context, n int) error
 	// Drain replaces one worker.
 	Drain(ctx context.Context, id int) error
+	// Takeover replaces the master.
+	Takeover(ctx context.Context) error
 	// stopSoon begins the stop, and does not wait for it.
 	stopSoon()
 	// watch is that of journal.
@@ -55,6 +57,7 @@ func (a api) endpoints() []endpoint {
 		{"POST", "/reload", "?busy=refuse ?wait=false", "replace all workers, one after the other", a.reload},
 		{"POST", "/scale", "?nodes=N ?busy=refuse ?wait=false", "have N nodes", a.scale},
 		{"POST", "/drain/{id}", "?wait=false", "replace the worker of that id", a.drain},
+		{"POST", "/takeover", "?wait=false", "replace the master, and no worker", a.takeover},
 		{"POST", "/stop", "", "stop the cluster gracefully", a.stop},
 	}
 }
@@ -120,6 +123,14 @@ func (a api) scale(w http.ResponseWriter, r *http.Request) error {
 	return obey(w, r, "scale", in,
 		func(ctx context.Context) error { return a.Scale(ctx, n) },
 		func(ctx context.Context) error { return a.TryScale(ctx, n) })
+}
+
+func (a api) takeover(w http.ResponseWriter, r *http.Request) error {
+	in, err := readInput(r, "wait")
+	if err != nil {
+		return err
+	}
+	return obey(w, r, "takeover", in, a.Takeover, nil)
 }
 
 func (a api) drain(w http.ResponseWriter, r *http.Request) error {

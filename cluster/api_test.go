@@ -85,6 +85,8 @@ func (f *fakeController) Drain(ctx context.Context, id int) error {
 	return f.order(ctx, fmt.Sprint("drain ", id))
 }
 
+func (f *fakeController) Takeover(ctx context.Context) error { return f.order(ctx, "takeover") }
+
 func (f *fakeController) stopSoon() { f.orders <- "stop" }
 
 // apiTest is an API that a test asks.
@@ -153,6 +155,7 @@ func TestAPIOrders(t *testing.T) {
 		{"/scale", `{"nodes": 4, "busy": "refuse"}`, "try scale 4"},
 		{"/scale", ` {"nodes": "1024", "wait": true} `, "scale 1024"},
 		{"/drain/7", "", "drain 7"},
+		{"/takeover", "", "takeover"},
 	} {
 		a.results <- nil
 		code, answer := a.askAll(t, http.MethodPost, c.path, c.body)

@@ -230,18 +230,21 @@ func TestLinkEndsWithGarbage(t *testing.T) {
 		"too long":       framing.AppendFrame(nil, framing.Text, huge),
 		"half a message": framing.AppendFrame(nil, framing.Text, []byte(`{"kind": "ready"}`))[:9],
 	} {
-		a, b := net.Pipe()
-		there := serveEnd(b, sameBack)
-		go io.Copy(io.Discard, a) // what the link has to say about it; ends with a
-		go func() {               // ends with a
-			_, _ = a.Write(garbage)
-			if name == "half a message" {
-				_ = a.Close()
-			}
-		}()
-		_, open := <-there.messages
-		assert.False(t, open, name)
-		assert.Equal(t, name == "half a message", <-there.err == nil, name)
-		_ = a.Close()
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, b := net.Pipe()
+			there := serveEnd(b, sameBack)
+			go io.Copy(io.Discard, a) // what the link has to say about it; ends with a
+			go func() {               // ends with a
+				_, _ = a.Write(garbage)
+				if name == "half a message" {
+					_ = a.Close()
+				}
+			}()
+			_, open := <-there.messages
+			assert.False(t, open, name)
+			assert.Equal(t, name == "half a message", <-there.err == nil, name)
+			_ = a.Close()
+		})
 	}
 }

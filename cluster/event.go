@@ -19,12 +19,14 @@ const (
 	EventAdopted  EventKind = "adopted"  // a node of a master that is gone has a new one
 	EventStranger EventKind = "stranger" // a process of our user that is no node listens on the port
 
-	EventReloading EventKind = "reloading" // a reload begins
-	EventReloaded  EventKind = "reloaded"  // all nodes were replaced
-	EventScaling   EventKind = "scaling"   // a change of the number of nodes begins
-	EventScaled    EventKind = "scaled"
-	EventFailed    EventKind = "failed" // a reload or a scale has ended with an error
-	EventStopping  EventKind = "stopping"
+	EventReloading   EventKind = "reloading" // a reload begins
+	EventReloaded    EventKind = "reloaded"  // all nodes were replaced
+	EventScaling     EventKind = "scaling"   // a change of the number of nodes begins
+	EventScaled      EventKind = "scaled"
+	EventFailed      EventKind = "failed"       // a reload or a scale has ended with an error
+	EventHandingOver EventKind = "handing-over" // a takeover begins
+	EventHandedOver  EventKind = "handed-over"  // another process is the master now, that of PID
+	EventStopping    EventKind = "stopping"
 )
 
 // Event is something that happened in the cluster, as its master sees it.

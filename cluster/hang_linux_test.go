@@ -106,7 +106,7 @@ func TestStoppedWorkerGetsNothing(t *testing.T) {
 	t.Parallel()
 	needSteering(t)
 	opts := quick(3)
-	opts.LivenessTimeout = time.Minute // it is not ended
+	opts.LivenessTimeout = 15 * time.Second // it is not ended
 	c := run(t, "http", opts)
 	addr := c.ready(t)
 	pid := c.status(t).pids()[1]

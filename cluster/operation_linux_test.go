@@ -336,8 +336,10 @@ func TestDrain(t *testing.T) {
 	assert.NotEqual(t, before[1], after[1])
 	status, body := c.order(t, http.MethodPost, "/drain/1")
 	assert.Equal(t, http.StatusNotFound, status, body)
-	status, body = c.order(t, http.MethodPost, "/drain/0")
-	assert.Equal(t, http.StatusBadRequest, status, body)
+	c.ordered(t, "/drain/0")
+	s := c.status(t)
+	assert.Len(t, s.pids(), 2)
+	assert.NotContains(t, s.pids(), 0, "the master only supervises now")
 	noneFailed(t, load)
 	survey(t, addr, 2)
 }

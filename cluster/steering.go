@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -166,46 +165,6 @@ func (s *steering) group(ctx context.Context, key portKey) (*group, error) {
 	})
 }
 
-// inheritAll takes note of the ports and listeners that a node has from the time of another master, and closes done.
-func (s *steering) inheritAll(id int, seats []seatInfo, done chan<- struct{}) {
-	p, err := s.party(id)
-	if err != nil {
-		return
-	}
-	s.running.Go(func() { // ends with ctx
-		for _, seat := range seats {
-			s.inherit(p, seat)
-		}
-		if len(seats) > 0 {
-			s.kick()
-		}
-		if done != nil {
-			close(done)
-		}
-	})
-}
-
-func (s *steering) inherit(p *party, seat seatInfo) {
-	g, err := s.groupBy(seat.Port, func() (*reuseport.Reservation, error) {
-		return reuseport.Rejoin(s.ctx, seat.Port.Network, seat.Address)
-	})
-	if err != nil {
-		s.logger.Warn("a port of an adopted node cannot be kept", "id", p.id, "address", seat.Address, "error", err)
-		return
-	}
-	if seat.Inode != 0 {
-		g.adopt(s.ctx, p, seat.Inode)
-	}
-}
-
-// ports returns all ports that are held.
-func (s *steering) ports() (held []seatInfo) {
-	for _, g := range s.all() {
-		held = append(held, seatInfo{Port: g.key, Address: g.address})
-	}
-	return held
-}
-
 func (s *steering) groupBy(key portKey, reserve func() (*reuseport.Reservation, error)) (*group, error) {
 	s.reserving.Lock()
 	defer s.reserving.Unlock()
@@ -234,24 +193,6 @@ func (s *steering) find(key portKey) (*group, error) {
 		return nil, net.ErrClosed
 	}
 	return s.groups[key], nil
-}
-
-// hold takes the turn at all groups, until release is called.
-func (s *steering) hold(ctx context.Context) (release func(), err error) {
-	var held []*group
-	release = func() {
-		for _, g := range held {
-			g.give()
-		}
-	}
-	for _, g := range s.all() {
-		if err := g.take(ctx); err != nil {
-			release()
-			return nil, err
-		}
-		held = append(held, g)
-	}
-	return release, nil
 }
 
 // seal lets no new connection be established on any port, where it can be steered: the cluster stops.
@@ -317,65 +258,6 @@ func (s *steering) handle(ctx context.Context, id int, q message) (m message, er
 	return m, err
 }
 
-// holder returns the node that has a listener, nil if it is a stranger, who is then reported once.
-func (s *steering) holder(ctx context.Context, g *group, inode uint32) *party {
-	found := Stranger{Address: g.address}
-	owners, err := reuseport.Owners(ctx, g.key.Network, g.address)
-	for _, o := range owners {
-		if o.Inode != inode {
-			continue
-		}
-		if p := s.partyOf(o.PID); p != nil {
-			return p
-		}
-		found = Stranger{PID: o.PID, Program: o.Program, Address: o.Addr.String()}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, known := s.strangers[inode]; known {
-		return nil
-	}
-	s.strangers[inode] = found
-	text := fmt.Sprintf("%s listens on %s and is no node of this cluster", found.name(), found.Address)
-	if s.rung >= reuseport.RungBPF {
-		text += "; it gets no connections"
-	} else {
-		text += "; it gets a share of the connections"
-	}
-	s.logger.Warn("stranger on the port", "pid", found.PID, "program", found.Program, "address", found.Address,
-		"steering", s.rung.String(), "lookup_error", err)
-	s.tell(Event{Kind: EventStranger, ID: -1, PID: found.PID, Text: text})
-	return nil
-}
-
-// partyOf returns the node whose process that is, or has started that.
-func (s *steering) partyOf(pid int) *party {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, p := range s.parties {
-		if p.pid != 0 && (p.pid == pid || p.id != s.self && slices.Contains(descendantsOf(p.pid), pid)) {
-			return p
-		}
-	}
-	return nil
-}
-
-func (s Stranger) name() string {
-	if s.PID == 0 {
-		return "a process"
-	}
-	return fmt.Sprintf("process %d (%s)", s.PID, s.Program)
-}
-
-func (s *steering) strangerOf(inode uint32, address string) Stranger {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if found, ok := s.strangers[inode]; ok {
-		return found
-	}
-	return Stranger{Address: address}
-}
-
 // status returns what Status tells of the main port.
 func (s *steering) status(key portKey) (Steering, drawing) {
 	out := Steering{Rung: s.rung.String(), Promise: s.rung.Promise()}
@@ -408,61 +290,4 @@ func (s *steering) mainGroup(key portKey) *group {
 		}
 	}
 	return first
-}
-
-// keeper is who keeps the groups for a node: the master for itself, and for a worker its master over the control
-// stream.
-type keeper interface {
-	join(ctx context.Context, key portKey) error
-	exclude(ctx context.Context, key portKey) (epoch int, err error)
-	leave(ctx context.Context, key portKey, epoch int) (again bool, err error)
-}
-
-// keeping is the keeper that a node has; a master that hands over gets another. The zero value has none: the node is
-// alone.
-type keeping struct {
-	mu sync.Mutex
-	is keeper // guarded by mu
-}
-
-func (k *keeping) get() keeper {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.is
-}
-
-func (k *keeping) set(is keeper) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.is = is
-}
-
-// local is the keeper of the master's own listeners.
-type local struct {
-	steering *steering
-	party    *party
-}
-
-func (l local) join(ctx context.Context, key portKey) error {
-	g, err := l.steering.group(ctx, key)
-	if err != nil {
-		return err
-	}
-	return g.join(ctx, l.party)
-}
-
-func (l local) exclude(ctx context.Context, key portKey) (int, error) {
-	g, err := l.steering.group(ctx, key)
-	if err != nil {
-		return 0, err
-	}
-	return g.exclude(ctx, l.party)
-}
-
-func (l local) leave(ctx context.Context, key portKey, epoch int) (bool, error) {
-	g, err := l.steering.group(ctx, key)
-	if err != nil {
-		return false, err
-	}
-	return g.leave(ctx, l.party, epoch)
 }

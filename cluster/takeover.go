@@ -80,6 +80,7 @@ func (n *Node) takeover(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, n.opts.BootTimeout)
 	defer cancel()
 	n.opts.Logger.Info("handing over to a successor")
+	n.master.journal.emit(Event{Kind: EventHandingOver, ID: n.ID(), PID: os.Getpid()})
 	if err := n.handOver(ctx); err != nil {
 		return fmt.Errorf("takeover: the successor has failed, this master goes on: %w", err)
 	}
@@ -117,6 +118,7 @@ func (n *Node) handOver(ctx context.Context) (err error) {
 	step(func() error { return handoff.hear(ctx, stepDone) })
 	if err == nil {
 		n.opts.Logger.Info("handed over", "successor", successor.Process.Pid)
+		n.master.journal.emit(Event{Kind: EventHandedOver, ID: -1, PID: successor.Process.Pid})
 		n.master.tellManager(n.master.notifier.mainPID(successor.Process.Pid))
 		n.succeeded(upstream)
 		return nil

@@ -84,7 +84,7 @@ func (u *upstream) takeSeat(server Server, links links, r role) (*Node, error) {
 	ctx, cancel := context.WithTimeout(ctx, u.opts.BootTimeout)
 	defer cancel()
 	u.stop = func(cause error, timeout time.Duration) {
-		fail(cmp.Or(cause, errStopping)) // of a node that is not made yet
+		fail(cmp.Or(cause, errStopping)) // while there is no node yet
 		go func() {                      // ends when the node is made, or fails to be
 			select {
 			case <-made:
@@ -93,14 +93,7 @@ func (u *upstream) takeSeat(server Server, links links, r role) (*Node, error) {
 			}
 		}()
 	}
-	timed, cancel := context.WithTimeout(context.Background(), u.opts.BootTimeout)
-	defer cancel()
-	ctx, giveUp := context.WithCancelCause(timed)
-	defer giveUp(nil)
-	u.orphan = time.AfterFunc(u.opts.OrphanTimeout, func() {
-		giveUp(errOrphaned)
-		u.stop(errOrphaned, u.opts.StopTimeout)
-	})
+	u.orphan = time.AfterFunc(u.opts.OrphanTimeout, func() { u.stop(errOrphaned, u.opts.StopTimeout) })
 	if _, err := links.mesh.OnStream(controlStream, isMaster, u.serveLink); err != nil {
 		return nil, err
 	}

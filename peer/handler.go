@@ -92,15 +92,15 @@ func (m *Mesh) answerLong(next http.Handler) http.Handler {
 				http.StatusServiceUnavailable)
 			return
 		}
+		long := &longAnswer{ResponseWriter: w, control: http.NewResponseController(w), timeout: 2 * m.opts.handshakeTimeout}
 		body, err := m.readBody(w, r)
 		if err != nil {
-			refuseBody(w, err)
+			refuseBody(long, err) // waiting for the body has used up the time of the usual answer
 			return
 		}
 		if !m.shakes.release(requestConn(r)) {
 			panic(http.ErrAbortHandler) // it has got its answer
 		}
-		long := &longAnswer{ResponseWriter: w, control: http.NewResponseController(w), timeout: 2 * m.opts.handshakeTimeout}
 		defer long.extend() // for what the server writes when the handler has returned
 		// The server goes on reading, to see that the client goes away.
 		if err := long.control.SetReadDeadline(time.Time{}); err != nil {

@@ -28,12 +28,17 @@ func setBacklog(l syscall.Conn, backlog int) error {
 
 // awaitFull waits for a connection in the queue and leaves no room for another.
 func awaitFull(ctx context.Context, l syscall.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, arrival)
+	bounded, cancel := context.WithTimeout(ctx, arrival)
 	defer cancel()
-	err := poll(ctx, func() (bool, error) {
+	err := poll(bounded, func() (bool, error) {
 		stats, err := queue(l)
 		return stats.Length > backlogOfSink, err
-	}, func() error { return errors.New("another member has got the connection") })
+	}, func() error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return errors.New("another member has got the connection")
+	})
 	if err != nil {
 		return err
 	}

@@ -25,10 +25,14 @@ type kernel struct {
 	reattach error
 }
 
-var (
-	thisKernel  = sync.OnceValue(readKernel)
-	probeAttach = sync.OnceValue(tryAttach)
-)
+var thisKernel = sync.OnceValue(readKernel)
+
+// attachProbe keeps what the kernel has answered, but not what has kept us from asking, such as too many open files.
+var attachProbe struct {
+	sync.Mutex
+	answered bool
+	err      error
+}
 
 func probeSupport() Support {
 	k := thisKernel()
@@ -105,6 +109,16 @@ func (k kernel) reattaches() error {
 	}
 	return errUnsupported(fmt.Sprintf("replacing a program under traffic is not known to be safe in Linux %s (CVE-2026-52910, fixed in %s)",
 		k.release, fixedReattach.next(k.version)))
+}
+
+func probeAttach() error {
+	attachProbe.Lock()
+	defer attachProbe.Unlock()
+	if !attachProbe.answered {
+		attachProbe.err = tryAttach()
+		attachProbe.answered = attachProbe.err == nil || errors.Is(attachProbe.err, errors.ErrUnsupported)
+	}
+	return attachProbe.err
 }
 
 // tryAttach marks a connection for the second of two listeners, and looks where it goes.

@@ -61,7 +61,8 @@ named by --dir DIR.
 		SilenceUsage:  true,
 	}
 	root.AddCommand(
-		a.listCommand(), a.statusCommand(), a.reloadCommand(), a.scaleCommand(), a.drainCommand(), a.stopCommand(),
+		a.listCommand(), a.statusCommand(), a.reloadCommand(), a.scaleCommand(), a.drainCommand(), a.takeoverCommand(),
+		a.stopCommand(),
 		a.eventsCommand(), a.logsCommand(), a.runCommand(), a.doctorCommand(),
 	)
 	return root

@@ -104,7 +104,7 @@ func (a *app) line(e cluster.Event) string {
 		colour = red
 	case cluster.EventSuspect:
 		colour = yellow
-	case cluster.EventReady, cluster.EventReloaded, cluster.EventScaled:
+	case cluster.EventReady, cluster.EventReloaded, cluster.EventScaled, cluster.EventHandedOver:
 		colour = green
 	default:
 	}
@@ -117,7 +117,7 @@ func (a *app) line(e cluster.Event) string {
 func who(e cluster.Event) string {
 	switch e.Kind {
 	case cluster.EventReloading, cluster.EventReloaded, cluster.EventScaling, cluster.EventScaled, cluster.EventFailed,
-		cluster.EventStopping:
+		cluster.EventHandingOver, cluster.EventHandedOver, cluster.EventStopping:
 		return "cluster"
 	default:
 	}
@@ -137,6 +137,7 @@ func sentence(e cluster.Event) string {
 		cluster.EventLeft: "has left " + after(e), cluster.EventDied: "has died",
 		cluster.EventAdopted: "was taken over by a new master", cluster.EventStranger: "a process that is no node listens on the port",
 		cluster.EventReloading: "reload begins", cluster.EventReloaded: "reload is done " + in(e),
+		cluster.EventHandingOver: "takeover begins", cluster.EventHandedOver: fmt.Sprintf("process %d is the master now", e.PID),
 		cluster.EventScaling: "scale begins", cluster.EventScaled: "scale is done " + in(e),
 		cluster.EventFailed: "it failed " + after(e), cluster.EventStopping: "stop begins",
 	}

@@ -130,6 +130,33 @@ requests and leaves.`,
 	return command
 }
 
+func (a *app) takeoverCommand() *cobra.Command {
+	var o order
+	command := a.takesCluster(&cobra.Command{
+		Use:   "takeover [NAME]",
+		Short: "Replace the master by a new process, and no worker",
+		Long: `Starts the program as it is on disk now as the new master, which takes the workers over as they are; the old master
+then leaves. If it accepts connections it finishes its requests first. When the new one does not come up, the old one goes
+on.
+
+A reload afterwards brings the workers to the new program, too.`,
+		Args:              takes(0, 1, "web"),
+		ValidArgsFunction: a.completeName,
+		RunE: does(func(ctx context.Context, args []string) error {
+			c, status, err := a.findStatus(ctx, first(args))
+			if err != nil {
+				return err
+			}
+			o.path, o.goesOn, o.ends = "/takeover", "the takeover", isKind(cluster.EventHandedOver)
+			o.doing = fmt.Sprintf("replacing the master of %s, process %d", c.name, status.PID)
+			o.done = "replaced the master of " + c.name
+			return a.give(ctx, c, o, status)
+		}),
+	})
+	o.flags(command, false)
+	return command
+}
+
 func isKind(kind cluster.EventKind) func(cluster.Event) bool {
 	return func(e cluster.Event) bool { return e.Kind == kind }
 }

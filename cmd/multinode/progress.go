@@ -43,7 +43,7 @@ func (p *progress) add(e cluster.Event) {
 		if s := p.steps[e.Slot]; s != nil && s.leaves { // nobody has said that it was drained
 			p.tell(e.Slot, fmt.Sprintf("node %d left", e.ID))
 		}
-	case cluster.EventDied, cluster.EventHung, cluster.EventSuspect, cluster.EventFailed:
+	case cluster.EventDied, cluster.EventHung, cluster.EventSuspect: // of a failure, the answer tells
 		fmt.Fprintln(p.out, p.paint.paint(red, strings.TrimSpace(who(e)+" "+sentence(e))))
 	default:
 	}

@@ -1,0 +1,207 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// members are the nodes of a group, all in this process.
+type members struct {
+	*group
+	t       *testing.T
+	parties []*party
+	seats   []*seats
+	chosen  chan int // who has accepted a connection
+}
+
+// newMembers makes a group that is steered by program, with so many nodes that are ready.
+func newMembers(t *testing.T, count int) *members {
+	t.Helper()
+	needSteering(t)
+	s, err := newSteering("cbpf", slog.New(slog.DiscardHandler), func(Event) {})
+	require.NoError(t, err)
+	g, err := s.group(t.Context(), portKey{Network: "tcp", Address: "127.0.0.1:0"})
+	require.NoError(t, err)
+	m := &members{group: g, t: t, chosen: make(chan int)}
+	for id := 1; id <= count; id++ {
+		m.add(id)
+	}
+	t.Cleanup(func() {
+		for _, seats := range m.seats {
+			assert.NoError(t, seats.close())
+		}
+		assert.NoError(t, s.close())
+	})
+	return m
+}
+
+func (m *members) add(id int) {
+	m.t.Helper()
+	seats := newSeats(Options{})
+	p := m.steering.enter(id, 0, func(ctx context.Context, q message) (message, error) {
+		answer := seats.answer(ctx, q)
+		return answer, answer.err()
+	})
+	m.parties, m.seats = append(m.parties, p), append(m.seats, seats)
+	require.NoError(m.t, m.join(m.t.Context(), p))
+	one, err := seats.get(m.key)
+	require.NoError(m.t, err)
+	go func() { // ends with the listener
+		for {
+			conn, err := one.listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+			m.chosen <- id
+		}
+	}()
+	p.ready.Store(true)
+	m.look(m.t.Context())
+}
+
+// spread connects so many times, and returns who was chosen how often.
+func (m *members) spread(connections int) map[int]int {
+	m.t.Helper()
+	got := make(map[int]int)
+	for range connections {
+		conn, err := net.Dial("tcp", m.address)
+		require.NoError(m.t, err)
+		got[<-m.chosen]++
+		require.NoError(m.t, conn.Close())
+	}
+	return got
+}
+
+func TestGroupExcludesAndLetsLeave(t *testing.T) {
+	m := newMembers(t, 4)
+	for _, gone := range []int{2, 1} { // in the middle, then the first
+		i := gone - 1
+		epoch, err := m.exclude(t.Context(), m.parties[i])
+		require.NoError(t, err)
+		require.NotZero(t, epoch)
+		assert.NotContains(t, m.spread(100), gone)
+		again, err := m.leave(t.Context(), m.parties[i], epoch)
+		require.NoError(t, err)
+		require.False(t, again)
+	}
+	assert.Len(t, m.spread(200), 2)
+	m.add(5)
+	assert.Len(t, m.spread(200), 3)
+	assert.True(t, m.certain)
+}
+
+// TestGroupIsAskedAnewAfterTwoDeaths: which of the others has moved where cannot be known.
+func TestGroupIsAskedAnewAfterTwoDeaths(t *testing.T) {
+	m := newMembers(t, 5)
+	require.NoError(t, m.seats[0].close())
+	require.NoError(t, m.seats[2].close())
+	m.look(t.Context())
+	assert.True(t, m.certain)
+	for _, i := range []int{1, 3} { // is each where it is thought to be?
+		epoch, err := m.exclude(t.Context(), m.parties[i])
+		require.NoError(t, err)
+		require.NotZero(t, epoch)
+	}
+	assert.Equal(t, map[int]int{5: 50}, m.spread(50))
+}
+
+// TestGroupWithAWrongOrder: somebody gets the connections that another one should have, and nobody none at all.
+func TestGroupWithAWrongOrder(t *testing.T) {
+	t.Run("swapped", func(t *testing.T) {
+		m := newMembers(t, 3)
+		order := m.order.Members()
+		slices.Reverse(order)
+		m.order = reuseport.NewOrder(order...)
+		_, err := m.exclude(t.Context(), m.parties[0])
+		require.NoError(t, err)
+		assert.NotEmpty(t, m.spread(100))
+	})
+	t.Run("too long", func(t *testing.T) {
+		m := newMembers(t, 2)
+		m.order.Join(&member{party: m.parties[1]})
+		m.look(t.Context())
+		assert.Len(t, m.spread(300), 2)
+	})
+	t.Run("beyond the end only", func(t *testing.T) {
+		m := newMembers(t, 2)
+		nobody := &member{foreign: true}
+		m.order = reuseport.NewOrder(nobody, nobody, m.seen[0], m.seen[1])
+		m.look(t.Context())
+		assert.Len(t, m.spread(300), 2, "the kernel's hash")
+	})
+	t.Run("unknown", func(t *testing.T) {
+		m := newMembers(t, 3)
+		m.order = reuseport.NewOrder[*member]()
+		m.doubt()
+		m.look(t.Context())
+		assert.True(t, m.certain, "it was asked")
+		epoch, err := m.exclude(t.Context(), m.parties[1])
+		require.NoError(t, err)
+		require.NotZero(t, epoch)
+		assert.NotContains(t, m.spread(100), 2)
+	})
+}
+
+func TestGroupLastOneLeaves(t *testing.T) {
+	m := newMembers(t, 2)
+	for _, i := range []int{0, 1} {
+		epoch, err := m.exclude(t.Context(), m.parties[i])
+		require.NoError(t, err)
+		assert.Equal(t, i == 1, epoch == 0, "the last one gets connections until it closes")
+		again, err := m.leave(t.Context(), m.parties[i], epoch)
+		require.NoError(t, err)
+		assert.False(t, again)
+	}
+	assert.Empty(t, m.seen)
+	_, err := m.exclude(t.Context(), m.parties[0])
+	assert.ErrorIs(t, err, net.ErrClosed)
+}
+
+// TestGroupLeavesAtOnce: several are excluded at the same time, and each is told to be so again when another one's leave
+// has moved it.
+func TestGroupLeavesAtOnce(t *testing.T) {
+	m := newMembers(t, 6)
+	var leaves sync.WaitGroup
+	for i := range 5 {
+		leaves.Go(func() {
+			for tries := 1; ; tries++ {
+				epoch, err := m.exclude(context.Background(), m.parties[i])
+				assert.NoError(t, err)
+				again, err := m.leave(context.Background(), m.parties[i], epoch)
+				assert.NoError(t, err)
+				if !again || t.Failed() {
+					return
+				}
+			}
+		})
+	}
+	leaves.Wait()
+	assert.Equal(t, map[int]int{6: 20}, m.spread(20))
+}
+
+func TestGroupWithASuspect(t *testing.T) {
+	m := newMembers(t, 3)
+	m.parties[1].suspect.Store(true)
+	m.look(t.Context())
+	assert.NotContains(t, m.spread(100), 2)
+	m.parties[0].suspect.Store(true)
+	m.look(t.Context())
+	assert.Len(t, m.spread(300), 3, "more than half cannot be true")
+	for _, p := range m.parties {
+		p.suspect.Store(false)
+	}
+	m.look(t.Context())
+	assert.Len(t, m.spread(300), 3)
+	assert.Equal(t, fmt.Sprint(map[int]float64{1: 100. / 3, 2: 100. / 3, 3: 100. / 3}), fmt.Sprint(m.drawn().weight))
+}

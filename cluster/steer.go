@@ -1,0 +1,174 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// makeRoom prepares for a leave. The last member will move to the free index, and the last index will be beyond the
+// group, where the hash decides and may choose somebody who is leaving too. So the last gets nothing for a moment. It
+// returns false if that cannot be, as nobody else is there.
+func (g *group) makeRoom(ctx context.Context) bool {
+	shares, last := g.weights(), g.order.Len()-1
+	if shares == nil || shares[last] == 0 {
+		return true
+	}
+	shares[last] = 0
+	if !slices.ContainsFunc(shares, func(share uint32) bool { return share > 0 }) {
+		return false
+	}
+	return g.attach(ctx, reuseport.Steering{Weights: shares}) == nil
+}
+
+// publish steers new connections by the picture.
+func (g *group) publish(ctx context.Context) error {
+	switch g.rung {
+	case reuseport.RungBPF, reuseport.RungBPFMigrate:
+		return g.attach(ctx, reuseport.Steering{Weights: g.weights()})
+	case reuseport.RungIncomingCPU:
+		return g.cover(ctx)
+	default:
+		return nil
+	}
+}
+
+func (g *group) standings() []standing {
+	members := g.order.Members()
+	if g.rung < reuseport.RungBPF {
+		members = g.seen // the order has no part in it
+	}
+	var all []standing
+	for _, m := range members {
+		all = append(all, m.standing())
+	}
+	return all
+}
+
+// weights returns the weights by index: none while the picture is uncertain.
+func (g *group) weights() []uint32 {
+	switch {
+	case g.rung < reuseport.RungBPF || !g.certain || len(g.seen) == 0:
+		return nil
+	case g.sink != nil && g.order.Index(g.drain) >= 0:
+		shares := make([]uint32, g.order.Len())
+		shares[g.order.Index(g.drain)] = 1
+		return shares
+	default:
+		return weights(g.standings())
+	}
+}
+
+// shareOf returns what a member gets of the new connections, in percent, as far as it is steered; -1 where the hash
+// decides.
+func (g *group) shareOf(m *member) float64 {
+	if g.rung < reuseport.RungBPF {
+		if i := slices.Index(g.seen, m); i >= 0 && g.rung == reuseport.RungIncomingCPU {
+			if c := cover(g.standings(), reuseport.OnlineCPUs()); c != nil && c[i] < 0 {
+				return 0
+			}
+		}
+		return 100
+	}
+	shares := g.weights()
+	if shares == nil {
+		return 100
+	}
+	var sum, own float64
+	for i, share := range shares {
+		sum += float64(share)
+		if i == g.order.Index(m) {
+			own = float64(share)
+		}
+	}
+	return 100 * own / sum
+}
+
+// attach attaches a program through whichever member does it: our own first, as it costs no message.
+func (g *group) attach(ctx context.Context, s reuseport.Steering) error {
+	if len(g.seen) == 0 {
+		return nil
+	}
+	if g.sink != nil {
+		return reuseport.Attach(g.sink, s)
+	}
+	errs := errors.New("no member can attach the program")
+	callable := g.callable()
+	for i, m := range callable {
+		timeout := attachTimeout
+		if i == len(callable)-1 { // nobody else is left to try
+			timeout = callTimeout
+		}
+		err := g.attachThrough(ctx, m, s, timeout)
+		if err == nil {
+			return nil
+		}
+		errs = fmt.Errorf("%w; node %d: %w", errs, m.id, err)
+	}
+	return errs
+}
+
+// attachThrough lets one member attach a program, unless it takes too long to do it: a process that was stopped is not to
+// attach an old program when it goes on.
+func (g *group) attachThrough(ctx context.Context, m *member, s reuseport.Steering, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	until := monotonic() + timeout
+	_, err := g.call(ctx, m.party, message{Kind: kindAttach, Steering: &s, Until: until})
+	if errors.Is(err, context.DeadlineExceeded) {
+		g.epoch++ // it may do it in this moment
+	}
+	return err
+}
+
+// callable returns the members that can be asked: the master's own first, those that are suspect last.
+func (g *group) callable() []*member {
+	var first, last []*member
+	for _, m := range g.seen {
+		switch {
+		case m.party == nil:
+		case m.suspect.Load():
+			last = append(last, m)
+		case m.id == g.steering.self:
+			first = slices.Insert(first, 0, m)
+		default:
+			first = append(first, m)
+		}
+	}
+	return append(first, last...)
+}
+
+// cover steers by SO_INCOMING_CPU.
+func (g *group) cover(ctx context.Context) (err error) {
+	cpus := cover(g.standings(), reuseport.OnlineCPUs())
+	for i, m := range g.seen {
+		if m.party == nil {
+			continue
+		}
+		cpu := -1
+		if cpus != nil {
+			cpu = cpus[i]
+		}
+		if _, callErr := g.call(ctx, m.party, message{Kind: kindCPU, CPU: cpu}); callErr != nil && !m.suspect.Load() {
+			err = join(err, fmt.Errorf("node %d: %w", m.id, callErr))
+		}
+	}
+	return err
+}
+
+// wake makes all members accept once, on kernels that move the queue of a closed listener to another and wake nobody
+// there.
+func (g *group) wake(ctx context.Context) {
+	if g.rung != reuseport.RungBPFMigrate || g.steering.support.WakesMigrated {
+		return
+	}
+	for _, m := range g.callable() {
+		g.steering.running.Go(func() { // ends within callTimeout
+			_, _ = g.call(ctx, m.party, message{Kind: kindProbe}) // one that does not answer is found by others
+		})
+	}
+}

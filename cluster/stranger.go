@@ -1,0 +1,68 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// holder returns the node that has a listener, nil if it is a stranger, who is then reported once.
+func (s *steering) holder(ctx context.Context, g *group, inode uint32) *party {
+	found := Stranger{Address: g.address}
+	owners, err := reuseport.Owners(ctx, g.key.Network, g.address)
+	for _, o := range owners {
+		if o.Inode != inode {
+			continue
+		}
+		if p := s.partyOf(o.PID); p != nil {
+			return p
+		}
+		found = Stranger{PID: o.PID, Program: o.Program, Address: o.Addr.String()}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.strangers[inode]; known {
+		return nil
+	}
+	s.strangers[inode] = found
+	text := fmt.Sprintf("%s listens on %s and is no node of this cluster", found.name(), found.Address)
+	if s.rung >= reuseport.RungBPF {
+		text += "; it gets no connections"
+	} else {
+		text += "; it gets a share of the connections"
+	}
+	s.logger.Warn("stranger on the port", "pid", found.PID, "program", found.Program, "address", found.Address,
+		"steering", s.rung.String(), "lookup_error", err)
+	s.tell(Event{Kind: EventStranger, ID: -1, PID: found.PID, Text: text})
+	return nil
+}
+
+// partyOf returns the node whose process that is, or has started that.
+func (s *steering) partyOf(pid int) *party {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.parties {
+		if p.pid != 0 && (p.pid == pid || p.id != s.self && slices.Contains(descendantsOf(p.pid), pid)) {
+			return p
+		}
+	}
+	return nil
+}
+
+func (s Stranger) name() string {
+	if s.PID == 0 {
+		return "a process"
+	}
+	return fmt.Sprintf("process %d (%s)", s.PID, s.Program)
+}
+
+func (s *steering) strangerOf(inode uint32, address string) Stranger {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if found, ok := s.strangers[inode]; ok {
+		return found
+	}
+	return Stranger{Address: address}
+}
