@@ -18,8 +18,9 @@ import (
 // successionVariable is the environment variable in which a successor finds what its predecessor tells it.
 const successionVariable = "MULTINODE_SUCCESSION"
 
-// successionStream names the stream on which a master that has handed over asks its successor, as a worker does.
-const successionStream = "succession"
+// successionStream names the stream on which a master that has handed over asks its successor, of the given generation, as a
+// worker does. A successor has one to its predecessor, and later another one to its own successor.
+func successionStream(generation int) string { return fmt.Sprintf("succession-%d", generation) }
 
 // succession is what a master tells its successor at its start.
 type succession struct {
@@ -195,15 +196,19 @@ func (n *Node) followSuccessor() (*upstream, error) {
 	u := newUpstream(n.opts, n.links.mesh, n.seats)
 	u.held = n.master.steering.ports()
 	isSuccessor := func(info peer.Info) bool { return isMaster(info) && info.Generation > n.Generation() }
-	forget, err := n.links.mesh.OnStream(successionStream, isSuccessor, u.serveLink)
+	forget, err := n.links.mesh.OnStream(successionStream(n.Generation()+1), isSuccessor, u.serveLink)
+	if err != nil {
+		return nil, err
+	}
 	u.forget = forget
-	return u, err
+	return u, nil
 }
 
 // succeeded ends this node, which is a master no more: its server drains, with the successor as the keeper of the group.
 func (n *Node) succeeded(u *upstream) {
 	n.keeper.set(u)
 	n.master.succeeded = true
+	n.master.steering.cancel() // the groups are the successor's
 	n.master.quitHeld()
 	n.stop(nil, n.opts.StopTimeout)
 }
@@ -257,7 +262,7 @@ func (m *master) meetPredecessor() error {
 			m.steering.expect(info.ID, info.PID)
 		}
 	}
-	_, err := m.links.mesh.OnStream(successionStream, isPredecessor, func(stream *peer.Stream) {
+	_, err := m.links.mesh.OnStream(successionStream(m.links.mesh.Self().Generation), isPredecessor, func(stream *peer.Stream) {
 		l, info := newLink(stream), stream.Peer()
 		m.steering.enter(info.ID, info.PID, l.ask)
 		err := l.serve(

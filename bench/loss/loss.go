@@ -65,6 +65,7 @@ func parts() []part {
 		{"reloads", "reload after reload under keep-alive load", proveReloads, false},
 		{"attach", "what it takes to steer", proveAttach, false},
 		{"master", "a master that is killed, and one that takes over", proveMaster, false},
+		{"takeovers", "masters that are taken over by new ones", proveTakeovers, false},
 		{"stopped", "a worker that is stopped", proveStopped, false},
 	}
 }

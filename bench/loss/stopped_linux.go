@@ -42,7 +42,9 @@ func (s *server) stopOne(ctx context.Context, c config, r *report, round int) er
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(status.Nodes, func(n cluster.NodeStatus) bool { return !n.Master })
+	i := slices.IndexFunc(status.Nodes, func(n cluster.NodeStatus) bool {
+		return !n.Master && n.State == cluster.StateReady && n.Accepts
+	})
 	if i < 0 {
 		return errors.New("no worker")
 	}
