@@ -1,0 +1,103 @@
+package cluster
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestTakeover replaces the master three times under load, and the last one by one that a reload follows: no request fails,
+// and no worker notices.
+func TestTakeover(t *testing.T) {
+	t.Parallel()
+	for name, supervising := range map[string]bool{"the master accepts": false, "the master supervises": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := run(t, "http", programOptions{Nodes: 3, DisableMasterListen: supervising})
+			addr := c.ready(t)
+			end := underLoad(t, addr)
+			first := c.status(t)
+			last := first
+			for nth := range 3 {
+				require.NoError(t, syscall.Kill(last.PID, syscall.SIGUSR2))
+				c.printed(t, "ready", nth+2)
+				now := c.awaitStatus(t, func(s Status) bool { return s.PID != last.PID && s.Steering.Picture && len(s.pids()) == 3 })
+				assert.Greater(t, now.masterID(), last.masterID(), "ids count on")
+				last = now
+			}
+			<-c.exited
+			for slot, pid := range first.pids() {
+				if slot > 0 {
+					assert.Equal(t, pid, last.pids()[slot], "slot %d", slot)
+				}
+			}
+			c.ordered(t, "/reload")
+			for slot, pid := range c.status(t).pids() {
+				assert.NotEqual(t, last.pids()[slot], pid, "slot %d", slot)
+			}
+			requests, failed := end()
+			assert.Empty(t, failed, "of %d", requests)
+			assert.NotContains(t, c.log.text(), "stranger")
+
+			require.NoError(t, syscall.Kill(last.PID, syscall.SIGTERM))
+			code, stderr := c.exit(t)
+			assert.Zero(t, code, stderr)
+			c.gone(t)
+		})
+	}
+}
+
+// TestTakeoverByABrokenProgram: the master goes on, with its workers and its port.
+func TestTakeoverByABrokenProgram(t *testing.T) {
+	t.Parallel()
+	program := filepath.Join(t.TempDir(), "program")
+	binary, err := os.ReadFile("/proc/self/exe")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(program, binary, 0o700))
+	c := runCommand(t, exec.Command(program), "http", programOptions{Nodes: 3})
+	addr := c.ready(t)
+	before := c.status(t)
+	end := underLoad(t, addr)
+	replace(t, program, "#!/bin/sh\necho cannot go on >&2\nexit 3\n")
+	code, body := c.order(t, "POST", "/takeover")
+	assert.Equal(t, 500, code)
+	assert.Contains(t, body, "the successor has failed, this master goes on")
+	assert.Contains(t, body, "exit status 3")
+
+	replace(t, program, string(binary))
+	c.ordered(t, "/reload")
+	assert.Equal(t, before.PID, c.status(t).PID)
+	requests, failed := end()
+	assert.Empty(t, failed, "of %d", requests)
+	c.signal(t, syscall.SIGTERM)
+	exit, stderr := c.exit(t)
+	assert.Zero(t, exit, stderr)
+	c.gone(t)
+}
+
+// replace puts another program in the place of one that may be running.
+func replace(t *testing.T, path, content string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(path+".new", []byte(content), 0o700))
+	require.NoError(t, os.Rename(path+".new", path))
+}
+
+func (s Status) masterID() int {
+	for _, n := range s.Nodes {
+		if n.Master {
+			return n.ID
+		}
+	}
+	return -1
+}
+
+func TestSuccessionIsNotInherited(t *testing.T) {
+	_, found := os.LookupEnv(successionVariable)
+	assert.False(t, found || strings.Contains(strings.Join(os.Environ(), " "), roleVariable))
+}
