@@ -189,8 +189,9 @@ func TestAdoptionOfOneThatIsStopped(t *testing.T) {
 	assert.NotEqual(t, before[2], after[2])
 	assert.Equal(t, before[3], after[3])
 	survey(t, addr, 3)
-	assert.Eventually(t, func() bool { return syscall.Kill(before[2], 0) != nil }, patience, time.Millisecond,
+	assert.Eventually(t, func() bool { return !slices.Contains(c.processes(t), before[2]) }, patience, time.Millisecond,
 		"it is ended, as its place is taken")
+	assert.NotContains(t, c.log.text(), "stranger")
 }
 
 // TestAdoptionDuringAReload kills a master that is about to replace a worker.

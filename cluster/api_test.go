@@ -160,7 +160,7 @@ func TestAPIOrders(t *testing.T) {
 		a.results <- nil
 		code, answer := a.askAll(t, http.MethodPost, c.path, c.body)
 		assert.Equal(t, http.StatusOK, code, "%s %s", c.path, answer)
-		assert.Regexp(t, `^{\n  "done": "(reload|scale|drain)",\n  "took": \d+\n}\n$`, answer)
+		assert.Regexp(t, `^{\n  "done": "(reload|scale|drain|takeover)",\n  "took": \d+\n}\n$`, answer)
 		assert.Equal(t, c.want, <-a.orders)
 	}
 }

@@ -20,6 +20,7 @@ const (
 	quickTimeout    = 50 * time.Millisecond  // for one who is well
 	questionTimeout = 500 * time.Millisecond // for the one who has accepted a question, from its connect
 	lookInterval    = time.Second            // between two looks at the kernel's list of listeners
+	dyingTime       = 300 * time.Millisecond // for the kernel to close what a process with a large heap had open
 	maxLooks        = 5                      // in a row, while members come and go
 )
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -99,11 +100,10 @@ func (g *group) reconcile(ctx context.Context, listed []uint32) {
 		}
 	}
 	// Who has come by himself while nobody else came or went, has been appended: there is nothing to ask.
-	appended := g.certain && !g.touched && len(gone) == 0
-	for _, inode := range listed {
-		if !known[inode] {
-			g.meet(ctx, inode, appended)
-		}
+	unknown := slices.DeleteFunc(slices.Clone(listed), func(inode uint32) bool { return known[inode] })
+	appended := g.certain && !g.touched && len(gone) == 0 && len(unknown) == 1
+	for _, inode := range unknown {
+		g.meet(ctx, inode, appended)
 	}
 	g.touched = false
 	if g.lost && slices.ContainsFunc(g.seen, g.isLost) {
@@ -118,7 +118,14 @@ func (g *group) isLost(m *member) bool {
 
 // meet takes note of a listener that nobody has told us of: a stranger's, or that of a worker which is being adopted.
 func (g *group) meet(ctx context.Context, inode uint32, appended bool) {
-	p := g.steering.holder(ctx, g, inode)
+	p, found := g.steering.holder(ctx, g, inode)
+	if p == nil && found.PID == 0 && g.vanishes(ctx, inode) {
+		g.doubt()
+		return
+	}
+	if p == nil {
+		g.steering.report(inode, found)
+	}
 	m := &member{party: p, inode: inode, foreign: p == nil}
 	g.seen = append(g.seen, m)
 	if appended {
@@ -149,4 +156,14 @@ func (g *group) drawn() drawing {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.drawing
+}
+
+// vanishes tells whether a listener that no process holds goes at once: it is that of a process which is ending.
+func (g *group) vanishes(ctx context.Context, inode uint32) bool {
+	for end := time.Now().Add(dyingTime); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if listed, err := g.listed(ctx); err == nil && !slices.Contains(listed, inode) {
+			return true
+		}
+	}
+	return false
 }

@@ -8,25 +8,34 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// holder returns the node that has a listener, nil if it is a stranger, who is then reported once.
-func (s *steering) holder(ctx context.Context, g *group, inode uint32) *party {
+// holder returns the node that has a listener; nil if it is a stranger's, and who that is.
+func (s *steering) holder(ctx context.Context, g *group, inode uint32) (*party, Stranger) {
 	found := Stranger{Address: g.address}
 	owners, err := reuseport.Owners(ctx, g.key.Network, g.address)
+	if err != nil {
+		s.logger.Warn("who listens on the port cannot be found out", "address", g.address, "error", err)
+	}
 	for _, o := range owners {
 		if o.Inode != inode {
 			continue
 		}
 		if p := s.partyOf(o.PID); p != nil {
-			return p
+			return p, found
 		}
 		found = Stranger{PID: o.PID, Program: o.Program, Address: o.Addr.String()}
 	}
+	return nil, found
+}
+
+// report tells of a stranger, once.
+func (s *steering) report(inode uint32, found Stranger) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, known := s.strangers[inode]; known {
-		return nil
-	}
+	_, known := s.strangers[inode]
 	s.strangers[inode] = found
+	s.mu.Unlock()
+	if known {
+		return
+	}
 	text := fmt.Sprintf("%s listens on %s and is no node of this cluster", found.name(), found.Address)
 	if s.rung >= reuseport.RungBPF {
 		text += "; it gets no connections"
@@ -34,9 +43,8 @@ func (s *steering) holder(ctx context.Context, g *group, inode uint32) *party {
 		text += "; it gets a share of the connections"
 	}
 	s.logger.Warn("stranger on the port", "pid", found.PID, "program", found.Program, "address", found.Address,
-		"steering", s.rung.String(), "lookup_error", err)
+		"steering", s.rung.String())
 	s.tell(Event{Kind: EventStranger, ID: -1, PID: found.PID, Text: text})
-	return nil
 }
 
 // partyOf returns the node whose process that is, or has started that.
