@@ -153,7 +153,7 @@ func (f *foreignSeat) shut(ctx context.Context) error {
 
 // exclude lets no new connections come, and waits until none waits to be accepted. It returns the epoch for leave.
 func (f *foreignSeat) exclude(ctx context.Context) (epoch int, err error) {
-	if epoch, err = f.group.exclude(ctx, f.party); err != nil || epoch == 0 {
+	if epoch, _, err = f.group.exclude(ctx, f.party); err != nil || epoch == 0 {
 		return epoch, err
 	}
 	return epoch, f.borrow(func(b *reuseport.Borrowed) error {

@@ -137,21 +137,24 @@ func (g *group) join(ctx context.Context, p *party) error {
 }
 
 // exclude lets no new connection come to a node. The epoch that it returns is for leave; 0 says that the node gets
-// connections all the same.
-func (g *group) exclude(ctx context.Context, p *party) (int, error) {
+// connections all the same, and later whether that may change soon.
+func (g *group) exclude(ctx context.Context, p *party) (epoch int, later bool, err error) {
 	if err := g.take(ctx); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	defer g.give()
 	m := g.memberOf(p)
 	if m == nil {
-		return 0, g.notHere(p)
+		return 0, false, g.notHere(p)
 	}
 	m.leaving = true
-	if !g.settle(ctx) || g.shareOf(m) > 0 {
-		return 0, nil
+	if !g.settle(ctx) {
+		return 0, g.rung >= reuseport.RungBPF, nil
 	}
-	return g.epoch, nil
+	if g.shareOf(m) > 0 { // nobody else is there
+		return 0, false, nil
+	}
+	return g.epoch, false, nil
 }
 
 // leave lets a node out of the group that has been excluded since epoch, and has nothing left to accept. It returns true

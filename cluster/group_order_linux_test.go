@@ -87,7 +87,7 @@ func TestGroupExcludesAndLetsLeave(t *testing.T) {
 	m := newMembers(t, 4)
 	for _, gone := range []int{2, 1} { // in the middle, then the first
 		i := gone - 1
-		epoch, err := m.exclude(t.Context(), m.parties[i])
+		epoch, _, err := m.exclude(t.Context(), m.parties[i])
 		require.NoError(t, err)
 		require.NotZero(t, epoch)
 		assert.NotContains(t, m.spread(100), gone)
@@ -109,7 +109,7 @@ func TestGroupIsAskedAnewAfterTwoDeaths(t *testing.T) {
 	m.look(t.Context())
 	assert.True(t, m.certain)
 	for _, i := range []int{1, 3} { // is each where it is thought to be?
-		epoch, err := m.exclude(t.Context(), m.parties[i])
+		epoch, _, err := m.exclude(t.Context(), m.parties[i])
 		require.NoError(t, err)
 		require.NotZero(t, epoch)
 	}
@@ -123,7 +123,7 @@ func TestGroupWithAWrongOrder(t *testing.T) {
 		order := m.order.Members()
 		slices.Reverse(order)
 		m.order = reuseport.NewOrder(order...)
-		_, err := m.exclude(t.Context(), m.parties[0])
+		_, _, err := m.exclude(t.Context(), m.parties[0])
 		require.NoError(t, err)
 		assert.NotEmpty(t, m.spread(100))
 	})
@@ -146,7 +146,7 @@ func TestGroupWithAWrongOrder(t *testing.T) {
 		m.doubt()
 		m.look(t.Context())
 		assert.True(t, m.certain, "it was asked")
-		epoch, err := m.exclude(t.Context(), m.parties[1])
+		epoch, _, err := m.exclude(t.Context(), m.parties[1])
 		require.NoError(t, err)
 		require.NotZero(t, epoch)
 		assert.NotContains(t, m.spread(100), 2)
@@ -156,7 +156,7 @@ func TestGroupWithAWrongOrder(t *testing.T) {
 func TestGroupLastOneLeaves(t *testing.T) {
 	m := newMembers(t, 2)
 	for _, i := range []int{0, 1} {
-		epoch, err := m.exclude(t.Context(), m.parties[i])
+		epoch, _, err := m.exclude(t.Context(), m.parties[i])
 		require.NoError(t, err)
 		assert.Equal(t, i == 1, epoch == 0, "the last one gets connections until it closes")
 		again, err := m.leave(t.Context(), m.parties[i], epoch)
@@ -164,7 +164,7 @@ func TestGroupLastOneLeaves(t *testing.T) {
 		assert.False(t, again)
 	}
 	assert.Empty(t, m.seen)
-	_, err := m.exclude(t.Context(), m.parties[0])
+	_, _, err := m.exclude(t.Context(), m.parties[0])
 	assert.ErrorIs(t, err, net.ErrClosed)
 }
 
@@ -176,7 +176,7 @@ func TestGroupLeavesAtOnce(t *testing.T) {
 	for i := range 5 {
 		leaves.Go(func() {
 			for tries := 1; ; tries++ {
-				epoch, err := m.exclude(context.Background(), m.parties[i])
+				epoch, _, err := m.exclude(context.Background(), m.parties[i])
 				if !assert.NoError(t, err) { //nolint:testifylint // not in the goroutine of the test
 					return
 				}

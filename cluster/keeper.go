@@ -9,7 +9,7 @@ import (
 // stream.
 type keeper interface {
 	join(ctx context.Context, key portKey) error
-	exclude(ctx context.Context, key portKey) (epoch int, err error)
+	exclude(ctx context.Context, key portKey) (epoch int, later bool, err error)
 	leave(ctx context.Context, key portKey, epoch int) (again bool, err error)
 }
 
@@ -46,10 +46,10 @@ func (l local) join(ctx context.Context, key portKey) error {
 	return g.join(ctx, l.party)
 }
 
-func (l local) exclude(ctx context.Context, key portKey) (int, error) {
+func (l local) exclude(ctx context.Context, key portKey) (epoch int, later bool, err error) {
 	g, err := l.steering.group(ctx, key)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	return g.exclude(ctx, l.party)
 }

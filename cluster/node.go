@@ -360,11 +360,32 @@ func (n *Node) leavePorts(ctx context.Context) error {
 	return err
 }
 
+// How long a node waits that connections can be steered away, when the picture of the group is just being drawn.
+const (
+	excludeTimeout  = 3 * time.Second
+	excludeInterval = 20 * time.Millisecond
+)
+
+// exclude steers new connections away. It returns 0 where they cannot be.
+func (n *Node) exclude(ctx context.Context, one *seat) (epoch int, err error) {
+	for end := time.Now().Add(excludeTimeout); ; {
+		epoch, later, err := n.keeper.get().exclude(ctx, one.key)
+		if err != nil || !later || time.Now().After(end) {
+			return epoch, err
+		}
+		select {
+		case <-time.After(excludeInterval):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
 // leavePort leaves the group of one port. Whoever is in the way of the exact drain, for instance a member that dies and
 // whose index we get, makes it begin anew.
 func (n *Node) leavePort(ctx context.Context, one *seat) error {
 	for {
-		epoch, err := n.keeper.get().exclude(ctx, one.key)
+		epoch, err := n.exclude(ctx, one)
 		_, drainErr := reuseport.Drain(ctx, one.socket)
 		if err != nil || drainErr != nil {
 			return join(drainErr, err)

@@ -118,8 +118,8 @@ func (g *group) isLost(m *member) bool {
 
 // meet takes note of a listener that nobody has told us of: a stranger's, or that of a worker which is being adopted.
 func (g *group) meet(ctx context.Context, inode uint32, appended bool) {
-	p, found := g.steering.holder(ctx, g, inode)
-	if p == nil && found.PID == 0 && g.vanishes(ctx, inode) {
+	p, found, err := g.steering.holder(ctx, g, inode)
+	if err != nil || p == nil && found.PID == 0 && g.vanishes(ctx, inode) {
 		g.doubt()
 		return
 	}

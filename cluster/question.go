@@ -155,12 +155,16 @@ func (g *group) await(ctx context.Context, asked message, watching []*member) *m
 	return nil
 }
 
-// forget lets the members forget a question.
+// forget lets the members forget a question, and returns when they have: then its port may be a client's.
 func (g *group) forget(asked message, watching []*member) {
+	ctx, cancel := context.WithTimeout(g.steering.ctx, attachTimeout)
+	defer cancel()
 	asked.Kind = kindForget
+	var calls sync.WaitGroup
 	for _, m := range watching {
-		g.steering.running.Go(func() { // ends within callTimeout
-			_, _ = g.call(context.Background(), m.party, asked) // one that is gone has forgotten it
+		calls.Go(func() { // ends with ctx
+			_, _ = g.call(ctx, m.party, asked) // one that is gone has forgotten it
 		})
 	}
+	calls.Wait()
 }

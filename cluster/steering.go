@@ -249,7 +249,7 @@ func (s *steering) handle(ctx context.Context, id int, q message) (m message, er
 		m.Address = g.address
 		err = g.join(ctx, p)
 	case kindExclude:
-		m.Epoch, err = g.exclude(ctx, p)
+		m.Epoch, m.Again, err = g.exclude(ctx, p)
 	case kindLeave:
 		m.Again, err = g.leave(ctx, p, q.Epoch)
 	default:

@@ -9,22 +9,22 @@ import (
 )
 
 // holder returns the node that has a listener; nil if it is a stranger's, and who that is.
-func (s *steering) holder(ctx context.Context, g *group, inode uint32) (*party, Stranger) {
+func (s *steering) holder(ctx context.Context, g *group, inode uint32) (*party, Stranger, error) {
 	found := Stranger{Address: g.address}
 	owners, err := reuseport.Owners(ctx, g.key.Network, g.address)
 	if err != nil {
-		s.logger.Warn("who listens on the port cannot be found out", "address", g.address, "error", err)
+		return nil, found, err
 	}
 	for _, o := range owners {
 		if o.Inode != inode {
 			continue
 		}
 		if p := s.partyOf(o.PID); p != nil {
-			return p, found
+			return p, found, nil
 		}
 		found = Stranger{PID: o.PID, Program: o.Program, Address: o.Addr.String()}
 	}
-	return nil, found
+	return nil, found, nil
 }
 
 // report tells of a stranger, once.

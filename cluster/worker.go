@@ -236,9 +236,9 @@ func (u *upstream) join(ctx context.Context, key portKey) error {
 	return err
 }
 
-func (u *upstream) exclude(ctx context.Context, key portKey) (int, error) {
+func (u *upstream) exclude(ctx context.Context, key portKey) (epoch int, later bool, err error) {
 	answer, err := u.ask(ctx, message{Kind: kindExclude, Port: &key})
-	return answer.Epoch, err
+	return answer.Epoch, answer.Again, err
 }
 
 func (u *upstream) leave(ctx context.Context, key portKey, epoch int) (bool, error) {
