@@ -102,14 +102,20 @@ func (one *victim) queued(f failed) bool {
 	return one.to > 0 && f.Start <= one.to && f.End >= lost && f.End <= one.to+grace
 }
 
-// isGone tells whether a process has ended, reaped or not.
+// isGone tells whether a process has ended, reaped or not. Its first thread is a zombie while others still end, and the
+// listeners are open as long.
 func isGone(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return true
 	}
 	after := bytes.LastIndexByte(stat, ')') // the name may hold anything
-	return after < 0 || bytes.HasPrefix(stat[after+1:], []byte(" Z")) || bytes.HasPrefix(stat[after+1:], []byte(" X"))
+	fields := bytes.Fields(stat[after+1:])
+	const state, threads = 0, 17 // proc_pid_stat(5), counted from the state
+	if len(fields) <= threads {
+		return true
+	}
+	return bytes.ContainsAny(fields[state], "ZX") && len(fields[threads]) == 1 && fields[threads][0] <= '1'
 }
 
 // awaitGone returns false when the process lives on.
