@@ -127,6 +127,7 @@ var errUnlinked = fmt.Errorf("the control stream has ended: %w", net.ErrClosed)
 type link struct {
 	conn  *framing.Conn
 	ended chan struct{} // closed when nobody receives any more
+	rank  int           // generation of the master at the other end
 
 	mu    sync.Mutex
 	seq   int                    // guarded by mu

@@ -37,6 +37,8 @@ type master struct {
 	handedOver  func() error  // tells the predecessor that we are the master
 	succeeded   bool          // we have handed over
 	quitHeld    func()        // ends the supervisor, and leaves the workers alone
+
+	forgetWorkers func() // takes no control stream any more
 }
 
 // masterJoinTimeout is how long a new master waits until the nodes that a killed master has left tell what they have.
@@ -262,7 +264,7 @@ func (m *master) takeWorkers(sys system) (err error) {
 	m.supervisor.command = m.command
 	m.supervisor.adoptAll(m.links.mesh.Peers())
 	m.supervisor.endAll(absent)
-	_, err = m.links.mesh.OnStream(controlStream, isWorker, func(stream *peer.Stream) {
+	m.forgetWorkers, err = m.links.mesh.OnStream(controlStream, isWorker, func(stream *peer.Stream) {
 		if err := m.supervisor.serveLink(stream); err != nil {
 			m.links.mesh.Cut(stream.Peer(), err.Error())
 		}

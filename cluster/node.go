@@ -370,7 +370,12 @@ const (
 func (n *Node) exclude(ctx context.Context, one *seat) (epoch int, err error) {
 	for end := time.Now().Add(excludeTimeout); ; {
 		epoch, later, err := n.keeper.get().exclude(ctx, one.key)
-		if err != nil || !later || time.Now().After(end) {
+		late := time.Now().After(end)
+		if late {
+			n.opts.Logger.Warn("connections cannot be steered away: those that come to the end may be lost",
+				"id", n.ID(), "slot", n.Slot(), "address", one.address)
+		}
+		if err != nil || !later || late {
 			return epoch, err
 		}
 		select {

@@ -128,7 +128,7 @@ func (g *group) meet(ctx context.Context, inode uint32, appended bool) {
 	}
 	m := &member{party: p, inode: inode, foreign: p == nil}
 	g.seen = append(g.seen, m)
-	if appended {
+	if appended && m.foreign {
 		g.order.Join(m)
 	} else {
 		g.doubt()

@@ -209,6 +209,7 @@ func (n *Node) succeeded(u *upstream) {
 	n.keeper.set(u)
 	n.master.succeeded = true
 	n.master.steering.cancel() // the groups are the successor's
+	n.master.forgetWorkers()   // and so are new workers
 	n.master.quitHeld()
 	n.stop(nil, n.opts.StopTimeout)
 }

@@ -137,6 +137,7 @@ func (u *upstream) tellReady(n *Node, stderr uintptr) {
 // serveLink is the worker's end of a control stream: it returns when the stream has ended.
 func (u *upstream) serveLink(stream *peer.Stream) {
 	l := newLink(stream)
+	l.rank = stream.Peer().Generation
 	u.attach(l)
 	defer u.detach(l)
 	err := l.serve(u.told, u.seats.answer)
@@ -164,6 +165,7 @@ func (u *upstream) attach(l *link) {
 		close(u.linked)
 	}
 	u.links = append(u.links, l)
+	slices.SortStableFunc(u.links, func(a, b *link) int { return a.rank - b.rank }) // a successor goes before who it succeeds
 	hello := message{Kind: kindHello, Ready: u.isReady, Seats: append(u.seats.infos(), u.held...)}
 	_ = l.send(hello) // an error ends the link
 }
@@ -202,6 +204,9 @@ func (u *upstream) close() error {
 	return u.directory.Close()
 }
 
+// joinInterval is the time between two questions to masters that have gone.
+const joinInterval = 5 * time.Millisecond
+
 // reportTimeout bounds how long a node that ends waits until its master knows why.
 const reportTimeout = time.Second
 
@@ -223,10 +228,17 @@ func (u *upstream) tell(m message) {
 }
 
 func (u *upstream) join(ctx context.Context, key portKey) error {
-	if err := u.awaitLink(ctx); err != nil {
-		return err
+	var err error
+	for again := true; again; { // a master may have handed over in this moment
+		if err := u.awaitLink(ctx); err != nil {
+			return err
+		}
+		_, err = u.ask(ctx, message{Kind: kindJoin, Port: &key})
+		_, notOpen := u.seats.get(key)
+		if again = notOpen != nil && (errors.Is(err, errUnlinked) || errors.Is(err, errOrphaned)); again {
+			time.Sleep(joinInterval)
+		}
 	}
-	_, err := u.ask(ctx, message{Kind: kindJoin, Port: &key})
 	if _, told := errors.AsType[*remoteError](err); err != nil && !told {
 		if _, notOpen := u.seats.get(key); notOpen == nil {
 			return nil // the master died when we listened already: what has come is ours, and the next one learns of it
