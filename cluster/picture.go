@@ -90,14 +90,15 @@ func (g *group) reconcile(ctx context.Context, listed []uint32) {
 			gone = append(gone, m)
 		}
 	}
-	if len(gone) > 0 {
-		g.epoch++ // what has moved to a free index may have got connections
-	}
 	for _, m := range gone {
 		g.drop(m)
 		if !g.order.Leave(m) || len(gone) > 1 {
 			g.certain = false
 		}
+	}
+	if len(gone) > 0 {
+		g.epoch++ // what has moved to a free index may have got connections
+		g.wake(ctx)
 	}
 	// Who has come by himself while nobody else came or went, has been appended: there is nothing to ask.
 	unknown := slices.DeleteFunc(slices.Clone(listed), func(inode uint32) bool { return known[inode] })

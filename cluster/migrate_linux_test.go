@@ -1,0 +1,113 @@
+package cluster
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// migrateVariable holds what net.ipv4.tcp_migrate_req is to be, in a process of the tests that has a network of its own.
+const migrateVariable = "MULTINODE_TEST_MIGRATE"
+
+// TestIntegrationMigration: what waits in the queue of a worker that crashes moves to another where the kernel is set to
+// do it, and is lost where it is not.
+func TestIntegrationMigration(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("a network namespace of our own, to set net.ipv4.tcp_migrate_req in: run as root")
+	}
+	for _, migrate := range []string{"0", "1"} {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestMigrationInside$", "-test.v")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+		cmd.Env = append(os.Environ(), migrateVariable+"="+migrate)
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "tcp_migrate_req=%s:\n%s", migrate, out)
+		assert.Contains(t, string(out), "--- PASS: TestMigrationInside", "tcp_migrate_req=%s", migrate)
+	}
+}
+
+// TestMigrationInside is what TestIntegrationMigration runs in a network namespace.
+func TestMigrationInside(t *testing.T) {
+	migrate := os.Getenv(migrateVariable)
+	if migrate == "" {
+		t.Skip("TestIntegrationMigration runs it")
+	}
+	require.NoError(t, loopbackUp())
+	require.NoError(t, os.WriteFile("/proc/sys/net/ipv4/tcp_migrate_req", []byte(migrate), 0))
+	rung := reuseport.RungBPFMigrate.String()
+	if migrate == "0" {
+		_, err := Listen(Options{Addr: "127.0.0.1:0", Nodes: 1, Dir: ownDir(t), Steering: rung}, new(http.Server))
+		require.ErrorContains(t, err, `steering by "cbpf+migrate" is not to be had here: the best is "cbpf"`)
+		rung = ""
+	}
+	c := run(t, "http", programOptions{Nodes: 2, DisableMasterListen: true, Steering: rung})
+	addr := c.ready(t)
+	victim := c.status(t).pids()[1]
+	require.NoError(t, syscall.Kill(victim, syscall.SIGSTOP))
+
+	// All connect before the worker is a suspect, so that about half wait in its queue.
+	const clients = 40
+	var failed atomic.Int32
+	var connected, answered sync.WaitGroup
+	for range clients {
+		connected.Add(1)
+		answered.Go(func() {
+			conn, err := net.DialTimeout("tcp", addr, patience)
+			connected.Done()
+			if !assert.NoError(t, err) {
+				return
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			if !request(conn) {
+				failed.Add(1)
+			}
+		})
+	}
+	connected.Wait()
+	require.NoError(t, syscall.Kill(victim, syscall.SIGKILL))
+	answered.Wait()
+	if migrate == "1" {
+		assert.Zero(t, failed.Load(), "they moved to the other worker")
+	} else {
+		assert.Positive(t, failed.Load(), "they were in the queue of the one that was killed")
+		assert.Less(t, failed.Load(), int32(clients), "the other half were not")
+	}
+	c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture && len(s.pids()) == 2 })
+}
+
+// request tells whether a request on conn is answered.
+func request(conn net.Conn) bool {
+	if _, err := conn.Write([]byte("GET / HTTP/1.0\r\n\r\n")); err != nil {
+		return false
+	}
+	answer := make([]byte, len("HTTP/1.0 200"))
+	n, _ := conn.Read(answer)
+	return string(answer[:n]) == "HTTP/1.0 200"
+}
+
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
+}
