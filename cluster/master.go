@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"runtime"
@@ -101,138 +100,6 @@ func listenMaster(opts Options, server Server, sys system, command *Command) (_ 
 	return m.takeSeat(server)
 }
 
-// takeSuccession lets the predecessor that has started us hand over. What it said at the start, or was told since, goes
-// before what our options say.
-func (m *master) takeSuccession() (err error) {
-	if inheritedSuccession == nil {
-		return errInheritedSuccession
-	}
-	m.predecessor, inheritedSuccession = inheritedSuccession, nil
-	m.opts.Name, m.opts.Dir, m.opts.Nodes = m.predecessor.Cluster, m.predecessor.Directory, m.predecessor.Nodes
-	m.handedOver, err = m.predecessor.await()
-	return err
-}
-
-// takeNameOfDirectory gives a cluster that has a directory of its own the name of those that live there.
-func (m *master) takeNameOfDirectory() (err error) {
-	if m.opts.Dir == "" {
-		return nil
-	}
-	if m.directory, err = peer.OpenDirectory(m.opts.Dir); err != nil {
-		return err
-	}
-	alive, err := m.directory.Alive()
-	if err != nil || alive == 0 {
-		return err
-	}
-	name := m.directory.LastOwner().Cluster
-	setDefault(&m.opts.Name, name)
-	if name != "" && name != m.opts.Name {
-		return fmt.Errorf("in %s live %d nodes of cluster %q: give this one, %q, another directory, or that name",
-			m.directory.Path(), alive, name, m.opts.Name)
-	}
-	return nil
-}
-
-// takeName finds out the name of the cluster. Where that depends on a port that the kernel is to choose, it takes the
-// port first.
-func (m *master) takeName() error {
-	if m.opts.Name != "" {
-		return nil
-	}
-	addr, err := net.ResolveTCPAddr("tcp", m.opts.Addr)
-	if err == nil && addr.Port != 0 {
-		m.opts.Name = defaultName(addr.Port)
-		return nil
-	}
-	if err := m.takePort(); err != nil { // and tell what is wrong with the address
-		return err
-	}
-	group, err := m.steering.group(context.Background(), m.key)
-	if err != nil {
-		return err
-	}
-	m.opts.Name = defaultName(group.reservation.Addr().Port)
-	return nil
-}
-
-// takePort reserves the port that all nodes share, unless we have it already.
-func (m *master) takePort() error {
-	if m.command != nil {
-		return nil
-	}
-	g, err := m.steering.group(context.Background(), m.key)
-	if lock := m.currentLock(); err == nil && lock != nil {
-		err = lock.SetAddress(g.address)
-	}
-	return err
-}
-
-// takeKey names our port as adopted workers do that listen on the same address.
-func (m *master) takeKey() {
-	addr, err := net.ResolveTCPAddr("tcp", m.opts.Addr)
-	if err != nil { // takePort will tell
-		return
-	}
-	var others []string
-	for _, g := range m.steering.all() {
-		target, err := g.target()
-		if g.key == m.key || err == nil && target.String() == addr.String() {
-			m.key = g.key
-			m.supervisor.do(func() { m.supervisor.role.Port = g.key })
-			return
-		}
-		others = append(others, g.address)
-	}
-	if len(others) > 0 {
-		m.opts.Logger.Warn("the adopted workers listen elsewhere: a reload brings the new address",
-			"address", m.opts.Addr, "theirs", others)
-	}
-}
-
-// takeDirectory opens the rendezvous directory and takes its lock. It returns whether workers of a master live there
-// that is gone.
-func (m *master) takeDirectory() (adopting bool, err error) {
-	if m.directory == nil {
-		path, err := peer.DefaultDirectory(m.opts.Name)
-		if err != nil {
-			return false, err
-		}
-		if m.directory, err = peer.OpenDirectory(path); err != nil {
-			return false, err
-		}
-	}
-	if err := m.takeLock(); err != nil {
-		return false, err
-	}
-	alive, err := m.directory.Alive()
-	return alive > 0, err
-}
-
-// takeLock takes the lock of the cluster.
-func (m *master) takeLock() error {
-	lock, err := m.directory.Lock(peer.Owner{
-		PID: os.Getpid(), Cluster: m.opts.Name, Address: m.opts.Addr, Since: m.since,
-	})
-	if err != nil {
-		return err
-	}
-	m.lockMu.Lock()
-	defer m.lockMu.Unlock()
-	m.lock = lock
-	return nil
-}
-
-// currentLock returns the lock, nil while it was not taken.
-func (m *master) currentLock() *peer.Lock {
-	m.lockMu.Lock()
-	defer m.lockMu.Unlock()
-	return m.lock
-}
-
-// nextID returns an id that nobody ever had.
-func (m *master) nextID() (int, error) { return m.currentLock().NextID() }
-
 // takeWorkers links us with the nodes that are there, and begins to supervise: those that a master has left are ours from
 // now on. New ones are started by takeSeat.
 func (m *master) takeWorkers(sys system) (err error) {
@@ -283,26 +150,6 @@ func (m *master) takeWorkers(sys system) (err error) {
 	}
 	close(m.steering.inherited)
 	return nil
-}
-
-// identity returns our id and generation.
-func (m *master) identity() (id, generation int, err error) {
-	if m.predecessor == nil {
-		id, err = m.currentLock().MasterID()
-		return id, 1, err
-	}
-	id, err = m.nextID() // the predecessor is still there, with its own
-	return id, m.predecessor.Generation + 1, err
-}
-
-// guestID gives a guest of the mesh its id.
-func (m *master) guestID() int {
-	id, err := m.nextID()
-	if err != nil {
-		m.opts.Logger.Warn("a guest gets no id", "error", err)
-		return 0
-	}
-	return id
 }
 
 // isWorker chooses the nodes that have the other end of a control stream.

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
-	"github.com/multinode-go/multinode/reuseport"
 )
 
 // Node is this process in its cluster. All methods may be called at the same time.
@@ -278,146 +276,6 @@ func (n *Node) hurry() {
 	if n.cut != nil {
 		n.cut()
 	}
-}
-
-// leave ends the node.
-func (n *Node) leave(cause error, timeout time.Duration) {
-	<-n.started
-	var err error
-	switch {
-	case n.master != nil:
-		err = n.master.stop(n, timeout)
-	case n.worker != nil:
-		n.worker.report(cause)
-		err = n.endService(n.stopping, n.worker.lameDuck())
-		err = join(err, n.seats.close())
-		err = join(err, n.links.close())
-		err = join(err, n.worker.close())
-	default:
-		err = n.endService(n.stopping, min(n.opts.LameDuck, briefLameDuck))
-		err = join(err, n.links.close())
-	}
-	n.finish(cause, err)
-}
-
-// ending is the end of a node's service, which a master may have before its own.
-type ending struct {
-	once sync.Once
-	done chan struct{} // closed when it has ended
-	cut  context.CancelFunc
-	err  error // readable after done
-}
-
-// endService drains the service; the second call waits for the first one, and cuts it when its own time is over.
-func (n *Node) endService(ctx context.Context, lameDuck time.Duration) error {
-	e := &n.ending
-	e.once.Do(func() {
-		e.done = make(chan struct{})
-		var inner context.Context
-		inner, e.cut = context.WithCancel(context.Background())
-		n.service.lameDuck = lameDuck
-		go func() { // ends soon after cut
-			defer close(e.done)
-			e.err = n.service.drain(inner, n.leavePorts)
-		}()
-	})
-	defer e.cut()
-	select {
-	case <-e.done:
-	case <-ctx.Done():
-		e.cut()
-		<-e.done
-		return join(e.err, ctx.Err())
-	}
-	return e.err
-}
-
-// longestLeave bounds how long a node waits until nothing waits in its accept queues any more. Its server accepts all the
-// while; it is the bound for one that does not, or for handshakes that never end.
-const longestLeave = 10 * time.Second
-
-// leavePorts leaves the groups of all ports, without losing a connection where they can be steered, and closes the
-// listeners.
-func (n *Node) leavePorts(ctx context.Context) error {
-	defer n.leftOnce.Do(func() { close(n.left) })
-	begin := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, longestLeave)
-	defer cancel()
-	var leaves sync.WaitGroup
-	for _, one := range n.seats.all() {
-		leaves.Go(func() { // ends with ctx
-			if err := n.leavePort(ctx, one); err != nil && !errors.Is(err, net.ErrClosed) {
-				n.opts.Logger.Warn("connections that wait to be accepted may be lost",
-					"id", n.ID(), "slot", n.Slot(), "address", one.address, "error", err)
-			}
-		})
-	}
-	leaves.Wait()
-	err := join(n.seats.close(), n.closeKept())
-	if n.worker != nil {
-		n.worker.tell(message{Kind: kindDrained, Took: time.Since(begin)})
-	}
-	return err
-}
-
-// How long a node waits that connections can be steered away, when the picture of the group is just being drawn.
-const (
-	excludeTimeout  = 3 * time.Second
-	excludeInterval = 20 * time.Millisecond
-)
-
-// exclude steers new connections away. It returns 0 where they cannot be.
-func (n *Node) exclude(ctx context.Context, one *seat) (epoch int, err error) {
-	for end := time.Now().Add(excludeTimeout); ; {
-		epoch, later, err := n.keeper.get().exclude(ctx, one.key)
-		late := time.Now().After(end)
-		if late {
-			n.opts.Logger.Warn("connections cannot be steered away: those that come to the end may be lost",
-				"id", n.ID(), "slot", n.Slot(), "address", one.address)
-		}
-		if err != nil || !later || late {
-			return epoch, err
-		}
-		select {
-		case <-time.After(excludeInterval):
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		}
-	}
-}
-
-// leavePort leaves the group of one port. Whoever is in the way of the exact drain, for instance a member that dies and
-// whose index we get, makes it begin anew.
-func (n *Node) leavePort(ctx context.Context, one *seat) error {
-	for {
-		epoch, err := n.exclude(ctx, one)
-		_, drainErr := reuseport.Drain(ctx, one.socket)
-		if err != nil || drainErr != nil {
-			return join(drainErr, err)
-		}
-		again, err := n.keeper.get().leave(ctx, one.key, epoch)
-		if !again || err != nil {
-			return err
-		}
-	}
-}
-
-// finish tells everybody that the node has ended.
-func (n *Node) finish(cause, err error) {
-	n.stopMu.Lock()
-	raise := n.raise
-	n.cut()
-	n.stopMu.Unlock()
-	if raise != nil {
-		raiseSignal(raise)
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("requests still in flight after the time to stop were cut: %w", err)
-	}
-	if err = join(cause, err); err != nil {
-		n.err = fmt.Errorf("cluster: %w", err)
-	}
-	close(n.done)
 }
 
 // watchService ends the node when its server has ended by itself. It is a goroutine that ends with the server.
