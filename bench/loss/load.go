@@ -37,7 +37,7 @@ const (
 	// lateAfter is what no request takes unless the kernel has dropped its SYN, which is sent again after a second.
 	lateAfter = 900 * time.Millisecond
 	// maxFailed is how many failures are told one by one.
-	maxFailed = 2000
+	maxFailed = 200_000
 	// tellInterval is how often a load process says how far it is.
 	tellInterval = 100 * time.Millisecond
 )
