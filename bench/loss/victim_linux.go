@@ -24,6 +24,9 @@ const (
 	grace = 2 * time.Second
 	// notice is how long we may take to see that a process has ended.
 	notice = 500 * time.Millisecond
+	// dumping is how long a worker that is ended as it hangs may take from SIGQUIT, with which it begins to write what its
+	// goroutines do and loses what it had, to its end.
+	dumping = 2 * time.Second
 )
 
 // victim is a process that was made to fail, or is a stranger: what it had may be lost.
@@ -96,7 +99,10 @@ func (one *victim) had(f failed) bool {
 // and ended then. That is when the process ended, which we have seen soon after.
 func (one *victim) queued(f failed) bool {
 	lost := one.from
-	if one.what != killed {
+	switch one.what {
+	case stopped:
+		lost = max(lost, one.to-notice-dumping)
+	case foreign:
 		lost = max(lost, one.to-notice)
 	}
 	return one.to > 0 && f.Start <= one.to && f.End >= lost && f.End <= one.to+grace
