@@ -12,7 +12,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,6 +30,8 @@ const (
 func TestMain(m *testing.M) {
 	program, ok := programs[os.Getenv(programVariable)]
 	if !ok {
+		// Under nohup the programs would inherit that SIGHUP is ignored; of a signal that is caught they inherit the default.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 		os.Exit(leaktest.Run(m))
 	}
 	if err := program(); err != nil {
