@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"log/slog"
+	"net"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -33,4 +34,14 @@ func TestAdoptAfterALook(t *testing.T) {
 	assert.Equal(t, warming, g.seen[0].standing())
 	assert.Same(t, p, g.seen[0].party)
 	assert.False(t, g.certain)
+}
+
+// TestGroupOfNoReservationAfterClose: a supervised program listens just when the master ends.
+func TestGroupOfNoReservationAfterClose(t *testing.T) {
+	s, err := newSteering("", slog.New(slog.DiscardHandler), func(Event) {})
+	require.NoError(t, err)
+	_, err = s.groupBy(portKey{Network: "tcp", Address: "127.0.0.1:1"}, func() (*reuseport.Reservation, error) {
+		return nil, s.close()
+	})
+	assert.ErrorIs(t, err, net.ErrClosed)
 }

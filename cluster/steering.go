@@ -179,7 +179,7 @@ func (s *steering) groupBy(key portKey, reserve func() (*reuseport.Reservation, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, join(net.ErrClosed, reservation.Close())
+		return nil, join(net.ErrClosed, g.close()) // a foreign group has no reservation
 	}
 	s.groups[key] = g
 	return g, nil
