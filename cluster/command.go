@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -183,5 +182,3 @@ func (nowhere) Network() string { return "tcp" }
 
 // String returns a hyphen.
 func (nowhere) String() string { return "-" }
-
-var errNoListener = errors.New("it does not listen there any more")

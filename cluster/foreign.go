@@ -15,6 +15,8 @@ import (
 // watchInterval is how often a process of a program that does not talk to us is looked at, until it listens.
 const watchInterval = 25 * time.Millisecond
 
+var errNoListener = errors.New("it does not listen there any more")
+
 // foreignSeat is a listener of a program that does not talk to us: what a worker does with its seat, we do for it.
 type foreignSeat struct {
 	root   int // the process that we have started

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -59,10 +58,7 @@ func (s *supervisor) feel(w *worker, elapsed time.Duration) {
 func (s *supervisor) handleAnswer(w *worker, a answered) {
 	w.asking = false
 	if a.err != nil {
-		if !errors.Is(a.err, context.DeadlineExceeded) {
-			return // a link that has ended; the pulse goes on to be missed
-		}
-		return
+		return // in time, or by the end of the link: the pulse goes on to be missed
 	}
 	w.load = a.message
 	w.pulse.answered()
@@ -79,9 +75,7 @@ func (s *supervisor) handleAnswer(w *worker, a answered) {
 func (s *supervisor) giveUp(w *worker) {
 	w.hung = fmt.Sprintf("did not answer for %v (it was stopped, or its accept loop is stuck)", round(w.pulse.clock))
 	w.part = retired
-	if !isClosed(w.drained) {
-		close(w.drained) // nobody is to wait for it
-	}
+	w.endDrain() // nobody is to wait for it
 	s.act(w, w.hang(time.Now()))
 	s.vacate(w, false)
 }

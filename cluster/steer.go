@@ -63,7 +63,7 @@ func (g *group) weights() []uint32 {
 	}
 }
 
-// shareOf returns what a member gets of the new connections, in percent, as far as it is steered; -1 where the hash
+// shareOf returns what a member gets of the new connections, in percent; 100, which is no exclusion, where the hash
 // decides.
 func (g *group) shareOf(m *member) float64 {
 	if g.rung < reuseport.RungBPF {

@@ -142,12 +142,20 @@ func (s *supervisor) retire(w *worker) {
 }
 
 func (s *supervisor) handleDrained(w *worker, m message) {
-	if isClosed(w.drained) {
+	if !w.endDrain() {
 		return
 	}
-	close(w.drained)
 	s.logger.Info("worker drained", append(w.attrs(), "took", m.Took.Round(time.Microsecond))...)
 	s.journal.emit(w.event(EventDrained, m.Error, m.Took))
+}
+
+// endDrain lets go who waits for the drain of a worker. It returns false when that has been done.
+func (w *worker) endDrain() bool {
+	if isClosed(w.drained) {
+		return false
+	}
+	close(w.drained)
+	return true
 }
 
 // order asks a worker to leave: over its link, or by signal while it has not come to Listen. One that has lost its link
