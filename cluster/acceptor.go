@@ -14,11 +14,12 @@ import (
 )
 
 // acceptor is the listener of a node, which it hands to its server. It tells when somebody has begun to accept, proves
-// on request that the accept loop lives, and keeps the master's questions from the server.
+// on request that the accept loop lives, and keeps the master's questions from the server. The listener below may be
+// changed for another one on the same port, of which the server notices nothing.
 //
 // It has the methods of a net.Listener and hides all others of the one below, so that the deadline is its own.
 type acceptor struct {
-	listener  net.Listener
+	listener  atomic.Pointer[net.Listener]
 	accepting chan struct{} // closed at the first Accept
 	closed    chan struct{} // closed by Close
 
@@ -29,6 +30,7 @@ type acceptor struct {
 	begun    bool            // accepting is closed
 	isClosed bool            // closed is closed
 	parked   <-chan struct{} // not nil: what Accept waits for before it tells that the listener is closed
+	resumed  chan struct{}   // not nil: the listener is closed, and another one will come; closed when it has
 	passed   []chan<- struct{}
 	expected map[netip.AddrPort]chan struct{}
 }
@@ -37,12 +39,16 @@ var _ net.Listener = (*acceptor)(nil)
 
 func newAcceptor(l net.Listener) *acceptor {
 	a := &acceptor{
-		listener: l, accepting: make(chan struct{}), closed: make(chan struct{}),
+		accepting: make(chan struct{}), closed: make(chan struct{}),
 		expected: make(map[netip.AddrPort]chan struct{}),
 	}
+	a.listener.Store(&l)
 	a.attention.Store(true)
 	return a
 }
+
+// below returns the listener that there is now.
+func (a *acceptor) below() net.Listener { return *a.listener.Load() }
 
 // Accept waits for the next connection that is not a question of the master's.
 func (a *acceptor) Accept() (net.Conn, error) {
@@ -50,9 +56,11 @@ func (a *acceptor) Accept() (net.Conn, error) {
 		if a.attention.Load() {
 			a.pass()
 		}
-		conn, err := a.listener.Accept()
+		l := a.below()
+		conn, err := l.Accept()
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded): // poked: no connection was taken, and pass clears the deadline
+		case errors.Is(err, net.ErrClosed) && a.awaitNext(l):
 		case errors.Is(err, net.ErrClosed):
 			a.waitParked()
 			return nil, err
@@ -73,7 +81,50 @@ func (a *acceptor) Close() error {
 	}
 	a.isClosed = true
 	close(a.closed)
-	return a.listener.Close()
+	if a.resumed != nil {
+		return nil // it is closed
+	}
+	return a.below().Close()
+}
+
+// suspend closes the listener below, and lets Accept wait for another one, which resume brings.
+func (a *acceptor) suspend() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.isClosed || a.resumed != nil {
+		return net.ErrClosed
+	}
+	a.resumed = make(chan struct{})
+	return a.below().Close()
+}
+
+// resume goes on with another listener. If the acceptor was closed meanwhile, it closes that, too.
+func (a *acceptor) resume(l net.Listener) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.isClosed {
+		return join(net.ErrClosed, l.Close())
+	}
+	a.listener.Store(&l)
+	close(a.resumed)
+	a.resumed = nil
+	return nil
+}
+
+// awaitNext waits for the listener that comes after l, which is closed. It returns false if there is none.
+func (a *acceptor) awaitNext(l net.Listener) bool {
+	a.mu.Lock()
+	resumed, other := a.resumed, a.below() != l
+	a.mu.Unlock()
+	if resumed == nil {
+		return other
+	}
+	select {
+	case <-resumed:
+		return true
+	case <-a.closed:
+		return false
+	}
 }
 
 // park keeps whoever accepts from learning that the listener is closed, before until is: a program that serves by itself
@@ -94,13 +145,7 @@ func (a *acceptor) waitParked() {
 }
 
 // Addr returns the address on which all nodes listen.
-func (a *acceptor) Addr() net.Addr { return a.listener.Addr() }
-
-// tcp returns the listener below, if it is one of TCP and no stand-in. It stays the acceptor's.
-func (a *acceptor) tcp() (*net.TCPListener, bool) {
-	l, ok := a.listener.(*net.TCPListener)
-	return l, ok
-}
+func (a *acceptor) Addr() net.Addr { return a.below().Addr() }
 
 // pass is on the way of each accept loop: it tells those who wait for one.
 func (a *acceptor) pass() {
@@ -168,7 +213,7 @@ var aLongTimeAgo = time.Unix(1, 0)
 
 // setDeadline does nothing for a listener without deadlines: its loop passes when it enters Accept.
 func (a *acceptor) setDeadline(t time.Time) error {
-	if l, ok := a.listener.(interface{ SetDeadline(t time.Time) error }); ok {
+	if l, ok := a.below().(interface{ SetDeadline(t time.Time) error }); ok {
 		return l.SetDeadline(t)
 	}
 	return nil

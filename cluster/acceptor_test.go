@@ -80,10 +80,6 @@ func TestAcceptorIsOnlyAListener(t *testing.T) {
 	var l net.Listener = newTestAcceptor(t, "127.0.0.1:0")
 	_, ok := l.(interface{ SetDeadline(t time.Time) error })
 	assert.False(t, ok, "its deadline belongs to poke")
-	_, ok = l.(*acceptor).tcp()
-	assert.True(t, ok)
-	_, ok = newAcceptor(newIdleListener(l.Addr())).tcp()
-	assert.False(t, ok)
 }
 
 func TestPokeWakesABlockedAccept(t *testing.T) {

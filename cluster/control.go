@@ -46,6 +46,7 @@ const (
 	// What a master asks.
 	kindOpen   kind = "open"   // listen on Address for Port; answered with the Inode
 	kindShut   kind = "shut"   // close your listener of Port
+	kindMove   kind = "move"   // leave the group of Port and join it again
 	kindAttach kind = "attach" // attach Steering through your listener of Port
 	kindCPU    kind = "cpu"    // let your listener of Port have the connections of CPU
 	kindExpect kind = "expect" // a connection from Source to Port is a question; answered when you watch for it

@@ -19,7 +19,8 @@ const (
 	attachTimeout   = 200 * time.Millisecond // for the same, when another member can do it
 	quickTimeout    = 50 * time.Millisecond  // for one who is well
 	questionTimeout = 500 * time.Millisecond // for the one who has accepted a question, from its connect
-	lookInterval    = time.Second            // between two looks at the kernel's list of listeners
+	lookInterval    = 100 * time.Millisecond // between two looks at the kernel's list of listeners
+	looksToSettle   = 10                     // of them, whether or not the list has changed, until the steering is renewed
 	dyingTime       = 300 * time.Millisecond // for the kernel to close what a process with a large heap had open
 	maxLooks        = 5                      // in a row, while members come and go
 )
@@ -39,6 +40,7 @@ type member struct {
 	inode   uint32
 	leaving bool
 	foreign bool // it is a stranger's
+	moves   int  // of our members for its sake
 }
 
 // standing returns what the rules make of a member.
@@ -124,10 +126,14 @@ func (g *group) join(ctx context.Context, p *party) error {
 		}
 		return err
 	}
-	m := &member{party: p, inode: answer.Inode}
-	g.seen = append(g.seen, m)
-	g.order.Join(m)
-	g.touched = true
+	if m := g.memberOf(p); m != nil && m.inode == answer.Inode {
+		m.leaving = false // it has not left, and does not mean to any more
+	} else {
+		m := &member{party: p, inode: answer.Inode}
+		g.seen = append(g.seen, m)
+		g.order.Join(m)
+		g.touched = true
+	}
 	if g.certain {
 		g.settle(ctx)
 	} else { // the node is to accept at once what the hash sends it, and not to wait for questions
@@ -197,7 +203,22 @@ func (g *group) look(ctx context.Context) {
 		return
 	}
 	defer g.give()
-	g.settle(ctx)
+	if g.settle(ctx) {
+		g.guard(ctx)
+	}
+}
+
+// changed tells whether the kernel's list has others than those that are known.
+func (g *group) changed(ctx context.Context) bool {
+	select {
+	case g.turn <- struct{}{}:
+		defer g.give()
+	default:
+		return false // somebody is at it
+	}
+	listed, err := g.listed(ctx)
+	return err != nil || len(listed) != len(g.seen) ||
+		slices.ContainsFunc(g.seen, func(m *member) bool { return !slices.Contains(listed, m.inode) })
 }
 
 // adopt takes note of a listener that is in the group already, nobody knows where.

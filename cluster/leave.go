@@ -71,6 +71,8 @@ const longestLeave = 10 * time.Second
 // listeners.
 func (n *Node) leavePorts(ctx context.Context) error {
 	defer n.leftOnce.Do(func() { close(n.left) })
+	n.leaving.Lock()
+	defer n.leaving.Unlock()
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, longestLeave)
 	defer cancel()

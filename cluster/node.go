@@ -27,6 +27,7 @@ type Node struct {
 	started chan struct{} // closed when the fields above are set: orders may come before
 	ready   chan struct{}
 
+	leaving   sync.Mutex // held while the node leaves a group
 	readyOnce sync.Once
 	leftOnce  sync.Once
 	left      chan struct{} // closed when this node has no listener any more
@@ -61,7 +62,7 @@ func newNode(opts Options, links links, seats *seats, server Server, listener ne
 		calls: make(map[portKey]int),
 	}
 	n.accepts.Store(!idle)
-	seats.watch(n.service.load)
+	seats.serve(n.service.load, n.move)
 	return n
 }
 

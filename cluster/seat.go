@@ -27,23 +27,25 @@ type seats struct {
 
 	mu      sync.Mutex
 	load    func() (conns, requests int) // guarded by mu
+	move    func(portKey)                // guarded by mu; lets the node leave a group and join it again
 	taken   map[portKey]*seat            // guarded by mu
+	moving  map[portKey]*acceptor        // guarded by mu; of seats that are given up only to be taken again
 	awaited map[netip.AddrPort]*expected // guarded by mu; by source
 	closed  bool                         // guarded by mu
 }
 
 func newSeats(opts Options) *seats {
 	return &seats{
-		pauses: opts.AcceptPauses, load: func() (int, int) { return 0, 0 },
-		taken: make(map[portKey]*seat), awaited: make(map[netip.AddrPort]*expected),
+		pauses: opts.AcceptPauses, load: func() (int, int) { return 0, 0 }, move: func(portKey) {},
+		taken: make(map[portKey]*seat), moving: make(map[portKey]*acceptor), awaited: make(map[netip.AddrPort]*expected),
 	}
 }
 
-// watch sets what tells the load of this node.
-func (s *seats) watch(load func() (conns, requests int)) {
+// serve sets what tells the load of this node, and what moves it in a group.
+func (s *seats) serve(load func() (conns, requests int), move func(portKey)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.load = load
+	s.load, s.move = load, move
 }
 
 // get returns the seat for a port.
@@ -112,6 +114,11 @@ func (s *seats) apply(one *seat, q message) error {
 			return errors.New("the program comes too late: another one may be attached by now")
 		}
 		return reuseport.Attach(one.socket, *q.Steering)
+	case kindMove:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		go s.move(one.key) // ends within longestMove
+		return nil
 	case kindCPU:
 		return reuseport.SetIncomingCPU(one.socket, q.CPU)
 	case kindExpect:
@@ -134,8 +141,11 @@ func (one *seat) queue() (length, limit int) {
 	return q.Length, q.Limit
 }
 
-// open takes the seat for a port.
+// open takes the seat for a port. A seat that is moving keeps its acceptor; one that is taken already is returned.
 func (s *seats) open(ctx context.Context, key portKey, address string) (*seat, error) {
+	if one, err := s.get(key); err == nil {
+		return one, nil
+	}
 	socket, err := reuseport.Listen(ctx, key.Network, address, reuseport.Options{})
 	if err != nil {
 		return nil, err
@@ -144,11 +154,16 @@ func (s *seats) open(ctx context.Context, key portKey, address string) (*seat, e
 	if err != nil {
 		return nil, join(err, socket.Close())
 	}
-	one := &seat{key: key, address: address, listener: newAcceptor(socket), socket: socket, inode: inode}
+	one := &seat{key: key, address: address, socket: socket, inode: inode}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.taken[key] != nil {
 		return nil, join(net.ErrClosed, socket.Close())
+	}
+	if one.listener = s.moving[key]; one.listener == nil {
+		one.listener = newAcceptor(socket)
+	} else if err := one.listener.resume(socket); err != nil {
+		return nil, err
 	}
 	s.taken[key] = one
 	return one, nil
@@ -157,11 +172,33 @@ func (s *seats) open(ctx context.Context, key portKey, address string) (*seat, e
 // shut gives a seat up.
 func (s *seats) shut(one *seat) error {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.taken[one.key] == one {
 		delete(s.taken, one.key)
 	}
-	s.mu.Unlock()
+	if s.moving[one.key] == one.listener && !s.closed {
+		return one.listener.suspend()
+	}
 	return closeListener(one.listener)
+}
+
+// beginMove lets the acceptor of a seat that is given up wait until the seat is taken again, or endMove.
+func (s *seats) beginMove(one *seat) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.moving[one.key] = one.listener
+}
+
+// endMove closes the acceptor if the seat was not taken again.
+func (s *seats) endMove(key portKey) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	listener := s.moving[key]
+	delete(s.moving, key)
+	if s.taken[key] != nil {
+		return nil
+	}
+	return closeListener(listener)
 }
 
 // close gives up all seats, and takes no more.

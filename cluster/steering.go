@@ -71,15 +71,19 @@ func (s *steering) start(self int) {
 func (s *steering) run() {
 	ticker := time.NewTicker(lookInterval)
 	defer ticker.Stop()
-	for {
+	for looks := 1; ; looks++ {
+		always := looks%looksToSettle == 0
 		select {
 		case <-s.ctx.Done():
 			return
 		case <-s.kicks:
+			always = true
 		case <-ticker.C:
 		}
 		for _, g := range s.all() {
-			g.look(s.ctx)
+			if always || g.changed(s.ctx) {
+				g.look(s.ctx)
+			}
 		}
 	}
 }

@@ -1,0 +1,117 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// longestMove bounds how long a node waits for what is in its queue before it gives a move up, and then for its master.
+const longestMove = 2 * time.Second
+
+// maxMoves is how often members are moved for the sake of one stranger: a server that does not accept may never be.
+const maxMoves = 3
+
+// guard sees to it that the death of a member gives nothing to a stranger. One who joins is the last of the group, and
+// the kernel moves the last to the index of whoever dies, with all new connections of that index, at once: before the
+// master knows, or while there is none. So a node of ours leaves and joins again: the stranger moves to its index, which
+// gets nothing then, and the last is ours.
+func (g *group) guard(ctx context.Context) {
+	m := g.mover()
+	if m == nil {
+		return
+	}
+	if _, err := g.call(ctx, m.party, message{Kind: kindMove}); err != nil {
+		g.steering.logger.Debug("a node cannot be moved behind a stranger", "id", m.id, "address", g.address, "error", err)
+	}
+}
+
+// mover returns the member to leave and join again, nil when there is nothing to do, or too few are well.
+func (g *group) mover() (first *member) {
+	members := g.order.Members()
+	if g.rung < reuseport.RungBPF || g.sink != nil || len(members) == 0 {
+		return nil
+	}
+	last := members[len(members)-1]
+	if !last.foreign || last.moves == maxMoves {
+		return nil
+	}
+	others := 0
+	for _, m := range members {
+		switch {
+		case m.foreign:
+		case m.standing() != trusted:
+			return nil // it may be on its way already
+		case m.id == g.steering.self || m.ask.Load() == nil:
+			others++ // the master would have nobody to move it
+		case first == nil:
+			first = m
+		default:
+			others++
+		}
+	}
+	if first == nil || others == 0 {
+		return nil
+	}
+	last.moves++
+	return first
+}
+
+// move leaves the group of a port and joins it again, where a connection cannot be lost by it. The server notices nothing.
+func (n *Node) move(key portKey) {
+	n.leaving.Lock()
+	defer n.leaving.Unlock()
+	one, err := n.seats.get(key)
+	if err != nil {
+		return // the node has left for good
+	}
+	n.seats.beginMove(one)
+	err = n.tryMove(one)
+	if joinErr := n.joinAgain(one); joinErr != nil && !n.isStopping() {
+		err = join(err, joinErr)
+	}
+	err = join(err, n.seats.endMove(key))
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		n.opts.Logger.Warn("moving within the group failed", "id", n.ID(), "slot", n.Slot(), "address", one.address, "error", err)
+	}
+}
+
+// tryMove leaves the group, unless that may lose a connection.
+func (n *Node) tryMove(one *seat) error {
+	ctx, cancel := context.WithTimeout(context.Background(), longestMove)
+	defer cancel()
+	keeper := n.keeper.get()
+	for {
+		epoch, _, err := keeper.exclude(ctx, one.key)
+		if err != nil || epoch == 0 {
+			return err
+		}
+		if _, err := reuseport.Drain(ctx, one.socket); err != nil {
+			return fmt.Errorf("empty the queue: %w", err)
+		}
+		again, err := keeper.leave(ctx, one.key, epoch)
+		if !again || err != nil {
+			return err
+		}
+	}
+}
+
+// joinAgain joins a group that was left, or takes back an exclusion. Without a master the node listens by itself, and the
+// next one is told.
+func (n *Node) joinAgain(one *seat) error {
+	ctx, cancel := context.WithTimeout(context.Background(), longestMove)
+	defer cancel()
+	err := n.keeper.get().join(ctx, one.key)
+	if _, vacant := n.seats.get(one.key); vacant == nil {
+		return nil
+	}
+	_, openErr := n.seats.open(context.Background(), one.key, one.address)
+	if openErr != nil {
+		return join(openErr, err)
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+package cluster
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// listeners returns the inode of each process's listener on a port.
+func listeners(t *testing.T, addr string) map[int]uint32 {
+	t.Helper()
+	owners, err := reuseport.Owners(t.Context(), "tcp", addr)
+	require.NoError(t, err)
+	all := make(map[int]uint32)
+	for _, o := range owners {
+		all[o.PID] = o.Inode
+	}
+	return all
+}
+
+// TestStrangerIsGuarded kills a worker beside a stranger while there is no master: the kernel has to find one of ours to
+// move to its index.
+func TestStrangerIsGuarded(t *testing.T) {
+	needSteering(t)
+	t.Parallel()
+	opts := orphans(t, 4)
+	c := run(t, "http", opts)
+	addr := c.ready(t)
+	c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture && len(s.pids()) == 4 })
+	before := listeners(t, addr)
+	load := underLoad(t, addr)
+	letJoin(t, addr)
+	moved := func() (moved []int) {
+		for pid, inode := range listeners(t, addr) {
+			if was, known := before[pid]; known && was != inode {
+				moved = append(moved, pid)
+			}
+		}
+		return moved
+	}
+	require.Eventually(t, func() bool { return len(moved()) == 1 }, longest, 10*time.Millisecond, "a worker moves")
+	s := c.awaitStatus(t, func(s Status) bool {
+		weights := 0.
+		for _, n := range s.Nodes {
+			weights = max(weights, n.Weight)
+		}
+		return s.Steering.Picture && len(s.Steering.Strangers) == 1 && weights == 25
+	})
+	noneFailed(t, load)
+	survey(t, addr, 4)
+	require.Len(t, moved(), 1, "and no other one")
+
+	c.killMaster(t)
+	var victim int
+	for _, pid := range s.pids() {
+		if pid != moved()[0] {
+			victim = pid
+		}
+	}
+	require.NoError(t, syscall.Kill(victim, syscall.SIGKILL))
+	require.Eventually(t, func() bool { return listeners(t, addr)[victim] == 0 }, longest, time.Millisecond)
+	const requests = 400
+	strange := 0
+	for range requests {
+		a, err := get(addr, "/")
+		require.NoError(t, err)
+		if a.Slot == -1 {
+			strange++
+		}
+	}
+	// The index of the one who has moved is beyond the group, and the hash decides for it: 1 of 16. It was 1 of 4.
+	assert.Less(t, strange, requests/8)
+
+	c = run(t, "http", opts)
+	c.ready(t)
+	c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture && len(s.pids()) == 4 })
+	survey(t, addr, 4)
+}
+
+// solo keeps the group of one node, which is alone, and notes what it is asked. Its methods are those of a keeper.
+type solo struct {
+	seats *seats
+	epoch int   // 0: connections cannot be steered away
+	err   error // of join
+	asked []string
+}
+
+func (s *solo) join(ctx context.Context, key portKey) error {
+	s.asked = append(s.asked, "join")
+	if s.err != nil {
+		return s.err
+	}
+	_, err := s.seats.open(ctx, key, key.Address)
+	return err
+}
+
+func (s *solo) exclude(context.Context, portKey) (epoch int, later bool, err error) {
+	s.asked = append(s.asked, "exclude")
+	return s.epoch, false, nil
+}
+
+func (s *solo) leave(_ context.Context, key portKey, _ int) (again bool, err error) {
+	s.asked = append(s.asked, "leave")
+	one, err := s.seats.get(key)
+	if err != nil {
+		return false, err
+	}
+	return false, s.seats.shut(one)
+}
+
+func TestMove(t *testing.T) {
+	for name, c := range map[string]struct {
+		solo
+		moves bool
+	}{
+		"":               {solo{epoch: 1, asked: nil}, true},
+		"without master": {solo{epoch: 1, err: errOrphaned}, true},
+		"unsteered":      {solo{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			seats := newSeats(Options{})
+			keeper := c.solo
+			keeper.seats = seats
+			n := &Node{seats: seats, opts: Options{Logger: slog.New(slog.DiscardHandler)}}
+			n.keeper.set(&keeper)
+			key := portKey{Network: "tcp", Address: "127.0.0.1:0"}
+			before, err := seats.open(t.Context(), key, key.Address)
+			require.NoError(t, err)
+			accepted := acceptAll(t, before.listener)
+			n.move(key)
+			after, err := seats.get(key)
+			require.NoError(t, err)
+			assert.Same(t, before.listener, after.listener)
+			assert.Equal(t, c.moves, before.inode != after.inode)
+			if c.moves {
+				assert.Equal(t, []string{"exclude", "leave", "join"}, keeper.asked)
+			}
+			require.NoError(t, visit(after.listener.Addr()))
+			require.NoError(t, after.listener.poke(t.Context()))
+			assert.EqualValues(t, 1, accepted.Load())
+			require.NoError(t, seats.close())
+			n.move(key) // does nothing any more
+			assert.Error(t, visit(after.listener.Addr()))
+		})
+	}
+}
+
+func TestAcceptorSuspended(t *testing.T) {
+	a := newTestAcceptor(t, "127.0.0.1:0")
+	accepted := acceptAll(t, a)
+	require.NoError(t, visit(a.Addr()))
+	require.NoError(t, a.suspend())
+	require.ErrorIs(t, a.suspend(), net.ErrClosed)
+	require.ErrorIs(t, a.poke(t.Context()), net.ErrClosed)
+	next, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, a.resume(next))
+	require.NoError(t, visit(next.Addr()))
+	require.NoError(t, a.poke(t.Context()))
+	assert.EqualValues(t, 2, accepted.Load())
+	require.NoError(t, a.suspend())
+	require.NoError(t, a.Close(), "and Accept returns")
+	late, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.ErrorIs(t, a.resume(late), net.ErrClosed)
+	assert.Error(t, visit(late.Addr()), "it is closed, too")
+}
