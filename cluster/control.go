@@ -19,7 +19,7 @@ import (
 const controlStream = "control"
 
 const (
-	maxMessage   = 64 << 10        // bytes of one message
+	maxMessage   = 1 << 20         // bytes of one message
 	sendTimeout  = 5 * time.Second // for a peer that does not read
 	closeTimeout = time.Second
 )
@@ -44,15 +44,16 @@ const (
 	kindStop kind = "stop" // leave within Timeout
 
 	// What a master asks.
-	kindOpen   kind = "open"   // listen on Address for Port; answered with the Inode
-	kindShut   kind = "shut"   // close your listener of Port
-	kindMove   kind = "move"   // leave the group of Port and join it again
-	kindAttach kind = "attach" // attach Steering through your listener of Port
-	kindCPU    kind = "cpu"    // let your listener of Port have the connections of CPU
-	kindExpect kind = "expect" // a connection from Source to Port is a question; answered when you watch for it
-	kindAwait  kind = "await"  // answered when you have accepted it
-	kindForget kind = "forget" // do not watch for it any more
-	kindProbe  kind = "probe"  // answered when your accept loops have passed, with Seats and counts
+	kindOpen    kind = "open"    // listen on Address for Port; answered with the Inode
+	kindShut    kind = "shut"    // close your listener of Port
+	kindMove    kind = "move"    // leave the group of Port and join it again
+	kindAttach  kind = "attach"  // attach Steering through your listener of Port
+	kindPicture kind = "picture" // keep the Picture of the group of Port for my successor
+	kindCPU     kind = "cpu"     // let your listener of Port have the connections of CPU
+	kindExpect  kind = "expect"  // a connection from Source to Port is a question; answered when you watch for it
+	kindAwait   kind = "await"   // answered when you have accepted it
+	kindForget  kind = "forget"  // do not watch for it any more
+	kindProbe   kind = "probe"   // answered when your accept loops have passed, with Seats and counts
 )
 
 // message is what travels on the control stream, as JSON. What a kind does not need is left out; what a
@@ -67,6 +68,7 @@ type message struct {
 	Again    bool                `json:"again,omitempty"`
 	Source   netip.AddrPort      `json:"source,omitzero"`
 	Steering *reuseport.Steering `json:"steering,omitempty"`
+	Picture  *picture            `json:"picture,omitempty"`
 	Until    time.Duration       `json:"until,omitempty"` // when it is too late, by CLOCK_MONOTONIC, nanoseconds
 	CPU      int                 `json:"cpu,omitempty"`
 	Timeout  time.Duration       `json:"timeout,omitempty"` // nanoseconds
@@ -87,6 +89,8 @@ type seatInfo struct {
 	Inode   uint32  `json:"inode"`
 	Queue   int     `json:"queue,omitempty"`
 	Limit   int     `json:"limit,omitempty"`
+
+	Picture *picture `json:"picture,omitempty"` // the last that the node was told
 }
 
 // failure makes an answer of an error. The errno below it travels too.

@@ -52,7 +52,7 @@ func (s *steering) foreignSeats(ctx context.Context, id, pid int, signal func() 
 		seats = append(seats, seat)
 	}
 	for _, seat := range seats {
-		seat.group.adopt(ctx, seat.party, seat.inode)
+		seat.group.adopt(ctx, seat.party, seat.inode, nil)
 		seat.group.look(ctx)
 	}
 	return seats, nil

@@ -78,8 +78,14 @@ type group struct {
 	// order is the picture. It holds while certain is true.
 	order   *reuseport.Order[*member]
 	certain bool
-	touched bool // we have let somebody join or leave since the last look at the kernel's list
-	lost    bool // somebody has no place in the order, as it did not answer
+	// What the picture was at the last look at the kernel's list, and who has joined and left with our help since.
+	base  []*member
+	since []change
+	// presumed is what is known of an uncertain picture, by index: nil entries are to be asked for.
+	presumed []*member
+	told     *picture // the newest that adopted nodes have from another master; nil when it was used
+	kept     []uint32 // what our nodes keep for the next one, by index
+	lost     bool     // somebody has no place in the order, as it did not answer
 	// epoch names the time since which no exclusion was broken. It counts from 1.
 	epoch     int
 	complaint string          // the last
@@ -132,7 +138,7 @@ func (g *group) join(ctx context.Context, p *party) error {
 		m := &member{party: p, inode: answer.Inode}
 		g.seen = append(g.seen, m)
 		g.order.Join(m)
-		g.touched = true
+		g.since = append(g.since, change{m, true})
 	}
 	if g.certain {
 		g.settle(ctx)
@@ -184,7 +190,7 @@ func (g *group) leave(ctx context.Context, p *party, epoch int) (again bool, err
 	}
 	g.drop(m)
 	g.order.Leave(m)
-	g.touched = true
+	g.since = append(g.since, change{m, false})
 	if !moved {
 		g.epoch++
 	}
@@ -221,12 +227,15 @@ func (g *group) changed(ctx context.Context) bool {
 		slices.ContainsFunc(g.seen, func(m *member) bool { return !slices.Contains(listed, m.inode) })
 }
 
-// adopt takes note of a listener that is in the group already, nobody knows where.
-func (g *group) adopt(ctx context.Context, p *party, inode uint32) {
+// adopt takes note of a listener that is in the group already, and of the picture that another master had.
+func (g *group) adopt(ctx context.Context, p *party, inode uint32, told *picture) {
 	if g.take(ctx) != nil {
 		return
 	}
 	defer g.give()
+	if told != nil && (g.told == nil || told.At > g.told.At) {
+		g.told = told
+	}
 	if g.memberOf(p) != nil {
 		return
 	}

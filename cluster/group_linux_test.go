@@ -26,10 +26,10 @@ func TestAdoptAfterALook(t *testing.T) {
 	inode, err := reuseport.Inode(l)
 	require.NoError(t, err)
 
-	g.meet(t.Context(), inode, false)
+	g.meet(t.Context(), inode)
 	require.Equal(t, stranger, g.seen[0].standing())
-	g.adopt(t.Context(), p, inode)
-	g.adopt(t.Context(), p, inode)
+	g.adopt(t.Context(), p, inode, nil)
+	g.adopt(t.Context(), p, inode, nil)
 	require.Len(t, g.seen, 1, "one listener is one member")
 	assert.Equal(t, warming, g.seen[0].standing())
 	assert.Same(t, p, g.seen[0].party)

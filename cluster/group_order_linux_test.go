@@ -2,12 +2,15 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -205,4 +208,95 @@ func TestGroupWithASuspect(t *testing.T) {
 	m.look(t.Context())
 	assert.Len(t, m.spread(300), 3)
 	assert.Equal(t, fmt.Sprint(map[int]float64{1: 100. / 3, 2: 100. / 3, 3: 100. / 3}), fmt.Sprint(m.drawn().weight))
+}
+
+// inherited returns the group of these members as a new master has it from them, and how often it asks the kernel.
+func (m *members) inherited() (next *members, questions *atomic.Int32) {
+	m.t.Helper()
+	s, err := newSteering("cbpf", slog.New(slog.DiscardHandler), func(Event) {})
+	require.NoError(m.t, err)
+	m.t.Cleanup(func() { assert.NoError(m.t, s.close()) })
+	next, questions = &members{t: m.t, chosen: m.chosen, seats: m.seats}, new(atomic.Int32)
+	for i, seats := range m.seats {
+		p := s.enter(m.parties[i].id, 0, func(ctx context.Context, q message) (message, error) {
+			if q.Kind == kindExpect {
+				questions.Add(1)
+			}
+			answer := seats.answer(ctx, q)
+			return answer, answer.err()
+		})
+		p.ready.Store(true)
+		next.parties = append(next.parties, p)
+		for _, seat := range seats.infos() {
+			seat.Address = m.address
+			s.inherit(p, seat)
+		}
+	}
+	next.group, err = s.find(m.key)
+	require.NoError(m.t, err)
+	require.NotNil(m.t, next.group)
+	return next, questions
+}
+
+// TestGroupIsInherited: a new master knows the group from what the members were told by the last one.
+func TestGroupIsInherited(t *testing.T) {
+	for name, c := range map[string]struct {
+		meanwhile func(*members)
+		asks      bool
+	}{
+		"as it was":  {func(*members) {}, false},
+		"one died":   {func(m *members) { require.NoError(t, m.seats[0].close()) }, false},
+		"two died":   {func(m *members) { require.NoError(t, errors.Join(m.seats[0].close(), m.seats[2].close())) }, true},
+		"a stranger": {func(m *members) { strange(t, m.address) }, false},
+		"the last one died and nobody was told": {func(m *members) {
+			require.NoError(t, m.seats[4].close())
+			m.doubt()
+		}, false},
+		"nobody has it": {func(m *members) {
+			for _, seats := range m.seats {
+				clear(seats.told)
+			}
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMembers(t, 5)
+			m.awaitTrustees()
+			c.meanwhile(m)
+			next, questions := m.inherited()
+			next.look(t.Context())
+			assert.True(t, next.certain)
+			assert.Equal(t, c.asks, questions.Load() > 0, "%d questions", questions.Load())
+			for _, i := range []int{1, 3} { // is each where it is thought to be?
+				epoch, _, err := next.exclude(t.Context(), next.parties[i])
+				require.NoError(t, err)
+				require.NotZero(t, epoch)
+			}
+			got := next.spread(60)
+			assert.NotContains(t, got, 2)
+			assert.NotContains(t, got, 4)
+			assert.Nil(t, next.told)
+		})
+	}
+}
+
+// awaitTrustees waits until the picture is with those that keep it.
+func (m *members) awaitTrustees() {
+	m.t.Helper()
+	require.Eventually(m.t, func() bool {
+		keep := 0
+		for _, seats := range m.seats {
+			if told := seats.lastTold(m.key); told != nil && slices.Equal(told.Inodes, m.inodes()) {
+				keep++
+			}
+		}
+		return keep == trustees
+	}, longest, time.Millisecond)
+}
+
+// strange lets a stranger listen on the port, who takes nothing.
+func strange(t *testing.T, address string) {
+	t.Helper()
+	l, err := reuseport.Listen(t.Context(), "tcp", address, reuseport.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, l.Close()) })
 }

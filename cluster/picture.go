@@ -38,12 +38,17 @@ func (g *group) settle(ctx context.Context) bool {
 			break
 		}
 		g.identify(ctx, listed)
+		g.presumed = nil
 	}
 	if g.rung < reuseport.RungBPF {
 		g.certain = true // there is no picture to be wrong
 	}
+	if g.certain {
+		g.told = nil // what we know is newer
+	}
 	err := g.publish(ctx)
 	g.complain(ctx, err)
+	g.entrust()
 	g.draw()
 	return err == nil && g.certain
 }
@@ -79,36 +84,43 @@ func (g *group) listed(ctx context.Context) ([]uint32, error) {
 	return inodes, nil
 }
 
-// reconcile makes the members those that the kernel lists. One that has died alone has left its index to the last; in
-// all other cases the picture is uncertain.
+// reconcile makes the members those that the kernel lists. Of those that came and went by themselves since the last look
+// the order is not known: where it matters, the picture is uncertain.
 func (g *group) reconcile(ctx context.Context, listed []uint32) {
 	known := make(map[uint32]bool)
-	var gone []*member
+	var others []change
 	for _, m := range g.seen {
 		known[m.inode] = true
 		if !slices.Contains(listed, m.inode) {
-			gone = append(gone, m)
+			others = append(others, change{m, false})
 		}
 	}
-	for _, m := range gone {
-		g.drop(m)
-		if !g.order.Leave(m) || len(gone) > 1 {
-			g.certain = false
+	if len(others) > 0 {
+		for _, c := range others {
+			g.drop(c.member)
 		}
-	}
-	if len(gone) > 0 {
 		g.epoch++ // what has moved to a free index may have got connections
 		g.wake(ctx)
 	}
-	// Who has come by himself while nobody else came or went, has been appended: there is nothing to ask.
-	unknown := slices.DeleteFunc(slices.Clone(listed), func(inode uint32) bool { return known[inode] })
-	appended := g.certain && !g.touched && len(gone) == 0 && len(unknown) == 1
-	for _, inode := range unknown {
-		g.meet(ctx, inode, appended)
+	sure := true // nobody is listed of whom we know nothing
+	for _, inode := range listed {
+		if known[inode] {
+			continue
+		}
+		if m := g.meet(ctx, inode); m != nil {
+			others = append(others, change{m, true})
+		} else {
+			sure = false
+		}
 	}
-	g.touched = false
 	if g.lost && slices.ContainsFunc(g.seen, g.isLost) {
 		g.certain = false
+	}
+	switch {
+	case g.certain:
+		g.redraw(others)
+	case sure && g.told != nil:
+		g.recall()
 	}
 }
 
@@ -117,23 +129,20 @@ func (g *group) isLost(m *member) bool {
 	return m.party != nil && !m.suspect.Load() && g.order.Index(m) < 0
 }
 
-// meet takes note of a listener that nobody has told us of: a stranger's, or that of a worker which is being adopted.
-func (g *group) meet(ctx context.Context, inode uint32, appended bool) {
+// meet takes note of a listener that nobody has told us of, and returns it: a stranger's, or that of a worker which is
+// being adopted. It returns nil where the picture is in doubt then.
+func (g *group) meet(ctx context.Context, inode uint32) *member {
 	p, found, err := g.steering.holder(ctx, g, inode)
 	if err != nil || p == nil && found.PID == 0 && g.vanishes(ctx, inode) {
 		g.doubt()
-		return
+		return nil
 	}
 	if p == nil {
 		g.steering.report(inode, found)
 	}
 	m := &member{party: p, inode: inode, foreign: p == nil}
 	g.seen = append(g.seen, m)
-	if appended && m.foreign {
-		g.order.Join(m)
-	} else {
-		g.doubt()
-	}
+	return m
 }
 
 // draw remembers the picture for Status.

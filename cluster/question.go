@@ -13,14 +13,18 @@ import (
 // identify asks the kernel who sits at each index, and makes that the picture. While it asks, new connections go to those
 // who have answered, once they are enough, and until then where the hash decides. So those who don't answer at once are
 // asked last: a stranger, or a node that hangs, would get its part of the hash all the time for which it is waited for.
+// The last index is asked first: strangers are in front, see guard. What can be presumed is not asked.
 //
 // A question is a connection that a program steers to one index; the node that accepts it sits there. An index whose
 // question nobody accepts is a stranger's, if as many are missing as there are strangers, else nobody's who is known.
 func (g *group) identify(ctx context.Context, listed []uint32) {
 	g.epoch++
 	found := make([]*member, len(listed))
+	if len(g.presumed) == len(listed) {
+		copy(found, g.presumed)
+	}
 	for _, timeout := range []time.Duration{quickTimeout, questionTimeout} {
-		for i := range found {
+		for i := range slices.Backward(found) {
 			if found[i] != nil {
 				continue
 			}
@@ -50,6 +54,7 @@ func (g *group) identify(ctx context.Context, listed []uint32) {
 		return // somebody has answered for two: the group was another one for a moment
 	}
 	g.order = order
+	g.base, g.since = order.Members(), nil
 	g.certain = true
 }
 

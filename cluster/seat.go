@@ -29,6 +29,7 @@ type seats struct {
 	load    func() (conns, requests int) // guarded by mu
 	move    func(portKey)                // guarded by mu; lets the node leave a group and join it again
 	taken   map[portKey]*seat            // guarded by mu
+	told    map[portKey]*picture         // guarded by mu
 	moving  map[portKey]*acceptor        // guarded by mu; of seats that are given up only to be taken again
 	awaited map[netip.AddrPort]*expected // guarded by mu; by source
 	closed  bool                         // guarded by mu
@@ -37,7 +38,7 @@ type seats struct {
 func newSeats(opts Options) *seats {
 	return &seats{
 		pauses: opts.AcceptPauses, load: func() (int, int) { return 0, 0 }, move: func(portKey) {},
-		taken: make(map[portKey]*seat), moving: make(map[portKey]*acceptor), awaited: make(map[netip.AddrPort]*expected),
+		taken: make(map[portKey]*seat), told: make(map[portKey]*picture), moving: make(map[portKey]*acceptor), awaited: make(map[netip.AddrPort]*expected),
 	}
 }
 
@@ -114,6 +115,9 @@ func (s *seats) apply(one *seat, q message) error {
 			return errors.New("the program comes too late: another one may be attached by now")
 		}
 		return reuseport.Attach(one.socket, *q.Steering)
+	case kindPicture:
+		s.keep(one, q.Picture)
+		return nil
 	case kindMove:
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -129,6 +133,15 @@ func (s *seats) apply(one *seat, q message) error {
 		return nil
 	default:
 		return fmt.Errorf("the question %q is not known here", q.Kind)
+	}
+}
+
+// keep keeps a picture if it is the newest.
+func (s *seats) keep(one *seat, told *picture) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last := s.told[one.key]; told != nil && (last == nil || told.At > last.At) {
+		s.told[one.key] = told
 	}
 }
 
@@ -284,10 +297,16 @@ func (s *seats) await(ctx context.Context, source netip.AddrPort) error {
 	}
 }
 
+func (s *seats) lastTold(key portKey) *picture {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.told[key]
+}
+
 func (s *seats) infos() []seatInfo {
 	var infos []seatInfo
 	for _, one := range s.all() {
-		infos = append(infos, seatInfo{Port: one.key, Address: one.address, Inode: one.inode})
+		infos = append(infos, seatInfo{Port: one.key, Address: one.address, Inode: one.inode, Picture: s.lastTold(one.key)})
 	}
 	slices.SortFunc(infos, func(a, b seatInfo) int { return int(a.Inode) - int(b.Inode) })
 	return infos
