@@ -148,7 +148,7 @@ func (g *group) join(ctx context.Context, p *party) error {
 	return nil
 }
 
-// exclude lets no new connection come to a node. The epoch that it returns is for leave; 0 says that the node gets
+// exclude lets no new connection come to a node. The epoch that it returns is for leave; 0 says that the node may get
 // connections all the same, and later whether that may change soon.
 func (g *group) exclude(ctx context.Context, p *party) (epoch int, later bool, err error) {
 	if err := g.take(ctx); err != nil {
@@ -163,7 +163,7 @@ func (g *group) exclude(ctx context.Context, p *party) (epoch int, later bool, e
 	if !g.settle(ctx) {
 		return 0, g.rung >= reuseport.RungBPF, nil
 	}
-	if g.shareOf(m) > 0 { // nobody else is there
+	if g.rung < reuseport.RungBPF || g.shareOf(m) > 0 { // most are elsewhere, or nobody else is there
 		return 0, false, nil
 	}
 	return g.epoch, false, nil

@@ -99,13 +99,14 @@ const (
 	excludeInterval = 20 * time.Millisecond
 )
 
-// exclude steers new connections away. It returns 0 where they cannot be.
+// exclude steers new connections away. It returns 0 where they cannot be: then they are not answered any more, and their
+// clients try again after a second.
 func (n *Node) exclude(ctx context.Context, one *seat) (epoch int, err error) {
 	for end := time.Now().Add(excludeTimeout); ; {
 		epoch, later, err := n.keeper.get().exclude(ctx, one.key)
 		late := time.Now().After(end)
 		if late {
-			n.opts.Logger.Warn("connections cannot be steered away: those that come to the end may be lost",
+			n.opts.Logger.Warn("connections cannot be steered away: those that come now are answered a second later",
 				"id", n.ID(), "slot", n.Slot(), "address", one.address)
 		}
 		if err != nil || !later || late {
@@ -124,6 +125,9 @@ func (n *Node) exclude(ctx context.Context, one *seat) (epoch int, err error) {
 func (n *Node) leavePort(ctx context.Context, one *seat) error {
 	for {
 		epoch, err := n.exclude(ctx, one)
+		if epoch == 0 {
+			_ = reuseport.Hide(one.socket) // where it cannot be, those that come in the last moment are lost
+		}
 		_, drainErr := reuseport.Drain(ctx, one.socket)
 		if err != nil || drainErr != nil {
 			return join(drainErr, err)

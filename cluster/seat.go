@@ -189,6 +189,7 @@ func (s *seats) shut(one *seat) error {
 	if s.taken[one.key] == one {
 		delete(s.taken, one.key)
 	}
+	_ = reuseport.Hide(one.socket) // where it cannot be, the close may lose a connection, as it always did
 	if s.moving[one.key] == one.listener && !s.closed {
 		return one.listener.suspend()
 	}

@@ -39,15 +39,15 @@ func ParseRung(s string) (Rung, error) {
 func (r Rung) Promise() string {
 	switch r {
 	case RungIncomingCPU:
-		return "A worker that leaves as planned loses no connection while there are as many others as CPUs, otherwise those " +
-			"that wait in its queue; a crash loses its connections and those that wait in its queue."
+		return "A worker that leaves as planned loses no connection (Linux 5.7), but some that come meanwhile wait for a second where fewer " +
+			"others are there than CPUs; a crash loses its connections and those that wait in its queue."
 	case RungBPF:
 		return "A worker that leaves as planned loses no connection; a crash loses its connections and those that wait in its queue."
 	case RungBPFMigrate:
 		return "A worker that leaves as planned loses no connection; a crash loses its own accepted connections only."
 	default:
-		return "A worker that leaves, as planned or by a crash, loses the connections that wait in its queue; a crash loses those " +
-			"it has accepted too."
+		return "A worker that leaves as planned loses no connection (Linux 5.7), but those that come to it meanwhile wait for a second; a crash " +
+			"loses its connections and those that wait in its queue."
 	}
 }
 

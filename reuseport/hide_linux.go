@@ -1,0 +1,16 @@
+package reuseport
+
+import (
+	"math"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func hide(l syscall.Conn) error {
+	return control(l, func(fd int) error {
+		return os.NewSyscallError("setsockopt",
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, math.MaxInt32))
+	})
+}
