@@ -39,15 +39,16 @@ type config struct {
 	Clients     int
 	Duration    time.Duration // of the chaos
 	Seed        uint64
-	Untimed     bool // what takes how long is not judged: on a machine that is busy with other tests
+	Closes      time.Duration // how long listeners are closed in each way
+	Untimed     bool          // what takes how long is not judged: on a machine that is busy with other tests
 }
 
 func long() config {
-	return config{Drains: 10000, Connections: 10e6, Restarts: 1000, Requests: 1e6, Delayed: 100, Clients: 32, Duration: 10 * time.Minute}
+	return config{Drains: 10000, Connections: 10e6, Restarts: 1000, Requests: 1e6, Delayed: 100, Clients: 32, Duration: 10 * time.Minute, Closes: time.Minute}
 }
 
 func short() config {
-	return config{Drains: 40, Connections: 10e3, Restarts: 40, Requests: 20e3, Delayed: 5, Clients: 16, Duration: 20 * time.Second}
+	return config{Drains: 40, Connections: 10e3, Restarts: 40, Requests: 20e3, Delayed: 5, Clients: 16, Duration: 20 * time.Second, Closes: time.Second}
 }
 
 // part is one thing that is proved.
@@ -61,6 +62,7 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"drains", "drain after drain under new connections", proveDrains, false},
+		{"closes", "listeners that get nothing, and are closed", proveCloses, false},
 		{"delayed", "the same with delay and loss of packets", proveDelayed, true},
 		{"reloads", "reload after reload under keep-alive load", proveReloads, false},
 		{"attach", "what it takes to steer", proveAttach, false},

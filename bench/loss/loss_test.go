@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 
 // brief is as much as a test has time for.
 var brief = config{
-	Drains: 25, Connections: 500, Restarts: 20, Requests: 3000, Delayed: 2, Clients: 8, Duration: 8 * time.Second, Untimed: true,
+	Drains: 25, Connections: 500, Restarts: 20, Requests: 3000, Delayed: 2, Clients: 8, Duration: 8 * time.Second, Closes: time.Second, Untimed: true,
 }
 
 // prove fails when something does not hold.
@@ -55,8 +55,10 @@ func prove(t *testing.T, name string, f func(context.Context, config) (*report, 
 
 func TestDrains(t *testing.T)  { prove(t, "drains", proveDrains, brief) }
 func TestReloads(t *testing.T) { prove(t, "reloads", proveReloads, brief) }
-func TestAttach(t *testing.T)  { prove(t, "attach", proveAttach, brief) }
-func TestMaster(t *testing.T)  { prove(t, "master", proveMaster, brief) }
+func TestCloses(t *testing.T)  { prove(t, "closes", proveCloses, brief) }
+
+func TestAttach(t *testing.T) { prove(t, "attach", proveAttach, brief) }
+func TestMaster(t *testing.T) { prove(t, "master", proveMaster, brief) }
 
 func TestStopped(t *testing.T) {
 	if testing.Short() {
