@@ -3,7 +3,6 @@ package load
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -101,12 +100,12 @@ func TestResultJSON(t *testing.T) {
 func TestRunUsage(t *testing.T) {
 	for _, args := range [][]string{{}, {"ftp://127.0.0.1/"}, {"http://192.0.2.1/"}, {"http://127.0.0.1/", "-rate", "x"}, {"http://127.0.0.1/", "-connections", "0"}} {
 		var stderr bytes.Buffer
-		assert.ErrorIs(t, Run(t.Context(), args, &stderr, &stderr), ErrUsage, "%v", args)
+		require.ErrorIs(t, Run(t.Context(), args, &stderr, &stderr), ErrUsage, "%v", args)
 		assert.NotEmpty(t, stderr.String())
 	}
 	var stderr bytes.Buffer
 	err := Run(t.Context(), []string{"-h"}, &stderr, &stderr)
-	assert.True(t, errors.Is(err, flag.ErrHelp))
+	require.ErrorIs(t, err, flag.ErrHelp)
 	assert.Contains(t, stderr.String(), "bench load URL")
 }
 

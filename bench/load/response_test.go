@@ -144,6 +144,6 @@ func compare(t *testing.T, text []byte, r response, beyond []byte) {
 	}
 	assert.Equal(t, theirs.StatusCode, r.status)
 	left, err := io.ReadAll(in)
-	assert.NoError(t, err)
+	require.NoError(t, err)
 	assert.Equal(t, string(left), string(beyond))
 }

@@ -51,7 +51,7 @@ func TestParseWrk(t *testing.T) {
 
 	counts[400_000]++
 	_, _, err = parseWrk(wrkSays(counts, requests, runtime), connections)
-	assert.ErrorContains(t, err, "not that of version 4")
+	require.ErrorContains(t, err, "not that of version 4")
 	_, _, err = parseWrk([]byte("summary 100 1000 0 1\n"), connections)
 	assert.ErrorContains(t, err, "1 that failed")
 }

@@ -1,0 +1,415 @@
+package load
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// run carries out a plan in a process of its own.
+func run(t *testing.T, addr string, p Plan) Result {
+	t.Helper()
+	p.Addr = addr
+	r, err := Start(t.Context(), p)
+	require.NoError(t, err)
+	result, err := r.Wait()
+	require.NoError(t, err)
+	t.Logf("%v: %+v", p, result)
+	assert.Equal(t, result.Requests, result.Latency.TotalCount())
+	return result
+}
+
+// due returns how many requests of a plan count.
+func (p Plan) dueRequests() (n int64) {
+	for _, a := range p.schedules() {
+		for _, at := range a.until(p.Warmup + p.Duration) {
+			if at >= p.Warmup {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// site is a server of net/http, which counts.
+type site struct {
+	*httptest.Server
+	requests, conns, burns atomic.Int64
+}
+
+func (s *site) addr() string { return s.Listener.Addr().String() }
+
+func newSite(t *testing.T, serve http.HandlerFunc) *site {
+	t.Helper()
+	s := new(site)
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.requests.Add(1)
+		if r.URL.Query().Get("burn") == "1500" {
+			s.burns.Add(1)
+		}
+		w.Header().Set("Worker", "w")
+		serve(w, r)
+	}))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			s.conns.Add(1)
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	return s
+}
+
+func hello(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello\n") }
+
+const (
+	brief  = 300 * time.Millisecond
+	before = 100 * time.Millisecond
+)
+
+func TestLoadClosedLoop(t *testing.T) {
+	s := newSite(t, hello)
+	r := run(t, s.addr(), Plan{Connections: 4, KeepAlive: true, Duration: brief})
+	assert.Empty(t, r.Failed)
+	assert.Equal(t, s.requests.Load(), r.Requests, "without a warm-up all count")
+	assert.EqualValues(t, 4, r.Connections)
+	assert.EqualValues(t, 4, s.conns.Load())
+	assert.Equal(t, map[string]int64{"w": r.Requests}, r.ByWorker)
+	assert.Equal(t, map[string]int64{"w": 4}, r.ConnsByWorker)
+	assert.Positive(t, r.Rate)
+	assert.WithinRange(t, r.Last, r.First, r.First.Add(brief+defaultTimeout))
+}
+
+func TestLoadClosedLoopShort(t *testing.T) {
+	s := newSite(t, hello)
+	r := run(t, s.addr(), Plan{Connections: 4, Warmup: before, Duration: brief})
+	assert.Empty(t, r.Failed)
+	assert.Positive(t, r.Requests)
+	assert.Equal(t, s.requests.Load(), r.Connections, "each request has a connection")
+	assert.Equal(t, map[string]int64{"w": r.Requests}, r.ConnsByWorker)
+}
+
+func TestLoadOpenLoop(t *testing.T) {
+	for name, p := range map[string]Plan{
+		"keep-alive": {Connections: 5, KeepAlive: true, Rate: 500},
+		"uneven":     {Connections: 5, KeepAlive: true, Rate: 500, Uneven: true},
+		"constant":   {Connections: 5, KeepAlive: true, Rate: 500, Constant: true},
+		"short":      {Rate: 500},
+		"bursts":     {Burst: 20, BurstEvery: 50 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, hello)
+			p.Seed, p.Warmup, p.Duration = 5, before, brief
+			r := run(t, s.addr(), p)
+			assert.Empty(t, r.Failed)
+			assert.Equal(t, p.dueRequests(), r.Requests, "all that was due, and nothing else")
+			p.Warmup, p.Duration = 0, before+brief
+			assert.Equal(t, p.dueRequests(), s.requests.Load())
+			conns := s.requests.Load()
+			if p.KeepAlive {
+				conns = 5
+			}
+			assert.Equal(t, conns, s.conns.Load())
+		})
+	}
+}
+
+func TestLoadAsksForCost(t *testing.T) {
+	s := newSite(t, hello)
+	p := Plan{Connections: 2, KeepAlive: true, Rate: 1000, Duration: brief, SlowShare: 0.25, SlowCost: 1500 * time.Microsecond, Cost: time.Microsecond}
+	r := run(t, s.addr(), p)
+	assert.InDelta(t, 0.25, float64(s.burns.Load())/float64(r.Requests), 0.1)
+}
+
+func TestLoadReadsAllKindsOfAnswers(t *testing.T) {
+	for name, serve := range map[string]http.HandlerFunc{
+		"chunked": func(w http.ResponseWriter, r *http.Request) {
+			hello(w, r)
+			w.(http.Flusher).Flush()
+			hello(w, r)
+		},
+		"hints": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusEarlyHints)
+			hello(w, r)
+		},
+		"nothing": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
+		"large": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "1000000")
+			_, _ = w.Write(make([]byte, 1_000_000))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, serve)
+			r := run(t, s.addr(), Plan{Connections: 2, KeepAlive: true, Duration: brief})
+			assert.Empty(t, r.Failed)
+			assert.Greater(t, r.Requests, int64(2))
+			assert.EqualValues(t, 2, s.conns.Load())
+		})
+	}
+}
+
+func TestLoadOpensWhatTheServerCloses(t *testing.T) {
+	s := newSite(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close")
+		hello(w, r)
+	})
+	r := run(t, s.addr(), Plan{Connections: 2, KeepAlive: true, Duration: brief})
+	assert.Empty(t, r.Failed)
+	assert.Zero(t, r.Retried, "it was told before")
+	assert.Equal(t, s.requests.Load(), r.Connections)
+}
+
+// serveRaw accepts connections until the test ends, and serves each by a function that closes it.
+func serveRaw(t *testing.T, serve func(n int, c *net.TCPConn, in *bufio.Reader)) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	done := make(chan struct{})
+	t.Cleanup(func() {
+		assert.NoError(t, l.Close())
+		<-done
+	})
+	go func() { // ends with the listener
+		defer close(done)
+		for n := 0; ; n++ {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { // ends with the load
+				defer c.Close()
+				serve(n, c.(*net.TCPConn), bufio.NewReader(c))
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// skipRequest reads a request. It returns false at the end of the connection.
+func skipRequest(in *bufio.Reader) bool {
+	r, err := http.ReadRequest(in)
+	return err == nil && r.Body.Close() == nil
+}
+
+const okAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+func TestLoadRetriesOnce(t *testing.T) {
+	addr := serveRaw(t, func(_ int, c *net.TCPConn, in *bufio.Reader) {
+		for range 3 {
+			if skipRequest(in) {
+				_, _ = io.WriteString(c, okAnswer)
+			}
+		}
+		skipRequest(in) // and the fourth finds a connection that is closed
+	})
+	r := run(t, addr, Plan{Connections: 2, KeepAlive: true, Duration: brief})
+	assert.Empty(t, r.Failed)
+	assert.Greater(t, r.Retried, int64(2))
+	assert.InDelta(t, r.Requests/3, r.Retried, 3)
+}
+
+func TestLoadDoesNotRetryTwice(t *testing.T) {
+	addr := serveRaw(t, func(n int, c *net.TCPConn, in *bufio.Reader) {
+		if skipRequest(in) && n%2 == 0 {
+			_, _ = io.WriteString(c, okAnswer)
+			skipRequest(in)
+		}
+	})
+	r := run(t, addr, Plan{Connections: 1, KeepAlive: true, Duration: brief})
+	assert.Positive(t, r.Retried)
+	assert.Equal(t, map[string]int64{EOF: r.Retried}, r.Failed)
+}
+
+func TestLoadFailures(t *testing.T) {
+	reset := func(c *net.TCPConn) { _ = c.SetLinger(0) }
+	for kind, serve := range map[string]func(c *net.TCPConn){
+		EOF:       func(c *net.TCPConn) { _, _ = io.WriteString(c, okAnswer[:len(okAnswer)-1]) },
+		EOF + "2": func(*net.TCPConn) {},
+		Reset:     reset,
+		Reset + "2": func(c *net.TCPConn) {
+			_, _ = io.WriteString(c, okAnswer[:10])
+			reset(c)
+		},
+		Status:    func(c *net.TCPConn) { _, _ = io.WriteString(c, "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n") },
+		Malformed: func(c *net.TCPConn) { _, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.2\r\n") },
+		Timeout:   func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) },
+	} {
+		for _, keepAlive := range []bool{false, true} {
+			t.Run(fmt.Sprint(kind, keepAlive), func(t *testing.T) {
+				addr := serveRaw(t, func(_ int, c *net.TCPConn, in *bufio.Reader) {
+					if skipRequest(in) {
+						serve(c)
+					}
+				})
+				p := Plan{Connections: 2, KeepAlive: keepAlive, Rate: 100, Seed: 1, Duration: brief}
+				if kind == Timeout {
+					p.Timeout = 50 * time.Millisecond
+				}
+				r := run(t, addr, p)
+				assert.Zero(t, r.Requests)
+				assert.Equal(t, p.dueRequests(), r.Failures())
+				if kind == Timeout {
+					delete(r.Failed, NotSent) // behind others that had no answer
+				}
+				assert.Len(t, r.Failed, 1)
+				assert.Positive(t, r.Failed[strings.TrimSuffix(kind, "2")])
+			})
+		}
+	}
+}
+
+func TestLoadRefused(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	for _, p := range []Plan{{Rate: 100, Seed: 1}, {Rate: 100, Seed: 1, Connections: 2, KeepAlive: true}} {
+		p.Duration = brief
+		r := run(t, l.Addr().String(), p)
+		assert.Equal(t, map[string]int64{Refused: p.dueRequests()}, r.Failed)
+		assert.Zero(t, r.Connections)
+	}
+	r := run(t, l.Addr().String(), Plan{Connections: 1, Duration: brief})
+	assert.LessOrEqual(t, r.Failures(), int64(brief/pause)+1, "a closed loop pauses after a failure")
+}
+
+func TestLoadNotSent(t *testing.T) {
+	addr := serveRaw(t, func(_ int, c *net.TCPConn, _ *bufio.Reader) { _, _ = io.Copy(io.Discard, c) })
+	p := Plan{Rate: 200, Connections: 1, KeepAlive: true, Seed: 1, Duration: brief, Timeout: brief}
+	r := run(t, addr, p)
+	assert.Equal(t, p.dueRequests(), r.Failures(), "what waits behind a request without an answer is not forgotten")
+	assert.Greater(t, r.Failed[NotSent], int64(10))
+	assert.Positive(t, r.Failed[Timeout])
+}
+
+func TestGeneratorBoundsWhatIsInFlight(t *testing.T) {
+	p, err := Plan{Addr: "127.0.0.1:1", Rate: 1000, Duration: time.Second}.withDefaults()
+	require.NoError(t, err)
+	g, err := newGenerator(p)
+	require.NoError(t, err)
+	defer g.close()
+	g.epoch = time.Now()
+	g.tally = newTally(g.epoch, g.begin, g.end)
+	g.inFlight = maxInFlight
+	g.start(&g.clients[0], 0)
+	assert.Equal(t, map[string]int64{NotSent: 1}, g.tally.Failed)
+	assert.Empty(t, g.conns)
+	assert.Len(t, g.queue, 1, "the next one is due as before")
+}
+
+func TestLoadIPv6(t *testing.T) {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("needs IPv6 on loopback: sudo sysctl net.ipv6.conf.lo.disable_ipv6=0")
+	}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(hello))
+	require.NoError(t, s.Listener.Close())
+	s.Listener = l
+	s.Start()
+	defer s.Close()
+	r := run(t, l.Addr().String(), Plan{Connections: 1, Duration: brief})
+	assert.Empty(t, r.Failed)
+	assert.Equal(t, map[string]int64{"": r.Requests}, r.ByWorker)
+}
+
+func TestStartCanceled(t *testing.T) {
+	s := newSite(t, hello)
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := Start(ctx, Plan{Addr: s.addr(), Connections: 1, KeepAlive: true, Duration: time.Hour})
+	require.NoError(t, err)
+	<-r.Begun()
+	cancel()
+	_, err = r.Wait()
+	assert.ErrorIs(t, err, context.Canceled)
+}
+
+func TestStartBindsToCPUs(t *testing.T) {
+	s := newSite(t, hello)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, err := Start(ctx, Plan{Addr: s.addr(), Connections: 1, KeepAlive: true, Duration: time.Hour, CPUs: []int{0}})
+	require.NoError(t, err)
+	<-r.Begun()
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", r.PID()))
+	require.NoError(t, err)
+	for _, task := range tasks {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/status", r.PID(), task.Name()))
+		require.NoError(t, err)
+		assert.Contains(t, string(status), "Cpus_allowed_list:\t0\n")
+	}
+	cancel()
+	_, err = r.Wait()
+	require.Error(t, err)
+
+	r, err = Start(t.Context(), Plan{Addr: s.addr(), Connections: 1, KeepAlive: true, Duration: brief, CPUs: []int{1023}})
+	require.NoError(t, err)
+	<-r.Begun()
+	_, err = r.Wait()
+	assert.ErrorContains(t, err, "sched_setaffinity")
+}
+
+func TestStartRefuses(t *testing.T) {
+	_, err := Start(t.Context(), Plan{Addr: "192.0.2.1:80", Connections: 1, Duration: time.Second})
+	assert.ErrorContains(t, err, "load: plan: 192.0.2.1:80 is not on the loopback interface")
+}
+
+func TestRun(t *testing.T) {
+	s := newSite(t, hello)
+	var stdout bytes.Buffer
+	require.NoError(t, Run(t.Context(), []string{s.URL, "-rate", "300", "-duration", "300ms", "-warmup", "0"}, &stdout, os.Stderr))
+	t.Log(stdout.String())
+	assert.Contains(t, stdout.String(), "open loop at 300/s of 32 connections, 300ms after 0s of warm-up")
+	assert.Contains(t, stdout.String(), "p99.9")
+	assert.NotContains(t, stdout.String(), "failure")
+	assert.Regexp(t, `w +\d+ +100.0 % +1.00`, stdout.String())
+	s.Close()
+	stdout.Reset()
+	require.NoError(t, Run(t.Context(), []string{s.URL, "-rate", "300", "-duration", "100ms", "-warmup", "0"}, &stdout, os.Stderr))
+	assert.Regexp(t, `refused +\d+`, stdout.String())
+}
+
+// A server that stops meets the requests that come in the meantime, and they count.
+func TestLoadShowsStall(t *testing.T) {
+	server, err := startDelay(t.Context(), time.Millisecond)
+	require.NoError(t, err)
+	defer server.stop()
+	const stall = 300 * time.Millisecond
+	for _, p := range []Plan{{Connections: 10, KeepAlive: true, Rate: 500}, {Rate: 500}} {
+		p.Duration, p.Seed = 2*time.Second, 1
+		m, err := server.load(t.Context(), p, stall)
+		require.NoError(t, err)
+		t.Logf("%v: p50 %v p90 %v p99 %v p99.9 %v", p, m.quantile(50), m.quantile(90), m.quantile(99), m.quantile(99.9))
+		assert.Equal(t, p.dueRequests(), m.requests)
+		assert.Greater(t, m.quantile(99.5), stall*8/10)
+		assert.Greater(t, m.quantile(94), stall/10, "15 percent have met it")
+	}
+}
+
+func TestIntegrationWrk(t *testing.T) {
+	c := check{rounds: 3, duration: time.Second, connections: 4, delay: 20 * time.Millisecond}
+	pairs, err := c.pairs(t.Context())
+	if err != nil && strings.Contains(err.Error(), errNoWrk.Error()) {
+		t.Skip(err)
+	}
+	require.NoError(t, err)
+	var out bytes.Buffer
+	rate := row(&out, "rate", pairs, func(m measured) float64 { return m.rate }, "")
+	p50 := row(&out, "p50", pairs, func(m measured) float64 { return float64(m.quantile(50)) }, "")
+	row(&out, "p99", pairs, func(m measured) float64 { return float64(m.quantile(99)) }, "")
+	t.Log(out.String())
+	// The machine may be busy with other tests. `bench check-load` has the bounds that count.
+	assert.InDelta(t, 1, rate, 0.25)
+	assert.InDelta(t, 1, p50, 0.25)
+}
