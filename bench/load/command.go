@@ -19,8 +19,12 @@ import (
 // ErrUsage is the error of flags that are wrong, which the user has been told already.
 var ErrUsage = errors.New("usage")
 
-// noticeable is how far the generator may be behind without a word.
-const noticeable = time.Millisecond
+const (
+	// noticeable is how far the generator may be behind without a word.
+	noticeable = time.Millisecond
+	// fullyBusy is the part of the time that it may be at work without a word.
+	fullyBusy = 0.9
+)
 
 // Run is the generator by hand: args are a URL and flags.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -135,11 +139,11 @@ func (r Result) print(w io.Writer, p Plan) {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(out, "requests/s\tanswered\tfailed\tretried\tconnections\t\n%.1f\t%d\t%d\t%d\t%d\t\n\n",
 		r.Rate, r.Requests, r.Failures(), r.Retried, r.Connections)
-	fmt.Fprint(out, "p50\tp90\tp99\tp99.9\tmax\tgenerator late, p99\t\n")
+	fmt.Fprint(out, "p50\tp90\tp99\tp99.9\tmax\tgenerator late, p99\tits CPU\t\n")
 	for _, percent := range []float64{50, 90, 99, 99.9, 100} {
 		fmt.Fprintf(out, "%s\t", short(r.Quantile(percent)))
 	}
-	fmt.Fprintf(out, "%s\t\n\n", short(r.Late))
+	fmt.Fprintf(out, "%s\t%.0f %%\t\n\n", short(r.Late), 100*r.busy())
 	if r.Failures() > 0 {
 		fmt.Fprint(out, "failure\trequests\t\n")
 		for _, kind := range slices.Sorted(maps.Keys(r.Failed)) {
@@ -149,10 +153,16 @@ func (r Result) print(w io.Writer, p Plan) {
 	}
 	r.printWorkers(out)
 	_ = out.Flush() // its writer is ours
-	if r.Late > noticeable {
+	if r.Late > noticeable && (p.Rate > 0 || p.Burst > 0) {
 		fmt.Fprintf(w, "\nThe generator itself was late by %s at p99: latencies near it are its own, not the server's.\n", short(r.Late))
 	}
+	if r.busy() > fullyBusy {
+		fmt.Fprintln(w, "\nThe generator had no CPU time left: it may be the limit, not the server.")
+	}
 }
+
+// busy is the part of the time that the generator's thread was at work.
+func (r Result) busy() float64 { return r.CPU.Seconds() / r.Elapsed.Seconds() }
 
 // printWorkers tells how fair the share of each worker is.
 func (r Result) printWorkers(w io.Writer) {

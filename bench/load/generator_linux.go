@@ -115,10 +115,10 @@ func (g *generator) run(begun func()) error {
 	for i := range g.clients {
 		g.release(&g.clients[i], 0)
 	}
-	warm := false
+	warm, spent := false, time.Duration(0)
 	for now := g.now(); (len(g.queue) > 0 || g.inFlight > 0 || !warm) && now < g.end+g.plan.Timeout; now = g.now() {
 		if !warm && now >= g.begin {
-			warm = true
+			warm, spent = true, threadCPU()
 			begun()
 		}
 		events, err := g.poll.wait(g.next(warm) - now)
@@ -131,6 +131,7 @@ func (g *generator) run(begun func()) error {
 		g.sendDue()
 		g.sweep()
 	}
+	g.tally.CPU = threadCPU() - spent
 	g.abandon()
 	return nil
 }

@@ -25,7 +25,7 @@ const (
 type Result struct {
 	Requests int64                   // that were answered with 2xx, at whatever time
 	Failed   map[string]int64        // the others, by kind
-	Retried  int64                   // were sent again on a new connection, because their first one had been closed before
+	Retried  int64                   // were sent again on a new connection, because their first one had been closed; also in the warm-up
 	Latency  *hdrhistogram.Histogram // of Requests in nanoseconds, from 1 us to 60 s, to 3 digits
 
 	Rate    float64       // answers with 2xx a second, between warm-up and end
@@ -36,6 +36,7 @@ type Result struct {
 	ConnsByWorker map[string]int64 // connections that have carried one of Requests, by who answered their first
 
 	Late time.Duration // p99 of how far the generator itself was behind: from when a request could be sent to when it was
+	CPU  time.Duration // that the generator took after the warm-up; near Elapsed, it was itself the limit
 
 	First time.Time // when the first of Requests was due
 	Last  time.Time // when the last one was answered
