@@ -17,15 +17,6 @@ const (
 	pause = 10 * time.Millisecond
 )
 
-// client sends requests: on one connection, each when it has its answer to the last, or each on a new connection.
-type client struct {
-	arrivals *arrivals // nil: a closed loop
-	lot      lot
-	due      time.Duration // when its next request has to be sent
-	ready    time.Duration // when it can be sent; only from then on the generator is late
-	conn     *conn         // with keep-alive; nil: none
-}
-
 // generator carries out a plan. One goroutine on a thread of its own does it all. Times are from the start of the run.
 type generator struct {
 	plan       Plan
@@ -256,19 +247,4 @@ func (g *generator) close() {
 		g.shut(k)
 	}
 	g.poll.close()
-}
-
-// queue is a heap of clients, by when they are ready.
-type queue []*client
-
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].ready < q[j].ready }
-func (q queue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(c any)        { *q = append(*q, c.(*client)) }
-
-func (q *queue) Pop() any {
-	last := len(*q) - 1
-	c := (*q)[last]
-	*q = (*q)[:last]
-	return c
 }

@@ -418,7 +418,8 @@ func TestLoadEndsWithParent(t *testing.T) {
 	assert.Error(t, cmd.Wait())
 }
 
-// Whatever else the machine does, one run of some must agree with wrk. `bench check-load` has the bounds that count.
+// What else the machine does makes a run worse, never better, so the best of some are compared. `bench check-load` has the
+// bounds that count, and p99.
 func TestIntegrationWrk(t *testing.T) {
 	c := check{rounds: 3, duration: time.Second, connections: 8, delay: 50 * time.Millisecond}
 	pairs, err := c.pairs(t.Context())
@@ -426,14 +427,15 @@ func TestIntegrationWrk(t *testing.T) {
 		t.Skip(err)
 	}
 	require.NoError(t, err)
-	agree := func(p pair) bool {
+	var rate, p50 struct{ wrk, load []float64 }
+	for _, p := range pairs {
 		t.Logf("wrk: %.1f/s, p50 %v, p99 %v; load: %.1f/s, p50 %v, p99 %v", p.wrk.rate, p.wrk.quantile(50), p.wrk.quantile(99),
 			p.load.rate, p.load.quantile(50), p.load.quantile(99))
-		return within("rate", p.load.rate/p.wrk.rate, 0.25) == nil &&
-			within("p50", float64(p.load.quantile(50))/float64(p.wrk.quantile(50)), 0.25) == nil &&
-			within("p99", float64(p.load.quantile(99))/float64(p.wrk.quantile(99)), 0.5) == nil
+		rate.wrk, rate.load = append(rate.wrk, p.wrk.rate), append(rate.load, p.load.rate)
+		p50.wrk, p50.load = append(p50.wrk, float64(p.wrk.quantile(50))), append(p50.load, float64(p.load.quantile(50)))
 	}
-	assert.True(t, slices.ContainsFunc(pairs, agree))
+	require.NoError(t, within("rate", slices.Max(rate.load)/slices.Max(rate.wrk), 0.25))
+	require.NoError(t, within("p50", slices.Min(p50.load)/slices.Min(p50.wrk), 0.25))
 }
 
 func TestCheckJudges(t *testing.T) {
