@@ -21,6 +21,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // run carries out a plan in a process of its own.
@@ -397,6 +398,28 @@ func TestLoadShowsStall(t *testing.T) {
 		assert.Equal(t, p.dueRequests(), m.requests)
 		assert.Greater(t, m.quantile(99.5), stall*8/10)
 		assert.Greater(t, m.quantile(94), stall/10, "15 percent have met it")
+	}
+}
+
+// A generator that had no CPU must not be believed.
+func TestLoadTellsThatItIsLate(t *testing.T) {
+	s := newSite(t, hello)
+	const stop = 300 * time.Millisecond
+	for _, p := range []Plan{{Connections: 20, KeepAlive: true, Rate: 500}, {Rate: 500}} {
+		p.Addr, p.Duration, p.Seed = s.addr(), 2*time.Second, 1
+		r, err := Start(t.Context(), p)
+		require.NoError(t, err)
+		<-r.Begun()
+		process, err := os.FindProcess(r.PID())
+		require.NoError(t, err)
+		require.NoError(t, process.Signal(unix.SIGSTOP))
+		time.Sleep(stop)
+		require.NoError(t, process.Signal(unix.SIGCONT))
+		result, err := r.Wait()
+		require.NoError(t, err)
+		assert.Equal(t, p.dueRequests(), result.Requests)
+		assert.Greater(t, result.Late, stop/2)
+		assert.Greater(t, result.Quantile(99), stop/2)
 	}
 }
 
