@@ -22,6 +22,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	loadgen "github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/bench/loss"
 )
 
@@ -30,6 +31,9 @@ func main() {
 		exit(run())
 	}
 	if run, ok := loss.Role(); ok {
+		exit(run())
+	}
+	if run, ok := loadgen.Role(); ok {
 		exit(run())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -41,7 +45,7 @@ func exit(err error) {
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		os.Exit(0)
-	case errors.Is(err, errUsage), errors.Is(err, loss.ErrUsage):
+	case errors.Is(err, errUsage), errors.Is(err, loss.ErrUsage), errors.Is(err, loadgen.ErrUsage):
 		os.Exit(2)
 	default:
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -76,6 +80,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return loss.Run(ctx, args[1:], stdout, stderr)
 		case "chaos":
 			return loss.Chaos(ctx, args[1:], stdout, stderr)
+		case "load":
+			return loadgen.Run(ctx, args[1:], stdout, stderr)
+		case "check-load":
+			return loadgen.Check(ctx, args[1:], stdout, stderr)
 		}
 	}
 	return runTables(ctx, args, stdout, stderr)

@@ -1,0 +1,206 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"os/exec"
+	"slices"
+	"text/tabwriter"
+	"time"
+)
+
+// check is how our generator is compared with wrk.
+type check struct {
+	rounds      int
+	duration    time.Duration // of each run, in whole seconds
+	connections int
+	delay       time.Duration // of the server
+	stall       time.Duration
+}
+
+const (
+	// rateBound and p99Bound are how far the medians may be from those of wrk.
+	rateBound = 0.05
+	p99Bound  = 0.10
+	// stallBound is the part of a stall that p99.9 has to show.
+	stallBound = 0.8
+)
+
+// Check compares our generator with wrk on a server of a known latency, and shows what both see of a stall. It returns an
+// error when they do not agree, or a stall is hidden. It takes a minute.
+func Check(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	c := check{rounds: 7, duration: 3 * time.Second, connections: 32, delay: 5 * time.Millisecond, stall: 500 * time.Millisecond}
+	flags := flag.NewFlagSet("check-load", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprintln(stderr, "Usage: bench check-load [flags]\nOn a machine that is busy: sudo chrt -f 5 bench check-load")
+		flags.PrintDefaults()
+	}
+	flags.IntVar(&c.rounds, "rounds", c.rounds, "runs of each generator, one after the other")
+	flags.DurationVar(&c.duration, "duration", c.duration, "of each run, in whole seconds")
+	flags.IntVar(&c.connections, "connections", c.connections, "of each generator")
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return err
+	} else if err != nil {
+		return ErrUsage
+	}
+	if c.rounds < 1 || c.connections < 1 || c.duration < time.Second || c.duration%time.Second != 0 {
+		return tellUsage(stderr, errors.New("-rounds and -connections must be positive, and -duration whole seconds"))
+	}
+	if _, err := exec.LookPath("wrk"); err != nil {
+		return errNoWrk
+	}
+	return errors.Join(c.agreement(ctx, stdout), c.stalls(ctx, stdout))
+}
+
+// agreement compares both in a closed loop.
+func (c check) agreement(ctx context.Context, stdout io.Writer) error {
+	pairs, err := c.pairs(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "A server that sleeps %v, a closed loop of %d connections with keep-alive; medians of %d runs of %v\n",
+		c.delay, c.connections, c.rounds, c.duration)
+	out := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(out, "\twrk\tload\tratio\tquartiles\tbound\t\n")
+	rate := row(out, "requests/s", pairs, func(m measured) float64 { return m.rate }, fmt.Sprintf("%.0f %%", 100*rateBound))
+	p99 := 0.0
+	for _, percent := range []float64{50, 99, 99.9} {
+		bound := ""
+		if percent == 99 {
+			bound = fmt.Sprintf("%.0f %%", 100*p99Bound)
+		}
+		ratio := row(out, fmt.Sprintf("p%g, ms", percent), pairs,
+			func(m measured) float64 { return float64(m.quantile(percent)) / 1e6 }, bound)
+		if percent == 99 {
+			p99 = ratio
+		}
+	}
+	_ = out.Flush() // its writer is ours
+	fmt.Fprintln(stdout, "Both show what they have measured: the correction of wrk is taken away.")
+	fmt.Fprintln(stdout)
+	return errors.Join(within("requests/s", rate, rateBound), within("p99", p99, p99Bound))
+}
+
+// pair is one run of each.
+type pair struct{ wrk, load measured }
+
+// pairs measures both in turns, each first every other time: what disturbs the machine meets both.
+func (c check) pairs(ctx context.Context) (pairs []pair, err error) {
+	server, err := startDelay(ctx, c.delay)
+	if err != nil {
+		return nil, err
+	}
+	defer server.stop()
+	for round := range c.rounds {
+		var p pair
+		runs := []func() error{
+			func() (err error) { p.wrk, _, err = wrk(ctx, server.addr, c.connections, c.duration); return err },
+			func() (err error) { p.load, err = server.load(ctx, c.closed(c.connections), 0); return err },
+		}
+		if round%2 == 1 {
+			slices.Reverse(runs)
+		}
+		for _, run := range runs {
+			if err := run(); err != nil {
+				return nil, err
+			}
+		}
+		pairs = append(pairs, p)
+	}
+	return pairs, nil
+}
+
+// closed is what wrk does: it has no warm-up.
+func (c check) closed(connections int) Plan {
+	return Plan{Connections: connections, KeepAlive: true, Duration: c.duration}
+}
+
+// row prints a line and returns the median ratio.
+func row(w io.Writer, name string, pairs []pair, value func(measured) float64, bound string) float64 {
+	var theirs, ours, ratios []float64
+	for _, p := range pairs {
+		theirs, ours = append(theirs, value(p.wrk)), append(ours, value(p.load))
+		ratios = append(ratios, value(p.load)/value(p.wrk))
+	}
+	ratio := quantile(ratios, 0.5)
+	fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.3f\t%.3f to %.3f\t%s\t\n", name, quantile(theirs, 0.5), quantile(ours, 0.5), ratio,
+		quantile(ratios, 0.25), quantile(ratios, 0.75), bound)
+	return ratio
+}
+
+// quantile is between the two nearest values.
+func quantile(values []float64, q float64) float64 {
+	values = slices.Sorted(slices.Values(values))
+	at := q * float64(len(values)-1)
+	low, high := values[int(at)], values[int(math.Ceil(at))]
+	return low + (high-low)*(at-math.Floor(at))
+}
+
+func within(name string, ratio, bound float64) error {
+	if !(math.Abs(ratio-1) <= bound) { // NaN, too
+		return fmt.Errorf("%s of load is %.3f times that of wrk, and the bound is %.0f %%", name, ratio, 100*bound)
+	}
+	return nil
+}
+
+// stalls stops a server once in a run.
+func (c check) stalls(ctx context.Context, stdout io.Writer) error {
+	const rate, duration, connections = 1000, 4 * time.Second, 2
+	server, err := startDelay(ctx, time.Millisecond)
+	if err != nil {
+		return err
+	}
+	defer server.stop()
+	c.duration = duration
+	open, err := server.load(ctx, Plan{Connections: 10, KeepAlive: true, Rate: rate, Duration: duration}, c.stall)
+	if err != nil {
+		return err
+	}
+	closed, err := server.load(ctx, c.closed(connections), c.stall)
+	if err != nil {
+		return err
+	}
+	stalled := server.stallAfter(duration/3, c.stall)
+	raw, shown, err := wrk(ctx, server.addr, connections, duration)
+	if err = errors.Join(err, <-stalled); err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "A server that is stopped for %v in a run of %v, 1000 requests/s or a closed loop of %d connections\n",
+		c.stall, duration, connections)
+	out := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(out, "\trequests/s\tp50\tp99\tp99.9\tmax\t\n")
+	for _, line := range []struct {
+		name string
+		measured
+	}{
+		{"load, open loop", open},
+		{"load, closed loop", closed},
+		{"wrk, as measured", raw},
+		{"wrk, as it corrects itself", shown},
+	} {
+		fmt.Fprintf(out, "%s\t%.0f\t%s\t%s\t%s\t%s\t\n", line.name, line.rate, short(line.quantile(50)), short(line.quantile(99)),
+			short(line.quantile(99.9)), short(line.quantile(100)))
+	}
+	_ = out.Flush() // its writer is ours
+	return c.judge(open, closed, raw)
+}
+
+// judge tells whether the open loop shows the stall, and the closed ones hide it, which shows that the check can fail.
+func (c check) judge(open, closed, raw measured) error {
+	bound := time.Duration(stallBound * float64(c.stall))
+	var errs []error
+	if p := open.quantile(99.9); p < bound {
+		errs = append(errs, fmt.Errorf("the open loop hides a stall of %v: its p99.9 is %v", c.stall, p))
+	}
+	for name, m := range map[string]measured{"load": closed, "wrk": raw} {
+		if p := m.quantile(99.9); p >= bound {
+			errs = append(errs, fmt.Errorf("the closed loop of %s was to hide the stall, and its p99.9 is %v: is the machine busy?", name, p))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,250 @@
+package load
+
+import (
+	"container/heap"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// sendsAtOnce is how many requests that are due may go out before answers are looked at again.
+	sendsAtOnce = 64
+	// lingerTime is how long a server has to close a short connection. Then we do.
+	lingerTime = time.Second
+	// pause is what a closed loop waits after a failure, so that it does not take the CPU from a server that starts again.
+	pause = 10 * time.Millisecond
+)
+
+// generator carries out a plan. One goroutine on a thread of its own does it all. Times are from the start of the run.
+type generator struct {
+	plan       Plan
+	fast, slow []byte
+	family     int
+	target     unix.Sockaddr
+
+	poll   *poller
+	conns  []*conn // by slot
+	free   []*conn
+	buffer [64 << 10]byte
+
+	clients   []client
+	queue     queue // of clients that wait for their time
+	inFlight  int
+	nextSweep time.Duration
+
+	epoch      time.Time
+	begin, end time.Duration // of what counts
+	tally      *tally
+}
+
+// generate carries out a plan. It calls begun when the warm-up is over.
+func generate(p Plan, begun func()) (Result, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := ownThread(); err != nil {
+		return Result{}, err
+	}
+	g, err := newGenerator(p)
+	if err != nil {
+		return Result{}, err
+	}
+	defer g.close()
+	if p.KeepAlive {
+		g.connect()
+	}
+	if err := g.run(begun); err != nil {
+		return Result{}, err
+	}
+	return g.tally.result(), nil
+}
+
+func newGenerator(p Plan) (*generator, error) {
+	addr, err := p.target()
+	if err != nil {
+		return nil, err
+	}
+	g := &generator{
+		plan: p, fast: p.message(p.Cost), slow: p.message(p.SlowCost), begin: p.Warmup, end: p.Warmup + p.Duration,
+	}
+	g.family, g.target = sockaddr(addr)
+	if p.perConnection() {
+		g.clients = make([]client, p.Connections)
+	} else {
+		g.clients = make([]client, 1)
+	}
+	if p.Rate > 0 || p.Burst > 0 {
+		for i, a := range p.schedules() {
+			g.clients[i].arrivals = &a
+		}
+	}
+	for i := range g.clients {
+		g.clients[i].lot = p.lot(i)
+	}
+	g.poll, err = newPoller()
+	return g, err
+}
+
+// connect opens all connections before the run.
+func (g *generator) connect() {
+	for i := range g.clients {
+		k := g.take(&g.clients[i])
+		if err := g.dial(k); err != nil {
+			g.hangUp(k) // the first request will tell
+			continue
+		}
+		k.fresh = false
+	}
+}
+
+func (g *generator) now() time.Duration { return time.Since(g.epoch) }
+
+func (g *generator) run(begun func()) error {
+	g.epoch = time.Now()
+	g.tally = newTally(g.epoch, g.begin, g.end)
+	for i := range g.clients {
+		g.release(&g.clients[i], 0)
+	}
+	warm, spent := false, time.Duration(0)
+	for now := g.now(); (len(g.queue) > 0 || g.inFlight > 0 || !warm) && now < g.end+g.plan.Timeout; now = g.now() {
+		if !warm && now >= g.begin {
+			warm, spent = true, threadCPU()
+			begun()
+		}
+		events, err := g.poll.wait(g.next(warm) - now)
+		if err != nil {
+			return err
+		}
+		for i := range events {
+			g.handle(g.conns[events[i].Fd], events[i].Events)
+		}
+		g.sendDue()
+		g.sweep()
+	}
+	g.tally.CPU = threadCPU() - spent
+	g.abandon()
+	return nil
+}
+
+// next returns when there is something to do without an event.
+func (g *generator) next(warm bool) time.Duration {
+	next := g.nextSweep
+	if !warm {
+		next = min(next, g.begin)
+	}
+	if len(g.queue) > 0 {
+		next = min(next, g.queue[0].ready)
+	}
+	return next
+}
+
+func (g *generator) sendDue() {
+	for range sendsAtOnce {
+		now := g.now()
+		if len(g.queue) == 0 || g.queue[0].ready > now {
+			return
+		}
+		c := heap.Pop(&g.queue).(*client)
+		g.start(c, now)
+	}
+}
+
+// start sends the request of c that is due.
+func (g *generator) start(c *client, now time.Duration) {
+	r := request{due: c.due, begun: now, message: g.fast}
+	if c.arrivals == nil {
+		r.due = now
+	}
+	if c.lot.slow() {
+		r.message = g.slow
+	}
+	g.tally.sent(r.due, now-c.ready)
+	if !g.plan.perConnection() {
+		g.release(c, 0)
+		if g.inFlight >= maxInFlight {
+			g.tally.failed(r.due, NotSent)
+			return
+		}
+	}
+	k := c.conn
+	if k == nil {
+		k = g.take(c)
+	}
+	k.request, k.active = r, true
+	g.inFlight++
+	g.send(k)
+}
+
+// release lets c wait for its next request, which cannot be sent before a time.
+func (g *generator) release(c *client, free time.Duration) {
+	c.due = free
+	if c.arrivals != nil {
+		c.due = c.arrivals.next()
+	}
+	if c.due < g.end {
+		c.ready = max(c.due, free)
+		heap.Push(&g.queue, c)
+	}
+}
+
+// finish counts the request of k. kind is why it has failed, or "".
+func (g *generator) finish(k *conn, kind string) {
+	now := g.now()
+	k.active = false
+	g.inFlight--
+	if kind == "" {
+		g.tally.answered(k.request.due, now, k.response.worker, !k.counted)
+		k.counted = k.counted || g.tally.counts(k.request.due)
+	} else {
+		g.tally.failed(k.request.due, kind)
+	}
+	if !g.plan.perConnection() {
+		return
+	}
+	if kind != "" && k.client.arrivals == nil {
+		now += pause
+	}
+	g.release(k.client, now)
+}
+
+// sweep ends what takes too long.
+func (g *generator) sweep() {
+	now := g.now()
+	if now < g.nextSweep {
+		return
+	}
+	g.nextSweep = now + min(max(g.plan.Timeout/64, time.Millisecond), 100*time.Millisecond)
+	for _, k := range g.conns {
+		switch {
+		case k.active && now-k.request.begun >= g.plan.Timeout:
+			g.finish(k, Timeout)
+			g.hangUp(k)
+		case k.lingers > 0 && now-k.lingers >= lingerTime:
+			g.hangUp(k)
+		}
+	}
+}
+
+// abandon counts what was not sent or not answered when the time was over, also for what had been sent.
+func (g *generator) abandon() {
+	for _, k := range g.conns {
+		if k.active {
+			g.finish(k, Timeout)
+		}
+	}
+	for len(g.queue) > 0 {
+		c := heap.Pop(&g.queue).(*client)
+		if c.arrivals != nil {
+			g.tally.failed(c.due, NotSent)
+			g.release(c, 0)
+		}
+	}
+}
+
+func (g *generator) close() {
+	for _, k := range g.conns {
+		g.shut(k)
+	}
+	g.poll.close()
+}

@@ -1,0 +1,14 @@
+//go:build !linux
+
+package load
+
+import (
+	"errors"
+	"fmt"
+)
+
+func generate(Plan, func()) (Result, error) {
+	return Result{}, fmt.Errorf("needs Linux: %w", errors.ErrUnsupported)
+}
+
+func bindTo([]int) error { return nil } // generate says it
