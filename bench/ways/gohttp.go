@@ -1,0 +1,31 @@
+//go:build linux
+
+package ways
+
+import (
+	"context"
+	"net"
+	"os/exec"
+)
+
+// goPlan is what most Go services are. It is restarted by a stop and a start.
+func goPlan(c Config) (plan, error) {
+	return plan{
+		command: func(addr, _ string) (*exec.Cmd, error) {
+			return command("go", task{Addr: addr}, 0) // all CPUs
+		},
+		workers: 1, mainServes: true,
+	}, nil
+}
+
+func runGo() error {
+	t, err := readTask()
+	if err != nil {
+		return err
+	}
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", t.Addr)
+	if err != nil {
+		return err
+	}
+	return serve(l, func() error { return nil })
+}
