@@ -14,9 +14,14 @@ if (cluster.isPrimary) {
 
 function primary () {
   cluster.schedulingPolicy = policy === 'rr' ? cluster.SCHED_RR : cluster.SCHED_NONE
+  let served = false
   let stopping = false
-  cluster.on('listening', (_, address) => console.log(`worker ${host}:${address.port}`))
+  cluster.on('listening', (_, address) => {
+    served = true
+    console.log(`worker ${host}:${address.port}`)
+  })
   cluster.on('exit', worker => {
+    if (!served) process.exit(1) // none ever will
     if (!stopping && !worker.exitedAfterDisconnect) cluster.fork()
   })
   for (let i = 0; i < Number(workers); i++) cluster.fork()

@@ -28,7 +28,7 @@ const (
 // crewPlan is a master whose workers get their connections through it.
 func crewPlan(way string) func(Config) (plan, error) {
 	return func(c Config) (plan, error) {
-		gomaxprocs := 1 // of the master: it has one loop
+		gomaxprocs := 2 // of the master: its loop keeps one, the rest has the other
 		if way == proxied {
 			gomaxprocs = 0 // it copies all bytes: it may use every CPU
 		}

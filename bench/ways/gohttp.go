@@ -4,7 +4,9 @@ package ways
 
 import (
 	"context"
+	"errors"
 	"net"
+	"net/http"
 	"os/exec"
 )
 
@@ -27,5 +29,14 @@ func runGo() error {
 	if err != nil {
 		return err
 	}
-	return serve(l, func() error { return nil })
+	server, served := newServer(), make(chan error, 1)
+	go func() { served <- server.Serve(l) }() // ends by Shutdown
+	sayWorkers(1, l.Addr().String())
+	if err := errors.Join(awaitStop(), shutdown(server)); err != nil {
+		return err
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
 }

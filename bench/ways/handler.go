@@ -4,11 +4,9 @@ package ways
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -72,19 +70,4 @@ func shutdown(server interface{ Shutdown(context.Context) error }) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return server.Shutdown(ctx)
-}
-
-// serve serves until standard input ends, and then finishes what has begun. Before that it calls settle.
-func serve(l net.Listener, settle func() error) error {
-	server := newServer()
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }() // ends by Shutdown
-	fmt.Println(saidWorker + l.Addr().String())
-	if err := errors.Join(awaitStop(), settle(), shutdown(server)); err != nil {
-		return err
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
 }

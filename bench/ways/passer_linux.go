@@ -21,6 +21,9 @@ const (
 	// them, and few enough that the first one does not wait.
 	maxBatch = 64
 
+	// keepProcessor is how long the loop waits before Go's runtime is told that it waits.
+	keepProcessor = time.Millisecond
+
 	// exhausted is how long the loop pauses when there is no descriptor left, as net/http does at first.
 	exhausted = 5 * time.Millisecond
 )
@@ -44,6 +47,7 @@ type passer struct {
 	batch  []passed // accepted, and not passed on yet
 	last   int      // the place in seats that was chosen last
 	name   [unix.SizeofSockaddrInet6]byte
+	events [16]unix.EpollEvent
 	fds    []int
 	text   []byte
 
@@ -229,20 +233,36 @@ func (p *passer) sleep(full bool) error {
 			return err
 		}
 	}
-	var events [16]unix.EpollEvent
-	n, err := unix.EpollWait(p.epoll, events[:], -1)
+	n, err := p.wait()
 	if err != nil {
-		if errors.Is(err, unix.EINTR) {
-			return nil
-		}
-		return os.NewSyscallError("epoll_wait", err)
+		return err
 	}
-	for _, event := range events[:n] {
+	for _, event := range p.events[:n] {
 		if event.Events&unix.EPOLLOUT != 0 {
 			p.hasRoom(int(event.Fd))
 		}
 	}
 	return nil
+}
+
+// wait waits for some time without Go's scheduler knowing: the thread keeps its processor, as a program in C would. Else
+// each short sleep costs a futex(2) or two, since the runtime takes the processor away, lets its monitor sleep, and wakes
+// it up afterwards. A long sleep is the runtime's matter: there its monitor would interrupt the thread again and again.
+func (p *passer) wait() (n int, err error) {
+	r, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.events)),
+		uintptr(len(p.events)), uintptr(keepProcessor.Milliseconds()), 0, 0)
+	switch {
+	case errno != 0:
+		err = errno
+	case r == 0:
+		n, err = unix.EpollWait(p.epoll, p.events[:], -1)
+	default:
+		n = int(r)
+	}
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return 0, os.NewSyscallError("epoll_wait", err)
+	}
+	return max(n, 0), nil // an interrupted wait has found nothing
 }
 
 func (p *passer) hasRoom(fd int) {

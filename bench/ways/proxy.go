@@ -37,7 +37,9 @@ type socket struct {
 }
 
 func newProxy(addr string) (*proxy, error) {
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
+	var config net.ListenConfig
+	config.SetMultipathTCP(false)
+	l, err := config.Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, err
 	}

@@ -142,6 +142,9 @@ func netError(op string, err error) error {
 	if path := new(os.PathError); errors.As(err, &path) {
 		err = path.Err
 	}
+	if errors.Is(err, os.ErrClosed) {
+		err = net.ErrClosed
+	}
 	return &net.OpError{Op: op, Net: "tcp", Err: err}
 }
 
@@ -167,11 +170,8 @@ func runReceiver() error {
 	if err != nil {
 		return errors.Join(err, file.Close())
 	}
-	server := newServer()
-	fmt.Println(saidWorker + t.Addr)
-	if err := server.Serve(l); !errors.Is(err, io.EOF) {
+	if err := newService().run(l); !errors.Is(err, io.EOF) {
 		return err
 	}
-	return shutdown(server)
+	return nil
 }
-

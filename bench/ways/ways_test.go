@@ -147,7 +147,7 @@ func hold(t *testing.T, s *Server) {
 }
 
 // cpuTime returns that of processes.
-func cpuTime(t *testing.T, pids []int) (sum time.Duration) {
+func cpuTime(t testing.TB, pids []int) (sum time.Duration) {
 	t.Helper()
 	for _, pid := range pids {
 		tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
