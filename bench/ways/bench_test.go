@@ -3,6 +3,7 @@
 package ways
 
 import (
+	"context"
 	"io"
 	"net"
 	"testing"
@@ -30,7 +31,7 @@ func BenchmarkConnection(b *testing.B) {
 			b.ResetTimer()
 			b.RunParallel(func(p *testing.PB) {
 				for p.Next() {
-					if err := connect(b, s.Addr()); err != nil {
+					if err := exchange(b.Context(), s.Addr()); err != nil {
 						b.Error(err)
 						return
 					}
@@ -44,8 +45,8 @@ func BenchmarkConnection(b *testing.B) {
 	}
 }
 
-func connect(b *testing.B, addr string) error {
-	conn, err := new(net.Dialer).DialContext(b.Context(), "tcp", addr)
+func exchange(ctx context.Context, addr string) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}

@@ -18,15 +18,17 @@ func burn(d time.Duration) {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	var x uint32
 	for end := threadTime() + d; threadTime() < end; {
-		spin()
+		x = spin(x)
 	}
+	runtime.KeepAlive(x)
 }
 
-//go:noinline
-func spin() (x uint32) {
-	for i := range uint32(spins) {
-		x = x*1664525 + i
+// spin is some steps of a linear congruential generator, each of which needs the one before it.
+func spin(x uint32) uint32 {
+	for range spins {
+		x = x*1664525 + 1013904223
 	}
 	return x
 }

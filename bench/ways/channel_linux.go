@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// channel leads from a passer to a worker: a socket pair, on which each message carries connections, and a counter in
-// memory that both share.
+// channel leads from a passer to a worker: a socket pair, on which each message carries connections, and a tally
+// that the worker keeps.
 type channel struct {
-	of     *passer
-	fd     int      // our end
-	worker *os.File // its end; closed as soon as the worker has it
-	closed *counter // of connections, by the worker
+	of    *passer
+	fd    int        // our end
+	files []*os.File // the worker's end, and its tally; closed as soon as it has them
+	tally *tally
 
 	// Guarded by of.mu.
 	given uint64   // to the worker
@@ -29,19 +29,28 @@ func newChannel(p *passer, cmd *exec.Cmd) (_ *channel, err error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
 	}
-	s := &channel{of: p, fd: ends[0], worker: os.NewFile(uintptr(ends[1]), "connections")}
+	s := &channel{of: p, fd: ends[0], files: []*os.File{os.NewFile(uintptr(ends[1]), "connections")}}
 	// The smallest buffer there is. A worker that does not read is full with some messages, and others get what it would
 	// have got.
 	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 0); err != nil {
-		return nil, errors.Join(os.NewSyscallError("setsockopt", err), s.worker.Close(), unix.Close(s.fd))
+		return nil, errors.Join(os.NewSyscallError("setsockopt", err), s.handOver(), unix.Close(s.fd))
 	}
-	counted, file, err := newCounter()
+	kept, file, err := newTally()
 	if err != nil {
-		return nil, errors.Join(err, s.worker.Close(), unix.Close(s.fd))
+		return nil, errors.Join(err, s.handOver(), unix.Close(s.fd))
 	}
-	s.closed = counted
-	cmd.ExtraFiles = []*os.File{s.worker, file}
+	s.tally, s.files = kept, append(s.files, file)
+	cmd.ExtraFiles = s.files
 	return s, nil
+}
+
+// handOver closes what the worker has.
+func (s *channel) handOver() (err error) {
+	for _, file := range s.files {
+		err = errors.Join(err, file.Close())
+	}
+	s.files = nil
+	return err
 }
 
 // open gives the worker connections.
@@ -54,7 +63,7 @@ func (s *channel) open() error {
 	s.of.seats = append(s.of.seats, s)
 	s.of.mu.Unlock()
 	s.of.notify()
-	return s.worker.Close()
+	return s.handOver()
 }
 
 // close lets the worker read what it was given, and then the end.
@@ -67,13 +76,16 @@ func (s *channel) close() {
 
 func (s *channel) free() {
 	s.close()
-	_ = s.worker.Close() // open may have done it
+	_ = s.handOver()     // if open has not done it
 	_ = unix.Close(s.fd) // epoll forgets it by itself
-	s.closed.unmap()
+	s.tally.unmap()
 }
 
 // live returns how many connections the worker has.
-func (s *channel) live() uint64 { return s.given - s.closed.load() }
+func (s *channel) live() uint64 { return s.given - s.tally.closed.Load() }
+
+// unread returns how many of them it does not know of yet.
+func (s *channel) unread() uint64 { return s.given - s.tally.taken.Load() }
 
 // send passes what is in next, or finds that the worker is full.
 func (s *channel) send() bool {

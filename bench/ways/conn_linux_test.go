@@ -20,36 +20,36 @@ type passing struct {
 	*channel
 }
 
-func newPassing(t testing.TB, addr string) passing {
-	t.Helper()
+func newPassing(tb testing.TB, addr string) passing {
+	tb.Helper()
 	p, err := newPasser(addr, true)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	cmd := new(exec.Cmd)
 	s, err := newChannel(p, cmd)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	socket, counted := cmd.ExtraFiles[0], cmd.ExtraFiles[1]
-	s.worker = counted // what open closes
-	closed, err := openCounter(counted)
-	require.NoError(t, err)
-	r, err := newReceiver(socket, net.TCPAddrFromAddrPort(p.bound), closed)
-	require.NoError(t, err)
-	require.NoError(t, s.open())
-	t.Cleanup(func() {
-		require.NoError(t, r.Close())
+	s.files = s.files[1:] // open closes what the receiver does not keep
+	kept, err := openTally(counted)
+	require.NoError(tb, err)
+	r, err := newReceiver(socket, net.TCPAddrFromAddrPort(p.bound), kept)
+	require.NoError(tb, err)
+	require.NoError(tb, s.open())
+	tb.Cleanup(func() {
+		require.NoError(tb, r.Close())
 		s.free()
-		closed.unmap()
-		require.NoError(t, p.close())
+		kept.unmap()
+		require.NoError(tb, p.close())
 	})
 	return passing{p, r, s}
 }
 
 // connect returns both ends of a connection.
-func (p passing) connect(t testing.TB) (accepted, client net.Conn) {
-	t.Helper()
-	client, err := new(net.Dialer).DialContext(t.Context(), "tcp", p.bound.String())
-	require.NoError(t, err)
+func (p passing) connect(tb testing.TB) (accepted, client net.Conn) {
+	tb.Helper()
+	client, err := new(net.Dialer).DialContext(tb.Context(), "tcp", p.bound.String())
+	require.NoError(tb, err)
 	accepted, err = p.Accept()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return accepted, client
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // goPlan is what most Go services are. It is restarted by a stop and a start.
-func goPlan(c Config) (plan, error) {
+func goPlan(Config) (plan, error) {
 	return plan{
 		command: func(addr, _ string) (*exec.Cmd, error) {
 			return command("go", task{Addr: addr}, 0) // all CPUs

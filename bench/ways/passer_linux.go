@@ -18,8 +18,8 @@ import (
 
 const (
 	// maxBatch is how many connections are accepted before they are passed on: enough to share the system calls among
-	// them, and few enough that the first one does not wait.
-	maxBatch = 64
+	// them, and few enough that the first one does not wait, and that a worker which does not read gets few.
+	maxBatch = 16
 
 	// keepProcessor is how long the loop waits before Go's runtime is told that it waits.
 	keepProcessor = time.Millisecond
@@ -203,18 +203,19 @@ func (p *passer) pass() {
 	closeAll(p.fds) // the workers have theirs
 }
 
-// pick chooses a worker that is not full. There is one.
-func (p *passer) pick() (best int) {
-	best = -1
+// pick chooses a worker that is not full. There is one. In turn means what it means in Node's cluster: a worker that has not
+// read what it was given comes after those that have.
+func (p *passer) pick() int {
+	best, fewest := -1, uint64(0)
 	for i := range p.seats {
 		i = (p.last + 1 + i) % len(p.seats)
-		switch s := p.seats[i]; {
-		case s.full:
-		case best < 0 || p.least && s.live() < p.seats[best].live():
-			best = i
+		s := p.seats[i]
+		has := s.unread()
+		if p.least {
+			has = s.live()
 		}
-		if best >= 0 && !p.least {
-			break
+		if !s.full && (best < 0 || has < fewest) {
+			best, fewest = i, has
 		}
 	}
 	p.last = best

@@ -16,7 +16,7 @@ type receiver struct {
 	socket *os.File // non-blocking: Go's poller waits for it
 	raw    syscall.RawConn
 	local  net.Addr
-	closed *counter
+	tally  *tally
 
 	// Of the goroutine that accepts.
 	waiting []*conn
@@ -26,13 +26,13 @@ type receiver struct {
 
 var _ net.Listener = (*receiver)(nil)
 
-func newReceiver(socket *os.File, local net.Addr, closed *counter) (*receiver, error) {
+func newReceiver(socket *os.File, local net.Addr, tally *tally) (*receiver, error) {
 	raw, err := socket.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
 	return &receiver{
-		socket: socket, raw: raw, local: local, closed: closed,
+		socket: socket, raw: raw, local: local, tally: tally,
 		text: make([]byte, maxBatch*len(wireAddr{})), rights: make([]byte, unix.CmsgSpace(maxBatch*4)), // an int32 each
 	}, nil
 }
@@ -82,6 +82,7 @@ func (r *receiver) unpack(text, rights []byte) error {
 	if err != nil {
 		return err
 	}
+	r.tally.taken.Add(uint64(len(fds)))
 	r.waiting = r.waiting[:0]
 	for i, fd := range fds {
 		const size = len(wireAddr{})
@@ -118,7 +119,7 @@ func (c *conn) Write(b []byte) (int, error) {
 func (c *conn) Close() error {
 	err := c.File.Close()
 	if err == nil {
-		c.of.closed.add()
+		c.of.tally.closed.Add(1)
 	}
 	return netError("close", err)
 }
@@ -157,8 +158,8 @@ func runReceiver() error {
 	if err := unix.SetNonblock(firstFile, true); err != nil { // whatever os/exec made of it
 		return err
 	}
-	socket, file := os.NewFile(firstFile, "connections"), os.NewFile(firstFile+1, "counter")
-	closed, err := openCounter(file)
+	socket, file := os.NewFile(firstFile, "connections"), os.NewFile(firstFile+1, "tally")
+	kept, err := openTally(file)
 	if err != nil {
 		return err
 	}
@@ -166,7 +167,7 @@ func runReceiver() error {
 	if err != nil {
 		return err
 	}
-	l, err := newReceiver(socket, local, closed)
+	l, err := newReceiver(socket, local, kept)
 	if err != nil {
 		return errors.Join(err, file.Close())
 	}

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -104,8 +103,6 @@ func obey(restart func() error) error {
 	}
 	return orders.Err()
 }
-
-func noRestart() error { return errors.ErrUnsupported }
 
 // awaitStop returns when standard input ends.
 func awaitStop() error {
