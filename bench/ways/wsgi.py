@@ -5,7 +5,9 @@ import time
 
 
 def post_worker_init(worker):
-    print("worker", "%s:%d" % worker.sockets[0].sock.getsockname()[:2], flush=True)
+    host, port = worker.sockets[0].sock.getsockname()[:2]
+    # In one write: print may make several, and mix them with those of another worker.
+    os.write(1, b"worker %s:%d\n" % (host.encode(), port))
 
 
 def app(environ, start_response):
