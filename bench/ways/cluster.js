@@ -18,7 +18,7 @@ function primary () {
   let stopping = false
   cluster.on('listening', (_, address) => {
     served = true
-    console.log(`worker ${host}:${address.port}`)
+    console.log(`worker ${host.includes(':') ? `[${host}]` : host}:${address.port}`)
   })
   cluster.on('exit', worker => {
     if (!served) process.exit(1) // none ever will

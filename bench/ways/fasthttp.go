@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -41,7 +42,7 @@ func runFasthttp() error {
 		go endOnSIGTERM(server.Shutdown) // until the process ends
 	}
 	p := prefork.New(server)
-	p.Reuseport, p.ShutdownGracePeriod = true, patience
+	p.Network, p.Reuseport, p.ShutdownGracePeriod = network(t.Addr), true, patience
 	p.OnMasterDeath = func() { os.Exit(1) } // as its documentation has it
 	p.ServeFunc = func(l net.Listener) error {
 		runtime.GOMAXPROCS(t.GOMAXPROCS) // it has been set to 1
@@ -57,6 +58,14 @@ func runFasthttp() error {
 		return err
 	}
 	return nil
+}
+
+// network is what a prefork listens on: one of the two, and for it Go's "tcp" is none.
+func network(addr string) string {
+	if strings.HasPrefix(addr, "[") {
+		return "tcp6"
+	}
+	return "tcp4"
 }
 
 func handleFast(ctx *fasthttp.RequestCtx) {

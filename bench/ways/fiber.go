@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
-	"strings"
 
 	"github.com/gofiber/fiber/v3"
 )
@@ -40,12 +39,8 @@ func runFiber() error {
 		app.Hooks().OnFork(children.add)
 		go children.stopOne() // until the process ends
 	}
-	network := fiber.NetworkTCP4
-	if strings.HasPrefix(t.Addr, "[") {
-		network = fiber.NetworkTCP6
-	}
 	return app.Listen(t.Addr, fiber.ListenConfig{
-		EnablePrefork: true, DisableStartupMessage: true, ListenerNetwork: network,
+		EnablePrefork: true, DisableStartupMessage: true, ListenerNetwork: network(t.Addr),
 		ListenerAddrFunc: func(net.Addr) {
 			runtime.GOMAXPROCS(t.GOMAXPROCS) // it has been set to 1
 			fmt.Println(saidWorker + t.Addr)

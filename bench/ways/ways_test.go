@@ -240,3 +240,18 @@ func TestIntegrationNodeRR(t *testing.T)   { testForeign(t, "node-rr") }
 func TestIntegrationNodeNone(t *testing.T) { testForeign(t, "node-none") }
 func TestIntegrationNginx(t *testing.T)    { testForeign(t, "nginx") }
 func TestIntegrationGunicorn(t *testing.T) { testForeign(t, "gunicorn") }
+
+func TestIPv6(t *testing.T) {
+	for _, w := range All() {
+		if w.Lookup != nil && w.Lookup() != nil {
+			continue
+		}
+		t.Run(w.Name, func(t *testing.T) {
+			dir := t.TempDir()
+			s, err := w.Start(t.Context(), Config{Workers: workers, Dir: dir, Addr: "[::1]:0"})
+			require.NoError(t, err)
+			defer end(t, s, dir)
+			assert.Contains(t, s.Workers(), once(t, s, "/"))
+		})
+	}
+}

@@ -6,6 +6,8 @@ import time
 
 def post_worker_init(worker):
     host, port = worker.sockets[0].sock.getsockname()[:2]
+    if ":" in host:
+        host = "[%s]" % host
     # In one write: print may make several, and mix them with those of another worker.
     os.write(1, b"worker %s:%d\n" % (host.encode(), port))
 
