@@ -184,6 +184,15 @@ func (c *client) awaitBriefly() {
 	require.NoError(c.t, c.conn.SetReadDeadline(time.Now().Add(limit)))
 }
 
+func TestStopWithStoppedWorker(t *testing.T) {
+	for _, name := range append(crews, "multinode", "fasthttp") {
+		t.Run(name, func(t *testing.T) {
+			s := begin(t, name) // and ends it
+			require.NoError(t, syscall.Kill(s.Workers()[workers-1], syscall.SIGSTOP))
+		})
+	}
+}
+
 func TestStartFailsWithoutLeaving(t *testing.T) {
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)

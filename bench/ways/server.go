@@ -122,7 +122,8 @@ func (s *Server) hangUp(ctx context.Context) error {
 	return s.awaitServing(ctx)
 }
 
-// Stop lets the server finish what it has begun, kills what is left after 30 s, which is an error, and removes its files.
+// Stop wakes processes that were stopped, lets the server finish what it has begun, kills what is left after 30 s, which is
+// an error, and removes its files.
 func (s *Server) Stop() error {
 	err := s.halt()
 	if err != nil {

@@ -18,6 +18,7 @@ func (s *Server) halt() error {
 	if len(all) == 0 {
 		return nil
 	}
+	signalAll(all, syscall.SIGCONT) // whom the caller has stopped
 	_ = s.in.Close()
 	if s.plan.end != 0 {
 		_ = s.cmd.Process.Signal(s.plan.end) // it may have ended
