@@ -1,0 +1,240 @@
+//go:build linux
+
+package ways
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"time"
+)
+
+// restartPause is how long the master waits before it replaces a worker that has died, so that a broken one is no fork bomb.
+const restartPause = 100 * time.Millisecond
+
+// Names of the crews, which are also those of their ways.
+const (
+	roundRobin       = "master-accept-rr"
+	leastConnections = "master-accept-lc"
+	proxied          = "proxy"
+	inherited        = "inherited"
+)
+
+// crewPlan is a master whose workers get their connections through it.
+func crewPlan(way string) func(Config) (plan, error) {
+	return func(c Config) (plan, error) {
+		gomaxprocs := 2 // of the master: its loop keeps one, the rest has the other
+		if way == proxied {
+			gomaxprocs = 0 // it copies all bytes: it may use every CPU
+		}
+		return plan{
+			command: func(addr, _ string) (*exec.Cmd, error) {
+				return command("crew", task{Way: way, Addr: addr, Workers: c.Workers, GOMAXPROCS: c.share()}, gomaxprocs)
+			},
+			workers: c.Workers, restart: (*Server).order,
+		}, nil
+	}
+}
+
+// desk is where a crew's workers get their connections.
+type desk interface {
+	addr() string
+	// hire prepares a worker's command, which has not started.
+	hire(cmd *exec.Cmd) (seat, error)
+	// close is called when all workers are gone.
+	close() error
+}
+
+// seat is one worker's part of a desk.
+type seat interface {
+	// open gives the worker connections from now on, since it is ready.
+	open() error
+	// close gives it no more of them.
+	close()
+	// free is called when the worker is gone, or did not start.
+	free()
+}
+
+// worker is a process of a crew. It ends when its standard input does.
+type worker struct {
+	seat  seat
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	ready chan error    // gets one value
+	ended chan struct{} // closed when it is gone
+}
+
+// crew keeps so many workers, and replaces them.
+type crew struct {
+	desk desk
+	task task
+	role string // of a worker
+
+	mu       sync.Mutex // guards the rest
+	workers  []*worker  // those that are to serve
+	stopping bool
+	hiring   sync.WaitGroup // of those that replace dead ones
+}
+
+// runCrew is the master.
+func runCrew() error {
+	t, err := readTask()
+	if err != nil {
+		return err
+	}
+	c, err := newCrew(t)
+	if err != nil {
+		return err
+	}
+	for range t.Workers {
+		if err := c.hire(); err != nil {
+			return errors.Join(err, c.stop())
+		}
+	}
+	sayWorkers(t.Workers, c.task.Addr)
+	return errors.Join(obey(c.restart), c.stop())
+}
+
+func newCrew(t task) (c *crew, err error) {
+	c = &crew{task: t, role: "acceptor"}
+	switch t.Way {
+	case proxied:
+		c.desk, err = newProxy(t.Addr)
+	case inherited:
+		c.desk, err = newInheritance(t.Addr)
+	default:
+		c.role = "receiver"
+		c.desk, err = newPasser(t.Addr, t.Way == leastConnections)
+	}
+	if err == nil {
+		c.task.Addr = c.desk.addr()
+	}
+	return c, err
+}
+
+// hire starts a worker and returns when it serves.
+func (c *crew) hire() error {
+	cmd, err := command(c.role, c.task, c.task.GOMAXPROCS)
+	if err != nil {
+		return err
+	}
+	w := &worker{cmd: cmd, ready: make(chan error, 1), ended: make(chan struct{})}
+	if w.seat, err = c.desk.hire(cmd); err != nil {
+		return err
+	}
+	if err := w.start(); err != nil {
+		w.seat.free()
+		return err
+	}
+	go c.watch(w) // ends with the worker
+	if err := <-w.ready; err != nil {
+		w.retire()
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopping {
+		w.retire()
+		return nil
+	}
+	c.workers = append(c.workers, w)
+	return w.seat.open()
+}
+
+func (w *worker) start() error {
+	w.cmd.Stderr = os.Stderr
+	in, err := w.cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	out, err := w.cmd.StdoutPipe()
+	if err != nil {
+		return errors.Join(err, in.Close())
+	}
+	w.in = in
+	if err := w.cmd.Start(); err != nil {
+		return err
+	}
+	go w.read(out) // ends with the worker
+	return nil
+}
+
+// read waits for the worker's word that it serves, and for its end.
+func (w *worker) read(out io.Reader) {
+	lines := bufio.NewScanner(out)
+	if lines.Scan() {
+		w.ready <- nil
+	} else {
+		w.ready <- errors.New("a worker has ended before it served")
+	}
+	_, _ = io.Copy(io.Discard, out) // it says no more
+	if err := w.cmd.Wait(); err != nil {
+		fmt.Fprintf(os.Stderr, "worker %d: %v\n", w.cmd.Process.Pid, err)
+	}
+	close(w.ended)
+}
+
+// retire lets the worker finish what it has begun.
+func (w *worker) retire() {
+	w.seat.close()
+	_ = w.in.Close() // it may have ended
+}
+
+// watch replaces a worker that dies.
+func (c *crew) watch(w *worker) {
+	<-w.ended
+	w.seat.free()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.Index(c.workers, w)
+	if i < 0 || c.stopping {
+		return // it was told to end, or has never served
+	}
+	c.workers = slices.Delete(c.workers, i, i+1)
+	c.hiring.Go(c.replace) // stop waits for it
+}
+
+func (c *crew) replace() {
+	time.Sleep(restartPause)
+	if err := c.hire(); err != nil {
+		fmt.Fprintf(os.Stderr, "ways: a dead worker is not replaced: %v\n", err)
+	}
+}
+
+// restart replaces each worker, the new one first.
+func (c *crew) restart() error {
+	c.mu.Lock()
+	old := slices.Clone(c.workers)
+	c.mu.Unlock()
+	for _, w := range old {
+		if err := c.hire(); err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.workers = slices.DeleteFunc(c.workers, func(one *worker) bool { return one == w })
+		c.mu.Unlock()
+		w.retire()
+		<-w.ended
+	}
+	return nil
+}
+
+func (c *crew) stop() error {
+	c.mu.Lock()
+	c.stopping = true
+	workers := slices.Clone(c.workers)
+	c.mu.Unlock()
+	for _, w := range workers {
+		w.retire()
+	}
+	for _, w := range workers {
+		<-w.ended
+	}
+	c.hiring.Wait()
+	return c.desk.close()
+}

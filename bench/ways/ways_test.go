@@ -1,0 +1,257 @@
+//go:build linux
+
+package ways
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/leaktest"
+)
+
+func TestMain(m *testing.M) {
+	if run, ok := Role(); ok {
+		if err := run(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(leaktest.Run(m))
+}
+
+const (
+	workers = 2
+	limit   = 20 * time.Second // for what a test waits for
+)
+
+func find(t *testing.T, name string) Way {
+	t.Helper()
+	all := All()
+	i := slices.IndexFunc(all, func(w Way) bool { return w.Name == name })
+	require.GreaterOrEqual(t, i, 0)
+	return all[i]
+}
+
+// begin starts a way, which is stopped with the test.
+func begin(t *testing.T, name string) *Server {
+	t.Helper()
+	dir := t.TempDir()
+	s, err := find(t, name).Start(t.Context(), Config{Workers: workers, Dir: dir})
+	require.NoError(t, err)
+	t.Cleanup(func() { end(t, s, dir) })
+	return s
+}
+
+// end stops a server, and looks for what it leaves.
+func end(t *testing.T, s *Server, dir string) {
+	t.Helper()
+	all := s.PIDs()
+	require.NoError(t, s.Stop())
+	for _, pid := range all {
+		_, err := readProcess(pid)
+		require.Error(t, err, "process %d is left", pid)
+	}
+	assert.Empty(t, s.PIDs())
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
+
+// client makes requests on one connection.
+type client struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func dial(t *testing.T, s *Server) *client {
+	t.Helper()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.Addr())
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	require.NoError(t, conn.SetDeadline(time.Now().Add(limit)))
+	return &client{t, conn, bufio.NewReader(conn)}
+}
+
+// get returns which worker has answered.
+func (c *client) get(path string, header ...string) (worker int) {
+	c.t.Helper()
+	text := strings.Join(append([]string{"GET " + path + " HTTP/1.1", "Host: test"}, header...), "\r\n") + "\r\n\r\n"
+	_, err := io.WriteString(c.conn, text)
+	require.NoError(c.t, err)
+	return c.answer()
+}
+
+// answer reads an answer, and returns whose it is.
+func (c *client) answer() (worker int) {
+	c.t.Helper()
+	response, err := http.ReadResponse(c.in, nil)
+	require.NoError(c.t, err)
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	require.NoError(c.t, err)
+	assert.Equal(c.t, http.StatusOK, response.StatusCode)
+	assert.Equal(c.t, "hello\n", string(content))
+	assert.EqualValues(c.t, len(content), response.ContentLength)
+	worker, err = strconv.Atoi(response.Header.Get("Worker"))
+	require.NoError(c.t, err)
+	return worker
+}
+
+// once makes a request on a connection of its own.
+func once(t *testing.T, s *Server, path string) (worker int) {
+	t.Helper()
+	c := dial(t, s)
+	worker = c.get(path, "Connection: close")
+	_, err := c.in.ReadByte()
+	require.ErrorIs(t, err, io.EOF, "Connection: close is obeyed")
+	require.NoError(t, c.conn.Close())
+	return worker
+}
+
+// hold opens connections until all workers have answered, and asks each one again.
+func hold(t *testing.T, s *Server) {
+	t.Helper()
+	want := s.Workers()
+	slices.Sort(want)
+	seen := make(map[*client]int)
+	answered := func() (list []int) {
+		for _, worker := range seen {
+			list = append(list, worker)
+		}
+		slices.Sort(list)
+		return slices.Compact(list)
+	}
+	for end := time.Now().Add(limit); !slices.Equal(answered(), want); {
+		require.True(t, time.Now().Before(end), "of %v only %v answer", want, answered())
+		var burst []*client // or where all accept from one queue, the quickest gets them all
+		for range 16 {
+			burst = append(burst, dial(t, s))
+		}
+		for _, c := range burst {
+			seen[c] = c.get("/")
+		}
+	}
+	for c, worker := range seen {
+		assert.Equal(t, worker, c.get("/"), "a connection stays with its worker")
+		require.NoError(t, c.conn.Close())
+	}
+}
+
+// cpuTime returns that of processes.
+func cpuTime(tb testing.TB, pids []int) (sum time.Duration) {
+	tb.Helper()
+	for _, pid := range pids {
+		tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		require.NoError(tb, err)
+		for _, task := range tasks {
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/schedstat", pid, task.Name()))
+			if err != nil {
+				continue // the thread has ended
+			}
+			var ns time.Duration
+			_, err = fmt.Sscan(string(text), &ns)
+			require.NoError(tb, err)
+			sum += ns
+		}
+	}
+	return sum
+}
+
+func testWay(t *testing.T, name string) {
+	t.Helper()
+	way := find(t, name)
+	s := begin(t, name)
+	count := workers
+	if name == "go" {
+		count = 1
+	}
+	require.Len(t, s.Workers(), count)
+	assert.Subset(t, s.PIDs(), s.Workers())
+	assert.Equal(t, way.Other, s.Version() != "", "a foreign program has a version")
+
+	hold(t, s)
+	for range 20 {
+		assert.Contains(t, s.Workers(), once(t, s, "/"))
+	}
+	if way.Burns {
+		testBurn(t, s)
+	}
+
+	old := s.Workers()
+	addr := s.Addr()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	require.NoError(t, s.Restart(ctx))
+	assert.Equal(t, addr, s.Addr())
+	now := s.Workers()
+	for _, pid := range old {
+		assert.NotContains(t, now, pid, "it was replaced")
+	}
+	require.Len(t, now, count)
+	hold(t, s)
+}
+
+func testBurn(t *testing.T, s *Server) {
+	t.Helper()
+	const each, times = 10 * time.Millisecond, 20
+	before := cpuTime(t, s.PIDs())
+	for range times {
+		once(t, s, fmt.Sprintf("/?burn=%d", each.Microseconds()))
+	}
+	burnt := cpuTime(t, s.PIDs()) - before
+	assert.GreaterOrEqual(t, burnt, times*each*95/100)
+	assert.Less(t, burnt, 2*times*each)
+}
+
+func TestGo(t *testing.T)             { testWay(t, "go") }
+func TestReuseport(t *testing.T)      { testWay(t, "reuseport") }
+func TestMultinode(t *testing.T)      { testWay(t, "multinode") }
+func TestMasterAcceptRR(t *testing.T) { testWay(t, "master-accept-rr") }
+func TestMasterAcceptLC(t *testing.T) { testWay(t, "master-accept-lc") }
+func TestProxy(t *testing.T)          { testWay(t, "proxy") }
+func TestInherited(t *testing.T)      { testWay(t, "inherited") }
+func TestFasthttp(t *testing.T)       { testWay(t, "fasthttp") }
+func TestFiber(t *testing.T)          { testWay(t, "fiber") }
+
+func testForeign(t *testing.T, name string) {
+	t.Helper()
+	if err := find(t, name).Lookup(); err != nil {
+		t.Skip(err)
+	}
+	testWay(t, name)
+}
+
+func TestIntegrationNodeRR(t *testing.T)   { testForeign(t, "node-rr") }
+func TestIntegrationNodeNone(t *testing.T) { testForeign(t, "node-none") }
+func TestIntegrationNginx(t *testing.T)    { testForeign(t, "nginx") }
+func TestIntegrationGunicorn(t *testing.T) { testForeign(t, "gunicorn") }
+
+func TestIPv6(t *testing.T) {
+	for _, w := range All() {
+		if w.Lookup != nil && w.Lookup() != nil {
+			continue
+		}
+		t.Run(w.Name, func(t *testing.T) {
+			dir := t.TempDir()
+			s, err := w.Start(t.Context(), Config{Workers: workers, Dir: dir, Addr: "[::1]:0"})
+			require.NoError(t, err)
+			defer end(t, s, dir)
+			assert.Contains(t, s.Workers(), once(t, s, "/"))
+		})
+	}
+}
