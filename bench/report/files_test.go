@@ -91,7 +91,7 @@ func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
 
 func TestWritersReturnErrors(t *testing.T) {
 	for name, write := range writers(sample(1, 1)) {
-		assert.ErrorIs(t, write(fullDisk{}), errFull, name)
+		require.ErrorIs(t, write(fullDisk{}), errFull, name)
 	}
 	assert.ErrorContains(t, sample(1, 1).WriteCharts("/dev/null/charts"), "report: write charts")
 }

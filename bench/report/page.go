@@ -44,7 +44,7 @@ type page struct {
 
 func (d *Document) page() page {
 	p := page{
-		Title: d.Title, Question: d.question(), Facts: d.facts(), Style: template.CSS(pageStyle + chartStyle), //nolint:gosec // our files
+		Title: d.Title, Question: d.question(), Facts: d.facts(), Style: template.CSS(pageStyle + chartStyle),
 		Summary: d.Summary(), Losses: d.Losses(), Best: d.bestRows(), Overview: d.overview(), Legend: overviewLegend, Reading: d.reading(),
 		Machine: d.machineFacts(), Notes: d.Notes, Glossary: glossary(),
 	}

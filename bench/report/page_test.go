@@ -67,7 +67,7 @@ func assertBalanced(t *testing.T, text, name string) {
 		tag, _ := z.TagName()
 		switch {
 		case kind == html.ErrorToken:
-			assert.ErrorIs(t, z.Err(), io.EOF, name)
+			require.ErrorIs(t, z.Err(), io.EOF, name)
 			assert.Empty(t, open, name)
 			return
 		case kind == html.StartTagToken && !void[string(tag)]:
@@ -141,7 +141,7 @@ func assertInside(t *testing.T, c chart, name string) {
 		check(m[2], limit)
 	}
 	for _, m := range positions.FindAllStringSubmatch(c.body, -1) {
-		for _, pair := range strings.Fields(m[1]) {
+		for _, pair := range strings.FieldsSeq(m[1]) {
 			x, y, _ := strings.Cut(pair, ",")
 			check(x, c.width)
 			check(y, c.height)

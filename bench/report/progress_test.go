@@ -2,7 +2,6 @@ package report
 
 import (
 	"bytes"
-	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -107,5 +106,5 @@ func TestProgressSurvivesATerminalThatIsGone(t *testing.T) {
 	p.Begin("step", time.Second)
 	_, err := p.Write([]byte("line\n"))
 	require.ErrorIs(t, err, errFull)
-	assert.True(t, errors.Is(p.Close(), errFull))
+	require.ErrorIs(t, p.Close(), errFull)
 }

@@ -8,7 +8,6 @@ type rows struct {
 	scale     scale
 	tick      func(float64) string
 	axis      string
-	better    string
 	reference float64
 	refLabel  string // of the line at the reference; none if empty
 	legend    []mark // of the shapes, if there are several

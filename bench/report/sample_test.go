@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"flag"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -133,13 +134,10 @@ func (m model) sample(p Pattern, round int, rnd *rand.Rand) Sample {
 	}}
 	if !m.way.Baseline {
 		over := uneven * noise(0.2)
-		maps := map[string]float64{
+		maps.Copy(s.Figures, Figures{
 			ConnectionsMaxMean: 1 + over, ConnectionsJain: 1 / (1 + over*over/3), ConnectionsDeviation: over / 1.6,
 			RequestsMaxMean: 1 + over*1.2*noise(0.1), RequestsJain: 1 / (1 + over*over/2.5), RequestsDeviation: over / 1.4,
-		}
-		for name, value := range maps {
-			s.Figures[name] = value
-		}
+		})
 	}
 	s.Latency = m.quantiles(s)
 	m.addQueue(p, &s, rnd)
