@@ -45,42 +45,49 @@ type Figure struct {
 	Whole    bool   // it counts something
 }
 
-// AllFigures returns all that are known, in the order in which they are shown.
-func AllFigures() []Figure {
-	const speed, latency, share, queue = "Speed and cost", "Latency", "Fairness over the workers", "Queue, failures, memory"
-	return []Figure{
-		{RequestsPerSecond, "requests a second", "requests/s", "1/s", speed, false, false, false},
-		{ConnectionsPerSecond, "connections a second", "connections/s", "1/s", speed, false, false, false},
-		{CPU, "CPU time a request", "CPU µs/request", "µs", speed, true, false, false},
-		{CPUUser, "CPU time a request, user", "user µs/request", "µs", speed, true, false, false},
-		{CPUSystem, "CPU time a request, system", "system µs/request", "µs", speed, true, false, false},
-		{P50, "median latency", "p50 ms", "ms", latency, true, false, false},
-		{P90, "p90 latency", "p90 ms", "ms", latency, true, false, false},
-		{P99, "p99 latency", "p99 ms", "ms", latency, true, false, false},
-		{P999, "p99.9 latency", "p99.9 ms", "ms", latency, true, false, false},
-		{Max, "latency of the slowest request", "max ms", "ms", latency, true, false, false},
-		{ConnectionsMaxMean, "connections of the busiest worker to the mean", "conns max/mean", "", share, true, true, false},
-		{ConnectionsJain, "Jain's index of connections", "conns Jain", "", share, false, true, false},
-		{ConnectionsDeviation, "deviation of connections, to the mean", "conns dev/mean", "", share, true, true, false},
-		{RequestsMaxMean, "requests of the busiest worker to the mean", "reqs max/mean", "", share, true, true, false},
-		{RequestsJain, "Jain's index of requests", "reqs Jain", "", share, false, true, false},
-		{RequestsDeviation, "deviation of requests, to the mean", "reqs dev/mean", "", share, true, true, false},
-		{QueueMax, "longest accept queue", "queue max", "connections", queue, true, true, true},
-		{QueueMean, "mean accept queue", "queue mean", "connections", queue, true, true, false},
-		{Failures, "failed requests", "failures", "requests", queue, true, true, true},
-		{Restart, "time until a restarted worker serves", "restart ms", "ms", queue, true, false, false},
-		{RSS, "resident memory", "RSS MiB", "MiB", queue, true, false, false},
-		{PSS, "proportional memory", "PSS MiB", "MiB", queue, true, false, false},
-	}
+// The groups of figures.
+const (
+	speed    = "Speed and cost"
+	latency  = "Latency"
+	fairness = "Fairness over the workers"
+	others   = "Queue, failures, memory"
+)
+
+// figures are all that are known. They never change.
+var figures = []Figure{
+	{Name: RequestsPerSecond, Title: "requests a second", Short: "requests/s", Unit: "1/s", Group: speed},
+	{Name: ConnectionsPerSecond, Title: "connections a second", Short: "connections/s", Unit: "1/s", Group: speed},
+	{Name: CPU, Title: "CPU time a request", Short: "CPU µs/request", Unit: "µs", Group: speed, Less: true},
+	{Name: CPUUser, Title: "CPU time a request, user", Short: "user µs/request", Unit: "µs", Group: speed, Less: true},
+	{Name: CPUSystem, Title: "CPU time a request, system", Short: "system µs/request", Unit: "µs", Group: speed, Less: true},
+	{Name: P50, Title: "median latency", Short: "p50 ms", Unit: "ms", Group: latency, Less: true},
+	{Name: P90, Title: "p90 latency", Short: "p90 ms", Unit: "ms", Group: latency, Less: true},
+	{Name: P99, Title: "p99 latency", Short: "p99 ms", Unit: "ms", Group: latency, Less: true},
+	{Name: P999, Title: "p99.9 latency", Short: "p99.9 ms", Unit: "ms", Group: latency, Less: true},
+	{Name: Max, Title: "latency of the slowest request", Short: "max ms", Unit: "ms", Group: latency, Less: true},
+	{Name: ConnectionsMaxMean, Title: "connections of the busiest worker to the mean", Short: "conns max/mean", Group: fairness, Less: true, Absolute: true},
+	{Name: ConnectionsJain, Title: "Jain's index of connections", Short: "conns Jain", Group: fairness, Absolute: true},
+	{Name: ConnectionsDeviation, Title: "deviation of connections, to the mean", Short: "conns dev/mean", Group: fairness, Less: true, Absolute: true},
+	{Name: RequestsMaxMean, Title: "requests of the busiest worker to the mean", Short: "reqs max/mean", Group: fairness, Less: true, Absolute: true},
+	{Name: RequestsJain, Title: "Jain's index of requests", Short: "reqs Jain", Group: fairness, Absolute: true},
+	{Name: RequestsDeviation, Title: "deviation of requests, to the mean", Short: "reqs dev/mean", Group: fairness, Less: true, Absolute: true},
+	{Name: QueueMax, Title: "longest accept queue", Short: "queue max", Unit: "connections", Group: others, Less: true, Absolute: true, Whole: true},
+	{Name: QueueMean, Title: "mean accept queue", Short: "queue mean", Unit: "connections", Group: others, Less: true, Absolute: true},
+	{Name: Failures, Title: "failed requests", Short: "failures", Unit: "requests", Group: others, Less: true, Absolute: true, Whole: true},
+	{Name: Restart, Title: "time until a restarted worker serves", Short: "restart ms", Unit: "ms", Group: others, Less: true},
+	{Name: RSS, Title: "resident memory", Short: "RSS MiB", Unit: "MiB", Group: others, Less: true},
+	{Name: PSS, Title: "proportional memory", Short: "PSS MiB", Unit: "MiB", Group: others, Less: true},
 }
+
+// AllFigures returns all that are known, in the order in which they are shown.
+func AllFigures() []Figure { return slices.Clone(figures) }
 
 // lookup makes a figure up for a name that this version does not know, so that its values are still shown.
 func lookup(name string) Figure {
-	figures := AllFigures()
 	if i := slices.IndexFunc(figures, func(f Figure) bool { return f.Name == name }); i >= 0 {
 		return figures[i]
 	}
-	return Figure{Name: name, Title: name, Short: name, Group: "Others"}
+	return Figure{Name: name, Title: name, Short: name, Group: others}
 }
 
 // axis is the title with the unit.
@@ -136,9 +143,9 @@ func formatRatio(e Estimate) string {
 
 func significant(value float64) string {
 	switch size := math.Abs(value); {
-	case size >= 100 || size == 0:
+	case size >= 99.95 || size == 0:
 		return decimals(value, 0)
-	case size >= 10:
+	case size >= 9.995:
 		return decimals(value, 1)
 	case size >= 0.995:
 		return decimals(value, 2)

@@ -18,7 +18,7 @@ type figureRow struct {
 }
 
 type figureCell struct {
-	Text, Change string
+	Text, Spread string // the value, and below it its ratio with the interval, or its own interval
 	Verdict      Verdict
 }
 
@@ -52,10 +52,10 @@ func (d *Document) figureCells(p Pattern, w Way, figures []Figure) (cells []figu
 	for _, f := range figures {
 		c := d.Compare(p.Name, w.Name, d.baseline().Name, f.Name)
 		cell := figureCell{Text: valueText(c)}
-		switch {
-		case c.Value.Rounds == 0 || f.Absolute || w.Baseline || c.Verdict == Unknown:
-		default:
-			cell.Change, cell.Verdict = formatRatio(c.Change), c.Verdict
+		if ratio := ratioText(c, w); ratio != "" {
+			cell.Spread, cell.Verdict = "×"+ratio, c.Verdict
+		} else if c.Value.Low != c.Value.High {
+			cell.Spread = f.Format(c.Value.Low) + "–" + f.Format(c.Value.High)
 		}
 		cells = append(cells, cell)
 	}

@@ -141,7 +141,7 @@ func assertInside(t *testing.T, c chart, name string) {
 		check(m[2], limit)
 	}
 	for _, m := range positions.FindAllStringSubmatch(c.body, -1) {
-		for _, pair := range strings.FieldsSeq(m[1]) {
+		for pair := range strings.FieldsSeq(m[1]) {
 			x, y, _ := strings.Cut(pair, ",")
 			check(x, c.width)
 			check(y, c.height)
@@ -260,4 +260,16 @@ func textOf(n *html.Node) string {
 		}
 	}
 	return b.String()
+}
+
+func TestTablesShowTheSpread(t *testing.T) {
+	d := two(P99, []float64{1, 2, 3, 4, 5}, []float64{2, 4, 6, 8, 10})
+	for i := range d.Cells[1].Samples {
+		d.Cells[1].Samples[i].Figures[QueueMax] = float64(i)
+	}
+	d.Patterns[0].Figures = []string{P99, QueueMax}
+	text := textOf(parse(t, written(t, d.WriteHTML)))
+	assert.Contains(t, text, "×2.000 (2.000–2.000) ▼", "a ratio")
+	assert.Contains(t, text, "1.00–5.00", "the baseline")
+	assert.Contains(t, text, "0–4", "a figure without a ratio")
 }

@@ -23,6 +23,9 @@ func TestWriteSample(t *testing.T) {
 	}
 	d := sample(1, 5)
 	require.NoError(t, d.WriteCharts(filepath.Join(*sampleDir, "charts")))
+	for name, d := range odd() {
+		require.NoError(t, os.WriteFile(filepath.Join(*sampleDir, "odd-"+fileName(name)+".html"), []byte(written(t, d.WriteHTML)), 0o644))
+	}
 	for name, write := range writers(d) {
 		var b bytes.Buffer
 		require.NoError(t, write(&b))

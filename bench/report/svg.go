@@ -113,7 +113,7 @@ func textWidthOf(text string) (width float64) {
 // wrap breaks text between words into at most so many lines. What is still too wide is cut, and ends in an ellipsis.
 func wrap(text string, width float64, most int) (lines []string) {
 	line := ""
-	for _, word := range strings.FieldsSeq(text) {
+	for word := range strings.FieldsSeq(text) {
 		switch {
 		case line == "":
 			line = word

@@ -42,6 +42,7 @@ func (d *Document) reading() []word {
 			"are so many rounds that some can be left out at both ends. With %s they hold the true median with a confidence of %s. If they hold "+
 			"“no difference”, the figure is marked ~ and has a hollow dot: it is not called better or worse, however large it looks.",
 			counts(n, "round"), percent(Coverage(n)))},
+		{"Tables", "Under a value stands its ratio to the baseline with the spread of that, or, where there is no ratio, the spread of the value itself."},
 		{"Chance", chance(n)},
 		{"Servers", "A way on another server than the baseline (nginx, Node, ...) differs by far more than by how it shares the port. It is here to " +
 			"show what is usual elsewhere; only ways on the same server are compared to find the best way."},
