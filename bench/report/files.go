@@ -17,7 +17,7 @@ func (f Figures) MarshalJSON() ([]byte, error) {
 	return json.Marshal(kept)
 }
 
-// WriteJSON writes all of the document.
+// WriteJSON writes all of the document. It fails if a number elsewhere than in [Figures] is not finite.
 func (d *Document) WriteJSON(w io.Writer) error {
 	current := *d
 	current.Version = Version

@@ -69,7 +69,7 @@ func linear(from float64, values []float64) scale {
 		high = from + 1
 	}
 	high = min(high, largest)
-	s := scale{warp: func(v float64) float64 { return v }, low: from, high: from + (high-from)*1.05}
+	s := scale{warp: identity, low: from, high: from + (high-from)*1.05}
 	s.choices = evenTicks(s.low, s.high)
 	return s
 }
@@ -84,6 +84,8 @@ func counted(values []float64) scale {
 	}
 	return s
 }
+
+func identity(v float64) float64 { return v }
 
 // An axis ends there, whatever is measured, so that no step is lost in rounding.
 const smallest, largest = 1e-9, 1e15
