@@ -57,11 +57,7 @@ func (d *Document) latencies(p Pattern, w Way, slowest float64) (points []positi
 		values[q.Share] = append(values[q.Share], q.Milliseconds)
 	}
 	for share, v := range values {
-		x := slowest
-		if share < 1 {
-			x = nines(share)
-		}
-		points = append(points, position{x, Estimated(v).Median})
+		points = append(points, position{min(nines(share), slowest), Estimated(v).Median})
 	}
 	slices.SortFunc(points, func(a, b position) int { return cmp.Compare(a.x, b.x) })
 	return points
