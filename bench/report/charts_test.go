@@ -12,8 +12,8 @@ import (
 var ones = []float64{1, 1, 1, 1, 1}
 
 func TestRatioChartShowsWhatCannotBeTold(t *testing.T) {
-	clear := two(P99, ones, []float64{2, 2, 2, 2, 2.1})
-	c := clear.figureChart(clear.Patterns[0], lookup(P99))
+	told := two(P99, ones, []float64{2, 2, 2, 2, 2.1})
+	c := told.figureChart(told.Patterns[0], lookup(P99))
 	assert.Contains(t, c.body, `class="dot ours"`)
 	assert.Contains(t, c.body, "2.00 (2.00–2.10) ▼")
 	assert.Contains(t, c.body, "base: 1.00 ms = ×1")
@@ -32,7 +32,7 @@ func TestRatioChartPointsToWhatLiesBeyond(t *testing.T) {
 		d.Cells = append(d.Cells, cellOfValues(name, P99, []float64{value, value, value, value, value}))
 	}
 	c := d.figureChart(d.Patterns[0], lookup(P99))
-	arrows := regexp.MustCompile(`<path class="dot " d="M([\d.]+) `).FindAllStringSubmatch(c.body, -1)
+	arrows := regexp.MustCompile(`<path class="dot " d="M[\d.]+ [\d.]+L`).FindAllString(c.body, -1)
 	require.Len(t, arrows, 2, "the triangle of neither of them, but an arrow")
 	assert.Contains(t, c.body, "1,000 (1,000–1,000) ▼")
 	assert.NotContains(t, c.body, "×1,000", "the axis does not reach so far")

@@ -102,7 +102,7 @@ func (r rows) drawHead(c *canvas, left float64) {
 }
 
 func (r rows) drawAxis(c *canvas, top, bottom, left, right float64) {
-	for _, t := range r.scale.ticks(func(t float64) float64 { return textWidthOf(r.tick(t)) + 8 }) {
+	for _, t := range r.scale.ticks(func(t float64) float64 { return textWidthOf(r.tick(t)) + 14 }) {
 		x := r.scale.at(t)
 		c.line("grid", x, top, x, bottom+4)
 		c.text("muted middle", x, bottom+17, r.tick(t))
