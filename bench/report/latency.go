@@ -1,0 +1,106 @@
+package report
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strconv"
+)
+
+// latencyChart shows the latency by percentile.
+func (d *Document) latencyChart(p Pattern) chart {
+	slowest := d.slowest(p)
+	all := d.series(func(w Way) []position { return d.latencies(p, w, slowest) })
+	if len(all) == 0 {
+		return chart{}
+	}
+	xs, ys := coordinates(all)
+	for i := range all {
+		all[i].marked = len(all[i].points) <= manyPoints
+	}
+	r := plot{series: all, y: logarithmic(ys), yTick: tickText, yTitle: "latency, ms, log scale", xTitle: "percentile of the requests; max is the slowest one"}
+	r.x = percentiles(min(slices.Min(xs), nines(0.5)), slowest)
+	r.xTick = func(x float64) string { return percentileName(x, slowest) }
+	c := r.draw()
+	c.title = p.title() + ": latency by percentile"
+	c.about = "Further right: rarer, slower requests. The lower line is better. Each point is the median of the rounds."
+	return c
+}
+
+const manyPoints = 8
+
+// percentiles is a scale with a tick for each nine.
+func percentiles(low, slowest float64) scale {
+	var ticks []float64
+	for _, share := range []float64{0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999} {
+		if nines(share) < slowest-0.4 {
+			ticks = append(ticks, nines(share))
+		}
+	}
+	return scale{warp: identity, low: low, high: slowest, choices: [][]float64{append(ticks, slowest)}}
+}
+
+func percentileName(x, slowest float64) string {
+	if x == slowest {
+		return "max"
+	}
+	return "p" + strconv.FormatFloat(100*(1-math.Pow(10, -x)), 'g', 7, 64)
+}
+
+// nines is where a share lies on the axis of percentiles.
+func nines(share float64) float64 { return -math.Log10(1 - share) }
+
+// latencies returns the medians over the rounds by percentile, with the slowest request at a place of its own.
+func (d *Document) latencies(p Pattern, w Way, slowest float64) (points []position) {
+	values := map[float64][]float64{}
+	for _, q := range d.quantiles(p, w) {
+		values[q.Share] = append(values[q.Share], q.Milliseconds)
+	}
+	for share, v := range values {
+		points = append(points, position{min(nines(share), slowest), Estimated(v).Median})
+	}
+	slices.SortFunc(points, func(a, b position) int { return cmp.Compare(a.x, b.x) })
+	return points
+}
+
+// slowest returns the place of the slowest request: a decade beyond the rarest share of all ways.
+func (d *Document) slowest(p Pattern) float64 {
+	rarest := nines(0.9)
+	for _, w := range d.present() {
+		for _, q := range d.quantiles(p, w) {
+			if q.Share < 1 {
+				rarest = max(rarest, nines(q.Share))
+			}
+		}
+	}
+	return math.Ceil(rarest-1e-6) + 1
+}
+
+// quantiles returns those of all rounds that can be drawn.
+func (d *Document) quantiles(p Pattern, w Way) (quantiles []Quantile) {
+	for _, s := range d.cell(p.Name, w.Name).Samples {
+		for _, q := range s.quantiles() {
+			if q.Share >= 0 && q.Share <= 1 && finite(q.Milliseconds) && q.Milliseconds > 0 {
+				quantiles = append(quantiles, q)
+			}
+		}
+	}
+	return quantiles
+}
+
+// quantiles are those of the figures where there are no others.
+func (s Sample) quantiles() []Quantile {
+	if len(s.Latency) > 0 {
+		return s.Latency
+	}
+	var quantiles []Quantile
+	for _, q := range []struct {
+		share  float64
+		figure string
+	}{{0.5, P50}, {0.9, P90}, {0.99, P99}, {0.999, P999}, {1, Max}} {
+		if value, ok := s.Value(q.figure); ok {
+			quantiles = append(quantiles, Quantile{q.share, value})
+		}
+	}
+	return quantiles
+}

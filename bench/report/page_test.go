@@ -1,0 +1,279 @@
+package report
+
+import (
+	"encoding/xml"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
+)
+
+func TestPageShowsAllPatternsAndWays(t *testing.T) {
+	d := sample(1, 5)
+	page := parse(t, written(t, d.WriteHTML))
+	for i, p := range d.Patterns {
+		section := find(page, func(n *html.Node) bool { return attribute(n, "id") == patternID(i) })
+		require.Len(t, section, 1, p.Name)
+		text := textOf(section[0])
+		assert.Contains(t, text, p.Title)
+		assert.Contains(t, text, p.About)
+		assert.Contains(t, text, p.Question)
+		assert.Len(t, find(section[0], isElement("svg")), len(d.charts(p)), p.Name)
+		for _, w := range d.present() {
+			if len(d.cell(p.Name, w.Name).Samples) > 0 {
+				assert.Contains(t, text, w.Title, p.Name)
+			}
+		}
+	}
+	text := textOf(page)
+	for _, word := range []string{"haproxy is not in PATH", "the proxy has no workers", "connection reset", "93.75 %", "SO_REUSEPORT", d.Command, d.Notes[0]} {
+		assert.Contains(t, text, word)
+	}
+}
+
+func TestPageIsWellFormed(t *testing.T) {
+	for name, d := range odd() {
+		text := written(t, d.WriteHTML)
+		page := parse(t, text)
+		assertBalanced(t, text, name)
+		ids := map[string]bool{}
+		for _, n := range find(page, func(n *html.Node) bool { return attribute(n, "id") != "" }) {
+			assert.False(t, ids[attribute(n, "id")], "%s: id twice", name)
+			ids[attribute(n, "id")] = true
+		}
+		for _, n := range find(page, isElement("a")) {
+			target, ok := strings.CutPrefix(attribute(n, "href"), "#")
+			assert.True(t, ok && ids[target], "%s: link to %q", name, attribute(n, "href"))
+		}
+	}
+}
+
+// assertBalanced checks that each element is closed in the order in which it was opened, which a browser would silently mend.
+func assertBalanced(t *testing.T, text, name string) {
+	t.Helper()
+	void := map[string]bool{"meta": true, "link": true, "br": true}
+	var open []string
+	z := html.NewTokenizer(strings.NewReader(text))
+	for {
+		kind := z.Next()
+		tag, _ := z.TagName()
+		switch {
+		case kind == html.ErrorToken:
+			require.ErrorIs(t, z.Err(), io.EOF, name)
+			assert.Empty(t, open, name)
+			return
+		case kind == html.StartTagToken && !void[string(tag)]:
+			open = append(open, string(tag))
+		case kind == html.EndTagToken:
+			require.NotEmpty(t, open, "%s: </%s>", name, tag)
+			require.Equal(t, open[len(open)-1], string(tag), name)
+			open = open[:len(open)-1]
+		}
+	}
+}
+
+func TestPageNeedsNothingElse(t *testing.T) {
+	for name, d := range map[string]*Document{"sample": sample(1, 5), "hostile": hostile(hostileText)} {
+		page := parse(t, written(t, d.WriteHTML))
+		for _, element := range []string{"script", "img", "iframe", "object", "embed", "base", "form", "image", "use", "foreignObject"} {
+			assert.Empty(t, find(page, isElement(element)), "%s: %s", name, element)
+		}
+		for _, n := range find(page, func(*html.Node) bool { return true }) {
+			for _, a := range n.Attr {
+				assert.False(t, strings.HasPrefix(a.Key, "on"), "%s: %s", name, a.Key)
+				if a.Key == "href" || a.Key == "src" || a.Key == "style" {
+					assert.Regexp(t, `^(#[\w-]+|data:,)$`, a.Val, name)
+				}
+			}
+			if n.DataAtom == atom.Style {
+				assert.NotRegexp(t, `(?i)url\(|@import|://`, textOf(n), name)
+			}
+		}
+	}
+}
+
+func TestPageEscapes(t *testing.T) {
+	page := parse(t, written(t, hostile(hostileText).WriteHTML))
+	text := textOf(page)
+	assert.GreaterOrEqual(t, strings.Count(text, hostileText), 10, "it is shown as it is")
+	title := find(page, func(n *html.Node) bool { return n.DataAtom == atom.Title && n.Parent.DataAtom == atom.Head })
+	require.Len(t, title, 1)
+	assert.Equal(t, hostileText, textOf(title[0]))
+}
+
+func TestChartsHaveNoBadNumbers(t *testing.T) {
+	for name, d := range odd() {
+		for _, p := range d.Patterns {
+			for _, c := range d.charts(p) {
+				assertInside(t, c, name+": "+c.file)
+			}
+		}
+	}
+}
+
+var (
+	numbers   = regexp.MustCompile(`\b(x|x1|x2|cx|y|y1|y2|cy|width|height)="([^"]*)"`)
+	positions = regexp.MustCompile(`\bpoints="([^"]*)"`)
+)
+
+// assertInside checks that all coordinates are numbers within the chart.
+func assertInside(t *testing.T, c chart, name string) {
+	t.Helper()
+	check := func(text string, limit float64) {
+		v, err := strconv.ParseFloat(text, 64)
+		require.NoError(t, err, name)
+		require.True(t, finite(v) && v >= 0 && v <= limit, "%s: %s not within %v", name, text, limit)
+	}
+	require.True(t, finite(c.height))
+	for _, m := range numbers.FindAllStringSubmatch(c.body, -1) {
+		limit := c.width
+		if strings.Contains(m[1], "y") || m[1] == "height" {
+			limit = c.height
+		}
+		check(m[2], limit)
+	}
+	for _, m := range positions.FindAllStringSubmatch(c.body, -1) {
+		for pair := range strings.FieldsSeq(m[1]) {
+			x, y, _ := strings.Cut(pair, ",")
+			check(x, c.width)
+			check(y, c.height)
+		}
+	}
+	for _, bad := range []string{"NaN", "Inf", "%!"} {
+		require.NotContains(t, c.body, bad, name)
+	}
+}
+
+// Labels of lines must not overlap, however near the lines end.
+func TestLabelsOfLinesHaveRoom(t *testing.T) {
+	d := sample(1, 5)
+	for _, p := range d.Patterns {
+		for _, c := range d.charts(p) {
+			if !strings.Contains(c.body, `class="leader"`) {
+				continue
+			}
+			labels := regexp.MustCompile(`(?m)^<text class="(?:ours|base|)" x="[\d.]+" y="([\d.]+)">`).FindAllStringSubmatch(c.body, -1)
+			require.GreaterOrEqual(t, len(labels), strings.Count(c.body, `class="leader"`), c.title)
+			last := 0.0
+			for _, l := range labels {
+				y, err := strconv.ParseFloat(l[1], 64)
+				require.NoError(t, err)
+				assert.GreaterOrEqual(t, y-last, lineHeight-0.11, "%s", c.title)
+				last = y
+			}
+		}
+	}
+}
+
+func TestWriteCharts(t *testing.T) {
+	d := sample(1, 5)
+	d.Patterns[0].Name = "../Short & sweet"
+	for i := range d.Cells {
+		if d.Cells[i].Pattern == "short" {
+			d.Cells[i].Pattern = d.Patterns[0].Name
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "new")
+	require.NoError(t, d.WriteCharts(dir))
+	wanted := 0
+	for _, p := range d.Patterns {
+		wanted += len(d.charts(p))
+	}
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Len(t, entries, wanted)
+	for _, name := range []string{"short-sweet-connections-per-second.svg", "short-sweet-latency.svg", "burst-queue.svg", "few-8-fairness.svg"} {
+		assert.FileExists(t, filepath.Join(dir, name))
+	}
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		require.NoError(t, err)
+		assertStandalone(t, string(b), e.Name())
+	}
+}
+
+func TestStandaloneChartsAreXML(t *testing.T) {
+	for name, d := range odd() {
+		for _, p := range d.Patterns {
+			for _, c := range d.charts(p) {
+				assertStandalone(t, c.standalone(), name+": "+c.file)
+			}
+		}
+	}
+}
+
+func assertStandalone(t *testing.T, text, name string) {
+	t.Helper()
+	decoder := xml.NewDecoder(strings.NewReader(text))
+	for {
+		token, err := decoder.Token()
+		if err == io.EOF { //nolint:errorlint // Token returns it as it is
+			break
+		}
+		require.NoError(t, err, name)
+		if e, ok := token.(xml.StartElement); ok {
+			assert.NotContains(t, []string{"script", "image", "foreignObject", "a"}, e.Name.Local, name)
+		}
+	}
+	assert.NotContains(t, text, "var(--", "%s: a colour that is defined in the page only", name)
+	assert.Contains(t, text, `<rect x="0.5"`, name)
+}
+
+func parse(t *testing.T, text string) *html.Node {
+	t.Helper()
+	page, err := html.Parse(strings.NewReader(text))
+	require.NoError(t, err)
+	return page
+}
+
+func find(n *html.Node, wanted func(*html.Node) bool) (found []*html.Node) {
+	for d := range n.Descendants() {
+		if d.Type == html.ElementNode && wanted(d) {
+			found = append(found, d)
+		}
+	}
+	return found
+}
+
+func isElement(name string) func(*html.Node) bool {
+	return func(n *html.Node) bool { return n.Data == name }
+}
+
+func attribute(n *html.Node, key string) string {
+	for _, a := range n.Attr {
+		if a.Key == key {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+func textOf(n *html.Node) string {
+	var b strings.Builder
+	for d := range n.Descendants() {
+		if d.Type == html.TextNode {
+			b.WriteString(d.Data)
+		}
+	}
+	return b.String()
+}
+
+func TestTablesShowTheSpread(t *testing.T) {
+	d := two(P99, []float64{1, 2, 3, 4, 5}, []float64{2, 4, 6, 8, 10})
+	for i := range d.Cells[1].Samples {
+		d.Cells[1].Samples[i].Figures[QueueMax] = float64(i)
+	}
+	d.Patterns[0].Figures = []string{P99, QueueMax}
+	text := textOf(parse(t, written(t, d.WriteHTML)))
+	assert.Contains(t, text, "×2.000 (2.000–2.000) ▼", "a ratio")
+	assert.Contains(t, text, "1.00–5.00", "the baseline")
+	assert.Contains(t, text, "0–4", "a figure without a ratio")
+}

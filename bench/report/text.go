@@ -1,0 +1,164 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// textWidth is the width of a terminal's table in characters.
+const textWidth = 110
+
+// WriteText writes a table for each pattern, as wide as a terminal. It shows the figures that matter there as far as there is
+// room: those that can be compared with their ratio and its interval.
+func (d *Document) WriteText(w io.Writer) error {
+	var b bytes.Buffer
+	for _, p := range d.Patterns {
+		fmt.Fprintf(&b, "%s\n%s\n", plain(p.title()), d.table(p))
+	}
+	if len(d.Patterns) > 0 {
+		fmt.Fprintf(&b, "%s\n", d.legend())
+	}
+	for _, line := range d.Summary() {
+		fmt.Fprintf(&b, "%s\n", plain(line))
+	}
+	for i, line := range d.Losses() {
+		if i == 0 {
+			fmt.Fprintf(&b, "It is behind in:\n")
+		}
+		fmt.Fprintf(&b, "  %s\n", plain(line))
+	}
+	for i, way := range d.missing() {
+		if i == 0 {
+			fmt.Fprintf(&b, "\nSkipped:\n")
+		}
+		fmt.Fprintf(&b, "  %s: %s\n", plain(way.Name), plain(way.Missing))
+	}
+	for _, note := range d.Notes {
+		fmt.Fprintf(&b, "\n%s\n", plain(note))
+	}
+	_, err := b.WriteTo(w)
+	return err
+}
+
+// plain keeps text on its line, and a terminal from being steered by it.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, text)
+}
+
+func (d *Document) legend() string {
+	return fmt.Sprintf("Medians of %d rounds. Ratio: median of the ratio to %q in the same round (%s of it).\n"+
+		"▲ better, ▼ worse, ~ cannot be told from no difference%s, ! some requests failed.\n",
+		d.rounds(), plain(d.baseline().Name), intervalWords(d.rounds()), fewRounds(d.rounds()))
+}
+
+// intervalWords says what an interval is.
+func intervalWords(rounds int) string {
+	if leftOut(rounds) == 0 {
+		return "lowest to highest round: " + percent(Coverage(rounds)) + " interval"
+	}
+	return percent(Coverage(rounds)) + " interval"
+}
+
+func percent(share float64) string { return fmt.Sprintf("%.4g %%", 100*share) }
+
+func fewRounds(rounds int) string {
+	if rounds < MinRounds {
+		return fmt.Sprintf(" (it takes %d rounds)", MinRounds)
+	}
+	return ""
+}
+
+// table has a row for each way.
+func (d *Document) table(p Pattern) string {
+	columns := [][]string{d.nameColumn(p)}
+	width := columnWidth(columns[0])
+	for _, name := range p.Figures {
+		added := d.columns(p, lookup(name))
+		more := 0
+		for _, c := range added {
+			more += gap + columnWidth(c)
+		}
+		if width+more <= textWidth {
+			columns, width = append(columns, added...), width+more
+		}
+	}
+	return alignColumns(columns)
+}
+
+// gap separates columns.
+const gap = 2
+
+func (d *Document) nameColumn(p Pattern) []string {
+	column := []string{""}
+	for _, w := range d.present() {
+		name := plain(w.Name)
+		if d.failures(p, w).High > 0 {
+			name += " !"
+		}
+		column = append(column, name)
+	}
+	return column
+}
+
+// columns returns that of the values, and that of the ratios if the figure has some.
+func (d *Document) columns(p Pattern, f Figure) [][]string {
+	baseline := d.baseline()
+	values, ratios, compared := []string{plain(f.Short)}, []string{"ratio"}, false
+	for _, w := range d.present() {
+		c := d.Compare(p.Name, w.Name, baseline.Name, f.Name)
+		values, ratios = append(values, valueText(c)), append(ratios, ratioText(c, w))
+		compared = compared || ratios[len(ratios)-1] != ""
+	}
+	if !compared {
+		return [][]string{values}
+	}
+	return [][]string{values, ratios}
+}
+
+func valueText(c Comparison) string {
+	if c.Value.Rounds == 0 {
+		return "–"
+	}
+	return c.Figure.Format(c.Value.Median)
+}
+
+// ratioText is empty where there is nothing to compare.
+func ratioText(c Comparison, w Way) string {
+	if c.Figure.Absolute || w.Baseline || c.Verdict == Unknown {
+		return ""
+	}
+	return formatRatio(c.Change) + " " + c.Verdict.Mark()
+}
+
+func columnWidth(column []string) (width int) {
+	for _, cell := range column {
+		width = max(width, utf8.RuneCountInString(cell))
+	}
+	return width
+}
+
+// alignColumns has the first column begin at the left, and the others end at the right.
+func alignColumns(columns [][]string) string {
+	var b strings.Builder
+	for row := range columns[0] {
+		var line strings.Builder
+		for i, column := range columns {
+			space := strings.Repeat(" ", columnWidth(column)-utf8.RuneCountInString(column[row]))
+			if i == 0 {
+				line.WriteString(column[row] + space)
+			} else {
+				line.WriteString(strings.Repeat(" ", gap) + space + column[row])
+			}
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	return b.String()
+}
