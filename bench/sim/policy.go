@@ -34,8 +34,8 @@ type site struct {
 
 // policies make the function that chooses.
 var policies = map[Policy]func(*site) func() int{
-	Hash:        func(s *site) func() int { return s.hash },
-	RoundRobin:  roundRobin,
+	Hash:       func(s *site) func() int { return s.hash },
+	RoundRobin: roundRobin,
 	Weights: func(s *site) func() int {
 		c := &controller{site: s}
 		s.look = c.look

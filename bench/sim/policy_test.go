@@ -106,11 +106,16 @@ func crowds(c, n, most int) float64 {
 }
 
 func binomial(n, k int, p float64) float64 {
-	choose := 1.0
-	for i := range k {
-		choose *= float64(n-i) / float64(i+1)
+	if p == 1 {
+		return map[bool]float64{true: 1}[n == k]
 	}
-	return choose * math.Pow(p, float64(k)) * math.Pow(1-p, float64(n-k))
+	return math.Exp(logFactorial(n) - logFactorial(k) - logFactorial(n-k) +
+		float64(k)*math.Log(p) + float64(n-k)*math.Log1p(-p))
+}
+
+func logFactorial(n int) float64 {
+	l, _ := math.Lgamma(float64(n + 1))
+	return l
 }
 
 func longLived(connections, workers int, p Policy) Scenario {
@@ -121,9 +126,9 @@ func longLived(connections, workers int, p Policy) Scenario {
 
 // TestHashOfConnections are balls in bins: the mean of the most that a worker gets, and how often one gets none.
 func TestHashOfConnections(t *testing.T) {
-	for _, c := range []struct{ connections, workers int }{{8, 4}, {32, 8}, {256, 16}} {
+	for _, c := range []struct{ connections, workers int }{{8, 4}, {32, 8}, {128, 16}} {
 		want := 0.0
-		for most := range c.connections {
+		for most := range min(c.connections, 50) { // more on one worker never happens
 			want += 1 - crowds(c.connections, c.workers, most)
 		}
 		var means, idle []float64

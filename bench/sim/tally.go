@@ -22,7 +22,7 @@ type tally struct {
 
 // The histogram is exact to 3 digits from 1/1000 of a mean demand on.
 const (
-	ticks   = 1000
+	ticks     = 1000
 	mostTicks = 1e12
 )
 

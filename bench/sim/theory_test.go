@@ -259,7 +259,7 @@ func TestOrderOfPolicies(t *testing.T) {
 		t.Helper()
 		assert.Less(t, a.Mean+a.HalfWidth, b.Mean-b.HalfWidth, what)
 	}
-	hash, seldom, often, always := of(Hash, 0), of(Weights, 1e5), of(Weights, 10), of(Weights, 0.01)
+	hash, seldom, often, always := of(Hash, 0), of(Weights, 1e5), of(Weights, 10), of(Weights, 0.02)
 	least := of(LeastLoaded, 0)
 	agrees(t, hash.Mean, seldom, 0.05)
 	better(often, hash, "weights against hash")
