@@ -26,12 +26,12 @@ const more = 10
 
 // Run is the subcommand: it compares the policies, and prints tables or JSON.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	p := Plan{Replications: 5, Requests: 200e3, Every: []float64{10, 100, 1000}}
+	p := Plan{Replications: 5, Requests: 200e3, Every: []float64{1000, 100, 10}}
 	flags := flag.NewFlagSet("sim", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Uint64Var(&p.Seed, "seed", 1, "of all random numbers")
 	flags.IntVar(&p.Replications, "replications", p.Replications, "of each scenario")
-	flags.Func("every", "times between two renewals of the weights, with commas (default 10,100,1000): a request takes 1 on average",
+	flags.Func("every", "times between two renewals of the weights, with commas (default 1000,100,10); a request takes 1 on average",
 		p.setEvery)
 	only := flags.String("only", "", "run only these `experiments`, with commas: "+strings.Join(p.names(), ", "))
 	full := flags.Bool("full", false, fmt.Sprintf("simulate %d times as many requests", more))
@@ -50,13 +50,22 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprintln(stderr, "bench:", err)
 		return ErrUsage
 	}
+	return p.report(ctx, experiments, *asJSON, stdout)
+}
+
+// report compares, and prints.
+func (p Plan) report(ctx context.Context, experiments []Experiment, asJSON bool, w io.Writer) error {
 	if err := Compare(ctx, experiments); err != nil {
 		return err
 	}
-	if *asJSON {
-		return json.NewEncoder(stdout).Encode(Result{p, experiments})
+	if asJSON {
+		return json.NewEncoder(w).Encode(Result{p, experiments})
 	}
-	p.print(stdout, experiments)
+	fmt.Fprintf(w, "seed %d, %d replications of %.0f requests or more; times in mean demands of a request; ± is a half-width of 95 %%\n\n",
+		p.Seed, p.Replications, p.Requests)
+	for _, e := range experiments {
+		e.print(w)
+	}
 	return nil
 }
 
@@ -101,12 +110,4 @@ func (p Plan) choose(list string, rest []string) ([]Experiment, error) {
 		}
 	}
 	return slices.DeleteFunc(p.Experiments(), func(e Experiment) bool { return !slices.Contains(chosen, e.Name) }), nil
-}
-
-func (p Plan) print(w io.Writer, experiments []Experiment) {
-	fmt.Fprintf(w, "seed %d, %d replications of %.0f requests or more; times in mean demands of a request; ± is a half-width of 95 %%\n\n",
-		p.Seed, p.Replications, p.Requests)
-	for _, e := range experiments {
-		e.print(w)
-	}
 }

@@ -1,9 +1,6 @@
 package sim
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // Plan is how much is simulated.
 type Plan struct {
@@ -50,7 +47,7 @@ func (p Plan) rows(s Scenario) (rows []Scenario) {
 			rows = append(rows, s)
 			continue
 		}
-		for _, s.Every = range slices.Backward(p.Every) {
+		for _, s.Every = range p.Every {
 			rows = append(rows, s)
 		}
 	}

@@ -1,5 +1,5 @@
 // Package sim compares ways to spread work over N workers by simulation, for machines that have more CPUs than the one
-// at hand. It is deterministic: a seed and a scenario give the same figures on any machine.
+// at hand.
 //
 // The model. Requests arrive as a Poisson process at a rate that keeps each CPU busy for a share Load of the time. What a
 // request demands of a CPU is drawn from a Law whose mean is 1, and all times are in this unit: where a request takes
@@ -9,10 +9,12 @@
 // one of short requests that only compute.
 //
 // A connection is given to a worker once, when it opens, by a Policy. It carries one request, or it is one of a fixed
-// number of long-lived ones, which live for an exponential time. They end in pairs, drawn at random, and are at once
-// replaced by new ones with the same rates of requests, so that the load is always the same. They send requests as Poisson processes, equally often or after Zipf's law, and do not wait for answers.
+// number of long-lived ones. Those send requests as Poisson processes, equally often or after Zipf's law, and do not wait
+// for answers. They live for an exponential time; they end in pairs, drawn at random, and are at once replaced by others
+// with the same rates, so that the load is always the same.
+//
 // All that a policy may look at is how many connections each worker has open. Where a connection carries one request
-// that is how many requests a worker has, what theory calls the length of its queue. It is told at once when one ends.
+// that is how many requests a worker has, what theory calls the length of its queue.
 //
 // What is left out: the network, accept queues and their limits, the kernel's cost of a connection, caches and memory,
 // the cost of switching between processes or goroutines, garbage collection, other programs, and CPUs of different
@@ -23,9 +25,9 @@
 // of its requests has got, and a heap of the virtual times at which they are done. Each replication draws arrivals,
 // demands and choices from streams of its own, the same ones for all policies, so that these are compared on the same
 // requests. It starts empty, and what arrives during the warm-up does not count. What arrives in the time that counts is
-// followed until it is done, beside new arrivals, which end after as long as a warm-up: only a worker that has more to do
-// than it can would need more. A figure is the mean over the replications with the half-width of its 95 % confidence
-// interval by Student's t.
+// followed until it is done. Until then others arrive, but for no longer than a warm-up, or a worker that has more to do
+// than it can might never be done. A figure is the mean over the replications with the half-width of its 95 % confidence
+// interval by Student's t. A seed and a scenario give the same figures, however many CPUs the machine has.
 package sim
 
 import (

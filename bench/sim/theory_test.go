@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -32,8 +33,8 @@ func simulate(t *testing.T, s Scenario) Outcome {
 // for a right simulator happens with two seeds in a thousand, or too vague to tell.
 func agrees(t *testing.T, want float64, got Estimate, vague float64, what ...any) {
 	t.Helper()
-	assert.InDelta(t, want, got.Mean, 2*got.HalfWidth+1e-9, what...)
-	assert.LessOrEqual(t, got.HalfWidth, vague*want, what...)
+	assert.InDelta(t, want, got.Mean, 2*got.HalfWidth+1e-9, fmt.Sprint(what...))
+	assert.LessOrEqual(t, got.HalfWidth, vague*want, fmt.Sprint(what...))
 }
 
 // TestPS is M/G/1-PS: the law of the demands does not matter to the mean, which is 1/(mu-lambda), nor to the mean slowdown
@@ -253,6 +254,7 @@ func TestOrderOfPolicies(t *testing.T) {
 	of := func(p Policy, every float64) Estimate {
 		s := queue(16, 0.8, Exponential, PS, p)
 		s.Every = every
+		s.Duration /= 4
 		return simulate(t, s).Response
 	}
 	better := func(a, b Estimate, what string) {
@@ -261,7 +263,7 @@ func TestOrderOfPolicies(t *testing.T) {
 	}
 	hash, seldom, often, always := of(Hash, 0), of(Weights, 1e5), of(Weights, 10), of(Weights, 0.02)
 	least := of(LeastLoaded, 0)
-	agrees(t, hash.Mean, seldom, 0.05)
+	agrees(t, hash.Mean, seldom, 0.1)
 	better(often, hash, "weights against hash")
 	better(always, often, "weights that are renewed more often")
 	assert.InEpsilon(t, least.Mean, always.Mean, 0.05)
