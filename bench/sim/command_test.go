@@ -105,6 +105,18 @@ func TestUtilization(t *testing.T) {
 	}
 }
 
+// TestWarmupDoesNotCount holds when a request counts, and that each window does.
+func TestWarmupDoesNotCount(t *testing.T) {
+	s := brief(Hash)
+	s.Warmup, s.Duration = 20000, 10000
+	r := newRun(s, 0)
+	_, err := r.do(t.Context())
+	require.NoError(t, err)
+	expected := s.Load * float64(s.Workers) * s.Duration
+	assert.InDelta(t, expected, r.tally.requests, 5*math.Sqrt(expected))
+	assert.Equal(t, int(s.Duration/windowTime), r.tally.windows)
+}
+
 // TestTallyWindow compares CPUs that were busy for 1, 2 and 3 of some time.
 func TestTallyWindow(t *testing.T) {
 	crew := []worker{{busy: 7}, {busy: 7}, {busy: 7}}

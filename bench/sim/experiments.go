@@ -17,14 +17,15 @@ const leastTime = 4000
 func (p Plan) Experiments() []Experiment {
 	base := Scenario{Workers: 64, Load: 0.8, Law: Pareto, Discipline: PS}
 	home := Scenario{Workers: 8, Load: 0.6, Law: Pareto, Discipline: PS, Life: 5000}
-	uneven := home
+	small, uneven := base, home
+	small.Workers = 16
 	uneven.Zipf = 1
 	times := []metric{response, p99, p999}
 	return []Experiment{
 		vary(p, base, "workers", "a connection for each request, PS, Pareto, load 0.8", "N", times, []int{4, 16, 64, 256},
 			func(s *Scenario, n int) { s.Workers = n }),
 		p.metrics(base, "metrics", "a connection for each request, PS, Pareto, load 0.8, N=64"),
-		vary(p, base, "load", "a connection for each request, PS, Pareto, N=64", "load", times,
+		vary(p, small, "load", "a connection for each request, PS, Pareto, N=16", "load", times,
 			[]float64{0.3, 0.5, 0.7, 0.8, 0.9, 0.95}, func(s *Scenario, load float64) { s.Load = load }),
 		vary(p, base, "law", "a connection for each request, PS, load 0.8, N=64", "law", []metric{response, p999},
 			[]Law{Deterministic, Exponential, Pareto, Bimodal}, func(s *Scenario, law Law) { s.Law = law }),
@@ -57,9 +58,16 @@ func (p Plan) rows(s Scenario) (rows []Scenario) {
 // schedule gives a scenario its times.
 func (p Plan) schedule(s Scenario) Scenario {
 	s.Seed, s.Replications = p.Seed, p.Replications
-	s.Duration = max(leastTime, p.Requests/(s.Load*float64(s.Workers)))
+	s.Duration = max(leastTime, 8*s.relaxation(), p.Requests/(s.Load*float64(s.Workers)))
 	s.Warmup = s.Duration / 4
 	return s
+}
+
+// relaxation is the time in which the queue of a worker forgets how it was, if the hash fills it: that of the reflected
+// Brownian motion which it becomes under heavy traffic (Abate and Whitt, Transient Behavior of Regulated Brownian Motion,
+// Advances in Applied Probability 19, 1987). A run that is too short begins and ends with queues that are too short.
+func (s Scenario) relaxation() float64 {
+	return 2 * s.Load * laws[s.Law].square / ((1 - s.Load) * (1 - s.Load))
 }
 
 // vary compares the policies for several values of one thing.

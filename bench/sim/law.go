@@ -19,12 +19,15 @@ const (
 	Bimodal       Law = "bimodal"       // 10.7: 1 % of the requests take 50 times longer
 )
 
-// laws make the function that draws.
-var laws = map[Law]func(*rand.Rand) func() float64{
-	Deterministic: func(*rand.Rand) func() float64 { return func() float64 { return 1 } },
-	Exponential:   func(r *rand.Rand) func() float64 { return r.ExpFloat64 },
-	Pareto:        drawPareto,
-	Bimodal:       drawBimodal,
+// laws have a mean square, and make the function that draws.
+var laws = map[Law]struct {
+	square float64
+	open   func(*rand.Rand) func() float64
+}{
+	Deterministic: {1, func(*rand.Rand) func() float64 { return func() float64 { return 1 } }},
+	Exponential:   {2, func(r *rand.Rand) func() float64 { return r.ExpFloat64 }},
+	Pareto:        {10.9, drawPareto},
+	Bimodal:       {11.7, drawBimodal},
 }
 
 const (

@@ -61,6 +61,9 @@ func TestWeightsKnowTheLastLook(t *testing.T) {
 	assert.InDeltaSlice(t, want, drawn(s, choose), 0.01)
 	s.look() // 200,000 have been opened since: what is there hardly matters
 	assert.InDeltaSlice(t, []float64{1. / 3, 1. / 3, 1. / 3}, drawn(s, choose), 0.01)
+	s.look()
+	s.look() // none
+	assert.InDeltaSlice(t, []float64{1, 0, 0}, drawn(s, choose), 0.01)
 }
 
 func TestFill(t *testing.T) {
@@ -73,6 +76,7 @@ func TestFill(t *testing.T) {
 		{[]int{3, 0, 1}, 1, []float64{0, 1, 0}},
 		{[]int{2, 2, 2, 2}, 1, []float64{0.25, 0.25, 0.25, 0.25}},
 		{[]int{5, 0}, 15, []float64{5, 10}},
+		{[]int{9, 0}, 1, []float64{0, 1}},
 		{[]int{7}, 3, []float64{3}},
 	} {
 		assert.InDeltaSlice(t, c.want, fill(c.ground, c.poured), 1e-12)

@@ -46,7 +46,7 @@ func newRun(s Scenario, replication int) *run {
 	crew := s.crew()
 	r := &run{
 		Scenario: s, crew: crew, tally: newTally(len(crew)),
-		arrivals: stream(), lives: stream(), demand: laws[s.Law](stream()),
+		arrivals: stream(), lives: stream(), demand: laws[s.Law].open(stream()),
 		site:   &site{open: make([]int, len(crew)), choices: stream()},
 		timers: newTimers(len(crew) + extraTimers),
 		from:   s.Warmup, until: s.Warmup + s.Duration,

@@ -71,7 +71,7 @@ func (s Scenario) validate() error {
 		return fmt.Errorf("sim: %d workers: there must be one", s.Workers)
 	case !positive(s.Load) || s.Load >= 1:
 		return fmt.Errorf("sim: load %v: it must lie between 0 and 1, or queues grow forever", s.Load)
-	case laws[s.Law] == nil:
+	case laws[s.Law].open == nil:
 		return fmt.Errorf("sim: no law %q, have %s", s.Law, names(laws))
 	case s.Discipline != PS && s.Discipline != FCFS:
 		return fmt.Errorf("sim: no discipline %q, have %s, %s", s.Discipline, PS, FCFS)

@@ -100,10 +100,10 @@ func TestTimers(t *testing.T) {
 
 // TestLaws have mean 1, and the moments that they should have.
 func TestLaws(t *testing.T) {
-	for law, open := range laws {
+	for law, l := range laws {
 		var means, squares []float64
 		for seed := range uint64(10) {
-			draw := open(rand.New(rand.NewPCG(seed, 1)))
+			draw := l.open(rand.New(rand.NewPCG(seed, 1)))
 			const n = 200000
 			sum, square := 0.0, 0.0
 			for range n {
@@ -113,6 +113,7 @@ func TestLaws(t *testing.T) {
 			}
 			means, squares = append(means, sum/n), append(squares, square/n)
 		}
+		assert.InEpsilon(t, secondMoment(law), l.square, 0.01, law)
 		agrees(t, 1, estimate(means), 0.01, law)
 		agrees(t, secondMoment(law), estimate(squares), 0.05, law)
 	}
