@@ -11,7 +11,8 @@ import (
 // Law is the distribution of what a request demands. Its mean is 1.
 type Law string
 
-// The laws, with their squared coefficient of variation.
+// The laws, with their squared coefficients of variation. The p99 of Bimodal says little: it lies where the short ones end
+// and the long ones begin.
 const (
 	Deterministic Law = "deterministic" // 0: all are the same
 	Exponential   Law = "exponential"   // 1

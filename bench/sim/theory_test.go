@@ -93,7 +93,7 @@ func TestFCFSExponential(t *testing.T) {
 	agrees(t, 1/(1-load), o.Response, 0.03)
 	agrees(t, math.Ln2/(1-load), o.P50, 0.03)
 	agrees(t, math.Log(100)/(1-load), o.P99, 0.06)
-	agrees(t, math.Log(1000)/(1-load), o.P999, 0.1)
+	agrees(t, math.Log(1000)/(1-load), o.P999, 0.15)
 	assert.Nil(t, o.Slowdown, "its mean is infinite")
 }
 
@@ -119,7 +119,7 @@ func TestFCFS(t *testing.T) {
 	const load = 0.5
 	for law := range laws {
 		o := simulate(t, queue(1, load, law, FCFS, Hash))
-		agrees(t, 1+load*secondMoment(law)/(2*(1-load)), o.Response, 0.12, law)
+		agrees(t, 1+load*secondMoment(law)/(2*(1-load)), o.Response, 0.15, law)
 	}
 }
 
@@ -150,9 +150,9 @@ func TestShared(t *testing.T) {
 func TestHash(t *testing.T) {
 	const load = 0.8
 	o := simulate(t, queue(16, load, Exponential, FCFS, Hash))
-	agrees(t, 1/(1-load), o.Response, 0.04)
-	agrees(t, math.Log(100)/(1-load), o.P99, 0.08)
-	agrees(t, 1/(1-load), simulate(t, queue(16, load, Bimodal, PS, Hash)).Response, 0.08)
+	agrees(t, 1/(1-load), o.Response, 0.05)
+	agrees(t, math.Log(100)/(1-load), o.P99, 0.1)
+	agrees(t, 1/(1-load), simulate(t, queue(16, load, Bimodal, PS, Hash)).Response, 0.1)
 }
 
 // TestRoundRobin is E_N/M/1 for each worker: the mean response is 1/(mu(1-sigma)) where sigma = A*(mu(1-sigma)), with the
@@ -168,12 +168,12 @@ func TestRoundRobin(t *testing.T) {
 
 // TestBestOfTwo is the supermarket model: as N grows, the share of workers with k requests or more goes to rho^(2^k-1)
 // (Vvedenskaya, Dobrushin and Karpelevich 1996; Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001).
-// It differs by something like 1/N, and 3 % are allowed.
+// It differs by something like 1/N, and 3 % are allowed, times k as large ones are rare.
 func TestBestOfTwo(t *testing.T) {
 	const n, load, most, tolerance = 512, 0.9, 5, 0.03
 	for _, d := range []Discipline{FCFS, PS} {
 		s := queue(n, load, Exponential, d, BestOfTwo)
-		s.Warmup, s.Duration = 150, 600
+		s.Warmup, s.Duration = 300, 2400
 		r := newRun(s, 0)
 		atLeast, looks := [most + 1]float64{}, 0.0
 		r.arrived = func(_ int, now float64) {
