@@ -1,0 +1,113 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ErrUsage is the error of flags that are wrong, which package flag has told the user already.
+var ErrUsage = errors.New("usage")
+
+// Result is what the command prints with -json.
+type Result struct {
+	Plan        Plan         `json:"plan"`
+	Experiments []Experiment `json:"experiments"`
+}
+
+// more is how much more than by default -full simulates.
+const more = 10
+
+// Run is the subcommand: it compares the policies, and prints tables or JSON.
+func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	p := Plan{Replications: 5, Requests: 200e3, Every: []float64{1000, 100, 10}}
+	flags := flag.NewFlagSet("sim", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Uint64Var(&p.Seed, "seed", 1, "of all random numbers")
+	flags.IntVar(&p.Replications, "replications", p.Replications, "of each scenario")
+	flags.Func("every", "times between two renewals of the weights, with commas (default 1000,100,10); a request takes 1 on average",
+		p.setEvery)
+	only := flags.String("only", "", "run only these `experiments`, with commas: "+strings.Join(p.names(), ", "))
+	full := flags.Bool("full", false, fmt.Sprintf("simulate %d times as many requests", more))
+	asJSON := flags.Bool("json", false, "print JSON")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return ErrUsage
+	}
+	if *full {
+		p.Requests *= more
+	}
+	experiments, err := p.choose(*only, flags.Args())
+	if err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+		return ErrUsage
+	}
+	return p.report(ctx, experiments, *asJSON, stdout)
+}
+
+// report compares, and prints.
+func (p Plan) report(ctx context.Context, experiments []Experiment, asJSON bool, w io.Writer) error {
+	if err := Compare(ctx, experiments); err != nil {
+		return err
+	}
+	if asJSON {
+		return json.NewEncoder(w).Encode(Result{p, experiments})
+	}
+	fmt.Fprintf(w, "seed %d, %d replications of %.0f requests or more; times in mean demands of a request; ± is a half-width of 95 %%\n\n",
+		p.Seed, p.Replications, p.Requests)
+	for _, e := range experiments {
+		e.print(w)
+	}
+	return nil
+}
+
+// setEvery takes numbers with commas.
+func (p *Plan) setEvery(list string) error {
+	p.Every = nil
+	for field := range strings.SplitSeq(list, ",") {
+		every, err := strconv.ParseFloat(field, 64)
+		if err != nil {
+			return err
+		}
+		if !(every > 0) || every > leastTime {
+			return fmt.Errorf("must lie between 0 and %d", leastTime)
+		}
+		p.Every = append(p.Every, every)
+	}
+	return nil
+}
+
+func (p Plan) names() (names []string) {
+	for _, e := range p.Experiments() {
+		names = append(names, e.Name)
+	}
+	return names
+}
+
+// choose returns the experiments that a list of names asks for, all if it is empty, or what is wrong with the flags.
+func (p Plan) choose(list string, rest []string) ([]Experiment, error) {
+	if len(rest) > 0 {
+		return nil, fmt.Errorf("unexpected argument %q; -h lists the flags", rest[0])
+	}
+	if p.Replications < 2 || p.Replications > maxReplications {
+		return nil, fmt.Errorf("-replications must lie between 2 and %d", maxReplications)
+	}
+	if list == "" {
+		return p.Experiments(), nil
+	}
+	chosen := strings.Split(list, ",")
+	for _, name := range chosen {
+		if !slices.Contains(p.names(), name) {
+			return nil, fmt.Errorf("no experiment %q, have %s", name, strings.Join(p.names(), ", "))
+		}
+	}
+	return slices.DeleteFunc(p.Experiments(), func(e Experiment) bool { return !slices.Contains(chosen, e.Name) }), nil
+}

@@ -1,0 +1,298 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
+
+// brief is a scenario that takes no time.
+func brief(p Policy) Scenario {
+	return Scenario{
+		Workers: 4, Load: 0.7, Law: Exponential, Discipline: PS, Policy: p, Every: 10,
+		Warmup: 100, Duration: 2000, Replications: 3, Seed: 5,
+	}
+}
+
+func ExampleSimulate() {
+	s := Scenario{
+		Workers: 64, Load: 0.8, Law: Exponential, Discipline: PS,
+		Warmup: 200, Duration: 1000, Replications: 5, Seed: 1,
+	}
+	for _, s.Policy = range []Policy{Hash, BestOfTwo} {
+		o, err := Simulate(context.Background(), s)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%s: %.0f\n", s.Policy, o.Response.Mean)
+	}
+	// Output:
+	// hash: 5
+	// best-of-two: 2
+}
+
+// TestSimulateRepeats gives the same to the last digit, however many CPUs there are, and something else for another seed.
+func TestSimulateRepeats(t *testing.T) {
+	for policy := range policies {
+		first := simulate(t, brief(policy))
+		before := runtime.GOMAXPROCS(1)
+		second := simulate(t, brief(policy))
+		runtime.GOMAXPROCS(before)
+		assert.Equal(t, first, second, policy)
+		s := brief(policy)
+		s.Seed++
+		assert.NotEqual(t, first.Response, simulate(t, s).Response, policy)
+	}
+}
+
+// TestSameRequestsForAll meets each policy with the same arrivals and demands.
+func TestSameRequestsForAll(t *testing.T) {
+	for _, connections := range []int{0, 16} {
+		var want []float64
+		for policy := range policies {
+			s := brief(policy)
+			s.Connections, s.Life = connections, 50
+			r := newRun(s, 1)
+			demands := 0.0
+			r.done = func(demand, response float64) {
+				demands += demand
+				r.tally.add(demand, response)
+			}
+			_, err := r.do(t.Context())
+			require.NoError(t, err)
+			got := []float64{float64(r.tally.requests), demands}
+			if want == nil {
+				want = got
+			}
+			assert.InDeltaSlice(t, want, got, 1e-6, policy)
+		}
+	}
+}
+
+// TestUtilization is the law that CPUs are busy for a share of the time that is the load.
+func TestUtilization(t *testing.T) {
+	for policy := range policies {
+		var shares []float64
+		for replication := range 5 {
+			s := brief(policy)
+			s.Warmup, s.Duration = 0, 20000
+			r := newRun(s, replication)
+			_, err := r.do(t.Context())
+			require.NoError(t, err)
+			busy, end := 0.0, 0.0
+			for _, w := range r.crew {
+				busy += w.busy
+				end = max(end, w.now)
+			}
+			shares = append(shares, busy/(4*end))
+		}
+		agrees(t, 0.7, estimate(shares), 0.02, policy)
+	}
+}
+
+// TestWarmupDoesNotCount holds when a request counts, and that each window does.
+func TestWarmupDoesNotCount(t *testing.T) {
+	s := brief(Hash)
+	s.Warmup, s.Duration = 20000, 10000
+	r := newRun(s, 0)
+	_, err := r.do(t.Context())
+	require.NoError(t, err)
+	expected := s.Load * float64(s.Workers) * s.Duration
+	assert.InDelta(t, expected, r.tally.requests, 5*math.Sqrt(expected))
+	assert.Equal(t, int(s.Duration/windowTime), r.tally.windows)
+}
+
+// TestTallyWindow compares CPUs that were busy for 1, 2 and 3 of some time.
+func TestTallyWindow(t *testing.T) {
+	crew := []worker{{busy: 7}, {busy: 7}, {busy: 7}}
+	tally := newTally(3)
+	tally.begin(crew, 0)
+	for i := range crew {
+		crew[i].busy += float64(i + 1)
+	}
+	tally.window(crew, 0)
+	assert.InDelta(t, 36./42, tally.jain, 1e-12)
+	assert.InDelta(t, 1.5, tally.peak, 1e-12)
+	tally.window(crew, 0)
+	assert.Equal(t, 1, tally.windows, "nobody did anything in the second one")
+}
+
+func TestTally(t *testing.T) {
+	tally := newTally(1)
+	_, err := tally.figures()
+	require.Error(t, err, "there is nothing")
+	tally.windows = 1
+	for i := range 1000 {
+		tally.add(2, float64(i+1))
+	}
+	f, err := tally.figures()
+	require.NoError(t, err)
+	assert.InDelta(t, 500.5, f.response, 1e-9)
+	assert.InDelta(t, 250.25, f.slowdown, 1e-9)
+	assert.InEpsilon(t, 500, f.p50, 0.001)
+	assert.InEpsilon(t, 990, f.p99, 0.001)
+	assert.InEpsilon(t, 999, f.p999, 0.001)
+	assert.InDelta(t, 1000, f.longest, 0)
+}
+
+// TestStudent integrates the density of Student's t between the quantiles.
+func TestStudent(t *testing.T) {
+	for i, q := range student {
+		n := float64(i + 1)
+		a, _ := math.Lgamma((n + 1) / 2)
+		b, _ := math.Lgamma(n / 2)
+		const steps = 20000
+		sum := 0.0
+		for k := range steps {
+			x := q * (float64(k) + 0.5) / steps
+			sum += math.Exp(a-b) / math.Sqrt(n*math.Pi) * math.Pow(1+x*x/n, -(n+1)/2)
+		}
+		assert.InDelta(t, 0.95, 2*sum*q/steps, 1e-4, n)
+	}
+}
+
+func TestEstimate(t *testing.T) {
+	e := estimate([]float64{1, 2, 3, 4, 5})
+	assert.InDelta(t, 3, e.Mean, 1e-12)
+	assert.InDelta(t, 2.776*math.Sqrt(2.5/5), e.HalfWidth, 1e-12)
+}
+
+func TestScenarioIsRefused(t *testing.T) {
+	for _, spoil := range []func(*Scenario){
+		func(s *Scenario) { s.Workers = 0 },
+		func(s *Scenario) { s.Load = 1 },
+		func(s *Scenario) { s.Load = 0 },
+		func(s *Scenario) { s.Load = math.NaN() },
+		func(s *Scenario) { s.Law = "normal" },
+		func(s *Scenario) { s.Discipline = "LIFO" },
+		func(s *Scenario) { s.Policy = "none" },
+		func(s *Scenario) { s.Every = 0 },
+		func(s *Scenario) { s.Connections = -1 },
+		func(s *Scenario) { s.Connections, s.Life = 1, 1 },
+		func(s *Scenario) { s.Zipf = -1 },
+		func(s *Scenario) { s.Duration = 0 },
+		func(s *Scenario) { s.Duration = math.Inf(1) },
+		func(s *Scenario) { s.Duration, s.Warmup = 1e-9, 0 },
+		func(s *Scenario) { s.Replications = 1 },
+		func(s *Scenario) { s.Replications = maxReplications + 1 },
+	} {
+		s := brief(Weights)
+		_, err := Simulate(t.Context(), s)
+		require.NoError(t, err)
+		spoil(&s)
+		_, err = Simulate(t.Context(), s)
+		require.ErrorContains(t, err, "sim: ", s)
+	}
+}
+
+// TestRunObeysContext would run forever.
+func TestRunObeysContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := brief(Hash)
+	s.Duration = 1e12
+	r := newRun(s, 0)
+	arrivals := 0
+	r.arrived = func(int, float64) {
+		if arrivals++; arrivals == 100000 {
+			cancel()
+		}
+	}
+	_, err := r.do(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = Simulate(ctx, s)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// quick makes a plan that takes no time.
+func quick(experiments []Experiment) []Experiment {
+	each(experiments, func(c *Cell) {
+		c.Scenario.Warmup, c.Scenario.Duration, c.Scenario.Replications = 10, 50, 2
+	})
+	return experiments
+}
+
+// TestTables prints a row for each policy and a column for each value, in each table.
+func TestTables(t *testing.T) {
+	p := Plan{Seed: 1, Replications: 2, Requests: 1, Every: []float64{100, 10}}
+	experiments := quick(p.Experiments())
+	var out bytes.Buffer
+	require.NoError(t, p.report(t.Context(), experiments, false, &out))
+	blocks := strings.Split(strings.TrimSpace(out.String()), "\n\n")
+	assert.Contains(t, blocks[0], "seed 1, 2 replications")
+	blocks = blocks[1:]
+	for _, e := range experiments {
+		tables := 1
+		if e.Axis != "" {
+			tables = len(e.tables)
+		}
+		require.GreaterOrEqual(t, len(blocks), tables, e.Name)
+		for _, block := range blocks[:tables] {
+			lines := strings.Split(block, "\n")
+			require.Len(t, lines, 2+len(e.Policies), block)
+			assert.Contains(t, lines[0], e.Name+": ")
+			for i, policy := range []string{"hash", "round-robin", "weights/100", "weights/10", "best-of-two", "least-loaded", "shared"} {
+				assert.Equal(t, policy, strings.Fields(lines[2+i])[0])
+			}
+		}
+		blocks = blocks[tables:]
+	}
+	assert.Empty(t, blocks)
+}
+
+// TestJSON holds what a page of charts reads.
+func TestJSON(t *testing.T) {
+	p := Plan{Seed: 1, Replications: 2, Requests: 1, Every: []float64{10}}
+	experiments := quick(p.Experiments())
+	var out bytes.Buffer
+	require.NoError(t, p.report(t.Context(), experiments, true, &out))
+	var result Result
+	require.NoError(t, json.Unmarshal(out.Bytes(), &result))
+	assert.Equal(t, p, result.Plan)
+	require.Len(t, result.Experiments, len(experiments))
+	for i, e := range result.Experiments {
+		assert.Equal(t, experiments[i].Cells, e.Cells)
+		require.Len(t, e.Cells, len(e.Policies))
+		for _, row := range e.Cells {
+			require.Len(t, row, len(e.Columns))
+			for _, c := range row {
+				assert.Positive(t, c.Outcome.Response.Mean)
+			}
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for args, complaint := range map[string]string{
+		"-nonsense":            "-nonsense",
+		"argument":             `unexpected argument "argument"`,
+		"-only nothing":        `no experiment "nothing", have workers, metrics, load`,
+		"-every 10,x":          "-every",
+		"-every 0":             "must lie between",
+		"-every 5000":          "must lie between",
+		"-replications 1":      "-replications must lie between",
+		"-replications 100000": "-replications must lie between",
+	} {
+		var stdout, stderr bytes.Buffer
+		require.ErrorIs(t, Run(t.Context(), strings.Fields(args), &stdout, &stderr), ErrUsage, args)
+		assert.Contains(t, stderr.String(), complaint)
+		assert.Empty(t, stdout.String())
+	}
+	var stderr bytes.Buffer
+	require.ErrorIs(t, Run(t.Context(), []string{"-h"}, &stderr, &stderr), flag.ErrHelp)
+	assert.Contains(t, stderr.String(), "-full")
+}

@@ -1,0 +1,228 @@
+package sim
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func newSite(open ...int) *site {
+	return &site{open: open, choices: rand.New(rand.NewPCG(1, 2))}
+}
+
+// drawn returns how often each worker is chosen, as a share.
+func drawn(s *site, choose func() int) []float64 {
+	const n = 100000
+	shares := make([]float64, len(s.open))
+	for range n {
+		shares[choose()] += 1.0 / n
+	}
+	return shares
+}
+
+// TestPolicies draws where the workers have 3, 1, 1 and 2 connections.
+func TestPolicies(t *testing.T) {
+	for policy, want := range map[Policy][]float64{
+		Hash:        {0.25, 0.25, 0.25, 0.25},
+		RoundRobin:  {0.25, 0.25, 0.25, 0.25},
+		BestOfTwo:   {0, 5.0 / 12, 5.0 / 12, 2.0 / 12}, // of six pairs two, two, one, and a tie
+		LeastLoaded: {0, 0.5, 0.5, 0},
+		Weights:     {0.25, 0.25, 0.25, 0.25}, // it has not looked yet
+	} {
+		s := newSite(3, 1, 1, 2)
+		assert.InDeltaSlice(t, want, drawn(s, policies[policy](s)), 0.01, policy)
+	}
+}
+
+func TestRoundRobinTakesTurns(t *testing.T) {
+	s := newSite(9, 0, 0)
+	choose := policies[RoundRobin](s)
+	first := choose()
+	for i := range 10 {
+		assert.Equal(t, (first+1+i)%3, choose())
+	}
+}
+
+// TestWeightsKnowTheLastLook sees what was open when it looked, and not what is.
+func TestWeightsKnowTheLastLook(t *testing.T) {
+	s := newSite(3, 0, 1)
+	choose := policies[Weights](s)
+	for range 4 {
+		choose()
+	}
+	s.look()
+	want := []float64{0, 2.5 / 4, 1.5 / 4}
+	assert.InDeltaSlice(t, want, drawn(s, choose), 0.01)
+	copy(s.open, []int{0, 9, 9})
+	assert.InDeltaSlice(t, want, drawn(s, choose), 0.01)
+	s.look() // 200,000 have been opened since: what is there hardly matters
+	assert.InDeltaSlice(t, []float64{1. / 3, 1. / 3, 1. / 3}, drawn(s, choose), 0.01)
+	s.look()
+	s.look() // none
+	assert.InDeltaSlice(t, []float64{1, 0, 0}, drawn(s, choose), 0.01)
+}
+
+func TestFill(t *testing.T) {
+	for _, c := range []struct {
+		ground []int
+		poured int
+		want   []float64
+	}{
+		{[]int{3, 0, 1}, 4, []float64{0, 2.5, 1.5}},
+		{[]int{3, 0, 1}, 1, []float64{0, 1, 0}},
+		{[]int{2, 2, 2, 2}, 1, []float64{0.25, 0.25, 0.25, 0.25}},
+		{[]int{5, 0}, 15, []float64{5, 10}},
+		{[]int{9, 0}, 1, []float64{0, 1}},
+		{[]int{7}, 3, []float64{3}},
+	} {
+		assert.InDeltaSlice(t, c.want, fill(c.ground, c.poured), 1e-12)
+	}
+}
+
+func TestSharesDrawZipf(t *testing.T) {
+	s := newSite(make([]int, 4)...)
+	shares := newShares(zipf(4, 1))
+	const sum = 1 + 1./2 + 1./3 + 1./4
+	assert.InDeltaSlice(t, []float64{1 / sum, 1 / sum / 2, 1 / sum / 3, 1 / sum / 4},
+		drawn(s, func() int { return shares.draw(s.choices) }), 0.01)
+}
+
+// crowds returns the probability that none of n workers gets more than most of c connections by the hash:
+// c!/n^c times the coefficient of x^c in (sum of x^j/j! for j to most)^n, here by adding one worker after the other.
+func crowds(c, n, most int) float64 {
+	p := make([]float64, c+1) // that k connections are on the workers so far, and none has more
+	p[0] = 1
+	for worker := range n {
+		share := 1 / float64(n-worker) // of the next one in what the workers so far have not got
+		next := make([]float64, c+1)
+		for k, here := range p {
+			for j := range min(most, c-k) + 1 {
+				next[k+j] += here * binomial(c-k, j, share)
+			}
+		}
+		p = next
+	}
+	return p[c]
+}
+
+func binomial(n, k int, p float64) float64 {
+	if p == 1 {
+		return map[bool]float64{true: 1}[n == k]
+	}
+	return math.Exp(logFactorial(n) - logFactorial(k) - logFactorial(n-k) +
+		float64(k)*math.Log(p) + float64(n-k)*math.Log1p(-p))
+}
+
+func logFactorial(n int) float64 {
+	l, _ := math.Lgamma(float64(n + 1))
+	return l
+}
+
+func longLived(connections, workers int, p Policy) Scenario {
+	s := queue(workers, 0.6, Exponential, PS, p)
+	s.Connections, s.Life = connections, 500
+	return s
+}
+
+// TestHashOfConnections are balls in bins: the mean of the most that a worker gets, and how often one gets none.
+func TestHashOfConnections(t *testing.T) {
+	for _, c := range []struct{ connections, workers int }{{8, 4}, {32, 8}, {128, 16}} {
+		want := 0.0
+		for most := range min(c.connections, 50) { // more on one worker never happens
+			want += 1 - crowds(c.connections, c.workers, most)
+		}
+		var means, idle []float64
+		for replication := range 10 {
+			const times = 1000
+			most, empty := 0.0, 0.0
+			r := rand.New(rand.NewPCG(1, uint64(replication)))
+			for range times {
+				open := make([]int, c.workers)
+				s := &site{open: open, choices: r}
+				newLinks(longLived(c.connections, c.workers, Hash), s, policies[Hash](s), r)
+				most += float64(slices.Max(open))
+				if slices.Min(open) == 0 {
+					empty++
+				}
+			}
+			means, idle = append(means, most/times), append(idle, empty/times)
+		}
+		agrees(t, want, estimate(means), 0.02)
+		if c.workers == 4 {
+			agrees(t, 4*math.Pow(3./4, 8)-6*math.Pow(2./4, 8)+4*math.Pow(1./4, 8), estimate(idle), 0.05)
+		}
+	}
+}
+
+// TestOverloaded counts the requests whose worker has so many of the equal connections that it cannot keep up: itself and
+// a binomial number of the others.
+func TestOverloaded(t *testing.T) {
+	const connections, workers = 32, 8 // 0.15 for each, so that 7 are too many
+	want := 1.0
+	for others := range 6 {
+		want -= binomial(connections-1, others, 1./workers)
+	}
+	s := longLived(connections, workers, Hash)
+	s.Life = 20 // only to see many placements in a short time
+	agrees(t, want, simulate(t, s).Overloaded, 0.1)
+	s.Policy = LeastLoaded
+	assert.Zero(t, simulate(t, s).Overloaded.Mean)
+}
+
+// TestConnectionsSpread has so many of them that each request might have its own.
+func TestConnectionsSpread(t *testing.T) {
+	s := longLived(8192, 8, LeastLoaded)
+	agrees(t, 1/(1-s.Load), simulate(t, s).Response, 0.05)
+	s.Policy = Shared
+	agrees(t, 1+erlangC(8, s.Load)/(8*(1-s.Load)), simulate(t, s).Response, 0.03)
+}
+
+// TestConnectionsEnd holds their life, and that the load stays what it is.
+func TestConnectionsEnd(t *testing.T) {
+	s := longLived(64, 8, BestOfTwo)
+	s.Zipf = 1
+	r := newRun(s, 0)
+	opened, choose := 0, r.choose
+	r.choose = func() int {
+		opened++
+		return choose()
+	}
+	_, err := r.do(t.Context())
+	require.NoError(t, err)
+	_, end := r.timers.next()
+	expected := end * 64 / s.Life
+	assert.InDelta(t, expected, opened, 5*math.Sqrt(2*expected))
+	assertWhole(t, r)
+}
+
+// assertWhole fails when connections or load were lost or came from nowhere.
+func assertWhole(t *testing.T, r *run) {
+	t.Helper()
+	open, offered := 0, 0.0
+	for i := range r.crew {
+		open += r.site.open[i]
+		offered += r.links.offered[i]
+	}
+	assert.Equal(t, r.Connections, open)
+	assert.InDelta(t, r.Load*float64(r.Workers), offered, 1e-9)
+}
+
+// TestPlacementsChange has one connection that does nearly everything: it must not stay where it was first.
+func TestPlacementsChange(t *testing.T) {
+	s := longLived(16, 4, LeastLoaded)
+	s.Zipf = 5
+	r := newRun(s, 0)
+	seen := make([]int, s.Workers)
+	for range 4000 {
+		r.links.replace(r.lives, r.site, r.choose)
+		seen[r.links.worker[0]]++
+	}
+	for _, times := range seen {
+		assert.InDelta(t, 1000, times, 400)
+	}
+	assertWhole(t, r)
+}

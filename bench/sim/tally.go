@@ -1,0 +1,83 @@
+package sim
+
+import (
+	"errors"
+
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// tally counts what is measured in one replication.
+type tally struct {
+	requests   int
+	response   float64 // sum
+	slowdown   float64 // sum
+	longest    float64
+	overloaded int // requests that came to a worker with more to do than it can
+	times      *hdr.Histogram
+
+	windows    int
+	jain, peak float64 // sums over windows
+	before     []float64
+}
+
+// The histogram is exact to 3 digits from 1/1000 of a mean demand on.
+const (
+	ticks     = 1000
+	mostTicks = 1e12
+)
+
+func newTally(workers int) *tally {
+	return &tally{times: hdr.New(1, mostTicks, 3), before: make([]float64, workers)}
+}
+
+// add counts a request that is done.
+func (t *tally) add(demand, response float64) {
+	t.requests++
+	t.response += response
+	t.slowdown += response / demand
+	t.longest = max(t.longest, response)
+	_ = t.times.RecordValue(int64(min(response*ticks+0.5, mostTicks))) // it is in range
+}
+
+// begin starts the first window.
+func (t *tally) begin(crew []worker, now float64) {
+	for i := range crew {
+		crew[i].advance(now)
+		t.before[i] = crew[i].busy
+	}
+}
+
+// window ends a window, and counts how evenly the workers were busy in it: Jain's index, which is 1 if all were so
+// equally, and 1/N if one did everything; and the busiest one's time as a multiple of their mean.
+func (t *tally) window(crew []worker, now float64) {
+	var sum, squares, most float64
+	for i := range crew {
+		crew[i].advance(now)
+		busy := crew[i].busy - t.before[i]
+		t.before[i] = crew[i].busy
+		sum += busy
+		squares += busy * busy
+		most = max(most, busy)
+	}
+	if sum == 0 {
+		return
+	}
+	n := float64(len(crew))
+	t.windows++
+	t.jain += sum * sum / (n * squares)
+	t.peak += most * n / sum
+}
+
+// figures are what a replication has measured.
+func (t *tally) figures() (figures, error) {
+	if t.requests == 0 || t.windows == 0 {
+		return figures{}, errors.New("sim: nothing happened in the time that counts: it takes a longer duration")
+	}
+	n, windows := float64(t.requests), float64(t.windows)
+	quantile := func(percent float64) float64 { return float64(t.times.ValueAtPercentile(percent)) / ticks }
+	return figures{
+		response: t.response / n, slowdown: t.slowdown / n,
+		p50: quantile(50), p99: quantile(99), p999: quantile(99.9), longest: t.longest,
+		jain: t.jain / windows, peak: t.peak / windows, overloaded: float64(t.overloaded) / n,
+	}, nil
+}
