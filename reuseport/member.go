@@ -12,6 +12,7 @@ type Listener struct {
 	Inode uint32         // identifies the socket in this network namespace; see Inode
 	UID   int            // the user who made the socket
 	Addr  netip.AddrPort // what it is bound to, without a zone
+	Queue int            // connections in its accept queue
 }
 
 // Inode returns the number that identifies a socket in its network namespace, as sock_diag(7), /proc/net/tcp and

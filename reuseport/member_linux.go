@@ -82,7 +82,7 @@ func newListeners(sockets []diagSocket, match func(diagSocket) bool) []Listener 
 	var found []Listener
 	for _, s := range sockets {
 		if s.inode != 0 && match(s) {
-			found = append(found, Listener{Inode: s.inode, UID: int(s.uid), Addr: s.local})
+			found = append(found, Listener{Inode: s.inode, UID: int(s.uid), Addr: s.local, Queue: int(s.queue)})
 		}
 	}
 	slices.SortFunc(found, func(a, b Listener) int { return cmp.Compare(a.Inode, b.Inode) })

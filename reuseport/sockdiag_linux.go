@@ -34,6 +34,7 @@ type diagSocket struct {
 	v6only        bool
 	local, remote netip.AddrPort
 	uid, inode    uint32
+	queue         uint32 // of a listener: connections that wait to be accepted (inet_diag_msg_common_fill, tcp_diag_get_info)
 	ifi           uint32 // the index of the interface it is bound to, or 0
 }
 
@@ -205,6 +206,9 @@ func parseSocket(b []byte) (diagSocket, error) {
 		return diagSocket{}, errMalformed
 	}
 	s := diagSocket{family: msg.Family, state: msg.State, uid: msg.UID, inode: msg.Inode, ifi: msg.ID.Interface}
+	if s.state == tcpListen {
+		s.queue = msg.ReadQueue
+	}
 	switch msg.Family {
 	case unix.AF_INET:
 		s.local = addrPort(netip.AddrFrom4([4]byte(msg.ID.Src[:4])), msg.ID.SrcPort)
