@@ -1,9 +1,7 @@
-// Bench measures what a cluster costs and what it brings, as ratios against a named baseline in the same run.
+// Bench answers what users ask of ways to share a port: which is faster, which is fairer, and what a cluster costs.
 //
-//	go run ./bench
+//	go run ./bench        # compare the ways; -h lists the flags, and the commands for other questions
 //
-// Every figure is the median of several rounds; in each round baseline and cluster are measured one right after the
-// other, and the ratio is taken within the round, so that a machine that is busy with other things disturbs both.
 // Servers and load are processes of their own. Load goes to the loopback interface only.
 package main
 
@@ -15,26 +13,20 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
-	"slices"
-	"strconv"
-	"strings"
-	"text/tabwriter"
-	"time"
 
-	loadgen "github.com/multinode-go/multinode/bench/load"
+	"github.com/multinode-go/multinode/bench/compare"
+	"github.com/multinode-go/multinode/bench/cost"
+	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/bench/loss"
+	"github.com/multinode-go/multinode/bench/sim"
+	"github.com/multinode-go/multinode/bench/ways"
 )
 
 func main() {
-	if run, ok := roles[os.Getenv(roleVariable)]; ok {
-		exit(run())
-	}
-	if run, ok := loss.Role(); ok {
-		exit(run())
-	}
-	if run, ok := loadgen.Role(); ok {
-		exit(run())
+	for _, role := range []func() (func() error, bool){cost.Role, loss.Role, load.Role, ways.Role} {
+		if run, ok := role(); ok {
+			exit(run())
+		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -45,7 +37,8 @@ func exit(err error) {
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		os.Exit(0)
-	case errors.Is(err, errUsage), errors.Is(err, loss.ErrUsage), errors.Is(err, loadgen.ErrUsage):
+	case errors.Is(err, compare.ErrUsage), errors.Is(err, cost.ErrUsage), errors.Is(err, load.ErrUsage), errors.Is(err, loss.ErrUsage),
+		errors.Is(err, sim.ErrUsage):
 		os.Exit(2)
 	default:
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -53,125 +46,36 @@ func exit(err error) {
 	}
 }
 
-var errUsage = errors.New("usage")
+// subcommand answers one question.
+type subcommand struct {
+	name, about string
+	run         func(ctx context.Context, args []string, stdout, stderr io.Writer) error
+}
 
-// config is what the flags say.
-type config struct {
-	rounds      int
-	duration    time.Duration
-	connections int
-	slice       time.Duration
-	stall       time.Duration
-	gomaxprocs  []int // of each process of each system, one after the other
-	only        string
-
-	peers  []int  // of a fan-out
-	nodes  int    // of a mesh
-	stalls int    // of a peer
-	window int    // of the bus whose peer stalls, in bytes; 0 is its default
-	natsd  string // path of the program
+var subcommands = []subcommand{
+	{"sim", "carry the comparison to 64 and 256 workers by simulation", sim.Run},
+	{"cost", "what a cluster and its mesh add to one process, to raw sockets and to NATS", cost.Run},
+	{"loss", "drain, reload and kill under load: is anything lost?", loss.Run},
+	{"chaos", "the same at random", loss.Chaos},
+	{"load", "load a server by hand, without coordinated omission", load.Run},
+	{"check-load", "compare the load generator with wrk", load.Check},
 }
 
 // run is the program.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) > 0 {
-		switch args[0] {
-		case "loss":
-			return loss.Run(ctx, args[1:], stdout, stderr)
-		case "chaos":
-			return loss.Chaos(ctx, args[1:], stdout, stderr)
-		case "load":
-			return loadgen.Run(ctx, args[1:], stdout, stderr)
-		case "check-load":
-			return loadgen.Check(ctx, args[1:], stdout, stderr)
+		for _, c := range subcommands {
+			if c.name == args[0] {
+				return c.run(ctx, args[1:], stdout, stderr)
+			}
 		}
 	}
-	return runTables(ctx, args, stdout, stderr)
-}
-
-// runTables compares.
-func runTables(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	c := config{
-		gomaxprocs: slices.Compact([]int{1, runtime.NumCPU()}),
-		peers:      []int{3, 7, 15}, nodes: 16, stalls: 3,
-	}
-	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.IntVar(&c.rounds, "rounds", 10, "rounds of each comparison")
-	flags.DurationVar(&c.duration, "duration", 1500*time.Millisecond, "how long each server is loaded in a round")
-	flags.IntVar(&c.connections, "connections", 32, "connections at a time")
-	flags.DurationVar(&c.slice, "slice", 120*time.Millisecond, "mesh: how long each system is measured in a round")
-	flags.DurationVar(&c.stall, "stall", 5*time.Second, "mesh: how long a peer is stopped")
-	flags.Func("gomaxprocs", "mesh: GOMAXPROCS of each process of each system, with commas (default 1, as a node of a "+
-		"cluster has it, and the number of CPUs)", c.setGOMAXPROCS)
-	flags.StringVar(&c.only, "only", "", "run only these `tables`, with commas: "+strings.Join(tableNames(), ", "))
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return errUsage
-	}
-	if c.rounds < 1 || c.duration <= 0 || c.connections < 1 || c.slice <= 0 || c.stall <= 0 {
-		fmt.Fprintln(stderr, "bench: -rounds, -duration, -connections, -slice and -stall must be positive")
-		return errUsage
-	}
-	chosen, err := choose(c.only)
-	if err != nil {
-		fmt.Fprintln(stderr, "bench:", err)
-		return errUsage
-	}
-	fmt.Fprintf(stdout, "%s, %s/%s, %d CPUs; medians of %d rounds of %v, %d connections; the load runs on the same CPUs\n"+
-		"mesh: medians of %d rounds of %v; GOMAXPROCS is the same in each process of each system, %d if it is not named\n\n",
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), c.rounds, c.duration, c.connections,
-		c.rounds, c.slice, c.gomaxprocs[0])
-	return c.measure(ctx, chosen, stdout)
-}
-
-// setGOMAXPROCS takes numbers with commas.
-func (c *config) setGOMAXPROCS(list string) error {
-	c.gomaxprocs = nil
-	for field := range strings.SplitSeq(list, ",") {
-		n, err := strconv.Atoi(field)
-		if err != nil {
-			return err
-		}
-		if n < 1 {
-			return errors.New("must be positive")
-		}
-		c.gomaxprocs = append(c.gomaxprocs, n)
-	}
-	return nil
-}
-
-func (c config) measure(ctx context.Context, chosen []measurement, stdout io.Writer) error {
-	if slices.ContainsFunc(chosen, func(m measurement) bool { return m.nats }) {
-		dir, err := os.MkdirTemp("", "bench")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		if c.natsd, err = buildNATS(ctx, dir); err != nil {
-			return err
+	err := compare.Run(ctx, args, stdout, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(stderr, "\nOther questions, each with its own -h:")
+		for _, c := range subcommands {
+			fmt.Fprintf(stderr, "  go run ./bench %-11s %s\n", c.name, c.about)
 		}
 	}
-	for _, m := range chosen {
-		if err := m.measure(ctx, c, stdout); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// table prints rows under a title.
-func table(w io.Writer, title string, rows ...[]string) {
-	fmt.Fprintln(w, title)
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for _, row := range rows {
-		for _, cell := range row {
-			fmt.Fprintf(out, "%s\t", cell)
-		}
-		fmt.Fprintln(out)
-	}
-	_ = out.Flush() // its writer is ours
-	fmt.Fprintln(w)
+	return err
 }

@@ -1,4 +1,4 @@
-package main
+package cost
 
 import (
 	"context"
@@ -21,7 +21,7 @@ const (
 )
 
 // natsdPackage is the program that is the broker.
-const natsdPackage = "github.com/multinode-go/multinode/bench/natsd"
+const natsdPackage = "github.com/multinode-go/multinode/bench/cost/natsd"
 
 // buildNATS puts the broker's program into dir, and returns its path.
 func buildNATS(ctx context.Context, dir string) (string, error) {

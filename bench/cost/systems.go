@@ -1,4 +1,4 @@
-package main
+package cost
 
 // Names of the systems that are compared.
 const (

@@ -1,9 +1,10 @@
 //go:build linux
 
-package main
+package cost
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -16,8 +17,12 @@ import (
 
 // The test binary is also the servers and the load, as the program is.
 func TestMain(m *testing.M) {
-	if run, ok := roles[os.Getenv(roleVariable)]; ok {
-		exit(run())
+	if run, ok := Role(); ok {
+		if err := run(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil { // or each process takes a second to end
 		panic(err)
@@ -80,7 +85,7 @@ func TestRestartOnce(t *testing.T) {
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{{"-rounds", "0"}, {"-duration", "-1s"}, {"-connections", "x"}, {"-only", "x"}, {"-slice", "0"}, {"-stall", "0"}, {"-gomaxprocs", "1,0"}} {
 		var out, errs bytes.Buffer
-		require.ErrorIs(t, run(t.Context(), args, &out, &errs), errUsage, args)
+		require.ErrorIs(t, Run(t.Context(), args, &out, &errs), ErrUsage, args)
 		assert.NotEmpty(t, errs.String())
 	}
 }

@@ -1,0 +1,20 @@
+//go:build !linux
+
+// Package compare measures ways to share a port. It is for Linux.
+package compare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+)
+
+// ErrUsage is the error of arguments that are wrong, which the user has been told already.
+var ErrUsage = errors.New("usage")
+
+// Run returns an error that Is errors.ErrUnsupported.
+func Run(context.Context, []string, io.Writer, io.Writer) error {
+	return fmt.Errorf("the comparison needs Linux, this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
+}

@@ -1,0 +1,162 @@
+package compare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/multinode-go/multinode/bench/load"
+	"github.com/multinode-go/multinode/bench/report"
+	"github.com/multinode-go/multinode/bench/ways"
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// measure measures one way under one pattern, once.
+func (r *comparison) measure(ctx context.Context, p pattern, s *ways.Server, round int) (report.Sample, error) {
+	plan := p.plan(r.limits)
+	plan.Addr, plan.CPUs, plan.Warmup, plan.Duration = s.Addr(), r.loadCPUs, warmup, r.took(p)
+	plan.Seed = r.seed + uint64(round) // the same for all ways
+	runner, err := load.Start(ctx, plan)
+	if err != nil {
+		return report.Sample{}, err
+	}
+	<-runner.Begun()
+	watched := watchQueue(s.Addr())
+	pids := s.PIDs()
+	before := usageOf(pids)
+	extra, eventErr := happen(ctx, p, s, plan.Duration)
+	result, err := runner.Wait()
+	queue := watched()
+	if err := errors.Join(eventErr, err); err != nil {
+		return report.Sample{}, err
+	}
+	sample := report.Sample{Round: round, Failures: result.Failed, Queue: queue, Latency: quantiles(result)}
+	sample.Figures = figures(result)
+	maps.Copy(sample.Figures, extra)
+	maps.Copy(sample.Figures, queueFigures(queue))
+	sample.Figures[report.RSS], sample.Figures[report.PSS] = memoryOf(s.PIDs())
+	if p.event == nil {
+		addUsage(sample.Figures, usageOf(pids).since, before, float64(result.Requests))
+		addFairness(sample.Figures, s.Workers(), result)
+	}
+	return sample, nil
+}
+
+// happen lets the event of a pattern happen in the middle.
+func happen(ctx context.Context, p pattern, s *ways.Server, duration time.Duration) (report.Figures, error) {
+	if p.event == nil {
+		return nil, nil
+	}
+	select {
+	case <-time.After(duration / 3):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return p.event(ctx, s)
+}
+
+func figures(r load.Result) report.Figures {
+	seconds := r.Elapsed.Seconds()
+	return report.Figures{
+		report.RequestsPerSecond: r.Rate, report.ConnectionsPerSecond: float64(r.Connections) / seconds,
+		report.P50: milliseconds(r.Quantile(50)), report.P90: milliseconds(r.Quantile(90)),
+		report.P99: milliseconds(r.Quantile(99)), report.P999: milliseconds(r.Quantile(99.9)),
+		report.Max: milliseconds(r.Quantile(100)), report.Failures: float64(r.Failures()),
+	}
+}
+
+// percentiles are those of which a curve is drawn.
+var percentiles = []float64{0, 10, 25, 50, 75, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.99, 100}
+
+func quantiles(r load.Result) (all []report.Quantile) {
+	if r.Requests == 0 {
+		return nil
+	}
+	for _, p := range percentiles {
+		all = append(all, report.Quantile{Share: p / 100, Milliseconds: milliseconds(r.Quantile(p))})
+	}
+	return all
+}
+
+func addUsage(f report.Figures, since func(usage) (total, user, system time.Duration), before usage, requests float64) {
+	total, user, system := since(before)
+	each := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) / requests }
+	f[report.CPU], f[report.CPUUser], f[report.CPUSystem] = each(total), each(user), each(system)
+}
+
+func addFairness(f report.Figures, workers []int, r load.Result) {
+	if len(workers) < 2 {
+		return // there is nobody to be fair to
+	}
+	f[report.RequestsMaxMean], f[report.RequestsJain], f[report.RequestsDeviation] = fairnessOf(workers, r.ByWorker)
+	f[report.ConnectionsMaxMean], f[report.ConnectionsJain], f[report.ConnectionsDeviation] = fairnessOf(workers, r.ConnsByWorker)
+}
+
+// fairnessOf returns the greatest share to the mean, Jain's index (R. Jain, D. Chiu, W. Hawe, 1984), which is 1 where all have
+// the same and 1/n where one has all, and the standard deviation to the mean.
+func fairnessOf(workers []int, counts map[string]int64) (maxMean, jain, deviation float64) {
+	var sum, squares, greatest float64
+	n := float64(len(workers))
+	for _, pid := range workers {
+		x := float64(counts[strconv.Itoa(pid)])
+		sum, squares, greatest = sum+x, squares+x*x, max(greatest, x)
+	}
+	mean := sum / n
+	return greatest / mean, sum * sum / (n * squares), math.Sqrt(max(0, squares/n-mean*mean)) / mean
+}
+
+// queueInterval is the time between two looks at the accept queues.
+const queueInterval = 10 * time.Millisecond
+
+// watchQueue looks at the accept queues of an address from time to time, until the function that it returns is called.
+func watchQueue(addr string) (stop func() []report.Point) {
+	ended, points := make(chan struct{}), make(chan []report.Point)
+	go func() { // ends with stop
+		begin := time.Now()
+		ticker := time.NewTicker(queueInterval)
+		defer ticker.Stop()
+		var seen []report.Point
+		for {
+			select {
+			case <-ended:
+				points <- seen
+				return
+			case <-ticker.C:
+				if length, err := queueOf(addr); err == nil {
+					seen = append(seen, report.Point{Seconds: time.Since(begin).Seconds(), Value: length})
+				}
+			}
+		}
+	}()
+	return func() []report.Point {
+		close(ended)
+		return <-points
+	}
+}
+
+// queueOf returns how many connections wait to be accepted by all listeners together.
+func queueOf(addr string) (length float64, err error) {
+	listeners, err := reuseport.Listeners(context.Background(), "tcp", addr)
+	if err != nil {
+		return 0, fmt.Errorf("queue: %w", err)
+	}
+	for _, l := range listeners {
+		length += float64(l.Queue)
+	}
+	return length, nil
+}
+
+func queueFigures(points []report.Point) report.Figures {
+	if len(points) == 0 {
+		return nil
+	}
+	var sum, longest float64
+	for _, p := range points {
+		sum, longest = sum+p.Value, max(longest, p.Value)
+	}
+	return report.Figures{report.QueueMax: longest, report.QueueMean: sum / float64(len(points))}
+}
