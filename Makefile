@@ -59,7 +59,7 @@ fuzz:
 soak:
 	MULTINODE_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 2h -run '^TestSoak$$' ./peer/bus
 
-# Figures as ratios against a named baseline in the same run. See bench/README.md.
+# Which way to share a port is the best, and when: tables and a report. See bench/README.md.
 bench:
 	$(GO) run ./bench
 
