@@ -76,7 +76,7 @@ func (s *store[K, V]) join(ctx context.Context, key K) (*call[V], error) {
 func (s *store[K, V]) beginLocked(key K, c *call[V]) {
 	s.calls[key] = c
 	c.began, c.era = now(), s.era.Load()
-	c.token = s.lease.runs(c.began) && (s.blocked[key] == 0 || s.opts.broken.blocking)
+	c.token = s.lease.runs(c.began) && s.blocked[key] == 0
 	s.counts.loads.Add(1)
 	s.alive[c] = none{}
 	if c.bypass = !c.token; c.bypass {

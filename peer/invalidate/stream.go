@@ -60,6 +60,9 @@ func (s *stream) change(m message) (applied uint64, err error) {
 
 func (s *stream) applyLocked(ops []byte) error {
 	return eachOp(ops, func(o op, data []byte) error {
+		if s.broken.update && (o == opBegin || o == opEnd) {
+			o = opKey
+		}
 		switch o {
 		case opBegin:
 			s.open[string(data)]++
