@@ -208,6 +208,7 @@ type keyed[K comparable, V any] struct {
 }
 
 func (k keyed[K, V]) apply(o op, data []byte) error {
+	k.counts.applied.Add(1)
 	switch o {
 	case opTag:
 		k.dropTag(string(data))
@@ -215,12 +216,16 @@ func (k keyed[K, V]) apply(o op, data []byte) error {
 	case opAll:
 		k.flush()
 		return nil
+	default:
+		return k.applyKey(o, data)
 	}
+}
+
+func (k keyed[K, V]) applyKey(o op, data []byte) error {
 	key, err := k.codec.Parse(data)
 	if err != nil {
 		return err
 	}
-	k.counts.applied.Add(1)
 	switch o {
 	case opBegin:
 		k.block(key, 1)

@@ -140,7 +140,7 @@ func (s *storm) replace(way string) {
 	p := s.take()
 	p.tell("%s", way)
 	p.ended = true
-	assert.NoError(s.t, p.command.Wait())
+	require.NoError(s.t, p.command.Wait())
 	_ = p.in.Close()
 	s.spawn().awaitReady(s.t)
 }

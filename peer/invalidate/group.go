@@ -270,6 +270,7 @@ func (g *group) handle(_ context.Context, in bus.Message) (any, error) {
 		g.gone(in.From, m)
 	case kindChange, kindSync:
 		g.changed(in.From, m)
+	default: // nobody has asked
 	}
 	return nil, nil //nolint:nilnil // an empty answer
 }
@@ -300,7 +301,7 @@ func (g *group) grant(from peer.Info, ask message) (any, error) {
 	if !inStep {
 		g.send(func() { g.sync(from) })
 	}
-	return answer.append(nil), nil
+	return answer.encode(), nil
 }
 
 // sync tells a process where our stream is, and which updates are open. The caller holds sending.
@@ -314,7 +315,7 @@ func (g *group) sync(to peer.Info) {
 		}
 	}
 	g.mu.Unlock()
-	g.report(g.bus.Send(g.stopped, to.ID, g.topic, m.append(nil)))
+	g.report(g.bus.Send(g.stopped, to.ID, g.topic, m.encode()))
 }
 
 // changed applies what a writer has changed, and confirms it.
@@ -348,7 +349,7 @@ func (g *group) changed(from peer.Info, in message) {
 // confirm tells a writer what was applied.
 func (g *group) confirm(to peer.Info, session, seq uint64) {
 	m := message{kind: kindAck, session: session, seq: seq}
-	g.report(g.bus.Send(g.stopped, to.ID, g.topic, m.append(nil))) // if it does not come, the next round tells it
+	g.report(g.bus.Send(g.stopped, to.ID, g.topic, m.encode())) // if it does not come, the next round tells it
 }
 
 // obey does what can be done for a change of one whose stream is not in step, or who is gone: it costs a load at most.

@@ -154,8 +154,8 @@ func TestCacheWithoutItsMesh(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(n *node) error{
 		"mesh": func(n *node) error { return n.mesh.Close() },
-		"bus":  func(n *node) error { return n.Bus.Close() },
-		"both": func(n *node) error { return errors.Join(n.Bus.Close(), n.mesh.Close()) },
+		"bus":  func(n *node) error { return n.Close() },
+		"both": func(n *node) error { return errors.Join(n.Close(), n.mesh.Close()) },
 	}
 	for name, end := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -321,7 +321,7 @@ func TestErrorNamesThePeers(t *testing.T) {
 	require.True(t, ok)
 	require.Len(t, unconfirmed.Peers, 1)
 	assert.Equal(t, nodes[1].mesh.Self().Incarnation, unconfirmed.Peers[0].Peer.Incarnation)
-	assert.ErrorContains(t, err, `invalidate: invalidate in cache "default": node 1 has not confirmed: it has not answered, and its lease ends in `)
+	require.ErrorContains(t, err, `invalidate: invalidate in cache "default": node 1 has not confirmed: it has not answered, and its lease ends in `)
 
 	err = a.Update(ctx, []string{"k"}, func(context.Context) error {
 		t.Error("committed")

@@ -14,11 +14,14 @@ type item[V any] struct {
 
 // tag is what all items that are stored with a tag at a time have in common. When the tag is dropped, so are they, and
 // those that come later have another one.
-type tag struct{ dropped atomic.Bool }
+type tag struct {
+	name    string // with it, the garbage collector looks at each by itself, and not at several in one block
+	dropped atomic.Bool
+}
 
 // isFresh reports whether the item has been neither dropped nor stored for too long. Rule 8 is here.
-func (it *item[V]) isFresh(now int64, era uint64, broken *rules) bool {
-	if it.era != era || now >= it.expires && !broken.life {
+func (it *item[V]) isFresh(now int64, era uint64) bool {
+	if it.era != era || now >= it.expires {
 		return false
 	}
 	for _, t := range it.tags {

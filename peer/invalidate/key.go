@@ -24,7 +24,7 @@ func appendString[K comparable](b []byte, key K) ([]byte, error) {
 	return append(b, reflect.ValueOf(&key).Elem().String()...), nil
 }
 
-func parseString[K comparable](b []byte) (key K, err error) {
+func parseString[K comparable](b []byte) (key K, err error) { //nolint:unparam // as Codec wants it
 	reflect.ValueOf(&key).Elem().SetString(string(b))
 	return key, nil
 }

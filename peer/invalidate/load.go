@@ -3,7 +3,6 @@ package invalidate
 import (
 	"context"
 	"errors"
-	"math"
 	"net"
 	"runtime/debug"
 )
@@ -129,7 +128,10 @@ func (s *store[K, V]) itemOf(key K, c *call[V]) (it *item[V], names []string) {
 		return nil, nil
 	}
 	it = &item[V]{value: c.value, err: c.err, era: c.era, expires: c.began + int64(life)}
-	it.refresh.Store(math.MaxInt64)
+	if s.opts.broken.life {
+		it.expires = forever
+	}
+	it.refresh.Store(forever)
 	if s.opts.Refresh > 0 {
 		it.refresh.Store(c.began + int64(s.opts.Refresh))
 	}

@@ -117,7 +117,7 @@ func (g *group) ask(ctx context.Context, p peer.Info) error {
 	if m != nil {
 		question.session, question.seq, _ = m.stream.at()
 	}
-	in, err := g.bus.Request(ctx, p.ID, g.topic, question.append(nil))
+	in, err := g.bus.Request(ctx, p.ID, g.topic, question.encode())
 	if err != nil {
 		return g.unanswered(p, m, err)
 	}

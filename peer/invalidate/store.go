@@ -10,6 +10,13 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
+const (
+	// sweeps is how often in the longest life of a value all are looked at, to give memory back, and minSweep the shortest
+	// time between two times.
+	sweeps   = 4
+	minSweep = time.Second
+)
+
 // store is the part of a cache that this process has for itself: what is stored, and what is on its way.
 type store[K comparable, V any] struct {
 	opts    Options[K, V]
@@ -18,7 +25,8 @@ type store[K comparable, V any] struct {
 	entries *otter.Cache[K, *item[V]]
 	era     atomic.Uint64 // what was stored in an earlier one is thrown away
 	counts  counts
-	running sync.WaitGroup // loads and sweeps
+	running sync.WaitGroup // loads, sweeps and expireAll
+	closing chan none      // closed by close
 
 	mu       sync.Mutex
 	closed   bool              // guarded by mu; nothing is added to running any more
@@ -39,13 +47,9 @@ func newStore[K comparable, V any](opts Options[K, V], load func(context.Context
 		alive:   make(map[*call[V]]none),
 		blocked: make(map[K]int),
 		tags:    make(tags),
+		closing: make(chan none),
 	}
-	settings := &otter.Options[K, *item[V]]{
-		// It gives the memory back. What is too old is not served, see item.isFresh.
-		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[K, *item[V]]) time.Duration {
-			return max(time.Duration(e.Value.expires-now()), 1)
-		}),
-	}
+	settings := new(otter.Options[K, *item[V]]) // without its expiration, which would look at the clock a second time
 	if opts.MaxWeight > 0 {
 		settings.MaximumWeight = opts.MaxWeight
 		settings.Weigher = func(key K, it *item[V]) uint32 { return opts.Weigh(key, it.value) }
@@ -53,8 +57,38 @@ func newStore[K comparable, V any](opts Options[K, V], load func(context.Context
 		settings.MaximumSize = opts.MaxEntries
 	}
 	var err error
-	s.entries, err = otter.New(settings)
-	return s, err
+	if s.entries, err = otter.New(settings); err != nil {
+		return nil, err
+	}
+	s.running.Go(s.expireAll) // ended by close, which waits
+	return s, nil
+}
+
+// expireAll gives the memory of what is too old back, now and then. It is not served before, see item.isFresh.
+func (s *store[K, V]) expireAll() {
+	ticker := time.NewTicker(max(s.opts.Life/sweeps, minSweep))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-s.closing:
+			return
+		}
+		for key, it := range s.entries.All() {
+			if now() >= it.expires {
+				s.expire(key, it)
+			}
+		}
+	}
+}
+
+// expire takes an item out, unless there is another one by now.
+func (s *store[K, V]) expire(key K, it *item[V]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok := s.entries.GetEntryQuietly(key); ok && e.Value == it {
+		s.entries.Invalidate(key)
+	}
 }
 
 // get returns what is stored, if it may be served.
@@ -64,7 +98,7 @@ func (s *store[K, V]) get(key K) *item[V] {
 		return nil
 	}
 	now := now() // after the read
-	if !s.lease.runs(now) || !it.isFresh(now, s.era.Load(), &s.opts.broken) {
+	if !s.lease.runs(now) || !it.isFresh(now, s.era.Load()) {
 		return nil
 	}
 	if now >= it.refresh.Load() {
@@ -78,7 +112,7 @@ func (s *store[K, V]) get(key K) *item[V] {
 func (s *store[K, V]) put(key K, it *item[V]) {
 	if s.opts.Version != nil && it.err == nil && !s.opts.broken.version {
 		old, ok := s.entries.GetIfPresent(key)
-		if ok && old.err == nil && old.isFresh(now(), s.era.Load(), &s.opts.broken) &&
+		if ok && old.err == nil && old.isFresh(now(), s.era.Load()) &&
 			s.opts.Version(old.value) > s.opts.Version(it.value) {
 			s.counts.refused.Add(1)
 			return
@@ -142,6 +176,7 @@ func (s *store[K, V]) sweep() {
 		s.pending = false
 		s.mu.Unlock()
 		s.entries.InvalidateAll()
+		s.entries.CleanUp() // it keeps some for later
 	}
 }
 
@@ -178,6 +213,7 @@ func (s *store[K, V]) check() error {
 func (s *store[K, V]) close() {
 	s.mu.Lock()
 	s.closed = true
+	close(s.closing)
 	s.lease.until.Store(0)
 	for c := range s.alive {
 		c.cancel()
@@ -185,5 +221,4 @@ func (s *store[K, V]) close() {
 	s.mu.Unlock()
 	s.running.Wait()
 	s.entries.InvalidateAll()
-	s.entries.StopAllGoroutines()
 }

@@ -158,11 +158,16 @@ func TestLoadsWithoutALease(t *testing.T) {
 	h.value.Store(1)
 	h.hold.Store(true)
 	first, later := make(chan int64, 1), make(chan int64, 100)
-	go func() { first <- get(t, c, "k") }()
+	load := func(values chan int64) { // ends with the load
+		v, err := c.Get(context.Background(), "k")
+		assert.NoError(t, err)
+		values <- v
+	}
+	go load(first)
 	next(t, h.read)
 	h.value.Store(2)
 	for range 100 {
-		go func() { later <- get(t, c, "k") }() // end with the loads
+		go load(later)
 	}
 	eventually(t, func() bool { return c.Stats().Misses == 101 }, "all wait")
 	assert.EqualValues(t, 1, h.reads.Load(), "one at a time")
@@ -191,7 +196,11 @@ func TestContextOfGet(t *testing.T) {
 		failed <- err
 	}()
 	next(t, h.read)
-	go func() { got <- get(t, c, "k") }()
+	go func() {
+		v, err := c.Get(context.Background(), "k")
+		assert.NoError(t, err)
+		got <- v
+	}()
 	eventually(t, func() bool { return c.Stats().Misses == 2 }, "the other one waits, too")
 	cancel()
 	require.ErrorIs(t, next(t, failed), context.Canceled)
@@ -317,8 +326,11 @@ func TestLongestLife(t *testing.T) {
 		r.value.Store(1)
 		time.Sleep(time.Minute - 1)
 		assert.EqualValues(t, 0, get(t, c, "k"))
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		assert.EqualValues(t, 1, get(t, c, "k"))
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		assert.Zero(t, c.Stats().Entries, "the memory is given back")
 	})
 }
 

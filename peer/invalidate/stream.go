@@ -63,19 +63,26 @@ func (s *stream) applyLocked(ops []byte) error {
 		if s.broken.update && (o == opBegin || o == opEnd) {
 			o = opKey
 		}
-		switch o {
-		case opBegin:
-			s.open[string(data)]++
-		case opEnd:
-			if s.open[string(data)] == 0 {
-				return errors.New("end of an update that has not begun")
-			}
-			if s.open[string(data)]--; s.open[string(data)] == 0 {
-				delete(s.open, string(data))
-			}
+		if err := s.markLocked(o, string(data)); err != nil {
+			return err
 		}
 		return s.target.apply(o, data)
 	})
+}
+
+// markLocked keeps which updates are open.
+func (s *stream) markLocked(o op, key string) error {
+	switch {
+	case o == opBegin:
+		s.open[key]++
+	case o == opEnd && s.open[key] == 0:
+		return errors.New("end of an update that has not begun")
+	case o == opEnd:
+		if s.open[key]--; s.open[key] == 0 {
+			delete(s.open, key)
+		}
+	}
+	return nil
 }
 
 // sync takes the stream up after a change that is not known here, with the updates that are open.
@@ -88,7 +95,8 @@ func (s *stream) sync(m message) (applied uint64, err error) {
 	if s.session == m.session && m.seq <= s.applied {
 		return s.applied, nil
 	}
-	if !s.flushed && !(s.session == 0 && m.seq == 0) { // of one who has changed nothing yet, nothing was missed
+	isNew := s.session == 0 && m.seq == 0 // who has changed nothing yet: nothing was missed
+	if !s.flushed && !isNew {
 		s.target.flush()
 	}
 	s.flushed = false

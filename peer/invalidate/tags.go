@@ -13,7 +13,7 @@ func (ts tags) get(name string, forget func(string)) *tag {
 	if t := ts[name].Value(); t != nil {
 		return t
 	}
-	t := new(tag)
+	t := &tag{name: name}
 	ts[name] = weak.Make(t)
 	runtime.AddCleanup(t, forget, name)
 	return t

@@ -22,6 +22,9 @@ const (
 	kindBye                    // of one that has stopped serving and writes no more
 )
 
+// maxHead is the length of the longest head, in bytes.
+const maxHead = 2 + 2*8 + 2*binary.MaxVarintLen64
+
 // message is one message of a cache to another. What stands in it beside kind, session and seq is said at the fields. It
 // is encoded as the version, the kind, session (8 bytes, big endian), own (as well), varints, and the ops.
 type message struct {
@@ -33,7 +36,8 @@ type message struct {
 	ops     []byte        // of a change and a sync
 }
 
-func (m *message) append(b []byte) []byte {
+func (m *message) encode() []byte {
+	b := make([]byte, 0, maxHead+len(m.ops))
 	b = append(b, wireVersion, byte(m.kind))
 	b = binary.BigEndian.AppendUint64(b, m.session)
 	b = binary.AppendUvarint(b, m.seq)

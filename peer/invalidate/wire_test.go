@@ -23,7 +23,7 @@ func sampleMessages() []message {
 func TestMessages(t *testing.T) {
 	t.Parallel()
 	for _, m := range sampleMessages() {
-		b := m.append(nil)
+		b := m.encode()
 		got, err := parse(b)
 		require.NoError(t, err)
 		assert.Equal(t, m, got)
@@ -36,14 +36,14 @@ func TestMessages(t *testing.T) {
 
 func TestMessagesThatCannotBe(t *testing.T) {
 	t.Parallel()
-	good := (&message{kind: kindAsk, own: 1, lease: 1}).append(nil)
+	good := (&message{kind: kindAsk, own: 1, lease: 1}).encode()
 	tests := map[string][]byte{
 		"empty":         nil,
 		"other version": append([]byte{wireVersion + 1}, good[1:]...),
 		"kind 0":        append([]byte{wireVersion, 0}, good[2:]...),
 		"unknown kind":  append([]byte{wireVersion, 99}, good[2:]...),
-		"no lease":      (&message{kind: kindAsk}).append(nil),
-		"long lease":    (&message{kind: kindAsk, lease: maxLease + 1}).append(nil),
+		"no lease":      (&message{kind: kindAsk}).encode(),
+		"long lease":    (&message{kind: kindAsk, lease: maxLease + 1}).encode(),
 	}
 	for name, b := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestMessagesThatCannotBe(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, m := range sampleMessages() {
-		f.Add(m.append(nil))
+		f.Add(m.encode())
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := parse(b)
@@ -71,7 +71,7 @@ func FuzzParse(f *testing.F) {
 		if err == nil && size > len(b) {
 			t.Error("ops of more bytes than there are")
 		}
-		again, err := parse(m.append(nil))
+		again, err := parse(m.encode())
 		if err != nil || again.kind != m.kind || again.seq != m.seq || !bytes.Equal(again.ops, m.ops) {
 			t.Error("it does not come back", m, again, err)
 		}

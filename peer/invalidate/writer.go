@@ -62,7 +62,7 @@ func (g *group) send(f func()) {
 
 // broadcast sends to all that have the cache. Where it does not get through it is a gap, which ends in a flush there.
 func (g *group) broadcast(m message) {
-	g.report(g.bus.Broadcast(context.Background(), g.topic, m.append(nil)))
+	g.report(g.bus.Broadcast(context.Background(), g.topic, m.encode()))
 }
 
 // next gives the next batch its number, if there is one whose time has come.
