@@ -3,6 +3,7 @@ module github.com/multinode-go/multinode
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/fsnotify/fsnotify v1.10.1
 	github.com/libp2p/go-reuseport v0.4.0
 	github.com/maypok86/otter/v2 v2.4.0

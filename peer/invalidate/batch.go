@@ -15,7 +15,6 @@ type batch struct {
 	seq   uint64            // 0: not sent yet
 	cutAt int64             // when it got it
 	waits map[*member]int64 // who has to confirm it or be gone, and when the lease that it had then is over
-	hung  []*member         // whose lease was over first
 	done  chan struct{}     // closed when nobody is in waits
 }
 
@@ -57,7 +56,6 @@ func (b *batch) confirm(m *member) {
 func (b *batch) wait(now int64) (next int64) {
 	for m, until := range maps.Clone(b.waits) {
 		if until <= now {
-			b.hung = append(b.hung, m)
 			b.confirm(m)
 		} else if next == 0 || until < next {
 			next = until

@@ -19,7 +19,9 @@ const (
 	readsEnv = "COHERENCE_READS"
 	seedEnv  = "COHERENCE_SEED"
 
+	// shortReads are checked without the race detector, which makes a hit ten times as dear, and raceReads with it.
 	shortReads = 10_000_000
+	raceReads  = 1_000_000
 	// shortFreeze and longFreeze are how long a process is stopped at most.
 	shortFreeze = 3 * time.Second
 	longFreeze  = 10 * time.Second
@@ -200,6 +202,9 @@ func TestCoherence(t *testing.T) {
 		t.Skip("takes half a minute: run without -short")
 	}
 	enough, faults := uint64(shortReads), 25
+	if raceEnabled {
+		enough = raceReads
+	}
 	s := newStorm(t, seed(t), "")
 	if text := os.Getenv(readsEnv); text != "" {
 		var err error

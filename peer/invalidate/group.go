@@ -71,7 +71,7 @@ type member struct {
 	leased int64  // when the lease that it has from us is over
 	acked  uint64 // up to where it has applied our changes
 	cut    bool   // the link is lost
-	fenced bool
+	silent int    // rounds in a row that it has not answered
 }
 
 func newGroup(b *bus.Bus, name string, length time.Duration, t target, l *lease, c *counts) *group {

@@ -49,9 +49,8 @@ type Options[K comparable, V any] struct {
 	// one hangs, no process can renew its lease, and all load each time. A short one costs rounds, four of them in
 	// each Lease. The processes may differ in it. Default: 2 seconds; 100 ms to 30 s.
 	Lease time.Duration
-	// Fence is called with a process that was waited for until its lease was over, once for each, in a goroutine of its
-	// own. It may kill it, so that the others can store values again; one process, the master, is enough to do so. Default:
-	// nothing is done.
+	// Fence is called with a process that has not answered for two times Lease, in a goroutine of its own. It may kill it,
+	// so that the others can store values again; one process, the master, is enough to do so. Default: nothing is done.
 	Fence func(peer.Info)
 	// Logger gets what goes wrong and is mended, as a flush after a gap. Nil discards it.
 	Logger *slog.Logger

@@ -121,13 +121,7 @@ func pairOf(t *testing.T, job citizenJob, opts Options[int, uint64]) (l *ledger,
 func TestStoppedPeer(t *testing.T) {
 	t.Parallel()
 	const lease = time.Second
-	var fenced peer.Info
-	called := make(chan none)
-	opts := Options[int, uint64]{Fence: func(p peer.Info) {
-		fenced = p
-		close(called)
-	}}
-	l, c, p := pairOf(t, citizenJob{Lease: lease}, opts)
+	l, c, p := pairOf(t, citizenJob{Lease: lease}, Options[int, uint64]{})
 	for range 3 {
 		p.get(t, 7)
 		p.freeze(t)
@@ -146,8 +140,18 @@ func TestStoppedPeer(t *testing.T) {
 			return assert.Equal(t, l.version[7].Load(), v) && serving && c.Stats().Serving
 		}, "both serve again")
 	}
-	next(t, called)
-	assert.Equal(t, p.command.Process.Pid, fenced.PID)
+}
+
+// While one hangs, nobody can renew its lease, until it is fenced.
+func TestFence(t *testing.T) {
+	t.Parallel()
+	opts := Options[int, uint64]{Fence: func(p peer.Info) { _ = syscall.Kill(p.PID, syscall.SIGKILL) }}
+	_, c, p := pairOf(t, citizenJob{Lease: 200 * time.Millisecond}, opts)
+	p.freeze(t)
+	eventually(t, func() bool { return !c.Stats().Serving }, "its lease is over")
+	awaitPeers(t, c, 0)
+	assert.Contains(t, p.command.Wait().Error(), "killed")
+	p.ended = true
 }
 
 // A peer with a large heap dies slowly: its death is known when the kernel has freed its memory.

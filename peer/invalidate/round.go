@@ -112,6 +112,7 @@ func (g *group) askAll(ctx context.Context, peers []peer.Info) error {
 
 // ask renews the lease from one process, and returns nil also if it does not have the cache.
 func (g *group) ask(ctx context.Context, p peer.Info) error {
+	begin := now()
 	question := message{kind: kindAsk, own: g.session, lease: g.length}
 	m := g.member(p)
 	if m != nil {
@@ -119,6 +120,10 @@ func (g *group) ask(ctx context.Context, p peer.Info) error {
 	}
 	in, err := g.bus.Request(ctx, p.ID, g.topic, question.encode())
 	if err != nil {
+		stopped := now()-begin > int64(g.length)*3/2 // this process was, and may be to blame
+		if errors.Is(err, context.DeadlineExceeded) && m != nil && !stopped {
+			g.suspect(m)
+		}
 		return g.unanswered(p, m, err)
 	}
 	answer, err := parse(in.Data)
@@ -175,19 +180,18 @@ func (g *group) follow(ctx context.Context, p peer.Info, answer message) error {
 	}
 }
 
-// note keeps what has happened to a process, for the error of Invalidate. One that has been silent for a whole lease is
-// fenced.
+// note keeps what has happened to a process, for the error of Invalidate.
 func (g *group) note(p peer.Info, err error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err == nil {
 		delete(g.problems, p.Incarnation)
+		if m := g.members[p.Incarnation]; m != nil {
+			m.silent = 0
+		}
 		return nil
 	}
 	g.problems[p.Incarnation] = Unconfirmed{Peer: p, Reason: err.Error()}
-	if m := g.members[p.Incarnation]; m != nil && errors.Is(err, context.DeadlineExceeded) && g.stopped.Err() == nil {
-		g.fenceLocked(m)
-	}
 	return fmt.Errorf("node %d: %w", p.ID, err)
 }
 
@@ -201,12 +205,17 @@ func (g *group) noteFailure(err error) error {
 	return err
 }
 
-// fenceLocked has a process killed that hangs, if that is wanted.
-func (g *group) fenceLocked(m *member) {
-	if g.fence == nil || m.fenced || g.left {
+// fenceAfter is how many rounds in a row a process does not answer before it is fenced. Each takes as long as our lease.
+const fenceAfter = 2
+
+// suspect has a process killed that hangs, if that is wanted.
+func (g *group) suspect(m *member) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m.silent++
+	if g.fence == nil || m.silent != fenceAfter || g.left {
 		return
 	}
-	m.fenced = true
 	g.log.Warn("fencing a process that hangs", "peer", m.info.ID, "pid", m.info.PID)
 	g.running.Go(func() { g.fence(m.info) }) // ended by the user's function; close waits
 }

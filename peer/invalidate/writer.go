@@ -177,10 +177,6 @@ func (g *group) expire(b *batch) time.Duration {
 		return patience
 	}
 	next := b.wait(now)
-	for _, m := range b.hung {
-		g.fenceLocked(m)
-	}
-	b.hung = nil
 	g.landLocked()
 	return time.Duration(max(next-now, 0))
 }
