@@ -12,7 +12,7 @@ PLATFORMS      := linux/amd64 linux/arm64 darwin/arm64 freebsd/amd64 windows/amd
 FUZZTIME       ?= 100000x
 SOAK           ?= 10m
 
-.PHONY: all test lint cross fuzz soak bench loss chaos fmt websocket-client
+.PHONY: all test test-coherence lint cross fuzz soak bench loss chaos fmt websocket-client
 
 all: lint cross test
 
@@ -58,6 +58,14 @@ fuzz:
 # Processes join, leave and die under messages for SOAK: nothing may leak.
 soak:
 	MULTINODE_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 2h -run '^TestSoak$$' ./peer/bus
+
+# No stale read of the cache while processes die, stop, leave and come; and a stale one without each of its rules. READS is how
+# many reads are checked, SEED repeats the faults. See docs/cache.md.
+READS          ?=
+SEED           ?=
+test-coherence:
+	COHERENCE_READS=$(READS) COHERENCE_SEED=$(SEED) $(GO) test -count=1 -v -timeout 24h \
+		-run '^(TestCoherence|TestLinearizable|TestStaleSet|TestWithout)' ./peer/invalidate
 
 # Which way to share a port is the best, and when: tables and a report. See bench/README.md.
 bench:

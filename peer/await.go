@@ -64,6 +64,27 @@ func (m *Mesh) Absent() ([]Info, error) {
 	return absent, nil
 }
 
+// Live returns the other nodes that live: the members, and those that are in the directory and no members now, of which
+// only ID and Incarnation are known. A node that is not among them has left or is dead: it does nothing in the mesh any
+// more. While the directory is removed that cannot be told, and is an error.
+func (m *Mesh) Live() ([]Info, error) {
+	live := m.Peers() // first: one that leaves the members from here on has files
+	if m.dir == nil { // a mesh of one
+		return live, nil
+	}
+	nodes, err := m.dir.present()
+	if err != nil {
+		return nil, fmt.Errorf("peer: look for nodes in %s: %w", m.dir.path, err)
+	}
+	for n := range nodes {
+		isMember := slices.ContainsFunc(live, func(p Info) bool { return p.node() == n })
+		if n != m.self.node() && !isMember && !m.gone(n) {
+			live = append(live, Info{Cluster: m.self.Cluster, ID: n.id, Incarnation: n.incarnation})
+		}
+	}
+	return live, nil
+}
+
 // others returns the nodes that are published, but for our own.
 func (m *Mesh) others() ([]node, error) {
 	nodes, err := m.dir.nodes()

@@ -66,6 +66,7 @@ type Mesh struct {
 	listeners map[string]*Listener // guarded by mu; by name of the stream
 	offered   int                  // guarded by mu; offers that there ever were
 	watchers  map[*watcher]none    // guarded by mu
+	farewells map[*farewell]none   // guarded by mu; nil once they are called
 	changed   chan struct{}        // guarded by mu; closed when one of sessions or dialed has changed
 }
 
@@ -172,6 +173,7 @@ func newMesh(opts Options) *Mesh {
 		offers:    make(map[string]*offer),
 		listeners: make(map[string]*Listener),
 		watchers:  make(map[*watcher]none),
+		farewells: make(map[*farewell]none),
 		changed:   make(chan struct{}),
 	}
 	m.mux.HandleFunc("GET "+streamsPath+"/{name}", m.handleStream)
@@ -194,6 +196,7 @@ func (m *Mesh) Close() error {
 }
 
 func (m *Mesh) shutdown() (err error) {
+	m.bidFarewell()
 	if m.public != nil {
 		err = m.public.withdraw() // first, so that nobody dials any more
 	}

@@ -96,6 +96,16 @@ func (d *Directory) nodes() (map[node]bool, error) {
 	return f.nodes()
 }
 
+// present is nodes, and an error while the directory is not in place.
+func (d *Directory) present() (map[node]bool, error) {
+	f, done := d.use()
+	defer done()
+	if !f.inPlace() {
+		return nil, errors.New("it was removed")
+	}
+	return f.nodes()
+}
+
 func (f *folder) nodes() (map[node]bool, error) {
 	entries, err := fs.ReadDir(f.root.FS(), ".")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // it was removed

@@ -94,6 +94,7 @@ type Lost struct {
 // Bus is a node's part in the bus. Its methods may be called at the same time, by handlers too, but for Close.
 type Bus struct {
 	hub  *hub
+	mesh *peer.Mesh
 	full Full
 }
 
@@ -128,12 +129,15 @@ func New(ctx context.Context, mesh *peer.Mesh, opts Options) (*Bus, error) {
 	if err := h.awaitLinks(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("bus: %w", err), h.close())
 	}
-	return &Bus{hub: h}, nil
+	return &Bus{hub: h, mesh: mesh}, nil
 }
+
+// Mesh returns the mesh of the bus, nil if it has none.
+func (b *Bus) Mesh() *peer.Mesh { return b.mesh }
 
 // WhenFull returns the same bus with another choice at the bounds: when Options.Window of a topic is on its way to a
 // peer, or the queue of its link is full. The default is Block.
-func (b *Bus) WhenFull(f Full) *Bus { return &Bus{hub: b.hub, full: f} }
+func (b *Bus) WhenFull(f Full) *Bus { return &Bus{hub: b.hub, mesh: b.mesh, full: f} }
 
 // Close leaves the bus. What is in the queues is delivered, and handlers that run may return their answers, both within
 // Options.CloseTimeout; what has come and is not handled by then is not handled any more. Requests that wait end with

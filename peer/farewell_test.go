@@ -1,0 +1,64 @@
+package peer
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// joinBoth returns two nodes that are members for each other.
+func joinBoth(t *testing.T, dir *Directory) (a, b *Mesh) {
+	t.Helper()
+	a = joinTest(t, dir, Options{})
+	b, err := Join(t.Context(), Options{Directory: dir, Self: Info{Cluster: "test", ID: 1}})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, b.Close()) })
+	return a, b
+}
+
+func TestOnCloseComesBeforeThePeersKnow(t *testing.T) {
+	t.Parallel()
+	dir := openTemp(t)
+	a, b := joinBoth(t, dir)
+	calls := 0
+	b.OnClose(func() {
+		calls++
+		assert.Len(t, a.Peers(), 1, "it is a member")
+		live, err := a.Live()
+		require.NoError(t, err)
+		assert.Equal(t, b.Self().Incarnation, live[0].Incarnation)
+	})
+	b.OnClose(func() { t.Error("taken back") })()
+	require.NoError(t, b.Close())
+	assert.Equal(t, 1, calls)
+	b.OnClose(func() { calls++ })
+	assert.Equal(t, 2, calls, "at once after Close")
+}
+
+func TestLive(t *testing.T) {
+	t.Parallel()
+	dir := openTemp(t)
+	a := joinTest(t, dir, Options{})
+	live, err := a.Live()
+	require.NoError(t, err)
+	assert.Empty(t, live)
+
+	stranger := node{7, NewIncarnation()} // is published and joins nobody
+	p, err := dir.publish(stranger)
+	require.NoError(t, err)
+	live, err = a.Live()
+	require.NoError(t, err)
+	assert.Equal(t, []Info{{Cluster: a.Self().Cluster, ID: 7, Incarnation: stranger.incarnation}}, live)
+	require.NoError(t, p.listener.Close())
+	require.NoError(t, p.withdraw())
+	live, err = a.Live()
+	require.NoError(t, err)
+	assert.Empty(t, live)
+
+	solo := Solo(Info{Cluster: "test"})
+	live, err = solo.Live()
+	require.NoError(t, err)
+	assert.Empty(t, live)
+	require.NoError(t, solo.Close())
+}

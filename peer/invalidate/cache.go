@@ -1,0 +1,238 @@
+package invalidate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/multinode-go/multinode/peer/bus"
+)
+
+// Cache is the part of a cache that this process has. Its methods may be called at the same time.
+type Cache[K comparable, V any] struct {
+	store *store[K, V]
+	group *group // nil: there are no other processes
+	codec Codec[K]
+	close func() error
+}
+
+// New makes a cache whose values come from load. The other processes that make one of the same name on the mesh of the bus
+// are those that have the cache, too. A nil bus is for a process without a cluster, as that of a test.
+//
+// load is called in a goroutine of its own, once at a time for a key, unless the key was invalidated meanwhile. Its context
+// has the values of the Get that needs it first, and ends when nobody waits for the value any more. If load panics, all that
+// wait get a *PanicError.
+//
+// New does not wait for the other processes. Until all that live know of the cache, its Gets load each time.
+func New[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(ctx context.Context, key K) (V, error)) (*Cache[K, V], error) {
+	opts = opts.withDefaults()
+	c, err := newCache(b, opts, load)
+	if err != nil {
+		return nil, fmt.Errorf("invalidate: cache %q: %w", opts.Name, err)
+	}
+	return c, nil
+}
+
+func newCache[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(context.Context, K) (V, error)) (*Cache[K, V], error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	s, err := newStore(opts, load)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cache[K, V]{store: s, codec: opts.Codec}
+	c.close = sync.OnceValue(c.shutdown)
+	if b == nil || b.Mesh() == nil {
+		s.lease.until.Store(forever)
+		return c, nil
+	}
+	g := newGroup(b, opts.Name, opts.Lease, keyed[K, V]{s, opts.Codec}, s.lease, &s.counts)
+	g.fence, g.log, g.broken = opts.Fence, opts.Logger, opts.broken
+	if err := g.start(); err != nil {
+		g.stopping()
+		s.close()
+		return nil, err
+	}
+	c.group = g
+	return c, nil
+}
+
+// Get returns the value of a key: what is stored, or what the loader returns. It waits for the loader until ctx is done;
+// the loader goes on for others that wait. The error is that of the loader, or of ctx, or net.ErrClosed.
+func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
+	if it := c.store.get(key); it != nil {
+		return it.value, it.err
+	}
+	c.store.counts.misses.Add(1)
+	return c.store.fetch(ctx, key)
+}
+
+// Invalidate makes the values of keys go, in all processes. When it returns nil, each Get that starts later, in any of
+// them, returns a value that was loaded after Invalidate was called. It waits for a process that hangs until that serves
+// nothing more, at most for its Options.Lease.
+//
+// If ctx ends before, the error is an *UnconfirmedError, which names the processes that have not confirmed; it is net.ErrClosed
+// when the cache or the mesh is closed. The values go in all the same, as soon as they can.
+func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
+	ops, err := c.encode(opKey, keys)
+	if err != nil {
+		return c.failed("invalidate", err)
+	}
+	for _, key := range keys { // here first
+		c.store.drop(key)
+	}
+	return c.failed("invalidate", c.post(ctx, ops, nil, len(keys)))
+}
+
+// InvalidateTag is Invalidate for all values that have a tag, see Options.Tags.
+func (c *Cache[K, V]) InvalidateTag(ctx context.Context, tag string) error {
+	c.store.dropTag(tag)
+	return c.failed("invalidate tag", c.post(ctx, appendOp(nil, opTag, []byte(tag)), nil, 1))
+}
+
+// InvalidateAll is Invalidate for all keys.
+func (c *Cache[K, V]) InvalidateAll(ctx context.Context) error {
+	c.store.flush()
+	return c.failed("invalidate all", c.post(ctx, appendOp(nil, opAll, nil), nil, 1))
+}
+
+// Update calls commit, and makes the values of keys go. From before commit until after it, no process stores a value of
+// these keys. So even if this process dies in commit, nobody keeps the old value; with Invalidate after a commit, that can
+// happen. When Update returns nil, what Invalidate promises holds.
+//
+// Commit is not called unless all processes have confirmed that they know; the error is then an *UnconfirmedError with
+// NotCommitted. Else it is that of commit, or an *UnconfirmedError if not all have confirmed the end, or both.
+func (c *Cache[K, V]) Update(ctx context.Context, keys []K, commit func(ctx context.Context) error) error {
+	return c.failed("update", c.update(ctx, keys, commit))
+}
+
+func (c *Cache[K, V]) update(ctx context.Context, keys []K, commit func(ctx context.Context) error) (err error) {
+	begins, err := c.encode(opBegin, keys)
+	if err != nil {
+		return err
+	}
+	if len(begins) > maxBatch {
+		return fmt.Errorf("the keys have %d bytes, and %d is the most for one update: make several", len(begins), maxBatch)
+	}
+	ends, err := c.encode(opEnd, keys)
+	if err != nil {
+		return err
+	}
+	keys = slices.Clone(keys)
+	c.block(keys, 1)
+	defer func() { // also when commit panics
+		c.block(keys, -1)
+		err = errors.Join(err, c.post(ctx, nil, ends, len(keys)))
+	}()
+	if err := c.post(ctx, nil, begins, len(keys)); err != nil {
+		if unconfirmed, ok := errors.AsType[*UnconfirmedError](err); ok {
+			unconfirmed.NotCommitted = true
+		}
+		return err
+	}
+	return commit(ctx)
+}
+
+func (c *Cache[K, V]) block(keys []K, by int) {
+	for _, key := range keys {
+		c.store.block(key, by)
+	}
+}
+
+// post tells the others, and waits for them.
+func (c *Cache[K, V]) post(ctx context.Context, drops, marks []byte, count int) error {
+	if c.group == nil {
+		return c.store.check()
+	}
+	unknown := c.group.awaitKnown(ctx) // first: those who do not know this process would have to flush
+	b, err := c.group.post(drops, marks, count)
+	if err != nil || unknown != nil {
+		return cmp.Or(err, unknown)
+	}
+	return c.group.await(ctx, b)
+}
+
+func (c *Cache[K, V]) encode(o op, keys []K) (ops []byte, err error) {
+	if c.group == nil {
+		return nil, nil
+	}
+	var buf []byte
+	for _, key := range keys {
+		if buf, err = c.codec.Append(buf[:0], key); err != nil {
+			return nil, err
+		}
+		ops = appendOp(ops, o, buf)
+	}
+	return ops, nil
+}
+
+func (c *Cache[K, V]) failed(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("invalidate: %s in cache %q: %w", what, c.store.opts.Name, err)
+}
+
+// Stats returns what was counted, and how the cache is.
+func (c *Cache[K, V]) Stats() Stats {
+	stats := c.store.counts.load()
+	stats.Entries = c.store.entries.EstimatedSize()
+	stats.Serving = c.store.lease.runs(now())
+	if c.group != nil {
+		stats.Peers = c.group.peers()
+	}
+	return stats
+}
+
+// Close leaves: the other processes wait for this one no longer. Loads end, as far as the loader obeys its context, and
+// Close waits for them. What waits and what is called later fails with net.ErrClosed. Close may be called again.
+func (c *Cache[K, V]) Close() error { return c.close() }
+
+func (c *Cache[K, V]) shutdown() error {
+	var err error
+	if c.group != nil {
+		err = c.group.close()
+	}
+	c.store.close()
+	return err
+}
+
+// keyed is the store for changes that come as bytes.
+type keyed[K comparable, V any] struct {
+	*store[K, V]
+	codec Codec[K]
+}
+
+func (k keyed[K, V]) apply(o op, data []byte) error {
+	k.counts.applied.Add(1)
+	switch o {
+	case opTag:
+		k.dropTag(string(data))
+		return nil
+	case opAll:
+		k.flush()
+		return nil
+	default:
+		return k.applyKey(o, data)
+	}
+}
+
+func (k keyed[K, V]) applyKey(o op, data []byte) error {
+	key, err := k.codec.Parse(data)
+	if err != nil {
+		return err
+	}
+	switch o {
+	case opBegin:
+		k.block(key, 1)
+	case opEnd:
+		k.block(key, -1)
+	default:
+		k.drop(key)
+	}
+	return nil
+}

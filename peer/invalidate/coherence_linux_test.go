@@ -1,0 +1,234 @@
+package invalidate
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/peer"
+)
+
+const (
+	// readsEnv and seedEnv choose how many reads are checked, and the faults.
+	readsEnv = "COHERENCE_READS"
+	seedEnv  = "COHERENCE_SEED"
+
+	// shortReads are checked without the race detector, which makes a hit ten times as dear, and raceReads with it.
+	shortReads = 10_000_000
+	raceReads  = 1_000_000
+	// shortFreeze and longFreeze are how long a process is stopped at most.
+	shortFreeze = 3 * time.Second
+	longFreeze  = 10 * time.Second
+	stormLease  = 500 * time.Millisecond
+	population  = 4
+	// mutantTime is how long a rule that is switched off may stay without a stale read.
+	mutantTime = 50 * time.Second
+)
+
+// storm are processes that read, write and check all the time, and what happens to them.
+type storm struct {
+	t       *testing.T
+	dir     *peer.Directory
+	ledger  *ledger
+	path    string
+	random  *rand.Rand
+	without string
+	freeze  time.Duration // the longest
+	alive   []*process
+	nextID  int
+	counts  map[string]int
+}
+
+func newStorm(t *testing.T, seed uint64, without string) *storm {
+	t.Helper()
+	s := &storm{
+		t: t, dir: openDirectory(t), random: rand.New(rand.NewPCG(seed, seed)), without: without,
+		freeze: shortFreeze, counts: make(map[string]int),
+	}
+	s.ledger, s.path = createLedger(t)
+	t.Cleanup(func() { s.ledger.stop.Store(1) })
+	for range population {
+		s.spawn().awaitReady(t)
+	}
+	return s
+}
+
+// spawn starts a process. Some have a bus that is soon full, some apply slowly.
+func (s *storm) spawn() *process {
+	s.nextID++
+	job := citizenJob{
+		Directory: s.dir.Path(), Ledger: s.path, ID: s.nextID, Seed: s.random.Uint64(), Lease: stormLease, Without: s.without,
+		Slow: s.random.IntN(3) == 0,
+	}
+	switch {
+	case s.without == "gap":
+		job.Window, job.Slow = 1, true
+	case s.random.IntN(2) == 0:
+		job.Window = 64
+	}
+	p := startCitizen(s.t, job)
+	s.alive = append(s.alive, p)
+	return p
+}
+
+// take takes one process out.
+func (s *storm) take() *process {
+	i := s.random.IntN(len(s.alive))
+	p := s.alive[i]
+	s.alive = append(s.alive[:i:i], s.alive[i+1:]...)
+	return p
+}
+
+func (s *storm) some() *process { return s.alive[s.random.IntN(len(s.alive))] }
+
+// critical is what happens often without a rule: where the rule is good for something.
+var critical = map[string]string{"join": "join", "leave": "leave", "proof": "cut", "lease": "freeze"}
+
+// fault does something to the processes, and waits until it has happened.
+func (s *storm) fault() {
+	names := []string{"kill", "freeze", "cut", "files", "leave", "close", "join"}
+	name := names[s.random.IntN(len(names))]
+	if often := critical[s.without]; often != "" && s.random.IntN(2) == 0 {
+		name = often
+	}
+	s.counts[name]++
+	switch name {
+	case "kill":
+		s.kill()
+	case "freeze":
+		s.freezeSome()
+	case "leave", "close":
+		s.replace(name)
+	case "join":
+		s.joinMany()
+	default:
+		s.some().tell("%s", name)
+	}
+	time.Sleep(time.Duration(s.random.IntN(300)) * time.Millisecond)
+}
+
+// kill kills a process, which may be in an update, after the commit. When its peers know that it is dead, or their lease is
+// over, none of them serves what it has changed.
+func (s *storm) kill() {
+	p := s.take()
+	p.kill()
+	dead := time.Now()
+	s.spawn().awaitReady(s.t)
+	time.Sleep(stormLease - time.Since(dead))
+	last := &s.ledger.citizens[p.id]
+	s.ledger.confirm(int(last.updatedKey.Load()), last.updatedTo.Load())
+}
+
+// freezeSome stops processes, most often not for long.
+func (s *storm) freezeSome() {
+	p := s.some()
+	p.freeze(s.t)
+	longest := int64(s.freeze)
+	if s.random.IntN(3) > 0 {
+		longest /= 4
+	}
+	time.Sleep(10*time.Millisecond + time.Duration(s.random.Int64N(longest)))
+	p.signal(syscall.SIGCONT)
+}
+
+// replace makes a process leave in a way.
+func (s *storm) replace(way string) {
+	p := s.take()
+	p.tell("%s", way)
+	p.ended = true
+	require.NoError(s.t, p.command.Wait())
+	_ = p.in.Close()
+	s.spawn().awaitReady(s.t)
+}
+
+// joinMany lets several processes come at once, and the oldest go.
+func (s *storm) joinMany() {
+	for range 3 {
+		s.spawn()
+	}
+	for _, p := range s.alive[len(s.alive)-3:] {
+		p.awaitReady(s.t)
+	}
+	for len(s.alive) > population {
+		s.alive[0].kill()
+		s.alive = s.alive[1:]
+	}
+}
+
+// run does faults until there are so many reads, or a stale one, and returns how many there were of each.
+func (s *storm) run(enough uint64, faults int, limit time.Time) (reads, stale uint64) {
+	for i := 0; ; i++ {
+		reads, stale, _, _ = s.ledger.sums()
+		if stale > 0 || reads >= enough && i >= faults || time.Now().After(limit) || s.nextID > maxCitizens-population {
+			return reads, stale
+		}
+		s.fault()
+	}
+}
+
+func (s *storm) report() {
+	reads, stale, writes, unconfirmed := s.ledger.sums()
+	s.t.Logf("%d reads, %d stale, %d writes, %d of them not confirmed, %d processes, faults %v",
+		reads, stale, writes, unconfirmed, s.nextID, s.counts)
+	for i := range s.ledger.citizens {
+		if c := &s.ledger.citizens[i]; c.stale.Load() > 0 {
+			s.t.Logf("node %d: %d stale, one of key %d: got %d, want %d or more", i, c.stale.Load(), c.staleKey.Load(),
+				c.staleGot.Load(), c.staleWant.Load())
+		}
+	}
+}
+
+func seed(t *testing.T) uint64 {
+	t.Helper()
+	n := rand.Uint64()
+	if text := os.Getenv(seedEnv); text != "" {
+		var err error
+		n, err = strconv.ParseUint(text, 10, 64)
+		require.NoError(t, err)
+	}
+	t.Logf("%s=%d", seedEnv, n)
+	return n
+}
+
+// Processes read, write, and are killed, stopped, cut off, starved and replaced. Nobody ever sees less than the watermark.
+func TestCoherence(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute: run without -short")
+	}
+	enough, faults := uint64(shortReads), 25
+	if raceEnabled {
+		enough = raceReads
+	}
+	s := newStorm(t, seed(t), "")
+	if text := os.Getenv(readsEnv); text != "" {
+		var err error
+		enough, err = strconv.ParseUint(text, 10, 64)
+		require.NoError(t, err)
+		s.freeze = longFreeze
+	}
+	reads, stale := s.run(enough, faults, time.Now().Add(24*time.Hour))
+	s.report()
+	assert.Zero(t, stale)
+	assert.GreaterOrEqual(t, reads, enough)
+}
+
+// With a rule switched off, the same checker finds a stale read.
+func TestCoherenceWithoutARule(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes: run without -short")
+	}
+	for _, rule := range []string{"token", "order", "join", "leave", "proof", "lease", "gap"} {
+		t.Run(rule, func(t *testing.T) {
+			s := newStorm(t, seed(t), rule)
+			_, stale := s.run(1<<62, 0, time.Now().Add(mutantTime))
+			s.report()
+			assert.Positive(t, stale, "rule %q is not needed, or not tested", rule)
+		})
+	}
+}

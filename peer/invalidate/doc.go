@@ -1,0 +1,80 @@
+// Package invalidate keeps values in the memory of each process of a mesh, and none of them is ever stale: when Invalidate
+// has returned nil, each Get that starts later, in any of the processes, returns a value whose load began after Invalidate
+// was called.
+//
+//	products, err := invalidate.New(node.Bus(), invalidate.Options[int, Product]{Name: "products"},
+//		func(ctx context.Context, id int) (Product, error) { return db.Product(ctx, id) })
+//	...
+//	defer products.Close()
+//	p, err := products.Get(ctx, 7)                                    // from memory, or by the function
+//	err = db.SetPrice(ctx, 7, 300)
+//	err = products.Invalidate(ctx, 7)                                 // nil: nobody has the old price any more
+//	err = products.Update(ctx, []int{7}, func(ctx context.Context) error { ... }) // the same, if this process dies in it, too
+//
+// Each process that calls Get or Invalidate makes a cache of the same name with the same kind of keys. With a nil bus there
+// is no other process, and the same holds within this one.
+//
+// What it does not cover: a value that Get has returned already; a loader that reads what is old itself, be it from a
+// replica that lags or from another cache; a writer that writes and never calls Invalidate, but for Options.Life.
+//
+// # The protocol
+//
+// Each process is a writer and a holder. A writer numbers its changes from 1: the keys, tags and updates of one message.
+// They are its stream, of one random session, and each holder applies it in order. A holder has a lease, a time until which
+// it serves what it has stored. To renew it, it asks each other process that has the cache, a round: each notes until when
+// the holder may serve, and answers with the number of its last change. When the holder has applied as much of every
+// stream, its lease runs on, counted from before it has asked. So a writer waits, for each holder whose lease runs, until
+// that has confirmed the change, is dead or has left, or its lease from the time before the change is over: after that it
+// serves again only when it has applied the change.
+//
+// A process that is new is not known to those that were there. Its first round asks all that live in the rendezvous
+// directory, after a flush of the bus, which tells each of the two of the subscription of at least one: so of two that
+// come at the same time, one knows the other. Until that round has succeeded, it stores and serves nothing, and its
+// Invalidate does not return nil. Later it knows whom to ask: whoever comes has to ask it first.
+//
+// The rules, and the one place that holds each:
+//
+//  1. A load has a token. A change of its key voids it; what it returns is not stored then, and nobody joins it any more:
+//     [store.finishLocked].
+//  2. A holder confirms a change after it has applied it, in order, and with it all before: [stream.change].
+//  3. Nothing is stored or served before the first round has succeeded with all that live: [group.renew].
+//  4. A process stops serving before it closes its end or leaves the directory: [group.leave]; and as soon as it knows
+//     that a link is lost: [group.lost]. So one that has left serves nothing.
+//  5. A link that has ended proves nothing, whoever has ended it. Confirmed, dead, left, or the end of the lease are
+//     proofs: [batch.wait].
+//  6. Stored values are served only while the lease runs, and one that was over begins again with nothing: [lease.runs],
+//     [group.renew].
+//  7. A gap in a stream, an unknown session or something that cannot be read: all is thrown away, and the stream is taken
+//     up anew: [stream.desync].
+//  8. Each value has a longest life, and Options.Version refuses an older one: [item.isFresh], [store.put].
+//
+// # Races
+//
+// A value is read first and the lease looked at afterwards, so the value was good at the time of that look, which is after
+// Get was called. What is stopped in between by SIGSTOP and returns the value much later has been called before.
+//
+// A load that has begun before a change and returns after it: rule 1; filling and voiding exclude each other by one mutex.
+// One that begins after the writer's commit and before the change is applied here is voided as well, for nothing.
+//
+// A Get that finds a load on its way joins it only while the lease runs and the token holds. Else it waits for the next
+// one, which begins later than itself.
+//
+// A round that was asked before a change and answered before it: the writer has noted the lease, and waits for it. Answered
+// after it: the answer has the number of the change, and the holder's lease does not run before it has applied it.
+//
+// A round that was on its way when somebody new came, or when a stream was lost: it renews nothing, see group.gen.
+//
+// A process that is stopped in a round, or in Get, or with changes in its sockets: its lease counts from before the round.
+//
+// An answer that overtakes the changes before it: the holder waits for them.
+//
+// A writer that leaves while it waits for confirmations, so that its peers need no lease from it any more: its Invalidate
+// returns an error.
+//
+// A change that is refused at a bound of the bus is a gap for that holder, and thereby a flush.
+//
+// A writer that dies in Update: the keys that it has begun with are blocked in each holder that serves, until that sees that
+// the writer is gone, and voided then. A holder that took up the stream later got the keys with it.
+//
+// A cache that is closed and made again in the same process: another session.
+package invalidate

@@ -1,0 +1,53 @@
+package invalidate
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/multinode-go/multinode/peer"
+)
+
+// UnconfirmedError is the error of Invalidate and its like when not all processes have confirmed in time. Those that it
+// does not name have, and this process has dropped the value, too. In the others it goes as soon as they hear of it, or
+// their lease is over.
+type UnconfirmedError struct {
+	Peers []Unconfirmed // by id
+	Err   error         // why it was waited for no longer
+	// NotCommitted tells, of Update, that commit was not called.
+	NotCommitted bool
+}
+
+// Unconfirmed is a process that has not confirmed.
+type Unconfirmed struct {
+	Peer   peer.Info // perhaps only the ID and the Incarnation are known
+	Reason string    // what has happened to it, as far as it is known here
+}
+
+// Error names each peer with its reason.
+func (e *UnconfirmedError) Error() string {
+	var b strings.Builder
+	if e.NotCommitted {
+		b.WriteString("nothing was committed: ")
+	}
+	for i, p := range e.Peers {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		fmt.Fprintf(&b, "node %d has not confirmed: %s", p.Peer.ID, p.Reason)
+	}
+	return fmt.Sprintf("%s: %v", b.String(), e.Err)
+}
+
+// Unwrap returns Err.
+func (e *UnconfirmedError) Unwrap() error { return e.Err }
+
+// PanicError is the error of Get when the loader has panicked.
+type PanicError struct {
+	Value any    // of the panic
+	Stack []byte // of the goroutine
+}
+
+// Error returns the value and the stack.
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("the loader panicked: %v\n%s", e.Value, e.Stack)
+}

@@ -1,0 +1,385 @@
+package invalidate
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/peer/bus"
+)
+
+const (
+	topicPrefix = "invalidate/"
+	// rounds is how many rounds there are in the time of a lease.
+	rounds = 4
+	// minRetry is the time between two rounds when one has failed; it doubles.
+	minRetry = 5 * time.Millisecond
+)
+
+// group is this process among those that have the cache: a writer and a holder.
+type group struct {
+	bus     *bus.Bus
+	mesh    *peer.Mesh
+	topic   string
+	session uint64
+	length  time.Duration // of our lease
+	fence   func(peer.Info)
+	log     *slog.Logger
+	broken  rules
+	target  target
+	lease   *lease
+	counts  *counts
+
+	sub      *bus.Subscription
+	remove   []func() // take back what the mesh has got
+	kick     chan none
+	closing  chan none // closed by leave
+	known    chan none // closed when all that live know this process
+	running  sync.WaitGroup
+	stopping func()
+	stopped  context.Context //nolint:containedctx // of the rounds
+
+	sending sync.Mutex // held while messages of our stream are sent, so that they come in order
+
+	mu       sync.Mutex
+	left     bool                             // guarded by mu; nothing is served and nothing begins any more
+	members  map[peer.Incarnation]*member     // guarded by mu
+	gen      uint64                           // guarded by mu; changes with each suspension: a round from before renews nothing
+	joined   bool                             // guarded by mu; known is closed
+	problems map[peer.Incarnation]Unconfirmed // guarded by mu; who has failed the last round
+	seq      uint64                           // guarded by mu; of our last change
+	pending  []*batch                         // guarded by mu; not sent yet
+	flight   []*batch                         // guarded by mu; sent, and not done
+	open     map[string]int                   // guarded by mu; keys of our updates, as of seq
+	timer    *time.Timer                      // guarded by mu; sends what is pending; nil before its first use
+}
+
+type none = struct{}
+
+// member is another process that has the cache.
+type member struct {
+	info    peer.Info
+	session uint64  // of its stream
+	stream  *stream // what has come of it
+
+	// Guarded by group.mu.
+	leased int64  // when the lease that it has from us is over
+	acked  uint64 // up to where it has applied our changes
+	cut    bool   // the link is lost
+	silent int    // rounds in a row that it has not answered
+}
+
+func newGroup(b *bus.Bus, name string, length time.Duration, t target, l *lease, c *counts) *group {
+	g := &group{
+		bus:      b.WhenFull(bus.Fail),
+		mesh:     b.Mesh(),
+		topic:    topicPrefix + name,
+		session:  rand.Uint64() | 1, // 0 is none
+		length:   length,
+		target:   t,
+		lease:    l,
+		counts:   c,
+		kick:     make(chan none, 1),
+		closing:  make(chan none),
+		known:    make(chan none),
+		members:  make(map[peer.Incarnation]*member),
+		problems: make(map[peer.Incarnation]Unconfirmed),
+		open:     make(map[string]int),
+	}
+	g.stopped, g.stopping = context.WithCancel(context.Background())
+	return g
+}
+
+// start takes part. What it begins is ended by close.
+func (g *group) start() error {
+	var err error
+	if g.sub, err = g.bus.Subscribe(g.topic, g.handle); err != nil {
+		return err
+	}
+	g.remove = append(g.remove, g.mesh.OnClose(g.leave), g.mesh.OnEvent(g.event))
+	if g.broken.join {
+		g.lease.until.Store(forever)
+	}
+	g.running.Go(g.renewAll) // ended by close, which waits
+	return nil
+}
+
+// leave stops serving and refuses what is to be confirmed. It is called before the mesh tells anybody that this process
+// leaves, or closes a link of its own accord. Rule 4 is here.
+func (g *group) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.left {
+		return
+	}
+	g.left = true
+	close(g.closing)
+	if !g.broken.leave {
+		g.suspendLocked(true)
+	}
+}
+
+// close leaves, and tells the others that they need not wait.
+func (g *group) close() error {
+	g.leave()
+	g.stopping()
+	for _, remove := range g.remove {
+		remove()
+	}
+	g.running.Wait()
+	g.send(func() { g.broadcast(message{kind: kindBye, session: g.session}) })
+	err := g.sub.Close()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+	return err
+}
+
+// suspendLocked ends the lease until the next round has succeeded. All is thrown away, too, where it is asked for and when
+// the lease was over before.
+func (g *group) suspendLocked(flush bool) {
+	g.gen++
+	over := g.lease.isOver(now())
+	if !g.broken.lease && !g.broken.join {
+		g.lease.until.Store(0)
+	}
+	if flush || over {
+		g.target.flush()
+	}
+	g.wake()
+}
+
+// wake starts the next round at once.
+func (g *group) wake() {
+	select {
+	case g.kick <- none{}:
+	default:
+	}
+}
+
+// event is told what happens to peers. Of one that is dead or has left nothing more comes, and it serves nothing. That a
+// link is lost proves nothing: it will be there again.
+func (g *group) event(e peer.Event) {
+	switch {
+	case e.Type == peer.Joined:
+		g.regain(e.Peer)
+	case e.Reason == peer.ReasonCut && !g.broken.proof:
+		g.lost(e.Peer)
+	default:
+		g.end(e.Peer, g.member(e.Peer))
+	}
+}
+
+// lost is for a process to which the link is lost. It may change something that is not heard here.
+func (g *group) lost(p peer.Info) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if m := g.members[p.Incarnation]; m != nil {
+		m.cut = true
+		g.suspendLocked(true)
+	}
+}
+
+func (g *group) regain(p peer.Info) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if m := g.members[p.Incarnation]; m != nil {
+		m.cut = false
+	}
+	g.wake()
+}
+
+// end takes out m, a process that is dead or has left, or has closed its cache. Nobody waits for it any more. It returns
+// false if the process is there with another cache by now.
+func (g *group) end(p peer.Info, m *member) bool {
+	g.mu.Lock()
+	if g.members[p.Incarnation] != m {
+		g.mu.Unlock()
+		return false
+	}
+	delete(g.problems, p.Incarnation)
+	if m == nil {
+		g.mu.Unlock()
+		return true
+	}
+	delete(g.members, p.Incarnation)
+	for _, b := range g.flight {
+		b.confirm(m)
+	}
+	g.landLocked()
+	g.mu.Unlock()
+	m.stream.end()
+	g.pump()
+	g.wake()
+	return true
+}
+
+// meet returns the member that a process is with a session. If it is a new one, a lease from it is needed from now on, and
+// the process has none of the cache any more that it had before.
+func (g *group) meet(p peer.Info, session uint64) *member {
+	if old := g.member(p); old != nil && old.session != session {
+		g.end(p, old)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := g.members[p.Incarnation]
+	if m == nil {
+		m = &member{info: p, session: session, stream: newStream(g.target, &g.broken)}
+		g.members[p.Incarnation] = m
+		g.suspendLocked(false)
+	}
+	return m
+}
+
+func (g *group) member(p peer.Info) *member {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.members[p.Incarnation]
+}
+
+// check returns an error when this process has left.
+func (g *group) check() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.left {
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// handle is called with what comes from a process that has the cache, in order.
+func (g *group) handle(_ context.Context, in bus.Message) (any, error) {
+	m, err := parse(in.Data)
+	if err != nil {
+		g.desync(in.From, err)
+		return nil, err
+	}
+	switch m.kind {
+	case kindAsk:
+		return g.grant(in.From, m)
+	case kindAck:
+		g.acked(in.From, m)
+	case kindBye:
+		g.gone(in.From, m)
+	case kindChange, kindSync:
+		g.changed(in.From, m)
+	default: // nobody has asked
+	}
+	return nil, nil //nolint:nilnil // an empty answer
+}
+
+// gone is for a process that has closed its cache.
+func (g *group) gone(from peer.Info, bye message) {
+	if m := g.member(from); m != nil && m.session == bye.session {
+		g.end(from, m)
+	}
+}
+
+// grant answers a process that renews its lease: it may serve until then what it has stored, if it has applied our changes
+// up to now. Whoever asks for the first time has the cache from now on, and so we need a lease from it.
+func (g *group) grant(from peer.Info, ask message) (any, error) {
+	m := g.meet(from, ask.own)
+	g.mu.Lock()
+	if g.left {
+		g.mu.Unlock()
+		return nil, net.ErrClosed
+	}
+	m.leased = max(m.leased, now()+int64(ask.lease))
+	inStep := ask.session == g.session
+	if inStep {
+		g.confirmLocked(m, ask.seq)
+	}
+	answer := message{kind: kindGrant, session: g.session, seq: g.seq}
+	g.mu.Unlock()
+	if !inStep {
+		g.send(func() { g.sync(from) })
+	}
+	return answer.encode(), nil
+}
+
+// sync tells a process where our stream is, and which updates are open. The caller holds sending.
+func (g *group) sync(to peer.Info) {
+	m := message{kind: kindSync, session: g.session}
+	g.mu.Lock()
+	m.seq = g.seq
+	for key, count := range g.open {
+		for range count {
+			m.ops = appendOp(m.ops, opBegin, []byte(key))
+		}
+	}
+	g.mu.Unlock()
+	g.report(g.bus.Send(g.stopped, to.ID, g.topic, m.encode()))
+}
+
+// changed applies what a writer has changed, and confirms it.
+func (g *group) changed(from peer.Info, in message) {
+	m := g.member(from)
+	if in.kind == kindSync { // it answers our question, and may come before the answer
+		m = g.meet(from, in.session)
+	}
+	if m == nil || m.session != in.session {
+		g.obey(in)
+		return
+	}
+	if g.broken.order {
+		g.confirm(from, in.session, in.seq)
+		time.Sleep(minRetry)
+	}
+	take := m.stream.change
+	if in.kind == kindSync {
+		take = m.stream.sync
+	}
+	switch applied, err := take(in); {
+	case errors.Is(err, errStranger):
+		g.obey(in)
+	case err != nil:
+		g.desync(from, err)
+	default:
+		g.confirm(from, in.session, applied)
+	}
+}
+
+// confirm tells a writer what was applied.
+func (g *group) confirm(to peer.Info, session, seq uint64) {
+	m := message{kind: kindAck, session: session, seq: seq}
+	g.report(g.bus.Send(g.stopped, to.ID, g.topic, m.encode())) // if it does not come, the next round tells it
+}
+
+// obey does what can be done for a change of one whose stream is not in step, or who is gone: it costs a load at most.
+func (g *group) obey(m message) {
+	_ = eachOp(m.ops, func(o op, data []byte) error {
+		if o == opBegin || o == opEnd {
+			o = opKey
+		}
+		return g.target.apply(o, data)
+	})
+}
+
+// desync suspends serving until the stream of a writer is taken up anew.
+func (g *group) desync(from peer.Info, why error) {
+	g.log.Info("throwing all away", "peer", from.ID, "reason", why)
+	g.mu.Lock()
+	m := g.members[from.Incarnation]
+	if m == nil {
+		g.mu.Unlock()
+		return
+	}
+	g.suspendLocked(false)
+	g.mu.Unlock()
+	m.stream.desync()
+}
+
+// report logs what a message has met. Each is made up for: a change that did not come is a gap, a confirmation that did
+// not is told by the next round.
+func (g *group) report(err error) {
+	if err != nil {
+		g.log.Debug("a message was not sent", "reason", err)
+	}
+}

@@ -1,0 +1,152 @@
+package invalidate
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/leaktest"
+	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/peer/bus"
+)
+
+func TestMain(m *testing.M) {
+	for variable, run := range programs {
+		if os.Getenv(variable) != "" {
+			os.Exit(run())
+		}
+	}
+	os.Exit(leaktest.Run(m))
+}
+
+// programs are what the test binary is beside a test: one each for an environment variable that is set.
+var programs = map[string]func() int{}
+
+// patient is how long a test waits for what has to come.
+const patient = time.Minute
+
+func limited(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	tb.Cleanup(cancel)
+	return ctx
+}
+
+// eventually waits for a condition.
+func eventually(tb testing.TB, condition func() bool, what string) {
+	tb.Helper()
+	require.Eventually(tb, condition, patient, time.Millisecond, what)
+}
+
+// next returns what comes next.
+func next[T any](tb testing.TB, c <-chan T) T {
+	tb.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patient):
+		tb.Fatal("nothing has come")
+		panic("unreachable")
+	}
+}
+
+// cacheOf makes a cache, which is closed when the test ends.
+func cacheOf[K comparable, V any](tb testing.TB, b *bus.Bus, opts Options[K, V], load func(context.Context, K) (V, error)) *Cache[K, V] {
+	tb.Helper()
+	c, err := New(b, opts, load)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { assert.NoError(tb, c.Close()) })
+	return c
+}
+
+// row is a row of a database that counts how often it was read.
+type row struct {
+	value, reads atomic.Int64
+}
+
+func (r *row) load(context.Context, string) (int64, error) {
+	r.reads.Add(1)
+	return r.value.Load(), nil
+}
+
+// holdable is a loader that can be held between reading and returning.
+type holdable struct {
+	row
+	hold    atomic.Bool
+	read    chan none // a load that is held has read
+	release chan none
+}
+
+func newHoldable() *holdable { return &holdable{read: make(chan none), release: make(chan none)} }
+
+func (h *holdable) load(ctx context.Context, key string) (int64, error) {
+	held := h.hold.Swap(false)
+	v, err := h.row.load(ctx, key)
+	if held {
+		h.read <- none{}
+		<-h.release
+	}
+	return v, err
+}
+
+// node is a node of a mesh in this process.
+type node struct {
+	*bus.Bus
+	mesh *peer.Mesh
+}
+
+func openDirectory(tb testing.TB) *peer.Directory {
+	tb.Helper()
+	dir, err := peer.OpenDirectory(filepath.Join(tb.TempDir(), "mesh"))
+	require.NoError(tb, err)
+	tb.Cleanup(func() { assert.NoError(tb, dir.Remove()) })
+	return dir
+}
+
+func join(tb testing.TB, dir *peer.Directory, id int) *node {
+	tb.Helper()
+	opts := peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: id}}
+	if id == 0 {
+		opts.NextID = func() int { return 0 } // the master, which takes no guests
+	}
+	mesh, err := peer.Join(limited(tb), opts)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { assert.NoError(tb, mesh.Close()) })
+	b, err := bus.New(limited(tb), mesh, bus.Options{CloseTimeout: 100 * time.Millisecond})
+	require.NoError(tb, err)
+	tb.Cleanup(func() { assert.NoError(tb, b.Close()) })
+	return &node{b, mesh}
+}
+
+// mesh returns so many nodes.
+func meshOf(tb testing.TB, n int) (nodes []*node) {
+	tb.Helper()
+	dir := openDirectory(tb)
+	for id := range n {
+		nodes = append(nodes, join(tb, dir, id))
+	}
+	return nodes
+}
+
+func awaitServing[K comparable, V any](tb testing.TB, caches ...*Cache[K, V]) {
+	tb.Helper()
+	for _, c := range caches {
+		eventually(tb, func() bool {
+			s := c.Stats()
+			return s.Serving && (c.group == nil || len(s.Peers) == len(caches)-1)
+		}, "it serves")
+	}
+}
+
+func get[K comparable, V any](tb testing.TB, c *Cache[K, V], key K) V {
+	tb.Helper()
+	v, err := c.Get(limited(tb), key)
+	require.NoError(tb, err)
+	return v
+}

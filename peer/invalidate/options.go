@@ -1,0 +1,109 @@
+package invalidate
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/multinode-go/multinode/peer"
+)
+
+const (
+	defaultName    = "default"
+	defaultEntries = 10_000
+	defaultLife    = 10 * time.Minute
+	defaultLease   = 2 * time.Second
+	minLease       = 100 * time.Millisecond
+	maxLease       = 30 * time.Second
+	maxName        = 200 // bytes; the topic of the bus has some more
+)
+
+// Options are the options of New. The zero value is ready to use.
+type Options[K comparable, V any] struct {
+	// Name tells several caches apart. It is the same in all processes. Default: "default".
+	Name string
+	// MaxEntries is how many values are stored at most. Default: 10,000. With MaxWeight it has no meaning.
+	MaxEntries int
+	// MaxWeight bounds the sum of the weights that Weigh gives to what is stored, in any unit. Default: MaxEntries bounds.
+	MaxWeight uint64
+	// Weigh returns the weight of a value. It is needed with MaxWeight, and must not call the cache.
+	Weigh func(key K, value V) uint32
+	// Life is how long a value is stored at most, whatever happens. Default: 10 minutes.
+	Life time.Duration
+	// Refresh is the age at which a value that is still asked for is loaded anew, while Get returns the old one. An error
+	// leaves the old one in place. Default: none is.
+	Refresh time.Duration
+	// ErrorLife returns how long an error of the loader is stored and returned by Get, as a value is, for instance for
+	// "there is no such row". 0 or less: not at all. Default: no error is stored.
+	ErrorLife func(error) time.Duration
+	// Tags returns the tags of a value, for InvalidateTag. Default: it has none.
+	Tags func(key K, value V) []string
+	// Version returns the version of a value. One that is older than what is stored is not stored in its place, as a
+	// refresh from a replica may bring it. Default: all are equal.
+	Version func(value V) uint64
+	// Codec makes bytes of keys, for the other processes. Default: a string as it is, anything else as JSON, which has to
+	// give the same key back: Invalidate fails for one that it does not.
+	Codec Codec[K]
+	// Lease is how long Invalidate waits for a process that hangs, and after which time that serves nothing more. While
+	// one hangs, no process can renew its lease, and all load each time. A short one costs rounds, four of them in
+	// each Lease. The processes may differ in it. Default: 2 seconds; 100 ms to 30 s.
+	Lease time.Duration
+	// Fence is called with a process that has not answered for two times Lease, in a goroutine of its own. It may kill it,
+	// so that the others can store values again; one process, the master, is enough to do so. Default: nothing is done.
+	Fence func(peer.Info)
+	// Logger gets what goes wrong and is mended, as a flush after a gap. Nil discards it.
+	Logger *slog.Logger
+
+	broken rules // for tests
+}
+
+// rules are switches for tests that show what each rule is good for: without it, a stale value is found.
+type rules struct {
+	token   bool // rule 1: a void load is stored
+	order   bool // rule 2: a change is confirmed before it is applied
+	join    bool // rule 3: the lease begins without a round
+	leave   bool // rule 4: a process that leaves goes on serving
+	proof   bool // rule 5: a link that has ended is a proof
+	lease   bool // rule 6: the lease never ends
+	gap     bool // rule 7: what is missing in a stream is passed over
+	life    bool // rule 8: a value is good for ever
+	version bool // rule 8: an older value takes the place of a newer one
+	update  bool // contract B: an update is taken for two invalidations
+}
+
+func (o Options[K, V]) withDefaults() Options[K, V] {
+	if o.Name == "" {
+		o.Name = defaultName
+	}
+	if o.MaxEntries <= 0 {
+		o.MaxEntries = defaultEntries
+	}
+	if o.Life <= 0 {
+		o.Life = defaultLife
+	}
+	if o.Lease <= 0 {
+		o.Lease = defaultLease
+	}
+	o.Lease = min(max(o.Lease, minLease), maxLease)
+	if o.Codec.Append == nil && o.Codec.Parse == nil {
+		o.Codec = defaultCodec[K]()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Logger = o.Logger.With("cache", o.Name)
+	return o
+}
+
+func (o Options[K, V]) check() error {
+	switch {
+	case len(o.Name) > maxName:
+		return fmt.Errorf("the name has %d bytes, and %d is the most", len(o.Name), maxName)
+	case (o.MaxWeight > 0) != (o.Weigh != nil):
+		return errors.New("MaxWeight and Weigh go together: set both or none")
+	case o.Codec.Append == nil || o.Codec.Parse == nil:
+		return errors.New("a Codec needs both Append and Parse")
+	}
+	return nil
+}

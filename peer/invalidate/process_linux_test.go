@@ -1,0 +1,218 @@
+package invalidate
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/peer"
+)
+
+// process is a citizen, seen from the test.
+type process struct {
+	command *exec.Cmd
+	in      io.WriteCloser
+	out     *bufio.Reader
+	id      int
+	ended   bool
+}
+
+func startCitizen(t *testing.T, job citizenJob) *process {
+	t.Helper()
+	content, err := json.Marshal(job)
+	require.NoError(t, err)
+	command := exec.Command(os.Args[0])
+	command.Env = append(os.Environ(), citizenEnv+"="+string(content), "GORACE=atexit_sleep_ms=0")
+	command.Stderr = os.Stderr
+	stdin, err := command.StdinPipe()
+	require.NoError(t, err)
+	stdout, err := command.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, command.Start())
+	p := &process{command: command, in: stdin, out: bufio.NewReader(stdout), id: job.ID}
+	t.Cleanup(p.kill)
+	return p
+}
+
+// awaitReady waits until the citizen has its cache.
+func (p *process) awaitReady(t *testing.T) {
+	t.Helper()
+	require.Equal(t, "ready", p.line(t))
+}
+
+func (p *process) line(t *testing.T) string {
+	t.Helper()
+	line, err := p.out.ReadString('\n')
+	require.NoError(t, err)
+	return strings.TrimSpace(line)
+}
+
+func (p *process) tell(format string, args ...any) { _, _ = fmt.Fprintf(p.in, format+"\n", args...) }
+
+// get returns what Get gives in the process, and whether it serves what it has stored.
+func (p *process) get(t *testing.T, key int) (value uint64, serving bool) {
+	t.Helper()
+	p.tell("get %d", key)
+	var failed string
+	_, err := fmt.Sscan(p.line(t), &value, &failed, &serving)
+	require.NoError(t, err)
+	require.Equal(t, "<nil>", failed)
+	return value, serving
+}
+
+func (p *process) signal(s syscall.Signal) { _ = p.command.Process.Signal(s) } // it may have ended
+
+// kill ends the process, if it has not ended, and waits for it.
+func (p *process) kill() {
+	if !p.ended {
+		p.ended = true
+		_ = p.command.Process.Kill()
+		_ = p.in.Close()
+		_ = p.command.Wait()
+	}
+}
+
+// freeze stops the process, and waits until it is.
+func (p *process) freeze(t *testing.T) {
+	t.Helper()
+	p.signal(syscall.SIGSTOP)
+	require.Eventually(t, func() bool {
+		stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.command.Process.Pid), "stat"))
+		var pid int
+		var name, state string
+		_, scanErr := fmt.Sscan(string(stat), &pid, &name, &state)
+		return err == nil && scanErr == nil && state == "T"
+	}, patient, time.Millisecond)
+}
+
+// pairOf returns a cache in this process and an idle citizen, with the ledger that both read.
+func pairOf(t *testing.T, job citizenJob, opts Options[int, uint64]) (l *ledger, c *Cache[int, uint64], p *process) {
+	t.Helper()
+	dir := openDirectory(t)
+	l, path := createLedger(t)
+	n := join(t, dir, 0)
+	here := &citizen{ledger: l}
+	opts.Lease = job.Lease
+	c = cacheOf(t, n.Bus, opts, here.load)
+	job.Directory, job.Ledger, job.ID, job.Idle = dir.Path(), path, 1, true
+	p = startCitizen(t, job)
+	p.awaitReady(t)
+	eventually(t, func() bool {
+		_, serving := p.get(t, 1)
+		return serving && c.Stats().Serving && len(c.Stats().Peers) == 1
+	}, "both serve")
+	return l, c, p
+}
+
+// A peer that is stopped is waited for no longer than its lease, and serves nothing old when it wakes.
+func TestStoppedPeer(t *testing.T) {
+	t.Parallel()
+	const lease = time.Second
+	l, c, p := pairOf(t, citizenJob{Lease: lease}, Options[int, uint64]{})
+	for range 3 {
+		p.get(t, 7)
+		p.freeze(t)
+		l.version[7].Add(1)
+		begin := time.Now()
+		require.NoError(t, c.Invalidate(limited(t), 7))
+		t.Log("waited for", time.Since(begin), "with a lease of", lease)
+		begin = time.Now()
+		require.NoError(t, c.Invalidate(limited(t), 7))
+		t.Log("and then", time.Since(begin))
+		p.signal(syscall.SIGCONT)
+		v, _ := p.get(t, 7)
+		require.Equal(t, l.version[7].Load(), v)
+		eventually(t, func() bool {
+			v, serving := p.get(t, 7)
+			return assert.Equal(t, l.version[7].Load(), v) && serving && c.Stats().Serving
+		}, "both serve again")
+	}
+}
+
+// While one hangs, nobody can renew its lease, until it is fenced.
+func TestFence(t *testing.T) {
+	t.Parallel()
+	opts := Options[int, uint64]{Fence: func(p peer.Info) { _ = syscall.Kill(p.PID, syscall.SIGKILL) }}
+	_, c, p := pairOf(t, citizenJob{Lease: 200 * time.Millisecond}, opts)
+	p.freeze(t)
+	eventually(t, func() bool { return !c.Stats().Serving }, "its lease is over")
+	awaitPeers(t, c, 0)
+	assert.Contains(t, p.command.Wait().Error(), "killed")
+	p.ended = true
+}
+
+// A peer with a large heap dies slowly: its death is known when the kernel has freed its memory.
+func TestKilledPeerWithALargeHeap(t *testing.T) {
+	t.Parallel()
+	l, c, p := pairOf(t, citizenJob{Lease: 10 * time.Second, Heap: 1 << 30}, Options[int, uint64]{})
+	p.get(t, 7)
+	l.version[7].Add(1)
+	p.signal(syscall.SIGKILL)
+	begin := time.Now()
+	require.NoError(t, c.Invalidate(limited(t), 7))
+	t.Log("waited for", time.Since(begin))
+	assert.Less(t, time.Since(begin), 5*time.Second, "its death was a proof")
+}
+
+// A writer dies after its commit and before it can say so.
+func TestWriterThatDiesInAnUpdate(t *testing.T) {
+	t.Parallel()
+	assert.EqualValues(t, 1, diesInAnUpdate(t, rules{}))
+}
+
+// diesInAnUpdate returns what Get gives when a writer has changed the row from 0 to 1 and died, while another process had
+// a load on its way that has read 0.
+func diesInAnUpdate(t *testing.T, broken rules) uint64 {
+	t.Helper()
+	dir := openDirectory(t)
+	l, path := createLedger(t)
+	h, held := newHoldable(), make(chan none)
+	c := cacheOf(t, join(t, dir, 0).Bus, Options[int, uint64]{broken: broken}, func(ctx context.Context, key int) (uint64, error) {
+		v := l.version[key].Load()
+		_, err := h.load(ctx, "") // may be held
+		return v, err
+	})
+	p := startCitizen(t, citizenJob{Directory: dir.Path(), Ledger: path, ID: 1, Idle: true})
+	p.awaitReady(t)
+	awaitPeers(t, c, 1)
+	p.tell("die 7")
+	require.Equal(t, "begun", p.line(t))
+	h.hold.Store(true)
+	go func() { // ends with the load
+		defer close(held)
+		v, err := c.Get(context.Background(), 7)
+		assert.NoError(t, err)
+		assert.EqualValues(t, 0, v)
+	}()
+	next(t, h.read)
+	p.tell("commit")
+	require.Equal(t, "committed", p.line(t))
+	h.release <- none{}
+	next(t, held)
+	p.tell("die")
+	awaitPeers(t, c, 0)
+	return get(t, c, 7)
+}
+
+func awaitPeers[K comparable, V any](t *testing.T, c *Cache[K, V], n int) {
+	t.Helper()
+	eventually(t, func() bool { return c.Stats().Serving && len(c.Stats().Peers) == n }, "it serves")
+}
+
+func TestWriterThatDiesInAnUpdateWithoutRule(t *testing.T) {
+	t.Parallel()
+	assert.EqualValues(t, 0, diesInAnUpdate(t, rules{update: true}), "it is stale")
+}

@@ -1,0 +1,221 @@
+package invalidate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/peer/bus"
+)
+
+// renewAll makes one round after the other, until close.
+func (g *group) renewAll() {
+	interval := g.length / rounds
+	retry := minRetry
+	for {
+		pause := interval
+		if err := g.round(); err != nil {
+			g.log.Debug("the lease is not renewed", "reason", err)
+			pause = min(retry, interval)
+			retry = min(2*retry, interval)
+		} else {
+			retry = minRetry
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-g.kick:
+			timer.Stop()
+		case <-g.stopped.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// round renews the lease: from all, or not at all.
+func (g *group) round() error {
+	ctx, cancel := context.WithTimeout(g.stopped, g.length) // what comes later renews nothing any more
+	defer cancel()
+	gen, peers, joined := g.plan()
+	begin := now() // before anything is asked
+	if !joined {
+		// Of two that come at the same time, one knows the other's subscription after this.
+		if err := g.bus.Flush(ctx); err != nil {
+			return g.noteFailure(err)
+		}
+		live, err := g.mesh.Live()
+		if err != nil {
+			return err
+		}
+		peers = live // all that have the cache are among them
+	}
+	if err := g.askAll(ctx, peers); err != nil {
+		return err
+	}
+	return g.renew(gen, begin)
+}
+
+// plan returns whom to ask.
+func (g *group) plan() (gen uint64, peers []peer.Info, joined bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, m := range g.members {
+		peers = append(peers, m.info)
+	}
+	return g.gen, peers, g.joined
+}
+
+// renew lets the lease run, counted from the begin of a round in which all have answered, and notes that all that live know
+// this process: rule 3 is here. One that was over begins with nothing stored: so does rule 6.
+func (g *group) renew(gen uint64, begin int64) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.gen != gen || g.left {
+		return errChanged
+	}
+	if !g.joined {
+		g.joined = true
+		close(g.known)
+	}
+	clear(g.problems)
+	if g.broken.lease || g.broken.join {
+		g.lease.until.Store(forever)
+		return nil
+	}
+	if g.lease.isOver(now()) {
+		g.target.flush()
+	}
+	g.lease.until.Store(begin + int64(g.length))
+	return nil
+}
+
+var errChanged = errors.New("something has changed meanwhile")
+
+// askAll asks all at the same time.
+func (g *group) askAll(ctx context.Context, peers []peer.Info) error {
+	errs := make([]error, len(peers))
+	var asking sync.WaitGroup
+	for i, p := range peers[min(1, len(peers)):] {
+		asking.Go(func() { errs[i+1] = g.ask(ctx, p) }) // ended by ctx
+	}
+	if len(peers) > 0 {
+		errs[0] = g.ask(ctx, peers[0])
+	}
+	asking.Wait()
+	return errors.Join(errs...)
+}
+
+// ask renews the lease from one process, and returns nil also if it does not have the cache.
+func (g *group) ask(ctx context.Context, p peer.Info) error {
+	begin := now()
+	question := message{kind: kindAsk, own: g.session, lease: g.length}
+	m := g.member(p)
+	if m != nil {
+		question.session, question.seq, _ = m.stream.at()
+	}
+	in, err := g.bus.Request(ctx, p.ID, g.topic, question.encode())
+	if err != nil {
+		stopped := now()-begin > int64(g.length)*3/2 // this process was, and may be to blame
+		if errors.Is(err, context.DeadlineExceeded) && m != nil && !stopped {
+			g.suspect(m)
+		}
+		return g.unanswered(p, m, err)
+	}
+	answer, err := parse(in.Data)
+	if err == nil && (answer.kind != kindGrant || in.From.Incarnation != p.Incarnation) {
+		err = fmt.Errorf("message of kind %d of node %d in answer", answer.kind, in.From.ID)
+	}
+	if err == nil {
+		err = g.follow(ctx, p, answer)
+	}
+	return g.note(p, err)
+}
+
+// unanswered finds out what it means that a process has not answered.
+func (g *group) unanswered(p peer.Info, m *member, err error) error {
+	failed, _ := errors.AsType[*bus.PeerError](err)
+	isSame := failed != nil && failed.Peer.Incarnation == p.Incarnation
+	if isSame && errors.Is(err, bus.ErrNoSubscriber) && g.end(p, m) { // it has the link, and not the cache
+		return nil
+	}
+	if errors.Is(err, bus.ErrNoPeer) || errors.Is(err, bus.ErrPeerLeft) || !isSame {
+		if live, liveErr := g.mesh.Live(); liveErr == nil && !slices.ContainsFunc(live, func(l peer.Info) bool {
+			return l.Incarnation == p.Incarnation
+		}) {
+			g.end(p, g.member(p))
+			return nil
+		}
+	}
+	return g.note(p, err)
+}
+
+// follow waits until a stream is applied as far as its writer has said. It takes the answer on a shorter way than the
+// changes.
+func (g *group) follow(ctx context.Context, p peer.Info, answer message) error {
+	m := g.meet(p, answer.session)
+	ctx, cancel := context.WithTimeout(ctx, g.length/2)
+	defer cancel()
+	for {
+		session, applied, moved := m.stream.at()
+		if g.member(p) != m {
+			return errChanged
+		}
+		if session == answer.session && applied >= answer.seq || g.broken.gap && session != 0 {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			err := fmt.Errorf("%w: %d to %d", errGap, applied+1, answer.seq)
+			if g.stopped.Err() == nil {
+				g.desync(p, err)
+			}
+			return err
+		}
+	}
+}
+
+// note keeps what has happened to a process, for the error of Invalidate.
+func (g *group) note(p peer.Info, err error) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err == nil {
+		delete(g.problems, p.Incarnation)
+		if m := g.members[p.Incarnation]; m != nil {
+			m.silent = 0
+		}
+		return nil
+	}
+	g.problems[p.Incarnation] = Unconfirmed{Peer: p, Reason: err.Error()}
+	return fmt.Errorf("node %d: %w", p.ID, err)
+}
+
+// noteFailure is note for all that an error of the bus names.
+func (g *group) noteFailure(err error) error {
+	if all, ok := errors.AsType[*bus.PeersError](err); ok {
+		for _, one := range all.Errors {
+			_ = g.note(one.Peer, one.Err)
+		}
+	}
+	return err
+}
+
+// fenceAfter is how many rounds in a row a process does not answer before it is fenced. Each takes as long as our lease.
+const fenceAfter = 2
+
+// suspect has a process killed that hangs, if that is wanted.
+func (g *group) suspect(m *member) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m.silent++
+	if g.fence == nil || m.silent != fenceAfter || g.left {
+		return
+	}
+	g.log.Warn("fencing a process that hangs", "peer", m.info.ID, "pid", m.info.PID)
+	g.running.Go(func() { g.fence(m.info) }) // ended by the user's function; close waits
+}

@@ -1,0 +1,150 @@
+package invalidate
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// target is what changes are applied to: the store, for keys that are bytes.
+type target interface {
+	apply(o op, data []byte) error
+	flush()
+}
+
+// stream is what has come of the changes of one writer.
+type stream struct {
+	target target
+	broken *rules
+
+	mu      sync.Mutex
+	ended   bool           // guarded by mu; the writer is gone
+	session uint64         // guarded by mu; 0: not in step, and nothing is applied
+	flushed bool           // guarded by mu; nothing that is stored needs what was missed
+	applied uint64         // guarded by mu; the last change
+	open    map[string]int // guarded by mu; the keys of the updates that it has begun
+	moved   chan struct{}  // guarded by mu; closed when applied or session changes
+}
+
+var (
+	// errGap is the reason for a flush: something has not come.
+	errGap = errors.New("changes are missing")
+	// errStranger is for a change of a writer whose stream is not taken up yet.
+	errStranger = errors.New("the stream is not in step")
+)
+
+func newStream(t target, broken *rules) *stream {
+	return &stream{target: t, broken: broken, open: make(map[string]int), moved: make(chan struct{})}
+}
+
+// change applies a change. It returns the number up to which the stream is applied, in order, which is to be confirmed
+// now and not before. Rule 2 is here.
+func (s *stream) change(m message) (applied uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ended || s.session == 0 || m.session != s.session:
+		return 0, errStranger
+	case m.seq <= s.applied:
+		return s.applied, nil
+	case m.seq != s.applied+1 && !s.broken.gap:
+		return 0, fmt.Errorf("%w: %d to %d", errGap, s.applied+1, m.seq-1)
+	}
+	if err := s.applyLocked(m.ops); err != nil {
+		return 0, err
+	}
+	s.applied = m.seq
+	s.moveLocked()
+	return s.applied, nil
+}
+
+func (s *stream) applyLocked(ops []byte) error {
+	return eachOp(ops, func(o op, data []byte) error {
+		if s.broken.update && (o == opBegin || o == opEnd) {
+			o = opKey
+		}
+		if err := s.markLocked(o, string(data)); err != nil {
+			return err
+		}
+		return s.target.apply(o, data)
+	})
+}
+
+// markLocked keeps which updates are open.
+func (s *stream) markLocked(o op, key string) error {
+	switch {
+	case o == opBegin:
+		s.open[key]++
+	case o == opEnd && s.open[key] == 0:
+		return errors.New("end of an update that has not begun")
+	case o == opEnd:
+		if s.open[key]--; s.open[key] == 0 {
+			delete(s.open, key)
+		}
+	}
+	return nil
+}
+
+// sync takes the stream up after a change that is not known here, with the updates that are open.
+func (s *stream) sync(m message) (applied uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return 0, errStranger
+	}
+	if s.session == m.session && m.seq <= s.applied {
+		return s.applied, nil
+	}
+	isNew := s.session == 0 && m.seq == 0 // who has changed nothing yet: nothing was missed
+	if !s.flushed && !isNew {
+		s.target.flush()
+	}
+	s.flushed = false
+	s.closeLocked()
+	if err := s.applyLocked(m.ops); err != nil {
+		return 0, err
+	}
+	s.session, s.applied = m.session, m.seq
+	s.moveLocked()
+	return s.applied, nil
+}
+
+// desync is for a stream of which something was missed or not understood: nothing of what is stored can be trusted. Rule 7
+// is here. The next round takes the stream up anew.
+func (s *stream) desync() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.session, s.flushed = 0, true
+	s.target.flush()
+	s.moveLocked()
+}
+
+// end is for a writer that is gone. The updates that it has begun have ended: nobody knows how.
+func (s *stream) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	s.closeLocked()
+	s.moveLocked()
+}
+
+func (s *stream) closeLocked() {
+	for key, count := range s.open {
+		for range count {
+			_ = s.target.apply(opEnd, []byte(key)) // it was read at its begin
+		}
+	}
+	clear(s.open)
+}
+
+func (s *stream) moveLocked() {
+	close(s.moved)
+	s.moved = make(chan struct{})
+}
+
+// at returns how far the stream is.
+func (s *stream) at() (session, applied uint64, moved <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.session, s.applied, s.moved
+}
