@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -95,6 +96,32 @@ func BenchmarkInvalidate(b *testing.B) {
 				require.NoError(b, caches[0].Invalidate(ctx, benchKey(i)))
 				i++
 			}
+		})
+	}
+}
+
+// BenchmarkInvalidateAtOnce is one Invalidate of many that run at a time, from each of 4 nodes in this process.
+func BenchmarkInvalidateAtOnce(b *testing.B) {
+	for _, callers := range []int{4, 64, 1024} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			caches := make([]*Cache[string, int64], 4)
+			for i, n := range meshOf(b, len(caches)) {
+				caches[i] = cacheOf(b, n.Bus, Options[string, int64]{}, func(context.Context, string) (int64, error) { return 7, nil })
+			}
+			awaitServing(b, caches...)
+			var calling sync.WaitGroup
+			b.ResetTimer()
+			for i := range callers {
+				calling.Go(func() {
+					for j := range max(b.N/callers, 1) {
+						if err := caches[i%len(caches)].Invalidate(context.Background(), benchKey(j)); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			calling.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
 		})
 	}
 }

@@ -17,7 +17,7 @@ const (
 	// The keys from here on are changed by Update only.
 	updateKeys = 64
 	// maxCitizens is how many processes there can be in the life of a ledger.
-	maxCitizens = 1024
+	maxCitizens = 1 << 14
 )
 
 // ledger is a database with its checker, in memory that all processes share. The atomic operations of the processor order

@@ -106,7 +106,7 @@ func (op registerOp) do(t *testing.T, client int, c *Cache[int, int64], row *ato
 	if !op.write {
 		v, err := c.Get(context.Background(), op.key)
 		done.Output, done.Return = v, now()
-		return done, assert.NoError(t, err) //nolint:testifylint // in a goroutine
+		return done, assert.NoError(t, err)
 	}
 	err := c.Update(context.Background(), []int{op.key}, func(context.Context) error {
 		row.Store(op.value)
