@@ -176,6 +176,7 @@ func TestOverloaded(t *testing.T) {
 // TestConnectionsSpread has so many of them that each request might have its own.
 func TestConnectionsSpread(t *testing.T) {
 	s := longLived(8192, 8, LeastLoaded)
+	s.Life = 0
 	agrees(t, 1/(1-s.Load), simulate(t, s).Response, 0.05)
 	s.Policy = Shared
 	agrees(t, 1+erlangC(8, s.Load)/(8*(1-s.Load)), simulate(t, s).Response, 0.03)
