@@ -53,6 +53,7 @@ type subcommand struct {
 }
 
 var subcommands = []subcommand{
+	{"agree", "do several reports say the same?", compare.Agree},
 	{"sim", "carry the comparison to 64 and 256 workers by simulation", sim.Run},
 	{"cost", "what a cluster and its mesh add to one process, to raw sockets and to NATS", cost.Run},
 	{"loss", "drain, reload and kill under load: is anything lost?", loss.Run},

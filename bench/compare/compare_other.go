@@ -14,6 +14,11 @@ import (
 // ErrUsage is the error of arguments that are wrong, which the user has been told already.
 var ErrUsage = errors.New("usage")
 
+// Agree returns an error that Is errors.ErrUnsupported.
+func Agree(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	return Run(ctx, args, stdout, stderr)
+}
+
 // Run returns an error that Is errors.ErrUnsupported.
 func Run(context.Context, []string, io.Writer, io.Writer) error {
 	return fmt.Errorf("the comparison needs Linux, this is %s: %w", runtime.GOOS, errors.ErrUnsupported)

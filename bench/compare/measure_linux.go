@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"strconv"
 	"time"
 
@@ -96,17 +95,13 @@ func addFairness(f report.Figures, workers []int, r load.Result) {
 	f[report.ConnectionsMaxMean], f[report.ConnectionsJain], f[report.ConnectionsDeviation] = fairnessOf(workers, r.ConnsByWorker)
 }
 
-// fairnessOf returns the greatest share to the mean, Jain's index (R. Jain, D. Chiu, W. Hawe, 1984), which is 1 where all have
-// the same and 1/n where one has all, and the standard deviation to the mean.
+// fairnessOf returns how even the counts of the workers are.
 func fairnessOf(workers []int, counts map[string]int64) (maxMean, jain, deviation float64) {
-	var sum, squares, greatest float64
-	n := float64(len(workers))
-	for _, pid := range workers {
-		x := float64(counts[strconv.Itoa(pid)])
-		sum, squares, greatest = sum+x, squares+x*x, max(greatest, x)
+	shares := make([]float64, len(workers))
+	for i, pid := range workers {
+		shares[i] = float64(counts[strconv.Itoa(pid)])
 	}
-	mean := sum / n
-	return greatest / mean, sum * sum / (n * squares), math.Sqrt(max(0, squares/n-mean*mean)) / mean
+	return report.MaxMean(shares), report.Jain(shares), report.Deviation(shares)
 }
 
 // queueInterval is the time between two looks at the accept queues.
