@@ -109,6 +109,7 @@ function edit(p, place) {
 			close(true)
 		}
 		if (event.key === "Enter") {
+			event.preventDefault() // the button gets the focus before the key would press it
 			const price = cents(input.value)
 			if (price === null) {
 				say(`${input.value} is no price: want one as 19.95`, "bad")
