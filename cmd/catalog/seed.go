@@ -23,7 +23,7 @@ func seed(ctx context.Context, tx *sql.Tx) error {
 		return err
 	}
 	defer insert.Close()
-	random := rand.New(rand.NewPCG(1, seedProducts)) //nolint:gosec // prices, no secrets
+	random := rand.New(rand.NewPCG(1, seedProducts))
 	for i := range seedProducts {
 		name := fmt.Sprintf("%s %s, %s", seedMaterials[i%10], seedThings[i/10%10], seedSizes[i/100])
 		price := 100*(5+random.IntN(295)) + 95

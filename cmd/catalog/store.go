@@ -93,7 +93,7 @@ func (s *store) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() // after Commit it does nothing
+	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
 	if made, err := isMade(ctx, tx); made || err != nil {
 		return err
 	}
@@ -109,10 +109,13 @@ func (s *store) create(ctx context.Context) error {
 	return tx.Commit()
 }
 
-// isMade tells whether the file is a catalogue; it is an error when it is another database.
-func isMade(ctx context.Context, db interface {
+// querier is a *sql.DB or a *sql.Tx.
+type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}) (bool, error) {
+}
+
+// isMade tells whether the file is a catalogue; it is an error when it is another database.
+func isMade(ctx context.Context, db querier) (bool, error) {
 	var id, tables int
 	err := db.QueryRowContext(ctx, "SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id").Scan(&id, &tables)
 	switch {
