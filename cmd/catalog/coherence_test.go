@@ -124,7 +124,8 @@ func (s *shop) read(id int64) (p product, ok bool) {
 	if err != nil {
 		return p, false // its node was killed
 	}
-	if !assert.Equal(s.t, http.StatusOK, a.status, a.body) || !assert.True(s.t, json.Unmarshal([]byte(a.body), &p) == nil, a.body) {
+	if err := json.Unmarshal([]byte(a.body), &p); err != nil || a.status != http.StatusOK {
+		s.t.Errorf("product %d: %d %s %v", id, a.status, a.body, err)
 		return p, false
 	}
 	s.reads.Add(1)
