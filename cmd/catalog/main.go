@@ -1,0 +1,147 @@
+// Catalog is a shop's products over HTTP: SQLite, and before it in each node a cache that is never stale.
+//
+//	go run ./cmd/catalog
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/multinode-go/multinode/cluster"
+)
+
+func main() {
+	err := run(os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "catalog:", err)
+		os.Exit(1)
+	}
+}
+
+// errUsage is for flags that are wrong, of which the user has been told already.
+var errUsage = errors.New("usage")
+
+// options are what the flags say.
+type options struct {
+	cluster cluster.Options
+	db      string
+	nocache bool
+}
+
+// run is the program: it returns when the node has ended.
+func run(args []string, stdout, stderr io.Writer) (err error) {
+	var level slog.LevelVar
+	level.Set(slog.LevelWarn) // the start is one line; from then on everything that happens is told
+	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: &level}))
+
+	opts, err := parseFlags(args, stderr)
+	if err != nil {
+		return err
+	}
+	db, err := openStore(context.Background(), opts.db)
+	if err != nil {
+		return err
+	}
+	opts.cluster.Logger = logger
+	opts.cluster.ManualReady = true // with its part of the cache, not before
+	h := newHandler()
+	server := &http.Server{Handler: h.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	node, err := cluster.Listen(opts.cluster, server)
+	if err != nil {
+		return errors.Join(err, db.close())
+	}
+	products, err := newCatalog(db, node.Bus(), !opts.nocache)
+	if err != nil {
+		return errors.Join(err, node.Shutdown(context.Background()), db.close())
+	}
+	defer func() { err = errors.Join(err, products.close()) }()
+	page, err := newPage()
+	if err != nil {
+		return errors.Join(err, node.Shutdown(context.Background()))
+	}
+	h.open(node.ID(), products, page)
+	node.Ready()
+	if node.IsMaster() && node.WaitReady(context.Background()) == nil {
+		fmt.Fprintf(stdout, "%d nodes ready: open %s (master pid %d)\n", opts.cluster.Nodes, pageURL(node.Addr()), os.Getpid())
+	}
+	level.Set(slog.LevelInfo)
+	return node.Wait()
+}
+
+// pageURL returns what to type into a browser.
+func pageURL(addr net.Addr) string {
+	tcp, ok := addr.(*net.TCPAddr)
+	if ok && (len(tcp.IP) == 0 || tcp.IP.IsUnspecified()) {
+		return fmt.Sprintf("http://localhost:%d/", tcp.Port)
+	}
+	return fmt.Sprintf("http://%v/", addr)
+}
+
+func parseFlags(args []string, stderr io.Writer) (opts options, err error) {
+	flags := flag.NewFlagSet("catalog", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
+	flags.StringVar(&opts.cluster.Addr, "addr", ":8080", "`address` to share; port 0 is one free port for all nodes")
+	flags.IntVar(&opts.cluster.Nodes, "nodes", 4, "how many processes accept connections")
+	masterListen := flags.Bool("master-listen", false, "the master accepts too, and its death is not made good")
+	flags.StringVar(&opts.cluster.Name, "name", "", "`name` of the cluster (default catalog-PORT)")
+	flags.StringVar(&opts.cluster.Dir, "dir", "", "rendezvous `directory` (default: one for the name, below $XDG_RUNTIME_DIR or /tmp)")
+	flags.StringVar(&opts.db, "db", "catalog.db", "`file` of the database, on a local disk; it is made when it is not there")
+	flags.BoolVar(&opts.nocache, "nocache", false, "no cache: each product is read from the database, to compare")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return opts, err
+		}
+		return opts, errUsage
+	}
+	if flags.NArg() > 0 {
+		fmt.Fprintf(stderr, "catalog: unexpected argument %q; -h lists the flags\n", flags.Arg(0))
+		return opts, errUsage
+	}
+	if opts.db == "" {
+		fmt.Fprintln(stderr, "catalog: -db is empty; it must name a file")
+		return opts, errUsage
+	}
+	opts.cluster.DisableMasterListen = !*masterListen
+	return opts, nil
+}
+
+const usage = `Usage: catalog [flags]
+
+Serves 1,000 products from several processes on one port. They share a database, a file of SQLite, and each keeps in its
+memory what it has read. What is changed on one is new on all when the change is answered.
+
+  GET /           a page to try it
+  GET /products   a list: ?after=ID&limit=20; "next" is the ID to go on after. It is read from the database
+  GET /products/7 a product: {"id":7,"name":"...","price":1999,"version":3}, the price in cents
+  PUT /products/7 the same JSON. The version is the one that was read, and the answer has the next one; 0 makes a product
+
+Headers tell which node has answered (Node, Worker: its pid), from where (Source: cache or database), and for how many
+seconds the node has had the value (Value-Age). With ?close the connection is closed after the answer.
+
+A PUT is answered with
+  200, 201  when it is stored and no node has the old product any more. With a header "Unconfirmed" it is stored, but the
+            nodes that the header names may show the old one, for 2 s at most
+  400, 404  when the request is wrong (the error names the field), or there is no product with this version
+  409       when the product has another version: "current" is what it is now
+  503       when a node hangs: nothing was changed, ask again
+If the connection breaks, read the product: its version tells whether the change was made.
+
+SIGTERM or Ctrl-C to the master stops all nodes when their requests have finished; a second one kills them.
+
+`
