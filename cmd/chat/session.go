@@ -94,7 +94,7 @@ func (s *session) end(code websocket.StatusCode, reason string) {
 	s.ending.Do(func() {
 		s.code, s.reason = code, reason[:min(len(reason), 100)] // a close frame has 123 bytes for it
 		close(s.endC)
-		if reason == tooSlow { // write may be in the middle of a message, and wait for the browser
+		if reason == tooSlow && s.conn != nil { // write may be in the middle of a message, and wait for the browser
 			go func() { _ = s.conn.CloseNow() }() // ends at once; it may be closed
 		}
 	})
