@@ -52,10 +52,10 @@ func compared(t *testing.T, args ...string) (*report.Document, string) {
 	again := t.TempDir()
 	require.NoError(t, Run(t.Context(), []string{"-from", path, "-o", again}, &stdout, &stderr))
 	assert.FileExists(t, filepath.Join(again, "index.html"))
-	stdout.Reset()
-	require.NoError(t, Agree(t.Context(), []string{path, filepath.Join(again, "report.json")}, &stdout, &stderr))
-	assert.Contains(t, stdout.String(), "agree")
-	require.ErrorIs(t, Agree(t.Context(), []string{path}, &stdout, &stderr), ErrUsage)
+	var agreement bytes.Buffer
+	require.NoError(t, Agree(t.Context(), []string{path, filepath.Join(again, "report.json")}, &agreement, &stderr))
+	assert.Contains(t, agreement.String(), "agree")
+	require.ErrorIs(t, Agree(t.Context(), []string{path}, &agreement, &stderr), ErrUsage)
 	return d, stdout.String()
 }
 

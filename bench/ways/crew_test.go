@@ -92,7 +92,7 @@ func TestCrewReplacesKilledWorker(t *testing.T) {
 }
 
 func TestKilledMasterLeavesNothing(t *testing.T) {
-	for _, name := range append(crews, "multinode", "fasthttp") {
+	for _, name := range append(crews, "multinode") {
 		t.Run(name, func(t *testing.T) {
 			s := begin(t, name) // and ends it
 			require.NoError(t, syscall.Kill(s.main(), syscall.SIGKILL))
