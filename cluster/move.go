@@ -13,6 +13,9 @@ import (
 // longestMove bounds how long a node waits for what is in its queue before it gives a move up, and then for its master.
 const longestMove = 2 * time.Second
 
+// rejoinInterval is the time between two questions to a master that has not let a node into its group again.
+const rejoinInterval = 100 * time.Millisecond
+
 // maxMoves is how often members are moved for the sake of one stranger: a server that does not accept may never be.
 const maxMoves = 3
 
@@ -71,9 +74,7 @@ func (n *Node) move(key portKey) {
 	}
 	n.seats.beginMove(one)
 	err = n.tryMove(one)
-	if joinErr := n.joinAgain(one); joinErr != nil && !n.isStopping() {
-		err = join(err, joinErr)
-	}
+	err = join(err, n.joinAgain(one))
 	err = join(err, n.seats.endMove(key))
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		n.opts.Logger.Warn("moving within the group failed", "id", n.ID(), "slot", n.Slot(), "address", one.address, "error", err)
@@ -100,18 +101,27 @@ func (n *Node) tryMove(one *seat) error {
 	}
 }
 
-// joinAgain joins a group that was left, or takes back an exclusion. Without a master the node listens by itself, and the
-// next one is told.
+// joinAgain joins a group that was left, or takes back an exclusion, of which the master has to know. Until it does, or the
+// node stops, the node listens by itself.
 func (n *Node) joinAgain(one *seat) error {
+	for told := false; ; time.Sleep(rejoinInterval) {
+		err := n.tryJoin(one.key)
+		if err == nil || n.isStopping() {
+			return nil
+		}
+		if _, openErr := n.seats.open(context.Background(), one.key, one.address); openErr != nil {
+			return join(openErr, err)
+		}
+		if !told {
+			n.opts.Logger.Warn("the master does not take this node into the group again: asking it until it does", "id", n.ID(),
+				"slot", n.Slot(), "address", one.address, "error", err)
+			told = true
+		}
+	}
+}
+
+func (n *Node) tryJoin(key portKey) error {
 	ctx, cancel := context.WithTimeout(context.Background(), longestMove)
 	defer cancel()
-	err := n.keeper.get().join(ctx, one.key)
-	if _, vacant := n.seats.get(one.key); vacant == nil {
-		return nil
-	}
-	_, openErr := n.seats.open(context.Background(), one.key, one.address)
-	if openErr != nil {
-		return join(openErr, err)
-	}
-	return nil
+	return n.keeper.get().join(ctx, key)
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -92,15 +94,18 @@ func TestStrangerIsGuarded(t *testing.T) {
 // solo keeps the group of one node, which is alone, and notes what it is asked. Its methods are those of a keeper.
 type solo struct {
 	seats *seats
-	epoch int   // 0: connections cannot be steered away
-	err   error // of join
+	epoch int     // 0: connections cannot be steered away
+	errs  []error // of the first joins
+	stays error   // of leave
 	asked []string
 }
 
 func (s *solo) join(ctx context.Context, key portKey) error {
 	s.asked = append(s.asked, "join")
-	if s.err != nil {
-		return s.err
+	if len(s.errs) > 0 {
+		err := s.errs[0]
+		s.errs = s.errs[1:]
+		return err
 	}
 	_, err := s.seats.open(ctx, key, key.Address)
 	return err
@@ -113,6 +118,9 @@ func (s *solo) exclude(context.Context, portKey) (epoch int, later bool, err err
 
 func (s *solo) leave(_ context.Context, key portKey, _ int) (again bool, err error) {
 	s.asked = append(s.asked, "leave")
+	if s.stays != nil {
+		return false, s.stays
+	}
 	one, err := s.seats.get(key)
 	if err != nil {
 		return false, err
@@ -121,19 +129,26 @@ func (s *solo) leave(_ context.Context, key portKey, _ int) (again bool, err err
 }
 
 func TestMove(t *testing.T) {
+	failed := errors.New("test")
 	for name, c := range map[string]struct {
 		solo
+		asked []string
 		moves bool
 	}{
-		"":               {solo{epoch: 1, asked: nil}, true},
-		"without master": {solo{epoch: 1, err: errOrphaned}, true},
-		"unsteered":      {solo{}, false},
+		"":                    {solo{epoch: 1}, []string{"exclude", "leave", "join"}, true},
+		"the master is gone":  {solo{epoch: 1, errs: []error{errOrphaned, errOrphaned}}, []string{"exclude", "leave", "join", "join", "join"}, true},
+		"nothing is steered":  {solo{}, []string{"exclude", "join"}, false},
+		"it may not leave":    {solo{epoch: 1, stays: failed}, []string{"exclude", "leave", "join"}, false},
+		"it stays left aside": {solo{epoch: 1, stays: failed, errs: []error{failed}}, []string{"exclude", "leave", "join", "join"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			seats := newSeats(Options{})
 			keeper := c.solo
 			keeper.seats = seats
-			n := &Node{seats: seats, opts: Options{Logger: slog.New(slog.DiscardHandler)}}
+			n := &Node{
+				seats: seats, opts: Options{Logger: slog.New(slog.DiscardHandler)},
+				links: links{mesh: peer.Solo(peer.Info{ID: 1, Slot: 1})},
+			}
 			n.keeper.set(&keeper)
 			key := portKey{Network: "tcp", Address: "127.0.0.1:0"}
 			before, err := seats.open(t.Context(), key, key.Address)
@@ -144,9 +159,7 @@ func TestMove(t *testing.T) {
 			require.NoError(t, err)
 			assert.Same(t, before.listener, after.listener)
 			assert.Equal(t, c.moves, before.inode != after.inode)
-			if c.moves {
-				assert.Equal(t, []string{"exclude", "leave", "join"}, keeper.asked)
-			}
+			assert.Equal(t, c.asked, keeper.asked)
 			require.NoError(t, visit(after.listener.Addr()))
 			require.NoError(t, after.listener.poke(t.Context()))
 			assert.EqualValues(t, 1, accepted.Load())
