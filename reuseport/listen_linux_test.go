@@ -225,6 +225,39 @@ func TestListenControl(t *testing.T) {
 	assert.Equal(t, 5, option(t, c, unix.SOL_SOCKET, unix.SO_PRIORITY))
 }
 
+// keepAlive returns the options of a connection that a listener accepts: on or off, idle, interval and count.
+func keepAlive(t *testing.T, l *net.TCPListener) (values [4]int) {
+	t.Helper()
+	dial(t, l.Addr().String())
+	c, err := l.AcceptTCP()
+	require.NoError(t, err)
+	defer c.Close()
+	values[0] = option(t, c, unix.SOL_SOCKET, unix.SO_KEEPALIVE)
+	for i, name := range []int{unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT} {
+		values[i+1] = option(t, c, unix.IPPROTO_TCP, name)
+	}
+	return values
+}
+
+// An accepted connection has keep-alive as one of net's has, or what Control says, and no system call is spent on it.
+func TestListenKeepAlive(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		assert.Equal(t, keepAlive(t, ordinary(t, "tcp", address)), keepAlive(t, listen(t, "tcp", address)))
+	}
+	opts := reuseport.Options{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		var optErr error
+		err = c.Control(func(fd uintptr) {
+			optErr = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 77)
+		})
+		return errors.Join(err, optErr)
+	}}
+	l, err := reuseport.Listen(t.Context(), "tcp", "127.0.0.1:0", opts)
+	require.NoError(t, err)
+	defer l.Close()
+	assert.Equal(t, 77, keepAlive(t, l)[1])
+}
+
 func TestListenErrorLeavesNothingOpen(t *testing.T) {
 	server := ordinary(t, "tcp", "127.0.0.1:0")
 	refuse := reuseport.Options{Control: func(string, string, syscall.RawConn) error { return errRefused }}
