@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -66,8 +67,12 @@ func (m *Mesh) Absent() ([]Info, error) {
 
 // Live returns the other nodes that live: the members, and those that are in the directory and no members now, of which
 // only ID and Incarnation are known. A node that is not among them has left or is dead: it does nothing in the mesh any
-// more. While the directory is removed that cannot be told, and is an error.
+// more. While the directory is removed that cannot be told, and is an error. After Close the error Is net.ErrClosed.
 func (m *Mesh) Live() ([]Info, error) {
+	if !m.use() {
+		return nil, fmt.Errorf("peer: look for nodes: %w", net.ErrClosed)
+	}
+	defer m.running.Done()
 	live := m.Peers() // first: one that leaves the members from here on has files
 	if m.dir == nil { // a mesh of one
 		return live, nil

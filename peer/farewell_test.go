@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"net"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -60,5 +61,9 @@ func TestLive(t *testing.T) {
 	live, err = solo.Live()
 	require.NoError(t, err)
 	assert.Empty(t, live)
-	require.NoError(t, solo.Close())
+	for _, m := range []*Mesh{a, solo} {
+		require.NoError(t, m.Close())
+		_, err = m.Live()
+		require.ErrorIs(t, err, net.ErrClosed)
+	}
 }

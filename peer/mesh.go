@@ -246,6 +246,16 @@ func (m *Mesh) release(conn net.Conn) error {
 	return conn.Close()
 }
 
+// use makes Close wait until running is done. It returns false after Close.
+func (m *Mesh) use() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.ended {
+		m.running.Add(1)
+	}
+	return !m.ended
+}
+
 // run runs f, which ends when the conns are closed or closing is. Close waits for it. It returns false after Close.
 func (m *Mesh) run(f func()) bool {
 	m.mu.Lock()

@@ -12,11 +12,11 @@ import (
 	"github.com/multinode-go/multinode/peer/bus"
 )
 
-// renewAll makes one round after the other, until close.
+// renewAll makes one round after the other, until leave.
 func (g *group) renewAll() {
 	interval := g.length / rounds
 	retry := minRetry
-	for {
+	for g.check() == nil {
 		pause := interval
 		if err := g.round(); err != nil {
 			g.log.Debug("the lease is not renewed", "reason", err)
@@ -30,9 +30,8 @@ func (g *group) renewAll() {
 		case <-timer.C:
 		case <-g.kick:
 			timer.Stop()
-		case <-g.stopped.Done():
+		case <-g.closing:
 			timer.Stop()
-			return
 		}
 	}
 }
