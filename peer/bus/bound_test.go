@@ -295,6 +295,37 @@ func TestLinkRefusesWhatBreaksTheProtocol(t *testing.T) {
 	}
 }
 
+// Of two that send at the same time, the second may have its place in the queue first.
+func TestWindowOfMessagesThatChangePlaces(t *testing.T) {
+	t.Parallel()
+	a := newNode(t, 1, Options{Window: 1000})
+	release := make(chan none)
+	_, err := a.Subscribe("t", func(context.Context, Message) (any, error) {
+		<-release
+		return nil, nil //nolint:nilnil // an empty answer
+	})
+	require.NoError(t, err)
+	left, right := socketPair(t)
+	a.conns[2] = left
+	a.hub.open(left, peer.Info{ID: 2})
+	c := framing.New(right, framing.Options{})
+	ctx := limited(t)
+	small := message{kind: kindPublish, id: 1, typ: framing.Binary, data: make([]byte, 900)}
+	large := message{kind: kindPublish, id: 1, typ: framing.Binary, data: make([]byte, 5000)}
+	for _, m := range []message{{kind: kindHello, id: version, bytes: 1000}, large, small, {kind: kindFlush, number: 7}} {
+		require.NoError(t, c.Send(ctx, encoded(m)))
+	}
+	for flushed := false; !flushed; {
+		frame, err := c.Receive(ctx)
+		require.NoError(t, err)
+		m, err := parse(frame.Data)
+		require.NoError(t, err)
+		flushed = m.kind == kindFlushed && m.number == 7
+	}
+	close(release)
+	closeBoth(a, c)
+}
+
 // A later version may say what this one does not know.
 func TestLinkSkipsWhatItDoesNotKnow(t *testing.T) {
 	t.Parallel()
