@@ -185,9 +185,9 @@ func TestOnCloseComesBeforeThePeersKnow(t *testing.T) {
 	b.OnClose(func() {
 		calls++
 		_, err := a.Request(ctx, 2, "t", 1)
-		assert.NoError(t, err, "it answers")
+		require.NoError(t, err, "it answers")
 		_, err = b.Request(ctx, 1, "t", 1)
-		assert.NoError(t, err, "it asks")
+		require.NoError(t, err, "it asks")
 	})
 	require.NoError(t, b.Close())
 	assert.Equal(t, 1, calls)
