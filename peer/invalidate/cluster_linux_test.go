@@ -30,8 +30,6 @@ import (
 const (
 	clusterNodes  = 3 // beside the master
 	clusterRounds = 2 // of all faults, at least
-	// clusterLiveness is shorter than some stops, and longer than most: a worker wakes, or is replaced.
-	clusterLiveness = 2 * time.Second
 	// clusterMutantTime is how long a rule that is switched off may stay without a stale read here.
 	clusterMutantTime = 30 * time.Second
 )
@@ -56,7 +54,7 @@ func newClusterStorm(t *testing.T, seed uint64, without string) *clusterStorm {
 	t.Cleanup(func() { signal.Stop(hup) })
 	s := &clusterStorm{t: t, random: rand.New(rand.NewPCG(seed, seed)), freeze: shortFreeze, counts: make(map[string]int)}
 	temp := t.TempDir()
-	s.job = nodeJob{Nodes: clusterNodes, Liveness: clusterLiveness}
+	s.job = nodeJob{Nodes: clusterNodes}
 	s.job.Directory, s.job.Seed, s.job.Lease, s.job.Without = filepath.Join(temp, "dir"), seed, stormLease, without
 	s.ledger, s.job.Ledger = createLedger(t)
 	var err error
@@ -238,7 +236,7 @@ func (s *clusterStorm) kill(pid int) {
 	s.ledger.confirmLast(s.ledger.of(pid))
 }
 
-// freezeSome stops the master or a worker. One that is stopped for long may have been killed by the master.
+// freezeSome stops the master or a worker. The master kills one that is stopped for long.
 func (s *clusterStorm) freezeSome() {
 	status := s.awaitSettled(always)
 	pid := status.PID

@@ -20,8 +20,7 @@ func init() { programs[nodeEnv] = nodeProgram }
 // nodeJob is what the test binary does as one of the nodes of a cluster that are citizens, the master included.
 type nodeJob struct {
 	citizenJob
-	Nodes    int
-	Liveness time.Duration // how long a worker may be silent
+	Nodes int
 }
 
 func nodeProgram() int {
@@ -45,7 +44,7 @@ func (job nodeJob) run() error {
 	}
 	opts := cluster.Options{
 		Name: "coherence", Dir: job.Directory, Addr: "127.0.0.1:0", Nodes: job.Nodes, DisableMasterListen: true,
-		ManualReady: true, LivenessTimeout: job.Liveness, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		ManualReady: true, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 	node, err := cluster.Listen(opts, &http.Server{Handler: http.NotFoundHandler(), ReadHeaderTimeout: patient})
 	if err != nil {
