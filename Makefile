@@ -59,8 +59,8 @@ fuzz:
 soak:
 	MULTINODE_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 2h -run '^TestSoak$$' ./peer/bus
 
-# No stale read of the cache while processes die, stop, leave and come; and a stale one without each of its rules. READS is how
-# many reads are checked, SEED repeats the faults. See docs/cache.md.
+# No stale read of the cache while processes die, stop, leave and come, as nodes of a cluster, too; and a stale one without each
+# of its rules. READS is how many reads are checked, SEED repeats the faults. See docs/cache.md.
 READS          ?=
 SEED           ?=
 test-coherence:

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/multinode-go/multinode/internal/farewell"
 )
 
 // handshakeTimeout is how long a dialer may take for its request, and a listener for its answer.
@@ -52,9 +54,10 @@ type Mesh struct {
 	shakes  *handshakes   // of the connections that peers dial
 	answers chan struct{} // one for each request to a handler of Handle that is being answered
 
-	closing chan struct{} // closed by Close
-	close   func() error
-	running sync.WaitGroup
+	closing   chan struct{} // closed by Close
+	close     func() error
+	running   sync.WaitGroup
+	farewells farewell.List // of OnClose
 
 	mu        sync.Mutex
 	ended     bool                 // guarded by mu; nothing is added to what follows, nor to running, once it is set
@@ -66,7 +69,6 @@ type Mesh struct {
 	listeners map[string]*Listener // guarded by mu; by name of the stream
 	offered   int                  // guarded by mu; offers that there ever were
 	watchers  map[*watcher]none    // guarded by mu
-	farewells map[*farewell]none   // guarded by mu; nil once they are called
 	changed   chan struct{}        // guarded by mu; closed when one of sessions or dialed has changed
 }
 
@@ -173,7 +175,6 @@ func newMesh(opts Options) *Mesh {
 		offers:    make(map[string]*offer),
 		listeners: make(map[string]*Listener),
 		watchers:  make(map[*watcher]none),
-		farewells: make(map[*farewell]none),
 		changed:   make(chan struct{}),
 	}
 	m.mux.HandleFunc("GET "+streamsPath+"/{name}", m.handleStream)
@@ -196,7 +197,7 @@ func (m *Mesh) Close() error {
 }
 
 func (m *Mesh) shutdown() (err error) {
-	m.bidFarewell()
+	m.farewells.Call()
 	if m.public != nil {
 		err = m.public.withdraw() // first, so that nobody dials any more
 	}

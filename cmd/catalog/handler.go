@@ -16,13 +16,12 @@ import (
 const (
 	defaultLimit = 20
 	maxLimit     = 500
-	// writePatience bounds a PUT: a node that hangs is waited for less long, another writer of the file, too.
-	writePatience = 10 * time.Second
 )
 
 // handler answers for its node. Requests may come before the node is open: they wait.
 type handler struct {
-	opened chan struct{} // closed by open
+	writeTimeout time.Duration // of a PUT
+	opened       chan struct{} // closed by open
 
 	// readable after opened
 	node    int
@@ -30,7 +29,9 @@ type handler struct {
 	page    *page
 }
 
-func newHandler() *handler { return &handler{opened: make(chan struct{})} }
+func newHandler(writeTimeout time.Duration) *handler {
+	return &handler{writeTimeout: writeTimeout, opened: make(chan struct{})}
+}
 
 func (h *handler) open(node int, c *catalog, p *page) {
 	h.node, h.catalog, h.page = node, c, p
@@ -125,7 +126,7 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writePatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), h.writeTimeout)
 	defer cancel()
 	now, err := h.catalog.put(ctx, p)
 	switch {

@@ -35,9 +35,10 @@ var errUsage = errors.New("usage")
 
 // options are what the flags say.
 type options struct {
-	cluster cluster.Options
-	db      string
-	nocache bool
+	cluster      cluster.Options
+	db           string
+	nocache      bool
+	writeTimeout time.Duration
 }
 
 // run is the program: it returns when the node has ended.
@@ -56,7 +57,7 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	}
 	opts.cluster.Logger = logger
 	opts.cluster.ManualReady = true // with its part of the cache, not before
-	h := newHandler()
+	h := newHandler(opts.writeTimeout)
 	server := &http.Server{Handler: h.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	node, err := cluster.Listen(opts.cluster, server)
 	if err != nil {
@@ -103,6 +104,8 @@ func parseFlags(args []string, stderr io.Writer) (opts options, err error) {
 	flags.StringVar(&opts.cluster.Dir, "dir", "", "rendezvous `directory` (default: one for the name, below $XDG_RUNTIME_DIR or /tmp)")
 	flags.StringVar(&opts.db, "db", "catalog.db", "`file` of the database, on a local disk; it is made when it is not there")
 	flags.BoolVar(&opts.nocache, "nocache", false, "no cache: each product is read from the database, to compare")
+	flags.DurationVar(&opts.writeTimeout, "write-timeout", 10*time.Second,
+		"how long a PUT may take; a node that hangs is waited for 2s, another writer of the database 5s")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return opts, err
@@ -115,6 +118,10 @@ func parseFlags(args []string, stderr io.Writer) (opts options, err error) {
 	}
 	if opts.db == "" {
 		fmt.Fprintln(stderr, "catalog: -db is empty; it must name a file")
+		return opts, errUsage
+	}
+	if opts.writeTimeout <= 0 {
+		fmt.Fprintf(stderr, "catalog: -write-timeout is %v; it must be positive\n", opts.writeTimeout)
 		return opts, errUsage
 	}
 	opts.cluster.DisableMasterListen = !*masterListen
@@ -139,7 +146,7 @@ A PUT is answered with
             nodes that the header names may show the old one, for 2 s at most
   400, 404  when the request is wrong (the error names the field), or there is no product with this version
   409       when the product has another version: "current" is what it is now
-  503       when a node hangs: nothing was changed, ask again
+  503       when a node hangs for longer than -write-timeout: nothing was changed, ask again
 If the connection breaks, read the product: its version tells whether the change was made.
 
 SIGTERM or Ctrl-C to the master stops all nodes when their requests have finished; a second one kills them.

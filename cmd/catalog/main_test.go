@@ -192,6 +192,16 @@ func TestBadRequest(t *testing.T) {
 		`{"id":7,"name":"a","price":99999999999999999999,"version":1}`:              "price",
 		`{"id":7,"name":"a","price":null,"version":1}`:                              "price",
 		`{"id":7,"name":"a","price":1,"version":-1}`:                                "version",
+		`{"id":7,"name":"a","price":1}`:                                             "version",
+		`{"id":7,"name":"a","price":1,"version":null}`:                              "version",
+		`{"id":7,"name":"a","price":1,"version":"1"}`:                               "version",
+		`{"id":7,"name":"a","price":1,"version":1.5}`:                               "version",
+		`{"id":7,"name":"a","price":1,"version":9007199254740991}`:                  "version",
+		`{"id":7,"name":"a","price":100000000001,"version":1}`:                      "price",
+		`{"id":7,"name":null,"price":1,"version":1}`:                                "name",
+		`{"id":"7","name":"a","price":1,"version":1}`:                               "id",
+		`{"name":"a","price":1,"version":1}`:                                        "id",
+		`null`:                                                                      "id",
 		`{"id":7,"name":"a","price":1,"version":1}x`:                                "body",
 		`{"id":7,"name":"` + strings.Repeat("a", 9000) + `","price":1,"version":1}`: "body",
 	} {
@@ -204,9 +214,21 @@ func TestBadRequest(t *testing.T) {
 		}
 		assert.True(t, strings.HasPrefix(e.Error, e.Field+": "), e.Error)
 	}
-	for _, path := range []string{"/products/0", "/products/x", "/products/9999999999999999999", "/products?limit=0", "/products?after=x"} {
-		assert.Equal(t, http.StatusBadRequest, p.get(t, path).status, path)
+	for _, id := range []string{"0", "-7", "x", "7.0", "9007199254740992", "9999999999999999999"} {
+		assert.Equal(t, http.StatusBadRequest, p.get(t, "/products/"+id).status, id)
+		a := p.put(t, "/products/"+id, sieve(1))
+		assert.Equal(t, http.StatusBadRequest, a.status, id)
+		assert.Contains(t, a.body, `"field":"id"`, id)
 	}
+	for _, query := range []string{"limit=0", "limit=501", "limit=x", "after=-1", "after=x", "after=9007199254740992"} {
+		a := p.get(t, "/products?"+query)
+		assert.Equal(t, http.StatusBadRequest, a.status, query)
+		field, _, _ := strings.Cut(query, "=")
+		assert.Contains(t, a.body, `"field":"`+field+`"`, query)
+	}
+	deleted, err := p.ask(nil, http.MethodDelete, "/products/7", "")
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusMethodNotAllowed, deleted.status)
 	assert.EqualValues(t, 1, p.get(t, "/products/7").product(t).Version, "nothing was changed")
 }
 
@@ -283,6 +305,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"-nodes", "many"}, `invalid value "many" for flag -nodes`, 2},
 		{[]string{"8080"}, `unexpected argument "8080"`, 2},
 		{[]string{"-db", ""}, "-db is empty", 2},
+		{[]string{"-write-timeout", "0s"}, "-write-timeout is 0s; it must be positive", 2},
 		{[]string{"-db", dir + "/no/such.db"}, "catalog: database " + dir + "/no/such.db: ", 1},
 		{[]string{"-db", notADatabase}, "file is not a database", 1},
 		{[]string{"-db", dir + "/a.db", "-nodes", "-3"}, "catalog: cluster: option Nodes is -3", 1},
@@ -299,7 +322,7 @@ func TestUsageExplainsEachFlag(t *testing.T) {
 	var out bytes.Buffer
 	_, err := parseFlags([]string{"-h"}, &out)
 	require.Error(t, err)
-	for _, word := range []string{"-addr", "-nodes", "-master-listen", "-name", "-dir", "-db", "-nocache", ":8080", "409", "SIGTERM"} {
+	for _, word := range []string{"-addr", "-nodes", "-master-listen", "-name", "-dir", "-db", "-nocache", "-write-timeout", ":8080", "409", "SIGTERM"} {
 		assert.Contains(t, out.String(), word)
 	}
 }

@@ -145,6 +145,11 @@ func (b *Bus) WhenFull(f Full) *Bus { return &Bus{hub: b.hub, mesh: b.mesh, full
 // handler must not call it. Each further call waits for the first one.
 func (b *Bus) Close() error { return b.hub.close() }
 
+// OnClose calls f at the beginning of Close, while this node still sends and its subscriptions are there for its peers: so f
+// can end what they rely on as long as they are. Close waits for f, which must not close the bus. remove takes f back; after
+// Close, f is called at once.
+func (b *Bus) OnClose(f func()) (remove func()) { return b.hub.farewells.Add(f) }
+
 // membersInterval is the time between two looks at who is in the mesh. There is no event for what a member wants.
 const membersInterval = 20 * time.Millisecond
 
@@ -177,6 +182,7 @@ func list(peers []peer.Info) string {
 
 // shutdown is Close.
 func (h *hub) shutdown() error {
+	h.farewells.Call()
 	links, subscriptions := h.refuse()
 	h.withdraw()
 	var handlers, handshakes sync.WaitGroup

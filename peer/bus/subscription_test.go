@@ -174,6 +174,27 @@ func TestHandlersUseTheBus(t *testing.T) {
 	}
 }
 
+func TestOnCloseComesBeforeThePeersKnow(t *testing.T) {
+	t.Parallel()
+	a, b := pair(t, Options{})
+	ctx := limited(t)
+	subscribe(t, a, "t", echo)
+	subscribe(t, b, "t", echo)
+	require.NoError(t, b.Flush(ctx))
+	calls := 0
+	b.OnClose(func() {
+		calls++
+		_, err := a.Request(ctx, 2, "t", 1)
+		require.NoError(t, err, "it answers")
+		_, err = b.Request(ctx, 1, "t", 1)
+		require.NoError(t, err, "it asks")
+	})
+	require.NoError(t, b.Close())
+	assert.Equal(t, 1, calls)
+	b.OnClose(func() { calls++ })
+	assert.Equal(t, 2, calls, "at once after Close")
+}
+
 func TestClosedBusRefusesAll(t *testing.T) {
 	t.Parallel()
 	a, b := pair(t, Options{})

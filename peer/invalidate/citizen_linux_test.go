@@ -20,6 +20,9 @@ import (
 
 const citizenEnv = "INVALIDATE_TEST_CITIZEN"
 
+// afterlife is how long the cache of a process that has left the mesh is still in use.
+const afterlife = 50 * time.Millisecond
+
 func init() { programs[citizenEnv] = citizenProgram }
 
 // citizenJob is what the test binary does as one of the processes that have the cache.
@@ -74,12 +77,8 @@ type citizen struct {
 }
 
 func (job citizenJob) run() error {
-	c := &citizen{job: job, heap: make([]byte, job.Heap)}
-	for i := 0; i < len(c.heap); i += os.Getpagesize() {
-		c.heap[i] = 1
-	}
-	var err error
-	if c.ledger, _, err = openLedger(job.Ledger); err != nil {
+	c, err := newCitizen(job)
+	if err != nil {
 		return err
 	}
 	dir, err := peer.OpenDirectory(job.Directory)
@@ -94,19 +93,39 @@ func (job citizenJob) run() error {
 	if c.bus, err = bus.New(ctx, c.mesh, bus.Options{Window: job.Window, CloseTimeout: 100 * time.Millisecond}); err != nil {
 		return err
 	}
-	broken, err := without(job.Without)
-	if err != nil {
-		return err
-	}
-	opts := Options[int, uint64]{Lease: job.Lease, broken: broken, Tags: tagsOf}
-	if job.Slow {
-		opts.Codec = slowCodec(job.Seed)
-	}
-	if c.cache, err = New(c.bus, opts, c.load); err != nil {
+	if err := c.makeCache(); err != nil {
 		return err
 	}
 	fmt.Println("ready")
-	return c.live(ctx)
+	if !job.Idle {
+		c.work(ctx)
+	}
+	c.lines = bufio.NewScanner(os.Stdin)
+	return c.serve(ctx)
+}
+
+func newCitizen(job citizenJob) (*citizen, error) {
+	c := &citizen{job: job, heap: make([]byte, job.Heap)}
+	for i := 0; i < len(c.heap); i += os.Getpagesize() {
+		c.heap[i] = 1
+	}
+	var err error
+	c.ledger, _, err = openLedger(job.Ledger)
+	return c, err
+}
+
+// makeCache makes the cache on the bus.
+func (c *citizen) makeCache() error {
+	broken, err := without(c.job.Without)
+	if err != nil {
+		return err
+	}
+	opts := Options[int, uint64]{Lease: c.job.Lease, broken: broken, Tags: tagsOf}
+	if c.job.Slow {
+		opts.Codec = slowCodec(c.job.Seed)
+	}
+	c.cache, err = New(c.bus, opts, c.load)
+	return err
 }
 
 func tagsOf(key int, _ uint64) []string { return []string{fmt.Sprint(key % 8)} }
@@ -142,15 +161,16 @@ func (c *citizen) load(ctx context.Context, key int) (uint64, error) {
 	return v, nil
 }
 
-// live reads, writes and obeys, until it is told to leave, or killed.
-func (c *citizen) live(ctx context.Context) error {
-	if !c.job.Idle {
-		for i := range 2 {
-			go c.read(ctx, rand.New(rand.NewPCG(c.job.Seed, uint64(i)))) // ends with the process
-		}
-		go c.write(ctx, rand.New(rand.NewPCG(c.job.Seed, 7))) // ends with the process
+// work reads and writes until the ledger says stop, or the process ends.
+func (c *citizen) work(ctx context.Context) {
+	for i := range 2 {
+		go c.read(ctx, rand.New(rand.NewPCG(c.job.Seed, uint64(i)))) // ends with the process
 	}
-	c.lines = bufio.NewScanner(os.Stdin)
+	go c.write(ctx, rand.New(rand.NewPCG(c.job.Seed, 7))) // ends with the process
+}
+
+// serve obeys, until it is told to leave, or killed.
+func (c *citizen) serve(ctx context.Context) error {
 	for c.lines.Scan() {
 		words := strings.Fields(c.lines.Text())
 		if done, err := c.obey(ctx, words); done || err != nil {
@@ -248,7 +268,7 @@ func (c *citizen) obey(ctx context.Context, words []string) (done bool, err erro
 		err = c.starve()
 	case "leave": // the mesh, while the cache is in use
 		err = errors.Join(c.bus.Close(), c.mesh.Close())
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(afterlife)
 		done = true
 	case "close":
 		err = errors.Join(c.cache.Close(), c.bus.Close(), c.mesh.Close())

@@ -121,20 +121,22 @@ func (s *storm) kill() {
 	dead := time.Now()
 	s.spawn().awaitReady(s.t)
 	time.Sleep(stormLease - time.Since(dead))
-	last := &s.ledger.citizens[p.id]
-	s.ledger.confirm(int(last.updatedKey.Load()), last.updatedTo.Load())
+	s.ledger.confirmLast(&s.ledger.citizens[p.id])
 }
 
-// freezeSome stops processes, most often not for long.
 func (s *storm) freezeSome() {
 	p := s.some()
 	p.freeze(s.t)
-	longest := int64(s.freeze)
-	if s.random.IntN(3) > 0 {
+	time.Sleep(someTime(s.random, s.freeze))
+	p.signal(syscall.SIGCONT)
+}
+
+// someTime is how long a process is stopped: most often not for long.
+func someTime(random *rand.Rand, longest time.Duration) time.Duration {
+	if random.IntN(3) > 0 {
 		longest /= 4
 	}
-	time.Sleep(10*time.Millisecond + time.Duration(s.random.Int64N(longest)))
-	p.signal(syscall.SIGCONT)
+	return 10*time.Millisecond + time.Duration(random.Int64N(int64(longest)))
 }
 
 // replace makes a process leave in a way.
@@ -172,17 +174,7 @@ func (s *storm) run(enough uint64, faults int, limit time.Time) (reads, stale ui
 	}
 }
 
-func (s *storm) report() {
-	reads, stale, writes, unconfirmed := s.ledger.sums()
-	s.t.Logf("%d reads, %d stale, %d writes, %d of them not confirmed, %d processes, faults %v",
-		reads, stale, writes, unconfirmed, s.nextID, s.counts)
-	for i := range s.ledger.citizens {
-		if c := &s.ledger.citizens[i]; c.stale.Load() > 0 {
-			s.t.Logf("node %d: %d stale, one of key %d: got %d, want %d or more", i, c.stale.Load(), c.staleKey.Load(),
-				c.staleGot.Load(), c.staleWant.Load())
-		}
-	}
-}
+func (s *storm) report() { s.ledger.report(s.t, s.nextID, s.counts) }
 
 func seed(t *testing.T) uint64 {
 	t.Helper()
@@ -196,23 +188,31 @@ func seed(t *testing.T) uint64 {
 	return n
 }
 
+// extent returns how many reads are to be checked, and how long a process is stopped at most.
+func extent(t *testing.T) (reads uint64, freeze time.Duration) {
+	t.Helper()
+	text := os.Getenv(readsEnv)
+	switch {
+	case text != "":
+		reads, err := strconv.ParseUint(text, 10, 64)
+		require.NoError(t, err)
+		return reads, longFreeze
+	case raceEnabled:
+		return raceReads, shortFreeze
+	default:
+		return shortReads, shortFreeze
+	}
+}
+
 // Processes read, write, and are killed, stopped, cut off, starved and replaced. Nobody ever sees less than the watermark.
 func TestCoherence(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute: run without -short")
 	}
-	enough, faults := uint64(shortReads), 25
-	if raceEnabled {
-		enough = raceReads
-	}
 	s := newStorm(t, seed(t), "")
-	if text := os.Getenv(readsEnv); text != "" {
-		var err error
-		enough, err = strconv.ParseUint(text, 10, 64)
-		require.NoError(t, err)
-		s.freeze = longFreeze
-	}
-	reads, stale := s.run(enough, faults, time.Now().Add(24*time.Hour))
+	enough, freeze := extent(t)
+	s.freeze = freeze
+	reads, stale := s.run(enough, 25, time.Now().Add(24*time.Hour))
 	s.report()
 	assert.Zero(t, stale)
 	assert.GreaterOrEqual(t, reads, enough)

@@ -38,8 +38,8 @@
 //     [store.finishLocked].
 //  2. A holder confirms a change after it has applied it, in order, and with it all before: [stream.change].
 //  3. Nothing is stored or served before the first round has succeeded with all that live: [group.renew].
-//  4. A process stops serving before it closes its end or leaves the directory: [group.leave]; and as soon as it knows
-//     that a link is lost: [group.lost]. So one that has left serves nothing.
+//  4. A process stops serving before it closes its end, its subscription or its bus, or leaves the directory: [group.leave];
+//     and as soon as it knows that a link is lost: [group.lost]. So one that has left serves nothing.
 //  5. A link that has ended proves nothing, whoever has ended it. Confirmed, dead, left, or the end of the lease are
 //     proofs: [batch.wait].
 //  6. Stored values are served only while the lease runs, and one that was over begins again with nothing: [lease.runs],
@@ -70,6 +70,9 @@
 //
 // A writer that leaves while it waits for confirmations, so that its peers need no lease from it any more: its Invalidate
 // returns an error.
+//
+// A bus that closes before its mesh, as that of a node of a cluster: its peers hear that the cache is not on it any more, and
+// wait for it no longer, while it still lives. It has left before they hear that.
 //
 // A change that is refused at a bound of the bus is a gap for that holder, and thereby a flush.
 //

@@ -101,7 +101,7 @@ func (g *group) start() error {
 	if g.sub, err = g.bus.Subscribe(g.topic, g.handle); err != nil {
 		return err
 	}
-	g.remove = append(g.remove, g.mesh.OnClose(g.leave), g.mesh.OnEvent(g.event))
+	g.remove = append(g.remove, g.bus.OnClose(g.leave), g.mesh.OnClose(g.leave), g.mesh.OnEvent(g.event))
 	if g.broken.join {
 		g.lease.until.Store(forever)
 	}
@@ -109,8 +109,8 @@ func (g *group) start() error {
 	return nil
 }
 
-// leave stops serving and refuses what is to be confirmed. It is called before the mesh tells anybody that this process
-// leaves, or closes a link of its own accord. Rule 4 is here.
+// leave stops serving and refuses what is to be confirmed. It is called before the mesh or the bus tells anybody that this
+// process leaves, or closes a link of its own accord. Rule 4 is here.
 func (g *group) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/peer/bus"
 )
 
 func TestStaleSetBetweenProcesses(t *testing.T) {
@@ -187,12 +188,52 @@ func TestCacheWithoutItsMesh(t *testing.T) {
 			r.value.Store(1)
 			require.NoError(t, a.Invalidate(limited(t), "k"))
 			assert.EqualValues(t, 1, get(t, b, "k"))
-			err := b.Invalidate(limited(t), "k")
-			if name != "bus" {
-				require.ErrorIs(t, err, net.ErrClosed)
-			}
+			require.ErrorIs(t, b.Invalidate(limited(t), "k"), net.ErrClosed)
 		})
 	}
+}
+
+// A bus that closes waits for its handlers, and its peers know already that the cache is not on it any more: they wait for
+// it no longer, so it serves and confirms nothing.
+func TestBusThatClosesSlowly(t *testing.T) {
+	t.Parallel()
+	dir := openDirectory(t)
+	nodes := []*node{join(t, dir, 0), joinWith(t, dir, 1, bus.Options{CloseTimeout: patient})}
+	var r row
+	opts := Options[string, int64]{Lease: maxLease}
+	a := cacheOf(t, nodes[0].Bus, opts, r.load)
+	b := cacheOf(t, nodes[1].Bus, opts, r.load)
+	awaitServing(t, a, b)
+	get(t, b, "k")
+
+	handling, release, closed := make(chan none), make(chan none), make(chan none)
+	_, err := nodes[1].Subscribe("slow", func(context.Context, bus.Message) (any, error) {
+		close(handling)
+		<-release
+		return "", nil
+	})
+	require.NoError(t, err)
+	require.NoError(t, nodes[1].Flush(limited(t)))
+	require.NoError(t, nodes[0].Send(limited(t), 1, "slow", ""))
+	next(t, handling)
+	go func() { // ends when it is released
+		defer close(closed)
+		assert.NoError(t, nodes[1].Close())
+	}()
+	defer func() {
+		close(release)
+		next(t, closed)
+	}()
+	eventually(t, func() bool {
+		a.group.wake()
+		return len(a.Stats().Peers) == 0
+	}, "nobody waits for it any more")
+
+	r.value.Store(1)
+	require.NoError(t, a.Invalidate(limited(t), "k"))
+	assert.EqualValues(t, 1, get(t, b, "k"), "a holder")
+	r.value.Store(2)
+	require.ErrorIs(t, b.Invalidate(limited(t), "k"), net.ErrClosed, "a writer")
 }
 
 // A message that is refused at a bound, as one of a peer that hangs for some time, is made up for.

@@ -1,6 +1,7 @@
 package invalidate
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -17,7 +18,7 @@ const (
 	// The keys from here on are changed by Update only.
 	updateKeys = 64
 	// maxCitizens is how many processes there can be in the life of a ledger.
-	maxCitizens = 1 << 14
+	maxCitizens = 1 << 16
 )
 
 // ledger is a database with its checker, in memory that all processes share. The atomic operations of the processor order
@@ -27,10 +28,12 @@ type ledger struct {
 	version   [ledgerKeys]atomic.Uint64 // of the row
 	watermark [ledgerKeys]atomic.Uint64 // the highest version for which Invalidate, or its like, has returned nil
 	citizens  [maxCitizens]citizenCount
+	entered   atomic.Int64 // the citizens whose place is from enter
 	stop      atomic.Uint32
 }
 
 type citizenCount struct {
+	pid                               atomic.Int64 // as enter has noted it
 	reads, stale, writes, unconfirmed atomic.Uint64
 	updatedKey, updatedTo             atomic.Uint64 // what its last update has committed
 	staleKey, staleGot, staleWant     atomic.Uint64 // of one of the stale reads
@@ -41,7 +44,8 @@ const ledgerSize = int(unsafe.Sizeof(ledger{}))
 func createLedger(t *testing.T) (*ledger, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ledger")
-	require.NoError(t, os.WriteFile(path, make([]byte, ledgerSize), 0o600))
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	require.NoError(t, os.Truncate(path, int64(ledgerSize)))
 	l, unmap, err := openLedger(path)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, unmap()) })
@@ -61,6 +65,26 @@ func openLedger(path string) (l *ledger, unmap func() error, err error) {
 	return (*ledger)(unsafe.Pointer(&b[0])), func() error { return unix.Munmap(b) }, nil
 }
 
+// enter returns the place of a process that nobody has given one.
+func (l *ledger) enter() (who int, err error) {
+	who = int(l.entered.Add(1))
+	if who >= maxCitizens {
+		return 0, fmt.Errorf("citizen %d: the ledger has room for %d", who, maxCitizens)
+	}
+	l.citizens[who].pid.Store(int64(os.Getpid()))
+	return who, nil
+}
+
+// of returns the counts of a process that has entered: the last one, if there were several of that pid.
+func (l *ledger) of(pid int) *citizenCount {
+	for who := min(l.entered.Load(), maxCitizens-1); who > 0; who-- {
+		if c := &l.citizens[who]; c.pid.Load() == int64(pid) {
+			return c
+		}
+	}
+	return new(citizenCount) // it has done nothing yet
+}
+
 // confirm notes that nobody may see less than a version of a key any more.
 func (l *ledger) confirm(key int, version uint64) {
 	for {
@@ -69,6 +93,11 @@ func (l *ledger) confirm(key int, version uint64) {
 			return
 		}
 	}
+}
+
+// confirmLast is for a process that is dead and that nobody waits for any more: it may have died in an update, after the commit.
+func (l *ledger) confirmLast(dead *citizenCount) {
+	l.confirm(int(dead.updatedKey.Load()), dead.updatedTo.Load())
 }
 
 // check notes a read.
@@ -93,6 +122,20 @@ func (l *ledger) sums() (reads, stale, writes, unconfirmed uint64) {
 		unconfirmed += c.unconfirmed.Load()
 	}
 	return reads, stale, writes, unconfirmed
+}
+
+// report logs what all have counted.
+func (l *ledger) report(t *testing.T, processes int, faults map[string]int) {
+	t.Helper()
+	reads, stale, writes, unconfirmed := l.sums()
+	t.Logf("%d reads, %d stale, %d writes, %d of them not confirmed, %d processes, faults %v",
+		reads, stale, writes, unconfirmed, processes, faults)
+	for i := range l.citizens {
+		if c := &l.citizens[i]; c.stale.Load() > 0 {
+			t.Logf("node %d: %d stale, one of key %d: got %d, want %d or more", i, c.stale.Load(), c.staleKey.Load(),
+				c.staleGot.Load(), c.staleWant.Load())
+		}
+	}
 }
 
 // committed notes what an update has committed. Who reads it does so when the process is dead.

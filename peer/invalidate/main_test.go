@@ -111,6 +111,11 @@ func openDirectory(tb testing.TB) *peer.Directory {
 
 func join(tb testing.TB, dir *peer.Directory, id int) *node {
 	tb.Helper()
+	return joinWith(tb, dir, id, bus.Options{CloseTimeout: 100 * time.Millisecond})
+}
+
+func joinWith(tb testing.TB, dir *peer.Directory, id int, busOpts bus.Options) *node {
+	tb.Helper()
 	opts := peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: id}}
 	if id == 0 {
 		opts.NextID = func() int { return 0 } // the master, which takes no guests
@@ -118,7 +123,7 @@ func join(tb testing.TB, dir *peer.Directory, id int) *node {
 	mesh, err := peer.Join(limited(tb), opts)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { assert.NoError(tb, mesh.Close()) })
-	b, err := bus.New(limited(tb), mesh, bus.Options{CloseTimeout: 100 * time.Millisecond})
+	b, err := bus.New(limited(tb), mesh, busOpts)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { assert.NoError(tb, b.Close()) })
 	return &node{b, mesh}

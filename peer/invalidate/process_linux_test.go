@@ -117,17 +117,25 @@ func pairOf(t *testing.T, job citizenJob, opts Options[int, uint64]) (l *ledger,
 	return l, c, p
 }
 
+// Something that takes time may take longer where others have the CPUs: the best of so many rounds counts.
+const (
+	fewRounds  = 3
+	manyRounds = 8
+)
+
 // A peer that is stopped is waited for no longer than its lease, and serves nothing old when it wakes.
 func TestStoppedPeer(t *testing.T) {
 	t.Parallel()
-	const lease = time.Second
+	const lease, limit = time.Second, time.Second + 100*time.Millisecond
 	l, c, p := pairOf(t, citizenJob{Lease: lease}, Options[int, uint64]{})
-	for range 3 {
+	best := patient
+	for round := 0; round < fewRounds || best > limit && round < manyRounds; round++ {
 		p.get(t, 7)
 		p.freeze(t)
 		l.version[7].Add(1)
 		begin := time.Now()
 		require.NoError(t, c.Invalidate(limited(t), 7))
+		best = min(best, time.Since(begin))
 		t.Log("waited for", time.Since(begin), "with a lease of", lease)
 		begin = time.Now()
 		require.NoError(t, c.Invalidate(limited(t), 7))
@@ -140,6 +148,7 @@ func TestStoppedPeer(t *testing.T) {
 			return assert.Equal(t, l.version[7].Load(), v) && serving && c.Stats().Serving
 		}, "both serve again")
 	}
+	assert.LessOrEqual(t, best, limit)
 }
 
 // While one hangs, nobody can renew its lease, until it is fenced.
@@ -154,17 +163,47 @@ func TestFence(t *testing.T) {
 	p.ended = true
 }
 
-// A peer with a large heap dies slowly: its death is known when the kernel has freed its memory.
+// A peer with a large heap dies slowly: its death is known when the kernel has freed its memory, and soon then. What is
+// promised for 1 GiB holds where the kernel is so fast itself.
 func TestKilledPeerWithALargeHeap(t *testing.T) {
 	t.Parallel()
-	l, c, p := pairOf(t, citizenJob{Lease: 10 * time.Second, Heap: 1 << 30}, Options[int, uint64]{})
+	const promise, margin = 200 * time.Millisecond, 50 * time.Millisecond
+	inTime := false
+	for round := 0; round < fewRounds || !inTime && round < manyRounds; round++ {
+		t.Run(strconv.Itoa(round), func(t *testing.T) {
+			waited, gone := killLarge(t)
+			t.Log("waited for", waited, "and the process was gone after", gone)
+			inTime = inTime || waited <= max(promise, gone+margin)
+		})
+	}
+	assert.True(t, inTime, "never within %v, nor within %v of the end of the process", promise, margin)
+}
+
+// largeHeap returns how large: the race detector has several bytes for each of it, and those die, too.
+func largeHeap() int {
+	if raceEnabled {
+		return 1 << 27
+	}
+	return 1 << 30
+}
+
+// killLarge kills a peer with a large heap. It returns how long Invalidate has waited for it, and how long the kernel took to end it.
+func killLarge(t *testing.T) (waited, gone time.Duration) {
+	t.Helper()
+	l, c, p := pairOf(t, citizenJob{Lease: 10 * time.Second, Heap: largeHeap()}, Options[int, uint64]{})
 	p.get(t, 7)
 	l.version[7].Add(1)
-	p.signal(syscall.SIGKILL)
+	process := openProcess(t, p.command.Process.Pid)
+	end := make(chan time.Time, 1)
 	begin := time.Now()
+	p.signal(syscall.SIGKILL)
+	go func() { // ends with the process
+		process.awaitEnd(t)
+		end <- time.Now()
+	}()
 	require.NoError(t, c.Invalidate(limited(t), 7))
-	t.Log("waited for", time.Since(begin))
-	assert.Less(t, time.Since(begin), 5*time.Second, "its death was a proof")
+	waited = time.Since(begin)
+	return waited, next(t, end).Sub(begin)
 }
 
 // A writer dies after its commit and before it can say so.

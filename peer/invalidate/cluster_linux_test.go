@@ -1,0 +1,317 @@
+package invalidate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/multinode-go/multinode/cluster"
+)
+
+const (
+	clusterNodes  = 3 // beside the master
+	clusterRounds = 2 // of all faults, at least
+	// clusterMutantTime is how long a rule that is switched off may stay without a stale read here.
+	clusterMutantTime = 30 * time.Second
+)
+
+// clusterStorm is a cluster whose nodes read, write and check all the time, and what happens to it.
+type clusterStorm struct {
+	t       *testing.T
+	job     nodeJob
+	ledger  *ledger
+	random  *rand.Rand
+	freeze  time.Duration // the longest
+	stderr  *os.File
+	control *http.Client
+	counts  map[string]int
+}
+
+func newClusterStorm(t *testing.T, seed uint64, without string) *clusterStorm {
+	t.Helper()
+	// Under nohup the nodes would inherit that SIGHUP is ignored; of a signal that is caught they inherit the default.
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hup) })
+	s := &clusterStorm{t: t, random: rand.New(rand.NewPCG(seed, seed)), freeze: shortFreeze, counts: make(map[string]int)}
+	temp := t.TempDir()
+	s.job = nodeJob{Nodes: clusterNodes}
+	s.job.Directory, s.job.Seed, s.job.Lease, s.job.Without = filepath.Join(temp, "dir"), seed, stormLease, without
+	s.ledger, s.job.Ledger = createLedger(t)
+	var err error
+	s.stderr, err = os.Create(filepath.Join(temp, "stderr"))
+	require.NoError(t, err)
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(s.job.Directory, "master.sock"))
+	}}
+	s.control = &http.Client{Transport: transport, Timeout: time.Second}
+	t.Cleanup(s.end)
+	s.startMaster()
+	s.awaitSettled(func(status cluster.Status) bool { return status.Wanted == clusterNodes })
+	return s
+}
+
+// startMaster starts a master: the first one, or one that adopts the workers of the one before.
+func (s *clusterStorm) startMaster() {
+	content, err := json.Marshal(s.job)
+	require.NoError(s.t, err)
+	command := exec.Command(os.Args[0])
+	command.Env = append(os.Environ(), nodeEnv+"="+string(content), "GORACE=atexit_sleep_ms=0")
+	command.Stderr = s.stderr
+	require.NoError(s.t, command.Start())
+	ended := make(chan none)
+	go func() { // ends with the process
+		defer close(ended)
+		_ = command.Wait()
+	}()
+	s.t.Cleanup(func() {
+		_ = command.Process.Kill() // it may have ended
+		<-ended
+	})
+}
+
+// end ends all that is left.
+func (s *clusterStorm) end() {
+	s.ledger.stop.Store(1)
+	for _, pid := range s.pids() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	assert.Eventually(s.t, func() bool { return len(s.pids()) == 0 }, patient, time.Millisecond)
+	said, err := os.ReadFile(s.stderr.Name())
+	require.NoError(s.t, errors.Join(err, s.stderr.Close()))
+	assert.NotContains(s.t, string(said), "DATA RACE")
+	if s.t.Failed() {
+		s.t.Logf("the nodes said:\n%s", said)
+	}
+}
+
+// pids returns the processes of the cluster that live: they have its directory in their environment.
+func (s *clusterStorm) pids() (pids []int) {
+	environs, err := filepath.Glob("/proc/[0-9]*/environ")
+	assert.NoError(s.t, err)
+	for _, path := range environs {
+		environ, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(environ), strconv.Quote(s.job.Directory)) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// status asks the master. There may be none.
+func (s *clusterStorm) status() (status cluster.Status, err error) {
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://multinode/status", nil)
+	if err != nil {
+		return status, err
+	}
+	response, err := s.control.Do(request)
+	if err != nil {
+		return status, err
+	}
+	defer response.Body.Close()
+	return status, json.NewDecoder(response.Body).Decode(&status)
+}
+
+// awaitSettled waits until the cluster has nothing to do, each of its nodes is ready, and ok says so.
+func (s *clusterStorm) awaitSettled(ok func(cluster.Status) bool) cluster.Status {
+	s.t.Helper()
+	var status cluster.Status
+	var err error
+	for end := time.Now().Add(patient); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		status, err = s.status()
+		if err == nil && status.Doing == "" && len(workers(status)) == status.Wanted && ok(status) {
+			return status
+		}
+	}
+	require.Fail(s.t, "the cluster does not settle", "%+v, error %v", status, err)
+	return status
+}
+
+func always(cluster.Status) bool { return true }
+
+// workers returns the pids of the workers that are ready, by slot.
+func workers(status cluster.Status) map[int]int {
+	pids := make(map[int]int)
+	for _, node := range status.Nodes {
+		if !node.Master && node.State == cluster.StateReady {
+			pids[node.Slot] = node.PID
+		}
+	}
+	return pids
+}
+
+// order sends the master a signal, and waits until ok says that it was obeyed.
+func (s *clusterStorm) order(sig syscall.Signal, ok func(before, after cluster.Status) bool) {
+	before := s.awaitSettled(always)
+	require.NoError(s.t, syscall.Kill(before.PID, sig))
+	s.awaitSettled(func(after cluster.Status) bool { return ok(before, after) })
+}
+
+// isReplaced tells whether a status has none of the workers of another.
+func isReplaced(before, after cluster.Status) bool {
+	old := slices.Collect(maps.Values(workers(before)))
+	for _, pid := range workers(after) {
+		if slices.Contains(old, pid) {
+			return false
+		}
+	}
+	return true
+}
+
+// isSucceeded tells whether a status is that of another master, who wants as many nodes.
+func isSucceeded(before, after cluster.Status) bool {
+	return after.PID != before.PID && after.Wanted == before.Wanted
+}
+
+// clusterFaults are what happens to a cluster. Each waits until it has happened.
+var clusterFaults = map[string]func(*clusterStorm){
+	"reload": func(s *clusterStorm) { s.order(syscall.SIGHUP, isReplaced) },
+	"up": func(s *clusterStorm) {
+		s.order(syscall.SIGTTIN, func(before, after cluster.Status) bool { return after.Wanted == before.Wanted+1 })
+	},
+	"down": func(s *clusterStorm) {
+		s.order(syscall.SIGTTOU, func(before, after cluster.Status) bool { return after.Wanted == before.Wanted-1 })
+	},
+	"takeover":         func(s *clusterStorm) { s.order(syscall.SIGUSR2, isSucceeded) },
+	"kill":             (*clusterStorm).killWorker,
+	"kill in a reload": (*clusterStorm).killInReload,
+	"kill the master":  (*clusterStorm).killMaster,
+	"freeze":           (*clusterStorm).freezeSome,
+}
+
+func (s *clusterStorm) killWorker() { s.kill(s.someWorker(s.awaitSettled(always))) }
+
+// killInReload kills a worker while the master replaces one after the other.
+func (s *clusterStorm) killInReload() {
+	before := s.awaitSettled(always)
+	require.NoError(s.t, syscall.Kill(before.PID, syscall.SIGHUP))
+	var during cluster.Status
+	require.Eventually(s.t, func() (begun bool) {
+		during, _ = s.status()
+		return during.Doing == "reload" && len(workers(during)) > 0
+	}, patient, time.Millisecond)
+	s.kill(s.someWorker(during))
+}
+
+// killMaster leaves the workers without a master, until another one adopts them.
+func (s *clusterStorm) killMaster() {
+	before := s.awaitSettled(always)
+	s.job.Nodes = before.Wanted
+	s.kill(before.PID)
+	time.Sleep(time.Duration(s.random.IntN(300)) * time.Millisecond)
+	s.startMaster()
+	after := s.awaitSettled(func(after cluster.Status) bool { return isSucceeded(before, after) })
+	assert.False(s.t, isReplaced(before, after), "workers were adopted")
+}
+
+// kill kills a node, and confirms the update that it may have been in when nobody serves any more what that has changed: its
+// peers know that it is dead, or their leases are over.
+func (s *clusterStorm) kill(pid int) {
+	p := openProcess(s.t, pid)
+	p.signal(unix.SIGKILL)
+	p.awaitEnd(s.t)
+	time.Sleep(stormLease)
+	s.ledger.confirmLast(s.ledger.of(pid))
+}
+
+// freezeSome stops the master or a worker. The master kills one that is stopped for long.
+func (s *clusterStorm) freezeSome() {
+	status := s.awaitSettled(always)
+	pid := status.PID
+	if s.random.IntN(4) > 0 {
+		pid = s.someWorker(status)
+	}
+	p := openProcess(s.t, pid)
+	p.signal(unix.SIGSTOP)
+	time.Sleep(someTime(s.random, s.freeze))
+	p.signal(unix.SIGCONT)
+}
+
+func (s *clusterStorm) someWorker(status cluster.Status) int {
+	pids := workers(status)
+	slots := slices.Sorted(maps.Keys(pids)) // so that the seed decides
+	return pids[slots[s.random.IntN(len(slots))]]
+}
+
+// run does rounds of all faults, each in an order that the seed decides, until there are so many reads, or a stale one.
+func (s *clusterStorm) run(enough uint64, rounds int, limit time.Time, faults ...string) (stale uint64) {
+	for round := 1; ; round++ {
+		var reads uint64
+		for _, i := range s.random.Perm(len(faults)) {
+			clusterFaults[faults[i]](s)
+			s.counts[faults[i]]++
+			if reads, stale, _, _ = s.ledger.sums(); stale > 0 || time.Now().After(limit) {
+				return stale
+			}
+		}
+		if reads >= enough && round >= rounds {
+			return stale
+		}
+	}
+}
+
+func (s *clusterStorm) report() { s.ledger.report(s.t, int(s.ledger.entered.Load()), s.counts) }
+
+// The nodes of a cluster read and write while it is reloaded, scaled, taken over and adopted, and nodes are killed and
+// stopped. Nobody ever sees less than the watermark.
+func TestCoherenceInACluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a quarter of a minute: run without -short")
+	}
+	s := newClusterStorm(t, seed(t), "")
+	enough, freeze := extent(t)
+	s.freeze = freeze
+	faults := slices.Sorted(maps.Keys(clusterFaults))
+	s.run(enough, clusterRounds, time.Now().Add(24*time.Hour), faults...)
+	s.stop()
+	s.report()
+	reads, stale, _, _ := s.ledger.sums()
+	assert.Zero(t, stale)
+	assert.GreaterOrEqual(t, reads, enough)
+	for _, fault := range faults {
+		assert.GreaterOrEqual(t, s.counts[fault], clusterRounds, fault)
+	}
+}
+
+// stop stops the cluster as a user does.
+func (s *clusterStorm) stop() {
+	require.NoError(s.t, syscall.Kill(s.awaitSettled(always).PID, syscall.SIGTERM))
+	require.Eventually(s.t, func() bool { return len(s.pids()) == 0 }, patient, time.Millisecond, "all leave")
+}
+
+// With a rule switched off, the same checker finds a stale read, by what a cluster does every day.
+func TestCoherenceInAClusterWithoutARule(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute: run without -short")
+	}
+	for rule, fault := range map[string]string{"join": "reload", "leave": "reload", "lease": "freeze"} {
+		t.Run(fmt.Sprintf("%s, %s", rule, fault), func(t *testing.T) {
+			s := newClusterStorm(t, seed(t), rule)
+			stale := s.run(1<<62, 0, time.Now().Add(clusterMutantTime), fault)
+			s.report()
+			assert.Positive(t, stale, "rule %q is not needed, or not tested", rule)
+		})
+	}
+}
