@@ -100,7 +100,9 @@ type natsLeader struct {
 	message []byte
 }
 
-func leadNATS(ctx context.Context, p player) (leader, error) {
+func leadNATS(ctx context.Context, p player) (leader, error) { return newNATSLeader(ctx, p) }
+
+func newNATSLeader(ctx context.Context, p player) (*natsLeader, error) {
 	c, err := dialNATS(p)
 	if err != nil {
 		return nil, err
@@ -123,14 +125,17 @@ func (l *natsLeader) roundTrip() error {
 	return wholeAnswer(m.Data)
 }
 
-func (l *natsLeader) fanOut() error {
-	if err := l.PublishRequest(subjectAll, l.inbox, l.message); err != nil {
+func (l *natsLeader) fanOut() error { return l.askAll(subjectAll, l.message, wholeAnswer) }
+
+// askAll has each peer's answer checked.
+func (l *natsLeader) askAll(subject string, question []byte, check func([]byte) error) error {
+	if err := l.PublishRequest(subject, l.inbox, question); err != nil {
 		return err
 	}
 	for range l.peers {
 		select {
 		case m := <-l.answers:
-			if err := wholeAnswer(m.Data); err != nil {
+			if err := check(m.Data); err != nil {
 				return err
 			}
 		case <-l.ctx.Done():

@@ -17,6 +17,7 @@ type order struct {
 
 // What a leader can do.
 const (
+	prepare    = "prepare"
 	roundTrips = "round trips"
 	fanOuts    = "fan-outs"
 	oneWay     = "one way"
@@ -30,6 +31,11 @@ const manySenders = 16
 
 func (o order) carryOut(l leader) (result, error) {
 	switch o.Do {
+	case prepare:
+		if p, ok := l.(preparer); ok {
+			return result{}, p.prepare(o.Duration)
+		}
+		return result{}, nil
 	case roundTrips:
 		return o.repeat(l.roundTrip)
 	case fanOuts:

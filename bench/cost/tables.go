@@ -29,6 +29,7 @@ func measurements() []measurement {
 		{"mesh", "mesh-start", measureMeshStart, false},
 		{"mesh", "join", measureJoin, false},
 		{"mesh", "stalled-peer", measureStall, false},
+		{"cache", "invalidate", measureInvalidations, true},
 	}
 }
 
