@@ -19,6 +19,9 @@ const topicFill = "fill"
 // maxEntries is how many values any of the caches holds, more than there are keys.
 const maxEntries = 1 << 20
 
+// maxLease is the longest lease.
+const maxLease = 30 * time.Second
+
 // cacheNode is a node on the bus that has the cache. It is also a leader's.
 type cacheNode struct {
 	*busNode
@@ -28,7 +31,8 @@ type cacheNode struct {
 
 func addCache(n *busNode) (*cacheNode, error) {
 	c := &cacheNode{busNode: n}
-	opts := invalidate.Options[string, int64]{Name: "bench", MaxEntries: maxEntries}
+	// With a short lease, a process that gets no CPU for that time would have nothing cached.
+	opts := invalidate.Options[string, int64]{Name: "bench", MaxEntries: maxEntries, Lease: maxLease}
 	var err error
 	c.cache, err = invalidate.New(n.Bus, opts, func(context.Context, string) (int64, error) { return c.loads.Add(1), nil })
 	return c, err
