@@ -55,7 +55,9 @@ func followCache(p player) (io.Closer, error) {
 	}
 	n, err := addCache(b)
 	if err == nil {
-		_, err = n.Subscribe(topicFill, n.fillOnBus)
+		_, filled := n.Subscribe(topicFill, n.fillOnBus)
+		_, read := n.Subscribe(topicHits, n.trafficOnBus)
+		err = errors.Join(filled, read)
 	}
 	if err != nil {
 		return nil, errors.Join(err, n.Close())

@@ -17,7 +17,7 @@ import (
 // tiny measures what takes minutes in as little time as shows that it works.
 func tiny() config {
 	return config{
-		rounds: 2, slice: 20 * time.Millisecond, gomaxprocs: []int{2}, peers: []int{2}, nodes: 4,
+		rounds: 2, duration: 100 * time.Millisecond, slice: 20 * time.Millisecond, gomaxprocs: []int{2}, peers: []int{2}, nodes: 4,
 		stalls: 1, stall: 200 * time.Millisecond, window: 4 * floodSize,
 	}
 }
@@ -204,7 +204,7 @@ func TestChoose(t *testing.T) {
 	}
 	assert.Len(t, names(""), len(measurements()))
 	assert.Equal(t, []string{"round-trip", "one-way", "fan-out", "mesh-start", "join", "stalled-peer"}, names("mesh"))
-	assert.Equal(t, []string{"invalidate"}, names("cache"))
+	assert.Equal(t, []string{"invalidate", "hits", "hit", "catalog"}, names("cache"))
 	assert.Equal(t, []string{"memory", "fan-out"}, names("fan-out,memory"))
 	_, err := choose("fan-out,x")
 	require.ErrorContains(t, err, `no table "x"`)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"sync"
 
@@ -25,12 +26,16 @@ const natsdPackage = "github.com/multinode-go/multinode/bench/cost/natsd"
 
 // buildNATS puts the broker's program into dir, and returns its path.
 func buildNATS(ctx context.Context, dir string) (string, error) {
-	path := filepath.Join(dir, "natsd")
-	build := exec.CommandContext(ctx, "go", "build", "-o", path, natsdPackage)
+	return buildProgram(ctx, dir, natsdPackage)
+}
+
+func buildProgram(ctx context.Context, dir, pkg string) (string, error) {
+	program := filepath.Join(dir, path.Base(pkg))
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, pkg)
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%v, which works in a folder of the repository: %w\n%s", build, err, out)
 	}
-	return path, nil
+	return program, nil
 }
 
 // natsClient is a connection whose Close waits for its end.

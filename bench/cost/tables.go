@@ -30,6 +30,9 @@ func measurements() []measurement {
 		{"mesh", "join", measureJoin, false},
 		{"mesh", "stalled-peer", measureStall, false},
 		{"cache", "invalidate", measureInvalidations, true},
+		{"cache", "hits", measureHits, false},
+		{"cache", "hit", measureHit, false},
+		{"cache", "catalog", measureCatalog, false},
 	}
 }
 
