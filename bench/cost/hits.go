@@ -73,9 +73,6 @@ type traffic struct {
 }
 
 func (n *cacheNode) traffic(ctx context.Context, o order) (h hits, err error) {
-	if _, err := n.fill(ctx, hitKeys); err != nil {
-		return h, err
-	}
 	now := time.Now()
 	t := &traffic{
 		node: n, order: o, counts: now.Add(o.Warm), end: now.Add(o.Warm + o.Duration),
@@ -207,6 +204,9 @@ func (n *cacheNode) trafficOnBus(ctx context.Context, m bus.Message) (any, error
 
 // readAndWrite has all nodes read and write at the same time.
 func (l *cacheLeader) readAndWrite(o order) (r result, err error) {
+	if _, err := l.fillAll(hitKeys); err != nil {
+		return r, err
+	}
 	var answers []bus.Answer
 	var failed error
 	var asking sync.WaitGroup
