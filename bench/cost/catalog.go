@@ -86,7 +86,7 @@ func measureCatalog(ctx context.Context, c config, w io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
-	closed := shop{Connections: shopConnections, Warm: c.duration / 2 / warmUp, Duration: c.duration / 2}
+	closed := shop{Connections: shopConnections, Warm: c.duration / 3 / warmUp, Duration: c.duration / 3}
 	if err := p.compare(ctx, c.rounds, closed.apply); err != nil {
 		return err
 	}

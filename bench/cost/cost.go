@@ -54,7 +54,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("cost", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&c.rounds, "rounds", 10, "rounds of each comparison")
-	flags.DurationVar(&c.duration, "duration", 1500*time.Millisecond, "how long each server is loaded in a round, and the catalogue for half of it")
+	flags.DurationVar(&c.duration, "duration", 1500*time.Millisecond, "how long each server is loaded in a round, and the catalogue for a third of it")
 	flags.IntVar(&c.connections, "connections", 32, "connections at a time")
 	flags.DurationVar(&c.slice, "slice", 120*time.Millisecond, "mesh, cache: how long each system is measured in a round")
 	flags.DurationVar(&c.stall, "stall", 5*time.Second, "mesh: how long a peer is stopped")
