@@ -67,9 +67,11 @@ test-coherence:
 	COHERENCE_READS=$(READS) COHERENCE_SEED=$(SEED) $(GO) test -count=1 -v -timeout 24h \
 		-run '^(TestCoherence|TestLinearizable|TestStaleSet|TestWithout)' ./peer/invalidate
 
-# Which way to share a port is the best, and when: tables and a report. See bench/README.md.
+# Which way to share a port is the best, and when: tables and a report. See bench/README.md. Then what the cache costs and
+# brings: tables. See bench/cost/README.md.
 bench:
 	$(GO) run ./bench
+	$(GO) run ./bench cost -only cache
 
 # That drains, reloads and dead masters lose nothing: half an hour, or LOSS=-short. As root it runs as another user, and
 # also over wires with delay. See docs/loss.md.

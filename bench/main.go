@@ -55,7 +55,7 @@ type subcommand struct {
 var subcommands = []subcommand{
 	{"agree", "do several reports say the same?", compare.Agree},
 	{"sim", "carry the comparison to 64 and 256 workers by simulation", sim.Run},
-	{"cost", "what a cluster and its mesh add to one process, to raw sockets and to NATS", cost.Run},
+	{"cost", "what a cluster, its mesh and its cache add to one process, to raw sockets, to otter and to NATS", cost.Run},
 	{"loss", "drain, reload and kill under load: is anything lost?", loss.Run},
 	{"chaos", "the same at random", loss.Chaos},
 	{"load", "load a server by hand, without coordinated omission", load.Run},

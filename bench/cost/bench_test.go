@@ -44,7 +44,7 @@ func TestCompare(t *testing.T) {
 	defer func() { assert.NoError(t, p.stop()) }()
 	for _, short := range []bool{false, true} {
 		l := load{Connections: 4, Duration: 100 * time.Millisecond, Short: short}
-		require.NoError(t, p.compare(t.Context(), 2, l))
+		require.NoError(t, p.compare(t.Context(), 2, l.apply))
 	}
 	require.Len(t, p.baselineResult, 4, "the first of each comparison does not count")
 	require.Len(t, p.clusterResult, 4)

@@ -63,7 +63,9 @@ func (n *busNode) Close() (err error) {
 }
 
 // followBus answers on the topic of all, and the first peer also on those that are its own.
-func followBus(p player) (io.Closer, error) {
+func followBus(p player) (io.Closer, error) { return newBusFollower(p) }
+
+func newBusFollower(p player) (*busNode, error) {
 	n, err := joinBus(p)
 	if err != nil {
 		return nil, err
@@ -108,7 +110,9 @@ type busLeader struct {
 	flood   *flood // nil: none
 }
 
-func leadBus(ctx context.Context, p player) (leader, error) {
+func leadBus(ctx context.Context, p player) (leader, error) { return newBusLeader(ctx, p) }
+
+func newBusLeader(ctx context.Context, p player) (*busLeader, error) {
 	n, err := joinBus(p)
 	if err != nil {
 		return nil, err

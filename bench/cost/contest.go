@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 func p50(r result) float64 { return float64(r.P50.Nanoseconds()) / 1e3 }
@@ -101,7 +102,7 @@ func speedRows(teams []*team) [][]string {
 
 // latencyRows compares with the fastest of the raw teams, and with NATS.
 func latencyRows(teams []*team) [][]string {
-	baseline, nats := fastest(teams), find(teams, natsName)
+	baseline, nats := fastest(teams), teams[slices.IndexFunc(teams, isNATS)]
 	rows := [][]string{{"", "p50", "p99", "CPU", "p50 to " + baseline.system, "quartiles", "p50 to NATS", "quartiles"}}
 	for _, t := range teams {
 		ratio, toNATS := t.ratios(baseline, p50), t.ratios(nats, p50)
@@ -122,4 +123,20 @@ func fastest(teams []*team) (best *team) {
 		}
 	}
 	return best
+}
+
+// measureInvalidations asks what it costs that all peers, which have a value cached, have dropped it, to be told of a
+// message to each and its answer.
+func measureInvalidations(ctx context.Context, c config, w io.Writer) error {
+	for _, gomaxprocs := range c.gomaxprocs {
+		for _, peers := range c.peers {
+			s := setting{peers: peers, gomaxprocs: gomaxprocs, order: order{Do: fanOuts}}
+			teams, err := c.contest(ctx, s, raw, rawReaders, busName, cacheName, natsCached)
+			if err != nil {
+				return err
+			}
+			table(w, fmt.Sprintf("a key is dropped by %d peers, and all have confirmed it, %v, us", peers, s), latencyRows(teams)...)
+		}
+	}
+	return nil
 }

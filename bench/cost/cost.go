@@ -1,4 +1,4 @@
-// Package cost measures what a cluster and its mesh cost and bring, as ratios against a named baseline in the same run.
+// Package cost measures what a cluster, its mesh and its cache cost and bring, as ratios against a named baseline in the same run.
 //
 // Every figure is the median of several rounds; in each round baseline and ours are measured one right after the other,
 // and the ratio is taken within the round, so that a machine that is busy with other things disturbs both.
@@ -54,11 +54,11 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("cost", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&c.rounds, "rounds", 10, "rounds of each comparison")
-	flags.DurationVar(&c.duration, "duration", 1500*time.Millisecond, "how long each server is loaded in a round")
+	flags.DurationVar(&c.duration, "duration", 1500*time.Millisecond, "how long each server is loaded in a round, and the catalogue for a third of it")
 	flags.IntVar(&c.connections, "connections", 32, "connections at a time")
-	flags.DurationVar(&c.slice, "slice", 120*time.Millisecond, "mesh: how long each system is measured in a round")
+	flags.DurationVar(&c.slice, "slice", 120*time.Millisecond, "mesh, cache: how long each system is measured in a round")
 	flags.DurationVar(&c.stall, "stall", 5*time.Second, "mesh: how long a peer is stopped")
-	flags.Func("gomaxprocs", "mesh: GOMAXPROCS of each process of each system, with commas (default 1, as a node of a "+
+	flags.Func("gomaxprocs", "mesh, cache: GOMAXPROCS of each process of each system, with commas (default 1, as a node of a "+
 		"cluster has it, and the number of CPUs)", c.setGOMAXPROCS)
 	flags.StringVar(&c.only, "only", "", "run only these `tables`, with commas: "+strings.Join(tableNames(), ", "))
 	if err := flags.Parse(args); err != nil {
@@ -77,7 +77,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return ErrUsage
 	}
 	fmt.Fprintf(stdout, "%s, %s/%s, %d CPUs; medians of %d rounds of %v, %d connections; the load runs on the same CPUs\n"+
-		"mesh: medians of %d rounds of %v; GOMAXPROCS is the same in each process of each system, %d if it is not named\n\n",
+		"mesh, cache: medians of %d rounds of %v; GOMAXPROCS is the same in each process of each system, %d if it is not named\n\n",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), c.rounds, c.duration, c.connections,
 		c.rounds, c.slice, c.gomaxprocs[0])
 	return c.measure(ctx, chosen, stdout)

@@ -17,7 +17,9 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// load is what the load process is told, as JSON on its standard input.
+const loadVariable = "MULTINODE_BENCH_LOAD"
+
+// load is what the load process is told, as JSON in its environment.
 type load struct {
 	Addr        string
 	Connections int
@@ -34,10 +36,15 @@ type result struct {
 	P50, P99  time.Duration
 	Max       time.Duration
 
+	Allocations int64     // while a cache was read
+	Hits        hitResult // of a cache that is also written
+	Shop        shopResult
+
 	CPU time.Duration // of the server or the team, for all requests; filled in by the parent
 }
 
-func (r result) perSecond() float64 { return float64(r.Requests) / r.Elapsed.Seconds() }
+func (r result) perSecond() float64    { return float64(r.Requests) / r.Elapsed.Seconds() }
+func (r result) nsPerRequest() float64 { return float64(r.Elapsed) / float64(r.Requests) }
 func (r result) cpuPerRequest() float64 {
 	return float64(r.CPU.Nanoseconds()) / float64(r.Requests+r.Uncounted) / 1e3
 }
@@ -45,6 +52,15 @@ func (r result) cpuPerRequest() float64 {
 // apply loads s from a process of its own, and says what came of it.
 func (l load) apply(s *server) (r result, err error) {
 	l.Addr = s.addr
+	r, err = s.load("load", loadVariable, l)
+	if err == nil && r.Failures > 0 {
+		err = fmt.Errorf("load on %s: %d of %d requests failed", l.Addr, r.Failures, r.Requests)
+	}
+	return r, err
+}
+
+// load starts a load process in a role with an order, and returns what came of it.
+func (s *server) load(role, variable string, l any) (r result, err error) {
 	order, err := json.Marshal(l)
 	if err != nil {
 		return r, err
@@ -53,26 +69,23 @@ func (l load) apply(s *server) (r result, err error) {
 	if err != nil {
 		return r, err
 	}
-	cmd, out, err := start("load", "MULTINODE_BENCH_LOAD="+string(order))
+	cmd, out, err := start(role, variable+"="+string(order))
 	if err != nil {
 		return r, err
 	}
 	err = json.NewDecoder(out).Decode(&r)
 	if err = errors.Join(err, cmd.Wait()); err != nil {
-		return r, fmt.Errorf("load on %s: %w", l.Addr, err)
+		return r, fmt.Errorf("load on %s: %w", s.addr, err)
 	}
 	after, err := s.cpu()
 	r.CPU = after - before
-	if err == nil && r.Failures > 0 {
-		err = fmt.Errorf("load on %s: %d of %d requests failed", l.Addr, r.Failures, r.Requests)
-	}
 	return r, err
 }
 
 // runLoad is the load process: each connection sends its next request when it has the answer to the last.
 func runLoad() error {
 	var l load
-	if err := json.Unmarshal([]byte(os.Getenv("MULTINODE_BENCH_LOAD")), &l); err != nil {
+	if err := json.Unmarshal([]byte(os.Getenv(loadVariable)), &l); err != nil {
 		return err
 	}
 	var mu sync.Mutex // guards total, r.Requests and r.Failures

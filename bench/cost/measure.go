@@ -43,7 +43,7 @@ func startPair(nodes int) (p *pair, err error) {
 func (p *pair) stop() error { return errors.Join(p.baseline.stop(), p.cluster.stop()) }
 
 // compare loads both, in turn and in changing order, after a round that does not count.
-func (p *pair) compare(ctx context.Context, rounds int, l load) error {
+func (p *pair) compare(ctx context.Context, rounds int, apply func(*server) (result, error)) error {
 	for round := range rounds + 1 {
 		servers := []*server{p.baseline, p.cluster}
 		if round%2 == 1 {
@@ -53,7 +53,7 @@ func (p *pair) compare(ctx context.Context, rounds int, l load) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			r, err := l.apply(s)
+			r, err := apply(s)
 			switch {
 			case err != nil:
 				return err
@@ -111,7 +111,7 @@ func measurePair(ctx context.Context, c config, w io.Writer, nodes int, name str
 			return err
 		}
 		l := load{Connections: c.connections, Duration: c.duration, Short: pattern == shortConnections}
-		if err := errors.Join(p.compare(ctx, c.rounds, l), p.stop()); err != nil {
+		if err := errors.Join(p.compare(ctx, c.rounds, l.apply), p.stop()); err != nil {
 			return err
 		}
 		table(w, fmt.Sprintf("%s against one net/http process, %s", name, pattern), p.rows("net/http", name)...)

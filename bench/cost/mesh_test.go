@@ -17,7 +17,7 @@ import (
 // tiny measures what takes minutes in as little time as shows that it works.
 func tiny() config {
 	return config{
-		rounds: 2, slice: 20 * time.Millisecond, gomaxprocs: []int{2}, peers: []int{2}, nodes: 4,
+		rounds: 2, duration: 100 * time.Millisecond, slice: 20 * time.Millisecond, gomaxprocs: []int{2}, peers: []int{2}, nodes: 4,
 		stalls: 1, stall: 200 * time.Millisecond, window: 4 * floodSize,
 	}
 }
@@ -35,19 +35,25 @@ func measureTiny(t *testing.T, names string) string {
 }
 
 func TestContests(t *testing.T) {
-	out := measureTiny(t, "round-trip,one-way,fan-out")
-	tables := strings.Split(strings.TrimSpace(out), "\n\n")
-	require.Len(t, tables, 4)
-	for i, systems := range [][]string{
+	assertTables(t, measureTiny(t, "round-trip,one-way,fan-out,invalidate"), [][]string{
 		{raw, framed, busName, natsName},
 		{raw, rawBatches, framed, busName, natsName},
 		{raw, rawBatches, framed, busName, natsName},
 		{raw, rawReaders, framed, busName, natsName},
-	} {
+		{raw, rawReaders, busName, cacheName, natsCached},
+	})
+}
+
+// assertTables checks the names of the rows of each table.
+func assertTables(t *testing.T, out string, names [][]string) {
+	t.Helper()
+	tables := strings.Split(strings.TrimSpace(out), "\n\n")
+	require.Len(t, tables, len(names))
+	for i, names := range names {
 		rows := strings.Split(tables[i], "\n")
-		require.Len(t, rows, 2+len(systems), "a title, a head, a row for each system")
-		for k, system := range systems {
-			assert.True(t, strings.HasPrefix(strings.TrimSpace(rows[2+k]), system+"  "), rows[2+k])
+		require.Len(t, rows, 2+len(names), "a title, a head, a row for each name")
+		for k, name := range names {
+			assert.True(t, strings.HasPrefix(strings.TrimSpace(rows[2+k]), name+"  "), rows[2+k])
 		}
 	}
 }
@@ -198,6 +204,7 @@ func TestChoose(t *testing.T) {
 	}
 	assert.Len(t, names(""), len(measurements()))
 	assert.Equal(t, []string{"round-trip", "one-way", "fan-out", "mesh-start", "join", "stalled-peer"}, names("mesh"))
+	assert.Equal(t, []string{"invalidate", "hits", "hit", "catalog"}, names("cache"))
 	assert.Equal(t, []string{"memory", "fan-out"}, names("fan-out,memory"))
 	_, err := choose("fan-out,x")
 	require.ErrorContains(t, err, `no table "x"`)

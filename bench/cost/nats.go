@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"sync"
 
@@ -25,12 +26,16 @@ const natsdPackage = "github.com/multinode-go/multinode/bench/cost/natsd"
 
 // buildNATS puts the broker's program into dir, and returns its path.
 func buildNATS(ctx context.Context, dir string) (string, error) {
-	path := filepath.Join(dir, "natsd")
-	build := exec.CommandContext(ctx, "go", "build", "-o", path, natsdPackage)
+	return buildProgram(ctx, dir, natsdPackage)
+}
+
+func buildProgram(ctx context.Context, dir, pkg string) (string, error) {
+	program := filepath.Join(dir, path.Base(pkg))
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, pkg)
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%v, which works in a folder of the repository: %w\n%s", build, err, out)
 	}
-	return path, nil
+	return program, nil
 }
 
 // natsClient is a connection whose Close waits for its end.
@@ -100,7 +105,9 @@ type natsLeader struct {
 	message []byte
 }
 
-func leadNATS(ctx context.Context, p player) (leader, error) {
+func leadNATS(ctx context.Context, p player) (leader, error) { return newNATSLeader(ctx, p) }
+
+func newNATSLeader(ctx context.Context, p player) (*natsLeader, error) {
 	c, err := dialNATS(p)
 	if err != nil {
 		return nil, err
@@ -123,14 +130,17 @@ func (l *natsLeader) roundTrip() error {
 	return wholeAnswer(m.Data)
 }
 
-func (l *natsLeader) fanOut() error {
-	if err := l.PublishRequest(subjectAll, l.inbox, l.message); err != nil {
+func (l *natsLeader) fanOut() error { return l.askAll(subjectAll, l.message, wholeAnswer) }
+
+// askAll has each peer's answer checked.
+func (l *natsLeader) askAll(subject string, question []byte, check func([]byte) error) error {
+	if err := l.PublishRequest(subject, l.inbox, question); err != nil {
 		return err
 	}
 	for range l.peers {
 		select {
 		case m := <-l.answers:
-			if err := wholeAnswer(m.Data); err != nil {
+			if err := check(m.Data); err != nil {
 				return err
 			}
 		case <-l.ctx.Done():

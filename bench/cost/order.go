@@ -13,13 +13,19 @@ type order struct {
 	Warm     time.Duration // that does not count, before Duration
 	Duration time.Duration
 	Senders  int
+	Rate     float64 // of all senders together, a second; 0: each goes on when it can
+	Shared   int     // every how many-th invalidation is of a key that is read; 0: none
+	Of       string  // whose hits
 }
 
 // What a leader can do.
 const (
+	prepare    = "prepare"
 	roundTrips = "round trips"
 	fanOuts    = "fan-outs"
 	oneWay     = "one way"
+	hitOnly    = "hit"
+	readHits   = "read and write"
 	floodOn    = "start a flood"
 	floodBound = "meet the bound"
 	floodOff   = "end a flood"
@@ -30,12 +36,25 @@ const manySenders = 16
 
 func (o order) carryOut(l leader) (result, error) {
 	switch o.Do {
+	case prepare:
+		if p, ok := l.(preparer); ok {
+			return result{}, p.prepare(o.Duration)
+		}
+		return result{}, nil
 	case roundTrips:
 		return o.repeat(l.roundTrip)
 	case fanOuts:
 		return o.repeat(l.fanOut)
 	case oneWay:
 		return o.pour(l)
+	}
+	if c, ok := l.(*cacheLeader); ok {
+		switch o.Do {
+		case hitOnly:
+			return c.hit(o)
+		case readHits:
+			return c.readAndWrite(o)
+		}
 	}
 	f, ok := l.(flooder)
 	switch {

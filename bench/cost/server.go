@@ -26,7 +26,7 @@ const (
 )
 
 var roles = map[string]func() error{
-	"plain": servePlain, "cluster": serveCluster, "load": runLoad, "player": runPlayer, "joiner": runJoiner,
+	"plain": servePlain, "cluster": serveCluster, "load": runLoad, "shop": runShop, "player": runPlayer, "joiner": runJoiner,
 }
 
 func handler() http.Handler {

@@ -5,6 +5,7 @@ package cost
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // errNotLinux is why some tables are not to be had.
@@ -14,3 +15,5 @@ func monotonic() (int64, error) { return 0, errNotLinux }
 
 func (p *process) pause() error  { return errNotLinux }
 func (p *process) resume() error { return errNotLinux }
+
+func ownCPU() (time.Duration, error) { return 0, errNotLinux }

@@ -8,6 +8,8 @@ const (
 	framed     = "framing"
 	busName    = "bus"
 	natsName   = "NATS"
+	cacheName  = "cache"
+	natsCached = "NATS, a cache each"
 )
 
 // systems are the ways to exchange messages, by name. Those that are raw differ in the leader only.
@@ -18,4 +20,6 @@ var systems = map[string]system{
 	framed:     {follow: followFramed, lead: leadFramed},
 	busName:    {follow: followBus, lead: leadBus},
 	natsName:   {follow: followNATS, lead: leadNATS},
+	cacheName:  {follow: followCache, lead: leadCache},
+	natsCached: {follow: followNATSCache, lead: leadNATSCache},
 }

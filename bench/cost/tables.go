@@ -29,6 +29,10 @@ func measurements() []measurement {
 		{"mesh", "mesh-start", measureMeshStart, false},
 		{"mesh", "join", measureJoin, false},
 		{"mesh", "stalled-peer", measureStall, false},
+		{"cache", "invalidate", measureInvalidations, true},
+		{"cache", "hits", measureHits, false},
+		{"cache", "hit", measureHit, false},
+		{"cache", "catalog", measureCatalog, false},
 	}
 }
 

@@ -37,7 +37,7 @@ func (t *team) start(p player, natsd string) (err error) {
 		return err
 	}
 	p.Dir = t.dir
-	if p.System == natsName {
+	if isNATS(t) {
 		if p.Broker, err = t.startBroker(natsd); err != nil {
 			return err
 		}
@@ -150,6 +150,9 @@ func contest(ctx context.Context, rounds int, teams []*team, o order) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
+			if _, err := t.ask(order{Do: prepare, Duration: o.Warm + o.Duration}); err != nil {
+				return err
+			}
 			r, err := t.ask(o)
 			if err != nil {
 				return err
@@ -190,13 +193,5 @@ func (t *team) ratios(to *team, figure func(result) float64) []float64 {
 	return values
 }
 
-// find returns the team of a system, nil if there is none.
-func find(teams []*team, system string) *team {
-	i := slices.IndexFunc(teams, func(t *team) bool { return t.system == system })
-	if i < 0 {
-		return nil
-	}
-	return teams[i]
-}
-
-func isRaw(t *team) bool { return strings.HasPrefix(t.system, raw) }
+func isRaw(t *team) bool  { return strings.HasPrefix(t.system, raw) }
+func isNATS(t *team) bool { return strings.HasPrefix(t.system, natsName) }

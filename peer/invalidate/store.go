@@ -49,7 +49,8 @@ func newStore[K comparable, V any](opts Options[K, V], load func(context.Context
 		tags:    make(tags),
 		closing: make(chan none),
 	}
-	settings := new(otter.Options[K, *item[V]]) // without its expiration, which would look at the clock a second time
+	settings := new(otter.Options[K, *item[V]])              // without its expiration, which would look at the clock a second time
+	settings.Executor = func(maintain func()) { maintain() } // at once: a goroutine for each drop costs more than what it does
 	if opts.MaxWeight > 0 {
 		settings.MaximumWeight = opts.MaxWeight
 		settings.Weigher = func(key K, it *item[V]) uint32 { return opts.Weigh(key, it.value) }
