@@ -118,6 +118,9 @@ func (m *master) takeWorkers(sys system) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := m.refuse(absent); err != nil {
+		return err
+	}
 	m.steering.start(id)
 	if m.predecessor != nil {
 		if err := m.meetPredecessor(); err != nil {

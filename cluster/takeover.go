@@ -178,7 +178,7 @@ func (m *master) hold(ctx context.Context) (resume func() error, err error) {
 	var once sync.Once
 	resume = func() (err error) {
 		once.Do(func() {
-			err = m.takeLock()
+			err = join(m.takeLock(), m.links.mesh.ShowMaster())
 			release()
 			close(again)
 		})
@@ -253,6 +253,25 @@ func (s *succession) await() (done func() error, err error) {
 		return nil, join(fmt.Errorf("predecessor: %w", err), conn.Close())
 	}
 	return func() error { return join(t.say(stepDone), conn.Close()) }, nil
+}
+
+// refuse ends a takeover in which workers do not answer us: their master lives, and knows better whether they hang. Perhaps it
+// was us who had no CPU.
+func (m *master) refuse(absent []peer.Info) error {
+	if m.predecessor == nil || os.Getppid() != m.predecessor.PID {
+		return nil // nobody else has them
+	}
+	var pids []int
+	for _, info := range absent {
+		if isWorkerProcess(info.PID) {
+			pids = append(pids, info.PID)
+		}
+	}
+	if len(pids) == 0 {
+		return nil
+	}
+	return fmt.Errorf("takeover: the workers with the pids %v did not answer their new master for %v, so that the old one keeps them: "+
+		"try again when all nodes are ready", pids, m.opts.LivenessTimeout)
 }
 
 // meetPredecessor takes part in the control stream of a master that has handed over, while it drains.

@@ -1,12 +1,14 @@
 package cluster
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -51,6 +53,27 @@ func TestTakeover(t *testing.T) {
 			c.gone(t)
 		})
 	}
+}
+
+// TestTakeoverOfOneThatIsStopped: it is not for a successor to end what it cannot reach.
+func TestTakeoverOfOneThatIsStopped(t *testing.T) {
+	t.Parallel()
+	c := run(t, "http", programOptions{Nodes: 3, DisableMasterListen: true, LivenessTimeout: 2 * time.Second})
+	c.ready(t)
+	before := c.status(t)
+	require.NoError(t, syscall.Kill(before.pids()[2], syscall.SIGSTOP))
+	code, body := c.order(t, "POST", "/takeover")
+	require.NoError(t, syscall.Kill(before.pids()[2], syscall.SIGCONT))
+	assert.Equal(t, 500, code)
+	assert.Contains(t, body, "the successor has failed, this master goes on")
+	assert.Contains(t, c.log.text(), fmt.Sprintf("the workers with the pids [%d] did not answer their new master for 2s", before.pids()[2]))
+	after := c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture && len(s.pids()) == 3 })
+	assert.Equal(t, before.PID, after.PID)
+	assert.Equal(t, before.pids(), after.pids())
+
+	require.NoError(t, syscall.Kill(before.PID, syscall.SIGUSR2))
+	c.printed(t, "ready", 2)
+	c.awaitStatus(t, func(s Status) bool { return s.PID != before.PID && len(s.pids()) == 3 })
 }
 
 // TestTakeoverByABrokenProgram: the master goes on, with its workers and its port.

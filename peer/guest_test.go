@@ -218,3 +218,26 @@ func FuzzGuestAnswer(f *testing.F) {
 		}
 	})
 }
+
+// A successor that fails had the link, and takes it along.
+func TestShowMaster(t *testing.T) {
+	t.Parallel()
+	dir := openTemp(t)
+	first := joinTest(t, dir, Options{NextID: noGuests})
+	second, err := Join(t.Context(), Options{Directory: dir, Self: Info{Cluster: "test", ID: 1}, NextID: noGuests})
+	require.NoError(t, err)
+	path := filepath.Join(dir.Path(), masterSocket)
+	target, err := os.Readlink(path)
+	require.NoError(t, err)
+	assert.Equal(t, second.Self().node().socket(), target)
+	require.NoError(t, second.Close())
+	require.NoError(t, first.ShowMaster())
+	target, err = os.Readlink(path)
+	require.NoError(t, err)
+	assert.Equal(t, first.Self().node().socket(), target)
+
+	worker, err := Join(t.Context(), Options{Directory: dir, Self: Info{Cluster: "test", ID: 2}})
+	require.NoError(t, err)
+	require.ErrorContains(t, worker.ShowMaster(), "NextID")
+	require.NoError(t, worker.Close())
+}

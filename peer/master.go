@@ -38,6 +38,18 @@ func (p *publication) showMaster() error {
 	return f.linkMaster(p.node)
 }
 
+// ShowMaster leads master.sock to this node again, after another one that was to be the master, and is not: it had the link. It is
+// for a node with Options.NextID.
+func (m *Mesh) ShowMaster() error {
+	if m.opts.NextID == nil {
+		return errors.New("peer: show the master: this node has no NextID")
+	}
+	if err := m.public.showMaster(); err != nil {
+		return fmt.Errorf("peer: show the master: %w", err)
+	}
+	return nil
+}
+
 func (f *folder) linkMaster(n node) error {
 	for _, name := range []string{masterSocket, hiddenMasterSocket} {
 		if info, err := f.root.Lstat(name); err == nil && info.Mode().Type() != fs.ModeSymlink {
