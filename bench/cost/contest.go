@@ -1,10 +1,12 @@
 package cost
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
 	"slices"
 )
 
@@ -100,17 +102,25 @@ func speedRows(teams []*team) [][]string {
 	return rows
 }
 
-// latencyRows compares with the fastest of the raw teams, and with NATS.
+// latencyRows compares with the fastest of the raw teams, and with those that have a broker.
 func latencyRows(teams []*team) [][]string {
-	baseline, nats := fastest(teams), teams[slices.IndexFunc(teams, isNATS)]
-	rows := [][]string{{"", "p50", "p99", "CPU", "p50 to " + baseline.system, "quartiles", "p50 to NATS", "quartiles"}}
+	baseline := fastest(teams)
+	others := append([]*team{baseline}, slices.DeleteFunc(slices.Clone(teams), func(t *team) bool { return t.rival() == "" })...)
+	head := []string{"", "p50", "p99", "CPU"}
+	for _, o := range others {
+		head = append(head, "p50 to "+cmp.Or(o.rival(), o.system), "quartiles")
+	}
+	rows := [][]string{head}
 	for _, t := range teams {
-		ratio, toNATS := t.ratios(baseline, p50), t.ratios(nats, p50)
-		rows = append(rows, []string{
-			t.system, fmt.Sprintf("%.1f", median(t.figures(p50))), fmt.Sprintf("%.1f", median(t.figures(p99))),
-			fmt.Sprintf("%.1f", median(t.figures(result.cpuPerRequest))),
-			fmt.Sprintf("%.3f", median(ratio)), spread(ratio), fmt.Sprintf("%.3f", median(toNATS)), spread(toNATS),
-		})
+		row := []string{t.system}
+		for _, figure := range []func(result) float64{p50, p99, result.cpuPerRequest} {
+			row = append(row, fmt.Sprintf("%.1f", median(t.figures(figure))))
+		}
+		for _, o := range others {
+			ratio := t.ratios(o, p50)
+			row = append(row, fmt.Sprintf("%.3f", median(ratio)), spread(ratio))
+		}
+		rows = append(rows, row)
 	}
 	return rows
 }
@@ -128,10 +138,16 @@ func fastest(teams []*team) (best *team) {
 // measureInvalidations asks what it costs that all peers, which have a value cached, have dropped it, to be told of a
 // message to each and its answer.
 func measureInvalidations(ctx context.Context, c config, w io.Writer) error {
+	names := []string{raw, rawReaders, busName, cacheName, natsCached}
+	if _, err := exec.LookPath(redisProgram); err == nil {
+		names = append(names, redisCached)
+	} else {
+		fmt.Fprintln(w, "Redis is left out: apt-get install redis-server")
+	}
 	for _, gomaxprocs := range c.gomaxprocs {
 		for _, peers := range c.peers {
 			s := setting{peers: peers, gomaxprocs: gomaxprocs, order: order{Do: fanOuts}}
-			teams, err := c.contest(ctx, s, raw, rawReaders, busName, cacheName, natsCached)
+			teams, err := c.contest(ctx, s, names...)
 			if err != nil {
 				return err
 			}

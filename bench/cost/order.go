@@ -41,12 +41,16 @@ func (o order) carryOut(l leader) (result, error) {
 			return result{}, p.prepare(o.Duration)
 		}
 		return result{}, nil
-	case roundTrips:
-		return o.repeat(l.roundTrip)
 	case fanOuts:
 		return o.repeat(l.fanOut)
-	case oneWay:
-		return o.pour(l)
+	}
+	if m, ok := l.(messenger); ok {
+		switch o.Do {
+		case roundTrips:
+			return o.repeat(m.roundTrip)
+		case oneWay:
+			return o.pour(m)
+		}
 	}
 	if c, ok := l.(*cacheLeader); ok {
 		switch o.Do {
@@ -97,7 +101,7 @@ func (o order) repeat(exchange func() error) (r result, err error) {
 }
 
 // pour sends as fast as it goes, and counts what has arrived. The time ends when the last has.
-func (o order) pour(l leader) (r result, err error) {
+func (o order) pour(l messenger) (r result, err error) {
 	warm, err := o.pourFor(l, o.Warm)
 	if err != nil {
 		return r, err
@@ -107,7 +111,7 @@ func (o order) pour(l leader) (r result, err error) {
 	return r, err
 }
 
-func (o order) pourFor(l leader, d time.Duration) (r result, err error) {
+func (o order) pourFor(l messenger, d time.Duration) (r result, err error) {
 	out, err := l.link()
 	if err != nil {
 		return r, err

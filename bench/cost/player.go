@@ -32,13 +32,17 @@ type system struct {
 
 // leader is the process that sends. Its methods are called one at a time.
 type leader interface {
-	// roundTrip returns when the first peer has answered a message with as many bytes.
-	roundTrip() error
-	// fanOut returns when all peers have answered so.
+	// fanOut returns when all peers have answered a message with as many bytes.
 	fanOut() error
+	Close() error
+}
+
+// messenger is a leader that also sends to the first peer alone.
+type messenger interface {
+	// roundTrip returns when the first peer has answered.
+	roundTrip() error
 	// link returns a link to the first peer, for messages that nobody answers.
 	link() (link, error)
-	Close() error
 }
 
 // link carries messages one way.

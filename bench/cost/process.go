@@ -23,6 +23,7 @@ type process struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	out  *bufio.Scanner
+	ends os.Signal // what tells it to end; nil: the end of its standard input
 }
 
 func startProcess(name string, cmd *exec.Cmd, gomaxprocs int) (*process, error) {
@@ -69,7 +70,12 @@ func (p *process) tell(v any) error {
 func (p *process) kill() { _ = p.cmd.Process.Kill() } // it fails when the process has ended
 
 // end tells the process to end; wait waits for it. Those of a team end at the same time.
-func (p *process) end() { _ = p.in.Close() }
+func (p *process) end() {
+	_ = p.in.Close()
+	if p.ends != nil {
+		_ = p.cmd.Process.Signal(p.ends) // it fails when the process has ended
+	}
+}
 
 func (p *process) wait() error {
 	watchdog := time.AfterFunc(patience, p.kill)

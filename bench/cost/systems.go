@@ -10,6 +10,9 @@ const (
 	natsName   = "NATS"
 	cacheName  = "cache"
 	natsCached = "NATS, a cache each"
+
+	redisName   = "Redis"
+	redisCached = "Redis, a cache each"
 )
 
 // systems are the ways to exchange messages, by name. Those that are raw differ in the leader only.
@@ -22,4 +25,6 @@ var systems = map[string]system{
 	natsName:   {follow: followNATS, lead: leadNATS},
 	cacheName:  {follow: followCache, lead: leadCache},
 	natsCached: {follow: followNATSCache, lead: leadNATSCache},
+
+	redisCached: {follow: followRedisCache, lead: leadRedisCache},
 }

@@ -37,10 +37,14 @@ func (t *team) start(p player, natsd string) (err error) {
 		return err
 	}
 	p.Dir = t.dir
-	if isNATS(t) {
-		if p.Broker, err = t.startBroker(natsd); err != nil {
-			return err
-		}
+	switch t.rival() {
+	case natsName:
+		p.Broker, err = t.startBroker(natsd)
+	case redisName:
+		p.Broker, err = t.startRedis()
+	}
+	if err != nil {
+		return err
 	}
 	if err := t.startPeers(p); err != nil {
 		return err
@@ -193,5 +197,14 @@ func (t *team) ratios(to *team, figure func(result) float64) []float64 {
 	return values
 }
 
-func isRaw(t *team) bool  { return strings.HasPrefix(t.system, raw) }
-func isNATS(t *team) bool { return strings.HasPrefix(t.system, natsName) }
+func isRaw(t *team) bool { return strings.HasPrefix(t.system, raw) }
+
+// rival returns the name of the team's broker, if it has one.
+func (t *team) rival() string {
+	for _, name := range []string{natsName, redisName} {
+		if strings.HasPrefix(t.system, name) {
+			return name
+		}
+	}
+	return ""
+}
