@@ -166,10 +166,14 @@ func (t *traffic) call(ctx context.Context, due <-chan time.Time, number *atomic
 		}
 		err := t.node.cache.Invalidate(ctx, key)
 		now := time.Now()
+		counts := now.After(t.counts) && now.Before(t.end)
+		if t.order.Rate > 0 {
+			counts = !at.Before(t.counts) // it was due before end
+		}
 		switch {
 		case err != nil:
 			t.failures.Add(1)
-		case now.After(t.counts) && now.Before(t.end):
+		case counts:
 			_ = times.RecordValue(int64(now.Sub(at))) // in range
 		}
 	}
@@ -330,7 +334,7 @@ func writeRows(results [][]result) [][]string {
 			failed += r.Failures
 		}
 		rows = append(rows, []string{
-			hitLoads[i+1].name, fmt.Sprintf("%.0f", median(rate)), spread(rate), fmt.Sprint(failed),
+			hitLoads[i+1].name, fmt.Sprintf("%.0f", median(rate)), spreadIn("%.0f", rate), fmt.Sprint(failed),
 			fmt.Sprintf("%.0f", median(figures(of, nanoseconds(func(r result) time.Duration { return r.Hits.Write50 })))/1e3),
 			fmt.Sprintf("%.0f", median(figures(of, nanoseconds(func(r result) time.Duration { return r.Hits.Write99 })))/1e3),
 			fmt.Sprintf("%.2f", median(figures(of, func(r result) float64 { return r.CPU.Seconds() / (r.Elapsed.Seconds() * (1 + 1.0/warmUp)) }))),

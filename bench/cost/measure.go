@@ -17,10 +17,13 @@ func median(values []float64) float64 {
 }
 
 // spread returns the lower and the upper quartile.
-func spread(values []float64) string {
+func spread(values []float64) string { return spreadIn("%.3f", values) }
+
+// spreadIn is spread, in a format for each of the two.
+func spreadIn(format string, values []float64) string {
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
-	return fmt.Sprintf("%.3f to %.3f", sorted[n/4], sorted[(3*n-1)/4])
+	return fmt.Sprintf(format+" to "+format, sorted[n/4], sorted[(3*n-1)/4])
 }
 
 // pair is a baseline and a cluster that are measured in turn.

@@ -194,11 +194,27 @@ var clusterFaults = map[string]func(*clusterStorm){
 	"down": func(s *clusterStorm) {
 		s.order(syscall.SIGTTOU, func(before, after cluster.Status) bool { return after.Wanted == before.Wanted-1 })
 	},
-	"takeover":         func(s *clusterStorm) { s.order(syscall.SIGUSR2, isSucceeded) },
+	"takeover":         (*clusterStorm).takeOver,
 	"kill":             (*clusterStorm).killWorker,
 	"kill in a reload": (*clusterStorm).killInReload,
 	"kill the master":  (*clusterStorm).killMaster,
 	"freeze":           (*clusterStorm).freezeSome,
+}
+
+// takeOver tries again when the successor gave up: on a busy machine it may not have reached a worker in time.
+func (s *clusterStorm) takeOver() {
+	before := s.awaitSettled(always)
+	for end := time.Now().Add(patient); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		switch after, err := s.status(); {
+		case err != nil || after.Doing != "":
+		case after.PID == before.PID:
+			require.NoError(s.t, syscall.Kill(before.PID, syscall.SIGUSR2))
+		case isSucceeded(before, after):
+			s.awaitSettled(always)
+			return
+		}
+	}
+	require.Fail(s.t, "nobody succeeds the master")
 }
 
 func (s *clusterStorm) killWorker() { s.kill(s.someWorker(s.awaitSettled(always))) }

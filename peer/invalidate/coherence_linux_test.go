@@ -28,7 +28,7 @@ const (
 	stormLease  = 500 * time.Millisecond
 	population  = 4
 	// mutantTime is how long a rule that is switched off may stay without a stale read.
-	mutantTime = 50 * time.Second
+	mutantTime = 100 * time.Second
 )
 
 // storm are processes that read, write and check all the time, and what happens to them.
