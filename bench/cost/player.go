@@ -45,6 +45,13 @@ type messenger interface {
 	link() (link, error)
 }
 
+var (
+	_ messenger = (*rawLeader)(nil)
+	_ messenger = (*framedLeader)(nil)
+	_ messenger = (*busLeader)(nil)
+	_ messenger = (*natsLeader)(nil)
+)
+
 // link carries messages one way.
 type link interface {
 	// send may be called at the same time.

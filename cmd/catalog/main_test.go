@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -325,4 +326,9 @@ func TestUsageExplainsEachFlag(t *testing.T) {
 	for _, word := range []string{"-addr", "-nodes", "-master-listen", "-name", "-dir", "-db", "-nocache", "-write-timeout", ":8080", "409", "SIGTERM"} {
 		assert.Contains(t, out.String(), word)
 	}
+}
+
+// sieve is a new product 7 in place of a version.
+func sieve(version int64) string {
+	return fmt.Sprintf(`{"id":7,"name":"Sieve","price":1999,"version":%d}`, version)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"net/http"
 	"os"
 	"strconv"
@@ -45,11 +44,6 @@ func (c *pinned) ask(method, body string) answer {
 	a, err := c.program.ask(c.client, method, "/products/7", body)
 	require.NoError(c.t, err)
 	return a
-}
-
-// sieve is a new product 7 in place of a version.
-func sieve(version int64) string {
-	return fmt.Sprintf(`{"id":7,"name":"Sieve","price":1999,"version":%d}`, version)
 }
 
 // pinTwo returns clients of two nodes.
