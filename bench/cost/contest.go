@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
 	"slices"
 )
 
@@ -139,10 +138,10 @@ func fastest(teams []*team) (best *team) {
 // message to each and its answer.
 func measureInvalidations(ctx context.Context, c config, w io.Writer) error {
 	names := []string{raw, rawReaders, busName, cacheName, natsCached}
-	if _, err := exec.LookPath(redisProgram); err == nil {
+	if hasRedis() {
 		names = append(names, redisCached)
 	} else {
-		fmt.Fprintln(w, "Redis is left out: apt-get install redis-server")
+		fmt.Fprint(w, redisMissing)
 	}
 	for _, gomaxprocs := range c.gomaxprocs {
 		for _, peers := range c.peers {

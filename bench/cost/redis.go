@@ -20,6 +20,13 @@ import (
 // redisProgram is what Debian's package of this name has.
 const redisProgram = "redis-server"
 
+const redisMissing = "Redis is left out: apt-get install " + redisProgram + "\n\n"
+
+func hasRedis() bool {
+	_, err := exec.LookPath(redisProgram)
+	return err == nil
+}
+
 // channelAnswers is what the leader has subscribed. The other channels are named as the subjects of NATS.
 const channelAnswers = "answers"
 
