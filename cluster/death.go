@@ -13,7 +13,7 @@ func (s *supervisor) handleExit(w *worker, e exit) {
 	now := time.Now()
 	delete(s.workers, w.info.ID)
 	s.steering.gone(w.info.ID)
-	w.endDrain()
+	defer w.endDrain()
 	died := w.death(e)
 	w.slot.lastExit = died.Reason
 	attrs := append(w.attrs(), "reason", died.Reason, "lived", round(now.Sub(w.started)))

@@ -142,20 +142,19 @@ func (s *supervisor) retire(w *worker) {
 }
 
 func (s *supervisor) handleDrained(w *worker, m message) {
-	if !w.endDrain() {
+	if isClosed(w.drained) {
 		return
 	}
 	s.logger.Info("worker drained", append(w.attrs(), "took", m.Took.Round(time.Microsecond))...)
 	s.journal.emit(w.event(EventDrained, m.Error, m.Took))
+	w.endDrain() // last: who waits for it goes on with what comes after
 }
 
-// endDrain lets go who waits for the drain of a worker. It returns false when that has been done.
-func (w *worker) endDrain() bool {
-	if isClosed(w.drained) {
-		return false
+// endDrain lets go who waits for the drain of a worker.
+func (w *worker) endDrain() {
+	if !isClosed(w.drained) {
+		close(w.drained)
 	}
-	close(w.drained)
-	return true
 }
 
 // order asks a worker to leave: over its link, or by signal while it has not come to Listen. One that has lost its link
