@@ -10,28 +10,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"time"
 
 	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cmd/internal/cli"
 )
 
-func main() {
-	err := run(os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
-	case errors.Is(err, errUsage):
-		os.Exit(2)
-	default:
-		fmt.Fprintln(os.Stderr, "catalog:", err)
-		os.Exit(1)
-	}
-}
-
-// errUsage is for flags that are wrong, of which the user has been told already.
-var errUsage = errors.New("usage")
+func main() { cli.Main("catalog", run) }
 
 // options are what the flags say.
 type options struct {
@@ -75,19 +62,10 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	h.open(node.ID(), products, page)
 	node.Ready()
 	if node.IsMaster() && node.WaitReady(context.Background()) == nil {
-		fmt.Fprintf(stdout, "%d nodes ready: open %s (master pid %d)\n", opts.cluster.Nodes, pageURL(node.Addr()), os.Getpid())
+		fmt.Fprintf(stdout, "%d nodes ready: open %s (master pid %d)\n", opts.cluster.Nodes, cli.URL(node.Addr()), os.Getpid())
 	}
 	level.Set(slog.LevelInfo)
 	return node.Wait()
-}
-
-// pageURL returns what to type into a browser.
-func pageURL(addr net.Addr) string {
-	tcp, ok := addr.(*net.TCPAddr)
-	if ok && (len(tcp.IP) == 0 || tcp.IP.IsUnspecified()) {
-		return fmt.Sprintf("http://localhost:%d/", tcp.Port)
-	}
-	return fmt.Sprintf("http://%v/", addr)
 }
 
 func parseFlags(args []string, stderr io.Writer) (opts options, err error) {
@@ -110,19 +88,19 @@ func parseFlags(args []string, stderr io.Writer) (opts options, err error) {
 		if errors.Is(err, flag.ErrHelp) {
 			return opts, err
 		}
-		return opts, errUsage
+		return opts, cli.ErrUsage
 	}
 	if flags.NArg() > 0 {
 		fmt.Fprintf(stderr, "catalog: unexpected argument %q; -h lists the flags\n", flags.Arg(0))
-		return opts, errUsage
+		return opts, cli.ErrUsage
 	}
 	if opts.db == "" {
 		fmt.Fprintln(stderr, "catalog: -db is empty; it must name a file")
-		return opts, errUsage
+		return opts, cli.ErrUsage
 	}
 	if opts.writeTimeout <= 0 {
 		fmt.Fprintf(stderr, "catalog: -write-timeout is %v; it must be positive\n", opts.writeTimeout)
-		return opts, errUsage
+		return opts, cli.ErrUsage
 	}
 	opts.cluster.DisableMasterListen = !*masterListen
 	return opts, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,13 +14,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-func tcpAddr(t *testing.T, addr string) net.Addr {
-	t.Helper()
-	a, err := net.ResolveTCPAddr("tcp", addr)
-	require.NoError(t, err)
-	return a
-}
 
 // client does what the page does: it comes back when its connection ends, says again what is not acknowledged, and
 // keeps what it is told in order.

@@ -10,26 +10,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 
 	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cmd/internal/cli"
 )
 
-func main() {
-	err := run(os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
-	case errors.Is(err, errUsage):
-		os.Exit(2)
-	default:
-		fmt.Fprintln(os.Stderr, "chat:", err)
-		os.Exit(1)
-	}
-}
-
-// errUsage is for flags that are wrong, of which the user has been told already.
-var errUsage = errors.New("usage")
+func main() { cli.Main("chat", run) }
 
 // run is the program: it returns when the node has ended.
 func run(args []string, stdout, stderr io.Writer) error {
@@ -55,7 +42,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	defer stop()
 	node.Ready()
 	if node.IsMaster() && node.WaitReady(context.Background()) == nil {
-		fmt.Fprintf(stdout, "%d nodes ready: open %s in two windows (master pid %d)\n", opts.Nodes, url(node.Addr()), os.Getpid())
+		fmt.Fprintf(stdout, "%d nodes ready: open %s in two windows (master pid %d)\n", opts.Nodes, cli.URL(node.Addr()), os.Getpid())
 	}
 	level.Set(slog.LevelInfo)
 	return node.Wait()
@@ -74,15 +61,6 @@ func open(node *cluster.Node, h *handler, keep int) (stop func(), err error) {
 	}
 	h.open(room, relay, page)
 	return relay.close, nil
-}
-
-// url returns what to type into a browser.
-func url(addr net.Addr) string {
-	tcp, ok := addr.(*net.TCPAddr)
-	if ok && (len(tcp.IP) == 0 || tcp.IP.IsUnspecified()) {
-		return fmt.Sprintf("http://localhost:%d/", tcp.Port)
-	}
-	return fmt.Sprintf("http://%v/", addr)
 }
 
 // maxKeep bounds -history: each browser and node that comes tells what it has of it, in one message.
@@ -105,15 +83,15 @@ func parseFlags(args []string, stderr io.Writer) (opts cluster.Options, keep int
 		if errors.Is(err, flag.ErrHelp) {
 			return opts, 0, err
 		}
-		return opts, 0, errUsage
+		return opts, 0, cli.ErrUsage
 	}
 	if flags.NArg() > 0 {
 		fmt.Fprintf(stderr, "chat: unexpected argument %q; -h lists the flags\n", flags.Arg(0))
-		return opts, 0, errUsage
+		return opts, 0, cli.ErrUsage
 	}
 	if keep < 1 || keep > maxKeep {
 		fmt.Fprintf(stderr, "chat: -history is %d; it must be 1 to %d\n", keep, maxKeep)
-		return opts, 0, errUsage
+		return opts, 0, cli.ErrUsage
 	}
 	opts.DisableMasterListen = !*masterListen
 	return opts, keep, nil

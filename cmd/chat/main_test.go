@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -165,16 +164,5 @@ func TestUsageExplainsEachFlag(t *testing.T) {
 	require.Error(t, err)
 	for _, word := range []string{"-addr", "-nodes", "-master-listen", "-name", "-dir", "-history", ":8080", "/node", "kill -9", "SIGTERM"} {
 		assert.Contains(t, out.String(), word)
-	}
-}
-
-func TestURL(t *testing.T) {
-	for addr, want := range map[string]string{
-		":8080":          "http://localhost:8080/",
-		"0.0.0.0:80":     "http://localhost:80/",
-		"127.0.0.1:8080": "http://127.0.0.1:8080/",
-		"[::1]:8080":     "http://[::1]:8080/",
-	} {
-		assert.Equal(t, want, url(tcpAddr(t, addr)), strings.TrimSpace(addr))
 	}
 }

@@ -16,22 +16,10 @@ import (
 	"runtime"
 
 	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cmd/internal/cli"
 )
 
-func main() {
-	err := run(os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
-	case errors.Is(err, errUsage):
-		os.Exit(2)
-	default:
-		fmt.Fprintln(os.Stderr, "hello:", err)
-		os.Exit(1)
-	}
-}
-
-// errUsage is for flags that are wrong, which package flag has told the user already.
-var errUsage = errors.New("usage")
+func main() { cli.Main("hello", run) }
 
 // run is the program: it returns when the node has ended.
 func run(args []string, stdout, stderr io.Writer) error {
@@ -74,11 +62,11 @@ func parseFlags(args []string, stderr io.Writer) (cluster.Options, error) {
 		if errors.Is(err, flag.ErrHelp) {
 			return opts, err
 		}
-		return opts, errUsage
+		return opts, cli.ErrUsage
 	}
 	if flags.NArg() > 0 {
 		fmt.Fprintf(stderr, "hello: unexpected argument %q; -h lists the flags\n", flags.Arg(0))
-		return opts, errUsage
+		return opts, cli.ErrUsage
 	}
 	opts.DisableMasterListen = !*masterListen
 	if opts.Nodes == 0 {
