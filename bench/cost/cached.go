@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/maypok86/otter/v2"
+
 	"github.com/multinode-go/multinode/peer/bus"
 	"github.com/multinode-go/multinode/peer/invalidate"
 )
@@ -129,6 +131,24 @@ func (k *keyring) refilled(keys int, loaded []int) error {
 	}
 	k.filled, k.used = keys, 0
 	return nil
+}
+
+// refill has all keys stored in the leader's own otter and, by ask, in the peers' as well. ask asks each with a question for
+// onFill, and hands on the answers.
+func (k *keyring) refill(own *otter.Cache[string, int64], d time.Duration, ask func(question string, answered func(string) error) error) error {
+	keys, err := keysFor(d)
+	if err != nil {
+		return err
+	}
+	loaded := []int{fillOtter(own, keys)}
+	if err := ask(strconv.Itoa(keys), func(answer string) error {
+		n, err := strconv.Atoi(answer)
+		loaded = append(loaded, n)
+		return err
+	}); err != nil {
+		return err
+	}
+	return k.refilled(keys, loaded)
 }
 
 // preparer is a leader that has to do something before its fan-outs are timed.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strconv"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -88,19 +87,9 @@ func (l *natsCacheLeader) fanOut() error {
 }
 
 func (l *natsCacheLeader) prepare(d time.Duration) error {
-	keys, err := keysFor(d)
-	if err != nil {
-		return err
-	}
-	loaded := []int{fillOtter(l.entries, keys)}
-	if err := l.askAll(subjectFill, strconv.AppendInt(nil, int64(keys), 10), func(answer []byte) error {
-		n, err := strconv.Atoi(string(answer))
-		loaded = append(loaded, n)
-		return err
-	}); err != nil {
-		return err
-	}
-	return l.keys.refilled(keys, loaded)
+	return l.keys.refill(l.entries, d, func(question string, answered func(string) error) error {
+		return l.askAll(subjectFill, []byte(question), func(answer []byte) error { return answered(string(answer)) })
+	})
 }
 
 func (l *natsCacheLeader) Close() error {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -174,17 +173,7 @@ func (l *redisCacheLeader) askAll(channel, question string, check func(string) e
 }
 
 func (l *redisCacheLeader) prepare(d time.Duration) error {
-	keys, err := keysFor(d)
-	if err != nil {
-		return err
-	}
-	loaded := []int{fillOtter(l.entries, keys)}
-	if err := l.askAll(subjectFill, strconv.Itoa(keys), func(answer string) error {
-		n, err := strconv.Atoi(answer)
-		loaded = append(loaded, n)
-		return err
-	}); err != nil {
-		return err
-	}
-	return l.keys.refilled(keys, loaded)
+	return l.keys.refill(l.entries, d, func(question string, answered func(string) error) error {
+		return l.askAll(subjectFill, question, answered)
+	})
 }
