@@ -185,6 +185,9 @@ func newMesh(opts Options) *Mesh {
 // Self returns who this node is.
 func (m *Mesh) Self() Info { return m.self }
 
+// Directory returns the rendezvous directory, nil for a mesh of one.
+func (m *Mesh) Directory() *Directory { return m.dir }
+
 // Close takes this node out of the directory, tells its peers that it leaves, closes all streams, and returns when all
 // OnStream and OnEvent calls and all handlers of Handle have returned and no goroutine of the mesh runs any more; so
 // they must not call it. A peer that does not answer is waited for one second. Close may be called again, and at the same
