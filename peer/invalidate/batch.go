@@ -11,6 +11,7 @@ type batch struct {
 	marks []byte // begins and ends of updates
 	ops   int
 	all   bool // drops is that one
+	alone bool // nobody needs it
 
 	seq   uint64            // 0: not sent yet
 	cutAt int64             // when it got it

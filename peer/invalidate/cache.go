@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
 )
 
@@ -40,22 +41,27 @@ func newCache[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(con
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	s, err := newStore(opts, load)
+	var mesh *peer.Mesh
+	if b != nil {
+		mesh = b.Mesh()
+	}
+	table := opts.boardIn(mesh)
+	s, err := newStore(opts, table, load)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, table.close())
 	}
 	c := &Cache[K, V]{store: s, codec: opts.Codec}
 	c.close = sync.OnceValue(c.shutdown)
-	if b == nil || b.Mesh() == nil {
+	if mesh == nil {
 		s.lease.until.Store(forever)
 		return c, nil
 	}
 	g := newGroup(b, opts.Name, opts.Lease, keyed[K, V]{s, opts.Codec}, s.lease, &s.counts)
-	g.fence, g.log, g.broken = opts.Fence, opts.Logger, opts.broken
+	g.board, g.fence, g.log, g.broken = table, opts.Fence, opts.Logger, opts.broken
 	if err := g.start(); err != nil {
 		g.stopping()
 		s.close()
-		return nil, err
+		return nil, errors.Join(err, table.close())
 	}
 	c.group = g
 	return c, nil
@@ -72,8 +78,8 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
 }
 
 // Invalidate makes the values of keys go, in all processes. When it returns nil, each Get that starts later, in any of
-// them, returns a value that was loaded after Invalidate was called. It waits for a process that hangs until that serves
-// nothing more, at most for its Options.Lease.
+// them, returns a value that was loaded after Invalidate was called. It waits for no process that shares memory with this
+// one, and for one that does not and hangs until that serves nothing more, at most for its Options.Lease.
 //
 // If ctx ends before, the error is an *UnconfirmedError, which names the processes that have not confirmed; it is net.ErrClosed
 // when the cache or the mesh is closed. The values go in all the same, as soon as they can.
@@ -96,7 +102,7 @@ func (c *Cache[K, V]) InvalidateTag(ctx context.Context, tag string) error {
 
 // InvalidateAll is Invalidate for all keys.
 func (c *Cache[K, V]) InvalidateAll(ctx context.Context) error {
-	c.store.flush()
+	c.store.dropAll()
 	return c.failed("invalidate all", c.post(ctx, appendOp(nil, opAll, nil), nil, 1))
 }
 
@@ -123,9 +129,13 @@ func (c *Cache[K, V]) update(ctx context.Context, keys []K, commit func(ctx cont
 		return err
 	}
 	keys = slices.Clone(keys)
-	c.block(keys, 1)
+	for _, key := range keys {
+		c.store.block(key)
+	}
 	defer func() { // also when commit panics
-		c.block(keys, -1)
+		for _, key := range keys {
+			c.store.release(key)
+		}
 		err = errors.Join(err, c.post(ctx, nil, ends, len(keys)))
 	}()
 	if err := c.post(ctx, nil, begins, len(keys)); err != nil {
@@ -135,12 +145,6 @@ func (c *Cache[K, V]) update(ctx context.Context, keys []K, commit func(ctx cont
 		return err
 	}
 	return commit(ctx)
-}
-
-func (c *Cache[K, V]) block(keys []K, by int) {
-	for _, key := range keys {
-		c.store.block(key, by)
-	}
 }
 
 // post tells the others, and waits for them.
@@ -198,7 +202,7 @@ func (c *Cache[K, V]) shutdown() error {
 		err = c.group.close()
 	}
 	c.store.close()
-	return err
+	return errors.Join(err, c.store.board.close())
 }
 
 // keyed is the store for changes that come as bytes.
@@ -214,7 +218,7 @@ func (k keyed[K, V]) apply(o op, data []byte) error {
 		k.dropTag(string(data))
 		return nil
 	case opAll:
-		k.flush()
+		k.dropAll()
 		return nil
 	default:
 		return k.applyKey(o, data)
@@ -228,9 +232,9 @@ func (k keyed[K, V]) applyKey(o op, data []byte) error {
 	}
 	switch o {
 	case opBegin:
-		k.block(key, 1)
+		k.block(key)
 	case opEnd:
-		k.block(key, -1)
+		k.release(key)
 	default:
 		k.drop(key)
 	}

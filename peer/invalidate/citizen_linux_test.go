@@ -34,6 +34,7 @@ type citizenJob struct {
 	Lease     time.Duration
 	Window    int // of the bus
 	Slow      bool
+	Messages  bool   // it shares no memory
 	Without   string // the rule that is switched off
 	Heap      int    // bytes that it has beside
 	Idle      bool   // reads and writes only when it is told to
@@ -120,7 +121,9 @@ func (c *citizen) makeCache() error {
 	if err != nil {
 		return err
 	}
-	opts := Options[int, uint64]{Lease: c.job.Lease, broken: broken, Tags: tagsOf}
+	opts := Options[int, uint64]{
+		Lease: c.job.Lease, broken: broken, Tags: tagsOf, DisableSharedMemory: c.job.Messages,
+	}
 	if c.job.Slow {
 		opts.Codec = slowCodec(c.job.Seed)
 	}

@@ -29,7 +29,7 @@ import (
 
 const (
 	clusterNodes  = 3 // beside the master
-	clusterRounds = 2 // of all faults, at least
+	clusterRounds = 1 // of all faults, at least
 	// clusterMutantTime is how long a rule that is switched off may stay without a stale read here.
 	clusterMutantTime = 30 * time.Second
 )
@@ -46,7 +46,7 @@ type clusterStorm struct {
 	counts  map[string]int
 }
 
-func newClusterStorm(t *testing.T, seed uint64, without string) *clusterStorm {
+func newClusterStorm(t *testing.T, seed uint64, without string, share sharing) *clusterStorm {
 	t.Helper()
 	// Under nohup the nodes would inherit that SIGHUP is ignored; of a signal that is caught they inherit the default.
 	hup := make(chan os.Signal, 1)
@@ -54,7 +54,7 @@ func newClusterStorm(t *testing.T, seed uint64, without string) *clusterStorm {
 	t.Cleanup(func() { signal.Stop(hup) })
 	s := &clusterStorm{t: t, random: rand.New(rand.NewPCG(seed, seed)), freeze: shortFreeze, counts: make(map[string]int)}
 	temp := t.TempDir()
-	s.job = nodeJob{Nodes: clusterNodes}
+	s.job = nodeJob{Nodes: clusterNodes, Sharing: share}
 	s.job.Directory, s.job.Seed, s.job.Lease, s.job.Without = filepath.Join(temp, "dir"), seed, stormLease, without
 	s.ledger, s.job.Ledger = createLedger(t)
 	var err error
@@ -296,19 +296,26 @@ func TestCoherenceInACluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a quarter of a minute: run without -short")
 	}
-	s := newClusterStorm(t, seed(t), "")
-	enough, freeze := extent(t)
-	s.freeze = freeze
-	faults := slices.Sorted(maps.Keys(clusterFaults))
-	s.run(enough, clusterRounds, time.Now().Add(24*time.Hour), faults...)
-	s.stop()
-	s.report()
-	reads, stale, _, _ := s.ledger.sums()
-	assert.Zero(t, stale)
-	assert.GreaterOrEqual(t, reads, enough)
-	for _, fault := range faults {
-		assert.GreaterOrEqual(t, s.counts[fault], clusterRounds, fault)
-	}
+	eachPopulation(t, func(t *testing.T, shared bool) {
+		t.Helper()
+		share := someShare
+		if shared {
+			share = allShare
+		}
+		s := newClusterStorm(t, seed(t), "", share)
+		enough, freeze := extent(t)
+		s.freeze = freeze
+		faults := slices.Sorted(maps.Keys(clusterFaults))
+		s.run(enough, clusterRounds, time.Now().Add(24*time.Hour), faults...)
+		s.stop()
+		s.report()
+		reads, stale, _, _ := s.ledger.sums()
+		assert.Zero(t, stale)
+		assert.GreaterOrEqual(t, reads, enough)
+		for _, fault := range faults {
+			assert.GreaterOrEqual(t, s.counts[fault], clusterRounds, fault)
+		}
+	})
 }
 
 // stop stops the cluster as a user does.
@@ -324,7 +331,7 @@ func TestCoherenceInAClusterWithoutARule(t *testing.T) {
 	}
 	for rule, fault := range map[string]string{"join": "reload", "leave": "reload", "lease": "freeze"} {
 		t.Run(fmt.Sprintf("%s, %s", rule, fault), func(t *testing.T) {
-			s := newClusterStorm(t, seed(t), rule)
+			s := newClusterStorm(t, seed(t), rule, noneShares)
 			stale := s.run(1<<62, 0, time.Now().Add(clusterMutantTime), fault)
 			s.report()
 			assert.Positive(t, stale, "rule %q is not needed, or not tested", rule)

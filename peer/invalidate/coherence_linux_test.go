@@ -39,16 +39,17 @@ type storm struct {
 	path    string
 	random  *rand.Rand
 	without string
+	shared  bool          // all share memory, as they do by default
 	freeze  time.Duration // the longest
 	alive   []*process
 	nextID  int
 	counts  map[string]int
 }
 
-func newStorm(t *testing.T, seed uint64, without string) *storm {
+func newStorm(t *testing.T, seed uint64, without string, shared bool) *storm {
 	t.Helper()
 	s := &storm{
-		t: t, dir: openDirectory(t), random: rand.New(rand.NewPCG(seed, seed)), without: without,
+		t: t, dir: openDirectory(t), random: rand.New(rand.NewPCG(seed, seed)), without: without, shared: shared,
 		freeze: shortFreeze, counts: make(map[string]int),
 	}
 	s.ledger, s.path = createLedger(t)
@@ -64,7 +65,7 @@ func (s *storm) spawn() *process {
 	s.nextID++
 	job := citizenJob{
 		Directory: s.dir.Path(), Ledger: s.path, ID: s.nextID, Seed: s.random.Uint64(), Lease: stormLease, Without: s.without,
-		Slow: s.random.IntN(3) == 0,
+		Slow: s.random.IntN(3) == 0, Messages: s.byMessages(),
 	}
 	switch {
 	case s.without == "gap":
@@ -75,6 +76,16 @@ func (s *storm) spawn() *process {
 	p := startCitizen(s.t, job)
 	s.alive = append(s.alive, p)
 	return p
+}
+
+// byMessages reports whether the next process shares no memory. Most rules are about those.
+func (s *storm) byMessages() bool {
+	switch s.without {
+	case "", "token":
+		return !s.shared && s.random.IntN(2) == 0
+	default:
+		return true
+	}
 }
 
 // take takes one process out.
@@ -188,7 +199,7 @@ func seed(t *testing.T) uint64 {
 	return n
 }
 
-// extent returns how many reads are to be checked, and how long a process is stopped at most.
+// extent returns how many reads are to be checked in each of two populations, and how long a process is stopped at most.
 func extent(t *testing.T) (reads uint64, freeze time.Duration) {
 	t.Helper()
 	text := os.Getenv(readsEnv)
@@ -196,11 +207,11 @@ func extent(t *testing.T) (reads uint64, freeze time.Duration) {
 	case text != "":
 		reads, err := strconv.ParseUint(text, 10, 64)
 		require.NoError(t, err)
-		return reads, longFreeze
+		return reads / 2, longFreeze
 	case raceEnabled:
-		return raceReads, shortFreeze
+		return raceReads / 2, shortFreeze
 	default:
-		return shortReads, shortFreeze
+		return shortReads / 2, shortFreeze
 	}
 }
 
@@ -209,13 +220,23 @@ func TestCoherence(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute: run without -short")
 	}
-	s := newStorm(t, seed(t), "")
-	enough, freeze := extent(t)
-	s.freeze = freeze
-	reads, stale := s.run(enough, 25, time.Now().Add(24*time.Hour))
-	s.report()
-	assert.Zero(t, stale)
-	assert.GreaterOrEqual(t, reads, enough)
+	eachPopulation(t, func(t *testing.T, shared bool) {
+		t.Helper()
+		s := newStorm(t, seed(t), "", shared)
+		enough, freeze := extent(t)
+		s.freeze = freeze
+		reads, stale := s.run(enough, 12, time.Now().Add(24*time.Hour))
+		s.report()
+		assert.Zero(t, stale)
+		assert.GreaterOrEqual(t, reads, enough)
+	})
+}
+
+// eachPopulation runs a test with processes that all share memory, and with some that do not.
+func eachPopulation(t *testing.T, test func(t *testing.T, shared bool)) {
+	t.Helper()
+	t.Run("shared", func(t *testing.T) { test(t, true) })
+	t.Run("mixed", func(t *testing.T) { test(t, false) })
 }
 
 // With a rule switched off, the same checker finds a stale read.
@@ -225,7 +246,7 @@ func TestCoherenceWithoutARule(t *testing.T) {
 	}
 	for _, rule := range []string{"token", "order", "join", "leave", "proof", "lease", "gap"} {
 		t.Run(rule, func(t *testing.T) {
-			s := newStorm(t, seed(t), rule)
+			s := newStorm(t, seed(t), rule, false)
 			_, stale := s.run(1<<62, 0, time.Now().Add(mutantTime))
 			s.report()
 			assert.Positive(t, stale, "rule %q is not needed, or not tested", rule)

@@ -17,7 +17,22 @@
 // What it does not cover: a value that Get has returned already; a loader that reads what is old itself, be it from a
 // replica that lags or from another cache; a writer that writes and never calls Invalidate, but for Options.Life.
 //
-// # The protocol
+// # The board
+//
+// On Linux, the processes share a board: counters in a file of the rendezvous directory that all have mapped, see mmap(2).
+// By a hash of its bytes, a key is in one of many classes, and each class has a counter. A load notes the counter before the
+// loader is called, and what it returns is stored with that; a change raises the counter, and Get serves only what was stored
+// with the present one. So a change is an atomic addition. It is there for all processes at once, whatever they are doing:
+// nobody has to be told or to confirm, and it does not matter who hangs or is dead. Keys that are in the same class by chance
+// are loaded again, for nothing.
+//
+// An update also sets a mark, and while there is one, what is loaded is not stored. Each process has a row of marks, and the
+// lock of a byte of the file for it. A mark in a row that is not locked is of a process that is dead, and whoever finds it
+// takes it away.
+//
+// # Messages
+//
+// Processes that do not share a board, since one of them could not open it or is not to, tell each other by messages.
 //
 // Each process is a writer and a holder. A writer numbers its changes from 1: the keys, tags and updates of one message.
 // They are its stream, of one random session, and each holder applies it in order. A holder has a lease, a time until which
@@ -34,8 +49,8 @@
 //
 // The rules, and the one place that holds each:
 //
-//  1. A load has a token. A change of its key voids it; what it returns is not stored then, and nobody joins it any more:
-//     [store.finishLocked].
+//  1. A load has a token, the counters of the board. A change of its key voids it; what it returns is not stored then, nor
+//     served, and nobody joins it any more: [store.finishLocked], [store.isFresh], [store.join].
 //  2. A holder confirms a change after it has applied it, in order, and with it all before: [stream.change].
 //  3. Nothing is stored or served before the first round has succeeded with all that live: [group.renew].
 //  4. A process stops serving before it closes its end, its subscription or its bus, or leaves the directory: [group.leave];
@@ -46,9 +61,26 @@
 //     [group.renew].
 //  7. A gap in a stream, an unknown session or something that cannot be read: all is thrown away, and the stream is taken
 //     up anew: [stream.desync].
-//  8. Each value has a longest life, and Options.Version refuses an older one: [item.isFresh], [store.put].
+//  8. Each value has a longest life, and Options.Version refuses an older one: [store.isFresh], [store.put].
+//  9. Who is not asked and not waited for has the very same board, by its row and by the kernel, which knows of the lock:
+//     [board.has]. That is decided before a process says anything of the cache to anybody.
 //
 // # Races
+//
+// A Get that starts after an Invalidate has returned, and knows it, has learned it from something that orders memory, as a
+// message does: so it sees the counter, see the Go memory model on sync/atomic.
+//
+// A load and an update that begin at the same time: the load reads the counter first and the marks afterwards, the update
+// marks first and raises the counter afterwards. So the load sees the mark, or its counter is void.
+//
+// A load that ends while a tag is dropped: the tags of a value are known only then. It notes their counters first, and
+// looks afterwards at how many tags were dropped since it began; who drops a tag adds to that first, and raises the tag's
+// counter afterwards. So the load is void, or what it stores is.
+//
+// A row that is taken by another process: it is cleared by whoever has its lock, and by nobody else.
+//
+// A board that is removed, and perhaps made again from a copy: those that have the old one share that, those that come
+// share the new one, and between the two go messages, as the lock of a row is one of its file.
 //
 // A value is read first and the lease looked at afterwards, so the value was good at the time of that look, which is after
 // Get was called. What is stopped in between by SIGSTOP and returns the value much later has been called before.

@@ -32,6 +32,7 @@ type group struct {
 	log     *slog.Logger
 	broken  rules
 	target  target
+	board   *board
 	lease   *lease
 	counts  *counts
 
@@ -223,7 +224,12 @@ func (g *group) end(p peer.Info, m *member) bool {
 
 // meet returns the member that a process is with a session. If it is a new one, a lease from it is needed from now on, and
 // the process has none of the cache any more that it had before.
+//
+// It returns nil for one that shares the board.
 func (g *group) meet(p peer.Info, session uint64) *member {
+	if g.board.has(p.Incarnation) {
+		return nil
+	}
 	if old := g.member(p); old != nil && old.session != session {
 		g.end(p, old)
 	}
@@ -286,6 +292,9 @@ func (g *group) gone(from peer.Info, bye message) {
 // up to now. Whoever asks for the first time has the cache from now on, and so we need a lease from it.
 func (g *group) grant(from peer.Info, ask message) (any, error) {
 	m := g.meet(from, ask.own)
+	if m == nil {
+		return nil, errShared
+	}
 	g.mu.Lock()
 	if g.left {
 		g.mu.Unlock()
@@ -304,6 +313,9 @@ func (g *group) grant(from peer.Info, ask message) (any, error) {
 	return answer.encode(), nil
 }
 
+// errShared is for what only those say to one another that do not share a board.
+var errShared = errors.New("the process shares the board")
+
 // sync tells a process where our stream is, and which updates are open. The caller holds sending.
 func (g *group) sync(to peer.Info) {
 	m := message{kind: kindSync, session: g.session}
@@ -320,6 +332,9 @@ func (g *group) sync(to peer.Info) {
 
 // changed applies what a writer has changed, and confirms it.
 func (g *group) changed(from peer.Info, in message) {
+	if g.board.has(from.Incarnation) { // it is on the board already
+		return
+	}
 	m := g.member(from)
 	if in.kind == kindSync { // it answers our question, and may come before the answer
 		m = g.meet(from, in.session)

@@ -18,23 +18,31 @@ import (
 
 func TestStaleSetBetweenProcesses(t *testing.T) {
 	t.Parallel()
-	nodes, h := meshOf(t, 2), newHoldable()
-	reader := cacheOf(t, nodes[0].Bus, Options[string, int64]{}, h.load)
-	writer := cacheOf(t, nodes[1].Bus, Options[string, int64]{}, h.load)
-	awaitServing(t, reader, writer)
-	assert.EqualValues(t, 2, staleSet(t, h, reader, writer))
-	assert.EqualValues(t, 2, get(t, reader, "k"))
-	assert.EqualValues(t, 2, h.reads.Load(), "the new value is stored")
+	eachWay(t, func(t *testing.T, w way) {
+		t.Helper()
+		nodes, h := meshOf(t, 2), newHoldable()
+		reader := cacheOf(t, nodes[0].Bus, Options[string, int64]{}.in(w, 0), h.load)
+		writer := cacheOf(t, nodes[1].Bus, Options[string, int64]{}.in(w, 1), h.load)
+		awaitServing(t, reader, writer)
+		assert.EqualValues(t, 2, staleSet(t, h, reader, writer))
+		assert.EqualValues(t, 2, get(t, reader, "k"))
+		assert.EqualValues(t, 2, h.reads.Load(), "the new value is stored")
+	})
 }
 
 func TestInvalidateBetweenNodes(t *testing.T) {
 	t.Parallel()
+	eachWay(t, invalidateBetweenNodes)
+}
+
+func invalidateBetweenNodes(t *testing.T, w way) {
+	t.Helper()
 	nodes := meshOf(t, 3)
 	var r row
 	opts := Options[string, int64]{Tags: func(string, int64) []string { return []string{"tag"} }}
 	caches := make([]*Cache[string, int64], 3)
 	for i := range caches {
-		caches[i] = cacheOf(t, nodes[i].Bus, opts, r.load)
+		caches[i] = cacheOf(t, nodes[i].Bus, opts.in(w, i), r.load)
 	}
 	awaitServing(t, caches...)
 	ways := []func(c *Cache[string, int64]) error{
@@ -104,8 +112,10 @@ func TestKeyThatDoesNotComeBack(t *testing.T) {
 	require.ErrorContains(t, c.Update(limited(t), []secret{{id: 1}}, nil), "set Options.Codec")
 }
 
-// patientOptions are for tests that look at what was thrown away: a machine that is busy is no reason to.
-func patientOptions() Options[string, int64] { return Options[string, int64]{Lease: maxLease} }
+// patientOptions are for tests of messages that look at what was thrown away: a machine that is busy is no reason to.
+func patientOptions() Options[string, int64] {
+	return Options[string, int64]{Lease: maxLease, DisableSharedMemory: true}
+}
 
 // Whoever comes later is known before its Invalidate counts.
 func TestLaterNodes(t *testing.T) {
@@ -147,11 +157,16 @@ func comeOneByOne(t *testing.T, wait func([]*Cache[string, int64])) (caches []*C
 
 func TestCacheMadeAgain(t *testing.T) {
 	t.Parallel()
+	eachWay(t, cacheMadeAgain)
+}
+
+func cacheMadeAgain(t *testing.T, w way) {
+	t.Helper()
 	nodes := meshOf(t, 2)
 	var r row
-	stays := cacheOf(t, nodes[0].Bus, Options[string, int64]{}, r.load)
+	stays := cacheOf(t, nodes[0].Bus, Options[string, int64]{}.in(w, 0), r.load)
 	for range 20 {
-		c, err := New(nodes[1].Bus, Options[string, int64]{}, r.load)
+		c, err := New(nodes[1].Bus, Options[string, int64]{}.in(w, 1), r.load)
 		require.NoError(t, err)
 		r.value.Add(1)
 		require.NoError(t, c.Invalidate(limited(t), "k"))
@@ -177,18 +192,21 @@ func TestCacheWithoutItsMesh(t *testing.T) {
 	for name, end := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			nodes := meshOf(t, 2)
-			var r row
-			opts := Options[string, int64]{Lease: time.Second}
-			a := cacheOf(t, nodes[0].Bus, opts, r.load)
-			b := cacheOf(t, nodes[1].Bus, opts, r.load)
-			awaitServing(t, a, b)
-			get(t, b, "k")
-			require.NoError(t, end(nodes[1]))
-			r.value.Store(1)
-			require.NoError(t, a.Invalidate(limited(t), "k"))
-			assert.EqualValues(t, 1, get(t, b, "k"))
-			require.ErrorIs(t, b.Invalidate(limited(t), "k"), net.ErrClosed)
+			eachWay(t, func(t *testing.T, w way) {
+				t.Helper()
+				nodes := meshOf(t, 2)
+				var r row
+				opts := Options[string, int64]{Lease: time.Second}
+				a := cacheOf(t, nodes[0].Bus, opts.in(w, 0), r.load)
+				b := cacheOf(t, nodes[1].Bus, opts.in(w, 1), r.load)
+				awaitServing(t, a, b)
+				get(t, b, "k")
+				require.NoError(t, end(nodes[1]))
+				r.value.Store(1)
+				require.NoError(t, a.Invalidate(limited(t), "k"))
+				assert.EqualValues(t, 1, get(t, b, "k"))
+				require.ErrorIs(t, b.Invalidate(limited(t), "k"), net.ErrClosed)
+			})
 		})
 	}
 }
@@ -200,7 +218,7 @@ func TestBusThatClosesSlowly(t *testing.T) {
 	dir := openDirectory(t)
 	nodes := []*node{join(t, dir, 0), joinWith(t, dir, 1, bus.Options{CloseTimeout: patient})}
 	var r row
-	opts := Options[string, int64]{Lease: maxLease}
+	opts := Options[string, int64]{Lease: maxLease, DisableSharedMemory: true}
 	a := cacheOf(t, nodes[0].Bus, opts, r.load)
 	b := cacheOf(t, nodes[1].Bus, opts, r.load)
 	awaitServing(t, a, b)
@@ -262,12 +280,17 @@ func TestGapIsAFlush(t *testing.T) {
 // The links are cut again and again while values are changed.
 func TestCutLinks(t *testing.T) {
 	t.Parallel()
+	eachWay(t, cutLinks)
+}
+
+func cutLinks(t *testing.T, w way) {
+	t.Helper()
 	nodes := meshOf(t, 3)
 	var r row
 	opts := Options[string, int64]{Lease: 500 * time.Millisecond}
 	caches := make([]*Cache[string, int64], 3)
 	for i := range caches {
-		caches[i] = cacheOf(t, nodes[i].Bus, opts, r.load)
+		caches[i] = cacheOf(t, nodes[i].Bus, opts.in(w, i), r.load)
 	}
 	awaitServing(t, caches...)
 	for i := range 12 {
@@ -364,8 +387,10 @@ func TestErrorNamesThePeers(t *testing.T) {
 		return parseKey(b)
 	}
 	var r row
-	a := cacheOf(t, nodes[0].Bus, Options[string, int64]{Lease: 30 * time.Second}, r.load)
-	b := cacheOf(t, nodes[1].Bus, Options[string, int64]{Lease: 30 * time.Second, Codec: codec}, r.load)
+	opts := patientOptions()
+	a := cacheOf(t, nodes[0].Bus, opts, r.load)
+	opts.Codec = codec
+	b := cacheOf(t, nodes[1].Bus, opts, r.load)
 	awaitServing(t, a, b)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { // ends when the handler runs

@@ -60,14 +60,14 @@ var register = porcupine.Model{
 }
 
 // history lets clients read and write through caches of several nodes, and returns what they saw.
-func history(t *testing.T, broken rules) []porcupine.Operation {
+func history(t *testing.T, w way, broken rules) []porcupine.Operation {
 	t.Helper()
 	nodes := meshOf(t, 3)
 	var rows [linearKeys]atomic.Int64
 	caches := make([]*Cache[int, int64], len(nodes))
 	for i, n := range nodes {
 		opts := Options[int, int64]{Lease: 500 * time.Millisecond, broken: broken}
-		caches[i] = cacheOf(t, n.Bus, opts, func(_ context.Context, key int) (int64, error) {
+		caches[i] = cacheOf(t, n.Bus, opts.in(w, i), func(_ context.Context, key int) (int64, error) {
 			v := rows[key].Load()
 			time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond)
 			return v, nil
@@ -120,8 +120,13 @@ func (op registerOp) do(t *testing.T, client int, c *Cache[int, int64], row *ato
 
 func TestLinearizable(t *testing.T) {
 	t.Parallel()
+	eachWay(t, linearizable)
+}
+
+func linearizable(t *testing.T, w way) {
+	t.Helper()
 	for range 4 {
-		ops := history(t, rules{})
+		ops := history(t, w, rules{})
 		result, info := porcupine.CheckOperationsVerbose(register, ops, patient)
 		if result == porcupine.Ok {
 			continue
@@ -135,11 +140,13 @@ func TestLinearizable(t *testing.T) {
 
 func TestLinearizableWithoutTokens(t *testing.T) {
 	t.Parallel()
-	for range 50 {
-		if porcupine.CheckOperations(register, history(t, rules{token: true})) {
-			continue
+	eachWay(t, func(t *testing.T, w way) {
+		t.Helper()
+		for range 50 {
+			if !porcupine.CheckOperations(register, history(t, w, rules{token: true})) {
+				return
+			}
 		}
-		return
-	}
-	t.Error("nothing stale was found")
+		t.Error("nothing stale was found")
+	})
 }

@@ -17,12 +17,11 @@ type call[V any] struct {
 	cancel func()
 
 	waiting int      // who waits for it; a refresh counts as one
-	token   bool     // what it returns may be stored, and others may join; taken away by voidLocked
-	era     uint64   // of the store when it began
+	token   stamp    // what it returns may be stored, and others may join, as long as this holds
+	bypass  bool     // not even then
 	began   int64    // by the clock
 	next    *call[V] // begins when this one has ended, for those who cannot join
 	reload  bool     // the value is there, and is loaded anew
-	bypass  bool     // it never had a token
 }
 
 // newCall returns a call that has not begun. The load has the values of ctx and not its end.
@@ -61,7 +60,14 @@ func (s *store[K, V]) join(ctx context.Context, key K) (*call[V], error) {
 	case c == nil:
 		c = newCall[V](ctx)
 		s.beginLocked(key, c)
-	case !c.token || !s.lease.runs(now()): // nobody knows here whether what it reads is old by now
+	case s.isVoid(c): // who has joined it gets its value
+		next := c.next
+		if c.next = nil; next == nil {
+			next = newCall[V](ctx)
+		}
+		c = next
+		s.beginLocked(key, c)
+	case c.bypass || !s.lease.runs(now()): // nobody knows here whether what it reads is old by now
 		if c.next == nil {
 			c.next = newCall[V](ctx)
 		}
@@ -71,14 +77,19 @@ func (s *store[K, V]) join(ctx context.Context, key K) (*call[V], error) {
 	return c, nil
 }
 
-// beginLocked starts a load. It has a token while the lease runs and no update of the key is open.
+// isVoid reports whether a change has made a load void. Its tags are not known yet.
+func (s *store[K, V]) isVoid(c *call[V]) bool {
+	return !s.holds(&c.token) || s.board.tagged() != c.token.tagged
+}
+
+// beginLocked starts a load. What it returns may be stored if the lease runs and no update of the key is open.
 func (s *store[K, V]) beginLocked(key K, c *call[V]) {
 	s.calls[key] = c
-	c.began, c.era = now(), s.era.Load()
-	c.token = s.lease.runs(c.began) && s.blocked[key] == 0
+	c.began, c.token = now(), s.stamp(key) // first
+	c.bypass = !s.lease.runs(c.began) || !s.board.isFree(c.token.key.class)
 	s.counts.loads.Add(1)
 	s.alive[c] = none{}
-	if c.bypass = !c.token; c.bypass {
+	if c.bypass {
 		s.counts.bypassed.Add(1)
 	}
 	s.running.Go(func() { s.run(key, c) }) // ends with the loader, whose context close ends; close waits
@@ -127,7 +138,7 @@ func (s *store[K, V]) itemOf(key K, c *call[V]) (it *item[V], names []string) {
 	if life <= 0 {
 		return nil, nil
 	}
-	it = &item[V]{value: c.value, err: c.err, era: c.era, expires: c.began + int64(life)}
+	it = &item[V]{value: c.value, err: c.err, stamp: c.token, expires: c.began + int64(life)}
 	if s.opts.broken.life {
 		it.expires = forever
 	}
@@ -138,14 +149,17 @@ func (s *store[K, V]) itemOf(key K, c *call[V]) (it *item[V], names []string) {
 	return it, names
 }
 
-// finishLocked stores what a load has returned, if its token is not void, and begins the next one. Rule 1 is here.
+// finishLocked stores what a load has returned, if its token holds, and begins the next one. Rule 1 is here: what is stored
+// has the token, and Get looks at that as well.
 func (s *store[K, V]) finishLocked(key K, c *call[V], it *item[V], names []string) {
+	if it != nil && s.opts.broken.token {
+		it.stamp, c.token, c.bypass = s.stamp(key), s.stamp(key), false
+	}
 	switch {
-	case it == nil:
-	case c.token || s.opts.broken.token:
-		it.tags = s.tagsLocked(names)
+	case it == nil || c.bypass:
+	case s.tag(it, names):
 		s.put(key, it)
-	case !c.bypass:
+	default:
 		s.counts.voided.Add(1)
 	}
 	delete(s.alive, c)
@@ -155,7 +169,16 @@ func (s *store[K, V]) finishLocked(key K, c *call[V], it *item[V], names []strin
 	}
 }
 
-// promoteLocked begins the load that waits for the end of c, or for it to be void.
+// tag gives an item its tags, and reports whether it holds. What is dropped by a tag from now on makes that void; what was
+// since the load began is counted.
+func (s *store[K, V]) tag(it *item[V], names []string) bool {
+	for _, name := range names {
+		it.tags = append(it.tags, s.board.place(s.tagClass(name)))
+	}
+	return s.holds(&it.stamp) && (len(names) == 0 || s.board.tagged() == it.stamp.tagged)
+}
+
+// promoteLocked begins the load that waits for the end of c.
 func (s *store[K, V]) promoteLocked(key K, c *call[V]) {
 	next := c.next
 	c.next = nil
@@ -170,25 +193,6 @@ func (s *store[K, V]) promoteLocked(key K, c *call[V]) {
 	}
 }
 
-// voidLocked takes the token of the load of a key away. Who has joined it gets its value; the next Get starts another.
-func (s *store[K, V]) voidLocked(key K) {
-	if c := s.calls[key]; c != nil {
-		c.token = false
-		delete(s.calls, key)
-		s.promoteLocked(key, c)
-	}
-}
-
-func (s *store[K, V]) voidAllLocked() {
-	keys := make([]K, 0, len(s.calls))
-	for key := range s.calls {
-		keys = append(keys, key)
-	}
-	for _, key := range keys {
-		s.voidLocked(key)
-	}
-}
-
 // abandon is for one who waits no longer. The load ends when it was the last one.
 func (s *store[K, V]) abandon(key K, c *call[V]) {
 	s.mu.Lock()
@@ -199,7 +203,8 @@ func (s *store[K, V]) abandon(key K, c *call[V]) {
 	c.cancel()
 	switch parent := s.calls[key]; {
 	case parent == c:
-		s.voidLocked(key)
+		delete(s.calls, key)
+		s.promoteLocked(key, c)
 	case parent != nil && parent.next == c:
 		parent.next = nil
 	}

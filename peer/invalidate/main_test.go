@@ -65,6 +65,33 @@ func cacheOf[K comparable, V any](tb testing.TB, b *bus.Bus, opts Options[K, V],
 	return c
 }
 
+// way says which nodes tell of changes by messages; the others share memory.
+type way func(node int) bool
+
+func byMessages(int) bool { return true }
+
+// eachWay runs a test in each way.
+func eachWay(t *testing.T, test func(t *testing.T, w way)) {
+	t.Helper()
+	ways := map[string]way{
+		"shared":   func(int) bool { return false },
+		"messages": byMessages,
+		"mixed":    func(node int) bool { return node%2 == 1 },
+	}
+	for name, w := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, w)
+		})
+	}
+}
+
+// in returns options for a node.
+func (o Options[K, V]) in(w way, node int) Options[K, V] {
+	o.DisableSharedMemory = w(node)
+	return o
+}
+
 // row is a row of a database that counts how often it was read.
 type row struct {
 	value, reads atomic.Int64

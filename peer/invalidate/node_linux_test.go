@@ -20,8 +20,18 @@ func init() { programs[nodeEnv] = nodeProgram }
 // nodeJob is what the test binary does as one of the nodes of a cluster that are citizens, the master included.
 type nodeJob struct {
 	citizenJob
-	Nodes int
+	Nodes   int
+	Sharing sharing
 }
+
+// sharing says which nodes share memory.
+type sharing int
+
+const (
+	allShare sharing = iota
+	someShare
+	noneShares
+)
 
 func nodeProgram() int {
 	var job nodeJob
@@ -50,7 +60,7 @@ func (job nodeJob) run() error {
 	if err != nil {
 		return err
 	}
-	if err := c.enter(node); err != nil {
+	if err := c.enter(node, job.Sharing); err != nil {
 		return errors.Join(err, node.Shutdown(context.Background()))
 	}
 	c.work(context.Background())
@@ -61,12 +71,13 @@ func (job nodeJob) run() error {
 }
 
 // enter takes a place in the ledger, where each process of the cluster's life has its own, and makes the cache.
-func (c *citizen) enter(node *cluster.Node) (err error) {
+func (c *citizen) enter(node *cluster.Node, share sharing) (err error) {
 	if c.job.ID, err = c.ledger.enter(); err != nil {
 		return err
 	}
 	c.job.Seed += uint64(c.job.ID)
 	c.job.Slow = c.job.ID%3 == 0
+	c.job.Messages = share == noneShares || share == someShare && c.job.ID%2 == 0
 	c.bus = node.Bus()
 	return c.makeCache()
 }

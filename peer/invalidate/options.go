@@ -12,6 +12,7 @@ import (
 const (
 	defaultName    = "default"
 	defaultEntries = 10_000
+	manyEntries    = 1 << 18 // when they are bounded by their weight
 	defaultLife    = 10 * time.Minute
 	defaultLease   = 2 * time.Second
 	minLease       = 100 * time.Millisecond
@@ -45,11 +46,16 @@ type Options[K comparable, V any] struct {
 	// Codec makes bytes of keys, for the other processes. Default: a string as it is, anything else as JSON, which has to
 	// give the same key back: Invalidate fails for one that it does not.
 	Codec Codec[K]
-	// Lease is how long Invalidate waits for a process that hangs, and after which time that serves nothing more. While
-	// one hangs, no process can renew its lease, and all load each time. A short one costs rounds, four of them in
-	// each Lease. The processes may differ in it. Default: 2 seconds; 100 ms to 30 s.
+	// Lease is how long Invalidate waits for a process that hangs and shares no memory with this one, and after which time
+	// that serves nothing more. While one hangs, those that share no memory with it cannot renew their lease, and load each
+	// time. A short one costs rounds, four of them in each Lease. The processes may differ in it. Default: 2 seconds; 100 ms
+	// to 30 s.
 	Lease time.Duration
-	// Fence is called with a process that has not answered for two times Lease, in a goroutine of its own. It may kill it,
+	// DisableSharedMemory has this process tell its changes and hear of others' by messages only, as where memory cannot be
+	// shared: on other systems than Linux, or when the file for it cannot be made. Default: memory is shared with all
+	// processes that do so, too.
+	DisableSharedMemory bool
+	// Fence is called with a process that shares no memory and has not answered for two times Lease, in a goroutine of its own. It may kill it,
 	// so that the others can store values again; one process, the master, is enough to do so. Default: nothing is done.
 	Fence func(peer.Info)
 	// Logger gets what goes wrong and is mended, as a flush after a gap. Nil discards it.
@@ -70,6 +76,7 @@ type rules struct {
 	life    bool // rule 8: a value is good for ever
 	version bool // rule 8: an older value takes the place of a newer one
 	update  bool // contract B: an update is taken for two invalidations
+	board   bool // rule 9: the kernel is not asked who has the board
 }
 
 func (o Options[K, V]) withDefaults() Options[K, V] {
@@ -94,6 +101,24 @@ func (o Options[K, V]) withDefaults() Options[K, V] {
 	}
 	o.Logger = o.Logger.With("cache", o.Name)
 	return o
+}
+
+// boardIn returns the board that the processes of a mesh share, if they can, else one for this process.
+func (o Options[K, V]) boardIn(mesh *peer.Mesh) *board {
+	entries := o.MaxEntries
+	if o.MaxWeight > 0 {
+		entries = manyEntries
+	}
+	if o.DisableSharedMemory || mesh == nil || mesh.Directory() == nil {
+		return newBoard(entries)
+	}
+	b, err := shareBoard(mesh.Directory().Path(), o.Name, entries, mesh.Self().Incarnation)
+	if err != nil {
+		o.Logger.Warn("no shared memory: changes are told by messages, which takes longer", "reason", err)
+		return newBoard(entries)
+	}
+	b.lax = o.broken.board
+	return b
 }
 
 func (o Options[K, V]) check() error {

@@ -105,7 +105,7 @@ func pairOf(t *testing.T, job citizenJob, opts Options[int, uint64]) (l *ledger,
 	l, path := createLedger(t)
 	n := join(t, dir, 0)
 	here := &citizen{ledger: l}
-	opts.Lease = job.Lease
+	opts.Lease, opts.DisableSharedMemory = job.Lease, job.Messages
 	c = cacheOf(t, n.Bus, opts, here.load)
 	job.Directory, job.Ledger, job.ID, job.Idle = dir.Path(), path, 1, true
 	p = startCitizen(t, job)
@@ -127,7 +127,7 @@ const (
 func TestStoppedPeer(t *testing.T) {
 	t.Parallel()
 	const lease, limit = time.Second, time.Second + 100*time.Millisecond
-	l, c, p := pairOf(t, citizenJob{Lease: lease}, Options[int, uint64]{})
+	l, c, p := pairOf(t, citizenJob{Lease: lease, Messages: true}, Options[int, uint64]{})
 	best := patient
 	for round := 0; round < fewRounds || best > limit && round < manyRounds; round++ {
 		p.get(t, 7)
@@ -151,11 +151,68 @@ func TestStoppedPeer(t *testing.T) {
 	assert.LessOrEqual(t, best, limit)
 }
 
+// A peer that is stopped and shares memory delays nobody and takes nothing from anybody, and serves nothing old when it
+// wakes, be it after an Invalidate or after an Update.
+func TestStoppedPeerThatSharesMemory(t *testing.T) {
+	t.Parallel()
+	const lease = maxLease // a wait for it would be seen
+	l, c, p := pairOf(t, citizenJob{Lease: lease}, Options[int, uint64]{})
+	changes := map[string]func() error{
+		"invalidate": func() error {
+			l.version[7].Add(1)
+			return c.Invalidate(limited(t), 7)
+		},
+		"update": func() error {
+			return c.Update(limited(t), []int{7}, func(context.Context) error {
+				l.version[7].Add(1)
+				return nil
+			})
+		},
+	}
+	for name, change := range changes {
+		p.get(t, 7)
+		get(t, c, 8)
+		p.freeze(t)
+		begin := time.Now()
+		require.NoError(t, change())
+		assert.Less(t, time.Since(begin), lease/2, name)
+		misses := c.Stats().Misses
+		get(t, c, 8)
+		assert.Equal(t, misses, c.Stats().Misses, "what was stored is served")
+		p.signal(syscall.SIGCONT)
+		v, serving := p.get(t, 7)
+		assert.Equal(t, l.version[7].Load(), v, name)
+		assert.True(t, serving)
+	}
+}
+
+// Who comes while a peer hangs that shares memory does not wait for it.
+func TestNewcomerBesideAStoppedPeer(t *testing.T) {
+	t.Parallel()
+	dir := openDirectory(t)
+	l, path := createLedger(t)
+	p := startCitizen(t, citizenJob{Directory: dir.Path(), Ledger: path, ID: 1, Idle: true})
+	p.awaitReady(t)
+	n := join(t, dir, 0)
+	p.get(t, 7)
+	p.freeze(t)
+	here := &citizen{ledger: l}
+	c := cacheOf(t, n.Bus, Options[int, uint64]{Lease: maxLease}, here.load)
+	l.version[7].Add(1)
+	begin := time.Now()
+	require.NoError(t, c.Invalidate(limited(t), 7))
+	assert.Less(t, time.Since(begin), maxLease/2)
+	assert.True(t, c.Stats().Serving)
+	p.signal(syscall.SIGCONT)
+	v, _ := p.get(t, 7)
+	assert.EqualValues(t, 1, v)
+}
+
 // While one hangs, nobody can renew its lease, until it is fenced.
 func TestFence(t *testing.T) {
 	t.Parallel()
 	opts := Options[int, uint64]{Fence: func(p peer.Info) { _ = syscall.Kill(p.PID, syscall.SIGKILL) }}
-	_, c, p := pairOf(t, citizenJob{Lease: 200 * time.Millisecond}, opts)
+	_, c, p := pairOf(t, citizenJob{Lease: 200 * time.Millisecond, Messages: true}, opts)
 	p.freeze(t)
 	eventually(t, func() bool { return !c.Stats().Serving }, "its lease is over")
 	awaitPeers(t, c, 0)
@@ -190,7 +247,7 @@ func largeHeap() int {
 // killLarge kills a peer with a large heap. It returns how long Invalidate has waited for it, and how long the kernel took to end it.
 func killLarge(t *testing.T) (waited, gone time.Duration) {
 	t.Helper()
-	l, c, p := pairOf(t, citizenJob{Lease: 10 * time.Second, Heap: largeHeap()}, Options[int, uint64]{})
+	l, c, p := pairOf(t, citizenJob{Lease: 10 * time.Second, Heap: largeHeap(), Messages: true}, Options[int, uint64]{})
 	p.get(t, 7)
 	l.version[7].Add(1)
 	process := openProcess(t, p.command.Process.Pid)
@@ -209,22 +266,29 @@ func killLarge(t *testing.T) (waited, gone time.Duration) {
 // A writer dies after its commit and before it can say so.
 func TestWriterThatDiesInAnUpdate(t *testing.T) {
 	t.Parallel()
-	assert.EqualValues(t, 1, diesInAnUpdate(t, rules{}))
+	eachWay(t, func(t *testing.T, w way) {
+		t.Helper()
+		assert.EqualValues(t, 1, diesInAnUpdate(t, w, ""))
+	})
 }
 
 // diesInAnUpdate returns what Get gives when a writer has changed the row from 0 to 1 and died, while another process had
 // a load on its way that has read 0.
-func diesInAnUpdate(t *testing.T, broken rules) uint64 {
+func diesInAnUpdate(t *testing.T, w way, off string) uint64 {
 	t.Helper()
+	broken, err := without(off)
+	require.NoError(t, err)
 	dir := openDirectory(t)
 	l, path := createLedger(t)
 	h, held := newHoldable(), make(chan none)
-	c := cacheOf(t, join(t, dir, 0).Bus, Options[int, uint64]{broken: broken}, func(ctx context.Context, key int) (uint64, error) {
+	c := cacheOf(t, join(t, dir, 0).Bus, Options[int, uint64]{broken: broken}.in(w, 0), func(ctx context.Context, key int) (uint64, error) {
 		v := l.version[key].Load()
 		_, err := h.load(ctx, "") // may be held
 		return v, err
 	})
-	p := startCitizen(t, citizenJob{Directory: dir.Path(), Ledger: path, ID: 1, Idle: true})
+	p := startCitizen(t, citizenJob{
+		Directory: dir.Path(), Ledger: path, ID: 1, Idle: true, Without: off, Messages: w(1),
+	})
 	p.awaitReady(t)
 	awaitPeers(t, c, 1)
 	p.tell("die 7")
@@ -243,7 +307,11 @@ func diesInAnUpdate(t *testing.T, broken rules) uint64 {
 	next(t, held)
 	p.tell("die")
 	awaitPeers(t, c, 0)
-	return get(t, c, 7)
+	v := get(t, c, 7)
+	misses := c.Stats().Misses
+	get(t, c, 7)
+	assert.Equal(t, misses, c.Stats().Misses, "it is stored: the update is over")
+	return v
 }
 
 func awaitPeers[K comparable, V any](t *testing.T, c *Cache[K, V], n int) {
@@ -253,5 +321,8 @@ func awaitPeers[K comparable, V any](t *testing.T, c *Cache[K, V], n int) {
 
 func TestWriterThatDiesInAnUpdateWithoutRule(t *testing.T) {
 	t.Parallel()
-	assert.EqualValues(t, 0, diesInAnUpdate(t, rules{update: true}), "it is stale")
+	eachWay(t, func(t *testing.T, w way) {
+		t.Helper()
+		assert.EqualValues(t, 0, diesInAnUpdate(t, w, "update"), "it is stale")
+	})
 }

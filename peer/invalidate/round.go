@@ -43,15 +43,10 @@ func (g *group) round() error {
 	gen, peers, joined := g.plan()
 	begin := now() // before anything is asked
 	if !joined {
-		// Of two that come at the same time, one knows the other's subscription after this.
-		if err := g.bus.Flush(ctx); err != nil {
-			return g.noteFailure(err)
-		}
-		live, err := g.mesh.Live()
-		if err != nil {
+		var err error
+		if peers, err = g.find(ctx); err != nil {
 			return err
 		}
-		peers = live // all that have the cache are among them
 	}
 	if err := g.askAll(ctx, peers); err != nil {
 		return err
@@ -67,6 +62,25 @@ func (g *group) plan() (gen uint64, peers []peer.Info, joined bool) {
 		peers = append(peers, m.info)
 	}
 	return g.gen, peers, g.joined
+}
+
+// find returns whom to ask first: all that live, since those that have the cache are among them, but for those that share
+// the board.
+func (g *group) find(ctx context.Context) ([]peer.Info, error) {
+	peers, err := g.unshared()
+	if err != nil || len(peers) == 0 {
+		return nil, err
+	}
+	// Of two that come at the same time, one knows the other's subscription after this.
+	if err := g.bus.Flush(ctx); err != nil {
+		return nil, g.noteFailure(err)
+	}
+	return g.unshared()
+}
+
+func (g *group) unshared() ([]peer.Info, error) {
+	live, err := g.mesh.Live()
+	return slices.DeleteFunc(live, func(p peer.Info) bool { return g.board.has(p.Incarnation) }), err
 }
 
 // renew lets the lease run, counted from the begin of a round in which all have answered, and notes that all that live know
@@ -88,6 +102,10 @@ func (g *group) renew(gen uint64, begin int64) error {
 	}
 	if g.lease.isOver(now()) {
 		g.target.flush()
+	}
+	if len(g.members) == 0 {
+		g.lease.until.Store(forever)
+		return nil
 	}
 	g.lease.until.Store(begin + int64(g.length))
 	return nil
@@ -157,6 +175,9 @@ func (g *group) unanswered(p peer.Info, m *member, err error) error {
 // changes.
 func (g *group) follow(ctx context.Context, p peer.Info, answer message) error {
 	m := g.meet(p, answer.session)
+	if m == nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, g.length/2)
 	defer cancel()
 	for {

@@ -19,9 +19,9 @@ type Stats struct {
 	Voided   uint64 // of these, those whose result was not stored since the key was invalidated meanwhile
 	Refused  uint64 // of these, those whose result was older than what was stored
 	Flushes  uint64 // times that all was thrown away
-	Sent     uint64 // messages with invalidations that were sent to all peers
-	Changes  uint64 // invalidations in them: of keys, tags, all, begins and ends of updates
-	Applied  uint64 // invalidations of other processes
+	Changes  uint64 // invalidations of this process: of keys, tags, all, begins and ends of updates
+	Sent     uint64 // messages with them that were sent; none while all share memory
+	Applied  uint64 // invalidations of other processes that came by messages
 	Peers    []PeerStats
 }
 
@@ -30,6 +30,7 @@ type PeerStats struct {
 	Peer        peer.Info
 	Unconfirmed uint64 // messages that it has not confirmed
 	Leased      bool   // it may serve what it has stored, as far as it is known here
+	Shared      bool   // it shares memory with this process: it has no lease, and nothing to confirm
 }
 
 type counts struct {
@@ -58,6 +59,11 @@ func (g *group) peers() []PeerStats {
 	peers := make([]PeerStats, 0, len(g.members))
 	for _, m := range g.members {
 		peers = append(peers, PeerStats{Peer: m.info, Unconfirmed: g.seq - m.acked, Leased: m.leased > now()})
+	}
+	for _, p := range g.mesh.Peers() {
+		if g.board.has(p.Incarnation) {
+			peers = append(peers, PeerStats{Peer: p, Shared: true})
+		}
 	}
 	slices.SortFunc(peers, func(a, b PeerStats) int { return cmp.Compare(a.Peer.ID, b.Peer.ID) })
 	return peers

@@ -2,6 +2,8 @@ package invalidate
 
 import (
 	"context"
+	"hash/fnv"
+	"hash/maphash"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -21,32 +23,32 @@ const (
 type store[K comparable, V any] struct {
 	opts    Options[K, V]
 	load    func(context.Context, K) (V, error)
+	board   *board
+	hash    func(K) uint64
 	lease   *lease
 	entries *otter.Cache[K, *item[V]]
 	era     atomic.Uint64 // what was stored in an earlier one is thrown away
 	counts  counts
-	running sync.WaitGroup // loads, sweeps and expireAll
+	running sync.WaitGroup // loads and sweepAll
+	dirty   chan none      // asks for a sweep
 	closing chan none      // closed by close
 
-	mu       sync.Mutex
-	closed   bool              // guarded by mu; nothing is added to running any more
-	calls    map[K]*call[V]    // guarded by mu; those that somebody may join, or wait for the next one of
-	alive    map[*call[V]]none // guarded by mu; those that run
-	blocked  map[K]int         // guarded by mu; updates that are open
-	tags     tags              // guarded by mu
-	sweeping bool              // guarded by mu
-	pending  bool              // guarded by mu; the sweep that runs has to be done again
+	mu     sync.Mutex
+	closed bool              // guarded by mu; nothing is added to running any more
+	calls  map[K]*call[V]    // guarded by mu; those that somebody may join, or wait for the next one of
+	alive  map[*call[V]]none // guarded by mu; those that run
 }
 
-func newStore[K comparable, V any](opts Options[K, V], load func(context.Context, K) (V, error)) (*store[K, V], error) {
+func newStore[K comparable, V any](opts Options[K, V], b *board, load func(context.Context, K) (V, error)) (*store[K, V], error) {
 	s := &store[K, V]{
 		opts:    opts,
 		load:    load,
+		board:   b,
+		hash:    hashFor(opts.Codec),
 		lease:   new(lease),
 		calls:   make(map[K]*call[V]),
 		alive:   make(map[*call[V]]none),
-		blocked: make(map[K]int),
-		tags:    make(tags),
+		dirty:   make(chan none, 1),
 		closing: make(chan none),
 	}
 	settings := new(otter.Options[K, *item[V]])              // without its expiration, which would look at the clock a second time
@@ -61,35 +63,90 @@ func newStore[K comparable, V any](opts Options[K, V], load func(context.Context
 	if s.entries, err = otter.New(settings); err != nil {
 		return nil, err
 	}
-	s.running.Go(s.expireAll) // ended by close, which waits
+	s.running.Go(s.sweepAll) // ended by close, which waits
 	return s, nil
 }
 
-// expireAll gives the memory of what is too old back, now and then. It is not served before, see item.isFresh.
-func (s *store[K, V]) expireAll() {
+// hashFor returns a hash of keys that is the same in all processes. A key that has no bytes cannot be invalidated by any
+// other process, but with all.
+func hashFor[K comparable](codec Codec[K]) func(K) uint64 {
+	seed := maphash.MakeSeed()
+	return func(key K) uint64 {
+		bytes, err := codec.Append(nil, key)
+		if err != nil {
+			return maphash.Comparable(seed, key)
+		}
+		return hashOf(opKey, bytes)
+	}
+}
+
+// hashOf tells what an op is about.
+func hashOf(o op, data []byte) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte{byte(o)}) // never fails
+	_, _ = h.Write(data)
+	return h.Sum64()
+}
+
+// sweepAll gives the memory of what is void or too old back, now and then. It is not served before.
+func (s *store[K, V]) sweepAll() {
 	ticker := time.NewTicker(max(s.opts.Life/sweeps, minSweep))
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
+		case <-s.dirty:
 		case <-s.closing:
 			return
 		}
 		for key, it := range s.entries.All() {
-			if now() >= it.expires {
-				s.expire(key, it)
+			if !s.isFresh(it, now()) {
+				s.discard(key, it)
 			}
 		}
+		s.entries.CleanUp() // it keeps some for later
 	}
 }
 
-// expire takes an item out, unless there is another one by now.
-func (s *store[K, V]) expire(key K, it *item[V]) {
+// discard takes an item out, unless there is another one by now.
+func (s *store[K, V]) discard(key K, it *item[V]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e, ok := s.entries.GetEntryQuietly(key); ok && e.Value == it {
 		s.entries.Invalidate(key)
 	}
+}
+
+// stamp is what the board says of a key now.
+func (s *store[K, V]) stamp(key K) stamp {
+	return stamp{
+		key:    s.board.place(s.class(key)),
+		all:    s.board.all(),
+		tagged: s.board.tagged(),
+		era:    s.era.Load(),
+	}
+}
+
+func (s *store[K, V]) class(key K) uint64 { return s.board.class(s.hash(key)) }
+
+func (s *store[K, V]) tagClass(name string) uint64 { return s.board.class(hashOf(opTag, []byte(name))) }
+
+// holds reports whether nothing has made a load void since it was stamped, but for tags.
+func (s *store[K, V]) holds(t *stamp) bool {
+	return s.era.Load() == t.era && s.board.all() == t.all && s.board.holds(t.key)
+}
+
+// isFresh reports whether an item was neither dropped nor stored for too long. Rule 8 is here.
+func (s *store[K, V]) isFresh(it *item[V], now int64) bool {
+	if now >= it.expires || !s.holds(&it.stamp) {
+		return false
+	}
+	for _, t := range it.tags {
+		if !s.board.holds(t) {
+			return false
+		}
+	}
+	return true
 }
 
 // get returns what is stored, if it may be served.
@@ -99,7 +156,7 @@ func (s *store[K, V]) get(key K) *item[V] {
 		return nil
 	}
 	now := now() // after the read
-	if !s.lease.runs(now) || !it.isFresh(now, s.era.Load()) {
+	if !s.isFresh(it, now) || !s.lease.runs(now) {
 		return nil
 	}
 	if now >= it.refresh.Load() {
@@ -108,13 +165,11 @@ func (s *store[K, V]) get(key K) *item[V] {
 	return it
 }
 
-// put stores an item, unless it is older than what is there. It is called with mu held: so it comes before or after each
-// drop.
+// put stores an item, unless it is older than what is there. It is called with mu held.
 func (s *store[K, V]) put(key K, it *item[V]) {
 	if s.opts.Version != nil && it.err == nil && !s.opts.broken.version {
 		old, ok := s.entries.GetIfPresent(key)
-		if ok && old.err == nil && old.isFresh(now(), s.era.Load()) &&
-			s.opts.Version(old.value) > s.opts.Version(it.value) {
+		if ok && old.err == nil && s.isFresh(old, now()) && s.opts.Version(old.value) > s.opts.Version(it.value) {
 			s.counts.refused.Add(1)
 			return
 		}
@@ -124,80 +179,48 @@ func (s *store[K, V]) put(key K, it *item[V]) {
 
 // drop throws a key away, and voids the load that is on its way.
 func (s *store[K, V]) drop(key K) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.dropLocked(key)
-}
-
-func (s *store[K, V]) dropLocked(key K) {
-	s.voidLocked(key)
+	s.board.drop(s.class(key))
 	s.entries.Invalidate(key)
 }
 
-// block drops a key and stores none for it until by is taken back.
-func (s *store[K, V]) block(key K, by int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.blocked[key] += by; s.blocked[key] <= 0 {
-		delete(s.blocked, key)
+// block drops a key and stores none for it until it is released.
+func (s *store[K, V]) block(key K) {
+	if !s.opts.broken.update {
+		s.board.mark(s.class(key))
 	}
-	s.dropLocked(key)
+	s.drop(key)
+}
+
+// release ends one block. What was loaded meanwhile is not stored.
+func (s *store[K, V]) release(key K) {
+	if s.opts.broken.update {
+		s.drop(key)
+		return
+	}
+	s.board.unmark(s.class(key))
 }
 
 // dropTag throws away all that has a tag. The tags of what is on its way are not known, so that is voided.
-func (s *store[K, V]) dropTag(name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tags.drop(name)
-	s.voidAllLocked()
+func (s *store[K, V]) dropTag(name string) { s.board.dropTag(s.tagClass(name)) }
+
+// dropAll throws all away, in all processes that share the board.
+func (s *store[K, V]) dropAll() {
+	s.board.dropAll()
+	s.flush()
 }
 
-// flush throws all away, at once; the memory is given back afterwards.
+// flush throws all away in this process, at once; the memory is given back afterwards.
 func (s *store[K, V]) flush() {
 	s.counts.flushes.Add(1)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.era.Add(1)
-	s.voidAllLocked()
-	s.pending = true
-	if !s.sweeping && !s.closed {
-		s.sweeping = true
-		s.running.Go(s.sweep) // ends when all is swept; close waits for it
-	}
+	s.sweepSoon()
 }
 
-// sweep gives the memory back. What was stored after the flush may go, too.
-func (s *store[K, V]) sweep() {
-	for {
-		s.mu.Lock()
-		if s.sweeping = s.pending; !s.pending {
-			s.mu.Unlock()
-			return
-		}
-		s.pending = false
-		s.mu.Unlock()
-		s.entries.InvalidateAll()
-		s.entries.CleanUp() // it keeps some for later
+func (s *store[K, V]) sweepSoon() {
+	select {
+	case s.dirty <- none{}:
+	default:
 	}
-}
-
-// tagsLocked returns the tags of those names.
-func (s *store[K, V]) tagsLocked(names []string) []*tag {
-	if len(names) == 0 {
-		return nil
-	}
-	all := make([]*tag, len(names))
-	for i, name := range names {
-		all[i] = s.tags.get(name, s.forget)
-	}
-	return all
-}
-
-// forget is called when no item has a tag any more.
-func (s *store[K, V]) forget(name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tags.sweep(name)
 }
 
 // check returns an error after close.

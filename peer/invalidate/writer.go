@@ -47,9 +47,11 @@ func (g *group) pumpSending() {
 		if b == nil {
 			return
 		}
-		g.counts.sent.Add(1)
 		g.counts.changes.Add(uint64(b.ops))
-		g.broadcast(b.message(g.session))
+		if !b.alone {
+			g.counts.sent.Add(1)
+			g.broadcast(b.message(g.session))
+		}
 	}
 }
 
@@ -83,6 +85,7 @@ func (g *group) next() *batch {
 	g.pending = slices.Delete(g.pending, 0, 1)
 	g.seq++
 	b.cut(g.seq, now, g.leasedLocked(now))
+	b.alone = len(g.members) == 0 // whoever comes later takes our stream up after it
 	g.markLocked(b)
 	g.flight = append(g.flight, b)
 	g.landLocked()

@@ -1,0 +1,194 @@
+package invalidate
+
+import (
+	"math/bits"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/multinode-go/multinode/peer"
+)
+
+// A board is an array of numbers of 64 bits. What stands alone in its cache line is written by one kind of change only.
+const (
+	boardMagic  = 0x6d756c74696e6401 // and the version of this layout
+	wordMagic   = 0
+	wordClasses = 1
+	wordAll     = 8                      // counts what was dropped with all
+	wordTagged  = 16                     // counts what was dropped by a tag
+	wordRows    = 24                     // the incarnation of the process that has the row
+	wordMarks   = wordRows + boardRows   // for each group of classes, a bit for each row
+	wordVersion = wordMarks + groupWords // for each class, how often something of it was dropped
+
+	wordSize  = 8
+	wordBits  = 64
+	boardRows = 512
+	markWords = boardRows / wordBits
+	groups    = 1024
+	// groupWords are the words of all marks.
+	groupWords = groups * markWords
+
+	// classesEach is how many classes there are for each value that is stored at most: so an invalidation takes a quarter of a
+	// value of somebody else along.
+	classesEach = 4
+	minClasses  = 1 << 16
+	maxClasses  = 1 << 22
+)
+
+// board says what is void: it has a version for each class of keys, and for each class of tags, and a change raises that.
+// What was loaded under another version than the present one is not served. Which keys are in one class is chance.
+//
+// Processes of a machine can share a board. What one of them changes is then changed for all at once, whatever they are
+// doing: none needs to hear of it, nor to confirm it.
+type board struct {
+	words   []atomic.Uint64
+	classes uint64
+	row     int   // of this process
+	seat    *seat // nil: the board is not shared
+	lax     bool  // for tests: the kernel is not asked who has it
+
+	mu     sync.Mutex
+	marked map[uint64]int // guarded by mu; how often this process has marked each group; nil after close
+}
+
+// place is a class, and its version at a time.
+type place struct{ class, version uint64 }
+
+// newBoard returns one for this process alone.
+func newBoard(entries int) *board {
+	classes := classesFor(entries)
+	return boardOf(make([]atomic.Uint64, wordVersion+classes), classes)
+}
+
+func boardOf(words []atomic.Uint64, classes uint64) *board {
+	return &board{words: words, classes: classes, marked: make(map[uint64]int)}
+}
+
+// classesFor returns how many classes a board has, a power of two.
+func classesFor(entries int) uint64 {
+	want := uint64(min(entries, maxClasses/classesEach) * classesEach)
+	return max(minClasses, uint64(1)<<bits.Len64(want-1))
+}
+
+// class returns the class of a hash.
+func (b *board) class(hash uint64) uint64 { return hash & (b.classes - 1) }
+
+// load reads a word. The board is used until then: its memory goes with it.
+func (b *board) load(word uint64) uint64 {
+	n := b.words[word].Load()
+	runtime.KeepAlive(b)
+	return n
+}
+
+func (b *board) add(word uint64) {
+	b.words[word].Add(1)
+	runtime.KeepAlive(b)
+}
+
+func (b *board) place(class uint64) place { return place{class, b.load(wordVersion + class)} }
+
+// holds reports whether nothing of a class was dropped since.
+func (b *board) holds(p place) bool { return b.load(wordVersion+p.class) == p.version }
+
+func (b *board) drop(class uint64) { b.add(wordVersion + class) }
+
+func (b *board) all() uint64 { return b.load(wordAll) }
+func (b *board) dropAll()    { b.add(wordAll) }
+
+func (b *board) tagged() uint64 { return b.load(wordTagged) }
+
+// dropTag counts first: a load whose tags are looked at afterwards has seen one of the two.
+func (b *board) dropTag(class uint64) {
+	b.add(wordTagged)
+	b.drop(class)
+}
+
+// mark is for an update that begins: what is loaded from now on is not stored. The class is dropped afterwards, so who has
+// seen the version after that also sees the mark.
+func (b *board) mark(class uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.marked == nil { // closed
+		return
+	}
+	group := class % groups
+	if b.marked[group]++; b.marked[group] == 1 {
+		word, bit := markOf(group, b.row)
+		b.words[word].Or(bit)
+		runtime.KeepAlive(b)
+	}
+}
+
+// unmark is for an update that has ended. Another one of the group may still be open.
+func (b *board) unmark(class uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	group := class % groups
+	if b.marked[group] == 0 { // closed
+		return
+	}
+	if b.marked[group]--; b.marked[group] == 0 {
+		delete(b.marked, group)
+		word, bit := markOf(group, b.row)
+		b.words[word].And(^bit)
+		runtime.KeepAlive(b)
+	}
+}
+
+// markOf returns where a row marks a group.
+func markOf(group uint64, row int) (word, bit uint64) {
+	return wordMarks + group*markWords + uint64(row/wordBits), 1 << (row % wordBits)
+}
+
+// isFree reports whether no update of a class is open. One that has died in it has left its mark.
+func (b *board) isFree(class uint64) bool {
+	for i := range markWords {
+		word := wordMarks + class%groups*markWords + uint64(i)
+		for set := b.load(word); set != 0; set &= set - 1 {
+			row := i*wordBits + bits.TrailingZeros64(set)
+			if row == b.row || !b.sweep(row) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// clear takes all marks of a row away.
+func (b *board) clear(row int) {
+	for group := range uint64(groups) {
+		word, bit := markOf(group, row)
+		b.words[word].And(^bit)
+	}
+	b.words[wordRows+row].Store(0)
+	runtime.KeepAlive(b)
+}
+
+// has reports whether a process, which lives, has this very board: its row says so, and the kernel that somebody lives who
+// has the row. It is final from before the process says anything of the cache to anybody.
+func (b *board) has(p peer.Incarnation) bool {
+	if b.seat == nil {
+		return false
+	}
+	for row := range boardRows {
+		if b.load(uint64(wordRows+row)) == uint64(p) && (b.lax || b.seat.isTaken(row)) {
+			return true
+		}
+	}
+	return false
+}
+
+// sweep clears a row whose process is dead. It returns false if it lives.
+func (b *board) sweep(row int) bool { return b.seat != nil && b.seat.sweep(b, row) }
+
+// close gives the row back. The rest of the board can be used all the same.
+func (b *board) close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.marked = nil
+	if b.seat == nil {
+		return nil
+	}
+	b.clear(b.row)
+	return b.seat.close(b.row)
+}
