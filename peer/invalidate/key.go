@@ -1,9 +1,11 @@
 package invalidate
 
 import (
+	"encoding"
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strconv"
 )
 
 // Codec makes bytes of keys and back. Two keys are equal in all processes when their bytes are.
@@ -12,12 +14,33 @@ type Codec[K comparable] struct {
 	Parse  func(b []byte) (K, error) // must not keep b
 }
 
-// defaultCodec takes strings as they are, and JSON for the rest.
+// defaultCodec takes strings as they are, and JSON for the rest. That of a whole number is short, and comes back.
 func defaultCodec[K comparable]() Codec[K] {
-	if reflect.TypeFor[K]().Kind() == reflect.String {
+	switch kind := reflect.TypeFor[K]().Kind(); {
+	case kind == reflect.String:
 		return Codec[K]{Append: appendString[K], Parse: parseString[K]}
+	case hasOwnJSON[K]():
+	case kind >= reflect.Int && kind <= reflect.Int64:
+		return Codec[K]{Append: appendInt[K], Parse: parseJSON[K]}
+	case kind >= reflect.Uint && kind <= reflect.Uintptr:
+		return Codec[K]{Append: appendUint[K], Parse: parseJSON[K]}
 	}
 	return Codec[K]{Append: appendJSON[K], Parse: parseJSON[K]}
+}
+
+func hasOwnJSON[K comparable]() bool {
+	key := any(new(K))
+	_, isJSON := key.(json.Marshaler)
+	_, isText := key.(encoding.TextMarshaler)
+	return isJSON || isText
+}
+
+func appendInt[K comparable](b []byte, key K) ([]byte, error) {
+	return strconv.AppendInt(b, reflect.ValueOf(&key).Elem().Int(), 10), nil
+}
+
+func appendUint[K comparable](b []byte, key K) ([]byte, error) {
+	return strconv.AppendUint(b, reflect.ValueOf(&key).Elem().Uint(), 10), nil
 }
 
 func appendString[K comparable](b []byte, key K) ([]byte, error) {

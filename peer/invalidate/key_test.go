@@ -1,6 +1,7 @@
 package invalidate
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +32,16 @@ func comesBack[K comparable](t *testing.T, key K) {
 	assert.Equal(t, key, back)
 }
 
+// roman is a number with a JSON of its own.
+type roman int
+
+func (r roman) MarshalText() ([]byte, error) { return []byte(strings.Repeat("I", int(r))), nil }
+
+func (r *roman) UnmarshalText(text []byte) error {
+	*r = roman(len(text))
+	return nil
+}
+
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	comesBack(t, "a \x00 \xff string")
@@ -38,10 +49,20 @@ func TestKeys(t *testing.T) {
 	comesBack(t, name("named"))
 	comesBack(t, -7)
 	comesBack(t, uint64(1<<63))
+	comesBack(t, int8(-128))
+	comesBack(t, uintptr(7))
+	comesBack(t, roman(3))
 	comesBack(t, pair{"products", 7})
 	comesBack(t, [2]int{1, 2})
 	comesBack(t, 1.5)
 	comesBack(t, time.Second)
+}
+
+func TestKeyWithItsOwnJSON(t *testing.T) {
+	t.Parallel()
+	b, err := defaultCodec[roman]().Append(nil, 3)
+	require.NoError(t, err)
+	assert.Equal(t, `"III"`, string(b))
 }
 
 // Keys that another process would take for others.

@@ -80,12 +80,13 @@ func hashFor[K comparable](codec Codec[K]) func(K) uint64 {
 	}
 }
 
-// hashOf tells what an op is about.
+// hashOf tells what an op is about. A class is taken from the low bits, which are not as good as the rest of FNV.
 func hashOf(o op, data []byte) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte{byte(o)}) // never fails
 	_, _ = h.Write(data)
-	return h.Sum64()
+	sum := h.Sum64()
+	return sum ^ sum>>32
 }
 
 // sweepAll gives the memory of what is void or too old back, now and then. It is not served before.
