@@ -3,6 +3,7 @@ package invalidate
 import (
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -229,4 +230,25 @@ func TestCacheWithoutABoard(t *testing.T) {
 	r.value.Store(1)
 	require.NoError(t, c.Invalidate(limited(t), "k"))
 	assert.EqualValues(t, 1, get(t, a, "k"))
+}
+
+// Nobody has a board that those who come do not find.
+func TestBoardThatIsOpenedAndClosedAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var users sync.WaitGroup
+	for i := range 8 {
+		users.Go(func() {
+			for range 100 {
+				b, err := shareBoard(dir, defaultName, 1, peer.Incarnation(i+1))
+				if !assert.NoError(t, err) {
+					return
+				}
+				assert.True(t, b.seat.inPlace())
+				assert.NoError(t, b.close())
+			}
+		})
+	}
+	users.Wait()
+	assert.Empty(t, boardFiles(t, dir))
 }
