@@ -30,13 +30,18 @@ type catalog struct {
 	cache *invalidate.Cache[int64, reading] // nil: each reading is from the database
 }
 
-func newCatalog(s *store, b *bus.Bus, cached bool) (*catalog, error) {
+func newCatalog(s *store, b *bus.Bus, opts options) (*catalog, error) {
 	c := &catalog{store: s}
-	if !cached {
+	if opts.nocache {
 		return c, nil
 	}
 	var err error
-	c.cache, err = invalidate.New(b, invalidate.Options[int64, reading]{Name: "products", ErrorLife: errorLife}, c.load)
+	c.cache, err = invalidate.New(b, invalidate.Options[int64, reading]{
+		Name:                "products",
+		ErrorLife:           errorLife,
+		DisableSharedMemory: opts.messages,
+		Logger:              opts.cluster.Logger,
+	}, c.load)
 	return c, err
 }
 
@@ -65,12 +70,13 @@ func (c *catalog) get(ctx context.Context, id int64) (reading, error) {
 // saved is what has become of a put.
 type saved struct {
 	product product // as it is stored now
-	// unconfirmed is not nil if the product is stored, and not all nodes have confirmed that they know.
+	// unconfirmed is not nil if the product is stored, and not all nodes have confirmed that they know: those with which
+	// this one shares memory need not.
 	unconfirmed error
 }
 
-// put stores a product, see [store.put]. An error means that nothing is stored. Update tells all nodes before the product
-// is stored and afterwards, so that also a node that is killed in between leaves nothing old in the others.
+// put stores a product, see [store.put], also for what an error means. With Update no node keeps the product from
+// before it is stored until afterwards, so that also a node that is killed in between leaves nothing old in the others.
 func (c *catalog) put(ctx context.Context, p product) (saved, error) {
 	if c.cache == nil {
 		current, err := c.store.put(ctx, p)

@@ -30,13 +30,22 @@ type shop struct {
 	known   [hotProducts + 1]atomic.Int64 // by id: the last version that was answered
 	over    chan struct{}
 
-	puts, unconfirmed, broken, cached, reads atomic.Int64
-	nodes                                    sync.Map // the workers that have answered, by pid
+	puts, unconfirmed, refused, broken, cached, reads atomic.Int64
+	nodes                                             sync.Map // the workers that have answered, by pid
 }
 
 // No client sees an older version after a PUT was answered, on whatever nodes, while nodes are killed and replaced.
 func TestReadYourWrites(t *testing.T) {
-	s := &shop{t: t, program: start(t, "-nodes", "4"), over: make(chan struct{})}
+	s := readYourWrites(t)
+	assert.Zero(t, s.unconfirmed.Load(), "there is nothing to confirm")
+	assert.Zero(t, s.refused.Load())
+}
+
+func TestReadYourWritesByMessages(t *testing.T) { readYourWrites(t, "-messages") }
+
+func readYourWrites(t *testing.T, args ...string) *shop {
+	t.Helper()
+	s := &shop{t: t, program: start(t, append(args, "-nodes", "4")...), over: make(chan struct{})}
 	var clients sync.WaitGroup
 	stop := sync.OnceFunc(func() {
 		close(s.over)
@@ -67,10 +76,11 @@ func TestReadYourWrites(t *testing.T) {
 
 	workers := 0
 	s.nodes.Range(func(any, any) bool { workers++; return true })
-	t.Logf("%d puts (%d unconfirmed, %d broken connections), %d reads (%d from a cache), %d workers",
-		s.puts.Load(), s.unconfirmed.Load(), s.broken.Load(), s.reads.Load(), s.cached.Load(), workers)
+	t.Logf("%d puts (%d unconfirmed, %d refused, %d broken connections), %d reads (%d from a cache), %d workers",
+		s.puts.Load(), s.unconfirmed.Load(), s.refused.Load(), s.broken.Load(), s.reads.Load(), s.cached.Load(), workers)
 	assert.Greater(t, workers, 4, "nodes were replaced")
 	assert.Positive(t, s.cached.Load())
+	return s
 }
 
 func (s *shop) isOver() bool {
@@ -99,6 +109,7 @@ func (s *shop) write(id int64) {
 			s.broken.Add(1)
 			continue
 		case a.status == http.StatusServiceUnavailable:
+			s.refused.Add(1)
 			continue
 		case a.status == http.StatusConflict && s.unconfirmed.Load() > 0: // then an old version may be read
 			continue

@@ -185,16 +185,19 @@ func source(w http.ResponseWriter, begin, read time.Time) {
 
 // fail answers with an error, and tells the client whether it can do something about it.
 func fail(w http.ResponseWriter, err error) {
-	status, text := http.StatusInternalServerError, err.Error()
 	if e, ok := errors.AsType[*fieldError](err); ok {
 		reply(w, http.StatusBadRequest, e)
 		return
 	}
-	if _, ok := errors.AsType[*invalidate.UnconfirmedError](err); ok {
+	status, text := http.StatusInternalServerError, err.Error()
+	_, unconfirmed := errors.AsType[*invalidate.UnconfirmedError](err)
+	switch {
+	case unconfirmed, errors.Is(err, errBusy):
 		status, text = http.StatusServiceUnavailable, "nothing was changed, ask again: "+text
 		w.Header().Set("Retry-After", "1")
-	}
-	if errors.Is(err, errMissing) {
+	case errors.Is(err, context.DeadlineExceeded):
+		status, text = http.StatusGatewayTimeout, "read the product, its version tells whether the change was made: "+text
+	case errors.Is(err, errMissing):
 		status, text = http.StatusNotFound, text+"; PUT with version 0 makes it"
 	}
 	reply(w, status, map[string]string{"error": text})

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -12,8 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// briefly is shorter than the lease of a node that hangs.
-const briefly = "700ms"
+const (
+	lease   = 2 * time.Second // of a node that tells changes by messages
+	briefly = "700ms"         // is shorter, also when a part of it is over
+)
 
 // pinned is a client whose requests go all to one node.
 type pinned struct {
@@ -46,29 +52,92 @@ func (c *pinned) ask(method, body string) answer {
 	return a
 }
 
-// pinTwo returns clients of two nodes.
-func (p *program) pinTwo(t *testing.T) (a, b *pinned) {
+// pinEach returns clients of so many nodes.
+func (p *program) pinEach(t *testing.T, count int) (clients []*pinned) {
 	t.Helper()
-	a = p.pin(t)
 	require.Eventually(t, func() bool {
-		b = p.pin(t)
-		return b.worker.Pid != a.worker.Pid
+		c := p.pin(t)
+		if !slices.ContainsFunc(clients, func(o *pinned) bool { return o.node == c.node }) {
+			clients = append(clients, c)
+		}
+		return len(clients) == count
 	}, patience, time.Millisecond)
-	return a, b
+	return clients
 }
 
-// serves waits until the node answers from its cache: then its lease runs, and the others wait for it.
+func (c *pinned) read() answer {
+	c.t.Helper()
+	a := c.ask(http.MethodGet, "")
+	require.Equal(c.t, http.StatusOK, a.status, a.body)
+	return a
+}
+
+// serves waits until the node answers from its cache. If it has a lease, that runs then, and the others wait for it.
 func (c *pinned) serves() {
 	c.t.Helper()
-	require.Eventually(c.t, func() bool {
-		return c.ask(http.MethodGet, "").header.Get("Source") == "cache"
-	}, patience, time.Millisecond)
+	require.Eventually(c.t, func() bool { return c.read().header.Get("Source") == "cache" }, patience, time.Millisecond)
 }
 
-// While a node hangs that may have the old product, nothing is changed, and the answer says so.
+// stop makes the node hang.
+func (c *pinned) stop() {
+	c.t.Helper()
+	require.NoError(c.t, c.worker.Signal(syscall.SIGSTOP))
+	c.t.Cleanup(func() { _ = c.worker.Signal(syscall.SIGCONT) }) // lest its end is waited for
+	require.Eventually(c.t, func() bool { return isStopped(c.worker.Pid) }, patience, time.Millisecond)
+}
+
+// isStopped tells whether all threads of a process have stopped.
+func isStopped(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	return err == nil && len(threads) > 0 && !slices.ContainsFunc(threads, func(path string) bool {
+		stat, err := os.ReadFile(path)
+		_, fields, found := bytes.Cut(stat, []byte(") ")) // behind the name
+		return err != nil || !found || fields[0] != 'T'
+	})
+}
+
+func (c *pinned) goOn() {
+	c.t.Helper()
+	require.NoError(c.t, c.worker.Signal(syscall.SIGCONT))
+}
+
+// A node that hangs delays no other one and takes nobody's cache away, and serves nothing old when it goes on.
 func TestPutWhileANodeHangs(t *testing.T) {
-	p := start(t, "-nodes", "2", "-write-timeout", briefly)
-	writer, other := p.pinTwo(t)
+	p := start(t, "-nodes", "3", "-write-timeout", briefly)
+	nodes := p.pinEach(t, 3)
+	for _, c := range nodes {
+		c.serves()
+	}
+	hung, others := nodes[0], nodes[1:]
+	version := hung.read().product(t).Version
+	hung.stop()
+	for _, c := range others {
+		a := c.ask(http.MethodPut, sieve(version))
+		require.Equal(t, http.StatusOK, a.status, a.body)
+		assert.Empty(t, a.header.Get("Unconfirmed"))
+		version++
+	}
+	for _, c := range others {
+		c.serves()
+	}
+	for end := time.Now().Add(lease); time.Now().Before(end); time.Sleep(10 * time.Millisecond) { // with a lease, it would be over
+		for _, c := range others {
+			a := c.read()
+			require.Equal(t, version, a.product(t).Version)
+			require.Equal(t, "cache", a.header.Get("Source"))
+		}
+	}
+	require.True(t, isStopped(hung.worker.Pid))
+	hung.goOn()
+	assert.Equal(t, version, hung.read().product(t).Version)
+	hung.serves()
+}
+
+// By messages, nothing is changed while a node hangs that may have the old product, and the answer says so.
+func TestPutByMessagesWhileANodeHangs(t *testing.T) {
+	p := start(t, "-nodes", "2", "-messages", "-write-timeout", briefly)
+	nodes := p.pinEach(t, 2)
+	writer, other := nodes[0], nodes[1]
 	end := time.Now().Add(patience)
 	a, version := putWhileStopped(t, writer, other)
 	for a.status == http.StatusOK { // its lease was over soon, as others have the CPUs
@@ -79,11 +148,11 @@ func TestPutWhileANodeHangs(t *testing.T) {
 	assert.Equal(t, "1", a.header.Get("Retry-After"))
 	assert.Contains(t, a.body, "nothing was changed, ask again")
 	assert.Contains(t, a.body, "node "+other.node+" has not confirmed")
-	for _, c := range []*pinned{writer, other} {
-		assert.Equal(t, version, c.ask(http.MethodGet, "").product(t).Version)
+	for _, c := range nodes {
+		assert.Equal(t, version, c.read().product(t).Version)
 	}
 	require.Eventually(t, func() bool { return writer.ask(http.MethodPut, sieve(version)).status == http.StatusOK }, patience, time.Millisecond)
-	assert.Equal(t, version+1, other.ask(http.MethodGet, "").product(t).Version)
+	assert.Equal(t, version+1, other.read().product(t).Version)
 }
 
 // putWhileStopped returns the answer to a change of a version while the other node is stopped.
@@ -91,21 +160,22 @@ func putWhileStopped(t *testing.T, writer, other *pinned) (a answer, version int
 	t.Helper()
 	writer.serves()
 	other.serves()
-	version = writer.ask(http.MethodGet, "").product(t).Version
-	require.NoError(t, other.worker.Signal(syscall.SIGSTOP))
+	version = writer.read().product(t).Version
+	other.stop()
 	a = writer.ask(http.MethodPut, sieve(version))
-	require.NoError(t, other.worker.Signal(syscall.SIGCONT))
+	other.goOn()
 	return a, version
 }
 
 // A node that hangs when the product is stored already cannot confirm: the answer names it.
-func TestPutThatIsNotConfirmed(t *testing.T) {
+func TestPutByMessagesThatIsNotConfirmed(t *testing.T) {
 	db := t.TempDir() + "/shop.db"
-	p := start(t, "-nodes", "2", "-db", db, "-write-timeout", briefly)
+	p := start(t, "-nodes", "2", "-messages", "-db", db, "-write-timeout", briefly)
 	s, err := openStore(t.Context(), db)
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, s.close()) }()
-	writer, other := p.pinTwo(t)
+	nodes := p.pinEach(t, 2)
+	writer, other := nodes[0], nodes[1]
 	end := time.Now().Add(patience)
 	a, version := stopInAPut(t, s, writer, other)
 	for a.header.Get("Unconfirmed") == "" { // its time was over before, as others have the CPUs
@@ -115,7 +185,7 @@ func TestPutThatIsNotConfirmed(t *testing.T) {
 	assert.Equal(t, http.StatusOK, a.status, a.body)
 	assert.Contains(t, a.header.Get("Unconfirmed"), "node "+other.node+" has not confirmed")
 	assert.Equal(t, version+1, a.product(t).Version, "it is stored")
-	assert.Equal(t, version+1, other.ask(http.MethodGet, "").product(t).Version, "its lease is over, or it has heard")
+	assert.Equal(t, version+1, other.read().product(t).Version, "its lease is over, or it has heard")
 }
 
 // stopInAPut returns the answer to a change of a version. While the database is locked, the other node hears that the product
@@ -124,7 +194,7 @@ func stopInAPut(t *testing.T, s *store, writer, other *pinned) (a answer, versio
 	t.Helper()
 	writer.serves()
 	other.serves()
-	version = writer.ask(http.MethodGet, "").product(t).Version
+	version = writer.read().product(t).Version
 	lock, err := s.writes.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	answered := make(chan answer)
@@ -134,12 +204,12 @@ func stopInAPut(t *testing.T, s *store, writer, other *pinned) (a answer, versio
 		answered <- a
 	}()
 	limit := time.Now().Add(time.Second) // by then the time of the PUT is over
-	for other.ask(http.MethodGet, "").header.Get("Source") == "cache" && time.Now().Before(limit) {
+	for other.read().header.Get("Source") == "cache" && time.Now().Before(limit) {
 		time.Sleep(time.Millisecond)
 	}
-	require.NoError(t, other.worker.Signal(syscall.SIGSTOP))
+	other.stop()
 	require.NoError(t, lock.Rollback())
 	a = <-answered
-	require.NoError(t, other.worker.Signal(syscall.SIGCONT))
+	other.goOn()
 	return a, version
 }

@@ -25,6 +25,7 @@ type options struct {
 	cluster      cluster.Options
 	db           string
 	nocache      bool
+	messages     bool
 	writeTimeout time.Duration
 }
 
@@ -50,7 +51,7 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	if err != nil {
 		return errors.Join(err, db.close())
 	}
-	products, err := newCatalog(db, node.Bus(), !opts.nocache)
+	products, err := newCatalog(db, node.Bus(), opts)
 	if err != nil {
 		return errors.Join(err, node.Shutdown(context.Background()), db.close())
 	}
@@ -82,8 +83,9 @@ func parseFlags(args []string, stderr io.Writer) (opts options, err error) {
 	flags.StringVar(&opts.cluster.Dir, "dir", "", "rendezvous `directory` (default: one for the name, below $XDG_RUNTIME_DIR or /tmp)")
 	flags.StringVar(&opts.db, "db", "catalog.db", "`file` of the database, on a local disk; it is made when it is not there")
 	flags.BoolVar(&opts.nocache, "nocache", false, "no cache: each product is read from the database, to compare")
+	flags.BoolVar(&opts.messages, "messages", false, "tell changes by messages, as where the processes cannot share memory, to compare")
 	flags.DurationVar(&opts.writeTimeout, "write-timeout", 10*time.Second,
-		"how long a PUT may take; a node that hangs is waited for 2s, another writer of the database 5s")
+		"how long a PUT may take; another writer of the database is waited for 5s, by messages a node that hangs 2s")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return opts, err
@@ -120,12 +122,20 @@ Headers tell which node has answered (Node, Worker: its pid), from where (Source
 seconds the node has had the value (Value-Age). With ?close the connection is closed after the answer.
 
 A PUT is answered with
-  200, 201  when it is stored and no node has the old product any more. With a header "Unconfirmed" it is stored, but the
-            nodes that the header names may show the old one, for 2 s at most
+  200, 201  when it is stored and no node has the old product any more
   400, 404  when the request is wrong (the error names the field), or there is no product with this version
   409       when the product has another version: "current" is what it is now
-  503       when a node hangs for longer than -write-timeout: nothing was changed, ask again
-If the connection breaks, read the product: its version tells whether the change was made.
+  503       when another process has the lock of the database for longer than 5 s: nothing was changed, ask again
+  504       when -write-timeout is over while it waits for the database
+After a 504 or a broken connection, read the product: its version tells whether the change was made.
+
+What is changed is marked in memory that the nodes share, so a PUT waits for none that hangs, and one that goes on serves
+nothing old. Where they cannot share memory, and with -messages, each node has to confirm the change, and one that hangs is
+waited for, for 2 s at most. Only there
+  200, 201  can have a header "Unconfirmed": it is stored, but the nodes that the header names may show the old product, for
+            2 s at most
+  503       can also mean that a node hangs for longer than -write-timeout, or while the one that is asked is new: nothing
+            was changed, ask again
 
 SIGTERM or Ctrl-C to the master stops all nodes when their requests have finished; a second one kills them.
 

@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"regexp"
@@ -21,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/internal/leaktest"
+	"github.com/multinode-go/multinode/peer/invalidate"
 )
 
 // The test binary is also the program.
@@ -233,6 +236,45 @@ func TestBadRequest(t *testing.T) {
 	assert.EqualValues(t, 1, p.get(t, "/products/7").product(t).Version, "nothing was changed")
 }
 
+// A PUT that waits for the lock of the database until its time is over.
+func TestPutWhileTheDatabaseIsLocked(t *testing.T) {
+	db := t.TempDir() + "/shop.db"
+	p := start(t, "-nodes", "1", "-db", db, "-write-timeout", "100ms")
+	s, err := openStore(t.Context(), db)
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, s.close()) }()
+	lock, err := s.writes.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	a := p.put(t, "/products/7", sieve(1))
+	assert.Equal(t, http.StatusGatewayTimeout, a.status, a.body)
+	assert.Contains(t, a.body, "read the product")
+	assert.EqualValues(t, 1, p.get(t, "/products/7").product(t).Version)
+	require.NoError(t, lock.Rollback())
+}
+
+// Whoever got an error learns whether to ask again.
+func TestFail(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		status int
+		retry  string
+		text   string
+	}{
+		{&invalidate.UnconfirmedError{Err: context.DeadlineExceeded}, http.StatusServiceUnavailable, "1", "nothing was changed, ask again"},
+		{fmt.Errorf("%w: why", errBusy), http.StatusServiceUnavailable, "1", "nothing was changed, ask again"},
+		{fmt.Errorf("put: %w", context.DeadlineExceeded), http.StatusGatewayTimeout, "", "its version tells whether the change was made"},
+		{errMissing, http.StatusNotFound, "", "PUT with version 0 makes it"},
+		{wrong("price", "is missing"), http.StatusBadRequest, "", "price: is missing"},
+		{errors.New("disk"), http.StatusInternalServerError, "", "disk"},
+	} {
+		w := httptest.NewRecorder()
+		fail(w, c.err)
+		assert.Equal(t, c.status, w.Code, c.err)
+		assert.Equal(t, c.retry, w.Header().Get("Retry-After"), c.err)
+		assert.Contains(t, w.Body.String(), c.text)
+	}
+}
+
 func TestList(t *testing.T) {
 	p := start(t, "-nodes", "1")
 	var seen []int64
@@ -323,7 +365,7 @@ func TestUsageExplainsEachFlag(t *testing.T) {
 	var out bytes.Buffer
 	_, err := parseFlags([]string{"-h"}, &out)
 	require.Error(t, err)
-	for _, word := range []string{"-addr", "-nodes", "-master-listen", "-name", "-dir", "-db", "-nocache", "-write-timeout", ":8080", "409", "SIGTERM"} {
+	for _, word := range []string{"-addr", "-nodes", "-master-listen", "-name", "-dir", "-db", "-nocache", "-messages", "-write-timeout", ":8080", "409", "SIGTERM"} {
 		assert.Contains(t, out.String(), word)
 	}
 }

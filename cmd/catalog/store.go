@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 	"runtime"
 
-	_ "modernc.org/sqlite" // the driver
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // pragmas: readers do not wait for a writer (WAL), writers wait for each other, and a transaction takes the lock when it
@@ -22,6 +23,7 @@ const applicationID = 0x6d6e6361
 var (
 	errMissing  = errors.New("there is no such product")
 	errConflict = errors.New("the product has another version")
+	errBusy     = errors.New("another process has the lock of the database")
 )
 
 // store is the database, a file that all nodes share. Its methods may be called at the same time.
@@ -157,8 +159,9 @@ func (s *store) products(ctx context.Context, after int64, limit int) ([]product
 }
 
 // put makes the product if its version is 0, or changes the one that has its version, and returns what is stored now.
-// When that has another version, it returns that one and errConflict, or errMissing. Any error means that nothing has
-// changed: each write is one statement, which SQLite carries out or not.
+// When that has another version, it returns that one and errConflict, or errMissing. An error means that nothing has
+// changed, since each write is one statement, which SQLite carries out or not; but for that of ctx, which the driver also
+// returns for a write that was just done.
 func (s *store) put(ctx context.Context, p product) (product, error) {
 	var result sql.Result
 	var err error
@@ -166,6 +169,9 @@ func (s *store) put(ctx context.Context, p product) (product, error) {
 		result, err = s.insert.ExecContext(ctx, p.ID, p.Name, p.Price)
 	} else {
 		result, err = s.change.ExecContext(ctx, p.Name, p.Price, p.ID, p.Version)
+	}
+	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == sqlite3.SQLITE_BUSY { // the rest tells more of it
+		err = fmt.Errorf("%w: %w", errBusy, err)
 	}
 	if err != nil {
 		return product{}, err

@@ -66,3 +66,22 @@ func TestStorePut(t *testing.T) {
 	_, err = s.put(t.Context(), product{5000, "Kite", 5, 1})
 	require.ErrorIs(t, err, errMissing)
 }
+
+func TestStoreIsLocked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new.db")
+	s, err := openStore(t.Context(), path)
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, s.close()) }()
+	other, err := openStore(t.Context(), path)
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, other.close()) }()
+	lock, err := other.writes.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = s.writes.ExecContext(t.Context(), "PRAGMA busy_timeout = 10") // of its one connection
+	require.NoError(t, err)
+	_, err = s.put(t.Context(), product{7, "Sieve", 1999, 1})
+	require.ErrorIs(t, err, errBusy)
+	require.NoError(t, lock.Rollback())
+	_, err = s.put(t.Context(), product{7, "Sieve", 1999, 1})
+	require.NoError(t, err)
+}
