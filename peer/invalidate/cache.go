@@ -132,11 +132,14 @@ func (c *Cache[K, V]) update(ctx context.Context, keys []K, commit func(ctx cont
 	for _, key := range keys {
 		c.store.block(key)
 	}
+	committing := false
 	defer func() { // also when commit panics
 		for _, key := range keys {
 			c.store.release(key)
 		}
-		err = errors.Join(err, c.post(ctx, nil, ends, len(keys)))
+		if ended := c.post(ctx, nil, ends, len(keys)); committing {
+			err = errors.Join(err, ended)
+		}
 	}()
 	if err := c.post(ctx, nil, begins, len(keys)); err != nil {
 		if unconfirmed, ok := errors.AsType[*UnconfirmedError](err); ok {
@@ -144,6 +147,7 @@ func (c *Cache[K, V]) update(ctx context.Context, keys []K, commit func(ctx cont
 		}
 		return err
 	}
+	committing = true
 	return commit(ctx)
 }
 

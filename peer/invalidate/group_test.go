@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -412,6 +413,7 @@ func TestErrorNamesThePeers(t *testing.T) {
 	unconfirmed, ok = errors.AsType[*UnconfirmedError](err)
 	require.True(t, ok)
 	assert.True(t, unconfirmed.NotCommitted)
+	assert.Equal(t, 1, strings.Count(err.Error(), "has not confirmed"), "once: %v", err)
 	close(release)
 	require.NoError(t, a.Invalidate(limited(t), "k"))
 }
