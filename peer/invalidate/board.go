@@ -11,7 +11,8 @@ import (
 
 // A board is an array of numbers of 64 bits. What stands alone in its cache line is written by one kind of change only.
 const (
-	boardMagic  = 0x6d756c74696e6401 // and the version of this layout
+	boardLayout = 1 // the version of what follows
+	boardMagic  = 0x6d756c74696e6400 | boardLayout
 	wordMagic   = 0
 	wordClasses = 1
 	wordAll     = 8                      // counts what was dropped with all

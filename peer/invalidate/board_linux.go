@@ -36,7 +36,7 @@ type seat struct {
 // shareBoard opens the board of a cache in a directory, makes it if it is not there, and takes a row.
 func shareBoard(dir, name string, entries int, self peer.Incarnation) (*board, error) {
 	hash := sha256.Sum256([]byte(name)) // a name may have any bytes
-	path := filepath.Join(dir, fmt.Sprintf("cache-%x.board", hash[:8]))
+	path := filepath.Join(dir, fmt.Sprintf("cache-%x.board%d", hash[:8], boardLayout))
 	for {
 		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
@@ -121,7 +121,7 @@ func (s *seat) format(entries int) (classes uint64, err error) {
 		_, err := s.file.WriteAt(magic, wordMagic*wordSize)
 		return classes, err
 	default:
-		return 0, fmt.Errorf("it is not the board of a cache of this version: rm %q", s.path)
+		return 0, fmt.Errorf("it is not the board of a cache: rm %q", s.path)
 	}
 }
 

@@ -25,7 +25,7 @@ func (b *board) die() { b.seat.unlock(b.row) }
 
 func boardFiles(t *testing.T, dir string) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*.board"))
+	files, err := filepath.Glob(filepath.Join(dir, "*.board*"))
 	require.NoError(t, err)
 	return files
 }

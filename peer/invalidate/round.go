@@ -24,6 +24,9 @@ func (g *group) renewAll() {
 			retry = min(2*retry, interval)
 		} else {
 			retry = minRetry
+			if g.isAlone() {
+				pause = forever // whoever comes wakes it
+			}
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -34,6 +37,13 @@ func (g *group) renewAll() {
 			timer.Stop()
 		}
 	}
+}
+
+// isAlone reports whether there is nobody to be asked for a lease.
+func (g *group) isAlone() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.members) == 0
 }
 
 // round renews the lease: from all, or not at all.
