@@ -3,6 +3,8 @@ package invalidate
 import (
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
@@ -252,4 +254,25 @@ func TestBoardThatIsOpenedAndClosedAtOnce(t *testing.T) {
 	}
 	users.Wait()
 	assert.Empty(t, boardFiles(t, dir))
+}
+
+// The memory stays while somebody can use it, and no longer.
+func TestMemoryOfABoardIsGivenBack(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	isMapped := func() bool {
+		maps, err := os.ReadFile("/proc/self/maps")
+		require.NoError(t, err)
+		return strings.Contains(string(maps), dir)
+	}
+	b, err := shareBoard(dir, defaultName, 1, 1)
+	require.NoError(t, err)
+	require.NoError(t, b.close())
+	runtime.GC()
+	assert.True(t, isMapped())
+	b.drop(7)
+	eventually(t, func() bool {
+		runtime.GC()
+		return !isMapped()
+	}, "it is unmapped")
 }
