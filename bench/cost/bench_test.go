@@ -36,6 +36,16 @@ func TestMedianAndSpread(t *testing.T) {
 	assert.InDelta(t, 7, median([]float64{7}), 0)
 	assert.Equal(t, "2.000 to 4.000", spread([]float64{5, 4, 3, 2, 1}))
 	assert.Equal(t, "7.000 to 7.000", spread([]float64{7}))
+	assert.Equal(t, "0.00123 to 12.000", spread([]float64{0.001234, 12}))
+}
+
+func TestDigits(t *testing.T) {
+	for want, v := range map[string]float64{
+		"0.0": 0, "0.512": 0.512, "-0.0512": -0.0512, "5.12": 5.123, "51.2": 51.23, "10512.3": 10512.34,
+	} {
+		assert.Equal(t, want, digits(1, v))
+	}
+	assert.Equal(t, "927", digits(0, 927.4))
 }
 
 func TestCompare(t *testing.T) {

@@ -21,6 +21,9 @@ const topicFill = "fill"
 // maxEntries is how many values any of the caches holds, more than there are keys.
 const maxEntries = 1 << 20
 
+// classesEach is how many classes of keys the cache has for each value that it can store.
+const classesEach = 4
+
 // maxLease is the longest lease.
 const maxLease = 30 * time.Second
 
@@ -31,10 +34,12 @@ type cacheNode struct {
 	loads atomic.Int64
 }
 
-func addCache(n *busNode) (*cacheNode, error) {
+func addCache(p player, n *busNode) (*cacheNode, error) {
 	c := &cacheNode{busNode: n}
-	// With a short lease, a process that gets no CPU for that time would have nothing cached.
-	opts := invalidate.Options[string, int64]{Name: "bench", MaxEntries: maxEntries, Lease: maxLease}
+	opts := invalidate.Options[string, int64]{
+		Name: "bench", MaxEntries: maxEntries, DisableSharedMemory: p.System == cacheMessages,
+		Lease: maxLease, // with a short one, a process that gets no CPU for that time would have nothing cached
+	}
 	var err error
 	c.cache, err = invalidate.New(n.Bus, opts, func(context.Context, string) (int64, error) { return c.loads.Add(1), nil })
 	return c, err
@@ -55,7 +60,7 @@ func followCache(p player) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := addCache(b)
+	n, err := addCache(p, b)
 	if err == nil {
 		_, filled := n.Subscribe(topicFill, n.fillOnBus)
 		_, read := n.Subscribe(topicHits, n.trafficOnBus)
@@ -100,59 +105,99 @@ func (n *cacheNode) fill(ctx context.Context, keys int) (loaded int, err error) 
 
 func keyOf(i int) string { return strconv.Itoa(i) }
 
-// keyring has the keys that all processes have cached. Each is invalidated once.
-type keyring struct{ filled, used int }
+// keyring has the keys of what all processes have stored. At most half of them are invalidated, each once; the others must stay.
+type keyring struct {
+	stored  []string
+	used    int
+	classes int // of keys: what is in one class is lost together; 0: each is by itself
+}
 
-// minInvalidation is less than any invalidation takes.
-const minInvalidation = 10 * time.Microsecond
+// loss is what the processes have lost since they have stored all. Each has lost what was invalidated.
+type loss struct {
+	Invalidated int64
+	Besides     int64 // of all processes together
+}
 
-// keysFor returns how many keys cannot all be used up in a time.
+// minInvalidation is less than a message to all and their answers take.
+const minInvalidation = 20 * time.Microsecond
+
+// keysFor returns how many keys those who send messages cannot use up in a time. Who needs none has used them up before.
 func keysFor(d time.Duration) (int, error) {
 	keys := int(d / minInvalidation)
-	if keys > maxEntries/2 {
-		return 0, fmt.Errorf("%d keys are too many for a cache of %d: make -slice shorter", keys, maxEntries)
+	if storedFor(keys) > maxEntries/2 {
+		return 0, fmt.Errorf("%d keys are too many for a cache of %d: make -slice shorter", storedFor(keys), maxEntries)
 	}
 	return keys, nil
 }
 
+// storedFor returns how many values are stored when so many are to be invalidated.
+func storedFor(keys int) int { return 2 * keys }
+
 // next returns a key that was not used.
-func (k *keyring) next() string {
+func (k *keyring) next() (string, error) {
+	if k.used >= len(k.stored)/2 {
+		return "", fmt.Errorf("all of %d keys were used", k.used)
+	}
 	k.used++
-	return keyOf(k.used - 1)
+	return k.stored[k.used-1], nil
 }
 
-// refilled begins anew with keys that are cached. Each process must have lost what was used since the last time, and
-// nothing else: then it is certain that what was measured has done its work.
-func (k *keyring) refilled(keys int, loaded []int) error {
-	for _, n := range loaded {
-		if k.filled > 0 && (n != k.used || k.used > k.filled) {
-			return fmt.Errorf("a process had lost %d of %d keys, want %d", n, k.filled, k.used)
+// refilled begins anew with keys to use, as many each time. loaded is how many values each process had to store, and lost
+// what it had lost since the last time.
+func (k *keyring) refilled(keys int, loaded []int) (lost loss, err error) {
+	if len(k.stored) > 0 {
+		if lost, err = k.lost(loaded); err != nil {
+			return lost, err
 		}
 	}
-	k.filled, k.used = keys, 0
-	return nil
+	k.used = 0
+	for i := len(k.stored); i < storedFor(keys); i++ {
+		k.stored = append(k.stored, keyOf(i))
+	}
+	return lost, nil
 }
 
-// refill has all keys stored in the leader's own otter and, by ask, in the peers' as well. ask asks each with a question for
-// onFill, and hands on the answers.
-func (k *keyring) refill(own *otter.Cache[string, int64], d time.Duration, ask func(question string, answered func(string) error) error) error {
-	keys, err := keysFor(d)
-	if err != nil {
-		return err
+// lost is an error unless each process has lost what was used, and nothing else but by chance: so it is certain that what was
+// measured has done its work.
+func (k *keyring) lost(loaded []int) (loss, error) {
+	all := loss{Invalidated: int64(k.used)}
+	for _, n := range loaded {
+		besides := n - k.used
+		if besides < 0 || besides > k.maxBesides() {
+			return all, fmt.Errorf("a process had lost %d of %d values, want %d and at most %d more", n, len(k.stored), k.used, k.maxBesides())
+		}
+		all.Besides += int64(besides)
 	}
-	loaded := []int{fillOtter(own, keys)}
-	if err := ask(strconv.Itoa(keys), func(answer string) error {
+	return all, nil
+}
+
+// maxBesides returns how many values more than what was used can hardly be lost by chance.
+func (k *keyring) maxBesides() int {
+	if k.classes == 0 {
+		return 0
+	}
+	return 10 + 4*k.used*(len(k.stored)-k.used)/k.classes
+}
+
+// refill has keys stored in the leader's own otter and, by ask, in the peers' as well. ask asks each with a question for
+// onFill, and hands on the answers.
+func (k *keyring) refill(own *otter.Cache[string, int64], keys int, ask func(question string, answered func(string) error) error) (loss, error) {
+	loaded := []int{fillOtter(own, storedFor(keys))}
+	if err := ask(strconv.Itoa(storedFor(keys)), func(answer string) error {
 		n, err := strconv.Atoi(answer)
 		loaded = append(loaded, n)
 		return err
 	}); err != nil {
-		return err
+		return loss{}, err
 	}
 	return k.refilled(keys, loaded)
 }
 
-// preparer is a leader that has to do something before its fan-outs are timed.
-type preparer interface{ prepare(d time.Duration) error }
+// preparer is a leader whose fan-outs are of values that are stored everywhere. prepare stores so many and more, and returns
+// what was lost since the last time.
+type preparer interface {
+	prepare(keys int) (loss, error)
+}
 
 // cacheLeader is a leader on the bus, whose fan-out is an Invalidate.
 type cacheLeader struct {
@@ -171,11 +216,11 @@ func leadCache(ctx context.Context, p player) (leader, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := addCache(b.busNode)
+	n, err := addCache(p, b.busNode)
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
-	l := &cacheLeader{busLeader: b, node: n}
+	l := &cacheLeader{busLeader: b, node: n, keys: keyring{classes: classesEach * maxEntries}}
 	return l, l.awaitServing()
 }
 
@@ -188,17 +233,18 @@ func (l *cacheLeader) awaitServing() error {
 	}
 }
 
-func (l *cacheLeader) fanOut() error { return l.node.cache.Invalidate(l.ctx, l.keys.next()) }
-
-// prepare has all keys cached in all processes.
-func (l *cacheLeader) prepare(d time.Duration) error {
-	keys, err := keysFor(d)
+func (l *cacheLeader) fanOut() error {
+	key, err := l.keys.next()
 	if err != nil {
 		return err
 	}
-	loaded, err := l.fillAll(keys)
+	return l.node.cache.Invalidate(l.ctx, key)
+}
+
+func (l *cacheLeader) prepare(keys int) (loss, error) {
+	loaded, err := l.fillAll(storedFor(keys))
 	if err != nil {
-		return err
+		return loss{}, err
 	}
 	return l.keys.refilled(keys, loaded)
 }

@@ -9,8 +9,9 @@ import (
 	"slices"
 )
 
-func p50(r result) float64 { return float64(r.P50.Nanoseconds()) / 1e3 }
-func p99(r result) float64 { return float64(r.P99.Nanoseconds()) / 1e3 }
+func p50(r result) float64   { return float64(r.P50.Nanoseconds()) / 1e3 }
+func p99(r result) float64   { return float64(r.P99.Nanoseconds()) / 1e3 }
+func clock(r result) float64 { return float64(r.Clock.Nanoseconds()) / 1e3 }
 
 // measureRoundTrips asks what a message and its answer cost.
 func measureRoundTrips(ctx context.Context, c config, w io.Writer) error {
@@ -105,19 +106,19 @@ func speedRows(teams []*team) [][]string {
 func latencyRows(teams []*team) [][]string {
 	baseline := fastest(teams)
 	others := append([]*team{baseline}, slices.DeleteFunc(slices.Clone(teams), func(t *team) bool { return t.rival() == "" })...)
-	head := []string{"", "p50", "p99", "CPU"}
+	head := []string{"", "clock", "p50", "p99", "CPU"}
 	for _, o := range others {
 		head = append(head, "p50 to "+cmp.Or(o.rival(), o.system), "quartiles")
 	}
 	rows := [][]string{head}
 	for _, t := range teams {
 		row := []string{t.system}
-		for _, figure := range []func(result) float64{p50, p99, result.cpuPerRequest} {
-			row = append(row, fmt.Sprintf("%.1f", median(t.figures(figure))))
+		for _, figure := range []func(result) float64{clock, p50, p99, result.cpuPerRequest} {
+			row = append(row, digits(1, median(t.figures(figure))))
 		}
 		for _, o := range others {
 			ratio := t.ratios(o, p50)
-			row = append(row, fmt.Sprintf("%.3f", median(ratio)), spread(ratio))
+			row = append(row, digits(3, median(ratio)), spread(ratio))
 		}
 		rows = append(rows, row)
 	}
@@ -134,24 +135,52 @@ func fastest(teams []*team) (best *team) {
 	return best
 }
 
-// measureInvalidations asks what it costs that all peers, which have a value cached, have dropped it, to be told of a
-// message to each and its answer.
+// measureInvalidations asks what it costs that no process has a value any more, which all have had stored, to be told
+// of a message to each and its answer.
 func measureInvalidations(ctx context.Context, c config, w io.Writer) error {
-	names := []string{raw, rawReaders, busName, cacheName, natsCached}
+	names := []string{raw, rawReaders, busName, cacheName, cacheMessages, natsCached}
 	if hasRedis() {
 		names = append(names, redisCached)
 	} else {
 		fmt.Fprint(w, redisMissing)
 	}
+	keys, err := keysFor(c.slice/warmUp + c.slice)
+	if err != nil {
+		return err
+	}
+	var all []*team
 	for _, gomaxprocs := range c.gomaxprocs {
 		for _, peers := range c.peers {
-			s := setting{peers: peers, gomaxprocs: gomaxprocs, order: order{Do: fanOuts}}
+			s := setting{peers: peers, gomaxprocs: gomaxprocs, order: order{Do: fanOuts, Keys: keys}}
 			teams, err := c.contest(ctx, s, names...)
 			if err != nil {
 				return err
 			}
-			table(w, fmt.Sprintf("a key is dropped by %d peers, and all have confirmed it, %v, us", peers, s), latencyRows(teams)...)
+			table(w, fmt.Sprintf("a value is gone here and in %d peers, for certain, %v, us", peers, s), latencyRows(teams)...)
+			all = append(all, teams...)
 		}
 	}
+	table(w, "each process has lost all that was invalidated, of twice as much or more; what it has lost besides", lossRows(names, all)...)
 	return nil
+}
+
+// lossRows tells what the teams of each name have lost, if they have a cache.
+func lossRows(names []string, teams []*team) [][]string {
+	rows := [][]string{{"", "values invalidated", "lost besides, in a process"}}
+	for _, name := range names {
+		var invalidated int64
+		var besides float64
+		for _, t := range teams {
+			if t.system == name {
+				for _, r := range t.results {
+					invalidated += r.Lost.Invalidated
+					besides += float64(r.Lost.Besides) / float64(len(t.peers)+1)
+				}
+			}
+		}
+		if invalidated > 0 {
+			rows = append(rows, []string{name, fmt.Sprint(invalidated), fmt.Sprintf("%.1f", besides)})
+		}
+	}
+	return rows
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,7 @@ func encodeHistogram(h *hdrhistogram.Histogram) ([]byte, error) {
 type traffic struct {
 	node   *cacheNode
 	order  order
+	begin  time.Time
 	counts time.Time // from when on it counts
 	end    time.Time
 
@@ -75,7 +77,7 @@ type traffic struct {
 func (n *cacheNode) traffic(ctx context.Context, o order) (h hits, err error) {
 	now := time.Now()
 	t := &traffic{
-		node: n, order: o, counts: now.Add(o.Warm), end: now.Add(o.Warm + o.Duration),
+		node: n, order: o, begin: now, counts: now.Add(o.Warm), end: now.Add(o.Warm + o.Duration),
 		times: newFineHistogram(), clock: newFineHistogram(), writes: newFineHistogram(),
 	}
 	var writing sync.WaitGroup
@@ -143,7 +145,7 @@ func (t *traffic) write(ctx context.Context) {
 		calling.Go(func() { t.call(ctx, due, &number) })
 	}
 	if t.order.Rate > 0 {
-		schedule(due, t.order.Rate, writeBurst, t.end)
+		schedule(due, t.order.Rate, writeBurst, t.begin, t.end)
 	}
 	close(due)
 	calling.Wait()
@@ -151,12 +153,11 @@ func (t *traffic) write(ctx context.Context) {
 
 // call takes times until there are no more; without a rate, a call is due when the last one has returned.
 func (t *traffic) call(ctx context.Context, due <-chan time.Time, number *atomic.Int64) {
-	times := newFineHistogram()
 	for {
 		at, ok := <-due
 		if !ok {
 			if at = time.Now(); t.order.Rate > 0 || at.After(t.end) {
-				break
+				return
 			}
 		}
 		n := int(number.Add(1))
@@ -168,32 +169,34 @@ func (t *traffic) call(ctx context.Context, due <-chan time.Time, number *atomic
 		now := time.Now()
 		counts := now.After(t.counts) && now.Before(t.end)
 		if t.order.Rate > 0 {
-			counts = !at.Before(t.counts) // it was due before end
+			counts = !at.Before(t.counts) // each was due before end
 		}
 		switch {
 		case err != nil:
 			t.failures.Add(1)
 		case counts:
-			_ = times.RecordValue(int64(now.Sub(at))) // in range
+			t.count(now.Sub(at))
+		}
+		if t.order.Rate == 0 {
+			runtime.Gosched() // to the reader: a call that waits for nobody would keep the CPU
 		}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.writes.Merge(times)
 }
 
-// schedule sends the time of each call that is due, so many at once, until end. Who receives too late is told the time at
-// which it was due.
-func schedule(due chan<- time.Time, rate float64, burst int, end time.Time) {
+func (t *traffic) count(took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_ = t.writes.RecordValue(took.Nanoseconds()) // in range
+}
+
+// schedule sends the time of each call that is due before end, so many at once. Who receives too late is told the time at
+// which it was due, even after end.
+func schedule(due chan<- time.Time, rate float64, burst int, begin, end time.Time) {
 	step := time.Duration(float64(burst) / rate * float64(time.Second))
-	for at := time.Now(); at.Before(end); at = at.Add(step) {
+	for at := begin; at.Before(end); at = at.Add(step) {
 		time.Sleep(time.Until(at))
 		for range burst {
-			select {
-			case due <- at:
-			case <-time.After(time.Until(end)):
-				return
-			}
+			due <- at
 		}
 	}
 }
@@ -268,33 +271,58 @@ var hitLoads = []struct {
 	{"as many as it can", order{Senders: writeCallers}},
 }
 
-// measureHits asks how long a hit takes while others invalidate.
+// measureHits asks how long a hit takes while others invalidate, for the cache with shared memory and without.
 func measureHits(ctx context.Context, c config, w io.Writer) (err error) {
-	t, err := c.startTeam(player{System: cacheName, Peers: hitNodes - 1}, c.gomaxprocs[0])
-	if err != nil {
-		return err
+	var ways []*way
+	defer func() {
+		for _, y := range ways {
+			err = errors.Join(err, y.team.stop())
+		}
+	}()
+	for _, name := range []string{cacheName, cacheMessages} {
+		t, err := c.startTeam(player{System: name, Peers: hitNodes - 1}, c.gomaxprocs[0])
+		if err != nil {
+			return err
+		}
+		ways = append(ways, &way{t, make([][]result, len(hitLoads))})
 	}
-	defer func() { err = errors.Join(err, t.stop()) }()
-	results := make([][]result, len(hitLoads))
 	for round := range c.rounds + 1 { // the first does not count
-		for _, i := range turns([]int{0, 1, 2, 3}, round) {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			o := hitLoads[i].order
-			o.Do, o.Duration, o.Warm = readHits, hitSlices*c.slice, hitSlices*c.slice/warmUp
-			r, err := t.ask(o)
-			if err != nil {
+		for _, y := range turns(ways, round) {
+			if err := y.measure(ctx, c, round); err != nil {
 				return err
-			}
-			if round > 0 {
-				results[i] = append(results[i], r)
 			}
 		}
 	}
-	table(w, fmt.Sprintf("hits of %d nodes, each %d a ms, while each also invalidates, %d a second in sum, GOMAXPROCS %d, ns",
-		hitNodes, readBurst, hitNodes*writeRate, c.gomaxprocs[0]), hitRows(results)...)
-	table(w, "the invalidations, us", writeRows(results)...)
+	for _, y := range ways {
+		table(w, fmt.Sprintf("%s: hits of %d nodes, each %d a ms, while each also invalidates, %d a second in sum, GOMAXPROCS %d, ns",
+			y.team.system, hitNodes, readBurst, hitNodes*writeRate, c.gomaxprocs[0]), hitRows(y.results)...)
+		table(w, y.team.system+": the invalidations, us", writeRows(y.results)...)
+	}
+	return nil
+}
+
+// way is a team, and what it has seen of each load.
+type way struct {
+	team    *team
+	results [][]result
+}
+
+// measure goes through all loads.
+func (y *way) measure(ctx context.Context, c config, round int) error {
+	for _, i := range turns([]int{0, 1, 2, 3}, round) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		o := hitLoads[i].order
+		o.Do, o.Duration, o.Warm = readHits, hitSlices*c.slice, hitSlices*c.slice/warmUp
+		r, err := y.team.ask(o)
+		if err != nil {
+			return err
+		}
+		if round > 0 {
+			y.results[i] = append(y.results[i], r)
+		}
+	}
 	return nil
 }
 
@@ -334,9 +362,9 @@ func writeRows(results [][]result) [][]string {
 			failed += r.Failures
 		}
 		rows = append(rows, []string{
-			hitLoads[i+1].name, fmt.Sprintf("%.0f", median(rate)), spreadIn("%.0f", rate), fmt.Sprint(failed),
-			fmt.Sprintf("%.0f", median(figures(of, nanoseconds(func(r result) time.Duration { return r.Hits.Write50 })))/1e3),
-			fmt.Sprintf("%.0f", median(figures(of, nanoseconds(func(r result) time.Duration { return r.Hits.Write99 })))/1e3),
+			hitLoads[i+1].name, fmt.Sprintf("%.0f", median(rate)), spreadTo(0, rate), fmt.Sprint(failed),
+			digits(0, median(figures(of, nanoseconds(func(r result) time.Duration { return r.Hits.Write50 })))/1e3),
+			digits(0, median(figures(of, nanoseconds(func(r result) time.Duration { return r.Hits.Write99 })))/1e3),
 			fmt.Sprintf("%.2f", median(figures(of, func(r result) float64 { return r.CPU.Seconds() / (r.Elapsed.Seconds() * (1 + 1.0/warmUp)) }))),
 		})
 	}

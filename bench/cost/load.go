@@ -35,6 +35,8 @@ type result struct {
 	Elapsed   time.Duration
 	P50, P99  time.Duration
 	Max       time.Duration
+	Clock     time.Duration // p50 of an empty measurement
+	Lost      loss          // by the processes of a cache
 
 	Allocations int64     // while a cache was read
 	Hits        hitResult // of a cache that is also written

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -17,13 +19,21 @@ func median(values []float64) float64 {
 }
 
 // spread returns the lower and the upper quartile.
-func spread(values []float64) string { return spreadIn("%.3f", values) }
+func spread(values []float64) string { return spreadTo(3, values) }
 
-// spreadIn is spread, in a format for each of the two.
-func spreadIn(format string, values []float64) string {
+// spreadTo is spread, with so many decimals as digits has.
+func spreadTo(decimals int, values []float64) string {
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
-	return fmt.Sprintf(format+" to "+format, sorted[n/4], sorted[(3*n-1)/4])
+	return digits(decimals, sorted[n/4]) + " to " + digits(decimals, sorted[(3*n-1)/4])
+}
+
+// digits prints so many decimals, and more where fewer than three digits would be seen.
+func digits(decimals int, v float64) string {
+	if v != 0 {
+		decimals = max(decimals, 2-int(math.Floor(math.Log10(math.Abs(v)))))
+	}
+	return strconv.FormatFloat(v, 'f', decimals, 64)
 }
 
 // pair is a baseline and a cluster that are measured in turn.

@@ -35,7 +35,7 @@ func measureTiny(t *testing.T, names string) string {
 }
 
 func TestContests(t *testing.T) {
-	cached := []string{raw, rawReaders, busName, cacheName, natsCached}
+	cached := []string{raw, rawReaders, busName, cacheName, cacheMessages, natsCached}
 	out := measureTiny(t, "round-trip,one-way,fan-out,invalidate")
 	if hasRedis() {
 		cached = append(cached, redisCached)
@@ -49,6 +49,7 @@ func TestContests(t *testing.T) {
 		{raw, rawBatches, framed, busName, natsName},
 		{raw, rawReaders, framed, busName, natsName},
 		cached,
+		cached[3:],
 	})
 }
 

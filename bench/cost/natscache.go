@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"time"
 
 	"github.com/maypok86/otter/v2"
 	"github.com/nats-io/nats.go"
@@ -76,7 +75,10 @@ func leadNATSCache(ctx context.Context, p player) (leader, error) {
 }
 
 func (l *natsCacheLeader) fanOut() error {
-	key := l.keys.next()
+	key, err := l.keys.next()
+	if err != nil {
+		return err
+	}
 	l.entries.Invalidate(key)
 	return l.askAll(subjectAll, []byte(key), func(answer []byte) error {
 		if string(answer) != key {
@@ -86,8 +88,8 @@ func (l *natsCacheLeader) fanOut() error {
 	})
 }
 
-func (l *natsCacheLeader) prepare(d time.Duration) error {
-	return l.keys.refill(l.entries, d, func(question string, answered func(string) error) error {
+func (l *natsCacheLeader) prepare(keys int) (loss, error) {
+	return l.keys.refill(l.entries, keys, func(question string, answered func(string) error) error {
 		return l.askAll(subjectFill, []byte(question), func(answer []byte) error { return answered(string(answer)) })
 	})
 }

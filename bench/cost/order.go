@@ -3,8 +3,11 @@ package cost
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // order is what a leader is told to do.
@@ -16,6 +19,7 @@ type order struct {
 	Rate     float64 // of all senders together, a second; 0: each goes on when it can
 	Shared   int     // every how many-th invalidation is of a key that is read; 0: none
 	Of       string  // whose hits
+	Keys     int     // how many fan-outs there are at most, with Warm, each of a key of its own; 0: as many as there is time for
 }
 
 // What a leader can do.
@@ -38,7 +42,8 @@ func (o order) carryOut(l leader) (result, error) {
 	switch o.Do {
 	case prepare:
 		if p, ok := l.(preparer); ok {
-			return result{}, p.prepare(o.Duration)
+			lost, err := p.prepare(o.Keys)
+			return result{Lost: lost}, err
 		}
 		return result{}, nil
 	case fanOuts:
@@ -74,30 +79,42 @@ func (o order) carryOut(l leader) (result, error) {
 	}
 }
 
-// repeat times exchange, one after the other.
+// repeat times exchange, one after the other. An empty measurement follows each that does not count.
 func (o order) repeat(exchange func() error) (r result, err error) {
-	for end := time.Now().Add(o.Warm); time.Now().Before(end); r.Uncounted++ {
+	most := int64(math.MaxInt64)
+	if o.Keys > 0 {
+		most = int64(o.Keys)
+	}
+	times, clock := newFineHistogram(), newFineHistogram()
+	for end := time.Now().Add(o.Warm); time.Now().Before(end) && r.Uncounted < most/(warmUp+1); r.Uncounted++ {
 		if err := exchange(); err != nil {
+			return r, err
+		}
+		start := time.Now()
+		if err := recordSince(clock, start); err != nil {
 			return r, err
 		}
 	}
-	times := newHistogram()
 	begin := time.Now()
-	end := begin.Add(o.Duration)
-	for now := begin; now.Before(end); r.Requests++ {
+	for ; r.Elapsed < o.Duration && r.Requests+r.Uncounted < most; r.Requests++ {
+		start := time.Now()
 		if err := exchange(); err != nil {
 			return r, err
 		}
-		took := time.Since(now)
-		now = now.Add(took)
-		if err := times.RecordValue(max(1e3, took.Nanoseconds())); err != nil {
+		if err := recordSince(times, start); err != nil {
 			return r, err
 		}
+		r.Elapsed = start.Sub(begin)
 	}
 	r.Elapsed = time.Since(begin)
 	r.P50, r.P99 = time.Duration(times.ValueAtQuantile(50)), time.Duration(times.ValueAtQuantile(99))
-	r.Max = time.Duration(times.Max())
+	r.Max, r.Clock = time.Duration(times.Max()), time.Duration(clock.ValueAtQuantile(50))
 	return r, nil
+}
+
+// recordSince looks at the clock first.
+func recordSince(times *hdrhistogram.Histogram, start time.Time) error {
+	return times.RecordValue(max(1, time.Since(start).Nanoseconds()))
 }
 
 // pour sends as fast as it goes, and counts what has arrived. The time ends when the last has.

@@ -145,7 +145,10 @@ func leadRedisCache(ctx context.Context, p player) (leader, error) {
 }
 
 func (l *redisCacheLeader) fanOut() error {
-	key := l.keys.next()
+	key, err := l.keys.next()
+	if err != nil {
+		return err
+	}
 	l.entries.Invalidate(key)
 	return l.askAll(subjectAll, key, func(answer string) error {
 		if answer != key {
@@ -172,8 +175,8 @@ func (l *redisCacheLeader) askAll(channel, question string, check func(string) e
 	return nil
 }
 
-func (l *redisCacheLeader) prepare(d time.Duration) error {
-	return l.keys.refill(l.entries, d, func(question string, answered func(string) error) error {
+func (l *redisCacheLeader) prepare(keys int) (loss, error) {
+	return l.keys.refill(l.entries, keys, func(question string, answered func(string) error) error {
 		return l.askAll(subjectFill, question, answered)
 	})
 }

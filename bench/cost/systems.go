@@ -9,7 +9,9 @@ const (
 	busName    = "bus"
 	natsName   = "NATS"
 	cacheName  = "cache"
-	natsCached = "NATS, a cache each"
+	// cacheMessages is the cache without shared memory.
+	cacheMessages = "cache, messages"
+	natsCached    = "NATS, a cache each"
 
 	redisName   = "Redis"
 	redisCached = "Redis, a cache each"
@@ -17,14 +19,15 @@ const (
 
 // systems are the ways to exchange messages, by name. Those that are raw differ in the leader only.
 var systems = map[string]system{
-	raw:        {follow: followRaw, lead: leadRaw},
-	rawReaders: {follow: followRaw, lead: leadWithReaders},
-	rawBatches: {follow: followRaw, lead: leadBatches},
-	framed:     {follow: followFramed, lead: leadFramed},
-	busName:    {follow: followBus, lead: leadBus},
-	natsName:   {follow: followNATS, lead: leadNATS},
-	cacheName:  {follow: followCache, lead: leadCache},
-	natsCached: {follow: followNATSCache, lead: leadNATSCache},
+	raw:           {follow: followRaw, lead: leadRaw},
+	rawReaders:    {follow: followRaw, lead: leadWithReaders},
+	rawBatches:    {follow: followRaw, lead: leadBatches},
+	framed:        {follow: followFramed, lead: leadFramed},
+	busName:       {follow: followBus, lead: leadBus},
+	natsName:      {follow: followNATS, lead: leadNATS},
+	cacheName:     {follow: followCache, lead: leadCache},
+	cacheMessages: {follow: followCache, lead: leadCache},
+	natsCached:    {follow: followNATSCache, lead: leadNATSCache},
 
 	redisCached: {follow: followRedisCache, lead: leadRedisCache},
 }

@@ -154,10 +154,7 @@ func contest(ctx context.Context, rounds int, teams []*team, o order) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if _, err := t.ask(order{Do: prepare, Duration: o.Warm + o.Duration}); err != nil {
-				return err
-			}
-			r, err := t.ask(o)
+			r, err := t.turn(o)
 			if err != nil {
 				return err
 			}
@@ -167,6 +164,24 @@ func contest(ctx context.Context, rounds int, teams []*team, o order) error {
 		}
 	}
 	return nil
+}
+
+// turn asks once. A team that has keys has them stored before, and shows afterwards what it has lost.
+func (t *team) turn(o order) (result, error) {
+	if o.Keys == 0 {
+		return t.ask(o)
+	}
+	fill := order{Do: prepare, Keys: o.Keys}
+	if _, err := t.ask(fill); err != nil {
+		return result{}, err
+	}
+	r, err := t.ask(o)
+	if err != nil {
+		return r, err
+	}
+	filled, err := t.ask(fill)
+	r.Lost = filled.Lost
+	return r, err
 }
 
 // turns changes who begins, and who comes after whom.
