@@ -15,6 +15,7 @@ type call[V any] struct {
 	err    error
 	ctx    context.Context //nolint:containedctx // of the load: it ends when nobody waits any more
 	cancel func()
+	class  uint64 // of the key
 
 	waiting int      // who waits for it; a refresh counts as one
 	token   stamp    // what it returns may be stored, and others may join, as long as this holds
@@ -25,8 +26,8 @@ type call[V any] struct {
 }
 
 // newCall returns a call that has not begun. The load has the values of ctx and not its end.
-func newCall[V any](ctx context.Context) *call[V] {
-	c := &call[V]{done: make(chan struct{})}
+func newCall[V any](ctx context.Context, class uint64) *call[V] {
+	c := &call[V]{done: make(chan struct{}), class: class}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return c
 }
@@ -50,6 +51,7 @@ func (s *store[K, V]) join(ctx context.Context, key K) (*call[V], error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	class := s.class(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -58,18 +60,18 @@ func (s *store[K, V]) join(ctx context.Context, key K) (*call[V], error) {
 	c := s.calls[key]
 	switch {
 	case c == nil:
-		c = newCall[V](ctx)
+		c = newCall[V](ctx, class)
 		s.beginLocked(key, c)
 	case s.isVoid(c): // who has joined it gets its value
 		next := c.next
 		if c.next = nil; next == nil {
-			next = newCall[V](ctx)
+			next = newCall[V](ctx, class)
 		}
 		c = next
 		s.beginLocked(key, c)
 	case c.bypass || !s.lease.runs(now()): // nobody knows here whether what it reads is old by now
 		if c.next == nil {
-			c.next = newCall[V](ctx)
+			c.next = newCall[V](ctx, class)
 		}
 		c = c.next
 	}
@@ -85,8 +87,8 @@ func (s *store[K, V]) isVoid(c *call[V]) bool {
 // beginLocked starts a load. What it returns may be stored if the lease runs and no update of the key is open.
 func (s *store[K, V]) beginLocked(key K, c *call[V]) {
 	s.calls[key] = c
-	c.began, c.token = now(), s.stamp(key) // first
-	c.bypass = !s.lease.runs(c.began) || !s.board.isFree(c.token.key.class)
+	c.began, c.token = now(), s.stamp(c.class) // first
+	c.bypass = !s.lease.runs(c.began) || !s.board.isFree(c.class)
 	s.counts.loads.Add(1)
 	s.alive[c] = none{}
 	if c.bypass {
@@ -153,7 +155,7 @@ func (s *store[K, V]) itemOf(key K, c *call[V]) (it *item[V], names []string) {
 // has the token, and Get looks at that as well.
 func (s *store[K, V]) finishLocked(key K, c *call[V], it *item[V], names []string) {
 	if it != nil && s.opts.broken.token {
-		it.stamp, c.token, c.bypass = s.stamp(key), s.stamp(key), false
+		it.stamp, c.bypass = s.stamp(c.class), false
 	}
 	switch {
 	case it == nil || c.bypass:
@@ -220,7 +222,7 @@ func (s *store[K, V]) reload(key K, it *item[V], now int64) {
 	if s.closed || s.calls[key] != nil {
 		return
 	}
-	c := newCall[V](context.Background())
+	c := newCall[V](context.Background(), it.stamp.key.class)
 	c.reload = true
 	c.waiting++ // lest one who joins and goes ends it
 	s.beginLocked(key, c)

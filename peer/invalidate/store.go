@@ -118,10 +118,10 @@ func (s *store[K, V]) discard(key K, it *item[V]) {
 	}
 }
 
-// stamp is what the board says of a key now.
-func (s *store[K, V]) stamp(key K) stamp {
+// stamp is what the board says of a class of keys now.
+func (s *store[K, V]) stamp(class uint64) stamp {
 	return stamp{
-		key:    s.board.place(s.class(key)),
+		key:    s.board.place(class),
 		all:    s.board.all(),
 		tagged: s.board.tagged(),
 		era:    s.era.Load(),
