@@ -67,6 +67,9 @@ func start(t *testing.T, args ...string) *program {
 		<-ended
 		cancel()
 		assert.NotContains(t, p.stderr.String(), "DATA RACE")
+		if p.cmd.ProcessState.ExitCode() == 0 {
+			assert.NoDirExists(t, dir+"/dir", "nothing is left")
+		}
 		if t.Failed() {
 			t.Logf("standard error:\n%s", p.stderr.String())
 		}

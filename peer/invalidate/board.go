@@ -182,10 +182,13 @@ func (b *board) has(p peer.Incarnation) bool {
 // sweep clears a row whose process is dead. It returns false if it lives.
 func (b *board) sweep(row int) bool { return b.seat != nil && b.seat.sweep(b, row) }
 
-// close gives the row back. The rest of the board can be used all the same.
+// close gives the row back. The rest of the board can be used all the same. It may be called again.
 func (b *board) close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.marked == nil {
+		return nil
+	}
 	b.marked = nil
 	if b.seat == nil {
 		return nil

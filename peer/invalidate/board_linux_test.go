@@ -1,6 +1,8 @@
 package invalidate
 
 import (
+	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -214,6 +216,45 @@ func TestBoardThatWasRemoved(t *testing.T) {
 			assert.Equal(t, r.value.Load(), get(t, c, "k"))
 		}
 	}
+}
+
+// A node that has left is in nobody's way, while its cache is still in use: not in the directory's, either.
+func TestBoardOfANodeThatHasLeft(t *testing.T) {
+	t.Parallel()
+	dir := openDirectory(t)
+	n := join(t, dir, 0)
+	var r row
+	c := cacheOf(t, n.Bus, Options[string, int64]{}, r.load)
+	awaitServing(t, c)
+	assert.NotEmpty(t, boardFiles(t, dir.Path()))
+	require.NoError(t, n.mesh.Close())
+	assert.Empty(t, boardFiles(t, dir.Path()))
+	get(t, c, "k")
+	r.value.Store(1)
+	assert.EqualValues(t, 1, get(t, c, "k"), "nothing is stored")
+}
+
+// A node leaves while its update writes: nobody waits for that any more, and what others have loaded before is void when it
+// has ended.
+func TestNodeThatLeavesInAnUpdate(t *testing.T) {
+	t.Parallel()
+	nodes := meshOf(t, 2)
+	var r row
+	stays := cacheOf(t, nodes[0].Bus, Options[string, int64]{}, r.load)
+	leaves := cacheOf(t, nodes[1].Bus, Options[string, int64]{}, r.load)
+	awaitServing(t, stays, leaves)
+	err := leaves.Update(limited(t), []string{"k"}, func(context.Context) error {
+		get(t, stays, "k")
+		bypassed := stays.Stats().Bypassed
+		assert.Positive(t, bypassed)
+		require.NoError(t, nodes[1].mesh.Close())
+		get(t, stays, "k")
+		assert.Equal(t, bypassed, stays.Stats().Bypassed, "it is stored")
+		r.value.Store(1)
+		return nil
+	})
+	require.ErrorIs(t, err, net.ErrClosed)
+	assert.EqualValues(t, 1, get(t, stays, "k"))
 }
 
 // Without a board there are messages.

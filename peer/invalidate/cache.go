@@ -206,7 +206,7 @@ func (c *Cache[K, V]) shutdown() error {
 		err = c.group.close()
 	}
 	c.store.close()
-	return errors.Join(err, c.store.board.close())
+	return err
 }
 
 // keyed is the store for changes that come as bytes.

@@ -103,6 +103,10 @@
 // A writer that leaves while it waits for confirmations, so that its peers need no lease from it any more: its Invalidate
 // returns an error.
 //
+// A writer that leaves in Update, while its commit goes on, whose peers take the update for ended: those that share the board
+// with it drop what they have loaded meanwhile when it ends. By messages they do not hear of that: its Update returns an
+// error, and they keep it until Options.Life. A server that has answered its requests before it leaves has no such update.
+//
 // A bus that closes before its mesh, as that of a node of a cluster: its peers hear that the cache is not on it any more, and
 // wait for it no longer, while it still lives. It has left before they hear that.
 //

@@ -97,9 +97,17 @@ func (g *group) start() error {
 	return nil
 }
 
-// leave stops serving and refuses what is to be confirmed. It is called before the mesh or the bus tells anybody that this
-// process leaves, or closes a link of its own accord. Rule 4 is here.
+// leave stops serving, refuses what is to be confirmed and gives its row of the board back, so that nothing of it is in the
+// directory. It is called before the mesh or the bus tells anybody that this process leaves, or closes a link of its own
+// accord. Rule 4 is here.
 func (g *group) leave() {
+	g.stopServing()
+	if err := g.board.close(); err != nil {
+		g.log.Warn("the shared memory is not closed", "reason", err)
+	}
+}
+
+func (g *group) stopServing() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.left {

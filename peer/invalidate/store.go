@@ -192,13 +192,12 @@ func (s *store[K, V]) block(key K) {
 	s.drop(key)
 }
 
-// release ends one block. What was loaded meanwhile is not stored.
+// release ends one block. What was loaded meanwhile is not stored, but in a process that has taken this one for gone.
 func (s *store[K, V]) release(key K) {
-	if s.opts.broken.update {
-		s.drop(key)
-		return
+	if !s.opts.broken.update {
+		s.board.unmark(s.class(key))
 	}
-	s.board.unmark(s.class(key))
+	s.drop(key)
 }
 
 // dropTag throws away all that has a tag. The tags of what is on its way are not known, so that is voided.
