@@ -49,7 +49,7 @@ func shareBoard(dir, name string, entries int, self peer.Incarnation) (*board, e
 		}
 		_ = file.Close()
 		if !errors.Is(err, errRemoved) {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, err
 		}
 	}
 }
@@ -80,7 +80,7 @@ func (s *seat) take(entries int, self peer.Incarnation) (*board, error) {
 			return b, nil
 		}
 	}
-	return nil, fmt.Errorf("%d processes have it, and that is the most", boardRows)
+	return nil, fmt.Errorf("%d processes have %s, and that is the most", boardRows, s.path)
 }
 
 // open maps the board, which is made before if need be. Its memory stays until nobody can use it: Get may, after close.
@@ -91,7 +91,7 @@ func (s *seat) open(entries int) (*board, error) {
 	}
 	memory, err := unix.Mmap(int(s.file.Fd()), 0, boardSize(classes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, os.NewSyscallError("mmap", err)
+		return nil, &os.PathError{Op: "mmap", Path: s.path, Err: err}
 	}
 	b := boardOf(unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&memory[0])), len(memory)/wordSize), classes)
 	runtime.AddCleanup(b, func(memory []byte) { _ = unix.Munmap(memory) }, memory)
@@ -114,14 +114,14 @@ func (s *seat) format(entries int) (classes uint64, err error) {
 		classes = classesFor(entries)
 		content := make([]byte, boardSize(classes))
 		binary.NativeEndian.PutUint64(content[wordClasses*wordSize:], classes)
-		if _, err := s.file.WriteAt(content, 0); err != nil {
-			return 0, err
+		if _, err := s.file.WriteAt(content, 0); err != nil { // the disk is full, and not for this
+			return 0, errors.Join(err, os.Remove(s.path))
 		}
 		binary.NativeEndian.PutUint64(magic, boardMagic)
 		_, err := s.file.WriteAt(magic, wordMagic*wordSize)
 		return classes, err
 	default:
-		return 0, fmt.Errorf("it is not the board of a cache: rm %q", s.path)
+		return 0, fmt.Errorf("%s is not the board of a cache: rm %q", s.path, s.path)
 	}
 }
 
@@ -132,7 +132,7 @@ func (s *seat) check(classes uint64) error {
 		return err
 	}
 	if classes < minClasses || classes > maxClasses || bits.OnesCount64(classes) != 1 || info.Size() != int64(boardSize(classes)) {
-		return fmt.Errorf("it has %d bytes for %d classes: rm %q", info.Size(), classes, s.path)
+		return fmt.Errorf("%s has %d bytes for %d classes: rm %q", s.path, info.Size(), classes, s.path)
 	}
 	return nil
 }
@@ -155,7 +155,7 @@ func (s *seat) awaitGate() error {
 			return err
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("another process has been opening or closing it for %v", gateWait)
+			return fmt.Errorf("another process has been opening or closing %s for %v", s.path, gateWait)
 		}
 	}
 }
@@ -211,5 +211,8 @@ func (s *seat) control(command int, kind int16, at, count int) (was int16, err e
 		return 0, err
 	}
 	controlErr := raw.Control(func(fd uintptr) { err = unix.FcntlFlock(fd, command, &lock) })
-	return lock.Type, errors.Join(controlErr, os.NewSyscallError("fcntl", err))
+	if err != nil {
+		err = &os.PathError{Op: "fcntl", Path: s.path, Err: err}
+	}
+	return lock.Type, errors.Join(controlErr, err)
 }

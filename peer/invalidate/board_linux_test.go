@@ -189,7 +189,7 @@ func TestBoardWithoutARowLeft(t *testing.T) {
 		share(t, dir, peer.Incarnation(i+1))
 	}
 	_, err := shareBoard(dir, defaultName, 1, 1000)
-	require.ErrorContains(t, err, "512 processes have it")
+	require.ErrorContains(t, err, "512 processes have "+boardFiles(t, dir)[0])
 }
 
 // Somebody removes the file. Those that have it share it still, and those that come share another one: between the two go
