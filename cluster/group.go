@@ -86,6 +86,8 @@ type group struct {
 	told     *picture // the newest that adopted nodes have from another master; nil when it was used
 	kept     []uint32 // what our nodes keep for the next one, by index
 	lost     bool     // somebody has no place in the order, as it did not answer
+	// published are the weights by which new connections are steered since the last look, by index; nil where the hash decides.
+	published []uint32
 	// epoch names the time since which no exclusion was broken. It counts from 1.
 	epoch     int
 	complaint string          // the last

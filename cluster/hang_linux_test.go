@@ -87,18 +87,29 @@ func TestStoppedWorkerIsReplaced(t *testing.T) {
 	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
 	c.logged(t, "worker does not answer", 1)
 	if reuseport.Probe().Rung >= reuseport.RungBPF {
-		c.awaitStatus(t, func(s Status) bool {
-			for _, n := range s.Nodes {
-				if n.PID == pid {
-					return n.Weight == 0
-				}
-			}
-			return true
-		})
+		c.awaitStatus(t, func(s Status) bool { return isLeftOut(s, pid) })
 		t.Logf("without connections after %v", time.Since(begin))
 	}
 	c.replacedFor(t, pid, begin)
 	survey(t, addr, 2)
+}
+
+// weights returns what a process and what the others get of the new connections, in percent: nothing at all if they are not
+// steered.
+func (s Status) weights(pid int) (own, others float64) {
+	for _, n := range s.Nodes {
+		if n.PID == pid {
+			own = n.Weight
+		} else {
+			others += n.Weight
+		}
+	}
+	return own, others
+}
+
+func isLeftOut(s Status, pid int) bool {
+	own, others := s.weights(pid)
+	return own == 0 && others > 0
 }
 
 // TestStoppedWorkerGetsNothing: a suspect gets no new connections, and some when it answers again.
@@ -111,22 +122,14 @@ func TestStoppedWorkerGetsNothing(t *testing.T) {
 	addr := c.ready(t)
 	pid := c.status(t).pids()[1]
 	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
-	weightOf := func(s Status) float64 {
-		for _, n := range s.Nodes {
-			if n.PID == pid {
-				return n.Weight
-			}
-		}
-		return -1
-	}
-	c.awaitStatus(t, func(s Status) bool { return weightOf(s) == 0 })
+	c.awaitStatus(t, func(s Status) bool { return isLeftOut(s, pid) })
 	for range 100 {
 		a, err := get(addr, "/")
 		require.NoError(t, err)
 		require.NotEqual(t, pid, a.PID)
 	}
 	require.NoError(t, syscall.Kill(pid, syscall.SIGCONT))
-	c.awaitStatus(t, func(s Status) bool { return weightOf(s) > 0 })
+	c.awaitStatus(t, func(s Status) bool { own, _ := s.weights(pid); return own > 0 })
 	survey(t, addr, 3)
 	assert.NotContains(t, c.log.text(), "worker is hung")
 }

@@ -148,13 +148,12 @@ func (g *group) meet(ctx context.Context, inode uint32) *member {
 // draw remembers the picture for Status.
 func (g *group) draw() {
 	d := drawing{certain: g.certain, weight: make(map[int]float64)}
-	steered := g.rung >= reuseport.RungBPF && g.weights() != nil
 	for _, m := range g.seen {
 		switch {
 		case m.foreign:
 			d.strangers = append(d.strangers, g.steering.strangerOf(m.inode, g.address))
-		case steered && m.party != nil:
-			d.weight[m.id] = g.shareOf(m)
+		case g.published != nil && m.party != nil:
+			d.weight[m.id] = percent(g.published, g.order.Index(m))
 		}
 	}
 	g.mu.Lock()

@@ -25,11 +25,17 @@ func (g *group) makeRoom(ctx context.Context) bool {
 	return g.attach(ctx, reuseport.Steering{Weights: shares}) == nil
 }
 
-// publish steers new connections by the picture.
+// publish steers new connections by the picture, and notes how: somebody may become suspect in the meantime.
 func (g *group) publish(ctx context.Context) error {
+	g.published = nil
 	switch g.rung {
 	case reuseport.RungBPF, reuseport.RungBPFMigrate:
-		return g.attach(ctx, reuseport.Steering{Weights: g.weights()})
+		shares := g.weights()
+		if err := g.attach(ctx, reuseport.Steering{Weights: shares}); err != nil {
+			return err
+		}
+		g.published = shares
+		return nil
 	case reuseport.RungIncomingCPU:
 		return g.cover(ctx)
 	default:
@@ -78,10 +84,15 @@ func (g *group) shareOf(m *member) float64 {
 	if shares == nil {
 		return 100
 	}
+	return percent(shares, g.order.Index(m))
+}
+
+// percent returns what an index gets.
+func percent(shares []uint32, index int) float64 {
 	var sum, own float64
 	for i, share := range shares {
 		sum += float64(share)
-		if i == g.order.Index(m) {
+		if i == index {
 			own = float64(share)
 		}
 	}
