@@ -210,6 +210,27 @@ func TestGroupWithASuspect(t *testing.T) {
 	assert.Equal(t, fmt.Sprint(map[int]float64{1: 100. / 3, 2: 100. / 3, 3: 100. / 3}), fmt.Sprint(m.drawn().weight))
 }
 
+// A node becomes suspect while the weights from before are published: it gets connections until the next look, and Status
+// says so.
+func TestGroupWithASuspectMeanwhile(t *testing.T) {
+	m := newMembers(t, 3)
+	late := m.parties[1]
+	for i, seats := range m.seats {
+		m.steering.enter(m.parties[i].id, 0, func(ctx context.Context, q message) (message, error) {
+			answer := seats.answer(ctx, q)
+			late.suspect.Store(late.suspect.Load() || q.Kind == kindAttach)
+			return answer, answer.err()
+		})
+	}
+	m.look(t.Context())
+	assert.True(t, late.suspect.Load())
+	assert.Positive(t, m.drawn().weight[late.id])
+	assert.Contains(t, m.spread(100), late.id)
+	m.look(t.Context())
+	assert.Zero(t, m.drawn().weight[late.id])
+	assert.NotContains(t, m.spread(100), late.id)
+}
+
 // inherited returns the group of these members as a new master has it from them, and how often it asks the kernel.
 func (m *members) inherited() (next *members, questions *atomic.Int32) {
 	m.t.Helper()
