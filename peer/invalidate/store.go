@@ -179,25 +179,29 @@ func (s *store[K, V]) put(key K, it *item[V]) {
 }
 
 // drop throws a key away, and voids the load that is on its way.
-func (s *store[K, V]) drop(key K) {
-	s.board.drop(s.class(key))
+func (s *store[K, V]) drop(key K) { s.dropClass(s.class(key), key) }
+
+func (s *store[K, V]) dropClass(class uint64, key K) {
+	s.board.drop(class)
 	s.entries.Invalidate(key)
 }
 
 // block drops a key and stores none for it until it is released.
 func (s *store[K, V]) block(key K) {
+	class := s.class(key)
 	if !s.opts.broken.update {
-		s.board.mark(s.class(key))
+		s.board.mark(class)
 	}
-	s.drop(key)
+	s.dropClass(class, key)
 }
 
 // release ends one block. What was loaded meanwhile is not stored, but in a process that has taken this one for gone.
 func (s *store[K, V]) release(key K) {
+	class := s.class(key)
 	if !s.opts.broken.update {
-		s.board.unmark(s.class(key))
+		s.board.unmark(class)
 	}
-	s.drop(key)
+	s.dropClass(class, key)
 }
 
 // dropTag throws away all that has a tag. The tags of what is on its way are not known, so that is voided.
@@ -213,10 +217,6 @@ func (s *store[K, V]) dropAll() {
 func (s *store[K, V]) flush() {
 	s.counts.flushes.Add(1)
 	s.era.Add(1)
-	s.sweepSoon()
-}
-
-func (s *store[K, V]) sweepSoon() {
 	select {
 	case s.dirty <- none{}:
 	default:
