@@ -1,14 +1,10 @@
 package cluster
 
 import (
-	"bytes"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -19,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/multinode-go/multinode/internal/proctest"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -60,7 +57,7 @@ func TestMigrationInside(t *testing.T) {
 	addr := c.ready(t)
 	victim := c.status(t).pids()[1]
 	require.NoError(t, syscall.Kill(victim, syscall.SIGSTOP))
-	require.Eventually(t, func() bool { return isStopped(victim) }, patience, time.Millisecond) // it may be in accept(2)
+	require.Eventually(t, func() bool { return proctest.IsStopped(victim) }, patience, time.Millisecond) // it may be in accept(2)
 
 	// All connect before the worker is a suspect, so that about half wait in its queue.
 	const clients = 40
@@ -92,16 +89,6 @@ func TestMigrationInside(t *testing.T) {
 		assert.Less(t, failed.Load(), int32(clients), "the other half were not")
 	}
 	c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture && len(s.pids()) == 2 })
-}
-
-// isStopped tells whether all threads of a process have stopped.
-func isStopped(pid int) bool {
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-	return err == nil && len(threads) > 0 && !slices.ContainsFunc(threads, func(path string) bool {
-		stat, err := os.ReadFile(path)
-		_, fields, found := bytes.Cut(stat, []byte(") ")) // behind the name
-		return err != nil || !found || fields[0] != 'T'
-	})
 }
 
 // request tells whether a request on conn is answered.

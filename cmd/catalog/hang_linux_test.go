@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bytes"
-	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"syscall"
@@ -14,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/proctest"
 )
 
 const (
@@ -83,17 +82,7 @@ func (c *pinned) stop() {
 	c.t.Helper()
 	require.NoError(c.t, c.worker.Signal(syscall.SIGSTOP))
 	c.t.Cleanup(func() { _ = c.worker.Signal(syscall.SIGCONT) }) // lest its end is waited for
-	require.Eventually(c.t, func() bool { return isStopped(c.worker.Pid) }, patience, time.Millisecond)
-}
-
-// isStopped tells whether all threads of a process have stopped.
-func isStopped(pid int) bool {
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-	return err == nil && len(threads) > 0 && !slices.ContainsFunc(threads, func(path string) bool {
-		stat, err := os.ReadFile(path)
-		_, fields, found := bytes.Cut(stat, []byte(") ")) // behind the name
-		return err != nil || !found || fields[0] != 'T'
-	})
+	require.Eventually(c.t, func() bool { return proctest.IsStopped(c.worker.Pid) }, patience, time.Millisecond)
 }
 
 func (c *pinned) goOn() {
@@ -127,7 +116,7 @@ func TestPutWhileANodeHangs(t *testing.T) {
 			require.Equal(t, "cache", a.header.Get("Source"))
 		}
 	}
-	require.True(t, isStopped(hung.worker.Pid))
+	require.True(t, proctest.IsStopped(hung.worker.Pid))
 	hung.goOn()
 	assert.Equal(t, version, hung.read().product(t).Version)
 	hung.serves()

@@ -12,8 +12,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/internal/proctest"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -116,13 +115,7 @@ func startNode(t *testing.T, dir *peer.Directory, id int) *process {
 func (p *process) stop(t *testing.T) {
 	t.Helper()
 	require.NoError(t, p.Signal(syscall.SIGSTOP))
-	require.Eventually(t, func() bool {
-		stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.Pid), "stat"))
-		var pid int
-		var name, state string
-		_, scanErr := fmt.Sscan(string(stat), &pid, &name, &state)
-		return err == nil && scanErr == nil && state == "T"
-	}, patient, time.Millisecond)
+	require.Eventually(t, func() bool { return proctest.IsStopped(p.Pid) }, patient, time.Millisecond)
 	t.Cleanup(func() { _ = p.Signal(syscall.SIGCONT) })
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/internal/proctest"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -89,13 +89,7 @@ func (p *process) kill() {
 func (p *process) freeze(t *testing.T) {
 	t.Helper()
 	p.signal(syscall.SIGSTOP)
-	require.Eventually(t, func() bool {
-		stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.command.Process.Pid), "stat"))
-		var pid int
-		var name, state string
-		_, scanErr := fmt.Sscan(string(stat), &pid, &name, &state)
-		return err == nil && scanErr == nil && state == "T"
-	}, patient, time.Millisecond)
+	require.Eventually(t, func() bool { return proctest.IsStopped(p.command.Process.Pid) }, patient, time.Millisecond)
 }
 
 // pairOf returns a cache in this process and an idle citizen, with the ledger that both read.
