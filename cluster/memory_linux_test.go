@@ -30,6 +30,14 @@ func TestCounter(t *testing.T) {
 // TestIntegrationOutOfMemory lets the kernel kill a worker that takes more than its memory control group has.
 func TestIntegrationOutOfMemory(t *testing.T) {
 	group := memoryGroup(t, 200<<20)
+	for range 8 { // the memory of the first victim comes back late, and the kernel looks for another: that is not to be the master
+		decoy := exec.Command("sh", "-c", `echo $$ > "$0/cgroup.procs" && echo 500 > /proc/$$/oom_score_adj && exec sleep 60`, group)
+		require.NoError(t, decoy.Start())
+		t.Cleanup(func() {
+			_ = decoy.Process.Kill() // the kernel may have done it
+			_ = decoy.Wait()
+		})
+	}
 	cmd := exec.Command("sh", "-c", `echo $$ > "$0/cgroup.procs" && exec "$1"`, group, os.Args[0])
 	c := runCommand(t, cmd, "greedy", programOptions{Nodes: 2})
 	c.ready(t)
