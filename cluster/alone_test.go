@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -34,6 +35,7 @@ func TestListenAlone(t *testing.T) {
 	require.NoError(t, response.Body.Close())
 	http.DefaultClient.CloseIdleConnections()
 
+	require.ErrorIs(t, n.Reload(t.Context()), errors.ErrUnsupported)
 	require.NoError(t, n.Shutdown(t.Context()))
 	assert.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log.String())
 	assert.Contains(t, log.String(), "serving with one node")

@@ -12,9 +12,6 @@ import (
 	"time"
 )
 
-// ErrBusy is the error of an order that does not wait for another one.
-var ErrBusy = errors.New("a reload or a change of the number of nodes is running: try again when it is done")
-
 // apiVersion is in the header of each answer of the API. It changes when something that was there goes.
 const (
 	headerAPI  = "Multinode-API"
@@ -250,7 +247,7 @@ func writeError(w http.ResponseWriter, err error) {
 		status = http.StatusConflict
 	case errors.Is(err, ErrNoNode):
 		status = http.StatusNotFound
-	case errors.Is(err, errStopping):
+	case errors.Is(err, ErrStopping):
 		status = http.StatusServiceUnavailable
 	}
 	text := strings.TrimPrefix(err.Error(), "cluster: ")       // who asks knows whom

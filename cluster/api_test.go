@@ -265,7 +265,7 @@ func TestAPIOrderFails(t *testing.T) {
 		want string
 	}{
 		{errors.New("slot 2: node 9 has not become ready"), 500, `"error": "slot 2: node 9 has not become ready"`},
-		{fmt.Errorf("cluster: reload: %w", errStopping), 503, "the cluster stops"},
+		{fmt.Errorf("cluster: reload: %w", ErrStopping), 503, "the cluster stops"},
 		{fmt.Errorf("cluster: drain: %w", ErrBusy), 409, `"error": "drain: a reload or a change of the number of nodes is running: try again when it is done"`},
 	} {
 		a.results <- c.err

@@ -136,7 +136,7 @@ func TestMove(t *testing.T) {
 		moves bool
 	}{
 		"":                    {solo{epoch: 1}, []string{"exclude", "leave", "join"}, true},
-		"the master is gone":  {solo{epoch: 1, errs: []error{errOrphaned, errOrphaned}}, []string{"exclude", "leave", "join", "join", "join"}, true},
+		"the master is gone":  {solo{epoch: 1, errs: []error{ErrOrphaned, ErrOrphaned}}, []string{"exclude", "leave", "join", "join", "join"}, true},
 		"nothing is steered":  {solo{}, []string{"exclude", "join"}, false},
 		"it may not leave":    {solo{epoch: 1, stays: failed}, []string{"exclude", "leave", "join"}, false},
 		"it stays left aside": {solo{epoch: 1, stays: failed, errs: []error{failed}}, []string{"exclude", "leave", "join", "join"}, false},

@@ -130,7 +130,8 @@ func (n *Node) Listener() net.Listener { return n.service.listener }
 
 // Listen shares one more port: every node of the cluster calls it with the same arguments. network is "tcp", "tcp4" or
 // "tcp6"; port 0 is one free port for all, another one for each further call. In a master that does not listen the
-// listener accepts nothing. The node closes the listener when it begins to stop.
+// listener accepts nothing. The node closes the listener when it begins to stop; a call after that is an error that Is
+// [ErrStopping].
 func (n *Node) Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	key := portKey{Network: network, Address: address}
 	n.portsMu.Lock()
@@ -144,7 +145,8 @@ func (n *Node) Listen(ctx context.Context, network, address string) (net.Listene
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	if n.isStopping() {
-		return nil, join(&net.OpError{Op: "listen", Net: network, Addr: l.Addr(), Err: net.ErrClosed}, l.Close())
+		why := fmt.Errorf("%w: %w", ErrStopping, net.ErrClosed)
+		return nil, join(&net.OpError{Op: "listen", Net: network, Addr: l.Addr(), Err: why}, l.Close())
 	}
 	return l, nil
 }

@@ -8,14 +8,6 @@ import (
 	"time"
 )
 
-// ErrNoNode is the error of an order to a node that is not there.
-var ErrNoNode = errors.New("no node that accepts connections has this id (multinode status lists them)")
-
-var (
-	errNotMaster = errors.New("this node is not the master: ask it, by its control socket or in its process")
-	errStopping  = errors.New("the cluster stops")
-)
-
 // Reload replaces all nodes that accept connections, one after the other, by processes that run the program as it is on
 // disk now: this is the deploy. No connection is lost where they can be steered, see [Steering]; each node goes on serving
 // until its replacement is ready. A replacement that does not become ready ends the reload with its error, and those that
@@ -27,7 +19,8 @@ var (
 //
 // Reload returns when all are replaced and get no new connections any more; their requests in flight may take
 // Options.StopTimeout from then on. It waits while another Reload, Scale or Drain runs; see [Node.TryReload]. When ctx is
-// done it ends between two steps, which may leave old and new nodes side by side. Only the master can do it.
+// done it ends between two steps, which may leave old and new nodes side by side. In a worker the error Is [ErrNotMaster],
+// in a cluster that stops [ErrStopping], and in a node that serves alone [errors.ErrUnsupported].
 func (n *Node) Reload(ctx context.Context) error { return n.operate(ctx, true, "reload", n.reloadAll) }
 
 // TryReload is Reload, but returns an error that Is [ErrBusy] when it would have to wait.
@@ -69,8 +62,12 @@ func (n *Node) Drain(ctx context.Context, id int) error {
 
 // operate runs one operation at a time. Status says what it is.
 func (n *Node) operate(ctx context.Context, wait bool, what string, do func(context.Context) error) error {
-	if n.master == nil {
-		return fmt.Errorf("cluster: %w", errNotMaster)
+	switch {
+	case n.master != nil:
+	case n.worker != nil:
+		return fmt.Errorf("cluster: %s: %w", what, ErrNotMaster)
+	default:
+		return fmt.Errorf("cluster: %s: %w: this node serves alone, in one process", what, errors.ErrUnsupported)
 	}
 	select {
 	case n.master.operation <- struct{}{}:
@@ -81,14 +78,14 @@ func (n *Node) operate(ctx context.Context, wait bool, what string, do func(cont
 		select {
 		case n.master.operation <- struct{}{}:
 		case <-n.done:
-			return fmt.Errorf("cluster: %w", errStopping)
+			return fmt.Errorf("cluster: %w", ErrStopping)
 		case <-ctx.Done():
 			return fmt.Errorf("cluster: wait for another operation to end: %w", ctx.Err())
 		}
 	}
 	defer func() { <-n.master.operation }()
 	if n.isStopping() {
-		return fmt.Errorf("cluster: %w", errStopping)
+		return fmt.Errorf("cluster: %w", ErrStopping)
 	}
 	s := n.master.supervisor
 	s.do(func() { s.doing = what })
@@ -226,7 +223,7 @@ func (s *supervisor) renew(ctx context.Context, slot *slot) error {
 	})
 	switch {
 	case fresh == nil && stopping:
-		return errStopping
+		return ErrStopping
 	case fresh == nil:
 		return nil // restarting is disabled, and the slot is empty
 	}
@@ -248,7 +245,7 @@ func (s *supervisor) grow(ctx context.Context) error {
 		}
 	})
 	if fresh == nil {
-		return errStopping
+		return ErrStopping
 	}
 	err := s.awaitReady(ctx, fresh, func(w *worker) {
 		s.dropSlot(w.slot)
@@ -282,7 +279,7 @@ func (s *supervisor) awaitReady(ctx context.Context, fresh *worker, letGo func(*
 	case err := <-fresh.settled:
 		return err
 	case <-s.done:
-		return errStopping
+		return ErrStopping
 	case <-ctx.Done():
 		late := true
 		s.do(func() {
@@ -310,7 +307,7 @@ func (s *supervisor) awaitDrained(ctx context.Context, old *worker) error {
 	case <-old.drained:
 		return nil
 	case <-s.done:
-		return errStopping
+		return ErrStopping
 	case <-ctx.Done():
 		return fmt.Errorf("%v is replaced, and still drains: %w", old, ctx.Err())
 	}

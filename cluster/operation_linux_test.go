@@ -362,7 +362,7 @@ func TestOrdersInTheProcess(t *testing.T) {
 	waiting := make(chan error, 1)
 	go func() { waiting <- n.Reload(context.Background()) }() // ends with the node
 	require.NoError(t, n.Shutdown(t.Context()))
-	require.ErrorIs(t, <-waiting, errStopping)
+	require.ErrorIs(t, <-waiting, ErrStopping)
 }
 
 func TestStopByTheAPI(t *testing.T) {

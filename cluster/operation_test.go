@@ -276,9 +276,9 @@ func TestSupervisorStopDuringRenew(t *testing.T) {
 		require.Error(t, <-renewed)
 		<-s.done
 		require.NoError(t, s.err)
-		require.ErrorIs(t, s.renew(t.Context(), s.slots[0]), errStopping)
+		require.ErrorIs(t, s.renew(t.Context(), s.slots[0]), ErrStopping)
 		err := s.grow(t.Context())
-		assert.ErrorIs(t, err, errStopping)
+		assert.ErrorIs(t, err, ErrStopping)
 	})
 }
 
@@ -294,7 +294,7 @@ func TestSupervisorRenewWithoutRestart(t *testing.T) {
 		if len(f.started()) > 2 {
 			s.ready(3)
 		}
-		assert.NotErrorIs(t, <-renewed, errStopping)
+		assert.NotErrorIs(t, <-renewed, ErrStopping)
 	})
 }
 

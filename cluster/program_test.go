@@ -58,6 +58,7 @@ var programs = map[string]func() error{
 	"stuck":        getStuck,
 	"join":         joinPort,
 	"talk":         talk,
+	"errors":       tellApart,
 }
 
 // programOptions are the Options of a program, as its environment carries them.

@@ -13,9 +13,6 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// errOrphaned is why a worker ends whose master is gone.
-var errOrphaned = errors.New("the master is gone")
-
 // upstream is a worker's side of the control stream: what it tells its master and asks it. It is the keeper of its
 // groups.
 type upstream struct {
@@ -51,7 +48,7 @@ func listenWorker(opts Options, server Server, r role) (_ *Node, err error) {
 		}
 	}()
 	if locked, err := directory.Locked(); err != nil || !locked {
-		return nil, join(errOrphaned, err)
+		return nil, join(ErrOrphaned, err)
 	}
 	// Linked first, for no connection is to wait for a share of the port whose node is still to be linked.
 	links, err := joinLinks(opts, peer.Options{Directory: directory, Self: r.info()}, opts.BootTimeout)
@@ -84,7 +81,7 @@ func (u *upstream) takeSeat(server Server, links links, r role) (*Node, error) {
 	ctx, cancel := context.WithTimeout(ctx, u.opts.BootTimeout)
 	defer cancel()
 	u.stop = func(cause error, timeout time.Duration) {
-		fail(cmp.Or(cause, errStopping)) // while there is no node yet
+		fail(cmp.Or(cause, ErrStopping)) // while there is no node yet
 		go func() {                      // ends when the node is made, or fails to be
 			select {
 			case <-made:
@@ -93,7 +90,7 @@ func (u *upstream) takeSeat(server Server, links links, r role) (*Node, error) {
 			}
 		}()
 	}
-	u.orphan = time.AfterFunc(u.opts.OrphanTimeout, func() { u.stop(errOrphaned, u.opts.StopTimeout) })
+	u.orphan = time.AfterFunc(u.opts.OrphanTimeout, func() { u.stop(ErrOrphaned, u.opts.StopTimeout) })
 	if _, err := links.mesh.OnStream(controlStream, isMaster, u.serveLink); err != nil {
 		return nil, err
 	}
@@ -212,7 +209,7 @@ const reportTimeout = time.Second
 
 // report tells the master why the node ends, if there is a reason and a master.
 func (u *upstream) report(cause error) {
-	if cause == nil || errors.Is(cause, errOrphaned) {
+	if cause == nil || errors.Is(cause, ErrOrphaned) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
@@ -235,7 +232,7 @@ func (u *upstream) join(ctx context.Context, key portKey) error {
 		}
 		_, err = u.ask(ctx, message{Kind: kindJoin, Port: &key})
 		_, notOpen := u.seats.get(key)
-		if again = notOpen != nil && (errors.Is(err, errUnlinked) || errors.Is(err, errOrphaned)); again {
+		if again = notOpen != nil && (errors.Is(err, errUnlinked) || errors.Is(err, ErrOrphaned)); again {
 			time.Sleep(joinInterval)
 		}
 	}
@@ -262,7 +259,7 @@ func (u *upstream) leave(ctx context.Context, key portKey, epoch int) (bool, err
 func (u *upstream) ask(ctx context.Context, question message) (message, error) {
 	l := u.current()
 	if l == nil {
-		return message{}, errOrphaned
+		return message{}, ErrOrphaned
 	}
 	return l.ask(ctx, question)
 }
