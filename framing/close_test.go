@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -290,4 +291,182 @@ func TestViolationIsToldToWhoGoesOnWriting(t *testing.T) {
 	assert.Equal(t, closePayload(uint16(framing.CodeProtocol), ""), string(told[2:]))
 	require.NoError(t, peer.Close())
 	assert.Error(t, <-closed)
+}
+
+// answers are what a peer may say to the close frame that tells it of a violation.
+var answers = map[string][]byte{
+	"without a code":        last(framing.Close, ""),
+	"the code":              last(framing.Close, closePayload(1002, "")),
+	"another code":          last(framing.Close, closePayload(1000, "sorry")),
+	"longest reason":        last(framing.Close, closePayload(4999, strings.Repeat("x", 123))),
+	"masked":                masked(last(framing.Close, closePayload(1002, ""))),
+	"masked without a code": masked(last(framing.Close, "")),
+}
+
+// violations are what a peer may not send.
+var violations = map[string][]byte{
+	"reserved bit":               rawFrame(0xc1, "abc"),
+	"unknown opcode":             rawFrame(0x83, "abc"),
+	"half of a long frame":       {0xff, 127, 0, 0, 0, 0, 0, 0x10, 0, 0, 1, 2, 3},
+	"too large":                  rawFrame(0x82, strings.Repeat("x", 200)),
+	"length of 64 bits":          {0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+	"text that is not UTF-8":     last(framing.Text, "\xff"),
+	"a part that is not UTF-8":   append(fragment(framing.Text, "\xff"), last(0, "abc")...),
+	"continuation of nothing":    last(0, "abc"),
+	"fragmented ping":            fragment(framing.Ping, ""),
+	"garbage without any frames": []byte("\xf1GET / HTTP/1.1\r\n\r\n"),
+}
+
+// refused writes sent to c from stream, sees that c refuses it, and closes c. It returns what Close returns.
+func refused(t *testing.T, c *framing.Conn, stream io.Writer, sent []byte) <-chan error {
+	t.Helper()
+	go func() { _, _ = stream.Write(sent) }() // a pipe takes what is read, and that ends at the violation
+	_, err := c.Receive(t.Context())
+	_, ok := errors.AsType[*framing.ProtocolError](err)
+	require.True(t, ok, "%v", err)
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close(framing.CodeNormal, "") }()
+	return closed
+}
+
+// told reads the close frame with which a violation is answered.
+func told(t *testing.T, stream io.Reader) {
+	t.Helper()
+	head := make([]byte, 2)
+	_, err := io.ReadFull(stream, head)
+	require.NoError(t, err)
+	require.Equal(t, byte(fin|framing.Close), head[0])
+	_, err = io.ReadFull(stream, make([]byte, head[1]))
+	require.NoError(t, err)
+}
+
+// Section 7.1.1: when both sides have sent a close frame, the stream is closed at once.
+func TestViolationIsOverWithTheAnswer(t *testing.T) {
+	t.Parallel()
+	for what, sent := range violations {
+		for how, answer := range answers {
+			t.Run(what+", "+how, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					left, right := net.Pipe()
+					c := framing.New(left, framing.Options{MaxMessage: 100})
+					start := time.Now()
+					closed := refused(t, c, right, sent)
+					told(t, right)
+					_, err := right.Write(answer)
+					require.NoError(t, err)
+					_, err = right.Read(make([]byte, 1))
+					require.ErrorIs(t, err, io.EOF)
+					require.Error(t, <-closed)
+					assert.Zero(t, time.Since(start))
+				})
+			})
+		}
+	}
+}
+
+func TestViolationOfTheCloseFrameIsOverWithIt(t *testing.T) {
+	t.Parallel()
+	for what, sent := range map[string][]byte{
+		"code":       last(framing.Close, closePayload(1005, "")),
+		"half":       last(framing.Close, "a"),
+		"UTF-8":      last(framing.Close, closePayload(1000, "\xff")),
+		"large":      last(framing.Close, closePayload(1000, strings.Repeat("x", 124))),
+		"reserved":   rawFrame(0xc8, closePayload(1000, "")),
+		"fragmented": fragment(framing.Close, closePayload(1000, "")),
+		"masked":     masked(last(framing.Close, closePayload(999, ""))),
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				left, right := net.Pipe()
+				c := framing.New(left, framing.Options{})
+				start := time.Now()
+				closed := refused(t, c, right, sent)
+				told(t, right)
+				_, err := right.Read(make([]byte, 1))
+				require.ErrorIs(t, err, io.EOF)
+				require.Error(t, <-closed)
+				assert.Zero(t, time.Since(start))
+			})
+		})
+	}
+}
+
+// The answer may come in pieces, and behind much else that was on its way.
+func TestViolationAnsweredByAndBy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		left, right := net.Pipe()
+		c := framing.New(left, framing.Options{CloseTimeout: time.Hour})
+		start := time.Now()
+		closed := refused(t, c, right, rawFrame(0xc1, "abc"))
+		told(t, right)
+		for range 1000 {
+			_, err := right.Write(last(framing.Binary, strings.Repeat("x", 1000)))
+			require.NoError(t, err)
+		}
+		for _, b := range last(framing.Close, closePayload(4000, strings.Repeat("x", 123))) {
+			time.Sleep(time.Second)
+			_, err := right.Write([]byte{b})
+			require.NoError(t, err)
+		}
+		require.Error(t, <-closed)
+		assert.Equal(t, 127*time.Second, time.Since(start))
+	})
+}
+
+func TestViolationByAPeerThatGoesOnWritingIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		left, right := net.Pipe()
+		c := framing.New(left, framing.Options{CloseTimeout: time.Minute})
+		start := time.Now()
+		closed := refused(t, c, right, rawFrame(0xc1, "abc"))
+		told(t, right)
+		var writer sync.WaitGroup
+		writer.Go(func() {
+			var err error
+			for err == nil {
+				_, err = right.Write(last(framing.Binary, strings.Repeat("x", 1000)))
+				time.Sleep(time.Second)
+			}
+		})
+		require.ErrorIs(t, <-closed, context.DeadlineExceeded)
+		assert.Equal(t, time.Minute, time.Since(start))
+		writer.Wait()
+	})
+}
+
+// Both sides may break the protocol: the dialer, which masks its frames as a browser does, and the listener.
+func TestViolationOverTCP(t *testing.T) {
+	t.Parallel()
+	for name, dials := range map[string]bool{"by the dialer": true, "by the listener": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			defer l.Close()
+			breaks, err := net.Dial("tcp", l.Addr().String())
+			require.NoError(t, err)
+			defer breaks.Close()
+			holds, err := l.Accept()
+			require.NoError(t, err)
+			bad, answer := last(framing.Text, "\xff"), last(framing.Close, closePayload(1007, ""))
+			if dials {
+				bad, answer = masked(bad), masked(answer)
+			} else {
+				breaks, holds = holds, breaks
+			}
+			c := framing.New(holds, framing.Options{CloseTimeout: time.Hour})
+			closed := refused(t, c, breaks, bad)
+			told(t, breaks)
+			_, err = breaks.Write(answer)
+			require.NoError(t, err)
+			require.NoError(t, breaks.SetReadDeadline(time.Now().Add(patient)))
+			_, err = breaks.Read(make([]byte, 1))
+			require.ErrorIs(t, err, io.EOF, "an end, no reset")
+			assert.Error(t, <-closed)
+		})
+	}
 }

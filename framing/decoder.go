@@ -124,6 +124,10 @@ func (d *Decoder) detach() {
 	}
 }
 
+// failed returns, after a ProtocolError, the type of the frame that broke the protocol, and what has arrived and is not
+// used.
+func (d *Decoder) failed() (Type, []byte) { return d.head.typ, d.buf[d.r:d.w] }
+
 // begin starts a frame if its header is there.
 func (d *Decoder) begin() bool {
 	h, n, err := parseHeader(d.buf[d.r:d.w])
@@ -131,6 +135,9 @@ func (d *Decoder) begin() bool {
 		err = d.admit(h)
 	}
 	if d.err = err; err != nil || n == 0 {
+		if err != nil {
+			d.head.typ = Type(d.buf[d.r] & opcodeBits)
+		}
 		return false
 	}
 	d.r += n

@@ -15,7 +15,8 @@
 //   - A message arrives whole or not at all, and those of one sender in the order in which they were sent.
 //   - No message larger than Options.MaxMessage is taken, and no memory for what has not arrived.
 //   - A peer that does not read costs a bounded queue, see Options.MaxQueue; then Send waits.
-//   - What the peer may not send ends the connection with the close code that the RFC wants.
+//   - What the peer may not send ends the connection with the close code that the RFC wants. When the peer has answered
+//     the close frame, the stream is closed at once.
 //
 // What the package does not do: the opening handshake, but for [AcceptKey], extensions, subprotocols, and masks on what
 // it sends. It takes frames with and without a mask, whatever its role.
