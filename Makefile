@@ -65,7 +65,7 @@ READS          ?=
 SEED           ?=
 test-coherence:
 	COHERENCE_READS=$(READS) COHERENCE_SEED=$(SEED) $(GO) test -count=1 -v -timeout 24h \
-		-run '^(TestCoherence|TestLinearizable|TestStaleSet|TestWithout|TestWriterThatDies|TestCacheWithACopy)' ./peer/invalidate
+		-run '^(TestCoherence|TestLinearizable|TestStaleSet|TestMutants|TestWriterThatDies|TestCacheWithACopy)' ./peer/invalidate
 
 # Which way to share a port is the best, and when: tables and a report. See bench/README.md. Then what the cache costs and
 # brings: tables. See bench/cost/README.md.

@@ -46,7 +46,6 @@ type board struct {
 	classes uint64
 	row     int   // of this process
 	seat    *seat // nil: the board is not shared
-	lax     bool  // for tests: the kernel is not asked who has it
 
 	mu     sync.Mutex
 	marked map[uint64]int // guarded by mu; how often this process has marked each group; nil after close
@@ -172,7 +171,7 @@ func (b *board) has(p peer.Incarnation) bool {
 		return false
 	}
 	for row := range boardRows {
-		if b.load(uint64(wordRows+row)) == uint64(p) && (b.lax || b.seat.isTaken(row)) {
+		if b.load(uint64(wordRows+row)) == uint64(p) && b.seat.isTaken(row) {
 			return true
 		}
 	}

@@ -57,7 +57,7 @@ func newCache[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(con
 		return c, nil
 	}
 	g := newGroup(b, opts.Name, opts.Lease, keyed[K, V]{s, opts.Codec}, s.lease, &s.counts)
-	g.board, g.fence, g.log, g.broken = table, opts.Fence, opts.Logger, opts.broken
+	g.board, g.fence, g.log = table, opts.Fence, opts.Logger
 	if err := g.start(); err != nil {
 		g.stopping()
 		s.close()

@@ -34,23 +34,9 @@ type citizenJob struct {
 	Lease     time.Duration
 	Window    int // of the bus
 	Slow      bool
-	Messages  bool   // it shares no memory
-	Without   string // the rule that is switched off
-	Heap      int    // bytes that it has beside
-	Idle      bool   // reads and writes only when it is told to
-}
-
-func without(rule string) (r rules, err error) {
-	switches := map[string]*bool{
-		"": new(bool), "token": &r.token, "order": &r.order, "join": &r.join, "leave": &r.leave, "proof": &r.proof,
-		"lease": &r.lease, "gap": &r.gap, "update": &r.update,
-	}
-	off := switches[rule]
-	if off == nil {
-		return r, fmt.Errorf("no rule %q", rule)
-	}
-	*off = true
-	return r, nil
+	Messages  bool // it shares no memory
+	Heap      int  // bytes that it has beside
+	Idle      bool // reads and writes only when it is told to
 }
 
 func citizenProgram() int {
@@ -116,14 +102,8 @@ func newCitizen(job citizenJob) (*citizen, error) {
 }
 
 // makeCache makes the cache on the bus.
-func (c *citizen) makeCache() error {
-	broken, err := without(c.job.Without)
-	if err != nil {
-		return err
-	}
-	opts := Options[int, uint64]{
-		Lease: c.job.Lease, broken: broken, Tags: tagsOf, DisableSharedMemory: c.job.Messages,
-	}
+func (c *citizen) makeCache() (err error) {
+	opts := Options[int, uint64]{Lease: c.job.Lease, Tags: tagsOf, DisableSharedMemory: c.job.Messages}
 	if c.job.Slow {
 		opts.Codec = slowCodec(c.job.Seed)
 	}

@@ -30,7 +30,6 @@ type group struct {
 	length  time.Duration // of our lease
 	fence   func(peer.Info)
 	log     *slog.Logger
-	broken  rules
 	target  target
 	board   *board
 	lease   *lease
@@ -90,9 +89,6 @@ func (g *group) start() error {
 		return err
 	}
 	g.remove = append(g.remove, g.bus.OnClose(g.leave), g.mesh.OnClose(g.leave), g.mesh.OnEvent(g.event))
-	if g.broken.join {
-		g.lease.until.Store(forever)
-	}
 	g.running.Go(g.renewAll) // ended by close, which waits
 	return nil
 }
@@ -115,9 +111,7 @@ func (g *group) stopServing() {
 	}
 	g.left = true
 	close(g.closing)
-	if !g.broken.leave {
-		g.suspendLocked(true)
-	}
+	g.suspendLocked(true)
 }
 
 // close leaves, and tells the others that they need not wait.
@@ -143,9 +137,7 @@ func (g *group) close() error {
 func (g *group) suspendLocked(flush bool) {
 	g.gen++
 	over := g.lease.isOver(now())
-	if !g.broken.lease && !g.broken.join {
-		g.lease.until.Store(0)
-	}
+	g.lease.until.Store(0)
 	if flush || over {
 		g.target.flush()
 	}
@@ -245,10 +237,6 @@ func (g *group) changed(from peer.Info, in message) {
 	if m == nil || m.session != in.session {
 		g.obey(in)
 		return
-	}
-	if g.broken.order {
-		g.confirm(from, in.session, in.seq)
-		time.Sleep(minRetry)
 	}
 	take := m.stream.change
 	if in.kind == kindSync {

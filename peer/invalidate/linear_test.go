@@ -60,13 +60,13 @@ var register = porcupine.Model{
 }
 
 // history lets clients read and write through caches of several nodes, and returns what they saw.
-func history(t *testing.T, w way, broken rules) []porcupine.Operation {
+func history(t *testing.T, w way) []porcupine.Operation {
 	t.Helper()
 	nodes := meshOf(t, 3)
 	var rows [linearKeys]atomic.Int64
 	caches := make([]*Cache[int, int64], len(nodes))
 	for i, n := range nodes {
-		opts := Options[int, int64]{Lease: 500 * time.Millisecond, broken: broken}
+		opts := Options[int, int64]{Lease: 500 * time.Millisecond}
 		caches[i] = cacheOf(t, n.Bus, opts.in(w, i), func(_ context.Context, key int) (int64, error) {
 			v := rows[key].Load()
 			time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond)
@@ -126,7 +126,7 @@ func TestLinearizable(t *testing.T) {
 func linearizable(t *testing.T, w way) {
 	t.Helper()
 	for range 4 {
-		ops := history(t, w, rules{})
+		ops := history(t, w)
 		result, info := porcupine.CheckOperationsVerbose(register, ops, patient)
 		if result == porcupine.Ok {
 			continue
@@ -136,17 +136,4 @@ func linearizable(t *testing.T, w way) {
 		require.NoError(t, porcupine.VisualizePath(register, info, path))
 		require.Failf(t, "not linearizable", "%v; see %s", result, path)
 	}
-}
-
-func TestLinearizableWithoutTokens(t *testing.T) {
-	t.Parallel()
-	eachWay(t, func(t *testing.T, w way) {
-		t.Helper()
-		for range 50 {
-			if !porcupine.CheckOperations(register, history(t, w, rules{token: true})) {
-				return
-			}
-		}
-		t.Error("nothing stale was found")
-	})
 }

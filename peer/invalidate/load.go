@@ -141,9 +141,6 @@ func (s *store[K, V]) itemOf(key K, c *call[V]) (it *item[V], names []string) {
 		return nil, nil
 	}
 	it = &item[V]{value: c.value, err: c.err, stamp: c.token, expires: c.began + int64(life)}
-	if s.opts.broken.life {
-		it.expires = forever
-	}
 	it.refresh.Store(forever)
 	if s.opts.Refresh > 0 {
 		it.refresh.Store(c.began + int64(s.opts.Refresh))
@@ -154,9 +151,6 @@ func (s *store[K, V]) itemOf(key K, c *call[V]) (it *item[V], names []string) {
 // finishLocked stores what a load has returned, if its token holds, and begins the next one. Rule 1 is here: what is stored
 // has the token, and Get looks at that as well.
 func (s *store[K, V]) finishLocked(key K, c *call[V], it *item[V], names []string) {
-	if it != nil && s.opts.broken.token {
-		it.stamp, c.bypass = s.stamp(c.class), false
-	}
 	switch {
 	case it == nil || c.bypass:
 	case s.tag(it, names):

@@ -21,7 +21,7 @@ func (g *group) event(e peer.Event) {
 	switch {
 	case e.Type == peer.Joined:
 		g.regain(e.Peer)
-	case e.Reason == peer.ReasonCut && !g.broken.proof:
+	case e.Reason == peer.ReasonCut:
 		g.lost(e.Peer)
 	default:
 		g.end(e.Peer, g.member(e.Peer))
@@ -87,7 +87,7 @@ func (g *group) meet(p peer.Info, session uint64) *member {
 	defer g.mu.Unlock()
 	m := g.members[p.Incarnation]
 	if m == nil {
-		m = &member{info: p, session: session, stream: newStream(g.target, &g.broken)}
+		m = &member{info: p, session: session, stream: newStream(g.target)}
 		g.members[p.Incarnation] = m
 		g.suspendLocked(false)
 	}

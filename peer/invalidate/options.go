@@ -60,23 +60,6 @@ type Options[K comparable, V any] struct {
 	Fence func(peer.Info)
 	// Logger gets what goes wrong and is mended, as a flush after a gap. Nil discards it.
 	Logger *slog.Logger
-
-	broken rules // for tests
-}
-
-// rules are switches for tests that show what each rule is good for: without it, a stale value is found.
-type rules struct {
-	token   bool // rule 1: a void load is stored
-	order   bool // rule 2: a change is confirmed before it is applied
-	join    bool // rule 3: the lease begins without a round
-	leave   bool // rule 4: a process that leaves goes on serving
-	proof   bool // rule 5: a link that has ended is a proof
-	lease   bool // rule 6: the lease never ends
-	gap     bool // rule 7: what is missing in a stream is passed over
-	life    bool // rule 8: a value is good for ever
-	version bool // rule 8: an older value takes the place of a newer one
-	update  bool // contract B: an update is taken for two invalidations
-	board   bool // rule 9: the kernel is not asked who has the board
 }
 
 func (o Options[K, V]) withDefaults() Options[K, V] {
@@ -117,7 +100,6 @@ func (o Options[K, V]) boardIn(mesh *peer.Mesh) *board {
 		o.Logger.Warn("no shared memory: changes are told by messages, which takes longer", "reason", err)
 		return newBoard(entries)
 	}
-	b.lax = o.broken.board
 	return b
 }
 

@@ -262,26 +262,24 @@ func TestWriterThatDiesInAnUpdate(t *testing.T) {
 	t.Parallel()
 	eachWay(t, func(t *testing.T, w way) {
 		t.Helper()
-		assert.EqualValues(t, 1, diesInAnUpdate(t, w, ""))
+		assert.EqualValues(t, 1, diesInAnUpdate(t, w))
 	})
 }
 
 // diesInAnUpdate returns what Get gives when a writer has changed the row from 0 to 1 and died, while another process had
 // a load on its way that has read 0.
-func diesInAnUpdate(t *testing.T, w way, off string) uint64 {
+func diesInAnUpdate(t *testing.T, w way) uint64 {
 	t.Helper()
-	broken, err := without(off)
-	require.NoError(t, err)
 	dir := openDirectory(t)
 	l, path := createLedger(t)
 	h, held := newHoldable(), make(chan none)
-	c := cacheOf(t, join(t, dir, 0).Bus, Options[int, uint64]{broken: broken}.in(w, 0), func(ctx context.Context, key int) (uint64, error) {
+	c := cacheOf(t, join(t, dir, 0).Bus, Options[int, uint64]{}.in(w, 0), func(ctx context.Context, key int) (uint64, error) {
 		v := l.version[key].Load()
 		_, err := h.load(ctx, "") // may be held
 		return v, err
 	})
 	p := startCitizen(t, citizenJob{
-		Directory: dir.Path(), Ledger: path, ID: 1, Idle: true, Without: off, Messages: w(1),
+		Directory: dir.Path(), Ledger: path, ID: 1, Idle: true, Messages: w(1),
 	})
 	p.awaitReady(t)
 	awaitPeers(t, c, 1)
@@ -313,12 +311,4 @@ func diesInAnUpdate(t *testing.T, w way, off string) uint64 {
 func awaitPeers[K comparable, V any](t *testing.T, c *Cache[K, V], n int) {
 	t.Helper()
 	eventually(t, func() bool { return c.Stats().Serving && len(c.Stats().Peers) == n }, "it serves")
-}
-
-func TestWriterThatDiesInAnUpdateWithoutRule(t *testing.T) {
-	t.Parallel()
-	eachWay(t, func(t *testing.T, w way) {
-		t.Helper()
-		assert.EqualValues(t, 0, diesInAnUpdate(t, w, "update"), "it is stale")
-	})
 }

@@ -106,10 +106,6 @@ func (g *group) renew(gen uint64, begin int64) error {
 		close(g.known)
 	}
 	clear(g.problems)
-	if g.broken.lease || g.broken.join {
-		g.lease.until.Store(forever)
-		return nil
-	}
 	if g.lease.isOver(now()) {
 		g.target.flush()
 	}
@@ -195,7 +191,7 @@ func (g *group) follow(ctx context.Context, p peer.Info, answer message) error {
 		if g.member(p) != m {
 			return errChanged
 		}
-		if session == answer.session && applied >= answer.seq || g.broken.gap && session != 0 {
+		if session == answer.session && applied >= answer.seq {
 			return nil
 		}
 		select {

@@ -168,7 +168,7 @@ func (s *store[K, V]) get(key K) *item[V] {
 
 // put stores an item, unless it is older than what is there. It is called with mu held.
 func (s *store[K, V]) put(key K, it *item[V]) {
-	if s.opts.Version != nil && it.err == nil && !s.opts.broken.version {
+	if s.opts.Version != nil && it.err == nil {
 		old, ok := s.entries.GetIfPresent(key)
 		if ok && old.err == nil && s.isFresh(old, now()) && s.opts.Version(old.value) > s.opts.Version(it.value) {
 			s.counts.refused.Add(1)
@@ -189,18 +189,14 @@ func (s *store[K, V]) dropClass(class uint64, key K) {
 // block drops a key and stores none for it until it is released.
 func (s *store[K, V]) block(key K) {
 	class := s.class(key)
-	if !s.opts.broken.update {
-		s.board.mark(class)
-	}
+	s.board.mark(class)
 	s.dropClass(class, key)
 }
 
 // release ends one block. What was loaded meanwhile is not stored, but in a process that has taken this one for gone.
 func (s *store[K, V]) release(key K) {
 	class := s.class(key)
-	if !s.opts.broken.update {
-		s.board.unmark(class)
-	}
+	s.board.unmark(class)
 	s.dropClass(class, key)
 }
 

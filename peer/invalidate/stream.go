@@ -15,7 +15,6 @@ type target interface {
 // stream is what has come of the changes of one writer.
 type stream struct {
 	target target
-	broken *rules
 
 	mu      sync.Mutex
 	ended   bool           // guarded by mu; the writer is gone
@@ -33,8 +32,8 @@ var (
 	errStranger = errors.New("the stream is not in step")
 )
 
-func newStream(t target, broken *rules) *stream {
-	return &stream{target: t, broken: broken, open: make(map[string]int), moved: make(chan struct{})}
+func newStream(t target) *stream {
+	return &stream{target: t, open: make(map[string]int), moved: make(chan struct{})}
 }
 
 // change applies a change. It returns the number up to which the stream is applied, in order, which is to be confirmed
@@ -47,7 +46,7 @@ func (s *stream) change(m message) (applied uint64, err error) {
 		return 0, errStranger
 	case m.seq <= s.applied:
 		return s.applied, nil
-	case m.seq != s.applied+1 && !s.broken.gap:
+	case m.seq != s.applied+1:
 		return 0, fmt.Errorf("%w: %d to %d", errGap, s.applied+1, m.seq-1)
 	}
 	if err := s.applyLocked(m.ops); err != nil {
@@ -60,9 +59,6 @@ func (s *stream) change(m message) (applied uint64, err error) {
 
 func (s *stream) applyLocked(ops []byte) error {
 	return eachOp(ops, func(o op, data []byte) error {
-		if s.broken.update && (o == opBegin || o == opEnd) {
-			o = opKey
-		}
 		if err := s.markLocked(o, string(data)); err != nil {
 			return err
 		}
