@@ -67,6 +67,13 @@ var _ Server = (*http.Server)(nil)
 // second ends it at once, the way it would have without Listen. To a worker, what comes within a second is one signal. A
 // process can be in one cluster; a second Listen in a worker is an error.
 //
+// In process 1 of a container Listen does not return: that process becomes a minimal init, which starts the program once more as its
+// child, so main runs up to Listen twice. What main has opened before is closed in process 1, unless it was inherited. The init
+// passes all signals on, reaps orphans, and ends with the exit code of the master. It starts the master again when that has
+// crashed: when a signal has killed it, or it has ended with an exit code other than 0, after it was ready and before it began to
+// stop. The new master adopts the workers. A master that crashes again and again is started after 100 ms, then 200 ms, up to 10 s
+// later; after 10 starts in a row that did not become ready, the init ends. A program that is not ready for the first time ends the container.
+//
 // The errors of Listen name the address or the directory that they are about, who holds it where the kernel tells,
 // and what to do; errors.Is finds the errno ([syscall.EADDRINUSE], [syscall.EACCES], ...) below them.
 func Listen(opts Options, server Server) (*Node, error) {

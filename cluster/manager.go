@@ -1,6 +1,10 @@
 package cluster
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/multinode-go/multinode/cluster/internal/pid1"
+)
 
 // writePID leaves our process id in Options.PIDFile.
 func (m *master) writePID() (err error) {
@@ -21,6 +25,7 @@ func (m *master) announce(n *Node) {
 	if !n.awaitReady() {
 		return
 	}
+	pid1.Init.Ready() // before the predecessor ends
 	if m.handedOver != nil {
 		if err := m.handedOver(); err != nil {
 			m.opts.Logger.Warn("the predecessor does not know that it is over", "error", err)

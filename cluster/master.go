@@ -3,12 +3,14 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"runtime"
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/pid1"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -52,6 +54,9 @@ const briefLameDuck = time.Second
 //
 // command is what it supervises, nil: this program.
 func listenMaster(opts Options, server Server, sys system, command *Command) (_ *Node, err error) {
+	if err := leaveProcessOne(); err != nil {
+		return nil, err
+	}
 	m := &master{
 		opts: opts, command: command, since: time.Now(), seats: newSeats(opts),
 		journal: new(journal), operation: make(chan struct{}, 1), greeted: make(chan struct{}),
@@ -98,6 +103,18 @@ func listenMaster(opts Options, server Server, sys system, command *Command) (_ 
 		}
 	}
 	return m.takeSeat(server)
+}
+
+// leaveProcessOne does not return in process 1 of a container, which becomes an init that starts this program as its child.
+func leaveProcessOne() error {
+	if os.Getpid() != 1 {
+		return nil
+	}
+	program, err := programPath()
+	if err != nil {
+		return fmt.Errorf("find the program that process 1 is to start: %w", err)
+	}
+	return pid1.Become(program)
 }
 
 // takeWorkers links us with the nodes that are there, and begins to supervise: those that a master has left are ours from
@@ -186,9 +203,6 @@ func (m *master) takeSeat(server Server) (*Node, error) {
 	m.steering.ready(m.steering.self)
 	m.supervisor.do(m.supervisor.fill)
 	go n.watchSupervisor()
-	if os.Getpid() == 1 {
-		go reapStrangers(n.done, reapInterval)
-	}
 	go m.announce(n)
 	return n, nil
 }
@@ -227,6 +241,7 @@ func (m *master) stop(n *Node, timeout time.Duration) error {
 	if m.succeeded {
 		return join(n.endService(ctx, m.opts.LameDuck), m.close())
 	}
+	pid1.Init.Stopping()
 	m.tellManager(m.notifier.stopping())
 	m.journal.emit(Event{Kind: EventStopping, ID: -1})
 	m.steering.seal(ctx)

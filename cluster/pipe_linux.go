@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -41,4 +43,21 @@ func descendantsOf(pid int) (all []int) {
 		all = append(append(all, child), descendantsOf(child)...)
 	}
 	return all
+}
+
+// childrenOf returns the children of all threads of a process (/proc/PID/task/TID/children, proc(5)).
+func childrenOf(pid int) (children []int) {
+	paths, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children") // fails for a malformed pattern only
+	for _, path := range paths {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			continue // the thread is gone
+		}
+		for field := range strings.FieldsSeq(string(content)) {
+			if child, err := strconv.Atoi(field); err == nil {
+				children = append(children, child)
+			}
+		}
+	}
+	return children
 }

@@ -10,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/pid1"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -69,15 +71,12 @@ func (t handoff) hear(ctx context.Context, want successionStep) error {
 // leaves, with Wait returning nil. The workers serve on and notice nothing; a Reload of the new master then replaces them.
 // A successor that does not become the master within Options.BootTimeout is ended, and this one goes on.
 //
-// Process 1 of a container cannot be replaced; there, use Reload.
+// In a container the init that is process 1 stays, and follows the successor.
 func (n *Node) Takeover(ctx context.Context) error {
 	return n.operate(ctx, true, "takeover", n.takeover)
 }
 
 func (n *Node) takeover(ctx context.Context) error {
-	if os.Getpid() == 1 {
-		return errors.New("takeover: process 1 cannot be replaced, as its end is that of all others: use reload")
-	}
 	ctx, cancel := context.WithTimeout(ctx, n.opts.BootTimeout)
 	defer cancel()
 	n.opts.Logger.Info("handing over to a successor")
@@ -120,7 +119,9 @@ func (n *Node) handOver(ctx context.Context) (err error) {
 	if err == nil {
 		n.opts.Logger.Info("handed over", "successor", successor.Process.Pid)
 		n.master.journal.emit(Event{Kind: EventHandedOver, ID: -1, PID: successor.Process.Pid})
-		n.master.tellManager(n.master.notifier.mainPID(successor.Process.Pid))
+		if pid1.Init == nil { // else the service manager's process is the init, which stays
+			n.master.tellManager(n.master.notifier.mainPID(successor.Process.Pid))
+		}
 		n.succeeded(upstream)
 		return nil
 	}
@@ -131,6 +132,7 @@ func (n *Node) handOver(ctx context.Context) (err error) {
 	if end := <-ended; end != nil {
 		err = fmt.Errorf("process %d: %w (%w)", successor.Process.Pid, end, err)
 	}
+	pid1.Init.Ready() // it is us whom process 1 follows
 	if resume != nil {
 		err = join(err, resume())
 	}
@@ -160,9 +162,11 @@ func (n *Node) startSuccessor() (*exec.Cmd, handoff, error) {
 	cmd.Env = append(os.Environ(), successionVariable+"="+string(value))
 	cmd.Env = append(cmd.Env, n.master.notifier.environ()...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdin, os.Stdout, os.Stderr, []*os.File{theirs}
+	pid1.Init.Share(cmd)
 	if err := cmd.Start(); err != nil {
 		return nil, handoff{}, join(fmt.Errorf("start %s: %w", program, err), ours.Close())
 	}
+	pid1.Init.Heir(cmd.Process.Pid)
 	return cmd, newHandoff(ours), nil
 }
 
@@ -246,7 +250,7 @@ func (s *succession) await() (done func() error, err error) {
 	if err == nil {
 		err = t.hear(context.Background(), stepGo)
 	}
-	if errors.Is(err, io.EOF) { // it was killed: the lock is free
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) { // it was killed: the lock is free
 		return conn.Close, nil
 	}
 	if err != nil {
