@@ -22,6 +22,7 @@ import (
 // processes that are stopped, and strangers.
 type storm struct {
 	*server
+	untimed bool
 	random  *rand.Rand
 	victims victims
 	begin   time.Duration
@@ -47,7 +48,7 @@ const (
 	most       = 6
 	atOnce     = 2 // processes that fail, and orders
 	maxBetween = 1200 * time.Millisecond
-	calm       = 60 * time.Second // that it may take until all is well again
+	calm       = 60 * time.Second // that it may take until all is well again, where time is judged
 	nearby     = 3 * time.Second  // what is told around a loss
 )
 
@@ -81,7 +82,8 @@ func proveChaos(ctx context.Context, c config) (_ *report, err error) {
 	}
 	defer func() { err = errors.Join(err, book.Close(), os.Remove(book.Name())) }()
 	s := &storm{
-		random: rand.New(rand.NewPCG(c.Seed, 0)), counts: make(map[string]int), orders: make(chan struct{}, atOnce),
+		untimed: c.Untimed, random: rand.New(rand.NewPCG(c.Seed, 0)), counts: make(map[string]int),
+		orders: make(chan struct{}, atOnce),
 	}
 	if s.server, err = startServer(serve{Addr: ":0", Nodes: nodes, Ledger: book.Name()}); err != nil {
 		return nil, err
@@ -351,6 +353,9 @@ func (s *storm) judge(r *report, tallies []tally) {
 		r.note("a new master was ready after %s to %s ms; %d orders failed, as whom they needed was killed",
 			ms(slices.Min(s.adopted)), ms(slices.Max(s.adopted)), s.refused)
 	}
+	for _, t := range tallies {
+		s.victims.slack = max(s.victims.slack, 4*t.P99)
+	}
 	causes := make(map[string]int)
 	for i, name := range []string{"a connection each", "keep-alive", "keep-alive, with pauses"} {
 		t := tallies[i]
@@ -380,10 +385,18 @@ type inventory struct {
 	goroutines  map[int]int
 }
 
+// calm is how long the cluster may take until all is well again.
+func (s *storm) calm() time.Duration {
+	if s.untimed {
+		return patience
+	}
+	return calm
+}
+
 // inventory waits until the cluster is at peace, and looks at what it has.
 func (s *storm) inventory(ctx context.Context) (i inventory, err error) {
 	var why string
-	for end := time.Now().Add(calm); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(s.calm()); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if i.status, err = s.status(ctx); err != nil {
 			return i, err
 		}
@@ -392,7 +405,7 @@ func (s *storm) inventory(ctx context.Context) (i inventory, err error) {
 		}
 	}
 	if why != "" {
-		return i, fmt.Errorf("after %v: %s", calm, why)
+		return i, fmt.Errorf("after %v: %s", s.calm(), why)
 	}
 	i.descriptors, i.goroutines = make(map[int]int), make(map[int]int)
 	for _, n := range i.status.Nodes {
@@ -463,7 +476,7 @@ func (s *storm) judgePeace(ctx context.Context, r *report, before inventory) err
 	r.note("at peace %s ms after the last order: picture certain, weights equal", ms(now()-begin))
 	s.judgeShares(r, after)
 	left := func() string { return after.beyond(before) }
-	for end := time.Now().Add(calm / 2); left() != "" && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(s.calm() / 2); left() != "" && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		if after, err = s.inventory(ctx); err != nil {
 			return err
 		}
@@ -506,12 +519,11 @@ func (i inventory) beyond(before inventory) string {
 // judgeShares asks the kernel by connections: each of the workers must get its share, and nobody else anything.
 func (s *storm) judgeShares(r *report, at inventory) {
 	const requests = 2000
-	tallies, err := under([]load{{Clients: 4}}, addrs(s.addr), func() error { time.Sleep(time.Second); return nil })
-	if err != nil || tallies[0].Requests < requests/10 {
-		r.expect(false, "no shares to be had: %d requests, %v", tallies[0].Requests, err)
+	t, err := s.measureShares(requests)
+	if err != nil {
+		r.expect(false, "no shares to be had: %v", err)
 		return
 	}
-	t := tallies[0]
 	var shares []string
 	for pid, n := range t.ByPID {
 		share := float64(n) / float64(t.Requests)
@@ -522,6 +534,17 @@ func (s *storm) judgeShares(r *report, at inventory) {
 	r.expect(len(t.ByPID) == nodes, "%d of %d nodes have answered", len(t.ByPID), nodes)
 	r.expect(t.failures() == 0, "%d failed after the storm: %s", t.failures(), t.describe())
 	r.note("shares of %d connections after the storm: %s", t.Connections, strings.Join(shares, ", "))
+}
+
+// measureShares loads the cluster with so many requests at least.
+func (s *storm) measureShares(requests int64) (tally, error) {
+	load, err := here().load(load{Clients: 4}, s.addr)
+	if err != nil {
+		return tally{}, err
+	}
+	err = load.await(func(t tally) bool { return t.Requests >= requests })
+	t, finishErr := load.finish()
+	return t, errors.Join(err, finishErr)
 }
 
 // seen returns the processes of the cluster.

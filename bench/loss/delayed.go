@@ -29,7 +29,7 @@ func proveDelayed(ctx context.Context, c config) (r *report, err error) {
 		w.delay.Store(int64(wire.delay))
 		w.lost.Store(uint64(wire.lost * (1 << 32)))
 		name := []string{fmt.Sprintf("to %v", wire.delay), fmt.Sprintf("%.1f %%", 100*wire.lost)}
-		base, err := c.restartPrefork(ctx, w.site())
+		base, err := c.restartPrefork(ctx, w.site(), c.Restarts)
 		if err != nil {
 			return nil, err
 		}

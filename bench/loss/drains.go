@@ -29,7 +29,7 @@ func proveDrains(ctx context.Context, c config) (*report, error) {
 	}
 	r := &report{Title: fmt.Sprintf("Drains of one of %d nodes after the other, a new connection for each request, IPv4 and IPv6", nodes)}
 	r.row(trialHead()...)
-	base, err := c.restartPrefork(ctx, here())
+	base, err := c.restartPrefork(ctx, here(), enoughRestarts*c.Restarts)
 	if err != nil {
 		return nil, err
 	}
@@ -99,9 +99,13 @@ func (t tally) describe() string {
 	return t.kinds() + "; " + strings.Join(words, "; ")
 }
 
+// enoughRestarts is how many times more restarts than were asked for it may take until one without us has lost something: a
+// run that loses nothing cannot tell a loss.
+const enoughRestarts = 50
+
 // restartPrefork restarts processes that are made without us: the replacement is there first, then the old one is told to
-// shut down.
-func (c config) restartPrefork(ctx context.Context, at site) (t trial, err error) {
+// shut down. It goes on until something was lost, up to most restarts.
+func (c config) restartPrefork(ctx context.Context, at site, most int) (t trial, err error) {
 	var all []*process
 	defer func() {
 		for _, p := range all {
@@ -130,7 +134,15 @@ func (c config) restartPrefork(ctx context.Context, at site) (t trial, err error
 		return t, err
 	}
 	t.times = newHistogram()
-	for ; t.restarts < c.Restarts && ctx.Err() == nil; t.restarts++ {
+	lost := func() bool {
+		select {
+		case said := <-r.told:
+			return said.failures() > 0
+		default:
+			return false
+		}
+	}
+	for ; (t.restarts < c.Restarts || t.restarts < most && !lost()) && ctx.Err() == nil; t.restarts++ {
 		if err := begin(); err != nil {
 			return t, err
 		}

@@ -32,8 +32,8 @@ type load struct {
 }
 
 const (
-	// requestTimeout is longer than two lost SYNs, and than a worker that hangs has to live.
-	requestTimeout = 20 * time.Second
+	// requestTimeout is longer than two lost SYNs, and than a worker that hangs has to live, on a slow machine too.
+	requestTimeout = 2 * time.Minute
 	// lateAfter is what no request takes unless the kernel has dropped its SYN, which is sent again after a second.
 	lateAfter = 900 * time.Millisecond
 	// maxFailed is how many failures are told one by one.

@@ -33,9 +33,10 @@ func TestMain(m *testing.M) {
 	os.Exit(leaktest.Run(m))
 }
 
-// brief is as much as a test has time for.
+// brief is as much as a test has time for. The long form is `make loss`.
 var brief = config{
-	Drains: 25, Connections: 500, Restarts: 20, Requests: 3000, Delayed: 2, Clients: 8, Duration: 8 * time.Second, Closes: time.Second, Untimed: true,
+	Drains: 8, Connections: 200, Restarts: 8, Requests: 1000, Delayed: 1, Clients: 8, Duration: 4 * time.Second, Closes: 300 * time.Millisecond,
+	Untimed: true,
 }
 
 // prove fails when something does not hold.
@@ -60,14 +61,14 @@ func TestCloses(t *testing.T)  { prove(t, "closes", proveCloses, brief) }
 func TestAttach(t *testing.T) { prove(t, "attach", proveAttach, brief) }
 func TestMaster(t *testing.T) { prove(t, "master", proveMaster, brief) }
 
+// TestStopped takes as long as a hung worker has.
 func TestStopped(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes as long as a hung worker has: go test ./bench/loss")
-	}
+	t.Parallel()
 	prove(t, "stopped", proveStopped, brief)
 }
 
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	c := brief
 	c.Seed = rand.Uint64() // it is in the report
 	prove(t, "chaos", proveChaos, c)
@@ -77,16 +78,18 @@ func TestIntegrationDelayed(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("network namespaces need root: sudo go test -run Delayed ./bench/loss")
 	}
+	t.Parallel()
 	prove(t, "delayed", proveDelayed, brief)
 }
 
 // TestWithoutPrivilege proves a part as the program does: as another user, if this one is root.
 func TestWithoutPrivilege(t *testing.T) {
+	t.Parallel()
 	stage, err := newStage(os.Stderr)
 	require.NoError(t, err)
 	defer stage.close()
 	c := brief
-	c.Drains, c.Restarts = 3, 10
+	c.Drains, c.Restarts = 3, 3
 	r, err := stage.prove(t.Context(), parts()[0], c)
 	require.NoError(t, err)
 	assert.Empty(t, r.Broken)

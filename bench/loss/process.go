@@ -32,8 +32,9 @@ func Role() (run func() error, ok bool) {
 
 func readTask(task any) error { return json.Unmarshal([]byte(os.Getenv(taskVariable)), task) }
 
-// patience bounds each wait for a process. It is killed then: one that hangs must not hang this program.
-const patience = 60 * time.Second
+// patience bounds each wait for a process. It is killed then: a process that hangs must not hang this program. It is no bound
+// for the speed of a process: a slow machine keeps it.
+const patience = 5 * time.Minute
 
 // process is one of ours. It is told to end by the end of its standard input, or by a signal.
 type process struct {

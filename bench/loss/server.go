@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/multinode-go/multinode/cluster"
@@ -177,10 +178,7 @@ func (c *server) launch(cmd *exec.Cmd) (err error) {
 // end stops the cluster and returns an error if something is left of it.
 func (c *server) end() error {
 	c.close()
-	err := c.stop(os.Interrupt)
-	if exit := new(exec.ExitError); errors.As(err, &exit) && !exit.Exited() {
-		err = nil // of the signal, which it raises again when it is done
-	}
+	err := c.stop(syscall.SIGTERM) // and not SIGINT, which a shell lets its background processes ignore
 	left, globErr := filepath.Glob(filepath.Join(c.serve.Dir, "*"))
 	err = errors.Join(err, globErr)
 	if len(left) > 0 {

@@ -77,7 +77,7 @@ func (s *stage) prove(ctx context.Context, p part, c config) (*report, error) {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, s.program)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = patience
 	cmd.Env = append(os.Environ(), roleVariable+"=part", taskVariable+"="+string(task), "TMPDIR="+s.dir)
 	cmd.Dir = s.dir

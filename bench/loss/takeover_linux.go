@@ -92,7 +92,7 @@ func (s *server) endMaster(pid int) error {
 	if pid == s.pid() {
 		return s.end()
 	}
-	send(pid, unix.SIGINT)
+	send(pid, unix.SIGTERM)
 	if !awaitGone(pid, patience) {
 		send(pid, unix.SIGKILL)
 		return fmt.Errorf("master %d did not end", pid)

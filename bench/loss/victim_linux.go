@@ -38,8 +38,9 @@ type victim struct {
 
 // victims are all of a run. The methods may be called at the same time.
 type victims struct {
-	mu  sync.Mutex
-	all []*victim // guarded by mu
+	mu    sync.Mutex
+	all   []*victim     // guarded by mu
+	slack time.Duration // beyond grace, notice and dumping: as slow as this machine is
 }
 
 func (v *victims) add(what string, pid int) *victim {
@@ -81,9 +82,9 @@ func (v *victims) cause(f failed) string {
 	defer v.mu.Unlock()
 	for _, one := range v.all {
 		switch {
-		case f.PID == one.pid && one.had(f):
+		case f.PID == one.pid && one.had(f, v.slack):
 			return "accepted by a " + one.what
-		case f.PID == 0 && one.queued(f):
+		case f.PID == 0 && one.queued(f, v.slack):
 			return "queued at a " + one.what
 		}
 	}
@@ -91,21 +92,21 @@ func (v *victims) cause(f failed) string {
 }
 
 // had tells whether a victim may have lost a request of a connection that it had accepted.
-func (one *victim) had(f failed) bool {
-	return f.End >= one.from && (one.to == 0 || f.End <= one.to+grace)
+func (one *victim) had(f failed, slack time.Duration) bool {
+	return f.End >= one.from && (one.to == 0 || f.End <= one.to+grace+slack)
 }
 
 // queued tells whether a victim may have lost a connection that nobody had accepted: it was there when the queue was lost,
 // and ended then. That is when the process ended, which we have seen soon after.
-func (one *victim) queued(f failed) bool {
+func (one *victim) queued(f failed, slack time.Duration) bool {
 	lost := one.from
 	switch one.what {
 	case stopped:
-		lost = max(lost, one.to-notice-dumping)
+		lost = max(lost, one.to-notice-dumping-slack)
 	case foreign:
-		lost = max(lost, one.to-notice)
+		lost = max(lost, one.to-notice-slack)
 	}
-	return one.to > 0 && f.Start <= one.to && f.End >= lost && f.End <= one.to+grace
+	return one.to > 0 && f.Start <= one.to && f.End >= lost && f.End <= one.to+grace+slack
 }
 
 // isGone tells whether a process has ended, reaped or not. Its first thread is a zombie while others still end, and the

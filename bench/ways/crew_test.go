@@ -48,7 +48,7 @@ func fetch(ctx context.Context, addr string) error {
 }
 
 func TestCrewLosesNothingDuringRestart(t *testing.T) {
-	const connections, clients = 10000, 16
+	const connections, clients = 2000, 16
 	for _, name := range crews {
 		t.Run(name, func(t *testing.T) {
 			s := begin(t, name)
@@ -149,11 +149,12 @@ func TestRoundRobin(t *testing.T) {
 
 // TestMasterAcceptSparesStoppedWorker has a worker that does not read.
 func TestMasterAcceptSparesStoppedWorker(t *testing.T) {
-	const connections, most = 50, 5 // of one each time, if the other is as quick as it should be
+	const connections = 50
 	for _, name := range []string{roundRobin, leastConnections} {
 		t.Run(name, func(t *testing.T) {
 			s := begin(t, name)
 			stopped := s.Workers()[0]
+			brief := 20 * slowest(t, s)
 			require.NoError(t, syscall.Kill(stopped, syscall.SIGSTOP))
 			var clients []*client
 			for range connections {
@@ -161,7 +162,7 @@ func TestMasterAcceptSparesStoppedWorker(t *testing.T) {
 				clients = append(clients, c)
 				_, err := io.WriteString(c.conn, "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
 				require.NoError(t, err)
-				c.awaitBriefly()
+				c.await(brief)
 			}
 			require.NoError(t, syscall.Kill(stopped, syscall.SIGCONT))
 			count := 0
@@ -171,15 +172,26 @@ func TestMasterAcceptSparesStoppedWorker(t *testing.T) {
 				}
 			}
 			assert.Positive(t, count)
-			assert.LessOrEqual(t, count, most)
+			assert.Less(t, count, connections/4, "without regard it would get half of them")
 		})
 	}
 }
 
-// awaitBriefly waits for an answer, if it comes soon.
-func (c *client) awaitBriefly() {
+// slowest returns how long the slowest of some requests takes.
+func slowest(t *testing.T, s *Server) (longest time.Duration) {
+	t.Helper()
+	for range 20 {
+		begin := time.Now()
+		once(t, s, "/")
+		longest = max(longest, time.Since(begin))
+	}
+	return longest
+}
+
+// await waits for an answer, if it comes soon.
+func (c *client) await(brief time.Duration) {
 	c.t.Helper()
-	require.NoError(c.t, c.conn.SetReadDeadline(time.Now().Add(200*time.Millisecond)))
+	require.NoError(c.t, c.conn.SetReadDeadline(time.Now().Add(brief)))
 	_, _ = c.in.Peek(1) // it is read later
 	require.NoError(c.t, c.conn.SetReadDeadline(time.Now().Add(limit)))
 }

@@ -25,7 +25,7 @@ const (
 	maxBurn = 10 * time.Second
 
 	// patience bounds how long requests in flight may take when a worker ends.
-	patience = 20 * time.Second
+	patience = 4 * time.Minute
 )
 
 // pid is the value of the header Worker.
