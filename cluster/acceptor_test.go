@@ -14,11 +14,13 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/await"
 )
 
 // longest bounds a wait for an event, and moment one that is to fail.
 const (
-	longest = 30 * time.Second
+	longest = await.Limit
 	moment  = 50 * time.Millisecond
 )
 

@@ -22,12 +22,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/await"
 )
 
 const errInUse = syscall.EADDRINUSE
 
 // patience bounds every wait for an event. The machine may be busy; a test that passes never waits so long.
-const patience = 30 * time.Second
+const patience = await.Limit
 
 // lines collects what a program writes, line by line.
 type lines struct {

@@ -5,18 +5,18 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/framing"
+	"github.com/multinode-go/multinode/internal/await"
 	"github.com/multinode-go/multinode/internal/leaktest"
 )
 
 func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
 // patient bounds what a test waits for.
-const patient = time.Minute
+const patient = await.Limit
 
 // socketPair returns both ends of a connection over a Unix socket.
 func socketPair(tb testing.TB) (a, b net.Conn) {

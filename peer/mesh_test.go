@@ -16,9 +16,11 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/await"
 )
 
-const limit = time.Minute // for an event that has to come
+const limit = await.Limit // for an event that has to come
 
 // joinTest joins a mesh of cluster "test" without waiting for its peers, wants streams "x" if there is somebody to take
 // them, and closes the mesh after the test.

@@ -6,7 +6,6 @@ import (
 	"net"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -15,9 +14,6 @@ import (
 )
 
 const clients = 8
-
-// tooShort is a limit for what does not end, and long enough for a barrier on a busy machine.
-const tooShort = 300 * time.Millisecond
 
 // rolling replaces members of a group under load, one after the other, and returns what came of it.
 func rolling(t *testing.T, k kind, times int, leave func(t *testing.T, order *reuseport.Order[*worker], w *worker)) *load {
@@ -95,12 +91,7 @@ func TestDrainWaitsForTheQueue(t *testing.T) {
 			requireLength(t, members[1], 1)
 			attach(t, members[1], 1, 0)
 
-			ctx, cancel := context.WithTimeout(t.Context(), tooShort)
-			defer cancel()
-			stats, err := reuseport.Drain(ctx, members[1])
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-			require.ErrorContains(t, err, "0 handshakes and 1 connections")
-			assert.GreaterOrEqual(t, stats.Took, tooShort)
+			reuseport.DrainInVain(t, members[1], "0 handshakes and 1 connections")
 
 			done := drainLater(t, members[1])
 			accept(t, members[1])

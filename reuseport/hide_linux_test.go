@@ -47,7 +47,7 @@ func TestHide(t *testing.T) {
 			require.NoError(t, <-late)
 
 			require.NoError(t, reuseport.Hide(members[1]))
-			_, err = net.DialTimeout("tcp", client, limit)
+			_, err = net.DialTimeout("tcp", client, impatience)
 			if errors.Is(err, syscall.ECONNREFUSED) {
 				return // it is not found
 			}

@@ -15,11 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/multinode-go/multinode/internal/await"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
 // limit bounds every wait for an event.
-const limit = 10 * time.Second
+const limit = await.Limit
 
 var errRefused = errors.New("refused by the caller's Control")
 

@@ -25,7 +25,7 @@ func pair(ctx context.Context) (first, second *net.TCPListener) {
 
 // One member leaves, and nobody's connection is lost. The members are usually in several processes.
 func ExampleDrain() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	first, second := pair(ctx)
 	defer second.Close()
@@ -76,7 +76,7 @@ func ExampleQuestion() {
 
 // All members leave, and nobody's established connection is reset.
 func ExampleSink() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	first, second := pair(ctx)
 	order := reuseport.NewOrder[any](first, second)

@@ -37,7 +37,7 @@ func proveReloads(ctx context.Context, c config) (_ *report, err error) {
 	}
 	r.row(quiet.cells("none", 0)...)
 
-	capacity := s.watchCapacity()
+	capacity := s.watchCapacity(c.Untimed)
 	reloads := 0
 	busy, err := c.upTo(ctx, s, func() error {
 		next := time.Now().Add(reloadInterval)
@@ -102,7 +102,8 @@ type capacity struct {
 	err           error
 }
 
-func (s *server) watchCapacity() *capacity {
+// watchCapacity takes a node that is slow to answer for ready, where time is not judged.
+func (s *server) watchCapacity(untimed bool) *capacity {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &capacity{cancel: cancel, lowest: nodes}
 	w.running.Go(func() { // ended by end
@@ -116,7 +117,7 @@ func (s *server) watchCapacity() *capacity {
 			}
 			ready := 0
 			for _, n := range status.Nodes {
-				if n.State == cluster.StateReady && n.Accepts {
+				if n.Accepts && (n.State == cluster.StateReady || untimed && n.State == cluster.StateSuspect) {
 					ready++
 				}
 			}

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	startWithin = 5 * time.Minute // or the program hangs: no bound for its speed
+	startWithin = 5 * time.Minute      // or the program hangs: no bound for its speed
 	glance      = 2 * time.Millisecond // between two looks at processes that are not our children
 )
 

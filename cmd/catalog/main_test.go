@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/internal/await"
 	"github.com/multinode-go/multinode/internal/leaktest"
 	"github.com/multinode-go/multinode/peer/invalidate"
 )
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds every wait for an event.
-const patience = 30 * time.Second
+const patience = await.Limit
 
 // program is the program that runs.
 type program struct {

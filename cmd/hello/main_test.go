@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/internal/await"
 	"github.com/multinode-go/multinode/internal/leaktest"
 )
 
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds every wait for an event.
-const patience = 30 * time.Second
+const patience = await.Limit
 
 // hello is the program that runs.
 type hello struct {

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/internal/await"
 	"github.com/multinode-go/multinode/internal/leaktest"
 	"github.com/multinode-go/multinode/peer"
 )
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds every wait for an event.
-const patience = 30 * time.Second
+const patience = await.Limit
 
 // answer is what a fake master says to an order.
 type answer struct {

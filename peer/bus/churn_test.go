@@ -21,12 +21,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/internal/await"
 	"github.com/multinode-go/multinode/peer"
 )
 
 const (
 	churnNodes    = 16
-	churnPatience = 60 * time.Second // for any single step; the machine may be busy
+	churnPatience = await.Limit // for any single step
 	// churnGoroutines is how many goroutines a node may have: of each link that of the mesh, that of the bus and idle
 	// workers, and some of its own.
 	churnGoroutines = (churnNodes-1)*(2+maxIdle) + 10

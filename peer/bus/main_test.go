@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/internal/await"
 	"github.com/multinode-go/multinode/internal/leaktest"
 	"github.com/multinode-go/multinode/peer"
 )
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 var programs = map[string]func() int{}
 
 // patient is how long a test waits for what has to come.
-const patient = time.Minute
+const patient = await.Limit
 
 // limited returns a context that ends the test's patience.
 func limited(tb testing.TB) context.Context {
