@@ -57,7 +57,7 @@ fuzz:
 
 # Processes join, leave and die under messages for SOAK: nothing may leak.
 soak:
-	MULTINODE_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 2h -run '^TestSoak$$' ./peer/bus
+	MULTINODE_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 2h -run '^(TestSoak|TestChurn)$$' ./peer/bus
 
 # No stale read of the cache while processes die, stop, leave and come, as nodes of a cluster, too; and a stale one without each
 # of its rules. READS is how many reads are checked, SEED repeats the faults. See docs/cache.md.

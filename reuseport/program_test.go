@@ -161,8 +161,9 @@ func TestProgramIsFair(t *testing.T) {
 			}
 			size := end - uint64(p.from)
 			exact := uint64(1<<32) / uint64(n)
-			require.EqualValues(t, i, p.index)
-			require.True(t, size == exact || size == exact+1, "%d of %d gets %d", i, n, size)
+			if int(p.index) != i || size != exact && size != exact+1 { // half a million times: require would take seconds
+				require.Fail(t, "not fair", "%d of %d is at index %d and gets %d", i, n, p.index, size)
+			}
 		}
 	}
 }

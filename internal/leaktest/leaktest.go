@@ -12,10 +12,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -26,6 +28,7 @@ const settle = 5 * time.Second
 // Run runs the tests and returns the exit code for os.Exit: that of the tests, or 1 when they passed and left
 // something behind, which is then described on standard error.
 func Run(m *testing.M) int {
+	heedSignals()
 	temp, err := os.MkdirTemp("", "leaktest")
 	if err == nil {
 		err = errors.Join(os.Chmod(temp, 0o711), os.Setenv("TMPDIR", temp), adoptOrphans()) // tests as another user enter too
@@ -49,6 +52,16 @@ func Run(m *testing.M) int {
 	}
 	fmt.Fprintf(os.Stderr, "leaktest: %d left over after the tests:\n%s\n", len(left), strings.Join(left, "\n"))
 	return 1
+}
+
+// heedSignals makes the processes of the tests heed the signals that a shell lets its background processes ignore, and nohup:
+// what is ignored is inherited, and what is caught is not.
+func heedSignals() {
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 }
 
 // fuzzing tells whether this is go test -fuzz, which has processes and pipes of its own until its end.

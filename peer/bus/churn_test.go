@@ -26,12 +26,12 @@ import (
 )
 
 const (
-	churnNodes    = 16
+	churnNodes    = 8
+	churnEnds     = 32 // of nodes, by leaving or by death
+	soakNodes     = 16
+	soakEnds      = 100
 	churnPatience = await.Limit // for any single step
-	// churnGoroutines is how many goroutines a node may have: of each link that of the mesh, that of the bus and idle
-	// workers, and some of its own.
-	churnGoroutines = (churnNodes-1)*(2+maxIdle) + 10
-	// soakVariable is how long the soak test runs, as a time.Duration. `make soak` sets it.
+	// soakVariable is how long the soak test runs, as a time.Duration. `make soak` sets it. The churn test is longer then.
 	soakVariable = "MULTINODE_SOAK"
 )
 
@@ -219,12 +219,16 @@ func (c *churnTest) victims(count int) (victims []*churnNode) {
 	return victims
 }
 
-// TestChurn lets 16 processes join, leave and die under a load of messages, and then holds what each of them saw against
-// what has happened.
+// TestChurn lets processes join, leave and die under a load of messages, and then holds what each of them saw against what
+// has happened.
 func TestChurn(t *testing.T) {
+	nodes, ends := churnNodes, churnEnds
+	if os.Getenv(soakVariable) != "" {
+		nodes, ends = soakNodes, soakEnds
+	}
 	c := newChurnTest(t)
-	c.replace(nil, churnNodes)
-	for left := 100; left > 0; {
+	c.replace(nil, nodes)
+	for left := ends; left > 0; {
 		count := min(left, 1+rand.IntN(3))
 		c.replace(c.victims(count), count)
 		left -= count
@@ -313,12 +317,16 @@ func (c *churnTest) checkResources() {
 		oldest.ask(c.T, "report")
 		newest.ask(c.T, "report")
 		return oldest.report.Descriptors == newest.report.Descriptors &&
-			oldest.report.Goroutines <= churnGoroutines
+			oldest.report.Goroutines <= mostGoroutines(len(c.live))
 	}, churnPatience, 100*time.Millisecond)
 	c.Logf("descriptors %d and %d, goroutines %d and %d, heap %d and %d kB",
 		oldest.report.Descriptors, newest.report.Descriptors, oldest.report.Goroutines, newest.report.Goroutines,
 		oldest.report.Heap>>10, newest.report.Heap>>10)
 }
+
+// mostGoroutines is how many goroutines a node may have: of each link that of the mesh, that of the bus and idle workers, and
+// some of its own.
+func mostGoroutines(nodes int) int { return (nodes-1)*(2+maxIdle) + 10 }
 
 // TestSoak is TestChurn for a long time, with one node that stays: its descriptors, goroutines and memory stay flat.
 func TestSoak(t *testing.T) {
@@ -331,7 +339,7 @@ func TestSoak(t *testing.T) {
 	c.replace(nil, 1)
 	resident := c.live[0]
 	c.forget = false
-	c.replace(nil, churnNodes-1)
+	c.replace(nil, soakNodes-1)
 	var heaps []uint64
 	for begin := time.Now(); time.Since(begin) < duration; {
 		victims := slices.DeleteFunc(c.victims(2), func(n *churnNode) bool { return n == resident })
