@@ -63,9 +63,22 @@ var _ Server = (*http.Server)(nil)
 //
 // With a nil server the caller takes [Node.Listener] and serves by itself.
 //
-// Listen takes SIGTERM and SIGINT: the first stops the node gracefully, and on the master all others with it; the
-// second ends it at once, the way it would have without Listen. To a worker, what comes within a second is one signal. A
-// process can be in one cluster; a second Listen in a worker is an error.
+// A process can be in one cluster; a second Listen in a worker is an error.
+//
+// Listen takes these signals, unless [Options] leaves them to the program:
+//
+//   - SIGTERM and SIGINT stop the node gracefully, and on the master all others with it. A second one ends the process at once,
+//     the way it would have without Listen, and on the master the workers first; what comes within a second of the first is
+//     the same wish.
+//   - SIGHUP makes a master [Node.Reload]. If it comes because the terminal is gone, it stops the node as SIGTERM does.
+//   - SIGTTIN makes a master [Node.Scale] to one node more, SIGTTOU to one fewer.
+//   - SIGUSR2 makes a master [Node.Takeover].
+//
+// To a worker, SIGHUP, SIGTTIN, SIGTTOU and SIGUSR2 do nothing. An order by signal waits while another operation runs.
+// Signals that come meanwhile are merged into it: one reload or takeover waits, and one change of the number of nodes, by
+// their sum. The kernel merges signals of a kind that come at the same moment, so Scale is for exact numbers. A signal
+// that the process was started to ignore, as by nohup, is not taken. SIGQUIT is left to the Go runtime: the master sends it to
+// a worker that hangs, which then writes its goroutines to standard error and ends.
 //
 // In process 1 of a container Listen does not return: that process becomes a minimal init, which starts the program once more as its
 // child, so main runs up to Listen twice. What main has opened before is closed in process 1, unless it was inherited. The init

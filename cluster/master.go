@@ -27,6 +27,7 @@ type master struct {
 	journal    *journal
 	supervisor *supervisor
 	operation  chan struct{} // holds a value while a reload or a change of the number of nodes runs
+	waiting    waitingOrders // for their turn, by signal
 	lockMu     sync.Mutex
 	lock       *peer.Lock // guarded by lockMu
 	supervised bool       // run has been started

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/signal"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,11 +67,7 @@ func newNode(opts Options, links links, seats *seats, server Server, listener ne
 
 // start lets the node live: from here on its signals are caught, and it serves.
 func (n *Node) start() {
-	if wanted := n.signals(); len(wanted) > 0 { // none would mean all
-		signals := make(chan os.Signal, 8)
-		signal.Notify(signals, wanted...)
-		go n.watchSignals(signals)
-	}
+	n.watchSignals()
 	if n.service.serving {
 		go n.service.serve()
 		go n.watchService()

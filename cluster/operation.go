@@ -40,9 +40,14 @@ func (n *Node) TryScale(ctx context.Context, count int) error {
 	return n.operate(ctx, false, "scale", func(ctx context.Context) error { return n.scaleTo(ctx, count) })
 }
 
-// scaleBy is Scale to so many more nodes than now.
-func (n *Node) scaleBy(ctx context.Context, more int) error {
-	return n.operate(ctx, true, "scale", func(ctx context.Context) error { return n.scaleTo(ctx, n.accepting()+more) })
+// scaleBy is Scale to so many more nodes than now, as far as the bounds allow; not at all is an error.
+func scaleBy(ctx context.Context, n *Node, more int) error {
+	now := n.accepting()
+	count := max(1, min(now+more, maxNodes))
+	if count == now {
+		count = now + more
+	}
+	return n.scaleTo(ctx, count)
 }
 
 // accepting returns how many nodes are meant to accept connections.

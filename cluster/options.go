@@ -80,6 +80,15 @@ type Options struct {
 	// StopTimeout.
 	HijackTimeout time.Duration
 
+	// LeaveSignals are signals that the node leaves alone, in master and workers, such as SIGHUP for a program that reads
+	// its configuration again then. [Listen] lists those that a node takes otherwise, and what they do. Default: none.
+	LeaveSignals []os.Signal
+
+	// DisableSignals leaves all signals alone. The program then has to call Node.Shutdown itself when it is to stop, in
+	// master and workers alike: SIGTERM and SIGINT do what they do without this package, which is to end the process, and
+	// with it all its requests. Default: false.
+	DisableSignals bool
+
 	// PIDFile is the file in which the master leaves its process id while it runs. Default: none.
 	PIDFile string
 

@@ -9,11 +9,11 @@ import (
 )
 
 // orders are the signals that order a master to do something.
-var orders = map[os.Signal]func(*Node) error{
-	syscall.SIGHUP:  func(n *Node) error { return n.Reload(context.Background()) },
-	syscall.SIGTTIN: func(n *Node) error { return n.scaleBy(context.Background(), 1) },
-	syscall.SIGTTOU: func(n *Node) error { return n.scaleBy(context.Background(), -1) },
-	syscall.SIGUSR2: func(n *Node) error { return n.Takeover(context.Background()) },
+var orders = map[os.Signal]order{
+	syscall.SIGHUP:  {what: "reload", do: func(ctx context.Context, n *Node, _ int) error { return n.reloadAll(ctx) }},
+	syscall.SIGTTIN: {what: "scale", by: 1, do: scaleBy},
+	syscall.SIGTTOU: {what: "scale", by: -1, do: scaleBy},
+	syscall.SIGUSR2: {what: "takeover", do: func(ctx context.Context, n *Node, _ int) error { return n.takeover(ctx) }},
 }
 
 // hadTerminal tells whether the process was started with a controlling terminal.

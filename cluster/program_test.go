@@ -59,6 +59,10 @@ var programs = map[string]func() error{
 	"join":         joinPort,
 	"talk":         talk,
 	"errors":       tellApart,
+	"own hangup":   ownHangup,
+	"own signals":  ownSignals,
+
+	"gated replacements": gatedReplacements,
 }
 
 // programOptions are the Options of a program, as its environment carries them.
@@ -118,6 +122,10 @@ func handlerOf(told <-chan *Node) http.Handler {
 // serveHTTP is the ordinary program.
 func serveHTTP() error {
 	opts, _ := options()
+	return serveWith(opts)
+}
+
+func serveWith(opts Options) error {
 	told := make(chan *Node, 1)
 	n, err := Listen(opts, &http.Server{Handler: handlerOf(told)})
 	if err != nil {

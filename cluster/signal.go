@@ -1,8 +1,11 @@
 package cluster
 
 import (
+	"context"
 	"os"
 	"os/signal"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -10,69 +13,154 @@ import (
 // killTimeout bounds what is done after the second signal.
 const killTimeout = 2 * time.Second
 
-// stopSignals are those that stop a node, less those that the process was started to ignore, as a shell does with
-// SIGINT for what runs in the background.
-func stopSignals() (signals []os.Signal) {
-	for _, sig := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
-		if !signal.Ignored(sig) {
-			signals = append(signals, sig)
-		}
-	}
-	return signals
-}
-
-// passedOn is how long after its first signal a worker takes another for the same wish: a terminal interrupts, and a
-// service manager terminates, master and workers, and the master may pass on what its workers have got already.
+// passedOn is how long after the first signal to stop another one is the same wish: a terminal interrupts, and a service
+// manager terminates, master and workers, the master passes on what its workers may have got already, and timeout(1) signals
+// the process and then its group.
 const passedOn = time.Second
 
-// signals returns the signals that a node takes: those that stop it, and the orders to a master, which do nothing to a
-// worker. A signal that the process was started to ignore is not taken.
-func (n *Node) signals() []os.Signal {
-	signals := stopSignals()
-	for sig := range orders {
-		if !signal.Ignored(sig) {
-			signals = append(signals, sig)
+// signalBuffer is the room for signals that come faster than they are looked at. One more of a kind is no other wish.
+const signalBuffer = 8
+
+// stopSignals stop a node.
+var stopSignals = []os.Signal{syscall.SIGTERM, os.Interrupt}
+
+// takes tells whether the node takes a signal: the program has not kept it for itself, and the process was not started to
+// ignore it, as a shell does with SIGINT for what runs in the background.
+func (o Options) takes(sig os.Signal) bool {
+	return !o.DisableSignals && !slices.Contains(o.LeaveSignals, sig) && !signal.Ignored(sig)
+}
+
+// watchSignals takes the signals of a node. It is called once; the goroutine that it starts ends with the node.
+func (n *Node) watchSignals() {
+	stops, others := make(chan os.Signal, signalBuffer), make(chan os.Signal, signalBuffer)
+	notify := func(c chan os.Signal, sig os.Signal) {
+		if n.opts.takes(sig) {
+			signal.Notify(c, sig)
 		}
 	}
-	return signals
-}
-
-// obey carries out an order that a signal has brought.
-func (n *Node) obey(sig os.Signal) {
-	if !n.IsMaster() || n.master == nil || n.isStopping() {
-		return // a terminal, or a pkill, reaches workers as well
+	for _, sig := range stopSignals {
+		notify(stops, sig)
 	}
-	n.opts.Logger.Info("order by signal", "signal", sig.String())
-	order := orders[sig]
-	go func() { // ends with the order, which ends with the node
-		_ = order(n) // it is in the log
-	}()
+	for sig := range orders {
+		notify(others, sig)
+	}
+	go n.handleSignals(stops, others)
 }
 
-// watchSignals stops the node with the first signal and kills it with the second, and has orders carried out. It is a
-// goroutine that ends with the node.
-func (n *Node) watchSignals(signals chan os.Signal) {
-	defer signal.Stop(signals)
-	var first time.Time
+// handleSignals stops the node with the first signal to stop, kills it with a later one, and has orders carried out. It is
+// a goroutine that ends with the node. Orders have a channel of their own, so that a flood of them leaves room for a stop.
+func (n *Node) handleSignals(stops, others chan os.Signal) {
+	defer signal.Stop(stops)
+	defer signal.Stop(others)
+	var first time.Time // of the signals to stop
 	for {
+		var sig os.Signal
 		select {
-		case sig := <-signals:
-			switch {
-			case orders[sig] != nil && !hungUp(sig):
+		case sig = <-stops:
+		case sig = <-others:
+			if !hungUp(sig) {
 				n.obey(sig)
-			case first.IsZero():
-				first = time.Now()
-				n.opts.Logger.Info("stopping", "signal", sig.String(), "id", n.ID(), "slot", n.Slot(),
-					"timeout", n.opts.StopTimeout)
-				n.stop(nil, n.opts.StopTimeout)
-			case n.IsMaster() || time.Since(first) >= passedOn:
-				n.kill(sig)
-				return
+				continue
 			}
 		case <-n.done:
 			return
 		}
+		switch {
+		case first.IsZero():
+			first = time.Now()
+			n.opts.Logger.Info("stopping", "signal", sig.String(), "id", n.ID(), "slot", n.Slot(),
+				"timeout", n.opts.StopTimeout)
+			n.stop(nil, n.opts.StopTimeout)
+		case time.Since(first) >= passedOn:
+			n.kill(sig)
+			return
+		}
 	}
+}
+
+// order is what a signal orders a master to do.
+type order struct {
+	what string // signals of the same name are one order while it waits
+	by   int    // what each of them adds to its sum
+	do   func(ctx context.Context, n *Node, sum int) error
+}
+
+// obey has the order carried out that a signal brings. While an order waits for its turn, more signals for it are merged
+// into it.
+func (n *Node) obey(sig os.Signal) {
+	if !n.IsMaster() || n.master == nil || n.isStopping() {
+		return // a terminal, or a pkill, reaches workers as well
+	}
+	o := orders[sig]
+	switch n.master.waiting.add(o.what, o.by) {
+	case orderIsNew:
+		n.opts.Logger.Info("order by signal", "signal", sig.String(), "order", o.what)
+		go n.carryOut(o)
+	case orderIsMerged:
+		n.opts.Logger.Info("order by signal: one of its kind waits already, and stands for all that come until it begins",
+			"signal", sig.String(), "order", o.what)
+	case orderIsMergedAgain: // it is in the log
+	}
+}
+
+// carryOut waits until no other operation runs, and carries out an order. It is a goroutine that ends with the order,
+// which ends with the node.
+func (n *Node) carryOut(o order) {
+	_ = n.operate(context.Background(), true, o.what, func(ctx context.Context) error { // the error is in the log
+		return o.do(ctx, n, n.master.waiting.take(o.what))
+	})
+}
+
+// merging is what becomes of a signal that brings an order.
+type merging int
+
+const (
+	orderIsNew         merging = iota // none waits
+	orderIsMerged                     // the first that is merged into one that waits
+	orderIsMergedAgain                // a further one
+)
+
+// waitingOrders are the orders by signal that have not begun. The zero value has none. All methods may be called at the same
+// time.
+type waitingOrders struct {
+	mu  sync.Mutex
+	all map[string]*waitingOrder // guarded by mu
+}
+
+type waitingOrder struct {
+	sum    int
+	merged bool
+}
+
+// add adds a signal to the order that waits, or makes it one. The sum stays in the bounds that it makes sense in.
+func (w *waitingOrders) add(what string, by int) merging {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := w.all[what]
+	if o == nil {
+		if w.all == nil {
+			w.all = make(map[string]*waitingOrder)
+		}
+		w.all[what] = &waitingOrder{sum: by}
+		return orderIsNew
+	}
+	o.sum = max(-maxNodes, min(o.sum+by, maxNodes))
+	if o.merged {
+		return orderIsMergedAgain
+	}
+	o.merged = true
+	return orderIsMerged
+}
+
+// take returns the sum of an order that begins. The next signal is an order of its own.
+func (w *waitingOrders) take(what string) (sum int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if o := w.all[what]; o != nil {
+		sum = o.sum
+	}
+	delete(w.all, what)
+	return sum
 }
 
 // kill ends the process at once with sig, as if it had never been caught; on the master the workers first.

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -129,22 +130,47 @@ func TestStopKillsWhoDoesNotLeave(t *testing.T) {
 }
 
 func TestSecondSignalKills(t *testing.T) {
+	const requests = 20 * time.Second // less than StopTimeout: without the second signal they are answered
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		c := run(t, "http", programOptions{Nodes: 3})
-		wait := inFlight(t, c, 3, 20*time.Second)
-		begin := time.Now()
+		wait := inFlight(t, c, 3, requests)
 		c.signal(t, sig)
 		c.logged(t, "stopping", 1)
-		c.signal(t, sig)
+		assert.Eventually(t, func() bool { // at once it would be the same wish
+			return c.cmd.Process.Signal(sig) != nil
+		}, patience, 100*time.Millisecond)
 		_, failed := wait()
 		assert.Equal(t, 3, failed)
 		c.exit(t)
-		assert.Less(t, time.Since(begin), 10*time.Second, "nobody waited for the requests")
 		status := c.cmd.ProcessState.Sys().(syscall.WaitStatus)
 		assert.True(t, status.Signaled())
 		assert.Equal(t, sig, status.Signal(), "it ends as if the signal had not been caught")
 		c.gone(t)
 	}
+}
+
+// TestTwoSignalsAtOnce: they are one wish, and every request is answered.
+func TestTwoSignalsAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		c := run(t, "http", programOptions{Nodes: 3})
+		wait := inFlight(t, c, 3, time.Second)
+		c.signal(t, sig)
+		time.Sleep(2 * time.Millisecond) // or the kernel makes them one
+		c.signal(t, sig)
+		c.stoppedWith(t, 3, wait)
+	}
+}
+
+// TestStopByTimeout: timeout(1) signals the master, and then the master and all workers at once.
+func TestStopByTimeout(t *testing.T) {
+	t.Parallel()
+	program, err := os.Executable()
+	require.NoError(t, err)
+	c := runCommand(t, exec.Command("timeout", "600", program), "http", programOptions{Nodes: 3})
+	wait := inFlight(t, c, 3, time.Second)
+	c.signal(t, syscall.SIGTERM) // what it does when its time is over, it does for a signal, too
+	c.stoppedWith(t, 3, wait)
 }
 
 // TestSignalToAllProcesses: what reaches the master and its workers, and is passed on besides, lets requests finish.

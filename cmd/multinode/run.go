@@ -35,7 +35,7 @@ events and logs work on them. The program has to bind its port with SO_REUSEPORT
 
 What the processes write comes out here, each line behind "slot N | ".
 
-Ctrl-C or SIGTERM stops them gracefully; a second one ends them at once. SIGHUP is a reload.`,
+Ctrl-C or SIGTERM stops them gracefully; a second one, a second later or more, ends them at once. SIGHUP is a reload.`,
 		Example: "  multinode run -n 4 -- ./server -addr :8080\n  multinode run -n 4 --name web -- ./server",
 		Args: func(command *cobra.Command, args []string) error {
 			if len(args) == 0 {

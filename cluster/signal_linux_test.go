@@ -1,0 +1,179 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// gate is where a program waits until the test opens it: a file in a directory that gateVariable names.
+type gate string
+
+const gateVariable = "MULTINODE_TEST_GATE"
+
+// pass says in a line that the program is there, and waits.
+func (g gate) pass(name string) {
+	fmt.Println(name, os.Getpid())
+	for {
+		if _, err := os.Stat(filepath.Join(string(g), name)); err == nil {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (g gate) open(t *testing.T, name string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(filepath.Join(string(g), name), nil, 0o600))
+}
+
+// gatedReplacements has workers that wait before Listen if they are to replace others.
+func gatedReplacements() error {
+	if inherited != nil && inherited.Generation > 1 {
+		gate(os.Getenv(gateVariable)).pass("replacement")
+	}
+	return serveHTTP()
+}
+
+// ownHangup reads its configuration again when it gets a SIGHUP.
+func ownHangup() error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for range hangups {
+			fmt.Println("configured", os.Getpid())
+		}
+	}()
+	opts, _ := options()
+	opts.LeaveSignals = []os.Signal{syscall.SIGHUP}
+	return serveWith(opts)
+}
+
+// ownSignals stops its node by itself.
+func ownSignals() error {
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer cancel()
+	opts, _ := options()
+	opts.DisableSignals = true
+	told := make(chan *Node, 1)
+	n, err := Listen(opts, &http.Server{Handler: handlerOf(told)})
+	if err != nil {
+		return err
+	}
+	told <- n
+	context.AfterFunc(ctx, func() { _ = n.Shutdown(context.Background()) }) // the error is that of Wait
+	return waitTelling(n)
+}
+
+// TestHangupsAreMerged: while a reload runs, another one waits for all hangups that come, which the log says once.
+func TestHangupsAreMerged(t *testing.T) {
+	t.Parallel()
+	g := gate(t.TempDir())
+	c := run(t, "gated replacements", programOptions{Nodes: 2, DisableMasterListen: true, LameDuck: shortDuck},
+		gateVariable+"="+string(g))
+	c.ready(t)
+	c.signal(t, syscall.SIGHUP)
+	c.printed(t, "replacement", 1)
+	for range 200 {
+		c.signal(t, syscall.SIGHUP)
+		time.Sleep(100 * time.Microsecond) // or the kernel merges them
+	}
+	c.logged(t, "order by signal: one of its kind waits already", 1)
+	for range 3 {
+		c.signal(t, syscall.SIGTTIN)
+	}
+	g.open(t, "replacement")
+	c.logged(t, "scaled", 1)
+	c.logged(t, "reloaded", 2)
+	c.ordered(t, "/scale?nodes=2") // behind all that still waits
+	log := c.log.text()
+	assert.Equal(t, 2, strings.Count(log, `"msg":"reloading"`), "the one that ran, and the one that waited")
+	assert.Equal(t, 2, strings.Count(log, `"msg":"scaling"`), "that of the signals, and that of the test")
+	assert.LessOrEqual(t, strings.Count(log, "order by signal"), 2*3, "two reloads, a scale, and for each once that signals were merged")
+}
+
+func TestWaitingOrders(t *testing.T) {
+	var w waitingOrders
+	assert.Equal(t, orderIsNew, w.add("scale", 1))
+	assert.Equal(t, orderIsMerged, w.add("scale", 1))
+	assert.Equal(t, orderIsMergedAgain, w.add("scale", -1))
+	assert.Equal(t, orderIsNew, w.add("reload", 0))
+	assert.Equal(t, 1, w.take("scale"))
+	for range 3 * maxNodes {
+		w.add("scale", -1)
+	}
+	assert.Equal(t, -maxNodes, w.take("scale"), "there is no more to leave")
+	assert.Equal(t, orderIsMerged, w.add("reload", 0))
+	assert.Zero(t, w.take("reload"))
+	assert.Zero(t, w.take("reload"), "there is none")
+}
+
+// TestScaleBySignalKeepsItsBounds: what is beyond the last node is no error if there was something to do.
+func TestScaleBySignalKeepsItsBounds(t *testing.T) {
+	t.Parallel()
+	c := run(t, "http", programOptions{Nodes: 2, LameDuck: shortDuck})
+	c.ready(t)
+	c.signal(t, syscall.SIGTTOU)
+	c.logged(t, "scaled", 1)
+	c.signal(t, syscall.SIGTTOU)
+	c.logged(t, "an order has failed", 1)
+	assert.Contains(t, c.log.text(), "scale to 0: it must be 1 to 1024 nodes")
+	assert.Len(t, c.status(t).pids(), 1)
+}
+
+// TestSignalLeftToTheProgram: SIGHUP is the program's in all processes, and SIGTERM the node's.
+func TestSignalLeftToTheProgram(t *testing.T) {
+	t.Parallel()
+	c := run(t, "own hangup", programOptions{Nodes: 3})
+	wait := inFlight(t, c, 3, time.Second)
+	pids := c.status(t).pids()
+	require.Len(t, pids, 3)
+	for _, pid := range pids {
+		require.NoError(t, syscall.Kill(pid, syscall.SIGHUP))
+		c.out.await(t, 1, func(line string) bool { return line == "configured "+strconv.Itoa(pid) })
+	}
+	assert.Equal(t, pids, c.status(t).pids(), "nobody was replaced")
+	assert.NotContains(t, c.log.text(), "order by signal")
+	c.signal(t, syscall.SIGTERM)
+	c.stoppedWith(t, 3, wait)
+}
+
+// TestDisableSignals: the program stops its nodes by Shutdown, in master and workers.
+func TestDisableSignals(t *testing.T) {
+	t.Parallel()
+	c := run(t, "own signals", programOptions{Nodes: 3})
+	wait := inFlight(t, c, 3, time.Second)
+	worker := c.status(t).pids()[1]
+	require.NoError(t, syscall.Kill(worker, syscall.SIGTERM))
+	assert.Equal(t, worker, c.logged(t, "worker left by itself", 1).PID)
+	c.logged(t, "worker ready", 3)
+	c.signal(t, syscall.SIGTERM)
+	c.stoppedWith(t, 3, wait)
+
+	c = run(t, "own signals", programOptions{Nodes: 2})
+	c.ready(t)
+	c.signal(t, syscall.SIGHUP)
+	<-c.exited
+	status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	require.True(t, ok)
+	assert.Equal(t, syscall.SIGHUP, status.Signal(), "it does what it does without this package")
+}
+
+func TestTakenSignals(t *testing.T) {
+	assert.True(t, Options{}.takes(syscall.SIGTERM))
+	assert.False(t, Options{DisableSignals: true}.takes(syscall.SIGTERM))
+	left := Options{LeaveSignals: []os.Signal{syscall.SIGUSR2, syscall.SIGHUP}}
+	assert.False(t, left.takes(syscall.SIGHUP))
+	assert.True(t, left.takes(os.Interrupt))
+}
