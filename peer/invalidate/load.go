@@ -13,9 +13,10 @@ type call[V any] struct {
 	done   chan struct{} // closed when the load has ended
 	value  V
 	err    error
-	ctx    context.Context //nolint:containedctx // of the load: it ends when nobody waits any more
+	ctx    context.Context //nolint:containedctx // of the load: it ends when no Get waits any more
 	cancel func()
-	class  uint64 // of the key
+	caller context.Context //nolint:containedctx // of the first Get that waits
+	class  uint64          // of the key
 
 	waiting int      // who waits for it; a refresh counts as one
 	token   stamp    // what it returns may be stored, and others may join, as long as this holds
@@ -27,7 +28,7 @@ type call[V any] struct {
 
 // newCall returns a call that has not begun. The load has the values of ctx and not its end.
 func newCall[V any](ctx context.Context, class uint64) *call[V] {
-	c := &call[V]{done: make(chan struct{}), class: class}
+	c := &call[V]{done: make(chan struct{}), class: class, caller: ctx}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return c
 }
@@ -130,7 +131,7 @@ func (s *store[K, V]) finish(key K, c *call[V], it *item[V], names []string) {
 func (s *store[K, V]) itemOf(key K, c *call[V]) (it *item[V], names []string) {
 	life := s.opts.Life
 	if c.err != nil {
-		if s.opts.ErrorLife == nil || c.reload { // the value that is there is better
+		if s.opts.ErrorLife == nil || c.reload || c.isCanceled() { // the value that is there is better than an error
 			return nil, nil
 		}
 		life = min(life, s.opts.ErrorLife(c.err))
@@ -148,11 +149,17 @@ func (s *store[K, V]) itemOf(key K, c *call[V]) (it *item[V], names []string) {
 	return it, names
 }
 
+// isCanceled reports whether the error of a load tells of the end of a context, its own or that of the Get that needed it
+// first, and so nothing of the key. A deadline that the loader has set itself is an error like others.
+func (c *call[V]) isCanceled() bool {
+	return errors.Is(c.err, context.Canceled) || c.caller.Err() != nil && errors.Is(c.err, c.caller.Err())
+}
+
 // finishLocked stores what a load has returned, if its token holds, and begins the next one. Rule 1 is here: what is stored
 // has the token, and Get looks at that as well.
 func (s *store[K, V]) finishLocked(key K, c *call[V], it *item[V], names []string) {
 	switch {
-	case it == nil || c.bypass:
+	case it == nil || c.bypass || c.ctx.Err() != nil: // an abandoned load tells of its end, not of the key
 	case s.tag(it, names):
 		s.put(key, it)
 	default:

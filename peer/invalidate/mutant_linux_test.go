@@ -36,12 +36,12 @@ type edit struct{ file, old, new string }
 // mutants are the rules of the package documentation, by name, and what the code is without them.
 var mutants = map[string]mutant{
 	"token": { // rule 1: a void load is stored
-		edits: []edit{{"load.go", "\tswitch {\n\tcase it == nil || c.bypass:", `
+		edits: []edit{{"load.go", "\tswitch {\n\tcase it == nil || c.bypass ", `
 	if MUTANT && it != nil {
 		it.stamp, c.bypass = s.stamp(c.class), false
 	}
 	switch {
-	case it == nil || c.bypass:`}},
+	case it == nil || c.bypass `}},
 		kills: []string{"TestStaleSet", "TestLinearizable", "TestCoherence/mixed"},
 	},
 	"order": { // rule 2: a change is confirmed before it is applied
@@ -92,6 +92,10 @@ var mutants = map[string]mutant{
 	"board": { // rule 9: the kernel is not asked who has the board
 		edits: []edit{{"board.go", "== uint64(p) && b.seat.isTaken(row) {", "== uint64(p) && (MUTANT || b.seat.isTaken(row)) {"}},
 		kills: []string{"TestCopyOfABoard", "TestCacheWithACopyOfABoard"},
+	},
+	"abandoned": { // what an abandoned load has returned is stored
+		edits: []edit{{"load.go", "|| c.ctx.Err() != nil:", "|| c.ctx.Err() != nil && !MUTANT:"}},
+		kills: []string{"TestAbandonedLoad"},
 	},
 	"update": { // contract B: an update is taken for two invalidations
 		edits: []edit{

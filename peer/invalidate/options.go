@@ -36,7 +36,9 @@ type Options[K comparable, V any] struct {
 	// leaves the old one in place. Default: none is.
 	Refresh time.Duration
 	// ErrorLife returns how long an error of the loader is stored and returned by Get, as a value is, for instance for
-	// "there is no such row". 0 or less: not at all. Default: no error is stored.
+	// "there is no such row". 0 or less: not at all. An error that tells of the end of a context is never stored: neither
+	// context.Canceled, nor that of the Get whose load it is, nor any of a load whose callers have all left. Default: no error
+	// is stored.
 	ErrorLife func(error) time.Duration
 	// Tags returns the tags of a value, for InvalidateTag. Default: it has none.
 	Tags func(key K, value V) []string
