@@ -27,6 +27,10 @@ type Cache[K comparable, V any] struct {
 // has the values of the Get that needs it first, and ends when nobody waits for the value any more. If load panics, all that
 // wait get a *PanicError.
 //
+// A value is shared: all Gets of this process return what load has returned once. What it refers to, as the elements of a
+// slice or a map or behind a pointer, must not be changed, neither by load later nor by a caller: an append writes behind the
+// slice, and a later Get may see that. Options.Clone gives each Get a copy of its own.
+//
 // New does not wait for the other processes. Until all that live know of the cache, its Gets load each time.
 func New[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(ctx context.Context, key K) (V, error)) (*Cache[K, V], error) {
 	opts = opts.withDefaults()
@@ -69,7 +73,21 @@ func newCache[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(con
 
 // Get returns the value of a key: what is stored, or what the loader returns. It waits for the loader until ctx is done;
 // the loader goes on for others that wait. The error is that of the loader, or of ctx, or net.ErrClosed.
-func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
+//
+// The value is shared with other callers and must not be changed, see New, unless there is an Options.Clone.
+func (c *Cache[K, V]) Get(ctx context.Context, key K) (value V, err error) {
+	shared, err := c.get(ctx, key)
+	switch clone := c.store.opts.Clone; {
+	case clone == nil:
+		return shared, err
+	case err != nil:
+		return value, err
+	default:
+		return clone(shared), nil
+	}
+}
+
+func (c *Cache[K, V]) get(ctx context.Context, key K) (V, error) {
 	if it := c.store.get(key); it != nil {
 		return it.value, it.err
 	}

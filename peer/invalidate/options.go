@@ -45,6 +45,11 @@ type Options[K comparable, V any] struct {
 	// Version returns the version of a value. One that is older than what is stored is not stored in its place, as a
 	// refresh from a replica may bring it. Default: all are equal.
 	Version func(value V) uint64
+	// Clone returns a copy of a value that shares no memory with it, such as slices.Clone[[]string]. Get calls it each time, and
+	// returns the copy, so a caller may change what it got, that whose Get has called the loader, too. It is called by many
+	// Gets at the same time and only reads the value. It is not called when the loader has returned an error; Get returns no
+	// value then. Default: all Gets of a process return the same value, and no caller may change what it refers to.
+	Clone func(value V) V
 	// Codec makes bytes of keys, for the other processes. Default: a string as it is, anything else as JSON, which has to
 	// give the same key back: Invalidate fails for one that it does not.
 	Codec Codec[K]
