@@ -27,7 +27,7 @@ func TestAbandonedLoad(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			began := make(chan none, 1)
-			var leaves = true
+			leaves := true
 			opts := Options[string, int64]{ErrorLife: func(error) time.Duration { return time.Hour }}
 			c := cacheOf(t, nil, opts, func(ctx context.Context, _ string) (int64, error) {
 				if !leaves {

@@ -2,7 +2,6 @@ package invalidate
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -26,7 +25,10 @@ func TestClone(t *testing.T) {
 		handlers.Go(func() {
 			for i := range 20 {
 				v, err := c.Get(context.Background(), "k")
-				assert.NoError(t, err)
+				if err != nil {
+					t.Error(err)
+					return
+				}
 				assert.Equal(t, want, v)
 				assert.Equal(t, want, v[:3])
 				v[0] = -i
@@ -106,6 +108,5 @@ func TestCloneOfAnError(t *testing.T) {
 		cancel()
 		_, err := c.Get(ctx, "other")
 		require.ErrorIs(t, err, context.Canceled)
-		assert.False(t, errors.Is(err, errNoRow))
 	})
 }
