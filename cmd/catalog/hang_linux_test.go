@@ -92,7 +92,7 @@ func (c *pinned) goOn() {
 
 // A node that hangs delays no other one and takes nobody's cache away, and serves nothing old when it goes on.
 func TestPutWhileANodeHangs(t *testing.T) {
-	p := start(t, "-nodes", "3", "-write-timeout", briefly)
+	p := start(t, "-nodes", "3", "-write-timeout", "1m") // for the slowest machine: nothing is waited for so long
 	nodes := p.pinEach(t, 3)
 	for _, c := range nodes {
 		c.serves()

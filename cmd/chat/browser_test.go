@@ -49,6 +49,7 @@ func browser(t *testing.T) context.Context {
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.UserDataDir(filepath.Join(home, "profile")),
+		chromedp.Flag("disable-gpu", true), chromedp.Flag("disable-smooth-scrolling", true), chromedp.Flag("disable-lcd-text", true),
 		chromedp.NoSandbox, // it refuses root without this; it sees nothing but our own page
 		chromedp.Env("HOME="+home, "TMPDIR="+home, "XDG_CONFIG_HOME="+home, "XDG_CACHE_HOME="+home, "LANG=en_US.UTF-8"),
 	)...)
@@ -152,7 +153,11 @@ func evaluate[T any](p *tab, expression string) T {
 // size makes the window so large, light or dark.
 func (p *tab) size(width, height int64, scheme string) {
 	p.t.Helper()
-	p.do(chromedp.EmulateViewport(width, height, chromedp.EmulateScale(2)))
+	scale := 1.0
+	if os.Getenv(screenshotsVariable) != "" {
+		scale = 2 // the browser draws without a GPU: four times the pixels are so much more work
+	}
+	p.do(chromedp.EmulateViewport(width, height, chromedp.EmulateScale(scale)))
 	_, err := chromedp.Call(p.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
 	})
@@ -172,9 +177,24 @@ func (p *tab) picture(name string) {
 	require.NoError(p.t, os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644))
 }
 
-// A page with all that makes layouts break stays within its window, in each size.
-func TestIntegrationLooks(t *testing.T) {
+// TestIntegration is all that takes a browser: its start takes longer than each of the tests.
+func TestIntegration(t *testing.T) {
 	b := browser(t)
+	for name, test := range map[string]func(context.Context, *testing.T){
+		"Looks":                   testLooks,
+		"TwoWindows":              testTwoWindows,
+		"WindowsUnderKills":       testWindowsUnderKills,
+		"PageShowsWhatItsNodeHas": testPageShowsWhatItsNodeHas,
+		"Scrolling":               testScrolling,
+		"Name":                    testName,
+	} {
+		t.Run(name, func(t *testing.T) { test(b, t) })
+	}
+}
+
+// A page with all that makes layouts break stays within its window, in each size.
+func testLooks(b context.Context, t *testing.T) {
+	t.Helper()
 	p := start(t, "-nodes", "1")
 	page := newTab(b, t)
 	page.size(1280, 800, "light")
@@ -270,8 +290,8 @@ func (p *tab) awaitTexts(texts ...string) {
 }
 
 // Two windows on two nodes see each other's messages, and lose none when a node is killed under one of them.
-func TestIntegrationTwoWindows(t *testing.T) {
-	b := browser(t)
+func testTwoWindows(b context.Context, t *testing.T) {
+	t.Helper()
 	p := start(t, "-nodes", "4")
 	ada := enterOn(b, t, p, "Ada", -1)
 	grace := enterOn(b, t, p, "Grace", ada.node())
@@ -320,13 +340,13 @@ func TestIntegrationTwoWindows(t *testing.T) {
 }
 
 // A page goes on through the death of one node after the other while it is being written in, without help.
-func TestIntegrationWindowsUnderKills(t *testing.T) {
-	b := browser(t)
+func testWindowsUnderKills(b context.Context, t *testing.T) {
+	t.Helper()
 	p := start(t, "-nodes", "3")
 	ada := enterOn(b, t, p, "Ada", -1)
 	grace := enterOn(b, t, p, "Grace", ada.node())
 	var want []string
-	for i := range 4 {
+	for i := range 2 {
 		for _, page := range []*tab{ada, grace} {
 			before, during := fmt.Sprintf("before kill %d", i), fmt.Sprintf("during kill %d", i)
 			page.say(before)
@@ -376,8 +396,8 @@ func texts(p *tab) (texts []string) {
 }
 
 // What died with its node before any other had it leaves the page when that is on another node.
-func TestIntegrationPageShowsWhatItsNodeHas(t *testing.T) {
-	b := browser(t)
+func testPageShowsWhatItsNodeHas(b context.Context, t *testing.T) {
+	t.Helper()
 	n := newInProcess(t, place(t), 1)
 	page := newTab(b, t)
 	page.enter(n.addr, "Grace")
@@ -399,8 +419,8 @@ func TestIntegrationPageShowsWhatItsNodeHas(t *testing.T) {
 }
 
 // The reader who has scrolled up stays there when messages come, and is told.
-func TestIntegrationScrolling(t *testing.T) {
-	b := browser(t)
+func testScrolling(b context.Context, t *testing.T) {
+	t.Helper()
 	p := start(t, "-nodes", "1")
 	page := newTab(b, t)
 	page.size(900, 640, "light")
@@ -422,8 +442,8 @@ func TestIntegrationScrolling(t *testing.T) {
 }
 
 // A name is asked for once, kept for the next window, and can be changed in each by itself.
-func TestIntegrationName(t *testing.T) {
-	b := browser(t)
+func testName(b context.Context, t *testing.T) {
+	t.Helper()
 	p := start(t, "-nodes", "1")
 	first := newTab(b, t)
 	first.enter(p.addr, "Grace")

@@ -76,7 +76,7 @@ func TestMessageReachesAllNodes(t *testing.T) {
 // Nothing that was acknowledged is lost, doubled or in another order anywhere, while nodes are killed under the clients
 // that are talking.
 func TestKillUnderMessages(t *testing.T) {
-	const talkers, each, kills = 12, 60, 3
+	const talkers, each, kills = 10, 25, 3
 	p := start(t, "-nodes", "4", "-history", "5000")
 	_, clients := enterNodes(t, p, 4)
 	for len(clients) < talkers {
