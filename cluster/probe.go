@@ -24,7 +24,7 @@ func (s *supervisor) probeAll(now time.Time) {
 		case w.asking || w.link == nil:
 			s.feel(w, elapsed)
 		default:
-			w.asking, w.starved = true, runDelay(w.info.PID)
+			w.asking, w.threads = true, readThreadTimes(w.info.PID)
 			go s.probe(w.info.ID, w.link)
 		}
 	}
@@ -40,9 +40,9 @@ func (s *supervisor) probe(id int, l *link) {
 
 // feel counts a missed answer, and draws the consequences.
 func (s *supervisor) feel(w *worker, elapsed time.Duration) {
-	starved := runDelay(w.info.PID)
-	w.pulse.missed(elapsed, starved-w.starved)
-	w.starved = starved
+	threads := readThreadTimes(w.info.PID)
+	w.pulse.missed(elapsed, threads.starvedSince(w.threads, elapsed))
+	w.threads = threads
 	if w.pulse.isSuspect() && !w.suspect {
 		w.suspect = true
 		s.steering.suspected(w.info.ID, true)

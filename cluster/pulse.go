@@ -21,11 +21,11 @@ type pulse struct {
 func (p *pulse) answered() { p.silence, p.clock = 0, 0 }
 
 // missed tells that the worker owes an answer, elapsed after the last call of missed or answered, of which it waited for
-// a CPU for the time starved. That is below 0 when a thread that has waited for long is gone.
+// a CPU for the time starved.
 func (p *pulse) missed(elapsed, starved time.Duration) {
 	p.clock += elapsed
 	counts := min(elapsed, 2*p.interval()) // more: we were late
-	p.silence += max(0, counts-max(0, starved))
+	p.silence += max(0, counts-starved)
 }
 
 // interval is the time between two probes.

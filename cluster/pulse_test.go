@@ -40,12 +40,6 @@ func TestPulseOfOneThatGetsNoCPU(t *testing.T) {
 	assert.Equal(t, longestSilence*5*time.Second, hungAfter)
 }
 
-func TestPulseOfOneWhoseThreadHasEnded(t *testing.T) {
-	p := &pulse{timeout: 5 * time.Second}
-	p.missed(p.interval(), -time.Minute)
-	assert.Equal(t, p.interval(), p.silence)
-}
-
 func TestPulseOfALateMaster(t *testing.T) {
 	p := &pulse{timeout: 5 * time.Second}
 	p.missed(time.Minute/4, 0) // it was stopped itself, or had no CPU

@@ -4,5 +4,9 @@ package cluster
 
 import "time"
 
-// runDelay is for workers, which are Linux.
-func runDelay(int) time.Duration { return 0 }
+// threadTimes is for workers, which are Linux.
+type threadTimes struct{}
+
+func readThreadTimes(int) (t threadTimes) { return t }
+
+func (threadTimes) starvedSince(threadTimes, time.Duration) time.Duration { return 0 }

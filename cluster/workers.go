@@ -34,8 +34,8 @@ type worker struct {
 	hung    string        // what it did not do in time
 
 	pulse   pulse
-	asking  bool          // a probe is on its way
-	starved time.Duration // runDelay, when it was last asked for
+	asking  bool        // a probe is on its way
+	threads threadTimes // when they were last read
 	suspect bool
 	load    message // of its last answer
 

@@ -21,9 +21,9 @@ const (
 
 	// shortReads are checked without the race detector, which makes a hit ten times as dear, and raceReads with it.
 	shortReads = 10_000_000
-	raceReads  = 1_000_000
+	raceReads  = 200_000
 	// shortFreeze and longFreeze are how long a process is stopped at most.
-	shortFreeze = 3 * time.Second
+	shortFreeze = 1500 * time.Millisecond
 	longFreeze  = 10 * time.Second
 	stormLease  = 500 * time.Millisecond
 	population  = 4

@@ -120,17 +120,19 @@ const (
 // A peer that is stopped is waited for no longer than its lease, and serves nothing old when it wakes.
 func TestStoppedPeer(t *testing.T) {
 	t.Parallel()
-	const lease, limit = time.Second, time.Second + 100*time.Millisecond
+	const lease = time.Second
 	l, c, p := pairOf(t, citizenJob{Lease: lease, Messages: true}, Options[int, uint64]{})
-	best := patient
-	for round := 0; round < fewRounds || best > limit && round < manyRounds; round++ {
+	inTime := false
+	for round := 0; round < fewRounds || !inTime && round < manyRounds; round++ {
+		slack := slackOf(t, c, 7)
 		p.get(t, 7)
 		p.freeze(t)
 		l.version[7].Add(1)
 		begin := time.Now()
 		require.NoError(t, c.Invalidate(limited(t), 7))
-		best = min(best, time.Since(begin))
-		t.Log("waited for", time.Since(begin), "with a lease of", lease)
+		waited := time.Since(begin)
+		inTime = inTime || waited <= lease+slack
+		t.Log("waited for", waited, "with a lease of", lease, "and a slack of", slack)
 		begin = time.Now()
 		require.NoError(t, c.Invalidate(limited(t), 7))
 		t.Log("and then", time.Since(begin))
@@ -142,7 +144,19 @@ func TestStoppedPeer(t *testing.T) {
 			return assert.Equal(t, l.version[7].Load(), v) && serving && c.Stats().Serving
 		}, "both serve again")
 	}
-	assert.LessOrEqual(t, best, limit)
+	assert.True(t, inTime, "it always waits for longer than the lease")
+}
+
+// slackOf returns how much later than promised this machine may be: some times what an Invalidate takes on it now.
+func slackOf(t *testing.T, c *Cache[int, uint64], key int) time.Duration {
+	t.Helper()
+	var usual time.Duration
+	for range 5 {
+		begin := time.Now()
+		require.NoError(t, c.Invalidate(limited(t), key))
+		usual = max(usual, time.Since(begin))
+	}
+	return 50*time.Millisecond + 20*usual
 }
 
 // A peer that is stopped and shares memory delays nobody and takes nothing from anybody, and serves nothing old when it
@@ -218,16 +232,16 @@ func TestFence(t *testing.T) {
 // promised for 1 GiB holds where the kernel is so fast itself.
 func TestKilledPeerWithALargeHeap(t *testing.T) {
 	t.Parallel()
-	const promise, margin = 200 * time.Millisecond, 50 * time.Millisecond
+	const promise = 200 * time.Millisecond
 	inTime := false
 	for round := 0; round < fewRounds || !inTime && round < manyRounds; round++ {
 		t.Run(strconv.Itoa(round), func(t *testing.T) {
-			waited, gone := killLarge(t)
-			t.Log("waited for", waited, "and the process was gone after", gone)
-			inTime = inTime || waited <= max(promise, gone+margin)
+			waited, gone, slack := killLarge(t)
+			t.Log("waited for", waited, "and the process was gone after", gone, "with a slack of", slack)
+			inTime = inTime || waited <= max(promise, gone+slack)
 		})
 	}
-	assert.True(t, inTime, "never within %v, nor within %v of the end of the process", promise, margin)
+	assert.True(t, inTime, "never within %v, nor soon after the end of the process", promise)
 }
 
 // largeHeap returns how large: the race detector has several bytes for each of it, and those die, too.
@@ -238,10 +252,12 @@ func largeHeap() int {
 	return 1 << 30
 }
 
-// killLarge kills a peer with a large heap. It returns how long Invalidate has waited for it, and how long the kernel took to end it.
-func killLarge(t *testing.T) (waited, gone time.Duration) {
+// killLarge kills a peer with a large heap. It returns how long Invalidate has waited for it, how long the kernel took to end it,
+// and how much later Invalidate may return on this machine.
+func killLarge(t *testing.T) (waited, gone, slack time.Duration) {
 	t.Helper()
 	l, c, p := pairOf(t, citizenJob{Lease: 10 * time.Second, Heap: largeHeap(), Messages: true}, Options[int, uint64]{})
+	slack = slackOf(t, c, 7)
 	p.get(t, 7)
 	l.version[7].Add(1)
 	process := openProcess(t, p.command.Process.Pid)
@@ -254,7 +270,7 @@ func killLarge(t *testing.T) (waited, gone time.Duration) {
 	}()
 	require.NoError(t, c.Invalidate(limited(t), 7))
 	waited = time.Since(begin)
-	return waited, next(t, end).Sub(begin)
+	return waited, next(t, end).Sub(begin), slack
 }
 
 // A writer dies after its commit and before it can say so.
