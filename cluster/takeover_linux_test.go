@@ -58,7 +58,7 @@ func TestTakeover(t *testing.T) {
 // TestTakeoverOfOneThatIsStopped: it is not for a successor to end what it cannot reach.
 func TestTakeoverOfOneThatIsStopped(t *testing.T) {
 	t.Parallel()
-	c := run(t, "http", programOptions{Nodes: 3, DisableMasterListen: true, LivenessTimeout: 2 * time.Second})
+	c := run(t, "http", programOptions{Nodes: 3, DisableMasterListen: true, LivenessTimeout: 5 * time.Second})
 	c.ready(t)
 	before := c.status(t)
 	require.NoError(t, syscall.Kill(before.pids()[2], syscall.SIGSTOP))
@@ -66,7 +66,7 @@ func TestTakeoverOfOneThatIsStopped(t *testing.T) {
 	require.NoError(t, syscall.Kill(before.pids()[2], syscall.SIGCONT))
 	assert.Equal(t, 500, code)
 	assert.Contains(t, body, "the successor has failed, this master goes on")
-	assert.Contains(t, c.log.text(), fmt.Sprintf("the workers with the pids [%d] did not answer their new master for 2s", before.pids()[2]))
+	assert.Contains(t, c.log.text(), fmt.Sprintf("the workers with the pids [%d] did not answer their new master for 5s", before.pids()[2]))
 	after := c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture && len(s.pids()) == 3 })
 	assert.Equal(t, before.PID, after.PID)
 	assert.Equal(t, before.pids(), after.pids())
