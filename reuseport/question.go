@@ -18,7 +18,8 @@ import (
 //	...
 //	err = q.Connect(ctx) // and see who accepts a connection from q.Source()
 //
-// The owner closes it. It sends nothing, and ends with a reset.
+// It sends nothing. Its owner ends it by Finish where a program has accepted it that knows nothing of questions, else by
+// Close.
 type Question struct {
 	socket         *os.File
 	source, target netip.AddrPort
@@ -54,6 +55,17 @@ func (q *Question) Port() uint16 { return q.source.Port() }
 func (q *Question) Connect(ctx context.Context) error {
 	if err := q.connect(ctx); err != nil {
 		return fmt.Errorf("reuseport: question to %s from %s: %w", q.target, q.source, err)
+	}
+	return nil
+}
+
+// Finish ends the connection in order, as a client does that changes its mind: the accepting side reads EOF and no reset,
+// which many servers log as an error. Finish waits until that side has closed, but no longer than ctx, and closes the
+// question; it discards what is sent to it. For a minute the port of Source stays in TIME_WAIT. An ended ctx is no error.
+// Finish may be called without Connect and after Close, and then returns nil.
+func (q *Question) Finish(ctx context.Context) error {
+	if err := q.finish(ctx); err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("reuseport: %w", err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package reuseport
 import (
 	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -145,6 +146,21 @@ func connected(fd int) (bool, error) {
 	}
 	_, err = unix.Getpeername(fd)
 	return !errors.Is(err, unix.ENOTCONN), err
+}
+
+// finish sends a FIN and reads until the other side has sent its own: closing a socket that has something to read sends a
+// RST (tcp_close).
+func (q *Question) finish(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = q.socket.SetDeadline(expired) }) // it fails when the socket has been closed
+	defer stop()
+	err := control(q.socket, func(fd int) error { return os.NewSyscallError("shutdown", unix.Shutdown(fd, unix.SHUT_WR)) })
+	if err == nil {
+		_, _ = io.Copy(io.Discard, q.socket) // however it ends, all is over
+	}
+	if errors.Is(err, unix.ENOTCONN) {
+		err = nil // it was not connected, or is not any more
+	}
+	return errors.Join(err, q.socket.Close())
 }
 
 func (q *Question) close() error {

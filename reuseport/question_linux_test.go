@@ -2,7 +2,9 @@ package reuseport_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -196,4 +198,55 @@ func requireSynSent(t *testing.T, q *reuseport.Question) {
 		}
 		return false
 	}, limit, time.Millisecond)
+}
+
+// A server that knows nothing of questions reads the end of the connection, and no error.
+func TestQuestionFinishIsNoReset(t *testing.T) {
+	t.Parallel()
+	for name, greeting := range map[string]string{"silent": "", "that speaks first": "220 ready\r\n"} {
+		t.Run("server "+name, func(t *testing.T) {
+			t.Parallel()
+			l := listen(t, "tcp", "127.0.0.1:0")
+			read, closed := make(chan error, 1), make(chan struct{})
+			go func() { // ends when the question does
+				defer close(closed)
+				c, err := l.Accept()
+				if err == nil {
+					_, err = c.Write([]byte(greeting))
+				}
+				if err == nil {
+					_, err = io.ReadAll(c) // nil for EOF
+				}
+				read <- errors.Join(err, c.Close())
+			}()
+			q := ask(t, l)
+			require.NoError(t, q.Connect(t.Context()))
+			require.NoError(t, q.Finish(t.Context()))
+			require.NoError(t, <-read)
+			<-closed
+			require.NoError(t, q.Finish(t.Context()))
+			require.NoError(t, q.Close())
+		})
+	}
+}
+
+// A server that does not close does not hold it up, and still gets no reset.
+func TestQuestionFinishEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	l := listen(t, "tcp", "127.0.0.1:0")
+	q := ask(t, l)
+	require.NoError(t, q.Connect(t.Context()))
+	c := accept(t, l)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.NoError(t, q.Finish(ended))
+	_, err := c.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+}
+
+func TestQuestionFinishWithoutConnect(t *testing.T) {
+	t.Parallel()
+	q := ask(t, listen(t, "tcp", "127.0.0.1:0"))
+	require.NoError(t, q.Finish(t.Context()))
+	assert.ErrorContains(t, q.Connect(t.Context()), "closed")
 }

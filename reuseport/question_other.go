@@ -14,4 +14,6 @@ func newQuestion(context.Context, *net.TCPAddr) (*Question, error) {
 
 func (*Question) connect(context.Context) error { return errors.ErrUnsupported }
 
+func (*Question) finish(context.Context) error { return errors.ErrUnsupported }
+
 func (*Question) close() error { return errors.ErrUnsupported }

@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"net"
 	"syscall"
+	"time"
 )
+
+// endOfQuestion is how long a member that has accepted a question by mistake has time to close it.
+const endOfQuestion = 100 * time.Millisecond
 
 // Sink is a member of a group that lets no connection be established. It is a listener whose accept queue is kept full
 // by a connection of our own, so that the kernel drops each SYN that is steered to it (tcp_conn_request,
@@ -117,7 +121,9 @@ func (s *Sink) ask(ctx context.Context, index int, attach func(Steering) error, 
 		return nil, err
 	}
 	if err := s.place(ctx, q, index, attach, meanwhile); err != nil {
-		return nil, errors.Join(err, q.Close())
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), endOfQuestion)
+		defer cancel()
+		return nil, errors.Join(err, q.Finish(ending)) // another member may have accepted it
 	}
 	return q, nil
 }
