@@ -37,7 +37,7 @@ func DefaultDirectory(name string) (string, error) {
 	base := filepath.Join(os.TempDir(), fmt.Sprintf("multinode-%d", os.Geteuid()))
 	// Everybody can make it there before us, and could exchange what we put into it.
 	if info, err := os.Lstat(base); err == nil {
-		if err := errors.Join(checkKind(base, info), checkAccess(base, info)); err != nil {
+		if err := errors.Join(checkKind(info), checkAccess(base, info)); err != nil {
 			return "", fmt.Errorf("peer: default directory %s: %w", base, err)
 		}
 	}

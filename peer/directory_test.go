@@ -49,19 +49,19 @@ func TestOpenDirectoryRefuses(t *testing.T) {
 			path := at(t, "link")
 			require.NoError(t, os.Symlink(t.TempDir(), path))
 			return path
-		}, []string{"is a symbolic link", "rm "}},
+		}, []string{"is a symbolic link"}},
 		{"dangling symlink", func(t *testing.T) string {
 			t.Helper()
 			path := at(t, "link")
 			require.NoError(t, os.Symlink("nowhere", path))
 			return path
-		}, []string{"is a symbolic link", "rm "}},
+		}, []string{"is a symbolic link"}},
 		{"plain file", func(t *testing.T) string {
 			t.Helper()
 			path := at(t, "file")
 			require.NoError(t, os.WriteFile(path, nil, 0o600))
 			return path
-		}, []string{"is not a directory", "rm "}},
+		}, []string{"is not a directory"}},
 		{"mode", func(t *testing.T) string {
 			t.Helper()
 			path := at(t, "open")
@@ -101,6 +101,7 @@ func TestOpenDirectoryRefuses(t *testing.T) {
 			for _, want := range test.want {
 				assert.ErrorContains(t, err, want)
 			}
+			assert.NotContains(t, err.Error(), "rm ", "it may be somebody's only copy")
 		})
 	}
 }

@@ -22,7 +22,7 @@ func openFolder(path string) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkKind(path, info); err != nil {
+	if err := checkKind(info); err != nil {
 		return nil, err
 	}
 	root, err := os.OpenRoot(path)
@@ -135,12 +135,19 @@ func (f *folder) dial(name string) (conn *net.UnixConn, err error) {
 	return conn, err
 }
 
-func checkKind(path string, info fs.FileInfo) error {
+// errNotMade is the error for a file of a name that a node needs, when no node has made it. What it is good for is not known
+// here, so that nobody is advised to remove it.
+func errNotMade(path, want string, info fs.FileInfo) error {
+	return fmt.Errorf("%s is not %s (%v), and was not made by a node: choose another directory, or move it elsewhere",
+		path, want, info.Mode())
+}
+
+func checkKind(info fs.FileInfo) error {
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
-		return fmt.Errorf("it is a symbolic link, which others could turn: name the directory itself, or rm %q", path)
+		return fmt.Errorf("it is a symbolic link, which others could turn: name the directory itself")
 	case !info.IsDir():
-		return fmt.Errorf("it is not a directory (%v): choose another path, or rm %q", info.Mode(), path)
+		return fmt.Errorf("it is not a directory (%v): choose another path", info.Mode())
 	}
 	return nil
 }

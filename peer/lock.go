@@ -286,7 +286,7 @@ func (f *folder) releaseFile(name string, file *os.File) error {
 func (f *folder) openPlain(name string, flag int) (*os.File, error) {
 	if info, err := f.root.Lstat(name); err == nil && !info.Mode().IsRegular() {
 		path := filepath.Join(f.path, name)
-		return nil, fmt.Errorf("%s is not a plain file (%v): rm -r %q", path, info.Mode(), path)
+		return nil, errNotMade(path, "a plain file", info)
 	}
 	return f.root.OpenFile(name, flag, 0o600)
 }

@@ -87,7 +87,7 @@ func TestLockRefusesWhatIsNoPlainFile(t *testing.T) {
 	require.NoError(t, os.Symlink(target, filepath.Join(d.Path(), "master.lock")))
 	_, err := d.Lock(Owner{})
 	require.ErrorContains(t, err, "is not a plain file")
-	require.ErrorContains(t, err, "rm ")
+	require.NotContains(t, err.Error(), "rm ")
 	assert.NoFileExists(t, target, "the link is not followed")
 	_, err = d.Locked()
 	assert.ErrorContains(t, err, "is not a plain file")

@@ -54,7 +54,7 @@ func (f *folder) linkMaster(n node) error {
 	for _, name := range []string{masterSocket, hiddenMasterSocket} {
 		if info, err := f.root.Lstat(name); err == nil && info.Mode().Type() != fs.ModeSymlink {
 			path := filepath.Join(f.path, name)
-			return fmt.Errorf("%s is not a symbolic link (%v): rm -r %q", path, info.Mode(), path)
+			return errNotMade(path, "a symbolic link", info)
 		}
 	}
 	// Left by one that was killed just here.

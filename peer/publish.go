@@ -49,7 +49,7 @@ func (d *Directory) publish(n node) (*publication, error) {
 func (f *folder) listen(n node) (*net.UnixListener, fs.FileInfo, error) {
 	if info, err := f.root.Lstat(n.socket()); err == nil && info.Mode().Type() != fs.ModeSocket {
 		path := filepath.Join(f.path, n.socket())
-		return nil, nil, fmt.Errorf("%s is not a socket (%v): rm -r %q", path, info.Mode(), path)
+		return nil, nil, errNotMade(path, "a socket", info)
 	}
 	if err := f.removeSocket(n.hidden()); err != nil { // left by one that failed half-way
 		return nil, nil, err
