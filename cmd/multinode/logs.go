@@ -61,6 +61,9 @@ func (o logOptions) wants(line string) bool {
 }
 
 func (a *app) logs(ctx context.Context, t target, o logOptions) error {
+	if err := notOurs(t.dir); err != nil {
+		return err
+	}
 	path := filepath.Join(t.dir, logFile)
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {

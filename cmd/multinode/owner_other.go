@@ -8,4 +8,6 @@ import "io/fs"
 
 func isOwn(fs.FileInfo) bool { return true }
 
+func uidOf(fs.FileInfo) (uid int, known bool) { return 0, false }
+
 func isLocked(string) bool { return false }

@@ -11,8 +11,17 @@ import (
 
 // isOwn tells whether a file belongs to this user.
 func isOwn(info fs.FileInfo) bool {
+	uid, ok := uidOf(info)
+	return ok && uid == os.Geteuid()
+}
+
+// uidOf returns to whom a file belongs.
+func uidOf(info fs.FileInfo) (uid int, known bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && int(stat.Uid) == os.Geteuid()
+	if !ok {
+		return 0, false
+	}
+	return int(stat.Uid), true
 }
 
 // isLocked tells whether a master holds the lock of a cluster: as long as it does, no other can start.

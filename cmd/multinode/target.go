@@ -22,7 +22,10 @@ const (
 )
 
 // target is a cluster that was named or found.
-type target struct{ name, dir string }
+type target struct {
+	name, dir string
+	byName    bool // it was looked for in the usual places
+}
 
 // owner returns what the master has written into its lock; zero if there is none.
 func (t target) owner() (owner peer.Owner) {
@@ -63,6 +66,9 @@ func (a *app) find(ctx context.Context, argument string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := notOurs(t.dir); err != nil {
+		return nil, err
+	}
 	conn, err := dial(ctx, t.dir)
 	if err != nil {
 		return nil, a.places.notRunning(ctx, t, err)
@@ -95,7 +101,10 @@ func directory(path string) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
-	t := target{filepath.Base(path), path}
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		return target{}, failure(codeUsage, fmt.Errorf("%s is not a directory: name that of a cluster", path))
+	}
+	t := target{name: filepath.Base(path), dir: path}
 	if owner := t.owner(); owner.Cluster != "" {
 		t.name = owner.Cluster
 	}
@@ -109,12 +118,12 @@ func (p places) named(name string) (target, error) {
 		return target{}, failure(codeUsage, err)
 	}
 	for _, base := range p {
-		t := target{name, filepath.Join(base, name)}
+		t := target{name, filepath.Join(base, name), true}
 		if _, err := os.Lstat(filepath.Join(t.dir, masterSocket)); err == nil {
 			return t, nil
 		}
 	}
-	return target{name, standard}, nil
+	return target{name, standard, true}, nil
 }
 
 func (p places) only(ctx context.Context) (target, error) {
@@ -148,9 +157,13 @@ func (p places) notRunning(ctx context.Context, t target, err error) error {
 	if ctx.Err() != nil {
 		return failure(codeFailed, ctx.Err())
 	}
-	if info, err := os.Stat(t.dir); err == nil && !isOwn(info) {
-		return failure(codeFailed, fmt.Errorf("%s belongs to another user, and only that one can steer its clusters: "+
-			"run this as that user, with sudo -u", t.dir))
+	if err := notOurs(t.dir); err != nil {
+		return err
+	}
+	if t.byName {
+		if other, ok := p.other(t.name); ok {
+			return someoneElses(t.name, other)
+		}
 	}
 	text := fmt.Sprintf("cluster %s is not running: %v", t.name, err)
 	if errors.Is(err, os.ErrNotExist) {
@@ -174,7 +187,7 @@ func (p places) running(ctx context.Context) (all []target) {
 			continue
 		}
 		for _, entry := range entries {
-			t := target{entry.Name(), filepath.Join(base, entry.Name())}
+			t := target{name: entry.Name(), dir: filepath.Join(base, entry.Name())}
 			if conn, err := dial(ctx, t.dir); err == nil {
 				_ = conn.Close() // it carried nothing
 				all = append(all, t)
