@@ -66,7 +66,7 @@ func (m *master) takeName() error {
 
 // takePort reserves the port that all nodes share, unless we have it already.
 func (m *master) takePort() error {
-	if m.command != nil {
+	if m.program != nil {
 		return nil
 	}
 	g, err := m.steering.group(context.Background(), m.key)

@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 
+	"github.com/multinode-go/multinode/cluster/internal/proctree"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -20,7 +20,9 @@ type Command struct {
 	Path string   // as for exec.LookPath
 	Args []string // without the name of the program
 
-	// StopSignal asks a process of the program to finish its requests and end. Default: SIGTERM.
+	// StopSignal asks a process of the program to finish its requests and end. Default: what the documentation of the
+	// program says where this package knows that, by the name of the program (nginx, openresty, angie, php-fpm and unicorn:
+	// SIGQUIT, httpd and apache2: SIGWINCH, haproxy: SIGUSR1), else SIGTERM. The log says which one it is.
 	StopSignal os.Signal
 
 	// Output gets what the processes write to their standard output and error, line by line, each behind "slot N | ".
@@ -36,11 +38,21 @@ type Command struct {
 //
 // Any other program has to bind its ports with SO_REUSEPORT by itself. It counts as ready when it listens on TCP. Its
 // listeners are steered from outside, through duplicates of their descriptors (pidfd_getfd(2)) that are closed at once: who
-// has which part of the connections is found out by connections that send nothing, and whoever leaves gets no new ones and
-// is told to stop when its queue is empty. Where the kernel does not let us, because the program runs as another user or
-// may not be traced, the kernel's hash decides, and Status says so. Such a program is not asked whether it lives; it is
-// replaced when its process has ended. When this master is killed, a program that does not use this package goes on, and
-// a new master does not know it.
+// has which part of the connections is found out by connections that send nothing and end in order, and whoever leaves gets
+// no new ones and is told to stop when its queue is empty. Where the kernel does not let us, because the program runs as
+// another user or may not be traced, the kernel's hash decides; the log says so once, and Status promises no more than
+// that. Such a program is not asked whether it lives; it is replaced when its process has ended. When this master is
+// killed, a program that does not use this package goes on, and a new master does not know it.
+//
+// Where a program does not set SO_REUSEPORT, its second process fails. Then the cluster ends with an error that names the
+// address and how this program is told to share it; so it does where the program becomes a daemon, which leaves nothing to
+// supervise. One process of a program that does not share its port is served by: it can be restarted, but not reloaded.
+//
+// A process of the program leads a process group of its own, so that Ctrl-C reaches this master alone, and it ends as a
+// whole: what it has started and left behind is asked to end by StopSignal, and is killed two seconds later (after a stop or
+// a reload, when StopTimeout is over), before the slot is filled again. For that this process becomes the reaper of its
+// orphans (PR_SET_CHILD_SUBREAPER, prctl(2)): children of it that are in another session count as the program's. Wait
+// returns an error that Is [ErrLeftBehind] if something still listens on a port of the cluster when all has ended.
 func Supervise(opts Options, command Command) (*Node, error) {
 	node, err := superviseCommand(opts, command)
 	if err != nil {
@@ -61,65 +73,75 @@ func superviseCommand(opts Options, command Command) (*Node, error) {
 	if command.Path, err = filepath.Abs(path); err != nil {
 		return nil, err
 	}
-	if command.StopSignal == nil {
-		command.StopSignal = syscall.SIGTERM
-	}
 	opts.DisableMasterListen = true
 	setDefault(&opts.Name, cleanName(command.Path))
 	sys := realSystem()
 	if err := sys.balances(); err != nil {
 		return nil, err
 	}
-	output := &prefixer{out: command.Output}
-	sys.start = func(r role) (*process, error) { return startCommand(command, output, r) }
-	sys.adopt = func(info peer.Info) (*process, error) { return adoptCommand(output, info) }
-	return listenMaster(opts, nil, sys, &command)
+	if err := leaveProcessOne(); err != nil {
+		return nil, err
+	}
+	p := newProgram(command, opts.Logger)
+	sys.start = p.start
+	sys.adopt = p.adopt
+	n, err := listenMaster(opts, nil, sys, p)
+	if err != nil {
+		return nil, err
+	}
+	go p.reapUntil(n.done)
+	return n, nil
 }
 
-// startCommand starts a process of a command as the worker with role r. A program that does not use this package does
-// not look at its role.
-func startCommand(command Command, output *prefixer, r role) (*process, error) {
+// start starts a process of the program as the worker with role r. A program that does not use this package does not look
+// at its role.
+func (p *program) start(r role) (*process, error) {
 	environ, err := r.environ()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(context.Background(), command.Path, command.Args...)
+	cmd := exec.CommandContext(context.Background(), p.Path, p.Args...)
 	cmd.Env = append(os.Environ(), environ)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	if output.out == nil {
-		return startAndWait(cmd, nil)
+	cmd.SysProcAttr = proctree.Attributes()
+	if p.output.out == nil {
+		return p.startTree(cmd, nil, r.Incarnation)
 	}
 	reader, writer, err := lastingPipe()
 	if err != nil {
 		return nil, fmt.Errorf("output of worker %d: %w", r.ID, err)
 	}
 	cmd.Stdout, cmd.Stderr = writer, writer
-	words := newTail(reader, output.slot(r.Slot))
-	p, err := startAndWait(cmd, words)
+	words := newTail(reader, p.output.slot(r.Slot))
+	started, err := p.startTree(cmd, words, r.Incarnation)
 	if err = join(err, writer.Close()); err != nil { // the worker has it now
 		_ = words.finish()
 		return nil, err
 	}
-	return p, nil
+	return started, nil
 }
 
-// adoptCommand takes over a process that another master has started in this way, and what it writes.
-func adoptCommand(output *prefixer, info peer.Info) (*process, error) {
-	p, err := adoptProcess(info.PID)
-	if err != nil || output.out == nil {
-		return p, err
+// adopt takes over a process that another master has started in this way, and what it writes.
+func (p *program) adopt(info peer.Info) (*process, error) {
+	adopted, err := adoptProcess(info.PID)
+	if err != nil {
+		return nil, err
+	}
+	adopted = p.whole(adopted, info.Incarnation)
+	if p.output.out == nil {
+		return adopted, nil
 	}
 	reader, err := outputOf(info.PID)
 	if err != nil {
-		return p, nil //nolint:nilerr // it writes somewhere else
+		return adopted, nil //nolint:nilerr // it writes somewhere else
 	}
-	words, exited := newTail(reader, output.slot(info.Slot)), make(chan exit, 1)
+	words, exited := newTail(reader, p.output.slot(info.Slot)), make(chan exit, 1)
 	go func() { // ends with the process
-		e := <-p.exited
+		e := <-adopted.exited
 		e.lastWords = lastWords(words.finish())
 		exited <- e
 	}()
-	return &process{pid: p.pid, signal: p.signal, exited: exited}, nil
+	return &process{pid: adopted.pid, signal: adopted.signal, exited: exited, note: adopted.note}, nil
 }
 
 // prefixer writes lines of several sources to one writer, each behind where it comes from.

@@ -9,12 +9,15 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -27,6 +30,11 @@ func init() {
 // superviseProgram is the master of another program, which MULTINODE_TEST_SUPERVISED names.
 func superviseProgram() error {
 	opts, _ := options()
+	if os.Getenv("MULTINODE_TEST_BLINDFOLD") != "" {
+		if err := blindfold(); err != nil {
+			return err
+		}
+	}
 	if err := os.Setenv(programVariable, os.Getenv("MULTINODE_TEST_SUPERVISED")); err != nil {
 		return err
 	}
@@ -143,4 +151,48 @@ func TestPrefixerKeepsLinesWhole(t *testing.T) {
 	require.NoError(t, one.Close())
 	require.NoError(t, two.Close())
 	assert.Equal(t, "slot 2 | x\nslot 1 | ab\nslot 1 | c\nslot 2 | "+strings.Repeat("y", maxOutputLine)+"\nslot 1 | d\n", out.String())
+}
+
+// blindfold lets pidfd_getfd(2) fail in this process and in those that it starts, as it does in many containers.
+func blindfold() error {
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // the number of the call, see seccomp(2)
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_PIDFD_GETFD, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	runtime.LockOSThread() // until the filter is there, which is for all threads
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC,
+		uintptr(unsafe.Pointer(&program)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// TestSuperviseWithoutBorrowing: where the listeners of a program may not be steered, the log says so once, and the status
+// promises nothing.
+func TestSuperviseWithoutBorrowing(t *testing.T) {
+	t.Parallel()
+	addr := freePort(t)
+	c := run(t, "supervise", programOptions{Nodes: 2}, "MULTINODE_TEST_SUPERVISED=foreign", "MULTINODE_TEST_PORT="+addr,
+		"MULTINODE_TEST_BLINDFOLD=1")
+	assert.Equal(t, addr, c.ready(t))
+	for range 2 {
+		s := c.status(t).Steering
+		assert.Equal(t, reuseport.RungHash.String(), s.Rung)
+		assert.NotContains(t, s.Promise, "loses no connection")
+		assert.Contains(t, s.Promise, "--cap-add SYS_PTRACE")
+		assert.Empty(t, s.Advice, "nothing of the kernel would help")
+		c.ordered(t, "/reload")
+	}
+	c.signal(t, syscall.SIGTERM)
+	code, stderr := c.exit(t)
+	assert.Zero(t, code, stderr)
+	assert.Equal(t, 1, strings.Count(stderr, "cannot be steered"), stderr)
 }

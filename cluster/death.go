@@ -17,6 +17,7 @@ func (s *supervisor) handleExit(w *worker, e exit) {
 	died := w.death(e)
 	w.slot.lastExit = died.Reason
 	attrs := append(w.attrs(), "reason", died.Reason, "lived", round(now.Sub(w.started)))
+	attrs = append(attrs, e.leftBehind()...)
 	switch {
 	case w.asked:
 		s.logger.Info("worker left", attrs...)
@@ -31,18 +32,22 @@ func (s *supervisor) handleExit(w *worker, e exit) {
 			s.giveUpIfEmpty(died)
 		}
 	case w.part == candidate:
-		s.handleFailedCandidate(w, died, attrs)
+		s.handleFailedCandidate(w, e, died, attrs)
 	default:
 		s.handleDeath(w, e, died, attrs)
 	}
 }
 
 // handleFailedCandidate keeps the worker that was to be replaced.
-func (s *supervisor) handleFailedCandidate(w *worker, died *WorkerError, attrs []any) {
+func (s *supervisor) handleFailedCandidate(w *worker, e exit, died *WorkerError, attrs []any) {
 	s.logger.Warn("worker died; it was to replace another",
 		append(attrs, "was_ready", died.Ready, "last_words", died.LastWords)...)
 	s.tell(EventDied, w, died.Reason)
-	w.settled <- died
+	if err := s.verdict(w, e, died); err != nil {
+		w.settled <- fmt.Errorf("%w (%v: %s)", err, w, died.Reason)
+	} else {
+		w.settled <- died
+	}
 	if s.occupantOf(w.slot) == nil { // it has died as well
 		s.vacate(w, false)
 	}
@@ -50,7 +55,7 @@ func (s *supervisor) handleFailedCandidate(w *worker, died *WorkerError, attrs [
 
 // handleDeath fills the slot again, as its rules say.
 func (s *supervisor) handleDeath(w *worker, e exit, died *WorkerError, attrs []any) {
-	byItself := e == exit{} && died.Ready
+	byItself := e.isDone() && died.Ready
 	wasLooping := w.slot.looping
 	s.vacate(w, byItself)
 	if byItself && !s.opts.DisableRestart {
@@ -59,10 +64,38 @@ func (s *supervisor) handleDeath(w *worker, e exit, died *WorkerError, attrs []a
 		return
 	}
 	s.tell(EventDied, w, died.Reason)
+	if err := s.verdict(w, e, died); err != nil {
+		if !w.slot.everReady { // nothing is lost that has been there
+			s.logger.Error("worker died, and others would die like it: the cluster stops", attrs...)
+			s.fail(err)
+			return
+		}
+		attrs = append(attrs, "cause", err)
+	}
 	if died.LastWords != "" {
 		attrs = append(attrs, "last_words", died.LastWords)
 	}
 	s.decide(w.slot, died, append(attrs, "was_ready", died.Ready), wasLooping)
+}
+
+// verdict returns why a worker that was never ready could not be, if that is certain of its program.
+func (s *supervisor) verdict(w *worker, e exit, died *WorkerError) error {
+	if s.program == nil || died.Ready || w.known {
+		return nil
+	}
+	return s.program.verdict(e, died, s.notShared())
+}
+
+// notShared returns an address that a worker has for itself, "" if there is none.
+func (s *supervisor) notShared() string {
+	for _, w := range s.workers {
+		for _, seat := range w.seats {
+			if seat.alone {
+				return seat.group.address
+			}
+		}
+	}
+	return ""
 }
 
 // vacate tells the slot that its worker is gone, or as good as gone. A candidate that is there takes it over.

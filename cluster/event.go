@@ -27,6 +27,7 @@ const (
 	EventHandingOver EventKind = "handing-over" // a takeover begins
 	EventHandedOver  EventKind = "handed-over"  // another process is the master now, that of PID
 	EventStopping    EventKind = "stopping"
+	EventLeftBehind  EventKind = "left-behind" // the cluster stops, and a process still listens on its port
 )
 
 // Event is something that happened in the cluster, as its master sees it.

@@ -16,6 +16,11 @@ type exit struct {
 	err         error          // why it could not even be started
 	unknown     bool           // it was another's child, who alone knows how it ended
 	lastWords   string         // what it wrote last to standard error, if it was not ready
+
+	// Of a program that does not talk to us, names of processes.
+	left   string // that it had left behind, and that were ended with it
+	alive  string // those of them that could not be ended
+	daemon string // where it ended with code 0: one that went on without it
 }
 
 func exitOf(state *os.ProcessState) exit {
@@ -24,6 +29,20 @@ func exitOf(state *os.ProcessState) exit {
 		return exit{signal: status.Signal(), core: status.CoreDump()}
 	}
 	return exit{code: state.ExitCode()}
+}
+
+// isDone tells whether the process has ended because it had nothing more to do.
+func (e exit) isDone() bool { return e.code == 0 && e.signal == 0 && e.err == nil && !e.unknown }
+
+// leftBehind returns what the log says of the processes that it has left behind.
+func (e exit) leftBehind() (attrs []any) {
+	if e.left != "" {
+		attrs = append(attrs, "ended_with_it", e.left)
+	}
+	if e.alive != "" {
+		attrs = append(attrs, "still_alive", e.alive)
+	}
+	return attrs
 }
 
 // String says what the process died of.

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/multinode-go/multinode/reuseport"
@@ -22,12 +23,15 @@ type foreignSeat struct {
 	root   int // the process that we have started
 	pid    int // that or one of its descendants
 	inode  uint32
+	alone  bool // no other process can listen on its address
 	group  *group
 	party  *party
 	signal func() error // asks the process to end
 }
 
 // foreignSeats finds the seats of a process, and makes them members of their groups.
+//
+// A listener that has its address for itself, or that may not be borrowed, keeps its group from being steered.
 func (s *steering) foreignSeats(ctx context.Context, id, pid int, signal func() error) ([]*foreignSeat, error) {
 	holders := append([]int{pid}, descendantsOf(pid)...)
 	listening, err := reuseport.ListeningOf(ctx, holders)
@@ -45,7 +49,14 @@ func (s *steering) foreignSeats(ctx context.Context, id, pid int, signal func() 
 			return nil, err
 		}
 		seat := &foreignSeat{root: pid, pid: holder, inode: l.Inode, group: g, signal: signal}
-		seat.party = &party{id: id, pid: pid}
+		seat.party = &party{id: id, pid: pid, mute: true}
+		if seat.alone = hasForItself(ctx, key, l); seat.alone {
+			seat.party.obstacle = fmt.Sprintf("%s listens on %s without SO_REUSEPORT, so that no process can listen there beside it, as a reload needs",
+				s.program.label, l.Addr)
+		} else if err := seat.borrow(func(*reuseport.Borrowed) error { return nil }); isForbidden(err) {
+			seat.party.obstacle = fmt.Sprintf("the listeners of %s may not be borrowed (%v): run it as the user of this process, "+
+				"and a container with --cap-add SYS_PTRACE", s.program.label, errno(err))
+		}
 		ask := seat.answer
 		seat.party.ask.Store(&ask)
 		seat.party.ready.Store(true)
@@ -71,6 +82,35 @@ func eachOnce(holders []int, listening map[int][]reuseport.Listener) iter.Seq2[i
 			}
 		}
 	}
+}
+
+// hasForItself tells whether no other process of our user can listen on the address of a listener: it has not set
+// SO_REUSEPORT. That is tried out, by a socket that is bound only. It is not known of one that was opened as another user.
+func hasForItself(ctx context.Context, key portKey, l reuseport.Listener) bool {
+	owners, err := reuseport.Owners(ctx, key.Network, key.Address)
+	isIt := func(o reuseport.Owner) bool { return o.Inode == l.Inode && o.UID == os.Geteuid() }
+	if err != nil || !slices.ContainsFunc(owners, isIt) {
+		return false
+	}
+	beside, err := reuseport.Rejoin(ctx, key.Network, key.Address)
+	if err != nil {
+		return errors.Is(err, syscall.EADDRINUSE)
+	}
+	_ = beside.Close() // it held nothing
+	return false
+}
+
+// isForbidden tells whether a listener can never be borrowed, unlike one that is gone.
+func isForbidden(err error) bool {
+	return errors.Is(err, os.ErrPermission) || errors.Is(err, errors.ErrUnsupported)
+}
+
+// errno returns the system call that has failed, and how.
+func errno(err error) error {
+	if call, ok := errors.AsType[*os.SyscallError](err); ok {
+		return call
+	}
+	return err
 }
 
 // foreignKey names the group of a listener by the network in whose list it is: "tcp" for one that takes IPv4 and IPv6.
@@ -206,9 +246,12 @@ func (s *supervisor) watchForeign(w *worker, ended <-chan struct{}) {
 		if err != nil || len(seats) == 0 {
 			continue
 		}
+		w.process.note()
 		s.do(func() {
 			w.seats = seats
-			s.becameReady(w)
+			if w.phase < stopping { // it may have been asked to leave, in the moment in which it came to listen
+				s.becameReady(w)
+			}
 		})
 		return
 	}

@@ -32,6 +32,10 @@ type party struct {
 	ask     atomic.Pointer[func(context.Context, message) (message, error)]
 	ready   atomic.Bool // it serves
 	suspect atomic.Bool // it does not answer
+
+	// Of a program that does not talk to us.
+	mute     bool
+	obstacle string // why it cannot be steered; "": it can
 }
 
 // member is a listener in the group of a port.
@@ -71,6 +75,7 @@ type group struct {
 	address     string
 	reservation *reuseport.Reservation
 	rung        reuseport.Rung
+	obstacle    string    // why it is not the best that this kernel has; "": it is
 	steering    *steering // to tell what is found
 
 	turn chan struct{} // holds a value while somebody has the turn; what follows is theirs
@@ -243,7 +248,22 @@ func (g *group) adopt(ctx context.Context, p *party, inode uint32, told *picture
 	}
 	g.seen = slices.DeleteFunc(g.seen, func(m *member) bool { return m.inode == inode })
 	g.seen = append(g.seen, &member{party: p, inode: inode})
+	g.consider()
 	g.doubt()
+}
+
+// consider chooses how the group is steered: not at all while one of its members cannot be. The log says so once.
+func (g *group) consider() {
+	before := g.obstacle
+	g.rung, g.obstacle = g.steering.rung, ""
+	for _, m := range g.seen {
+		if m.party != nil && m.obstacle != "" {
+			g.rung, g.obstacle = reuseport.RungHash, m.obstacle
+		}
+	}
+	if g.obstacle != "" && g.obstacle != before {
+		g.steering.logger.Warn("connections cannot be steered: the kernel's hash decides", "address", g.address, "reason", g.obstacle)
+	}
 }
 
 // seal makes a member of the group that takes nothing, and steers all new connections to it: their SYNs are dropped, and

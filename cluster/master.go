@@ -18,7 +18,7 @@ import (
 type master struct {
 	opts       Options
 	key        portKey  // of the main port; zero if only the command knows it
-	command    *Command // nil: this program
+	program    *program // nil: this one
 	since      time.Time
 	directory  *peer.Directory
 	links      links
@@ -53,16 +53,16 @@ const briefLameDuck = time.Second
 // is taken in the order in which others would notice: the lock of the directory, the port, and only then are workers
 // started.
 //
-// command is what it supervises, nil: this program.
-func listenMaster(opts Options, server Server, sys system, command *Command) (_ *Node, err error) {
+// program is what it supervises, nil: this one.
+func listenMaster(opts Options, server Server, sys system, program *program) (_ *Node, err error) {
 	if err := leaveProcessOne(); err != nil {
 		return nil, err
 	}
 	m := &master{
-		opts: opts, command: command, since: time.Now(), seats: newSeats(opts),
+		opts: opts, program: program, since: time.Now(), seats: newSeats(opts),
 		journal: new(journal), operation: make(chan struct{}, 1), greeted: make(chan struct{}),
 	}
-	if command == nil {
+	if program == nil {
 		m.key = portKey{Network: "tcp", Address: opts.Addr}
 	}
 	defer func() {
@@ -73,6 +73,7 @@ func listenMaster(opts Options, server Server, sys system, command *Command) (_ 
 	if m.steering, err = newSteering(opts.Steering, opts.Logger, m.journal.emit); err != nil {
 		return nil, err
 	}
+	m.steering.program = program
 	if m.notifier, err = newNotifier(takeVariable); err != nil {
 		opts.Logger.Warn("the service manager is told less than it wants", "error", err)
 	}
@@ -149,7 +150,7 @@ func (m *master) takeWorkers(sys system) (err error) {
 		Cluster: m.opts.Name, Directory: m.directory.Path(), Port: m.key, Procs: share(m.opts.Nodes),
 	}
 	m.supervisor = newSupervisor(m.opts, common, m.nextID, sys, m.steering, m.journal)
-	m.supervisor.command = m.command
+	m.supervisor.program = m.program
 	m.supervisor.adoptAll(m.links.mesh.Peers())
 	m.supervisor.endAll(absent)
 	m.forgetWorkers, err = m.links.mesh.OnStream(controlStream, isWorker, func(stream *peer.Stream) {
@@ -256,7 +257,7 @@ func (m *master) stop(n *Node, timeout time.Duration) error {
 		}
 		<-m.supervisor.done // each worker that has not left is killed when its time is over
 	}
-	return join(join(m.supervisor.err, err), m.close())
+	return join(join(m.supervisor.err, err), join(m.leaveNothing(ctx), m.close()))
 }
 
 // close gives back what the master has taken. What a successor has got stays.

@@ -2,9 +2,20 @@
 
 package cluster
 
-import "os"
+import (
+	"os"
+	"syscall"
+)
 
 // orders are for masters of workers, which there are none of here.
 var orders map[os.Signal]order
 
 func hungUp(os.Signal) bool { return false }
+
+// Signals that stop some programs, see knownPrograms: where there are none, programs are not supervised.
+const (
+	sigUser1 = syscall.Signal(0)
+	sigWinch = syscall.Signal(0)
+)
+
+func signalName(sig os.Signal) string { return sig.String() }

@@ -30,3 +30,18 @@ func hasTerminal() bool {
 // hungUp tells whether a SIGHUP says what it says at first: that the terminal is gone. That is no order to reload, but
 // the end.
 func hungUp(sig os.Signal) bool { return sig == syscall.SIGHUP && hadTerminal && !hasTerminal() }
+
+// Signals that stop some programs, see knownPrograms.
+const (
+	sigUser1 = syscall.SIGUSR1
+	sigWinch = syscall.SIGWINCH
+)
+
+// signalName returns the name of a signal that stops programs.
+func signalName(sig os.Signal) string {
+	names := map[os.Signal]string{
+		syscall.SIGTERM: "SIGTERM", syscall.SIGINT: "SIGINT", syscall.SIGQUIT: "SIGQUIT", syscall.SIGHUP: "SIGHUP",
+		syscall.SIGUSR1: "SIGUSR1", syscall.SIGUSR2: "SIGUSR2", syscall.SIGWINCH: "SIGWINCH",
+	}
+	return orElse(names[sig], sig.String())
+}

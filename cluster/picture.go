@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"net"
+	"os"
 	"slices"
 	"time"
 
@@ -12,6 +14,9 @@ import (
 // drawing is what Status shows of a group.
 type drawing struct {
 	certain   bool
+	members   int
+	mute      bool            // there is a member that does not talk to us
+	obstacle  string          // why the group is not steered; "": it is
 	weight    map[int]float64 // by id, in percent
 	strangers []Stranger
 }
@@ -55,7 +60,7 @@ func (g *group) settle(ctx context.Context) bool {
 
 // complain says in the log that connections cannot be steered, once for each reason.
 func (g *group) complain(ctx context.Context, err error) {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || err != nil && g.steering.program != nil && g.isPassing(err) {
 		return
 	}
 	var complaint string
@@ -66,6 +71,12 @@ func (g *group) complain(ctx context.Context, err error) {
 		g.steering.logger.Warn("connections cannot be steered: the kernel's hash decides", "address", g.address, "error", err)
 	}
 	g.complaint = complaint
+}
+
+// isPassing tells whether the listeners of a program cannot be steered since they come or go in this moment. What cannot be
+// steered in the long run has an obstacle.
+func (g *group) isPassing(err error) bool {
+	return errors.Is(err, errUnlinked) || errors.Is(err, os.ErrNotExist) || len(g.callable()) == 0
 }
 
 // target returns the address that questions go to.
@@ -147,8 +158,9 @@ func (g *group) meet(ctx context.Context, inode uint32) *member {
 
 // draw remembers the picture for Status.
 func (g *group) draw() {
-	d := drawing{certain: g.certain, weight: make(map[int]float64)}
+	d := drawing{certain: g.certain, members: len(g.seen), obstacle: g.obstacle, weight: make(map[int]float64)}
 	for _, m := range g.seen {
+		d.mute = d.mute || m.party != nil && m.mute
 		switch {
 		case m.foreign:
 			d.strangers = append(d.strangers, g.steering.strangerOf(m.inode, g.address))

@@ -24,6 +24,7 @@ type process struct {
 	pid    int
 	signal func(os.Signal) error
 	exited <-chan exit // gets one value
+	note   func()      // remembers what it has started; nil: that ends without us
 }
 
 // drainTimeout bounds the reading of what a dead worker has written: a process that it left behind may hold the pipe.

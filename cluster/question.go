@@ -87,7 +87,7 @@ func (g *group) placeholder(found []*member) *member {
 }
 
 // ask returns the member at an index, nil if it does not tell in time. Meanwhile all others have these weights.
-func (g *group) ask(ctx context.Context, index int, weights []uint32, timeout time.Duration) (*member, error) {
+func (g *group) ask(ctx context.Context, index int, weights []uint32, timeout time.Duration) (who *member, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	target, err := g.target()
@@ -98,7 +98,7 @@ func (g *group) ask(ctx context.Context, index int, weights []uint32, timeout ti
 	if err != nil {
 		return nil, err
 	}
-	defer q.Close() // it has no data to lose
+	defer func() { g.end(q, who) }()
 	asked := message{Source: q.Source()}
 	watching := g.watch(ctx, asked)
 	defer g.forget(asked, watching)
@@ -114,6 +114,20 @@ func (g *group) ask(ctx context.Context, index int, weights []uint32, timeout ti
 		return nil, nil // the queue there is full, or whoever sits there is about to close it
 	}
 	return g.await(ctx, asked, watching), nil
+}
+
+// end ends the connection of a question, which has no data to lose. A node that has answered has taken it out of its queue;
+// a program that knows nothing of questions is to see a client that changes its mind, and no error.
+func (g *group) end(q *reuseport.Question, who *member) {
+	if who != nil && who.party != nil && !who.mute {
+		_ = q.Close() // nothing is left of it
+		return
+	}
+	g.steering.running.Go(func() { // ends within questionTimeout
+		ctx, cancel := context.WithTimeout(g.steering.ctx, questionTimeout)
+		defer cancel()
+		_ = q.Finish(ctx) // it carried nothing
+	})
 }
 
 // watch lets all members watch for a question, and returns those that do.

@@ -17,7 +17,8 @@ type steering struct {
 	rung    reuseport.Rung
 	logger  *slog.Logger
 	tell    func(Event)
-	self    int // id of the master's node
+	self    int      // id of the master's node
+	program *program // whose listeners these are; nil: this one
 
 	kicks   chan struct{}      // holds a value when run is to look at the groups
 	cancel  context.CancelFunc // ends run and all that waits for a node
@@ -264,8 +265,9 @@ func (s *steering) handle(ctx context.Context, id int, q message) (m message, er
 
 // status returns what Status tells of the main port.
 func (s *steering) status(key portKey) (Steering, drawing) {
-	out := Steering{Rung: s.rung.String(), Promise: s.rung.Promise()}
-	if s.rung == s.support.Rung {
+	rung, promise := s.promise()
+	out := Steering{Rung: rung.String(), Promise: promise}
+	if rung == s.support.Rung {
 		for _, a := range s.support.Advice {
 			out.Advice = append(out.Advice, Advice{Gives: a.Gives, Command: a.Command})
 		}
@@ -279,8 +281,8 @@ func (s *steering) status(key portKey) (Steering, drawing) {
 	return out, d
 }
 
-// mainGroup returns the group of the main port, or of the first one where the master does not know that; nil while there
-// is none.
+// mainGroup returns the group of the main port, or where the master does not know that, of the port that most nodes share;
+// nil while there is none.
 func (s *steering) mainGroup(key portKey) *group {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -288,9 +290,11 @@ func (s *steering) mainGroup(key portKey) *group {
 		return g
 	}
 	var first *group
+	most := 0
 	for _, g := range s.groups {
-		if first == nil || g.address < first.address {
-			first = g
+		members := g.drawn().members
+		if first == nil || members > most || members == most && g.address < first.address {
+			first, most = g, members
 		}
 	}
 	return first

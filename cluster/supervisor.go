@@ -16,7 +16,7 @@ type supervisor struct {
 	logger   *slog.Logger
 	sys      system
 	role     role     // what all workers have in common
-	command  *Command // nil: this program
+	program  *program // nil: this one
 	steering *steering
 	journal  *journal
 

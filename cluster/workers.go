@@ -76,15 +76,15 @@ func (s *supervisor) startWorker(slot *slot, as part, now time.Time) *worker {
 		return w
 	}
 	w.info.PID = w.process.pid
-	if s.command != nil {
+	if s.program != nil {
 		s.steering.expect(w.info.ID, w.info.PID) // it may listen before we look
-		w.finish = sync.OnceValue(func() error { return w.process.signal(s.command.StopSignal) })
+		w.finish = sync.OnceValue(func() error { return w.process.signal(s.program.StopSignal) })
 	}
 	s.logger.Info("worker started", w.attrs()...)
 	s.tell(EventStarted, w, "")
 	ended := make(chan struct{})
 	go s.awaitExit(w.info.ID, w.process, ended)
-	if s.command != nil {
+	if s.program != nil {
 		s.steering.running.Go(func() { s.watchForeign(w, ended) })
 	}
 	return w
@@ -165,7 +165,7 @@ func (s *supervisor) order(w *worker, timeout time.Duration) {
 		s.steering.running.Go(func() { s.leaveForeign(w.info.ID, w.seats, w.finish) })
 	case w.link != nil:
 		_ = w.link.send(message{Kind: kindStop, Timeout: timeout, All: s.stopping}) // an error ends the link
-	case !w.known && s.command != nil:
+	case !w.known && s.program != nil:
 		_ = w.finish() // as below
 	case !w.known:
 		_ = w.process.signal(syscall.SIGTERM) // it may be gone already, then its exit is on the way

@@ -100,7 +100,7 @@ func (a *app) showEvents(stream *eventStream, asJSON bool) (last int, err error)
 func (a *app) line(e cluster.Event) string {
 	colour := ""
 	switch e.Kind {
-	case cluster.EventDied, cluster.EventHung, cluster.EventFailed, cluster.EventStranger:
+	case cluster.EventDied, cluster.EventHung, cluster.EventFailed, cluster.EventStranger, cluster.EventLeftBehind:
 		colour = red
 	case cluster.EventSuspect:
 		colour = yellow
@@ -117,7 +117,7 @@ func (a *app) line(e cluster.Event) string {
 func who(e cluster.Event) string {
 	switch e.Kind {
 	case cluster.EventReloading, cluster.EventReloaded, cluster.EventScaling, cluster.EventScaled, cluster.EventFailed,
-		cluster.EventHandingOver, cluster.EventHandedOver, cluster.EventStopping:
+		cluster.EventHandingOver, cluster.EventHandedOver, cluster.EventStopping, cluster.EventLeftBehind:
 		return "cluster"
 	default:
 	}
@@ -140,6 +140,7 @@ func sentence(e cluster.Event) string {
 		cluster.EventHandingOver: "takeover begins", cluster.EventHandedOver: fmt.Sprintf("process %d is the master now", e.PID),
 		cluster.EventScaling: "scale begins", cluster.EventScaled: "scale is done " + in(e),
 		cluster.EventFailed: "it failed " + after(e), cluster.EventStopping: "stop begins",
+		cluster.EventLeftBehind: "something is left behind",
 	}
 	text := words[e.Kind]
 	if text == "" {

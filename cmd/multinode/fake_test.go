@@ -22,10 +22,16 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
+// programs returns another program that the test binary is to be, nil for none.
+var programs = func() func() int { return nil }
+
 // The test binary is also a program that makes itself a cluster.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(programVariable); dir != "" {
 		os.Exit(serve(dir))
+	}
+	if program := programs(); program != nil {
+		os.Exit(program())
 	}
 	os.Exit(leaktest.Run(m))
 }

@@ -2,16 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/multinode-go/multinode/reuseport"
 )
 
 func systemChecks() []func(context.Context) check {
-	return []func(context.Context) check{checkBacklog, checkWatches}
+	return []func(context.Context) check{checkBacklog, checkWatches, checkBorrow}
 }
 
 // fileLimit returns the hard limit: Go raises the soft one to it.
@@ -75,6 +78,35 @@ func inotifyInstances() (n int) {
 		}
 	}
 	return n
+}
+
+// checkBorrow borrows a listener of this process, as run does from the programs that it starts. What a container keeps from
+// its processes, it keeps from this one too.
+func checkBorrow(ctx context.Context) check {
+	if err := borrowOwn(ctx); err != nil {
+		return check{
+			verdict: poor, text: "multinode run cannot steer the listeners of other programs: " + err.Error(),
+			why:      "a process of theirs that leaves loses what waits in its queue; in a container:",
+			commands: []string{"# docker run --cap-add SYS_PTRACE"},
+		}
+	}
+	return check{text: "multinode run can steer the listeners of other programs"}
+}
+
+func borrowOwn(ctx context.Context) error {
+	l, err := reuseport.Listen(ctx, "tcp", "127.0.0.1:0", reuseport.Options{})
+	if err != nil {
+		return err
+	}
+	inode, err := reuseport.Inode(l)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	borrowed, err := reuseport.Borrow(os.Getpid(), inode)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	return errors.Join(borrowed.Close(), l.Close())
 }
 
 func readNumber(path string) (int, error) {

@@ -15,9 +15,9 @@ import (
 
 // runOptions is what multinode run was asked for.
 type runOptions struct {
-	nodes      int    // at least 1
-	name, dir  string // "": the default of package cluster
-	stopSignal os.Signal
+	nodes      int       // at least 1
+	name, dir  string    // "": the default of package cluster
+	stopSignal os.Signal // nil: that of the program
 	program    string
 	args       []string
 	stdout     io.Writer
@@ -35,7 +35,11 @@ events and logs work on them. The program has to bind its port with SO_REUSEPORT
 
 What the processes write comes out here, each line behind "slot N | ".
 
-Ctrl-C or SIGTERM stops them gracefully; a second one, a second later or more, ends them at once. SIGHUP is a reload.`,
+Ctrl-C or SIGTERM stops them gracefully; a second one, a second later or more, ends them at once. SIGHUP is a reload. Each process of PROGRAM leads a
+process group of its own, which the terminal's signals do not reach, and what it has started ends with it.
+
+Exit code 0: stopped, and nothing is left. 1: PROGRAM cannot be run like this, or something still listens on its port when
+all has ended; the text says what to do.`,
 		Example: "  multinode run -n 4 -- ./server -addr :8080\n  multinode run -n 4 --name web -- ./server",
 		Args: func(command *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -62,7 +66,9 @@ Ctrl-C or SIGTERM stops them gracefully; a second one, a second later or more, e
 	command.Flags().IntVarP(&o.nodes, "nodes", "n", 0, "how many processes; 0 is one for each CPU")
 	command.Flags().StringVar(&a.name, "name", "", "`NAME` of the cluster (default: that of the program)")
 	command.Flags().StringVar(&a.dir, "dir", "", "rendezvous `directory` (default: one for the name)")
-	command.Flags().StringVar(&stopSignal, "stop-signal", "TERM", "the `signal` that asks a process of PROGRAM to finish and end: TERM, INT, QUIT (nginx), USR1, USR2, WINCH or HUP")
+	command.Flags().StringVar(&stopSignal, "stop-signal", "", "the `signal` that asks a process of PROGRAM to finish its "+
+		"requests and end: TERM, INT, QUIT, USR1, USR2, WINCH or HUP (default: what the documentation of PROGRAM names for a graceful "+
+		"stop, as QUIT for nginx; for programs that are not known, TERM)")
 	_ = command.MarkFlagDirname("dir")
 	return command
 }

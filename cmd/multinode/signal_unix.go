@@ -14,8 +14,11 @@ var signals = map[string]os.Signal{
 	"USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2, "WINCH": syscall.SIGWINCH,
 }
 
-// parseSignal returns the signal of a name, with or without SIG in front.
+// parseSignal returns the signal of a name, with or without SIG in front; nil for "", which is that of the program.
 func parseSignal(name string) (os.Signal, error) {
+	if name == "" {
+		return nil, nil
+	}
 	if sig := signals[strings.TrimPrefix(strings.ToUpper(name), "SIG")]; sig != nil {
 		return sig, nil
 	}

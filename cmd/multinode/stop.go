@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,9 @@ func (a *app) stopCommand() *cobra.Command {
 		Use:   "stop [NAME]",
 		Short: "Stop a cluster gracefully, and wait until it is gone",
 		Long: `Stops all nodes: requests that are being answered finish, within the stop time-out of the cluster (30 s by default), and
-what has not finished then is cut. When the command is done, a new cluster of that name can start.`,
+what has not finished then is cut. When the command is done, a new cluster of that name can start.
+
+When a process that multinode run could not end still listens on the port, it fails and names that process.`,
 		Args:              takes(0, 1, "web"),
 		ValidArgsFunction: a.completeName,
 		RunE: does(func(ctx context.Context, args []string) error {
@@ -46,7 +49,7 @@ func (a *app) stop(ctx context.Context, c *client, status cluster.Status, timeou
 		fmt.Fprintf(a.stdout, "stopping %s\n", c.name)
 		return nil
 	}
-	err := a.stopAndFollow(waiting, c, status)
+	left, err := a.stopAndFollow(waiting, c, status)
 	switch {
 	case ctx.Err() != nil:
 		return failure(codeInterrupted, errors.New("interrupted: the stop goes on"))
@@ -55,19 +58,22 @@ func (a *app) stop(ctx context.Context, c *client, status cluster.Status, timeou
 			"send the master another signal: kill %d", c.name, timeout, status.PID))
 	case err != nil:
 		return err
+	case len(left) > 0:
+		return failure(codeFailed, fmt.Errorf("cluster %s has stopped, but %s", c.name, strings.Join(left, "\n")))
 	}
 	fmt.Fprintf(a.stdout, "%s in %s\n", a.paint.paint(green, "stopped "+c.name), took(time.Since(begin)))
 	return nil
 }
 
-func (a *app) stopAndFollow(ctx context.Context, c *client, status cluster.Status) error {
+// stopAndFollow returns what the cluster has left behind.
+func (a *app) stopAndFollow(ctx context.Context, c *client, status cluster.Status) (left []string, err error) {
 	stream, err := c.events(ctx, fromNow)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer stream.close()
 	if err := c.post(ctx, "/stop", nil); err != nil {
-		return err
+		return nil, err
 	}
 	fmt.Fprintf(a.stdout, "stopping the %s of %s\n", plural(len(status.Nodes), "node"), c.name)
 	for {
@@ -78,10 +84,12 @@ func (a *app) stopAndFollow(ctx context.Context, c *client, status cluster.Statu
 		switch e.Kind {
 		case cluster.EventLeft, cluster.EventDied, cluster.EventHung:
 			fmt.Fprintf(a.stdout, "%s %s\n", who(e), sentence(e))
+		case cluster.EventLeftBehind:
+			left = append(left, e.Text)
 		default:
 		}
 	}
-	return awaitGone(ctx, c, status.PID)
+	return left, awaitGone(ctx, c, status.PID)
 }
 
 const lookAgain = 20 * time.Millisecond
