@@ -99,7 +99,7 @@ func TestOpenDirectoryRefuses(t *testing.T) {
 			_, err := OpenDirectory(path)
 			require.ErrorContains(t, err, "peer: open directory "+path)
 			for _, want := range test.want {
-				assert.ErrorContains(t, err, want)
+				require.ErrorContains(t, err, want)
 			}
 			assert.NotContains(t, err.Error(), "rm ", "it may be somebody's only copy")
 		})

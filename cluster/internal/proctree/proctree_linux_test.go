@@ -159,7 +159,7 @@ func TestAdoptAndReap(t *testing.T) {
 	_, alive := proctree.End(func() []proctree.Process { return proctree.Orphans(known) }, syscall.SIGTERM, never)
 	assert.Empty(t, alive)
 	proctree.Reap(known, nobody)
-	assert.ErrorIs(t, syscall.Kill(pids[0], 0), syscall.ESRCH, "it was reaped")
+	require.ErrorIs(t, syscall.Kill(pids[0], 0), syscall.ESRCH, "it was reaped")
 
 	err := own.Wait()
 	var status *exec.ExitError
