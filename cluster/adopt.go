@@ -19,27 +19,33 @@ func (s *supervisor) adoptAll(nodes []peer.Info) {
 }
 
 func (s *supervisor) adopt(info peer.Info, now time.Time) {
+	process, err := s.sys.adopt(info)
+	w := s.adoptProcess(info, process, now)
+	if err != nil {
+		s.handleExit(w, exit{err: fmt.Errorf("it was gone when it was to be adopted: %w", err)})
+	}
+}
+
+// adoptProcess makes a worker of a process, which is nil if it is gone already.
+func (s *supervisor) adoptProcess(info peer.Info, process *process, now time.Time) *worker {
 	slot := s.slotBy(info.Slot)
 	w := s.newWorker(slot, now)
-	w.info, w.adopted = info, true
+	w.info, w.process, w.adopted = info, process, true
 	if younger := s.workerIn(slot, candidate); younger != nil {
 		s.install(younger) // it has a replacement itself
 	}
 	if s.occupantOf(slot) != nil {
 		w.part = candidate
 	}
-	slot.generation = info.Generation
+	slot.generation, slot.next = info.Generation, time.Time{}
 	s.workers[info.ID] = w
 	s.steering.expect(info.ID, info.PID)
-	process, err := s.sys.adopt(info)
-	if err != nil {
-		s.handleExit(w, exit{err: fmt.Errorf("it was gone when it was to be adopted: %w", err)})
-		return
+	if process != nil {
+		s.logger.Info("worker adopted", w.attrs()...)
+		s.tell(EventAdopted, w, "another master has started it")
+		go s.awaitExit(info.ID, process, make(chan struct{}))
 	}
-	w.process = process
-	s.logger.Info("worker adopted", w.attrs()...)
-	s.tell(EventAdopted, w, "its master is gone")
-	go s.awaitExit(info.ID, process, make(chan struct{}))
+	return w
 }
 
 // endAll ends workers that live and do not answer, as others that hang. It comes before run. Their slots are not known, and

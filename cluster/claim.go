@@ -17,7 +17,7 @@ func (m *master) takeSuccession() (err error) {
 	}
 	m.predecessor, inheritedSuccession = inheritedSuccession, nil
 	m.opts.Name, m.opts.Dir, m.opts.Nodes = m.predecessor.Cluster, m.predecessor.Directory, m.predecessor.Nodes
-	m.handedOver, err = m.predecessor.await()
+	m.probation, err = m.predecessor.await()
 	return err
 }
 
@@ -127,7 +127,7 @@ func (m *master) takeLock() error {
 	}
 	m.lockMu.Lock()
 	defer m.lockMu.Unlock()
-	m.lock = lock
+	m.lock, m.spare = lock, nil
 	return nil
 }
 
@@ -155,8 +155,31 @@ func (m *master) identity() (id, generation int, err error) {
 func (m *master) guestID() int {
 	id, err := m.nextID()
 	if err != nil {
+		m.lockMu.Lock()
+		defer m.lockMu.Unlock()
+		if len(m.spare) > 0 { // a successor has the lock
+			id, m.spare = m.spare[0], m.spare[1:]
+			return id
+		}
 		m.opts.Logger.Warn("a guest gets no id", "error", err)
 		return 0
 	}
 	return id
+}
+
+// spares is how many guests of the mesh can come while a successor has the lock.
+const spares = 16
+
+// spareIDs takes ids for guests that come while a successor has the lock.
+func (m *master) spareIDs() error {
+	for range spares {
+		id, err := m.nextID()
+		if err != nil {
+			return err
+		}
+		m.lockMu.Lock()
+		m.spare = append(m.spare, id)
+		m.lockMu.Unlock()
+	}
+	return nil
 }

@@ -144,6 +144,9 @@ func newLink(stream io.ReadWriteCloser) *link {
 	return &link{conn: framing.New(stream, opts), ended: make(chan struct{}), asked: make(map[int]chan<- message)}
 }
 
+// close ends the stream. It is idempotent.
+func (l *link) close() { _ = l.conn.Close(framing.CodeNormal, "") }
+
 // send sends m. A nil error does not tell that it has arrived: what must be known is asked.
 func (l *link) send(m message) error {
 	ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)

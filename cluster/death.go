@@ -154,6 +154,10 @@ func (s *supervisor) anyEverReady() bool {
 
 // fail ends the cluster with err.
 func (s *supervisor) fail(err error) {
+	if s.loan != nil {
+		s.loan.err = err
+		return
+	}
 	s.err = err
 	s.stopAll(s.opts.StopTimeout)
 }

@@ -18,10 +18,7 @@ import (
 // What is left when ctx is done is cut. A drain can be had once.
 func (s *service) drain(ctx context.Context, leave func(context.Context) error) error {
 	told := time.Now()
-	if s.traffic != nil {
-		s.traffic.draining.Store(true)
-	}
-	s.tell()
+	s.announce()
 	err := leave(ctx)
 	err = join(err, s.listener.Close())
 	if !s.serving {

@@ -121,6 +121,8 @@ func (g *group) take(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("wait for a turn at %s: %w", g.address, ctx.Err())
+	case <-g.steering.ctx.Done():
+		return fmt.Errorf("wait for a turn at %s, which this master has left to another: %w", g.address, net.ErrClosed)
 	}
 }
 

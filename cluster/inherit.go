@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -46,20 +48,33 @@ func (s *steering) ports() (held []seatInfo) {
 	return held
 }
 
-// hold takes the turn at all groups, until release is called.
-func (s *steering) hold(ctx context.Context) (release func(), err error) {
-	var held []*group
-	release = func() {
-		for _, g := range held {
-			g.give()
-		}
-	}
-	for _, g := range s.all() {
+// hold takes the turn at all groups, also at those that are to come, until release: the port is another master's.
+func (s *steering) hold(ctx context.Context) error {
+	s.mu.Lock()
+	s.holds = true
+	groups := slices.Collect(maps.Values(s.groups))
+	s.mu.Unlock()
+	for _, g := range groups {
 		if err := g.take(ctx); err != nil {
-			release()
-			return nil, err
+			return err
 		}
-		held = append(held, g)
+		s.mu.Lock()
+		s.held = append(s.held, g)
+		s.mu.Unlock()
 	}
-	return release, nil
+	return nil
+}
+
+// release gives all turns back, also after a hold that has failed. What was known of a group that was held is in doubt.
+func (s *steering) release() {
+	s.mu.Lock()
+	held := s.held
+	s.holds, s.held = false, nil
+	s.mu.Unlock()
+	for _, g := range held {
+		g.told = nil
+		g.doubt()
+		g.give()
+	}
+	s.kick()
 }

@@ -12,12 +12,12 @@ import (
 )
 
 // leave ends the node.
-func (n *Node) leave(cause error, timeout time.Duration) {
+func (n *Node) leave(cause error) {
 	<-n.started
 	var err error
 	switch {
 	case n.master != nil:
-		err = n.master.stop(n, timeout)
+		err = n.master.stop(n, cause)
 	case n.worker != nil:
 		n.worker.report(cause)
 		err = n.endService(n.stopping, n.worker.lameDuck())

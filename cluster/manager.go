@@ -6,12 +6,11 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
 )
 
-// writePID leaves our process id in Options.PIDFile.
-func (m *master) writePID() (err error) {
+// writePID leaves our process id in Options.PIDFile, where a predecessor, or one of before, may have its own.
+func (m *master) writePID(before ...int) (err error) {
 	if m.opts.PIDFile == "" {
 		return nil
 	}
-	var before []int
 	if m.predecessor != nil {
 		before = append(before, m.predecessor.PID)
 	}
@@ -26,10 +25,13 @@ func (m *master) announce(n *Node) {
 		return
 	}
 	pid1.Init.Ready() // before the predecessor ends
-	if m.handedOver != nil {
-		if err := m.handedOver(); err != nil {
-			m.opts.Logger.Warn("the predecessor does not know that it is over", "error", err)
+	if m.probation != nil {
+		m.show()
+		if !m.probation.finish(n.begun) {
+			return
 		}
+		m.supervisor.do(func() { m.supervisor.doing = "" })
+		<-m.operation
 	}
 	m.tellManager(m.notifier.ready(n.summary()))
 	m.notifier.startWatchdog(func() bool { return m.supervisor.do(func() {}) }, m.tellManager)

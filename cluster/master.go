@@ -30,15 +30,19 @@ type master struct {
 	waiting    waitingOrders // for their turn, by signal
 	lockMu     sync.Mutex
 	lock       *peer.Lock // guarded by lockMu
+	spare      []int      // guarded by lockMu; ids for guests
 	supervised bool       // run has been started
 	notifier   *notifier
 	unlinkPID  func() error
 
 	predecessor *succession   // nil: nobody has handed over to us
 	greeted     chan struct{} // closed when the predecessor has told what it has
-	handedOver  func() error  // tells the predecessor that we are the master
-	succeeded   bool          // we have handed over
-	quitHeld    func()        // ends the supervisor, and leaves the workers alone
+	probation   *probation    // nil: all is ours
+	custody     chan struct{} // holds a value while a successor may have what is ours, and from the stop on
+	successors  sync.WaitGroup
+	late        error     // of a successor that had to be killed; readable with custody
+	successor   *takeover // that is the master now; set when the node stops
+	ceded       bool      // another process is the master; set when the node stops
 
 	forgetWorkers func() // takes no control stream any more
 }
@@ -61,6 +65,7 @@ func listenMaster(opts Options, server Server, sys system, program *program) (_ 
 	m := &master{
 		opts: opts, program: program, since: time.Now(), seats: newSeats(opts),
 		journal: new(journal), operation: make(chan struct{}, 1), greeted: make(chan struct{}),
+		custody: make(chan struct{}, 1),
 	}
 	if program == nil {
 		m.key = portKey{Network: "tcp", Address: opts.Addr}
@@ -127,7 +132,7 @@ func (m *master) takeWorkers(sys system) (err error) {
 		return err
 	}
 	m.links, err = joinLinks(m.opts, peer.Options{
-		Directory: m.directory, NextID: m.guestID, AllowAbsent: true,
+		Directory: m.directory, NextID: m.guestID, AllowAbsent: true, Unshown: m.probation.isOn(),
 		Self: peer.Info{Cluster: m.opts.Name, ID: id, Generation: generation},
 	}, m.opts.LivenessTimeout)
 	if err != nil {
@@ -151,6 +156,11 @@ func (m *master) takeWorkers(sys system) (err error) {
 	}
 	m.supervisor = newSupervisor(m.opts, common, m.nextID, sys, m.steering, m.journal)
 	m.supervisor.program = m.program
+	m.supervisor.others = []idRange{{0, id - 1}} // those that were about to join when the lock was freed
+	if m.probation != nil {
+		m.supervisor.doing = doingTakeover
+		m.operation <- struct{}{} // until the predecessor has left all to us
+	}
 	m.supervisor.adoptAll(m.links.mesh.Peers())
 	m.supervisor.endAll(absent)
 	m.forgetWorkers, err = m.links.mesh.OnStream(controlStream, isWorker, func(stream *peer.Stream) {
@@ -205,6 +215,9 @@ func (m *master) takeSeat(server Server) (*Node, error) {
 	m.steering.ready(m.steering.self)
 	m.supervisor.do(m.supervisor.fill)
 	go n.watchSupervisor()
+	if m.probation != nil {
+		go m.watchProbation(n)
+	}
 	go m.announce(n)
 	return n, nil
 }
@@ -238,16 +251,28 @@ func (m *master) standIn(ctx context.Context, key portKey) (net.Listener, error)
 
 // stop lets the workers and our own server stop at the same time, and waits until no worker is left. When the node is
 // hurried, those that are left are killed.
-func (m *master) stop(n *Node, timeout time.Duration) error {
+//
+// What a successor may have is waited for: takeover sees that the node stops, and gets it back.
+func (m *master) stop(n *Node, cause error) error {
 	ctx := n.stopping
-	if m.succeeded {
+	switch {
+	case m.successor != nil:
+		<-m.successor.told
 		return join(n.endService(ctx, m.opts.LameDuck), m.close())
+	case m.probation.isOn() && m.probation.giveUp(cause):
+		return m.giveBack(n)
 	}
 	pid1.Init.Stopping()
 	m.tellManager(m.notifier.stopping())
 	m.journal.emit(Event{Kind: EventStopping, ID: -1})
+	n.service.announce() // it may take a moment until the port is ours to leave
+	m.custody <- struct{}{}
+	if m.ceded {
+		return join(n.endService(ctx, m.opts.LameDuck), m.close())
+	}
 	m.steering.seal(ctx)
-	m.supervisor.send(stopAll{timeout: timeout})
+	deadline, _ := ctx.Deadline()
+	m.supervisor.send(stopAll{timeout: max(0, time.Until(deadline))})
 	err := n.endService(ctx, min(m.opts.LameDuck, briefLameDuck))
 	select {
 	case <-m.supervisor.done:
@@ -257,7 +282,8 @@ func (m *master) stop(n *Node, timeout time.Duration) error {
 		}
 		<-m.supervisor.done // each worker that has not left is killed when its time is over
 	}
-	return join(join(m.supervisor.err, err), join(m.leaveNothing(ctx), m.close()))
+	m.successors.Wait()
+	return join(join(join(m.supervisor.err, m.late), err), join(m.leaveNothing(ctx), m.close()))
 }
 
 // close gives back what the master has taken. What a successor has got stays.
@@ -277,20 +303,33 @@ func (m *master) close() (err error) {
 	if m.links.mesh != nil {
 		err = join(err, m.links.close())
 	}
-	if lock := m.currentLock(); lock != nil {
-		err = join(err, lock.Release())
-	}
-	switch {
-	case m.directory == nil:
-	case m.succeeded:
-		err = join(err, m.directory.Close())
-	default:
-		err = join(err, m.directory.Remove())
+	err = join(err, m.leaveDirectory())
+	if m.probation != nil {
+		err = join(err, m.probation.close())
 	}
 	if m.steering != nil {
 		err = join(err, m.steering.close())
 	}
 	return err
+}
+
+// leaveDirectory frees the lock, and removes what is not another master's.
+func (m *master) leaveDirectory() (err error) {
+	ceded := m.ceded || m.probation.isOn()
+	switch lock := m.currentLock(); {
+	case lock != nil && ceded:
+		err = lock.HandOver()
+	case lock != nil:
+		err = lock.Release()
+	}
+	switch {
+	case m.directory == nil:
+		return err
+	case ceded:
+		return join(err, m.directory.Close())
+	default:
+		return join(err, m.directory.Remove())
+	}
 }
 
 // watchSupervisor ends the node when the supervisor has given up. It is a goroutine that ends with the supervisor.

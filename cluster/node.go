@@ -33,6 +33,10 @@ type Node struct {
 	ending    ending        // of the service
 	accepts   atomic.Bool   // this node listens itself, and does not only stand for the port
 
+	begun     chan struct{} // closed when the stop begins
+	hurried   chan struct{} // closed when it is to take no more time
+	hurryOnce sync.Once
+
 	stopMu   sync.Mutex
 	stopping context.Context    // of the stop; nil before it began; guarded by stopMu
 	cut      context.CancelFunc // ends the patience of the stop; guarded by stopMu
@@ -58,6 +62,7 @@ func newNode(opts Options, links links, seats *seats, server Server, listener ne
 	n := &Node{
 		opts: opts, links: links, seats: seats, service: service,
 		started: make(chan struct{}), ready: make(chan struct{}), left: make(chan struct{}), done: make(chan struct{}),
+		begun: make(chan struct{}), hurried: make(chan struct{}),
 		calls: make(map[portKey]int),
 	}
 	n.accepts.Store(!idle)
@@ -254,11 +259,15 @@ func (n *Node) Shutdown(ctx context.Context) error {
 func (n *Node) stop(cause error, timeout time.Duration) {
 	n.stopMu.Lock()
 	defer n.stopMu.Unlock()
-	if n.stopping != nil {
-		return
+	if n.stopping == nil {
+		n.stopLocked(cause, timeout)
 	}
+}
+
+func (n *Node) stopLocked(cause error, timeout time.Duration) {
 	n.stopping, n.cut = context.WithTimeout(context.Background(), timeout)
-	go n.leave(cause, timeout) // ends within the time-out plus what killing takes; Wait waits for it
+	close(n.begun)
+	go n.leave(cause) // ends within the time-out plus what killing takes; Wait waits for it
 }
 
 func (n *Node) isStopping() bool {
@@ -267,8 +276,11 @@ func (n *Node) isStopping() bool {
 	return n.stopping != nil
 }
 
+func (n *Node) isHurried() bool { return isClosed(n.hurried) }
+
 // hurry cuts what a stop is still waiting for.
 func (n *Node) hurry() {
+	n.hurryOnce.Do(func() { close(n.hurried) })
 	n.stopMu.Lock()
 	defer n.stopMu.Unlock()
 	if n.cut != nil {

@@ -94,8 +94,15 @@ func (n *notifier) stopping() error { return n.notify("STOPPING=1") }
 func (n *notifier) status(text string) error { return n.notify(statusLine(text)) }
 
 // mainPID says that from now on another process is the service's main process. The unit needs NotifyAccess=main if
-// this process is the main one, and else NotifyAccess=all.
-func (n *notifier) mainPID(pid int) error { return n.notify("MAINPID=" + strconv.Itoa(pid)) }
+// this process is the main one, and else NotifyAccess=all. It is a sign of life, too: that of the other process may come
+// half of its interval later.
+func (n *notifier) mainPID(pid int) error {
+	message := []string{"MAINPID=" + strconv.Itoa(pid)}
+	if n.interval > 0 {
+		message = append(message, "WATCHDOG=1")
+	}
+	return n.notify(message...)
+}
 
 // startWatchdog gives the manager a sign of life in half of the time in which it wants one, for as long as alive
 // returns true. Where it wants none, nothing is started. failed is told of signs that could not be given. Both are

@@ -95,7 +95,10 @@ func (n *Node) operate(ctx context.Context, wait bool, what string, do func(cont
 	s := n.master.supervisor
 	s.do(func() { s.doing = what })
 	defer s.do(func() { s.doing = "" })
-	if err := do(ctx); err != nil {
+	if err := do(ctx); errors.Is(err, ErrStopping) {
+		n.opts.Logger.Info("an order is given up, as the cluster stops", "order", what, "error", err)
+		return fmt.Errorf("cluster: %s: %w", what, err)
+	} else if err != nil {
 		n.opts.Logger.Error("an order has failed", "error", err)
 		n.master.journal.emit(Event{Kind: EventFailed, ID: -1, Text: err.Error()})
 		return fmt.Errorf("cluster: %w", err)

@@ -50,7 +50,7 @@ func (s *supervisor) feel(w *worker, elapsed time.Duration) {
 			append(w.attrs(), "silence", round(w.pulse.clock))...)
 		s.tell(EventSuspect, w, "does not answer")
 	}
-	if w.pulse.isHung() {
+	if w.pulse.isHung() && s.loan == nil {
 		s.giveUp(w)
 	}
 }

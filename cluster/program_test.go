@@ -63,6 +63,9 @@ var programs = map[string]func() error{
 	"own signals":  ownSignals,
 
 	"gated replacements": gatedReplacements,
+	"gated successor":    gatedSuccessor,
+
+	"impatient successor": impatientSuccessor,
 }
 
 // programOptions are the Options of a program, as its environment carries them.

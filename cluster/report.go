@@ -37,7 +37,7 @@ func (n *Node) Status() Status {
 	out.Nodes = append(out.Nodes, own)
 	m.supervisor.do(func() {
 		out.Doing = m.supervisor.doing
-		if m.supervisor.stopping {
+		if m.supervisor.stopping || n.isStopping() {
 			out.Doing = "stop"
 		}
 		out.Wanted = len(m.supervisor.slots)

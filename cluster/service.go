@@ -51,6 +51,14 @@ func (s *service) serve() {
 	}
 }
 
+// announce tells handlers and clients that the service is about to end.
+func (s *service) announce() {
+	if s.traffic != nil {
+		s.traffic.draining.Store(true)
+	}
+	s.tell()
+}
+
 // draining is done as soon as the node drains.
 func (s *service) draining() context.Context { return s.told }
 

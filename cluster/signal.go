@@ -71,6 +71,7 @@ func (n *Node) handleSignals(stops, others chan os.Signal) {
 			n.opts.Logger.Info("stopping", "signal", sig.String(), "id", n.ID(), "slot", n.Slot(),
 				"timeout", n.opts.StopTimeout)
 			n.stop(nil, n.opts.StopTimeout)
+			n.passOn(sig)
 		case time.Since(first) >= passedOn:
 			n.kill(sig)
 			return

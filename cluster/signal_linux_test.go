@@ -25,12 +25,14 @@ const gateVariable = "MULTINODE_TEST_GATE"
 // pass says in a line that the program is there, and waits.
 func (g gate) pass(name string) {
 	fmt.Println(name, os.Getpid())
-	for {
-		if _, err := os.Stat(filepath.Join(string(g), name)); err == nil {
-			return
-		}
+	for !g.isOpen(name) {
 		time.Sleep(time.Millisecond)
 	}
+}
+
+func (g gate) isOpen(name string) bool {
+	_, err := os.Stat(filepath.Join(string(g), name))
+	return err == nil
 }
 
 func (g gate) open(t *testing.T, name string) {

@@ -16,7 +16,7 @@ type Status struct {
 	Address   string    `json:"address"` // of the main port
 	Wanted    int       `json:"wanted"`  // nodes that are to accept connections
 
-	// Doing is what the master is busy with: "reload", "scale", "stop", or "".
+	// Doing is what the master is busy with: "reload", "scale", "drain", "takeover", "stop", or "".
 	Doing string `json:"doing,omitempty"`
 
 	Nodes    []NodeStatus `json:"nodes"` // by slot, then id

@@ -36,6 +36,8 @@ type steering struct {
 	parties   map[int]*party
 	strangers map[uint32]Stranger // by inode; each is reported once
 	closed    bool
+	holds     bool     // new groups are held, too
+	held      []*group // whose turn another master has
 }
 
 // newSteering chooses the rung: the best, or the one that forced names.
@@ -185,6 +187,10 @@ func (s *steering) groupBy(key portKey, reserve func() (*reuseport.Reservation, 
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, join(net.ErrClosed, g.close()) // a foreign group has no reservation
+	}
+	if s.holds {
+		g.turn <- struct{}{}
+		s.held = append(s.held, g)
 	}
 	s.groups[key] = g
 	return g, nil

@@ -36,6 +36,8 @@ type supervisor struct {
 	doing       string    // what Status says
 	late        []*worker // made to leave, since they did not in time
 	probed      time.Time // when the workers were last probed
+	loan        *loan     // a successor has the workers; nil: they are ours
+	others      []idRange // ids that other masters have given to workers that may be ours some time
 }
 
 // event is one of the types below.
@@ -140,7 +142,11 @@ func (s *supervisor) answer(ctx context.Context, id int, q message) message {
 		s.send(received{id: id, message: q})
 		return message{}
 	}
-	return s.steering.answer(ctx, id, q)
+	answer := s.steering.answer(ctx, id, q)
+	if s.steering.ctx.Err() != nil {
+		<-ctx.Done() // another master has the port: the worker asks it when this stream ends
+	}
+	return answer
 }
 
 // run is the goroutine that owns the slots. It ends when it was told to stop and nobody lives; Node's stop waits for it.
@@ -165,6 +171,12 @@ func (s *supervisor) run() {
 
 // perform does what is due.
 func (s *supervisor) perform(now time.Time) {
+	if now.Sub(s.probed) >= s.probeInterval() {
+		s.probeAll(now)
+	}
+	if s.loan != nil {
+		return
+	}
 	for _, slot := range s.slots {
 		if slot.isDue(now) {
 			s.startWorker(slot, occupant, now)
@@ -172,9 +184,6 @@ func (s *supervisor) perform(now time.Time) {
 	}
 	for _, w := range s.workers {
 		s.act(w, w.due(now))
-	}
-	if now.Sub(s.probed) >= s.probeInterval() {
-		s.probeAll(now)
 	}
 }
 
@@ -195,14 +204,17 @@ func (s *supervisor) nextDeadline() (next time.Time) {
 			next = t
 		}
 	}
+	if len(s.workers) > 0 {
+		consider(s.probed.Add(s.probeInterval()))
+	}
+	if s.loan != nil {
+		return next
+	}
 	for _, slot := range s.slots {
 		consider(slot.next)
 	}
 	for _, w := range s.workers {
 		consider(w.deadline)
-	}
-	if len(s.workers) > 0 {
-		consider(s.probed.Add(s.probeInterval()))
 	}
 	return next
 }
@@ -232,6 +244,11 @@ func (s *supervisor) handle(ev event) {
 		ev()
 	case quit:
 		s.quitting = true
+		for _, w := range s.workers {
+			if w.link != nil {
+				go w.link.close() // what it asks, it asks another master from now on
+			}
+		}
 	case stopAll:
 		s.stopAll(ev.timeout)
 	case cutAll:
@@ -245,6 +262,9 @@ func (s *supervisor) handle(ev event) {
 
 func (s *supervisor) handleLink(info peer.Info, l *link) bool {
 	w := s.workers[info.ID]
+	if w == nil {
+		w = s.meet(info)
+	}
 	if w == nil || w.info.Incarnation != info.Incarnation {
 		return false // a worker that was given up
 	}

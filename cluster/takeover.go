@@ -5,11 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
-	"sync"
 	"syscall"
 	"time"
 
@@ -17,137 +14,92 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// successionVariable is the environment variable in which a successor finds what its predecessor tells it.
-const successionVariable = "MULTINODE_SUCCESSION"
-
-// successionStream names the stream on which a master that has handed over asks its successor, of the given generation, as a
-// worker does. A successor has one to its predecessor, and later another one to its own successor.
-func successionStream(generation int) string { return fmt.Sprintf("succession-%d", generation) }
-
-// succession is what a master tells its successor at its start.
-type succession struct {
-	Cluster    string  `json:"cluster"`
-	Directory  string  `json:"directory"`
-	PID        int     `json:"pid"`        // of the predecessor
-	Generation int     `json:"generation"` // of the predecessor
-	Nodes      int     `json:"nodes"`      // that accept connections
-	Talk       uintptr `json:"talk"`       // descriptor of a Unix socket to the predecessor
-}
-
-// What the two say to each other, a line each.
-type successionStep string
-
-const (
-	stepPrepared successionStep = "prepared" // successor: I have come to Listen, and wait for the lock
-	stepGo       successionStep = "go"       // predecessor: the lock is free
-	stepDone     successionStep = "done"     // successor: I am the master, and ready
-)
-
-// handoff carries the steps.
-type handoff struct {
-	conn net.Conn
-	in   *json.Decoder
-}
-
-func newHandoff(conn net.Conn) handoff { return handoff{conn: conn, in: json.NewDecoder(conn)} }
-
-func (t handoff) say(step successionStep) error { return json.NewEncoder(t.conn).Encode(step) }
-
-// hear waits for a step.
-func (t handoff) hear(ctx context.Context, want successionStep) error {
-	stop := context.AfterFunc(ctx, func() { _ = t.conn.SetReadDeadline(time.Unix(1, 0)) }) // it is over at once
-	defer stop()
-	var got successionStep
-	if err := t.in.Decode(&got); err != nil {
-		return join(err, ctx.Err())
-	}
-	if got != want {
-		return fmt.Errorf("%q where %q was to come", got, want)
-	}
-	return nil
-}
-
 // Takeover replaces the master itself: it starts the program as it is on disk now, hands the workers over to it, and
 // leaves, with Wait returning nil. The workers serve on and notice nothing; a Reload of the new master then replaces them.
 // A successor that does not become the master within Options.BootTimeout is ended, and this one goes on.
 //
+// A stop in the meantime, of this master or of its successor, stops the whole cluster: the successor gives back what it
+// has, and is ended. A takeover that has succeeded leaves this process nothing to stop but itself; only a signal to stop that
+// comes within a second of that is passed on to the successor, as its sender could not know.
+//
 // In a container the init that is process 1 stays, and follows the successor.
 func (n *Node) Takeover(ctx context.Context) error {
-	return n.operate(ctx, true, "takeover", n.takeover)
+	return n.operate(ctx, true, doingTakeover, n.takeover)
 }
+
+// doingTakeover is what Status says of a takeover.
+const doingTakeover = "takeover"
 
 func (n *Node) takeover(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, n.opts.BootTimeout)
-	defer cancel()
-	n.opts.Logger.Info("handing over to a successor")
-	n.master.journal.emit(Event{Kind: EventHandingOver, ID: n.ID(), PID: os.Getpid()})
-	if err := n.handOver(ctx); err != nil {
-		return fmt.Errorf("takeover: the successor has failed, this master goes on: %w", err)
+	m := n.master
+	select {
+	case m.custody <- struct{}{}:
+	case <-n.begun:
+		return ErrStopping
 	}
-	return nil
-}
-
-// handOver starts a successor and makes it the master.
-func (n *Node) handOver(ctx context.Context) (err error) {
-	successor, handoff, err := n.startSuccessor()
+	m.opts.Logger.Info("handing over to a successor")
+	m.journal.emit(Event{Kind: EventHandingOver, ID: n.ID(), PID: os.Getpid()})
+	t, err := n.startSuccessor()
 	if err != nil {
-		return err
+		<-m.custody
+		return fmt.Errorf("takeover: the successor cannot be started, this master goes on: %w", err)
 	}
-	defer func() {
-		err = join(err, handoff.conn.Close())
-	}()
-	ended := make(chan error, 1)
-	go func() { ended <- successor.Wait() }() // ends with the successor, or with us
-	step := func(do func() error) {
-		if err == nil {
-			err = do()
-		}
-	}
-	step(func() error { return handoff.hear(ctx, stepPrepared) })
-	var resume func() error
-	step(func() (err error) {
-		resume, err = n.master.hold(ctx)
-		return err
-	})
-	var upstream *upstream
-	step(func() (err error) {
-		upstream, err = n.followSuccessor()
-		return err
-	})
-	step(func() error { return handoff.say(stepGo) })
-	step(func() error { return handoff.hear(ctx, stepDone) })
-	if err == nil {
-		n.opts.Logger.Info("handed over", "successor", successor.Process.Pid)
-		n.master.journal.emit(Event{Kind: EventHandedOver, ID: -1, PID: successor.Process.Pid})
-		if pid1.Init == nil { // else the service manager's process is the init, which stays
-			n.master.tellManager(n.master.notifier.mainPID(successor.Process.Pid))
-		}
-		n.succeeded(upstream)
+	patience, cancel := context.WithTimeoutCause(ctx, m.opts.BootTimeout,
+		fmt.Errorf("it was not the master, and ready, within %v: %w", m.opts.BootTimeout, context.DeadlineExceeded))
+	defer cancel()
+	patience, cancelStop := n.untilStop(patience)
+	defer cancelStop()
+	if err = t.run(patience); err == nil && t.succeed() {
 		return nil
 	}
-	if upstream != nil {
-		upstream.forget()
+	if n.isStopping() {
+		err = ErrStopping
 	}
-	_ = successor.Process.Kill() // it may be gone already
-	if end := <-ended; end != nil {
-		err = fmt.Errorf("process %d: %w (%w)", successor.Process.Pid, end, err)
-	}
-	pid1.Init.Ready() // it is us whom process 1 follows
-	if resume != nil {
-		err = join(err, resume())
-	}
-	return err
+	return t.callOff(err)
+}
+
+// untilStop returns a context that is also done when the node begins to stop.
+func (n *Node) untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() { // ends with ctx
+		select {
+		case <-n.begun:
+			cancel(ErrStopping)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// takeover is a successor, as its predecessor has it: from its start until it is the master, or has ended. One goroutine has
+// it; what a master does meanwhile it does as ever, see supervisor.lend.
+type takeover struct {
+	node     *Node
+	process  *os.Process
+	handoff  handoff
+	steps    <-chan successionStep
+	ended    chan struct{} // closed when the process has ended
+	end      error         // how, see os/exec.Cmd.Wait; readable after ended
+	upstream *upstream     // to ask the successor; nil before it is the master
+	lent     bool          // it may have the workers and the port
+	free     bool          // it may have the lock
+	leaving  bool          // it has said that it gives back
+	back     bool          // it has given back
+	killed   bool          // it had to be
+
+	told chan struct{} // closed when all know that it is the master
+	at   time.Time     // when it became the master
 }
 
 // startSuccessor starts the program as a master in waiting.
-func (n *Node) startSuccessor() (*exec.Cmd, handoff, error) {
+func (n *Node) startSuccessor() (*takeover, error) {
 	program, err := programPath()
 	if err != nil {
-		return nil, handoff{}, err
+		return nil, err
 	}
 	ours, theirs, err := socketPair()
 	if err != nil {
-		return nil, handoff{}, err
+		return nil, err
 	}
 	defer theirs.Close() // the successor has it then
 	value, err := json.Marshal(succession{
@@ -155,7 +107,7 @@ func (n *Node) startSuccessor() (*exec.Cmd, handoff, error) {
 		Talk: extraFile,
 	})
 	if err != nil {
-		return nil, handoff{}, join(err, ours.Close())
+		return nil, join(err, ours.Close())
 	}
 	cmd := exec.CommandContext(context.Background(), program, os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
@@ -164,35 +116,83 @@ func (n *Node) startSuccessor() (*exec.Cmd, handoff, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdin, os.Stdout, os.Stderr, []*os.File{theirs}
 	pid1.Init.Share(cmd)
 	if err := cmd.Start(); err != nil {
-		return nil, handoff{}, join(fmt.Errorf("start %s: %w", program, err), ours.Close())
+		return nil, join(fmt.Errorf("start %s: %w", program, err), ours.Close())
 	}
 	pid1.Init.Heir(cmd.Process.Pid)
-	return cmd, newHandoff(ours), nil
+	t := &takeover{
+		node: n, process: cmd.Process, handoff: newHandoff(ours), ended: make(chan struct{}), told: make(chan struct{}),
+	}
+	t.steps = t.handoff.steps()
+	n.master.successors.Go(func() { // ends with the successor, or with us
+		t.end = cmd.Wait()
+		close(t.ended)
+	})
+	return t, nil
 }
 
-// hold stops all that this master does with its workers and the port, and frees the lock. resume takes it all up again.
-func (m *master) hold(ctx context.Context) (resume func() error, err error) {
-	release, err := m.steering.hold(ctx)
-	if err != nil {
-		return nil, err
-	}
-	held, again := make(chan struct{}), make(chan struct{})
-	m.supervisor.send(call(func() { close(held); <-again }))
-	<-held
-	var once sync.Once
-	resume = func() (err error) {
-		once.Do(func() {
-			err = join(m.takeLock(), m.links.mesh.ShowMaster())
-			release()
-			close(again)
-		})
+// run makes the successor the master.
+func (t *takeover) run(ctx context.Context) error {
+	if err := t.await(ctx, stepPrepared); err != nil {
 		return err
 	}
-	m.quitHeld = func() { release(); m.supervisor.quitting = true; close(again) }
-	if err := m.currentLock().HandOver(); err != nil {
-		return nil, join(err, resume())
+	if err := t.lend(ctx); err != nil {
+		return err
 	}
-	return resume, nil
+	if err := t.handoff.say(stepGo); err != nil {
+		return err
+	}
+	return t.await(ctx, stepDone)
+}
+
+// await waits for a step of the successor.
+func (t *takeover) await(ctx context.Context, want successionStep) error {
+	steps := t.steps
+	var quiet <-chan time.Time
+	for {
+		select {
+		case step, ok := <-steps:
+			switch {
+			case !ok: // it is about to end, and how says more
+				steps, quiet = nil, time.After(wordTimeout)
+			case step == want && !isClosed(t.ended):
+				return nil
+			case step == stepStop:
+				t.leaving = true
+				t.node.opts.Logger.Info("stopping, as the successor was told to", "pid", t.process.Pid)
+				t.node.stop(nil, t.node.opts.StopTimeout)
+				return ErrStopping
+			case step == stepLeave:
+				t.leaving = true
+				return errors.New("it gives up")
+			}
+		case <-quiet:
+			return errors.New("it has closed the connection to its predecessor")
+		case <-t.ended:
+			return errors.New("it has ended")
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// lend leaves the workers and the port to the successor, and frees the lock.
+func (t *takeover) lend(ctx context.Context) error {
+	m := t.node.master
+	t.lent = true
+	m.supervisor.do(func() { m.supervisor.lend(m.directory.LastOwner().LastID) })
+	if err := m.steering.hold(ctx); err != nil {
+		return err
+	}
+	upstream, err := t.node.followSuccessor()
+	if err != nil {
+		return err
+	}
+	t.upstream = upstream
+	if err := m.spareIDs(); err != nil {
+		return err
+	}
+	t.free = true
+	return m.currentLock().HandOver()
 }
 
 // followSuccessor lets the successor know what we have, and us ask it, as a worker does.
@@ -208,104 +208,192 @@ func (n *Node) followSuccessor() (*upstream, error) {
 	return u, nil
 }
 
-// succeeded ends this node, which is a master no more: its server drains, with the successor as the keeper of the group.
-func (n *Node) succeeded(u *upstream) {
-	n.keeper.set(u)
-	n.master.succeeded = true
-	n.master.steering.cancel() // the groups are the successor's
-	n.master.forgetWorkers()   // and so are new workers
-	n.master.quitHeld()
-	n.stop(nil, n.opts.StopTimeout)
+// succeed ends this node, which is a master no more: its server drains, with the successor as the keeper of the group. It
+// returns false if the node was told to stop before: then the successor has to stop, too.
+func (t *takeover) succeed() bool {
+	n, m := t.node, t.node.master
+	if !n.depose(t) {
+		return false
+	}
+	m.opts.Logger.Info("handed over", "successor", t.process.Pid)
+	m.journal.emit(Event{Kind: EventHandedOver, ID: -1, PID: t.process.Pid})
+	if pid1.Init == nil { // else the service manager's process is the init, which stays
+		m.tellManager(m.notifier.mainPID(t.process.Pid))
+	}
+	m.notifier.close()
+	m.supervisor.send(quit{})
+	_ = t.handoff.conn.Close() // which is the answer
+	close(t.told)
+	return true
 }
 
-// inheritedSuccession is what this process was told by its predecessor. As with a role, nobody whom the program starts
-// is to take it for theirs.
-var inheritedSuccession, errInheritedSuccession = inheritSuccession()
-
-func inheritSuccession() (*succession, error) {
-	value, ok := os.LookupEnv(successionVariable)
-	if !ok {
-		return nil, nil
+// depose begins the end of a master that has a successor, unless its end has begun. From here on the workers, the port and
+// the lock are another's, and nothing that this process does touches them.
+func (n *Node) depose(t *takeover) bool {
+	n.stopMu.Lock()
+	defer n.stopMu.Unlock()
+	if n.stopping != nil {
+		return false
 	}
-	if err := os.Unsetenv(successionVariable); err != nil {
-		return nil, err
-	}
-	var s succession
-	if err := json.Unmarshal([]byte(value), &s); err != nil {
-		return nil, fmt.Errorf("environment variable %s, which only a master sets: %w", successionVariable, err)
-	}
-	holdStderr(s.Talk)
-	return &s, nil
+	t.at = time.Now()
+	n.keeper.set(t.upstream)
+	n.master.successor, n.master.ceded = t, true
+	n.master.steering.cancel()
+	n.master.forgetWorkers()
+	n.stopLocked(nil, n.opts.StopTimeout)
+	return true
 }
 
-// await waits until the predecessor has freed the lock, and returns what to tell it when this process is the master.
-func (s *succession) await() (done func() error, err error) {
-	file := os.NewFile(s.Talk, "predecessor")
-	conn, err := net.FileConn(file)
-	if err = join(err, file.Close()); err != nil {
-		return nil, fmt.Errorf("predecessor: %w", err)
+// passOn lets the successor have a signal to stop that has come to us, if its sender could not know that we have a
+// successor.
+func (n *Node) passOn(sig os.Signal) {
+	if n.master == nil {
+		return
 	}
-	t := newHandoff(conn)
-	err = t.say(stepPrepared)
-	if err == nil {
-		err = t.hear(context.Background(), stepGo)
+	n.stopMu.Lock()
+	t := n.master.successor
+	n.stopMu.Unlock()
+	if t == nil || time.Since(t.at) > passedOn {
+		return
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) { // it was killed: the lock is free
-		return conn.Close, nil
-	}
-	if err != nil {
-		return nil, join(fmt.Errorf("predecessor: %w", err), conn.Close())
-	}
-	return func() error { return join(t.say(stepDone), conn.Close()) }, nil
+	n.opts.Logger.Info("stopping: passed on to the successor", "signal", sig.String(), "successor", t.process.Pid)
+	_ = t.process.Signal(syscall.SIGTERM) // it may have ended
 }
 
-// refuse ends a takeover in which workers do not answer us: their master lives, and knows better whether they hang. Perhaps it
-// was us who had no CPU.
-func (m *master) refuse(absent []peer.Info) error {
-	if m.predecessor == nil || os.Getppid() != m.predecessor.PID {
-		return nil // nobody else has them
+// callOff ends the takeover for the reason why: the successor gives back what it has, and this master goes on.
+func (t *takeover) callOff(why error) error {
+	m := t.node.master
+	if isClosed(t.ended) && t.end != nil {
+		why = fmt.Errorf("process %d: %w (%w)", t.process.Pid, t.end, why)
 	}
-	var pids []int
-	for _, info := range absent {
-		if isWorkerProcess(info.PID) {
-			pids = append(pids, info.PID)
+	t.recall()
+	err := t.regain()
+	pid1.Init.Ready() // it is us whom process 1 follows
+	if t.node.isStopping() {
+		pid1.Init.Stopping()
+	}
+	if t.killed && t.free && !t.node.isHurried() {
+		m.late = fmt.Errorf("successor (pid %d) did not give back in time and was killed", t.process.Pid)
+	}
+	<-m.custody
+	t.reap()
+	if errors.Is(why, ErrStopping) {
+		return join(why, err)
+	}
+	return fmt.Errorf("takeover: the successor has failed, this master goes on: %w", join(why, err))
+}
+
+// How long a successor may take, when a takeover is called off, for each step of its way out.
+const (
+	noTimeout   = 500 * time.Millisecond     // from no to leave, which takes no signal
+	wordTimeout = 5 * time.Second            // from the signal to leave, or to its end
+	backTimeout = longestLeave + wordTimeout // from leave to back
+)
+
+// recall makes the successor give back what it has, and ends one that has nothing to give or does not.
+func (t *takeover) recall() {
+	if t.free {
+		_ = t.handoff.say(stepNo) // it may have ended
+		t.listen(noTimeout, func() bool { return t.leaving })
+	}
+	if !t.leaving {
+		_ = t.process.Signal(syscall.SIGTERM) // it may have ended
+		t.listen(wordTimeout, func() bool { return t.free && t.leaving })
+	}
+	if t.leaving {
+		t.listen(backTimeout, func() bool { return false })
+	}
+	if !t.back && !isClosed(t.ended) {
+		t.kill()
+	}
+}
+
+// listen takes note of what the successor says, until enough returns true or nothing more is to come.
+func (t *takeover) listen(patience time.Duration, enough func() bool) {
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for !enough() && !t.back && !isClosed(t.ended) {
+		select {
+		case step, ok := <-t.steps:
+			switch {
+			case !ok:
+				t.steps = nil
+			case step == stepLeave || step == stepStop:
+				t.leaving = true
+			case step == stepBack:
+				t.leaving, t.back = true, true
+			}
+		case <-t.ended:
+		case <-limit.C:
+			return
+		case <-t.node.hurried:
+			return
 		}
 	}
-	if len(pids) == 0 {
+}
+
+func (t *takeover) kill() {
+	t.killed = true
+	t.node.opts.Logger.Warn("successor is killed", "pid", t.process.Pid)
+	_ = t.process.Kill() // it may have ended
+	<-t.ended
+}
+
+// regain takes the lock back, and the workers and the port with it. Where that cannot be, as yet another process has become
+// the master, this node is a master no more.
+func (t *takeover) regain() error {
+	n, m := t.node, t.node.master
+	if !t.lent {
 		return nil
 	}
-	return fmt.Errorf("takeover: the workers with the pids %v did not answer their new master for %v, so that the old one keeps them: "+
-		"try again when all nodes are ready", pids, m.opts.LivenessTimeout)
-}
-
-// meetPredecessor takes part in the control stream of a master that has handed over, while it drains.
-func (m *master) meetPredecessor() error {
-	isPredecessor := func(info peer.Info) bool { return isMaster(info) && info.Generation < m.links.mesh.Self().Generation }
-	for _, info := range m.links.mesh.Peers() {
-		if isPredecessor(info) {
-			m.steering.expect(info.ID, info.PID)
+	if t.upstream != nil {
+		t.upstream.forget()
+	}
+	if t.free {
+		if err := m.takeLock(); err != nil {
+			err = fmt.Errorf("the lock was not to be had again: %w", err)
+			n.keeper.set(t.upstream)
+			m.ceded = true
+			m.steering.cancel()
+			m.forgetWorkers()
+			n.stop(err, n.opts.StopTimeout)
+			m.supervisor.send(quit{})
+			return err
 		}
 	}
-	_, err := m.links.mesh.OnStream(successionStream(m.links.mesh.Self().Generation), isPredecessor, func(stream *peer.Stream) {
-		l, info := newLink(stream), stream.Peer()
-		m.steering.enter(info.ID, info.PID, l.ask)
-		err := l.serve(
-			func(told message) {
-				if told.Kind == kindHello {
-					m.steering.inheritAll(info.ID, told.Seats, m.greeted)
-					m.steering.ready(info.ID)
-				}
-			},
-			func(ctx context.Context, q message) message { return m.steering.answer(ctx, info.ID, q) },
-		)
-		if err != nil {
-			m.links.mesh.Cut(info, err.Error())
-		}
-	})
-	m.links.mesh.OnEvent(func(e peer.Event) {
-		if e.Type == peer.Left && e.Reason != peer.ReasonCut && isPredecessor(e.Peer) {
-			m.steering.gone(e.Peer.ID)
-		}
-	})
+	m.show()
+	err := m.writePID(t.process.Pid)
+	last := m.directory.LastOwner().LastID
+	m.steering.release()
+	m.supervisor.do(func() { m.supervisor.takeUp(last, n.isStopping()) })
 	return err
+}
+
+// reap waits for the end of a successor that has given back, whose requests in flight finish. Its node ends the connection when it
+// has ended itself; a program that goes on then is ended by a signal, which nobody catches any more.
+func (t *takeover) reap() {
+	limit := time.NewTimer(t.node.opts.StopTimeout + stopMargin)
+	defer limit.Stop()
+	signaled := false
+	for !isClosed(t.ended) {
+		select {
+		case <-t.ended:
+		case _, ok := <-t.steps:
+			if !ok {
+				t.steps = nil
+				limit.Reset(wordTimeout)
+			}
+		case <-t.node.hurried:
+			t.kill()
+		case <-limit.C:
+			if t.steps != nil || signaled {
+				t.kill()
+				continue
+			}
+			signaled = true
+			_ = t.process.Signal(syscall.SIGTERM) // it may have ended
+			limit.Reset(t.node.opts.StopTimeout)
+		}
+	}
+	_ = t.handoff.conn.Close()
 }

@@ -55,10 +55,19 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
+// impatientSuccessor has successors that wait 5 s for an answer.
+func impatientSuccessor() error {
+	opts, _ := options()
+	if inheritedSuccession != nil {
+		opts.LivenessTimeout = 5 * time.Second
+	}
+	return serveWith(opts)
+}
+
 // TestTakeoverOfOneThatIsStopped: it is not for a successor to end what it cannot reach.
 func TestTakeoverOfOneThatIsStopped(t *testing.T) {
 	t.Parallel()
-	c := run(t, "http", programOptions{Nodes: 3, DisableMasterListen: true, LivenessTimeout: 5 * time.Second})
+	c := run(t, "impatient successor", programOptions{Nodes: 3, DisableMasterListen: true, LivenessTimeout: time.Hour})
 	c.ready(t)
 	before := c.status(t)
 	require.NoError(t, syscall.Kill(before.pids()[2], syscall.SIGSTOP))

@@ -26,12 +26,13 @@ type upstream struct {
 	closed    chan struct{} // closed when the node ends
 	stop      func(cause error, timeout time.Duration)
 
-	mu      sync.Mutex    // guards what follows
-	links   []*link       // the last is the master's; those before end when theirs is gone
-	linked  chan struct{} // closed while there is a link
-	isReady bool
-	brief   bool // the whole cluster stops
-	leaving bool
+	mu       sync.Mutex    // guards what follows
+	links    []*link       // the last is the master's; those before end when theirs is gone
+	linked   chan struct{} // closed while there is a link
+	attached chan struct{} // closed at the next link
+	isReady  bool
+	brief    bool // the whole cluster stops
+	leaving  bool
 }
 
 var _ keeper = (*upstream)(nil)
@@ -69,7 +70,7 @@ func listenWorker(opts Options, server Server, r role) (_ *Node, err error) {
 }
 
 func newUpstream(opts Options, mesh *peer.Mesh, seats *seats) *upstream {
-	return &upstream{opts: opts, mesh: mesh, seats: seats, closed: make(chan struct{}), linked: make(chan struct{})}
+	return &upstream{opts: opts, mesh: mesh, seats: seats, closed: make(chan struct{}), linked: make(chan struct{}), attached: make(chan struct{})}
 }
 
 // takeSeat takes a seat at the port, and makes the node.
@@ -163,6 +164,8 @@ func (u *upstream) attach(l *link) {
 	}
 	u.links = append(u.links, l)
 	slices.SortStableFunc(u.links, func(a, b *link) int { return a.rank - b.rank }) // a successor goes before who it succeeds
+	close(u.attached)
+	u.attached = make(chan struct{})
 	hello := message{Kind: kindHello, Ready: u.isReady, Seats: append(u.seats.infos(), u.held...)}
 	_ = l.send(hello) // an error ends the link
 }
@@ -217,9 +220,12 @@ func (u *upstream) report(cause error) {
 	_, _ = u.ask(ctx, message{Kind: kindFailed, Error: cause.Error()}) // it will see the exit anyway
 }
 
-// tell tells the master something, if there is one.
+// tell tells the master something, if there is one, and in a takeover both: either may be the master soon.
 func (u *upstream) tell(m message) {
-	if l := u.current(); l != nil {
+	u.mu.Lock()
+	links := slices.Clone(u.links)
+	u.mu.Unlock()
+	for _, l := range links {
 		_ = l.send(m) // an error ends the link
 	}
 }
@@ -255,22 +261,67 @@ func (u *upstream) leave(ctx context.Context, key portKey, epoch int) (bool, err
 	return answer.Again, err
 }
 
-// ask asks the master, if there is one.
+// ask asks the master, if there is one. When another master takes over, or gives back, before the answer has come, that one
+// is asked.
 func (u *upstream) ask(ctx context.Context, question message) (message, error) {
-	l := u.current()
-	if l == nil {
-		return message{}, ErrOrphaned
+	for {
+		l := u.current()
+		if l == nil {
+			return message{}, ErrOrphaned
+		}
+		answer, err := u.askThrough(ctx, l, question)
+		if !errors.Is(err, errUnlinked) || u.current() == nil || ctx.Err() != nil {
+			return answer, err
+		}
 	}
-	return l.ask(ctx, question)
 }
 
+// askThrough asks the master at the other end of l. Its error is errUnlinked when that is the master no more.
+func (u *upstream) askThrough(ctx context.Context, l *link, question message) (message, error) {
+	asking, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go u.awaitOther(asking, l, func() { cancel(errUnlinked) })
+	answer, err := l.ask(asking, question)
+	switch {
+	case errors.Is(err, errUnlinked): // the stream is broken, and about to end
+		select {
+		case <-l.ended:
+		case <-ctx.Done():
+		}
+	case err != nil && errors.Is(context.Cause(asking), errUnlinked):
+		return answer, errUnlinked
+	}
+	return answer, err
+}
+
+// awaitOther calls found when not l, but another link is that to the master. It is a goroutine that ends with ctx.
+func (u *upstream) awaitOther(ctx context.Context, l *link, found func()) {
+	for {
+		u.mu.Lock()
+		attached := u.attached
+		u.mu.Unlock()
+		if u.current() != l {
+			found()
+			return
+		}
+		select {
+		case <-attached:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// current returns the link to the master, nil if there is none.
 func (u *upstream) current() *link {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.links) == 0 {
-		return nil
+	for _, l := range slices.Backward(u.links) {
+		if !isClosed(l.ended) {
+			return l
+		}
 	}
-	return u.links[len(u.links)-1]
+	return nil
 }
 
 // awaitLink waits until there is a master.

@@ -16,10 +16,8 @@ import (
 func TestUpstreamIsLinkedAgain(t *testing.T) {
 	opts, err := Options{Logger: slog.New(slog.DiscardHandler)}.withDefaults(nil)
 	require.NoError(t, err)
-	u := &upstream{
-		opts: opts, mesh: peer.Solo(peer.Info{ID: 1, Slot: 1}), seats: newSeats(opts),
-		linked: make(chan struct{}), closed: make(chan struct{}), orphan: time.AfterFunc(time.Hour, func() {}),
-	}
+	u := newUpstream(opts, peer.Solo(peer.Info{ID: 1, Slot: 1}), newSeats(opts))
+	u.orphan = time.AfterFunc(time.Hour, func() {})
 	defer u.orphan.Stop()
 	first, second := newTestLink(t), newTestLink(t)
 	u.attach(first)

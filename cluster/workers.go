@@ -161,6 +161,7 @@ func (w *worker) endDrain() {
 // is about to end, or will be linked again.
 func (s *supervisor) order(w *worker, timeout time.Duration) {
 	switch {
+	case s.loan != nil: // takeUp does it
 	case w.seats != nil:
 		s.steering.running.Go(func() { s.leaveForeign(w.info.ID, w.seats, w.finish) })
 	case w.link != nil:

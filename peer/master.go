@@ -20,7 +20,7 @@ func (m *Mesh) publish() (*publication, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.opts.NextID != nil {
+	if m.opts.NextID != nil && !m.opts.Unshown {
 		if err := p.showMaster(); err != nil {
 			return nil, errors.Join(err, p.withdraw(), p.listener.Close())
 		}
@@ -38,8 +38,8 @@ func (p *publication) showMaster() error {
 	return f.linkMaster(p.node)
 }
 
-// ShowMaster leads master.sock to this node again, after another one that was to be the master, and is not: it had the link. It is
-// for a node with Options.NextID.
+// ShowMaster leads master.sock to this node: for the first time if it has joined with Options.Unshown, or again, after another one
+// that was to be the master, and is not. It is for a node with Options.NextID.
 func (m *Mesh) ShowMaster() error {
 	if m.opts.NextID == nil {
 		return errors.New("peer: show the master: this node has no NextID")

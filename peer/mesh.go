@@ -32,6 +32,8 @@ type Options struct {
 	// NextID is for the master: it returns the id of a guest, from 1 on and never given before, or 0 to take none. It may
 	// be called several times at once. A master can be found by all as master.sock in the directory.
 	NextID func() int
+	// Unshown is for a master that is to replace another: master.sock leads to that one until ShowMaster.
+	Unshown bool
 	// AllowAbsent makes Join return without those nodes that live and do not answer, when ctx is done: see [Mesh.Absent].
 	AllowAbsent bool
 	// Logger gets refusals and failures that go on. Nil discards them.

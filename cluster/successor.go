@@ -1,0 +1,233 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/multinode-go/multinode/peer"
+)
+
+// await waits until the predecessor has freed the lock. The probation that it returns is nil when the predecessor was killed
+// before: then the lock is free, too.
+func (s *succession) await() (*probation, error) {
+	file := os.NewFile(s.Talk, "predecessor")
+	conn, err := net.FileConn(file)
+	if err = join(err, file.Close()); err != nil {
+		return nil, fmt.Errorf("predecessor: %w", err)
+	}
+	t := newHandoff(conn)
+	err = t.say(stepPrepared)
+	var step successionStep
+	if err == nil {
+		step, err = t.hear()
+	}
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET):
+		return nil, conn.Close()
+	case err == nil && step != stepGo:
+		err = fmt.Errorf("it says %q: the takeover is called off", step)
+	}
+	if err != nil {
+		return nil, join(fmt.Errorf("predecessor: %w", err), conn.Close())
+	}
+	return newProbation(t), nil
+}
+
+// probation is the time in which a successor is the master and its predecessor may want all back: from the lock to the
+// answer to done. A master on probation never stops a worker because it is to stop itself: it gives back, and the predecessor
+// decides.
+type probation struct {
+	handoff handoff
+	over    chan struct{} // closed when the predecessor has left the cluster to us, or is gone
+	no      chan struct{} // closed when it has called the takeover off
+
+	mu   sync.Mutex
+	word successionStep // guarded by mu; the first of done, leave and stop that was said
+}
+
+func newProbation(t handoff) *probation {
+	p := &probation{handoff: t, over: make(chan struct{}), no: make(chan struct{})}
+	go p.listen()
+	return p
+}
+
+// listen is a goroutine that ends with the connection.
+func (p *probation) listen() {
+	defer close(p.over)
+	for {
+		step, err := p.handoff.hear()
+		if err != nil {
+			return
+		}
+		if step == stepNo && !isClosed(p.no) {
+			close(p.no)
+		}
+	}
+}
+
+// isOn tells whether what we have is still to be given back. A nil probation is over.
+func (p *probation) isOn() bool { return p != nil && (!isClosed(p.over) || isClosed(p.no)) }
+
+// claim returns whether word is the first of done, leave and stop.
+func (p *probation) claim(word successionStep) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.word != "" {
+		return false
+	}
+	p.word = word
+	return true
+}
+
+// finish tells the predecessor that this process is the master and ready. It returns whether the predecessor has left the
+// cluster to us then; it does so at once, unless it stops.
+func (p *probation) finish(ended <-chan struct{}) bool {
+	if isClosed(ended) || !p.claim(stepDone) {
+		return false
+	}
+	_ = p.handoff.say(stepDone) // one that is gone has left it to us
+	select {
+	case <-p.over:
+	case <-p.no:
+	case <-ended:
+		return false
+	}
+	return !isClosed(p.no)
+}
+
+// answerTimeout bounds how long a successor that is to stop waits for the answer to its done.
+const answerTimeout = 2 * time.Second
+
+// giveUp tells the predecessor, for the reason cause, that it gets all back. It returns false if the cluster is ours by now.
+func (p *probation) giveUp(cause error) bool {
+	if !p.isOn() {
+		return false
+	}
+	word := stepStop
+	if cause != nil || isClosed(p.no) {
+		word = stepLeave
+	}
+	if !p.claim(word) { // we have said done
+		select {
+		case <-p.over:
+		case <-p.no:
+		case <-time.After(answerTimeout): // it hangs, and will hear that it has a successor
+		}
+		if word = stepLeave; !isClosed(p.no) {
+			return false
+		}
+	}
+	return p.handoff.say(word) == nil
+}
+
+// close ends the connection.
+func (p *probation) close() error {
+	err := p.handoff.conn.Close()
+	<-p.over
+	return err
+}
+
+// watchProbation gives back when the predecessor wants it, and makes this master known when the predecessor is gone. It is a
+// goroutine that ends with the node.
+func (m *master) watchProbation(n *Node) {
+	select {
+	case <-m.probation.no:
+		m.opts.Logger.Warn("the takeover is called off: the old master goes on", "pid", m.predecessor.PID)
+		n.stop(nil, n.opts.StopTimeout)
+	case <-m.probation.over:
+		m.show()
+	case <-n.done:
+	}
+}
+
+// show leads those who look for the master to us.
+func (m *master) show() {
+	if err := m.links.mesh.ShowMaster(); err != nil {
+		m.opts.Logger.Warn("this master cannot be found by those who look for it", "error", err)
+	}
+}
+
+// giveBack ends a master on probation: its server drains, and the predecessor gets the workers, the port and the lock as
+// soon as no connection can come to us any more.
+func (m *master) giveBack(n *Node) error {
+	m.opts.Logger.Info("giving the workers back to the old master", "pid", m.predecessor.PID)
+	served := make(chan error, 1)
+	go func() { served <- n.endService(n.stopping, m.opts.LameDuck) }() // ends with stopping
+	<-n.left
+	err := m.surrender(n.stopping)
+	if err == nil {
+		_ = m.probation.handoff.say(stepBack) // it sees our end, too
+	}
+	return join(join(err, <-served), m.close())
+}
+
+// surrender leaves the workers, the port and the lock to another master, and touches them no more.
+func (m *master) surrender(ctx context.Context) error {
+	m.ceded = true
+	m.forgetWorkers()
+	m.supervisor.send(quit{})
+	<-m.supervisor.done
+	if err := m.steering.hold(ctx); err != nil {
+		return err
+	}
+	m.steering.cancel()
+	return m.currentLock().HandOver()
+}
+
+// refuse ends a takeover in which workers do not answer us: their master lives, and knows better whether they hang. Perhaps it
+// was us who had no CPU.
+func (m *master) refuse(absent []peer.Info) error {
+	if !m.probation.isOn() {
+		return nil // nobody else has them
+	}
+	var pids []int
+	for _, info := range absent {
+		if isWorkerProcess(info.PID) {
+			pids = append(pids, info.PID)
+		}
+	}
+	if len(pids) == 0 {
+		return nil
+	}
+	return fmt.Errorf("takeover: the workers with the pids %v did not answer their new master for %v, so that the old one keeps them: "+
+		"try again when all nodes are ready", pids, m.opts.LivenessTimeout)
+}
+
+// meetPredecessor takes part in the control stream of a master that has handed over, while it drains.
+func (m *master) meetPredecessor() error {
+	isPredecessor := func(info peer.Info) bool { return isMaster(info) && info.Generation < m.links.mesh.Self().Generation }
+	for _, info := range m.links.mesh.Peers() {
+		if isPredecessor(info) {
+			m.steering.expect(info.ID, info.PID)
+		}
+	}
+	_, err := m.links.mesh.OnStream(successionStream(m.links.mesh.Self().Generation), isPredecessor, func(stream *peer.Stream) {
+		l, info := newLink(stream), stream.Peer()
+		m.steering.enter(info.ID, info.PID, l.ask)
+		err := l.serve(
+			func(told message) {
+				if told.Kind == kindHello {
+					m.steering.inheritAll(info.ID, told.Seats, m.greeted)
+					m.steering.ready(info.ID)
+				}
+			},
+			func(ctx context.Context, q message) message { return m.steering.answer(ctx, info.ID, q) },
+		)
+		if err != nil {
+			m.links.mesh.Cut(info, err.Error())
+		}
+	})
+	m.links.mesh.OnEvent(func(e peer.Event) {
+		if e.Type == peer.Left && e.Reason != peer.ReasonCut && isPredecessor(e.Peer) {
+			m.steering.gone(e.Peer.ID)
+		}
+	})
+	return err
+}
