@@ -313,7 +313,7 @@ func (m *master) close() (err error) {
 	return err
 }
 
-// leaveDirectory frees the lock, and removes what is not another master's.
+// leaveDirectory frees the lock, and removes what is not another master's. That one may have ended before us.
 func (m *master) leaveDirectory() (err error) {
 	ceded := m.ceded || m.probation.isOn()
 	switch lock := m.currentLock(); {
@@ -322,14 +322,15 @@ func (m *master) leaveDirectory() (err error) {
 	case lock != nil:
 		err = lock.Release()
 	}
-	switch {
-	case m.directory == nil:
+	if m.directory == nil {
 		return err
-	case ceded:
-		return join(err, m.directory.Close())
-	default:
-		return join(err, m.directory.Remove())
 	}
+	if ceded {
+		if others, lockErr := m.directory.Locked(); others || lockErr != nil {
+			return join(join(err, lockErr), m.directory.Close())
+		}
+	}
+	return join(err, m.directory.Remove())
 }
 
 // watchSupervisor ends the node when the supervisor has given up. It is a goroutine that ends with the supervisor.
