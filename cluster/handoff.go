@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -115,20 +114,4 @@ func (t handoff) steps() <-chan successionStep {
 		}
 	}()
 	return steps
-}
-
-// heard waits for a step.
-func heard(ctx context.Context, steps <-chan successionStep, want successionStep) error {
-	select {
-	case step, ok := <-steps:
-		if !ok {
-			return net.ErrClosed
-		}
-		if step != want {
-			return fmt.Errorf("%q where %q was to come", step, want)
-		}
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -238,9 +238,9 @@ func TestSecondSignalDuringTakeover(t *testing.T) {
 func TestSignalAfterTakeover(t *testing.T) {
 	t.Parallel()
 	c := startTakeoverTest(t, programOptions{Nodes: 2})
-	end := make(chan error, 1)
+	end, addr := make(chan error, 1), c.out.address(t)
 	go func() { // ends with the request
-		_, err := get(c.out.address(t), "/?sleep=3s")
+		_, err := get(addr, "/?sleep=3s")
 		end <- err
 	}()
 	c.printed(t, "sleeping", 1)
