@@ -16,6 +16,7 @@ import (
 )
 
 func TestFourNodesShareThePort(t *testing.T) {
+	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 4})
 	addr := c.ready(t)
 	answers := make(map[int]int)
@@ -38,6 +39,7 @@ func TestFourNodesShareThePort(t *testing.T) {
 }
 
 func TestDisableMasterListen(t *testing.T) {
+	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 2, DisableMasterListen: true})
 	addr := c.ready(t)
 	answers := survey(t, addr, 2)
@@ -80,6 +82,7 @@ func TestShareOfGOMAXPROCS(t *testing.T) {
 }
 
 func TestManualReady(t *testing.T) {
+	t.Parallel()
 	c := run(t, "warm", programOptions{Nodes: 2})
 	c.ready(t)
 	assert.GreaterOrEqual(t, c.logged(t, "worker ready", 1).After, 300*time.Millisecond)
@@ -95,6 +98,7 @@ func TestNilServer(t *testing.T) {
 }
 
 func TestMorePorts(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()
@@ -121,6 +125,7 @@ func TestMorePorts(t *testing.T) {
 }
 
 func TestWorkerStartsTheProgramAgain(t *testing.T) {
+	t.Parallel()
 	c := run(t, "nested", programOptions{Nodes: 2})
 	assert.Equal(t, "true 0 true", c.printed(t, "nested", 1), "a master of its own, and no variable left")
 }

@@ -89,7 +89,7 @@ func TestKillUnderLoad(t *testing.T) {
 	defer stopLoad()
 
 	ids := map[int]bool{0: true, 1: true, 2: true, 3: true}
-	for i := range 20 {
+	for i := range 9 {
 		slot := 1 + i%3
 		old := live[slot]
 		mu.Lock()
@@ -117,6 +117,7 @@ func TestKillUnderLoad(t *testing.T) {
 }
 
 func TestBrokenWorkersEndTheMaster(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ program, reason, words string }{
 		{"panic", "exit code 2", "panic: the worker cannot go on"},
 		{"exit", "exit code 3", "no licence found"},
@@ -140,7 +141,7 @@ func TestBrokenWorkersEndTheMaster(t *testing.T) {
 
 func TestWorkerThatDiesForEverBacksOff(t *testing.T) {
 	t.Parallel()
-	c := run(t, "short", programOptions{Nodes: 3, Life: 2 * time.Second})
+	c := run(t, "short", programOptions{Nodes: 3, Life: time.Second})
 	addr := c.ready(t)
 	stop := make(chan struct{})
 	clients := load(addr, 2, stop, func(int, error) {}) // those of slot 1 fail
@@ -150,7 +151,7 @@ func TestWorkerThatDiesForEverBacksOff(t *testing.T) {
 		death := c.logged(t, "worker died", nth+1)
 		assert.Equal(t, 1, death.Slot)
 		assert.Equal(t, "exit code 7", death.Reason)
-		assert.GreaterOrEqual(t, death.Lived, 2*time.Second)
+		assert.GreaterOrEqual(t, death.Lived, time.Second)
 		if nth == 0 {
 			assert.Zero(t, death.RestartIn)
 		} else {
@@ -171,6 +172,7 @@ func TestWorkerThatDiesForEverBacksOff(t *testing.T) {
 }
 
 func TestHungBoot(t *testing.T) {
+	t.Parallel()
 	c := run(t, "hang", programOptions{Nodes: 2, BootTimeout: 300 * time.Millisecond})
 	death := c.logged(t, "worker died", 1)
 	assert.Equal(t, "not ready within 300ms, ended by us: exit code 2", death.Reason)
@@ -180,6 +182,7 @@ func TestHungBoot(t *testing.T) {
 }
 
 func TestDisableRestart(t *testing.T) {
+	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 3, DisableRestart: true})
 	addr := c.ready(t)
 	victim := survey(t, addr, 3)[1]
@@ -193,6 +196,7 @@ func TestDisableRestart(t *testing.T) {
 }
 
 func TestDisableRestartEndsWithTheLastWorker(t *testing.T) {
+	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 1, DisableRestart: true, DisableMasterListen: true})
 	victim := survey(t, c.ready(t), 1)[1]
 	require.NoError(t, syscall.Kill(victim.PID, syscall.SIGKILL))

@@ -85,7 +85,8 @@ func TestInterruptOfTheWholeGroup(t *testing.T) {
 
 // TestInterruptOfAnIdleGroup: workers that have nothing to do are gone before the master has seen its own signal.
 func TestInterruptOfAnIdleGroup(t *testing.T) {
-	for range 10 {
+	t.Parallel()
+	for range 5 {
 		c := runInGroup(t, "http", programOptions{Nodes: 4})
 		c.ready(t)
 		require.NoError(t, syscall.Kill(-c.cmd.Process.Pid, syscall.SIGINT))
@@ -115,6 +116,7 @@ func runInGroup(t *testing.T, program string, opts programOptions) *testCluster 
 }
 
 func TestStopCutsAfterItsTimeout(t *testing.T) {
+	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 2, StopTimeout: 300 * time.Millisecond})
 	wait := inFlight(t, c, 2, 20*time.Second)
 	c.signal(t, syscall.SIGTERM)
@@ -140,6 +142,7 @@ func TestStopKillsWhoDoesNotLeave(t *testing.T) {
 }
 
 func TestSecondSignalKills(t *testing.T) {
+	t.Parallel()
 	const requests = 20 * time.Second // less than StopTimeout: without the second signal they are answered
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		c := run(t, "http", programOptions{Nodes: 3})
@@ -218,6 +221,7 @@ func TestSecondSignalKillsAWorker(t *testing.T) {
 }
 
 func TestSignalToAWorkerEndsThatWorker(t *testing.T) {
+	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 3})
 	addr := c.ready(t)
 	victim := survey(t, addr, 3)[2]

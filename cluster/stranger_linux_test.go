@@ -113,6 +113,7 @@ func TestPictureAfterDeaths(t *testing.T) {
 
 // TestEachRung forces each rung that this machine has.
 func TestEachRung(t *testing.T) {
+	t.Parallel()
 	best := reuseport.Probe().Rung
 	for _, name := range []string{"hash", "incoming-cpu", "cbpf", "cbpf+migrate"} {
 		t.Run(name, func(t *testing.T) {

@@ -131,14 +131,14 @@ func TestMissesAreNoHits(t *testing.T) {
 		team, err := tiny().startTeam(player{System: name, Peers: 1}, 2)
 		require.NoError(t, err)
 		for _, shared := range []int{0, 1} {
-			r, err := team.ask(order{Do: readHits, Duration: 200 * time.Millisecond, Rate: 10_000, Senders: 64, Shared: shared})
+			r, err := team.ask(order{Do: readHits, Duration: 200 * time.Millisecond, Rate: 2000, Senders: 64, Shared: shared})
 			require.NoError(t, err)
 			assert.Positive(t, r.Requests)
 			assert.Positive(t, r.P50)
 			assert.GreaterOrEqual(t, r.Hits.P999, r.P50)
 			assert.Positive(t, r.Hits.Clock50)
 			assert.Zero(t, r.Failures)
-			assert.Equal(t, int64(2*10_000/5), r.Hits.Writes, "all that are due, and nothing else")
+			assert.Equal(t, int64(2*2000/5), r.Hits.Writes, "all that are due, and nothing else")
 			if misses := 100 * float64(r.Hits.Misses) / float64(r.Requests+r.Hits.Misses); shared == 1 {
 				assert.Greater(t, misses, 1.0, "%s: percent", name)
 			} else {
@@ -171,17 +171,25 @@ func TestScheduleKeepsItsTimes(t *testing.T) {
 	})
 }
 
+// TestCatalog measures for longer where the machine is so slow that nothing is read twice in a short time.
 func TestCatalog(t *testing.T) {
-	out := measureTiny(t, "catalog")
 	rows := []string{
 		"requests/s", "reads, p50 us", "reads, p99 us", "CPU us/request", "reads of the database, of a request",
 		"reads answered from the database", "writes, in a round", "writes that came too late, in a round",
 	}
-	assertTables(t, out, [][]string{rows, rows})
-	for line := range strings.Lines(out) {
-		if fields := strings.Fields(line); strings.Contains(line, rows[5]) {
-			assert.Equal(t, "1.000", fields[5], "without the cache")
-			assert.Less(t, fields[6], "1.000")
+	for c := tiny(); ; c.duration *= 4 {
+		out := c.table(t, "catalog")
+		assertTables(t, out, [][]string{rows, rows})
+		cached := true
+		for line := range strings.Lines(out) {
+			if fields := strings.Fields(line); strings.Contains(line, rows[5]) {
+				assert.Equal(t, "1.000", fields[5], "without the cache")
+				cached = cached && fields[6] < "1.000"
+			}
 		}
+		if cached {
+			return
+		}
+		require.Less(t, c.duration, time.Minute, "the cache never answers")
 	}
 }

@@ -29,6 +29,7 @@ type config struct {
 	connections int
 	slice       time.Duration
 	stall       time.Duration
+	writeRate   int   // invalidations a second that are due in each node, beside hits
 	gomaxprocs  []int // of each process of each system, one after the other
 	only        string
 
@@ -49,7 +50,7 @@ func Role() (run func() error, ok bool) {
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	c := config{
 		gomaxprocs: slices.Compact([]int{1, runtime.NumCPU()}),
-		peers:      []int{3, 7, 15}, nodes: 16, stalls: 3,
+		peers:      []int{3, 7, 15}, nodes: 16, stalls: 3, writeRate: writeRate,
 	}
 	flags := flag.NewFlagSet("cost", flag.ContinueOnError)
 	flags.SetOutput(stderr)

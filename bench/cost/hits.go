@@ -295,7 +295,7 @@ func measureHits(ctx context.Context, c config, w io.Writer) (err error) {
 	}
 	for _, y := range ways {
 		table(w, fmt.Sprintf("%s: hits of %d nodes, each %d a ms, while each also invalidates, %d a second in sum, GOMAXPROCS %d, ns",
-			y.team.system, hitNodes, readBurst, hitNodes*writeRate, c.gomaxprocs[0]), hitRows(y.results)...)
+			y.team.system, hitNodes, readBurst, hitNodes*c.writeRate, c.gomaxprocs[0]), hitRows(y.results)...)
 		table(w, y.team.system+": the invalidations, us", writeRows(y.results)...)
 	}
 	return nil
@@ -314,6 +314,7 @@ func (y *way) measure(ctx context.Context, c config, round int) error {
 			return ctx.Err()
 		}
 		o := hitLoads[i].order
+		o.Rate = min(o.Rate, float64(c.writeRate))
 		o.Do, o.Duration, o.Warm = readHits, hitSlices*c.slice, hitSlices*c.slice/warmUp
 		r, err := y.team.ask(o)
 		if err != nil {

@@ -17,18 +17,25 @@ import (
 // tiny measures what takes minutes in as little time as shows that it works.
 func tiny() config {
 	return config{
-		rounds: 2, duration: 100 * time.Millisecond, slice: 20 * time.Millisecond, gomaxprocs: []int{2}, peers: []int{2}, nodes: 4,
-		stalls: 1, stall: 200 * time.Millisecond, window: 4 * floodSize,
+		rounds: 1, duration: 100 * time.Millisecond, slice: 20 * time.Millisecond, gomaxprocs: []int{2}, peers: []int{2}, nodes: 4,
+		writeRate: 1000,
+		stalls:    1, stall: 200 * time.Millisecond, window: 4 * floodSize,
 	}
 }
 
-// measureTiny returns what the tables of these names print.
+// measureTiny returns what the tables of these names print of a short measurement.
 func measureTiny(t *testing.T, names string) string {
+	t.Helper()
+	return tiny().table(t, names)
+}
+
+// table returns what the tables of these names print.
+func (c config) table(t *testing.T, names string) string {
 	t.Helper()
 	chosen, err := choose(names)
 	require.NoError(t, err)
 	var out bytes.Buffer
-	require.NoError(t, tiny().measure(t.Context(), chosen, &out))
+	require.NoError(t, c.measure(t.Context(), chosen, &out))
 	t.Log(out.String())
 	assert.NotRegexp(t, `NaN|Inf`, out.String(), "a figure is missing")
 	return out.String()

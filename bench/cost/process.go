@@ -13,8 +13,8 @@ import (
 )
 
 // patience is how long a process may take beyond what it was told. It is killed then: a system that hangs must not
-// hang this program.
-const patience = 20 * time.Second
+// hang this program. It is no bound for the speed of a machine.
+const patience = 5 * time.Minute
 
 // process is one of our processes that talks with us: lines on its standard output, JSON on its standard input, whose
 // end is also its own.

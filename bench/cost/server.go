@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/multinode-go/multinode/cluster"
@@ -122,7 +123,7 @@ func (s *server) await(text string) (string, error) {
 
 // stop ends the server as a service manager does.
 func (s *server) stop() error {
-	if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil { // SIGINT may be ignored in the background of a shell
 		return err
 	}
 	for s.out.Scan() { // or it would block
