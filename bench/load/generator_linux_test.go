@@ -401,26 +401,37 @@ func TestLoadShowsStall(t *testing.T) {
 	}
 }
 
-// A generator that had no CPU must not be believed.
+// A generator that had no CPU must not be believed. On a busy machine, a part of the time for which it is stopped may be over
+// before it begins: then it is stopped for longer.
 func TestLoadTellsThatItIsLate(t *testing.T) {
 	s := newSite(t, hello)
-	const stop = 300 * time.Millisecond
 	for _, p := range []Plan{{Connections: 20, KeepAlive: true, Rate: 500}, {Rate: 500}} {
 		p.Addr, p.Duration, p.Seed = s.addr(), 2*time.Second, 1
-		r, err := Start(t.Context(), p)
-		require.NoError(t, err)
-		<-r.Begun()
-		process, err := os.FindProcess(r.PID())
-		require.NoError(t, err)
-		require.NoError(t, process.Signal(unix.SIGSTOP))
-		time.Sleep(stop)
-		require.NoError(t, process.Signal(unix.SIGCONT))
-		result, err := r.Wait()
-		require.NoError(t, err)
-		assert.Equal(t, p.dueRequests(), result.Requests)
-		assert.Greater(t, result.Late, stop/2)
-		assert.Greater(t, result.Quantile(99), stop/2)
+		for stop := 300 * time.Millisecond; ; stop *= 3 {
+			result := loadStopped(t, p, stop)
+			assert.Equal(t, p.dueRequests(), result.Requests)
+			if result.Late > stop/2 && result.Quantile(99) > stop/2 {
+				break
+			}
+			require.Less(t, stop, 10*time.Second, "late by %v at most, a p99 of %v", result.Late, result.Quantile(99))
+		}
 	}
+}
+
+// loadStopped returns what a load says that was stopped for a time.
+func loadStopped(t *testing.T, p Plan, stop time.Duration) Result {
+	t.Helper()
+	r, err := Start(t.Context(), p)
+	require.NoError(t, err)
+	<-r.Begun()
+	process, err := os.FindProcess(r.PID())
+	require.NoError(t, err)
+	require.NoError(t, process.Signal(unix.SIGSTOP))
+	time.Sleep(stop)
+	require.NoError(t, process.Signal(unix.SIGCONT))
+	result, err := r.Wait()
+	require.NoError(t, err)
+	return result
 }
 
 // The load must not outlive who wanted it.
@@ -444,21 +455,29 @@ func TestLoadEndsWithParent(t *testing.T) {
 // What else the machine does makes a run worse, never better, so the best of some are compared. `bench check-load` has the
 // bounds that count, and p99.
 func TestIntegrationWrk(t *testing.T) {
-	c := check{rounds: 3, duration: time.Second, connections: 8, delay: 50 * time.Millisecond}
-	pairs, err := c.pairs(t.Context())
-	if errors.Is(err, errNoWrk) {
-		t.Skip(err)
-	}
-	require.NoError(t, err)
+	c := check{rounds: 2, duration: time.Second, connections: 8, delay: 50 * time.Millisecond}
 	var rate, p50 struct{ wrk, load []float64 }
-	for _, p := range pairs {
-		t.Logf("wrk: %.1f/s, p50 %v, p99 %v; load: %.1f/s, p50 %v, p99 %v", p.wrk.rate, p.wrk.quantile(50), p.wrk.quantile(99),
-			p.load.rate, p.load.quantile(50), p.load.quantile(99))
-		rate.wrk, rate.load = append(rate.wrk, p.wrk.rate), append(rate.load, p.load.rate)
-		p50.wrk, p50.load = append(p50.wrk, float64(p.wrk.quantile(50))), append(p50.load, float64(p.load.quantile(50)))
+	const enough = 10 // times: the machine may be busy in both rounds, and in the next
+	for range enough {
+		pairs, err := c.pairs(t.Context())
+		if errors.Is(err, errNoWrk) {
+			t.Skip(err)
+		}
+		require.NoError(t, err)
+		for _, p := range pairs {
+			t.Logf("wrk: %.1f/s, p50 %v, p99 %v; load: %.1f/s, p50 %v, p99 %v", p.wrk.rate, p.wrk.quantile(50), p.wrk.quantile(99),
+				p.load.rate, p.load.quantile(50), p.load.quantile(99))
+			rate.wrk, rate.load = append(rate.wrk, p.wrk.rate), append(rate.load, p.load.rate)
+			p50.wrk, p50.load = append(p50.wrk, float64(p.wrk.quantile(50))), append(p50.load, float64(p.load.quantile(50)))
+		}
+		err = errors.Join(within("rate", slices.Max(rate.load)/slices.Max(rate.wrk), 0.25),
+			within("p50", slices.Min(p50.load)/slices.Min(p50.wrk), 0.25))
+		if err == nil {
+			return
+		}
+		t.Log(err)
 	}
-	require.NoError(t, within("rate", slices.Max(rate.load)/slices.Max(rate.wrk), 0.25))
-	require.NoError(t, within("p50", slices.Min(p50.load)/slices.Min(p50.wrk), 0.25))
+	assert.Fail(t, "load never measures what wrk does")
 }
 
 func TestCheckJudges(t *testing.T) {

@@ -22,7 +22,9 @@ func TestSchedulePoisson(t *testing.T) {
 	for _, a := range p.schedules() {
 		last := time.Duration(0)
 		for _, at := range a.until(100 * time.Second) {
-			assert.GreaterOrEqual(t, at, last)
+			if at < last { // a hundred thousand times: assert would take seconds
+				assert.GreaterOrEqual(t, at, last)
+			}
 			gap := (at - last).Seconds()
 			gaps, squares, last = gaps+gap, squares+gap*gap, at
 			total++
