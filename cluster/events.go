@@ -21,6 +21,8 @@ type journal struct {
 	past     []Event                 // guarded by mu; a ring: the event of seq is at (seq-1) % remembered
 	watchers map[chan Event]struct{} // guarded by mu
 	closed   bool                    // guarded by mu
+	reading  int                     // guarded by mu; watchers that have not canceled
+	left     chan struct{}           // guarded by mu; closed when reading is 0, nil: nobody waits for that
 }
 
 // emit adds an event, with the next Seq and the time of now. A watcher that has no room for it is done: its channel is
@@ -65,10 +67,32 @@ func (j *journal) watch(after int) (past []Event, next <-chan Event, cancel func
 		j.watchers = make(map[chan Event]struct{})
 	}
 	j.watchers[w] = struct{}{}
-	return past, w, func() {
+	j.reading++
+	return past, w, sync.OnceFunc(func() {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		j.dropLocked(w)
+		if j.reading--; j.reading == 0 && j.left != nil {
+			close(j.left)
+			j.left = nil
+		}
+	})
+}
+
+// awaitReaders waits until all watchers have canceled, after close, but no longer than timeout: they have told their readers
+// the last event by then.
+func (j *journal) awaitReaders(timeout time.Duration) {
+	j.mu.Lock()
+	left := make(chan struct{})
+	if j.reading == 0 {
+		close(left)
+	} else {
+		j.left = left
+	}
+	j.mu.Unlock()
+	select {
+	case <-left:
+	case <-time.After(timeout):
 	}
 }
 

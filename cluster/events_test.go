@@ -3,6 +3,7 @@ package cluster
 import (
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -128,4 +129,36 @@ func TestJournalAtOnce(t *testing.T) {
 	emit.Wait()
 	j.close()
 	read.Wait()
+}
+
+// TestJournalAwaitsItsReaders: they are to have read the last event when the master ends.
+func TestJournalAwaitsItsReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		j.awaitReaders(time.Hour) // nobody reads
+		_, next, cancel := j.watch(fromNow)
+		_, _, cancelSlow := j.watch(fromNow)
+		cancelSlow()
+		cancelSlow()
+		var read []string
+		go func() { // ends with close
+			defer cancel()
+			for e := range next {
+				time.Sleep(time.Second)
+				read = append(read, e.Text)
+			}
+		}()
+		j.emit(Event{Text: "last"})
+		j.close()
+		j.awaitReaders(time.Hour)
+		assert.Equal(t, []string{"last"}, read)
+
+		var stuck journal
+		_, _, cancelStuck := stuck.watch(fromNow)
+		defer cancelStuck()
+		stuck.close()
+		begin := time.Now()
+		stuck.awaitReaders(time.Second)
+		assert.Equal(t, time.Second, time.Since(begin))
+	})
 }

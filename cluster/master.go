@@ -50,6 +50,9 @@ type master struct {
 // masterJoinTimeout is how long a new master waits until the nodes that a killed master has left tell what they have.
 const masterJoinTimeout = 10 * time.Second
 
+// lastWord is how long readers of the events have time for the last ones, when the master ends.
+const lastWord = time.Second
+
 // briefLameDuck is how long idle connections stay open when the whole cluster stops: there is nobody to come back to.
 const briefLameDuck = time.Second
 
@@ -292,7 +295,8 @@ func (m *master) close() (err error) {
 		m.supervisor.send(quit{})
 		<-m.supervisor.done
 	}
-	m.journal.close() // its readers are on the mesh
+	m.journal.close() // its readers are on the mesh, and are to hear of the end
+	m.journal.awaitReaders(lastWord)
 	if m.notifier != nil {
 		m.notifier.close()
 	}
