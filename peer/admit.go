@@ -2,6 +2,7 @@ package peer
 
 import (
 	"errors"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -20,7 +21,11 @@ type admission struct {
 func (m *Mesh) handleStream(w http.ResponseWriter, r *http.Request) {
 	a, refused := m.admit(r)
 	if refused != nil {
-		m.log.Warn("stream refused", "stream", a.name, "pid", a.from.PID, "reason", refused.reason)
+		level := slog.LevelWarn
+		if refused.status == http.StatusNotFound {
+			level = slog.LevelDebug // a question that has its answer
+		}
+		m.log.Log(r.Context(), level, "stream refused", "stream", a.name, "pid", a.from.PID, "reason", refused.reason)
 		maps.Copy(w.Header(), refused.header)
 		http.Error(w, refused.reason, refused.status)
 		return

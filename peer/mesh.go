@@ -190,6 +190,9 @@ func (m *Mesh) Self() Info { return m.self }
 // Directory returns the rendezvous directory, nil for a mesh of one.
 func (m *Mesh) Directory() *Directory { return m.dir }
 
+// Logger returns the logger of Options, for what belongs to the mesh and has no other. It is not nil.
+func (m *Mesh) Logger() *slog.Logger { return m.opts.Logger }
+
 // Close takes this node out of the directory, tells its peers that it leaves, closes all streams, and returns when all
 // OnStream and OnEvent calls and all handlers of Handle have returned and no goroutine of the mesh runs any more; so
 // they must not call it. A peer that does not answer is waited for one second. Close may be called again, and at the same

@@ -65,7 +65,7 @@ type Options struct {
 	// OnLost is called when a link has ended, once for each topic of which not all messages are known to have been
 	// handled by the peer. Calls for different peers may come at the same time. They must not close the bus.
 	OnLost func(Lost)
-	// Logger gets panics and errors of handlers, and links that end as they should not. Nil discards them.
+	// Logger gets panics and errors of handlers, and links that end as they should not. Default: that of the mesh.
 	Logger *slog.Logger
 }
 
@@ -113,6 +113,9 @@ const (
 //
 // A nil mesh, or one of [peer.Solo], makes a bus without peers.
 func New(ctx context.Context, mesh *peer.Mesh, opts Options) (*Bus, error) {
+	if mesh != nil {
+		opts.Logger = cmp.Or(opts.Logger, mesh.Logger())
+	}
 	h := newHub(opts)
 	if mesh == nil {
 		return &Bus{hub: h}, nil
@@ -134,6 +137,9 @@ func New(ctx context.Context, mesh *peer.Mesh, opts Options) (*Bus, error) {
 
 // Mesh returns the mesh of the bus, nil if it has none.
 func (b *Bus) Mesh() *peer.Mesh { return b.mesh }
+
+// Logger returns the logger of Options, for what belongs to the bus and has no other. It is not nil.
+func (b *Bus) Logger() *slog.Logger { return b.hub.log }
 
 // WhenFull returns the same bus with another choice at the bounds: when Options.Window of a topic is on its way to a
 // peer, or the queue of its link is full. The default is Block.
