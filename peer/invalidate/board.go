@@ -11,10 +11,11 @@ import (
 
 // A board is an array of numbers of 64 bits. What stands alone in its cache line is written by one kind of change only.
 const (
-	boardLayout = 1 // the version of what follows
+	boardLayout = 2 // the version of what follows, also in memoryPrefix
 	boardMagic  = 0x6d756c74696e6400 | boardLayout
 	wordMagic   = 0
 	wordClasses = 1
+	wordBase    = 2
 	wordAll     = 8                      // counts what was dropped with all
 	wordTagged  = 16                     // counts what was dropped by a tag
 	wordRows    = 24                     // the incarnation of the process that has the row
@@ -44,8 +45,9 @@ const (
 type board struct {
 	words   []atomic.Uint64
 	classes uint64
-	row     int   // of this process
-	seat    *seat // nil: the board is not shared
+	base    uint64 // where all counters began; see isSound
+	row     int    // of this process
+	seat    *seat  // nil: the board is not shared
 
 	mu     sync.Mutex
 	marked map[uint64]int // guarded by mu; how often this process has marked each group; nil after close
@@ -57,11 +59,11 @@ type place struct{ class, version uint64 }
 // newBoard returns one for this process alone.
 func newBoard(entries int) *board {
 	classes := classesFor(entries)
-	return boardOf(make([]atomic.Uint64, wordVersion+classes), classes)
+	return boardOf(make([]atomic.Uint64, wordVersion+classes), classes, 0)
 }
 
-func boardOf(words []atomic.Uint64, classes uint64) *board {
-	return &board{words: words, classes: classes, marked: make(map[uint64]int)}
+func boardOf(words []atomic.Uint64, classes, base uint64) *board {
+	return &board{words: words, classes: classes, base: base, marked: make(map[uint64]int)}
 }
 
 // classesFor returns how many classes a board has, a power of two.
@@ -101,6 +103,18 @@ func (b *board) tagged() uint64 { return b.load(wordTagged) }
 func (b *board) dropTag(class uint64) {
 	b.add(wordTagged)
 	b.drop(class)
+}
+
+// isSound reports whether counters are those of the board. Those of a shared board begin at a large random number, so that it is
+// noticed when another program has written zeros to the memory: a counter that began again at zero would come to a value that it
+// had before.
+func (b *board) isSound(counters ...uint64) bool {
+	for _, n := range counters {
+		if n < b.base {
+			return false
+		}
+	}
+	return true
 }
 
 // mark is for an update that begins: what is loaded from now on is not stored. The class is dropped afterwards, so who has
@@ -193,5 +207,5 @@ func (b *board) close() error {
 		return nil
 	}
 	b.clear(b.row)
-	return b.seat.close(b.row)
+	return b.seat.close()
 }

@@ -2,23 +2,50 @@ package invalidate
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/multinode-go/multinode/peer"
 )
 
-func share(t *testing.T, dir string, self peer.Incarnation) *board {
+// memoryOf returns a memory with an empty board, as long as the test runs.
+func memoryOf(t *testing.T) *os.File {
 	t.Helper()
-	b, err := shareBoard(dir, defaultName, 1, self)
+	memory, err := createMemory("test", 1)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, memory.Close()) })
+	return memory
+}
+
+// copyOf returns another memory with the same content.
+func copyOf(t *testing.T, memory *os.File) *os.File {
+	t.Helper()
+	other := memoryOf(t)
+	content := make([]byte, boardSize(minClasses))
+	_, err := memory.ReadAt(content, 0)
+	require.NoError(t, err)
+	_, err = other.WriteAt(content, 0)
+	require.NoError(t, err)
+	return other
+}
+
+func share(t *testing.T, memory *os.File, self peer.Incarnation) *board {
+	t.Helper()
+	file, err := reopen(memory)
+	require.NoError(t, err)
+	b, err := sit(file, self)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = b.close() }) // it may be closed
 	return b
@@ -27,17 +54,10 @@ func share(t *testing.T, dir string, self peer.Incarnation) *board {
 // die does what the kernel does when a process is killed.
 func (b *board) die() { b.seat.unlock(b.row) }
 
-func boardFiles(t *testing.T, dir string) []string {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*.board*"))
-	require.NoError(t, err)
-	return files
-}
-
 func TestSharedBoard(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	a, b := share(t, dir, 1), share(t, dir, 2)
+	memory := memoryOf(t)
+	a, b := share(t, memory, 1), share(t, memory, 2)
 	assert.True(t, a.has(2))
 	assert.True(t, b.has(1))
 	assert.False(t, a.has(3))
@@ -52,26 +72,24 @@ func TestSharedBoard(t *testing.T) {
 	assert.True(t, a.isFree(7), "b is gone")
 	assert.False(t, a.has(2))
 	assert.False(t, b.holds(p), "it can be read after close")
-	assert.Len(t, boardFiles(t, dir), 1)
 	require.NoError(t, a.close())
-	assert.Empty(t, boardFiles(t, dir), "the last one removes it")
 }
 
 // A process dies with its marks, and its row is free.
 func TestRowOfTheDead(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	a, dead := share(t, dir, 1), share(t, dir, 2)
+	memory := memoryOf(t)
+	a, dead := share(t, memory, 1), share(t, memory, 2)
 	dead.mark(7)
 	assert.False(t, a.isFree(7), "it lives")
 	dead.die()
 	assert.False(t, a.has(2))
 	assert.True(t, a.isFree(7))
 
-	dead = share(t, dir, 3)
+	dead = share(t, memory, 3)
 	dead.mark(7)
 	dead.die()
-	next := share(t, dir, 4)
+	next := share(t, memory, 4)
 	assert.Equal(t, dead.row, next.row)
 	assert.True(t, next.isFree(7))
 	assert.True(t, a.isFree(7))
@@ -79,52 +97,48 @@ func TestRowOfTheDead(t *testing.T) {
 	assert.True(t, a.has(4))
 }
 
-// All died: the file is left, and used again.
-func TestBoardOfTheDead(t *testing.T) {
+// A row is locked for a moment while it is swept. When the cache is closed in this moment, the lock goes with it, although
+// the board is mapped still.
+func TestRowThatIsSweptWhileTheCacheCloses(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	dead := share(t, dir, 1)
-	dead.drop(7)
-	dead.mark(7)
+	memory := memoryOf(t)
+	a, b, dead := share(t, memory, 1), share(t, memory, 2), share(t, memory, 3)
 	dead.die()
-	b := share(t, dir, 2)
-	assert.EqualValues(t, 1, b.place(7).version)
-	assert.True(t, b.isFree(7))
-}
-
-// replaceByCopy puts a copy in place of the only board of a directory.
-func replaceByCopy(t *testing.T, dir string) {
-	t.Helper()
-	path := boardFiles(t, dir)[0]
-	content, err := os.ReadFile(path)
+	free, err := a.seat.lock(dead.row)
 	require.NoError(t, err)
-	require.NoError(t, os.Remove(path))
-	require.NoError(t, os.WriteFile(path, content, 0o600))
+	require.True(t, free)
+	assert.True(t, b.seat.isTaken(dead.row))
+	require.NoError(t, a.close())
+	assert.False(t, b.seat.isTaken(dead.row))
+	assert.False(t, b.seat.isTaken(a.row))
+	runtime.KeepAlive(a)
 }
 
-// Who has another file is not taken for one that shares the board, even if that was a copy of it.
+// A copy of a memory is another one: a process that has the copy does not share the board.
 func TestCopyOfABoard(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	share(t, dir, 3) // has the first row, which b takes in the copy
-	a := share(t, dir, 1)
-	replaceByCopy(t, dir)
-	b := share(t, dir, 2)
+	memory := memoryOf(t)
+	share(t, memory, 3) // has the first row, which b takes in the copy
+	a := share(t, memory, 1)
+	b := share(t, copyOf(t, memory), 2)
 	assert.False(t, a.has(2))
-	assert.False(t, b.has(1), "its row is there, and nobody has it")
-	require.NoError(t, a.close())
-	assert.Len(t, boardFiles(t, dir), 1, "it is not a's")
+	assert.False(t, b.has(1), "its row is there, and not locked")
 }
 
 func TestCacheWithACopyOfABoard(t *testing.T) {
 	t.Parallel()
 	dir := openDirectory(t)
-	share(t, dir.Path(), 1) // has the first row, which the writer takes in the copy
+	nodes := []*node{join(t, dir, 0), join(t, dir, 1), join(t, dir, 2)}
+	memory := memoryOf(t)
+	share(t, memory, 1) // has the first row, which the writer takes in the copy
 	var r row
-	reader := cacheOf(t, join(t, dir, 0).Bus, Options[string, int64]{}, r.load)
+	original := hand(t, nodes[2], memory)
+	reader := cacheOf(t, nodes[0].Bus, Options[string, int64]{}, r.load)
 	awaitServing(t, reader)
-	replaceByCopy(t, dir.Path())
-	writer := cacheOf(t, join(t, dir, 1).Bus, Options[string, int64]{}, r.load)
+	isolate(t, reader)
+	require.NoError(t, original.close())
+	hand(t, nodes[2], copyOf(t, memory))
+	writer := cacheOf(t, nodes[1].Bus, Options[string, int64]{}, r.load)
 	eventually(t, func() bool { return writer.Stats().Serving && reader.Stats().Serving }, "they serve")
 	get(t, reader, "k")
 	r.value.Store(1)
@@ -132,72 +146,178 @@ func TestCacheWithACopyOfABoard(t *testing.T) {
 	assert.EqualValues(t, 1, get(t, reader, "k"))
 }
 
-func TestFilesThatAreNoBoard(t *testing.T) {
-	t.Parallel()
-	good := t.TempDir()
-	share(t, good, 1)
-	content, err := os.ReadFile(boardFiles(t, good)[0])
-	require.NoError(t, err)
-	name := filepath.Base(boardFiles(t, good)[0])
-	tests := map[string]struct {
-		make func(path string) error
-		want string
-	}{
-		"directory": {func(path string) error { return os.Mkdir(path, 0o700) }, "is a directory"},
-		"link":      {func(path string) error { return os.Symlink(t.TempDir(), path) }, "symbolic links"},
-		"text":      {func(path string) error { return os.WriteFile(path, []byte("something else"), 0o600) }, "rm "},
-		"truncated": {func(path string) error { return os.WriteFile(path, content[:len(content)-1], 0o600) }, "rm "},
-		"longer":    {func(path string) error { return os.WriteFile(path, append(content, 0), 0o600) }, "rm "},
-	}
-	for what, test := range tests {
-		t.Run(what, func(t *testing.T) {
-			t.Parallel()
-			dir := t.TempDir()
-			path := filepath.Join(dir, name)
-			require.NoError(t, test.make(path))
-			_, err := shareBoard(dir, defaultName, 1, 1)
-			require.ErrorContains(t, err, path)
-			require.ErrorContains(t, err, test.want)
-		})
-	}
+// isolate makes a cache keep its memory for itself, as when all links to it are lost.
+func isolate[V any](t *testing.T, c *Cache[string, V]) {
+	t.Helper()
+	require.NoError(t, c.group.board.seat.host.close())
 }
 
-// Who was killed while it made the file has left a part of it.
-func TestBoardThatWasNotFinished(t *testing.T) {
+// hand makes a node, which has no cache, give a memory to those that ask.
+func hand(t *testing.T, n *node, memory *os.File) *host {
+	t.Helper()
+	h, err := newHost(n.mesh, n.Logger(), defaultName)
+	require.NoError(t, err)
+	h.memory, h.isDecided = memory, true
+	h.start()
+	t.Cleanup(func() { assert.NoError(t, h.close()) })
+	return h
+}
+
+// What comes from another process is looked at: nothing that could be truncated is mapped.
+func TestFilesThatAreNoMemory(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	b := share(t, dir, 1)
-	require.NoError(t, b.close())
-	for _, size := range []int{0, 5, 16, 1000} {
-		require.NoError(t, os.WriteFile(b.seat.path, make([]byte, size), 0o600))
-		b := share(t, dir, 1)
-		b.drop(7)
-		require.NoError(t, b.close())
+	content := make([]byte, boardSize(minClasses))
+	_, err := memoryOf(t).ReadAt(content, 0)
+	require.NoError(t, err)
+	written := func(content []byte, seals int) func(t *testing.T) *os.File {
+		return func(t *testing.T) *os.File {
+			t.Helper()
+			file, err := memfd("test")
+			require.NoError(t, err)
+			_, err = file.Write(content)
+			require.NoError(t, err)
+			_, err = unix.FcntlInt(file.Fd(), unix.F_ADD_SEALS, seals)
+			require.NoError(t, err)
+			return file
+		}
+	}
+	tests := map[string]func(t *testing.T) *os.File{
+		"file": func(t *testing.T) *os.File {
+			t.Helper()
+			file, err := os.Create(filepath.Join(t.TempDir(), "file"))
+			require.NoError(t, err)
+			_, err = file.Write(content)
+			require.NoError(t, err)
+			return file
+		},
+		"directory": func(t *testing.T) *os.File {
+			t.Helper()
+			file, err := os.Open(t.TempDir())
+			require.NoError(t, err)
+			return file
+		},
+		"pipe": func(t *testing.T) *os.File {
+			t.Helper()
+			r, w, err := os.Pipe()
+			require.NoError(t, err)
+			require.NoError(t, w.Close())
+			return r
+		},
+		"can shrink":         written(content, unix.F_SEAL_GROW|unix.F_SEAL_SEAL),
+		"can grow":           written(content, unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL),
+		"cannot be written":  written(content, memorySeals|unix.F_SEAL_WRITE),
+		"not sealed":         written(content, 0),
+		"something else":     written(make([]byte, len(content)), memorySeals),
+		"too short":          written(content[:len(content)-1], memorySeals),
+		"longer":             written(append(slices.Clip(content), 0), memorySeals),
+		"nothing":            written(nil, memorySeals),
+		"half of the header": written(content[:wordSize], memorySeals),
+		"small base":         written(emptyBoard(minClasses, 1), memorySeals),
+	}
+	for what, open := range tests {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			_, err := sit(open(t), 1)
+			assert.Error(t, err)
+		})
 	}
 }
 
 func TestBoardWithoutARowLeft(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	memory := memoryOf(t)
 	for i := range boardRows {
-		share(t, dir, peer.Incarnation(i+1))
+		share(t, memory, peer.Incarnation(i+1))
 	}
-	_, err := shareBoard(dir, defaultName, 1, 1000)
-	require.ErrorContains(t, err, "512 processes have "+boardFiles(t, dir)[0])
+	file, err := reopen(memory)
+	require.NoError(t, err)
+	_, err = sit(file, 1000)
+	require.ErrorContains(t, err, "512 processes")
 }
 
-// Somebody removes the file. Those that have it share it still, and those that come share another one: between the two go
-// messages.
-func TestBoardThatWasRemoved(t *testing.T) {
+// All processes that make the cache at the same time get one memory.
+func TestCachesThatComeAtOnce(t *testing.T) {
 	t.Parallel()
-	dir := openDirectory(t)
+	const count = 5
+	nodes := meshOf(t, count)
+	for range 4 {
+		caches := make([]*Cache[string, int64], count)
+		var r row
+		var coming sync.WaitGroup
+		for i, n := range nodes {
+			coming.Go(func() {
+				var err error
+				caches[i], err = New(n.Bus, Options[string, int64]{}, r.load)
+				assert.NoError(t, err)
+			})
+		}
+		coming.Wait()
+		awaitServing(t, caches...)
+		for _, c := range caches {
+			for _, p := range c.Stats().Peers {
+				assert.True(t, p.Shared)
+			}
+			assert.NoError(t, c.Close())
+		}
+	}
+}
+
+// A process that was asked by a lower id while it had no memory leaves it to that one to make it.
+func TestLowerIDMakesTheMemory(t *testing.T) {
+	t.Parallel()
+	nodes := meshOf(t, 2)
+	higher, err := newHost(nodes[1].mesh, nodes[1].Logger(), defaultName)
+	require.NoError(t, err)
+	higher.start()
+	require.Nil(t, higher.search(limited(t)), "no process has it")
+	lower := cacheOf(t, nodes[0].Bus, Options[string, int64]{}, new(row).load)
+	b, err := higher.decide(nil, 1)
+	require.NoError(t, err)
+	require.Nil(t, b)
+	b, err = higher.find(1)
+	require.NoError(t, err)
+	defer b.close()
+	defer higher.close()
+	assert.True(t, b.has(nodes[0].mesh.Self().Incarnation))
+	assert.True(t, lower.group.board.has(nodes[1].mesh.Self().Incarnation))
+}
+
+// A process that comes while others go gets the memory of a process that stays.
+func TestCachesThatComeAndGo(t *testing.T) {
+	t.Parallel()
+	nodes := meshOf(t, 4)
+	var r row
+	stays := cacheOf(t, nodes[0].Bus, Options[string, int64]{}, r.load)
+	var users sync.WaitGroup
+	for _, n := range nodes[1:] {
+		users.Go(func() {
+			for range 15 {
+				c, err := New(n.Bus, Options[string, int64]{}, r.load)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				assert.True(t, c.group.board.has(nodes[0].mesh.Self().Incarnation))
+				assert.NoError(t, c.Close())
+			}
+		})
+	}
+	users.Wait()
+	awaitServing(t, stays)
+}
+
+// Two groups that have a memory each tell each other by messages.
+func TestTwoMemories(t *testing.T) {
+	t.Parallel()
+	nodes := meshOf(t, 4)
 	var r row
 	caches := make([]*Cache[string, int64], 4)
 	for i := range caches {
 		if i == 2 {
-			require.NoError(t, os.Remove(boardFiles(t, dir.Path())[0]))
+			isolate(t, caches[0])
+			isolate(t, caches[1])
 		}
-		caches[i] = cacheOf(t, join(t, dir, i).Bus, Options[string, int64]{}, r.load)
+		caches[i] = cacheOf(t, nodes[i].Bus, Options[string, int64]{}, r.load)
 	}
 	awaitServing(t, caches...)
 	for i, c := range caches {
@@ -212,17 +332,58 @@ func TestBoardThatWasRemoved(t *testing.T) {
 	}
 }
 
-// A node that has left is in nobody's way, while its cache is still in use: not in the directory's, either.
+// A cache has nothing in the directory, so nothing there can be truncated, replaced or in its way.
+func TestCacheHasNothingInTheDirectory(t *testing.T) {
+	t.Parallel()
+	const name = "cache-37a8eec1ce19687d.board1" // of the cache "default", as it was once
+	makers := map[string]func(path string) error{
+		"unfinished": func(path string) error { return os.WriteFile(path, make([]byte, 16<<20), 0o600) },
+		"link":       func(path string) error { return os.Symlink("/dev/null", path) },
+		"FIFO":       func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"directory":  func(path string) error { return os.Mkdir(path, 0o700) },
+		"text":       func(path string) error { return os.WriteFile(path, []byte("text"), 0o600) },
+	}
+	for what, make := range makers {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			dir := openDirectory(t)
+			nodes := []*node{join(t, dir, 0), join(t, dir, 1)}
+			path := filepath.Join(dir.Path(), name)
+			require.NoError(t, make(path))
+			before := fileNames(t, dir.Path())
+			var r row
+			a := cacheOf(t, nodes[0].Bus, Options[string, int64]{}, r.load)
+			b := cacheOf(t, nodes[1].Bus, Options[string, int64]{}, r.load)
+			awaitServing(t, a, b)
+			assert.True(t, a.Stats().Peers[0].Shared)
+			assert.True(t, b.Stats().Peers[0].Shared)
+			assert.Equal(t, before, fileNames(t, dir.Path()))
+			require.NoError(t, os.Remove(path))
+		})
+	}
+}
+
+func fileNames(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// A node that has left has no row any more, while its cache is still in use.
 func TestBoardOfANodeThatHasLeft(t *testing.T) {
 	t.Parallel()
-	dir := openDirectory(t)
-	n := join(t, dir, 0)
+	nodes := meshOf(t, 2)
 	var r row
-	c := cacheOf(t, n.Bus, Options[string, int64]{}, r.load)
-	awaitServing(t, c)
-	assert.NotEmpty(t, boardFiles(t, dir.Path()))
-	require.NoError(t, n.mesh.Close())
-	assert.Empty(t, boardFiles(t, dir.Path()))
+	stays := cacheOf(t, nodes[0].Bus, Options[string, int64]{}, r.load)
+	c := cacheOf(t, nodes[1].Bus, Options[string, int64]{}, r.load)
+	awaitServing(t, stays, c)
+	assert.True(t, stays.group.board.has(nodes[1].mesh.Self().Incarnation))
+	require.NoError(t, nodes[1].mesh.Close())
+	assert.False(t, stays.group.board.has(nodes[1].mesh.Self().Incarnation))
 	get(t, c, "k")
 	r.value.Store(1)
 	assert.EqualValues(t, 1, get(t, c, "k"), "nothing is stored")
@@ -251,63 +412,64 @@ func TestNodeThatLeavesInAnUpdate(t *testing.T) {
 	assert.EqualValues(t, 1, get(t, stays, "k"))
 }
 
-// Without a board there are messages.
+// Without a board there are messages, and the log of the node says so once.
 func TestCacheWithoutABoard(t *testing.T) {
 	t.Parallel()
 	dir := openDirectory(t)
-	b := share(t, dir.Path(), 1)
-	require.NoError(t, b.close())
-	require.NoError(t, os.WriteFile(b.seat.path, []byte("something else"), 0o600))
+	full := memoryOf(t)
+	for i := range boardRows {
+		share(t, full, peer.Incarnation(i+1))
+	}
+	var log records
+	nodes := []*node{joinLogged(t, dir, 0, &log), joinLogged(t, dir, 1, &log), join(t, dir, 2)}
+	hand(t, nodes[2], full)
 	var r row
-	a := cacheOf(t, join(t, dir, 0).Bus, Options[string, int64]{}, r.load)
-	c := cacheOf(t, join(t, dir, 1).Bus, Options[string, int64]{}, r.load)
+	a := cacheOf(t, nodes[0].Bus, Options[string, int64]{}, r.load)
+	c := cacheOf(t, nodes[1].Bus, Options[string, int64]{}, r.load)
 	awaitServing(t, a, c)
 	assert.False(t, a.Stats().Peers[0].Shared)
 	get(t, a, "k")
 	r.value.Store(1)
 	require.NoError(t, c.Invalidate(limited(t), "k"))
 	assert.EqualValues(t, 1, get(t, a, "k"))
+	assert.Equal(t, 2, log.warnings(), "one in each process")
 }
 
-// Nobody has a board that those who come do not find.
-func TestBoardThatIsOpenedAndClosedAtOnce(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	var users sync.WaitGroup
-	for i := range 8 {
-		users.Go(func() {
-			for range 100 {
-				b, err := shareBoard(dir, defaultName, 1, peer.Incarnation(i+1))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				assert.True(t, b.seat.inPlace())
-				assert.NoError(t, b.close())
-			}
-		})
-	}
-	users.Wait()
-	assert.Empty(t, boardFiles(t, dir))
+// isMapped reports whether this process has the memory mapped.
+func isMapped(t *testing.T, inode uint64) bool {
+	t.Helper()
+	maps, err := os.ReadFile("/proc/self/maps")
+	require.NoError(t, err)
+	return strings.Contains(string(maps), fmt.Sprintf(" %d ", inode))
 }
 
 // The memory stays while somebody can use it, and no longer.
 func TestMemoryOfABoardIsGivenBack(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	isMapped := func() bool {
-		maps, err := os.ReadFile("/proc/self/maps")
-		require.NoError(t, err)
-		return strings.Contains(string(maps), dir)
-	}
-	b, err := shareBoard(dir, defaultName, 1, 1)
+	memory, err := createMemory("test", 1)
+	require.NoError(t, err)
+	info, err := memory.Stat()
+	require.NoError(t, err)
+	inode := info.Sys().(*syscall.Stat_t).Ino
+	b, err := sit(memory, 1)
 	require.NoError(t, err)
 	require.NoError(t, b.close())
 	runtime.GC()
-	assert.True(t, isMapped())
+	assert.True(t, isMapped(t, inode))
 	b.drop(7)
 	eventually(t, func() bool {
 		runtime.GC()
-		return !isMapped()
+		return !isMapped(t, inode)
 	}, "it is unmapped")
+}
+
+// No descriptor of a cache goes to a program that the process starts.
+func TestMemoryIsNotInherited(t *testing.T) {
+	t.Parallel()
+	b := share(t, memoryOf(t), 1)
+	for _, file := range []*os.File{b.seat.memory, b.seat.locks} {
+		flags, err := control(file, func(fd uintptr) (int, error) { return unix.FcntlInt(fd, unix.F_GETFD, 0) })
+		require.NoError(t, err)
+		assert.Equal(t, unix.FD_CLOEXEC, flags&unix.FD_CLOEXEC)
+	}
 }

@@ -4,17 +4,18 @@ package invalidate
 
 import (
 	"errors"
+	"log/slog"
 
 	"github.com/multinode-go/multinode/peer"
 )
 
-// seat is there where processes can share a board.
+// seat is for where processes can share a board.
 type seat struct{}
 
-func shareBoard(string, string, int, peer.Incarnation) (*board, error) {
+func shareBoard(*peer.Mesh, *slog.Logger, string, int) (*board, error) {
 	return nil, errors.ErrUnsupported
 }
 
 func (*seat) isTaken(int) bool       { return false }
 func (*seat) sweep(*board, int) bool { return false }
-func (*seat) close(int) error        { return nil }
+func (*seat) close() error           { return nil }

@@ -31,9 +31,10 @@ type Cache[K comparable, V any] struct {
 // slice or a map or behind a pointer, must not be changed, neither by load later nor by a caller: an append writes behind the
 // slice, and a later Get may see that. Options.Clone gives each Get a copy of its own.
 //
-// New does not wait for the other processes. Until all that live know of the cache, its Gets load each time.
+// New asks the other processes for the memory that they share. It does not wait for one that hangs, unless that one alone may
+// have it and the kernel does not show it: then 5 seconds. It does not wait until they know of the cache, either. Until all that live know of the cache, its Gets load each time.
 func New[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(ctx context.Context, key K) (V, error)) (*Cache[K, V], error) {
-	opts = opts.withDefaults()
+	opts = opts.withDefaults(b)
 	c, err := newCache(b, opts, load)
 	if err != nil {
 		return nil, fmt.Errorf("invalidate: cache %q: %w", opts.Name, err)

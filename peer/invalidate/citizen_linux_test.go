@@ -37,6 +37,7 @@ type citizenJob struct {
 	Messages  bool // it shares no memory
 	Heap      int  // bytes that it has beside
 	Idle      bool // reads and writes only when it is told to
+	SmallFile bool // no file can be as large as the memory
 }
 
 func citizenProgram() int {
@@ -79,6 +80,11 @@ func (job citizenJob) run() error {
 	}
 	if c.bus, err = bus.New(ctx, c.mesh, bus.Options{Window: job.Window, CloseTimeout: 100 * time.Millisecond}); err != nil {
 		return err
+	}
+	if job.SmallFile {
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 4096, Max: 4096}); err != nil {
+			return err
+		}
 	}
 	if err := c.makeCache(); err != nil {
 		return err
@@ -261,6 +267,11 @@ func (c *citizen) obey(ctx context.Context, words []string) (done bool, err erro
 		_, _ = fmt.Sscan(words[1], &key)
 		v, err := c.cache.Get(ctx, key)
 		fmt.Println(v, err, c.cache.Stats().Serving)
+	case "change":
+		var key int
+		_, _ = fmt.Sscan(words[1], &key)
+		c.ledger.version[key].Add(1)
+		fmt.Println(c.cache.Invalidate(ctx, key), c.cache.Stats().Sent)
 	case "die": // in an update, after the commit
 		var key int
 		_, _ = fmt.Sscan(words[1], &key)

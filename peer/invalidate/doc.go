@@ -19,7 +19,10 @@
 //
 // # The board
 //
-// On Linux, the processes share a board: counters in a file of the rendezvous directory that all have mapped, see mmap(2).
+// On Linux, the processes share a board: counters in memory that all have mapped. It is a file without a name whose size is
+// sealed, see memfd_create(2), so nothing can remove or truncate it. A process that comes gets the descriptor from another one
+// over the mesh, or from /proc if that one hangs; the first one makes it.
+//
 // By a hash of its bytes, a key is in one of many classes, and each class has a counter. A load notes the counter before the
 // loader is called, and what it returns is stored with that; a change raises the counter, and Get serves only what was stored
 // with the present one. So a change is an atomic addition. It is there for all processes at once, whatever they are doing:
@@ -27,7 +30,7 @@
 // are loaded again, for nothing.
 //
 // An update also sets a mark, and while there is one, what is loaded is not stored. Each process has a row of marks, and the
-// lock of a byte of the file for it. A mark in a row that is not locked is of a process that is dead, and whoever finds it
+// lock of a byte of that file for it. A mark in a row that is not locked is of a process that is dead, and whoever finds it
 // takes it away.
 //
 // # Messages
@@ -79,8 +82,8 @@
 //
 // A row that is taken by another process: it is cleared by whoever has its lock, and by nobody else.
 //
-// A board that is removed, and perhaps made again from a copy: those that have the old one share that, those that come
-// share the new one, and between the two go messages, as the lock of a row is one of its file.
+// Two boards, since a process found no link to those that have one: those that share a board do, and between the two groups
+// go messages, as the lock of a row is one of its memory. A copy of a board is another one.
 //
 // A value is read first and the lease looked at afterwards, so the value was good at the time of that look, which is after
 // Get was called. What is stopped in between by SIGSTOP and returns the value much later has been called before.

@@ -89,7 +89,7 @@ func (s *store[K, V]) isVoid(c *call[V]) bool {
 func (s *store[K, V]) beginLocked(key K, c *call[V]) {
 	s.calls[key] = c
 	c.began, c.token = now(), s.stamp(c.class) // first
-	c.bypass = !s.lease.runs(c.began) || !s.board.isFree(c.class)
+	c.bypass = !s.lease.runs(c.began) || !s.board.isFree(c.class) || !s.isSound(&c.token)
 	s.counts.loads.Add(1)
 	s.alive[c] = none{}
 	if c.bypass {
@@ -177,6 +177,9 @@ func (s *store[K, V]) finishLocked(key K, c *call[V], it *item[V], names []strin
 func (s *store[K, V]) tag(it *item[V], names []string) bool {
 	for _, name := range names {
 		it.tags = append(it.tags, s.board.place(s.tagClass(name)))
+		if !s.board.isSound(it.tags[len(it.tags)-1].version) {
+			return false
+		}
 	}
 	return s.holds(&it.stamp) && (len(names) == 0 || s.board.tagged() == it.stamp.tagged)
 }

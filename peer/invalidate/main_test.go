@@ -2,6 +2,7 @@ package invalidate
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -142,10 +143,20 @@ func join(tb testing.TB, dir *peer.Directory, id int) *node {
 	return joinWith(tb, dir, id, bus.Options{CloseTimeout: 100 * time.Millisecond})
 }
 
+// joinLogged is join for a node whose mesh has a logger.
+func joinLogged(tb testing.TB, dir *peer.Directory, id int, log *records) *node {
+	tb.Helper()
+	return joinMesh(tb, peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: id}, Logger: slog.New(log)}, bus.Options{})
+}
+
 func joinWith(tb testing.TB, dir *peer.Directory, id int, busOpts bus.Options) *node {
 	tb.Helper()
-	opts := peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: id}}
-	if id == 0 {
+	return joinMesh(tb, peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: id}}, busOpts)
+}
+
+func joinMesh(tb testing.TB, opts peer.Options, busOpts bus.Options) *node {
+	tb.Helper()
+	if opts.Self.ID == 0 {
 		opts.NextID = func() int { return 0 } // the master, which takes no guests
 	}
 	mesh, err := peer.Join(limited(tb), opts)
@@ -182,4 +193,19 @@ func get[K comparable, V any](tb testing.TB, c *Cache[K, V], key K) V {
 	v, err := c.Get(limited(tb), key)
 	require.NoError(tb, err)
 	return v
+}
+
+// records counts the warnings of a log.
+type records struct{ atomic.Int64 }
+
+var _ slog.Handler = (*records)(nil)
+
+func (r *records) warnings() int { return int(r.Load()) }
+
+func (r *records) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+func (r *records) WithAttrs([]slog.Attr) slog.Handler               { return r }
+func (r *records) WithGroup(string) slog.Handler                    { return r }
+func (r *records) Handle(context.Context, slog.Record) error {
+	r.Add(1)
+	return nil
 }

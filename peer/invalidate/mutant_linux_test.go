@@ -93,6 +93,14 @@ var mutants = map[string]mutant{
 		edits: []edit{{"board.go", "== uint64(p) && b.seat.isTaken(row) {", "== uint64(p) && (MUTANT || b.seat.isTaken(row)) {"}},
 		kills: []string{"TestCopyOfABoard", "TestCacheWithACopyOfABoard"},
 	},
+	"sound": { // a board is trusted that another program has written to
+		edits: []edit{{"board.go", "if n < b.base {", "if n < b.base && !MUTANT {"}},
+		kills: []string{"TestMemoryThatIsOverwritten"},
+	},
+	"lower": { // a process makes the memory although a lower id was told that it has none
+		edits: []edit{{"host_linux.go", "\t\tif h.overtaken {", "\t\tif h.overtaken && !MUTANT {"}},
+		kills: []string{"TestLowerIDMakesTheMemory"},
+	},
 	"abandoned": { // what an abandoned load has returned is stored
 		edits: []edit{{"load.go", "|| c.ctx.Err() != nil:", "|| c.ctx.Err() != nil && !MUTANT:"}},
 		kills: []string{"TestAbandonedLoad"},

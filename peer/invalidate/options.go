@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/peer/bus"
 )
 
 const (
@@ -59,17 +60,18 @@ type Options[K comparable, V any] struct {
 	// to 30 s.
 	Lease time.Duration
 	// DisableSharedMemory has this process tell its changes and hear of others' by messages only, as where memory cannot be
-	// shared: on other systems than Linux, or when the file for it cannot be made. Default: memory is shared with all
-	// processes that do so, too.
+	// shared: on other systems than Linux, or when the kernel gives none. Default: memory is shared with all processes that do so,
+	// too.
 	DisableSharedMemory bool
 	// Fence is called with a process that shares no memory and has not answered for two times Lease, in a goroutine of its own. It may kill it,
 	// so that the others can store values again; one process, the master, is enough to do so. Default: nothing is done.
 	Fence func(peer.Info)
-	// Logger gets what goes wrong and is mended, as a flush after a gap. Nil discards it.
+	// Logger gets what goes wrong and is mended, as a flush after a gap, and a warning where memory cannot be shared. Default:
+	// that of the bus, which is the cluster's.
 	Logger *slog.Logger
 }
 
-func (o Options[K, V]) withDefaults() Options[K, V] {
+func (o Options[K, V]) withDefaults(b *bus.Bus) Options[K, V] {
 	if o.Name == "" {
 		o.Name = defaultName
 	}
@@ -85,6 +87,9 @@ func (o Options[K, V]) withDefaults() Options[K, V] {
 	o.Lease = min(max(o.Lease, minLease), maxLease)
 	if o.Codec.Append == nil && o.Codec.Parse == nil {
 		o.Codec = defaultCodec[K]()
+	}
+	if o.Logger == nil && b != nil {
+		o.Logger = b.Logger()
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -102,7 +107,7 @@ func (o Options[K, V]) boardIn(mesh *peer.Mesh) *board {
 	if o.DisableSharedMemory || mesh == nil || mesh.Directory() == nil {
 		return newBoard(entries)
 	}
-	b, err := shareBoard(mesh.Directory().Path(), o.Name, entries, mesh.Self().Incarnation)
+	b, err := shareBoard(mesh, o.Logger, o.Name, entries)
 	if err != nil {
 		o.Logger.Warn("no shared memory: changes are told by messages, which takes longer", "reason", err)
 		return newBoard(entries)

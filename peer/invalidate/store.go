@@ -32,6 +32,7 @@ type store[K comparable, V any] struct {
 	running sync.WaitGroup // loads and sweepAll
 	dirty   chan none      // asks for a sweep
 	closing chan none      // closed by close
+	unsound sync.Once      // for the log
 
 	mu     sync.Mutex
 	closed bool              // guarded by mu; nothing is added to running any more
@@ -126,6 +127,18 @@ func (s *store[K, V]) stamp(class uint64) stamp {
 		tagged: s.board.tagged(),
 		era:    s.era.Load(),
 	}
+}
+
+// isSound reports whether the counters of a stamp are those of the board. If not, nothing is stored from here on.
+func (s *store[K, V]) isSound(t *stamp) bool {
+	if s.board.isSound(t.key.version, t.all, t.tagged) {
+		return true
+	}
+	s.unsound.Do(func() {
+		s.opts.Logger.Warn("another program has written to the shared memory of the cache: values are loaded and not stored, " +
+			"until all processes have made the cache again")
+	})
+	return false
 }
 
 func (s *store[K, V]) class(key K) uint64 { return s.board.class(s.hash(key)) }

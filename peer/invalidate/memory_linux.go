@@ -1,0 +1,243 @@
+package invalidate
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/multinode-go/multinode/peer"
+)
+
+// memorySeals keep the size of a memory as it is, for ever, see fcntl(2). A process that has mapped a file dies by SIGBUS
+// when the file is truncated.
+const memorySeals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
+
+// seat is the place of this process at a shared board. The board is in a memory: a file that has no name, see
+// memfd_create(2), and so cannot be removed or replaced. It lives as long as one process has it.
+//
+// The lock of one byte of it is for the row. It is a lock of an open file description, see fcntl_locking(2), so the kernel
+// takes it back when the process is dead.
+type seat struct {
+	memory *os.File // is given to others, and the board maps it: so it stays open after close, and never has a lock
+	locks  *os.File // the same memory by a file description of our own, which takes all its locks along when it is closed
+	host   *host    // gives the memory to others; nil in tests
+}
+
+// createMemory makes a memory with an empty board. It gets its pages now, lest there are none left when it is written to.
+func createMemory(name string, entries int) (*os.File, error) {
+	classes := classesFor(entries)
+	content := emptyBoard(classes, minBase+rand.Uint64N(minBase))
+	if err := checkFileLimit(uint64(len(content))); err != nil {
+		return nil, err
+	}
+	file, err := memfd(name)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := file.WriteAt(content, 0); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	if _, err := control(file, func(fd uintptr) (int, error) { return unix.FcntlInt(fd, unix.F_ADD_SEALS, memorySeals) }); err != nil {
+		return nil, errors.Join(fmt.Errorf("seal the memory: %w", err), file.Close())
+	}
+	return file, nil
+}
+
+// minBase is the smallest base of a shared board. The largest is less than twice as large: no counter overflows.
+const minBase = 1 << 62
+
+// emptyBoard returns the content of a board on which nothing was dropped.
+func emptyBoard(classes, base uint64) []byte {
+	content := make([]byte, boardSize(classes))
+	put := func(word, n uint64) { binary.NativeEndian.PutUint64(content[word*wordSize:], n) }
+	put(wordMagic, boardMagic)
+	put(wordClasses, classes)
+	put(wordBase, base)
+	put(wordAll, base)
+	put(wordTagged, base)
+	for class := range classes {
+		put(wordVersion+class, base)
+	}
+	return content
+}
+
+func memfd(name string) (*os.File, error) {
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	fd, err := unix.MemfdCreate(name, flags|unix.MFD_NOEXEC_SEAL)
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.3
+		fd, err = unix.MemfdCreate(name, flags)
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// checkFileLimit returns an error when no file may be that large: the kernel would send SIGXFSZ, which ends the process.
+func checkFileLimit(size uint64) error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
+		return os.NewSyscallError("getrlimit RLIMIT_FSIZE", err)
+	}
+	if limit.Cur < size {
+		return fmt.Errorf("files can have %d bytes, and %d are needed: raise the limit (ulimit -f)", limit.Cur, size)
+	}
+	return nil
+}
+
+// sit takes a row of the board in a memory. The memory belongs to the board then, and is closed if there is none.
+func sit(memory *os.File, self peer.Incarnation) (*board, error) {
+	s := &seat{memory: memory}
+	b, err := s.open()
+	if err == nil {
+		err = s.takeRow(b, self)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.closeFiles())
+	}
+	return b, nil
+}
+
+// open maps the board. The mapping stays as long as the board can be used: Get may use it after close.
+func (s *seat) open() (*board, error) {
+	classes, base, err := checkMemory(s.memory)
+	if err != nil {
+		return nil, err
+	}
+	if s.locks, err = reopen(s.memory); err != nil {
+		return nil, err
+	}
+	var mapped []byte
+	_, err = control(s.memory, func(fd uintptr) (n int, err error) {
+		mapped, err = unix.Mmap(int(fd), 0, boardSize(classes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		return 0, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("map the memory: %w", err)
+	}
+	b := boardOf(unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&mapped[0])), len(mapped)/wordSize), classes, base)
+	runtime.AddCleanup(b, func(mapped []byte) { _ = unix.Munmap(mapped) }, mapped)
+	return b, nil
+}
+
+// checkMemory returns the size and the base of the board in a memory. It trusts nothing: the memory comes from another process.
+func checkMemory(memory *os.File) (classes, base uint64, err error) {
+	seals, err := control(memory, func(fd uintptr) (int, error) { return unix.FcntlInt(fd, unix.F_GET_SEALS, 0) })
+	if err != nil || seals&memorySeals != memorySeals {
+		return 0, 0, errors.New("it is not sealed: its size could change")
+	}
+	info, err := memory.Stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	header := make([]byte, (wordBase+1)*wordSize)
+	if _, err := memory.ReadAt(header, 0); err != nil && !errors.Is(err, io.EOF) {
+		return 0, 0, err
+	}
+	word := func(i int) uint64 { return binary.NativeEndian.Uint64(header[i*wordSize:]) }
+	if word(wordMagic) != boardMagic || word(wordBase) < minBase {
+		return 0, 0, errors.New("it is not the memory of a cache")
+	}
+	classes = word(wordClasses)
+	if classes < minClasses || classes > maxClasses || bits.OnesCount64(classes) != 1 || info.Size() != int64(boardSize(classes)) {
+		return 0, 0, fmt.Errorf("it has %d bytes for %d classes", info.Size(), classes)
+	}
+	return classes, word(wordBase), nil
+}
+
+func boardSize(classes uint64) int { return int(wordVersion+classes) * wordSize }
+
+// reopen returns the same file by another open file description.
+func reopen(file *os.File) (other *os.File, err error) {
+	_, err = control(file, func(fd uintptr) (n int, err error) {
+		other, err = os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_RDWR, 0)
+		return 0, err
+	})
+	return other, err
+}
+
+// takeRow takes the lock of the first row that is free.
+func (s *seat) takeRow(b *board, self peer.Incarnation) error {
+	for b.row = range boardRows {
+		if free, err := s.lock(b.row); err != nil {
+			return err
+		} else if free {
+			b.clear(b.row)
+			b.words[wordRows+b.row].Store(uint64(self))
+			b.seat = s
+			return nil
+		}
+	}
+	return fmt.Errorf("%d processes share the memory, and that is the most", boardRows)
+}
+
+// isTaken reports whether a process that lives has the row.
+func (s *seat) isTaken(row int) bool {
+	kind, err := s.control(unix.F_OFD_GETLK, unix.F_WRLCK, row)
+	return err == nil && kind != unix.F_UNLCK
+}
+
+// sweep clears a row if its process is dead.
+func (s *seat) sweep(b *board, row int) bool {
+	free, err := s.lock(row)
+	if !free || err != nil {
+		return false
+	}
+	defer s.unlock(row) // unless it is closed meanwhile: then the lock has gone with it
+	b.clear(row)
+	return true
+}
+
+// close gives the row back, with all locks.
+func (s *seat) close() error {
+	var err error
+	if s.host != nil {
+		err = s.host.close()
+	}
+	return errors.Join(err, s.closeFiles())
+}
+
+func (s *seat) closeFiles() error {
+	if s.locks == nil {
+		return s.memory.Close()
+	}
+	return errors.Join(s.locks.Close(), s.memory.Close())
+}
+
+// lock takes the lock of a row. It returns false if another process has it.
+func (s *seat) lock(row int) (free bool, err error) {
+	_, err = s.control(unix.F_OFD_SETLK, unix.F_WRLCK, row)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (s *seat) unlock(row int) { _, _ = s.control(unix.F_OFD_SETLK, unix.F_UNLCK, row) } // it is ours, or closed
+
+func (s *seat) control(command int, kind int16, row int) (was int16, err error) {
+	lock := unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: int64(row), Len: 1}
+	_, err = control(s.locks, func(fd uintptr) (int, error) { return 0, unix.FcntlFlock(fd, command, &lock) })
+	return lock.Type, err
+}
+
+// control calls f with the descriptor of a file, which is not closed meanwhile.
+func control(file *os.File, f func(fd uintptr) (int, error)) (n int, err error) {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if controlErr := raw.Control(func(fd uintptr) { n, err = f(fd) }); controlErr != nil {
+		return 0, controlErr
+	}
+	return n, err
+}
