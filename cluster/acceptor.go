@@ -21,7 +21,8 @@ import (
 type acceptor struct {
 	listener  atomic.Pointer[net.Listener]
 	accepting chan struct{} // closed at the first Accept
-	closed    chan struct{} // closed by Close
+	closed    chan struct{} // closed by shut
+	forsaken  chan struct{} // closed by Close
 
 	attention atomic.Bool  // the next Accept has to pass: it is the first, or it was poked
 	expecting atomic.Int32 // len(expected), read without mu
@@ -39,7 +40,7 @@ var _ net.Listener = (*acceptor)(nil)
 
 func newAcceptor(l net.Listener) *acceptor {
 	a := &acceptor{
-		accepting: make(chan struct{}), closed: make(chan struct{}),
+		accepting: make(chan struct{}), closed: make(chan struct{}), forsaken: make(chan struct{}),
 		expected: make(map[netip.AddrPort]chan struct{}),
 	}
 	a.listener.Store(&l)
@@ -72,8 +73,23 @@ func (a *acceptor) Accept() (net.Conn, error) {
 	}
 }
 
-// Close closes the listener; what is blocked in Accept or poke returns with net.ErrClosed. Only the first call can fail.
+// Close closes the listener for those who accept; what is blocked in Accept or poke returns with net.ErrClosed. Only the
+// first call can fail.
 func (a *acceptor) Close() error {
+	a.forsake()
+	return a.shut()
+}
+
+func (a *acceptor) forsake() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !isClosed(a.forsaken) {
+		close(a.forsaken)
+	}
+}
+
+// shut closes the listener as the node does: what is parked in Accept stays there.
+func (a *acceptor) shut() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.isClosed {
@@ -127,8 +143,8 @@ func (a *acceptor) awaitNext(l net.Listener) bool {
 	}
 }
 
-// park keeps whoever accepts from learning that the listener is closed, before until is: a program that serves by itself
-// would take it for the end, and end the master with it, which only has handed over to a worker.
+// park keeps who accepts from learning that the listener is closed, before until is, or it closes it by itself: a program
+// that serves by itself would take it for the end, and end the master with it, which only has handed over to a worker.
 func (a *acceptor) park(until <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -139,8 +155,12 @@ func (a *acceptor) waitParked() {
 	a.mu.Lock()
 	parked := a.parked
 	a.mu.Unlock()
-	if parked != nil {
-		<-parked
+	if parked == nil {
+		return
+	}
+	select {
+	case <-parked:
+	case <-a.forsaken:
 	}
 }
 

@@ -7,12 +7,12 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// listenAlone serves with one node, this process, where the kernel does not balance, for the reason why.
-func listenAlone(opts Options, server Server, why error) (*Node, error) {
+// startAlone makes the one node of a cluster, this process, where the kernel does not balance, for the reason why.
+func startAlone(ctx context.Context, opts Options, why error) (*Node, error) {
 	key := portKey{Network: "tcp", Address: opts.Addr}
-	listener, err := new(net.ListenConfig).Listen(context.Background(), key.Network, key.Address)
+	listener, err := new(net.ListenConfig).Listen(ctx, key.Network, key.Address)
 	if err != nil {
-		return nil, explain(context.Background(), key, err)
+		return nil, explain(ctx, key, err)
 	}
 	if opts.workers() > 0 {
 		opts.Logger.Warn("serving with one node, in this process", "nodes_wanted", opts.Nodes, "reason", why)
@@ -22,8 +22,9 @@ func listenAlone(opts Options, server Server, why error) (*Node, error) {
 	if err != nil {
 		return nil, join(err, listener.Close())
 	}
-	n := newNode(opts, links, newSeats(opts), server, listener)
-	n.key = key
+	front := newAcceptor(listener)
+	n := newNode(opts, links, newSeats(opts), key, front.Addr())
+	n.takeFront(front)
 	n.start()
 	return n, nil
 }

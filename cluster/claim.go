@@ -11,13 +11,13 @@ import (
 
 // takeSuccession lets the predecessor that has started us hand over. What it said at the start, or was told since, goes
 // before what our options say.
-func (m *master) takeSuccession() (err error) {
+func (m *master) takeSuccession(ctx context.Context) (err error) {
 	if inheritedSuccession == nil {
 		return errInheritedSuccession
 	}
 	m.predecessor, inheritedSuccession = inheritedSuccession, nil
 	m.opts.Name, m.opts.Dir, m.opts.Nodes = m.predecessor.Cluster, m.predecessor.Directory, m.predecessor.Nodes
-	m.probation, err = m.predecessor.await()
+	m.probation, err = m.predecessor.await(ctx)
 	return err
 }
 
@@ -44,7 +44,7 @@ func (m *master) takeNameOfDirectory() (err error) {
 
 // takeName finds out the name of the cluster. Where that depends on a port that the kernel is to choose, it takes the
 // port first.
-func (m *master) takeName() error {
+func (m *master) takeName(ctx context.Context) error {
 	if m.opts.Name != "" {
 		return nil
 	}
@@ -53,10 +53,10 @@ func (m *master) takeName() error {
 		m.opts.Name = defaultName(addr.Port)
 		return nil
 	}
-	if err := m.takePort(); err != nil { // and tell what is wrong with the address
+	if err := m.takePort(ctx); err != nil { // and tell what is wrong with the address
 		return err
 	}
-	group, err := m.steering.group(context.Background(), m.key)
+	group, err := m.steering.group(ctx, m.key)
 	if err != nil {
 		return err
 	}
@@ -65,11 +65,11 @@ func (m *master) takeName() error {
 }
 
 // takePort reserves the port that all nodes share, unless we have it already.
-func (m *master) takePort() error {
+func (m *master) takePort(ctx context.Context) error {
 	if m.program != nil {
 		return nil
 	}
-	g, err := m.steering.group(context.Background(), m.key)
+	g, err := m.steering.group(ctx, m.key)
 	if lock := m.currentLock(); err == nil && lock != nil {
 		err = lock.SetAddress(g.address)
 	}

@@ -20,7 +20,10 @@
 //
 // What it does not do: it does not share memory or sessions between the processes, and it does not isolate them from
 // one another: all run as the same user in the same directory. A program that starts a cluster runs from its first
-// line in each worker, so what must happen once belongs behind [Node.IsMaster], after [Listen].
+// line in each worker, so what must happen once belongs behind [Node.IsMaster], after [Listen] or [Start].
+//
+// Listen is for programs whose handlers find what they need by [FromContext]. Others call [Start], make it, and then
+// [Node.Serve].
 //
 // Where the kernel does not balance (macOS, Windows) or ports cannot be reserved (FreeBSD), Listen serves with one node in
 // this process and says so in one warning.
@@ -30,40 +33,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 )
 
-// Server is what a node serves with. [http.Server] is one; for TLS there is [TLSServer].
+// Listen makes this process a node of a cluster, as [Start] does, and serves with server, as [Node.Serve] does. It returns
+// when the node listens and its server is being started; [Node.WaitReady] waits until the cluster is ready, [Node.Wait]
+// until the node has ended. Requests may come before it returns: their handlers find the node with [FromContext].
 //
-// Serve accepts until Shutdown or until it fails. Shutdown stops accepting and waits for the requests in flight until
-// ctx is done. A Server that also has Close() error is closed when Shutdown has not returned in time. When the node
-// drains, the listener is closed first, while the server goes on with the connections that it has: Serve may return then
-// or wait for Shutdown.
-//
-// A Server that serves by means of an *http.Server also has the method
-//
-//	HTTPServer() *http.Server
-//
-// so that the node finds it. What a node that drains does for the clients of HTTP, it can do only then: it tells them to
-// leave before it closes idle connections, and waits for hijacked ones.
-type Server interface {
-	Serve(net.Listener) error
-	Shutdown(context.Context) error
-}
-
-var _ Server = (*http.Server)(nil)
-
-// Listen makes this process a node of a cluster: the master when the user started it, else the worker for which the
-// master did. It returns when the node's port is bound and its server is being started; [Node.WaitReady] waits until
-// the cluster is ready, [Node.Wait] until the node has ended.
-//
-// Handler and ConnState of an *http.Server are to be set before Listen, which puts hooks around them: a node has to know
-// which connections are open, and tells clients to leave when it drains.
+// Handler, ConnState and BaseContext of an *http.Server are to be set before Listen, which puts hooks around them.
 //
 // With a nil server the caller takes [Node.Listener] and serves by itself.
 //
-// A process can be in one cluster; a second Listen in a worker is an error.
+// A process can be in one cluster; a second Listen or [Start] in a worker is an error.
 //
 // Listen takes these signals, unless [Options] leaves them to the program:
 //
@@ -97,24 +77,62 @@ func Listen(opts Options, server Server) (*Node, error) {
 	return node, nil
 }
 
+// Start makes this process a node of a cluster: the master when the user started it, else the worker for which the
+// master did. It returns when the port is reserved and the node is linked with all others, and before it listens: so the
+// program makes what its handlers need of the node, a cache for instance, takes its time to warm up, and then calls
+// [Node.Serve] or [Node.Listener]. Until then the node gets no connection; a worker has to be ready within
+// Options.BootTimeout. ctx bounds the call of Start and has no effect on the node.
+//
+// Start takes the signals that [Listen] lists, and is as Listen in process 1. A process can be in one cluster; a second
+// Start in a worker is an error. The errors are those of Listen.
+func Start(ctx context.Context, opts Options) (*Node, error) {
+	opts, err := opts.withDefaults(nil)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	node, err := start(ctx, opts, realSystem())
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	return node, nil
+}
+
 func listen(opts Options, server Server, sys system) (*Node, error) {
 	opts, err := opts.withDefaults(server)
 	if err != nil {
 		return nil, err
 	}
+	n, err := start(context.Background(), opts, sys)
+	if err != nil {
+		return nil, err
+	}
+	if server == nil {
+		_, err = n.front()
+	} else {
+		err = n.serve(server, nil)
+	}
+	if err != nil {
+		n.stop(err, opts.StopTimeout)
+		<-n.done
+		return nil, err
+	}
+	return n, nil
+}
+
+func start(ctx context.Context, opts Options, sys system) (*Node, error) {
 	role, err := takeRole()
 	if err != nil {
 		return nil, err
 	}
 	if role != nil {
-		return listenWorker(opts, server, *role)
+		return startWorker(ctx, opts, *role)
 	}
 	why := sys.balances()
 	if why == nil {
 		var n *Node
-		if n, why = listenMaster(opts, server, sys, nil); !errors.Is(why, errors.ErrUnsupported) {
+		if n, why = startMaster(ctx, opts, sys, nil); !errors.Is(why, errors.ErrUnsupported) {
 			return n, why
 		}
 	}
-	return listenAlone(opts, server, why)
+	return startAlone(ctx, opts, why)
 }

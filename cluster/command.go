@@ -85,7 +85,7 @@ func superviseCommand(opts Options, command Command) (*Node, error) {
 	p := newProgram(command, opts.Logger)
 	sys.start = p.start
 	sys.adopt = p.adopt
-	n, err := listenMaster(opts, nil, sys, p)
+	n, err := startMaster(context.Background(), opts, sys, p)
 	if err != nil {
 		return nil, err
 	}

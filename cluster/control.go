@@ -36,6 +36,7 @@ const (
 
 	// What a worker asks.
 	kindFailed  kind = "failed"  // my node ends with Error
+	kindReserve kind = "reserve" // hold Port for us all; answered with its Address
 	kindJoin    kind = "join"    // let me into the group of Port; the master asks back with kindOpen
 	kindExclude kind = "exclude" // let no new connection come to my listener of Port; answered with the Epoch
 	kindLeave   kind = "leave"   // since that Epoch nothing has come: the master asks back with kindShut, or answers Again

@@ -30,9 +30,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// place is a service at work.
+// place is a server at work.
 type place struct {
-	*service
+	*served
 
 	opened atomic.Int64 // connections that the user's ConnState has seen
 }
@@ -49,12 +49,12 @@ func newPlace(t *testing.T, server *http.Server, wrap func(*http.Server) Server)
 		}
 	}
 	server.ErrorLog = log.New(io.Discard, "", 0)
-	p.service = newService(wrap(server), newAcceptor(l), true, longest)
-	go p.serve()
+	p.served = newServed(t, wrap(server), l, longest)
 	t.Cleanup(func() {
 		// Shutdown alone would wait for ever for a connection of HTTP/2 whose handshake ends behind its back.
 		assert.NoError(t, server.Close())
-		assert.NoError(t, p.shutdown(context.Background()))
+		p.lameDuck = 0
+		assert.NoError(t, p.drain(context.Background(), func(context.Context) error { return p.listener.Close() }))
 	})
 	return p
 }
@@ -143,7 +143,7 @@ func hammer(t *testing.T, n int, wrap func(*http.Server) Server, client func(*to
 		connections, requests := here.load()
 		assert.Zero(t, connections)
 		assert.Zero(t, requests)
-		require.NoError(t, here.err, "Serve was told to end")
+		require.NoError(t, here.failure(), "Serve was told to end")
 		here = next
 	}
 	cancel()
@@ -387,7 +387,7 @@ func TestDrainBelowAFullLimit(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, response.Close)
 	require.NoError(t, <-drained)
-	assert.NoError(t, p.err)
+	assert.NoError(t, p.failure())
 }
 
 // limitedServer takes one connection at a time.

@@ -13,10 +13,8 @@ import (
 // A stream of server-sent events would last for ever. It ends when the node drains; the browser then connects again, and
 // comes to another node.
 func ExampleNode_Draining() {
-	draining := make(chan context.Context, 1) // the handler is there before the node
 	events := func(w http.ResponseWriter, r *http.Request) {
-		drain := <-draining
-		draining <- drain
+		node, _ := cluster.FromContext(r.Context())
 		w.Header().Set("Content-Type", "text/event-stream")
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
@@ -27,7 +25,7 @@ func ExampleNode_Draining() {
 			}
 			select {
 			case <-tick.C:
-			case <-drain.Done():
+			case <-node.Draining().Done():
 				return
 			case <-r.Context().Done():
 				return
@@ -39,8 +37,6 @@ func ExampleNode_Draining() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	draining <- node.Draining()
-
 	fmt.Println("draining:", node.Draining().Err() != nil)
 	if err := node.Shutdown(context.Background()); err != nil {
 		log.Fatal(err)

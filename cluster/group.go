@@ -186,7 +186,11 @@ func (g *group) leave(ctx context.Context, p *party, epoch int) (again bool, err
 	}
 	defer g.give()
 	m := g.memberOf(p)
-	if m == nil {
+	switch {
+	case m == nil && epoch == 0: // its listener is hidden, and so the kernel lists it no more
+		_, err := g.call(ctx, p, message{Kind: kindShut})
+		return false, err
+	case m == nil:
 		return false, g.notHere(p)
 	}
 	if epoch != 0 && (!g.settle(ctx) || g.epoch != epoch) {
@@ -278,7 +282,11 @@ func (g *group) seal(ctx context.Context) error {
 		return err
 	}
 	defer g.give()
-	if !g.settle(ctx) || g.weights() == nil {
+	settled := g.settle(ctx)
+	if settled && len(g.seen) == 0 {
+		return nil // nobody listens
+	}
+	if !settled || g.weights() == nil {
 		return errors.New("who has which part of the connections is not known")
 	}
 	sink, err := reuseport.NewSink(ctx, g.key.Network, g.address)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,18 +21,46 @@ func (n *Node) leave(cause error) {
 		err = n.master.stop(n, cause)
 	case n.worker != nil:
 		n.worker.report(cause)
-		err = n.endService(n.stopping, n.worker.lameDuck())
+		err = n.endServing(n.stopping, n.worker.lameDuck())
 		err = join(err, n.seats.close())
 		err = join(err, n.links.close())
 		err = join(err, n.worker.close())
 	default:
-		err = n.endService(n.stopping, min(n.opts.LameDuck, briefLameDuck))
+		err = n.endServing(n.stopping, min(n.opts.LameDuck, briefLameDuck))
 		err = join(err, n.links.close())
 	}
 	n.finish(cause, err)
 }
 
-// ending is the end of a node's service, which a master may have before its own.
+// endServing drains the servers, and waits until the connections are closed that the program has accepted by itself.
+func (n *Node) endServing(ctx context.Context, lameDuck time.Duration) error {
+	err := n.endServices(ctx, lameDuck)
+	served := func(addr net.Addr) bool { return n.services.serving(addr) != nil }
+	return join(err, awaitClosed(ctx, slices.DeleteFunc(n.allPorts(), served)))
+}
+
+// settleTime is what a server has to begin with the connections that it has accepted last, before it may end. That of gRPC
+// drops those that it has accepted and whose goroutine has not begun.
+const settleTime = 100 * time.Millisecond
+
+// settle waits for settleTime if connections are open that nobody counts.
+func (n *Node) settle(ctx context.Context) {
+	counted := func(addr net.Addr) bool {
+		one := n.services.serving(addr)
+		return one != nil && one.traffic != nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	_ = awaitClosed(ctx, slices.DeleteFunc(n.allPorts(), counted)) // it has only to take its time
+}
+
+func (n *Node) allPorts() []net.Addr {
+	n.portsMu.Lock()
+	defer n.portsMu.Unlock()
+	return slices.Clone(n.ports)
+}
+
+// ending is the end of a node's services, which a master may have before its own.
 type ending struct {
 	once sync.Once
 	done chan struct{} // closed when it has ended
@@ -39,17 +68,20 @@ type ending struct {
 	err  error // readable after done
 }
 
-// endService drains the service; the second call waits for the first one, and cuts it when its own time is over.
-func (n *Node) endService(ctx context.Context, lameDuck time.Duration) error {
+// endServices drains the servers; the second call waits for the first one, and cuts it when its own time is over.
+func (n *Node) endServices(ctx context.Context, lameDuck time.Duration) error {
 	e := &n.ending
 	e.once.Do(func() {
 		e.done = make(chan struct{})
 		var inner context.Context
 		inner, e.cut = context.WithCancel(context.Background())
-		n.service.lameDuck = lameDuck
 		go func() { // ends soon after cut
 			defer close(e.done)
-			e.err = n.service.drain(inner, n.leavePorts)
+			e.err = n.services.drain(inner, lameDuck, func(ctx context.Context) error {
+				err := n.leavePorts(ctx)
+				n.settle(ctx)
+				return err
+			})
 		}()
 	})
 	defer e.cut()
@@ -73,11 +105,14 @@ func (n *Node) leavePorts(ctx context.Context) error {
 	defer n.leftOnce.Do(func() { close(n.left) })
 	n.leaving.Lock()
 	defer n.leaving.Unlock()
+	n.seats.refuse()
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, longestLeave)
 	defer cancel()
 	var leaves sync.WaitGroup
 	for _, one := range n.seats.all() {
+		one.listener.park(n.done)
+		go n.watchQueue(ctx, one)
 		leaves.Go(func() { // ends with ctx
 			if err := n.leavePort(ctx, one); err != nil && !errors.Is(err, net.ErrClosed) {
 				n.opts.Logger.Warn("connections that wait to be accepted may be lost",
@@ -86,11 +121,33 @@ func (n *Node) leavePorts(ctx context.Context) error {
 		})
 	}
 	leaves.Wait()
-	err := join(n.seats.close(), n.closeKept())
+	err := join(n.seats.close(), n.shutKept())
 	if n.worker != nil {
 		n.worker.tell(message{Kind: kindDrained, Took: time.Since(begin)})
 	}
 	return err
+}
+
+// stuckTime is how long connections may wait in the queue of a node that leaves while nobody accepts.
+const stuckTime = time.Second
+
+// watchQueue lets Draining be done before the node has left, when connections wait that nobody accepts: the places below
+// the limit of a server may be taken by handlers that only end then. It is a goroutine that ends with ctx.
+func (n *Node) watchQueue(ctx context.Context, one *seat) {
+	for {
+		select {
+		case <-time.After(stuckTime):
+		case <-ctx.Done():
+			return
+		}
+		poke, cancel := context.WithTimeout(ctx, stuckTime)
+		err := one.listener.poke(poke)
+		cancel()
+		if length, _ := one.queue(); length > 0 && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			n.services.tell()
+			return
+		}
+	}
 }
 
 // How long a node waits that connections can be steered away, when the picture of the group is just being drawn.
@@ -148,6 +205,7 @@ func (n *Node) finish(cause, err error) {
 	if raise != nil {
 		raiseSignal(raise)
 	}
+	err = join(err, n.closeKept())
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("requests still in flight after the time to stop were cut: %w", err)
 	}

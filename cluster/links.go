@@ -16,16 +16,16 @@ type links struct {
 
 // joinLinks links this node with all that live in the directory. It takes as long as one of them needs that hangs, but
 // no longer than timeout.
-func joinLinks(opts Options, mesh peer.Options, timeout time.Duration) (l links, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+func joinLinks(ctx context.Context, opts Options, mesh peer.Options, timeout time.Duration) (l links, err error) {
+	joining, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	mesh.Logger = opts.Logger
-	l.mesh, err = peer.Join(ctx, mesh)
+	l.mesh, err = peer.Join(joining, mesh)
 	if err != nil {
 		return links{}, err
 	}
 	// The mesh may have taken all of the time, to wait for those that may be absent.
-	ctx, cancel = context.WithTimeout(context.Background(), timeout)
+	ctx, cancel = context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if l.bus, err = bus.New(ctx, l.mesh, bus.Options{Logger: opts.Logger}); err != nil {
 		return links{}, join(err, l.mesh.Close())

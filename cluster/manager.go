@@ -21,7 +21,11 @@ func (m *master) writePID(before ...int) (err error) {
 // announce tells those outside when the cluster is ready: the predecessor, the service manager. It is a goroutine that
 // ends with the node.
 func (m *master) announce(n *Node) {
-	if !n.awaitReady() {
+	if !n.await(n.ownReadiness()) {
+		return
+	}
+	m.steering.ready(m.steering.self)
+	if !n.await(n.readiness()) {
 		return
 	}
 	pid1.Init.Ready() // before the predecessor ends
@@ -37,11 +41,11 @@ func (m *master) announce(n *Node) {
 	m.notifier.startWatchdog(func() bool { return m.supervisor.do(func() {}) }, m.tellManager)
 }
 
-// awaitReady waits until this node and, on the master, all others are ready. It returns false if the node ends before.
-func (n *Node) awaitReady() bool {
-	for _, ready := range n.readiness() {
+// await waits for all of these events. It returns false if the node ends before.
+func (n *Node) await(events []<-chan struct{}) bool {
+	for _, event := range events {
 		select {
-		case <-ready:
+		case <-event:
 		case <-n.done:
 			return false
 		}

@@ -56,12 +56,12 @@ const lastWord = time.Second
 // briefLameDuck is how long idle connections stay open when the whole cluster stops: there is nobody to come back to.
 const briefLameDuck = time.Second
 
-// listenMaster makes this process the master of a cluster: of a new one, or of one whose master is gone. What it takes
+// startMaster makes this process the master of a cluster: of a new one, or of one whose master is gone. What it takes
 // is taken in the order in which others would notice: the lock of the directory, the port, and only then are workers
 // started.
 //
 // program is what it supervises, nil: this one.
-func listenMaster(opts Options, server Server, sys system, program *program) (_ *Node, err error) {
+func startMaster(ctx context.Context, opts Options, sys system, program *program) (_ *Node, err error) {
 	if err := leaveProcessOne(); err != nil {
 		return nil, err
 	}
@@ -85,13 +85,13 @@ func listenMaster(opts Options, server Server, sys system, program *program) (_ 
 	if m.notifier, err = newNotifier(takeVariable); err != nil {
 		opts.Logger.Warn("the service manager is told less than it wants", "error", err)
 	}
-	if err := m.takeSuccession(); err != nil {
+	if err := m.takeSuccession(ctx); err != nil {
 		return nil, err
 	}
 	if err := m.takeNameOfDirectory(); err != nil {
 		return nil, err
 	}
-	if err := m.takeName(); err != nil {
+	if err := m.takeName(ctx); err != nil {
 		return nil, err
 	}
 	adopting, err := m.takeDirectory()
@@ -99,20 +99,20 @@ func listenMaster(opts Options, server Server, sys system, program *program) (_ 
 		return nil, err
 	}
 	if !adopting { // else we have to know first what the workers have
-		if err := m.takePort(); err != nil {
+		if err := m.takePort(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if err := m.takeWorkers(sys); err != nil {
+	if err := m.takeWorkers(ctx, sys); err != nil {
 		return nil, err
 	}
 	if adopting {
 		m.takeKey()
-		if err := m.takePort(); err != nil {
+		if err := m.takePort(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return m.takeSeat(server)
+	return m.takeSeat(ctx)
 }
 
 // leaveProcessOne does not return in process 1 of a container, which becomes an init that starts this program as its child.
@@ -129,12 +129,12 @@ func leaveProcessOne() error {
 
 // takeWorkers links us with the nodes that are there, and begins to supervise: those that a master has left are ours from
 // now on. New ones are started by takeSeat.
-func (m *master) takeWorkers(sys system) (err error) {
+func (m *master) takeWorkers(ctx context.Context, sys system) (err error) {
 	id, generation, err := m.identity()
 	if err != nil {
 		return err
 	}
-	m.links, err = joinLinks(m.opts, peer.Options{
+	m.links, err = joinLinks(ctx, m.opts, peer.Options{
 		Directory: m.directory, NextID: m.guestID, AllowAbsent: true, Unshown: m.probation.isOn(),
 		Self: peer.Info{Cluster: m.opts.Name, ID: id, Generation: generation},
 	}, m.opts.LivenessTimeout)
@@ -180,6 +180,8 @@ func (m *master) takeWorkers(sys system) (err error) {
 	if m.predecessor != nil {
 		select {
 		case <-m.greeted:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for what the predecessor has: %w", ctx.Err())
 		case <-time.After(masterJoinTimeout): // it was killed
 		}
 	}
@@ -190,21 +192,23 @@ func (m *master) takeWorkers(sys system) (err error) {
 // isWorker chooses the nodes that have the other end of a control stream.
 func isWorker(info peer.Info) bool { return info.Slot > 0 }
 
-// takeSeat makes the node, with a seat at the port unless the master is not to listen, and has the slots filled.
-func (m *master) takeSeat(server Server) (*Node, error) {
-	ctx := context.Background()
+// takeSeat makes the node and has the slots filled.
+func (m *master) takeSeat(ctx context.Context) (*Node, error) {
 	self := m.steering.enter(m.steering.self, os.Getpid(), func(ctx context.Context, q message) (message, error) {
 		answer := m.seats.answer(ctx, q)
 		return answer, answer.err()
 	})
-	keeper := local{steering: m.steering, party: self}
-	listener, err := m.listener(ctx, keeper)
+	addr, err := m.address(ctx, m.key)
 	if err != nil {
 		return nil, err
 	}
-	n := newNode(m.opts, m.links, m.seats, server, listener)
-	n.master, n.key = m, m.key
-	n.keeper.set(keeper)
+	n := newNode(m.opts, m.links, m.seats, m.key, addr)
+	n.master = m
+	n.accepts.Store(!m.opts.DisableMasterListen)
+	if !m.opts.ManualReady { // else announce does it
+		n.onServing = func() { m.steering.ready(m.steering.self) }
+	}
+	n.keeper.set(local{steering: m.steering, party: self})
 	if procs := share(m.opts.Nodes); n.accepts.Load() && procs > 0 {
 		runtime.GOMAXPROCS(procs)
 	}
@@ -215,7 +219,6 @@ func (m *master) takeSeat(server Server) (*Node, error) {
 		return nil, err
 	}
 	n.start()
-	m.steering.ready(m.steering.self)
 	m.supervisor.do(m.supervisor.fill)
 	go n.watchSupervisor()
 	if m.probation != nil {
@@ -225,31 +228,25 @@ func (m *master) takeSeat(server Server) (*Node, error) {
 	return n, nil
 }
 
-// listener returns the master's own listener, or one that stands for the port in a master that does not listen.
-func (m *master) listener(ctx context.Context, keeper keeper) (net.Listener, error) {
-	if m.opts.DisableMasterListen {
-		return m.standIn(ctx, m.key)
-	}
-	if err := keeper.join(ctx, m.key); err != nil {
-		return nil, err
-	}
-	one, err := m.seats.get(m.key)
-	if err != nil {
-		return nil, err
-	}
-	return one.listener, nil
-}
-
-// standIn returns a listener that stands for a port, in a master that does not listen.
-func (m *master) standIn(ctx context.Context, key portKey) (net.Listener, error) {
+// address returns the address of a port, which it reserves.
+func (m *master) address(ctx context.Context, key portKey) (net.Addr, error) {
 	if key == (portKey{}) {
-		return newIdleListener(nowhere{}), nil
+		return nowhere{}, nil
 	}
 	group, err := m.steering.group(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	return newIdleListener(group.reservation.Addr()), nil
+	return group.reservation.Addr(), nil
+}
+
+// standIn returns a listener that stands for a port, in a master that does not listen.
+func (m *master) standIn(ctx context.Context, key portKey) (net.Listener, error) {
+	addr, err := m.address(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return newIdleListener(addr), nil
 }
 
 // stop lets the workers and our own server stop at the same time, and waits until no worker is left. When the node is
@@ -261,22 +258,22 @@ func (m *master) stop(n *Node, cause error) error {
 	switch {
 	case m.successor != nil:
 		<-m.successor.told
-		return join(n.endService(ctx, m.opts.LameDuck), m.close())
+		return join(n.endServing(ctx, m.opts.LameDuck), m.close())
 	case m.probation.isOn() && m.probation.giveUp(cause):
 		return m.giveBack(n)
 	}
 	pid1.Init.Stopping()
 	m.tellManager(m.notifier.stopping())
 	m.journal.emit(Event{Kind: EventStopping, ID: -1})
-	n.service.announce() // it may take a moment until the port is ours to leave
+	n.services.end() // it may take a moment until the port is ours to leave
 	m.custody <- struct{}{}
 	if m.ceded {
-		return join(n.endService(ctx, m.opts.LameDuck), m.close())
+		return join(n.endServing(ctx, m.opts.LameDuck), m.close())
 	}
 	m.steering.seal(ctx)
 	deadline, _ := ctx.Deadline()
 	m.supervisor.send(stopAll{timeout: max(0, time.Until(deadline))})
-	err := n.endService(ctx, min(m.opts.LameDuck, briefLameDuck))
+	err := n.endServing(ctx, min(m.opts.LameDuck, briefLameDuck))
 	select {
 	case <-m.supervisor.done:
 	case <-ctx.Done():

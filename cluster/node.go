@@ -15,23 +15,28 @@ import (
 
 // Node is this process in its cluster. All methods may be called at the same time.
 type Node struct {
-	opts    Options
-	links   links
-	service *service
-	seats   *seats
-	keeper  keeping
-	key     portKey       // of the main port
-	master  *master       // nil in a worker
-	worker  *upstream     // nil in a master
-	started chan struct{} // closed when the fields above are set: orders may come before
-	ready   chan struct{}
+	opts     Options
+	links    links
+	services *services
+	seats    *seats
+	keeper   keeping
+	key      portKey // of the main port
+	addr     net.Addr
+	front    func() (net.Listener, error) // returns the main port's listener; the first call makes it
+	master   *master                      // nil in a worker
+	worker   *upstream                    // nil in a master
+	started  chan struct{}                // closed when the fields above are set: orders may come before
+	ready    chan struct{}
 
-	leaving   sync.Mutex // held while the node leaves a group
-	readyOnce sync.Once
-	leftOnce  sync.Once
-	left      chan struct{} // closed when this node has no listener any more
-	ending    ending        // of the service
-	accepts   atomic.Bool   // this node listens itself, and does not only stand for the port
+	leaving     sync.Mutex // held while the node leaves a group
+	onServing   func()     // called before serving is closed
+	readyOnce   sync.Once
+	servingOnce sync.Once
+	leftOnce    sync.Once
+	serving     chan struct{} // closed when the main port is accepted from, or is not to be any more
+	left        chan struct{} // closed when this node has no listener any more
+	ending      ending        // of the services
+	accepts     atomic.Bool   // this node listens itself, and does not only stand for the port
 
 	begun     chan struct{} // closed when the stop begins
 	hurried   chan struct{} // closed when it is to take no more time
@@ -47,38 +52,68 @@ type Node struct {
 
 	portsMu sync.Mutex
 	calls   map[portKey]int // of Listen, with Nth 0; guarded by portsMu
-	kept    []net.Listener  // of Listen, that are no seats; guarded by portsMu
+	kept    []net.Listener  // that are no seats; guarded by portsMu
+	ports   []net.Addr      // on which this node accepts; guarded by portsMu
 }
 
-// newNode makes a node that serves on listener, or one that only stands for its address.
-func newNode(opts Options, links links, seats *seats, server Server, listener net.Listener) *Node {
-	_, idle := listener.(*idleListener)
-	front, ok := listener.(*acceptor)
-	if !ok {
-		front = newAcceptor(listener)
-	}
-	service := newService(server, front, server != nil && !idle, opts.LameDuck)
-	service.hijackTimeout = opts.HijackTimeout
+// newNode makes a node at the port key, which has the address addr. It does not listen yet.
+func newNode(opts Options, links links, seats *seats, key portKey, addr net.Addr) *Node {
 	n := &Node{
-		opts: opts, links: links, seats: seats, service: service,
-		started: make(chan struct{}), ready: make(chan struct{}), left: make(chan struct{}), done: make(chan struct{}),
-		begun: make(chan struct{}), hurried: make(chan struct{}),
-		calls: make(map[portKey]int),
+		opts: opts, links: links, services: newServices(opts.HijackTimeout), seats: seats, key: key, addr: addr,
+		started: make(chan struct{}), ready: make(chan struct{}), serving: make(chan struct{}), left: make(chan struct{}),
+		done: make(chan struct{}), begun: make(chan struct{}), hurried: make(chan struct{}), calls: make(map[portKey]int), onServing: func() {},
 	}
-	n.accepts.Store(!idle)
-	seats.serve(n.service.load, n.move)
+	n.accepts.Store(true)
+	n.front = sync.OnceValues(n.openFront)
+	seats.serve(n.services.load, n.move)
 	return n
 }
 
-// start lets the node live: from here on its signals are caught, and it serves.
+// start lets the node live: from here on its signals are caught.
 func (n *Node) start() {
 	n.watchSignals()
-	if n.service.serving {
-		go n.service.serve()
-		go n.watchService()
-	}
 	close(n.started)
 }
+
+// openFront makes the listener of the main port.
+func (n *Node) openFront() (net.Listener, error) {
+	ctx, cancel := context.WithTimeout(n.services.told, n.opts.BootTimeout)
+	defer cancel()
+	l, err := n.listen(ctx, n.key)
+	if err != nil && !n.isWanted() { // it has stopped, or handed over, in this moment
+		return n.keep(newIdleListener(n.addr), nil)
+	}
+	if a, ok := l.(*acceptor); ok {
+		go n.watchFront(a)
+	}
+	return l, err
+}
+
+// takeFront gives a node that is alone the listener of its main port.
+func (n *Node) takeFront(a *acceptor) {
+	n.kept, n.ports = append(n.kept, a), append(n.ports, a.Addr())
+	n.front = func() (net.Listener, error) { return a, nil }
+	go n.watchFront(a)
+}
+
+// watchFront waits until the main port is accepted from. It is a goroutine that ends with the node.
+func (n *Node) watchFront(a *acceptor) {
+	select {
+	case <-a.accepting:
+		n.markServing()
+	case <-n.done:
+	}
+}
+
+func (n *Node) markServing() {
+	n.servingOnce.Do(func() {
+		n.onServing()
+		close(n.serving)
+	})
+}
+
+// isWanted tells whether this node is to accept connections.
+func (n *Node) isWanted() bool { return n.accepts.Load() && !n.isStopping() }
 
 // ID returns the node's number, which no other node of this cluster ever had or will have. The master of a new
 // cluster is 0, workers count from 1.
@@ -122,16 +157,35 @@ func (n *Node) OnNode(f func(*peer.Stream)) {
 }
 
 // Addr returns the address that all nodes share, with the port's number also where port 0 was asked for.
-func (n *Node) Addr() net.Addr { return n.service.listener.Addr() }
+func (n *Node) Addr() net.Addr { return n.addr }
 
-// Listener returns the node's listener for Options.Addr, for programs that have given no Server. In a master that
-// does not listen it accepts nothing. The node closes it when it stops.
-func (n *Node) Listener() net.Listener { return n.service.listener }
+// Listener returns the node's listener for Options.Addr, for programs that serve by themselves. What it accepts are
+// *net.TCPConns. In a node that was made by [Start] the first call lets the node listen, so make it when the server is
+// ready to accept; the node is ready at the first Accept. A node that cannot listen ends, and [Node.Wait] says why. In a
+// master that does not listen it accepts nothing.
+//
+// When the node drains it leaves the port, and then [Node.Draining] is done: no new connection comes any more. That is the
+// time to end the server gently, with GracefulStop or what it has. Accept blocks from then on until the node has ended or
+// the program closes the listener, so that a server that takes the end of Accept for its own end does not drop its
+// connections. The node ends when all connections that the listener has accepted are closed. Those that are open after
+// Options.StopTimeout are cut by the end of the process, and the error of Wait says how many they were. Only Linux tells
+// which connections are open; elsewhere the node does not wait for them.
+//
+// A program that closes the listener before Draining is done loses the connections that wait to be accepted.
+func (n *Node) Listener() net.Listener {
+	l, err := n.front()
+	if err != nil {
+		n.stop(err, n.opts.StopTimeout)
+		l, _ = n.keep(newIdleListener(n.addr), nil)
+	}
+	return l
+}
 
 // Listen shares one more port: every node of the cluster calls it with the same arguments. network is "tcp", "tcp4" or
 // "tcp6"; port 0 is one free port for all, another one for each further call. In a master that does not listen the
-// listener accepts nothing. The node closes the listener when it begins to stop; a call after that is an error that Is
-// [ErrStopping].
+// listener accepts nothing. The node listens when Listen returns, so call it when the server is ready to accept, and serve
+// with [Node.Serve], or by yourself: the listener is in everything as that of [Node.Listener]. A call in a node that stops
+// is an error that Is [ErrStopping].
 func (n *Node) Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	key := portKey{Network: network, Address: address}
 	n.portsMu.Lock()
@@ -155,7 +209,12 @@ func (n *Node) listen(ctx context.Context, key portKey) (net.Listener, error) {
 	keeper := n.keeper.get()
 	switch {
 	case keeper == nil:
-		return n.keep(new(net.ListenConfig).Listen(ctx, key.Network, key.Address))
+		l, err := new(net.ListenConfig).Listen(ctx, key.Network, key.Address)
+		if err != nil {
+			return nil, err
+		}
+		n.notePort(l)
+		return n.keep(newAcceptor(l), nil)
 	case !n.accepts.Load():
 		return n.keep(n.master.standIn(ctx, key))
 	}
@@ -166,7 +225,15 @@ func (n *Node) listen(ctx context.Context, key portKey) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.notePort(one.listener)
 	return one.listener, nil
+}
+
+// notePort remembers a port on which this node accepts.
+func (n *Node) notePort(l net.Listener) {
+	n.portsMu.Lock()
+	defer n.portsMu.Unlock()
+	n.ports = append(n.ports, l.Addr())
 }
 
 // keep remembers a listener that is no seat, so that it is closed with the others.
@@ -178,6 +245,19 @@ func (n *Node) keep(l net.Listener, err error) (net.Listener, error) {
 	defer n.portsMu.Unlock()
 	n.kept = append(n.kept, l)
 	return l, nil
+}
+
+// shutKept lets the listeners that are no seats accept nothing more.
+func (n *Node) shutKept() (err error) {
+	n.portsMu.Lock()
+	defer n.portsMu.Unlock()
+	for _, l := range n.kept {
+		if a, ok := l.(*acceptor); ok {
+			a.park(n.done)
+			err = join(err, a.shut())
+		}
+	}
+	return err
 }
 
 // closeKept closes the listeners that are no seats. Their users may have closed them before.
@@ -215,17 +295,23 @@ func (n *Node) WaitReady(ctx context.Context) error {
 	}
 }
 
-// readiness returns the channels that are closed when this node is ready.
+// readiness returns the channels that are closed when this node and, on the master, all others are ready.
 func (n *Node) readiness() []<-chan struct{} {
+	all := n.ownReadiness()
+	if n.master != nil {
+		all = append(all, n.master.supervisor.allReady)
+	}
+	return all
+}
+
+// ownReadiness returns the channels that are closed when this node is ready.
+func (n *Node) ownReadiness() []<-chan struct{} {
 	var all []<-chan struct{}
 	if n.accepts.Load() {
-		all = append(all, n.service.listener.accepting)
+		all = append(all, n.serving)
 	}
 	if n.opts.ManualReady {
 		all = append(all, n.ready)
-	}
-	if n.master != nil {
-		all = append(all, n.master.supervisor.allReady)
 	}
 	return all
 }
@@ -237,8 +323,9 @@ func (n *Node) Wait() error {
 	return n.err
 }
 
-// Shutdown stops the node gracefully: [Node.Draining] is done, the listeners are closed, clients are told to use their
-// idle connections no more, and requests in flight finish. On the master all nodes stop. What has not finished when ctx is done, or after Options.StopTimeout, is cut: connections are closed, workers
+// Shutdown stops the node gracefully: it leaves its ports, [Node.Draining] is done, clients are told to use their idle
+// connections no more, and requests in flight finish, as [Server] and [Node.Listener] describe it. On the master all nodes
+// stop. What has not finished when ctx is done, or after Options.StopTimeout, is cut: connections are closed, workers
 // killed. The error is that of Wait.
 func (n *Node) Shutdown(ctx context.Context) error {
 	timeout := n.opts.StopTimeout
@@ -285,13 +372,5 @@ func (n *Node) hurry() {
 	defer n.stopMu.Unlock()
 	if n.cut != nil {
 		n.cut()
-	}
-}
-
-// watchService ends the node when its server has ended by itself. It is a goroutine that ends with the server.
-func (n *Node) watchService() {
-	<-n.service.ended
-	if n.service.err != nil {
-		n.stop(n.service.err, n.opts.StopTimeout)
 	}
 }

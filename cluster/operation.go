@@ -162,15 +162,11 @@ func (n *Node) replaceMaster(ctx context.Context) error {
 	m.journal.emit(Event{Kind: EventDraining, ID: n.ID(), PID: pid})
 	begin := time.Now()
 	n.accepts.Store(false)
-	for _, one := range n.seats.all() {
-		if one.listener != n.service.listener || !n.service.serving {
-			one.listener.park(n.done)
-		}
-	}
+	n.markServing()
 	go func() { // ends within StopTimeout; the node's end waits for it
 		ctx, cancel := context.WithTimeout(context.Background(), n.opts.StopTimeout)
 		defer cancel()
-		if err := n.endService(ctx, n.opts.LameDuck); err != nil {
+		if err := n.endServices(ctx, n.opts.LameDuck); err != nil {
 			m.opts.Logger.Warn("requests of the master were cut when it handed over to a worker", "error", err)
 		}
 	}()

@@ -1,10 +1,8 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,7 +16,7 @@ const maxNodes = 1024
 // Options says how the cluster is run. The zero value works. All nodes run the same program and are expected to come
 // to the same Options; Addr, Nodes, Name and Dir count in the master only.
 type Options struct {
-	// Addr is the TCP address to share, as in net.Listen. Default: the Addr of an *http.Server, else ":http", or
+	// Addr is the TCP address to share, as in net.Listen. Default: ":http"; to Listen, the Addr of an *http.Server, or
 	// ":https" for a TLSServer.
 	// Port 0 is one free port for all nodes.
 	Addr string
@@ -67,12 +65,14 @@ type Options struct {
 	// BootTimeout is how long a worker may take from its start until it is ready. Default: 60 s.
 	BootTimeout time.Duration
 
-	// StopTimeout is how long requests in flight may take to finish when a node stops. Default: 30 s.
+	// StopTimeout is how long requests in flight, and connections that the program has accepted by itself, may take to
+	// end when a node stops. Default: 30 s.
 	StopTimeout time.Duration
 
-	// LameDuck is how long idle keep-alive connections stay open when a node drains, so that each can send one more
-	// request and be told that the connection ends; it ends earlier when no connection is open. It is a part of
-	// StopTimeout. Default: 5 s.
+	// LameDuck is how long idle connections stay open when a node drains, before the Shutdown of their server, so that
+	// each can send one more request and be told that the connection ends; it ends earlier when no connection is open. It
+	// is a part of StopTimeout, and 1 s at most when the whole cluster stops. Programs that serve a listener by themselves
+	// decide it themselves. Default: 5 s.
 	LameDuck time.Duration
 
 	// HijackTimeout is how long handlers that have hijacked their connection, such as those of WebSockets, may go on
@@ -110,16 +110,13 @@ func (o Options) withDefaults(server Server) (Options, error) {
 			return o, fmt.Errorf("option %s is %v: it must not be negative", name, *timeout)
 		}
 	}
-	s := httpServer(server)
-	_, isHTTP := server.(*http.Server)
-	isTLS := servesTLS(server)
-	switch {
-	case s != nil:
-		setDefault(&o.Addr, s.Addr)
-	case isHTTP || isTLS:
-		return o, errors.New("the server is a nil *http.Server: pass a server, or nil to serve Node.Listener yourself")
+	if err := checkServer(server); err != nil {
+		return o, err
 	}
-	if isTLS {
+	if s := httpServer(server); s != nil {
+		setDefault(&o.Addr, s.Addr)
+	}
+	if servesTLS(server) {
 		setDefault(&o.Addr, ":https")
 	}
 	setDefault(&o.Addr, ":http")

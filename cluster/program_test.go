@@ -59,6 +59,7 @@ var programs = map[string]func() error{
 	"join":         joinPort,
 	"talk":         talk,
 	"errors":       tellApart,
+	"start":        startThenServe,
 	"own hangup":   ownHangup,
 	"own signals":  ownSignals,
 

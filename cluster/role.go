@@ -74,7 +74,7 @@ func takeRole() (*role, error) {
 	roleMu.Lock()
 	defer roleMu.Unlock()
 	if roleTaken {
-		return nil, errors.New("second Listen in a worker: a process is in one cluster; use Node.Listen for more ports")
+		return nil, errors.New("second Listen or Start in a worker: a process is in one cluster; use Node.Listen for more ports")
 	}
 	roleTaken = true
 	return inherited, nil

@@ -193,7 +193,7 @@ func (s *seats) shut(one *seat) error {
 	if s.moving[one.key] == one.listener && !s.closed {
 		return one.listener.suspend()
 	}
-	return closeListener(one.listener)
+	return one.listener.shut()
 }
 
 // beginMove lets the acceptor of a seat that is given up wait until the seat is taken again, or endMove.
@@ -212,14 +212,19 @@ func (s *seats) endMove(key portKey) error {
 	if s.taken[key] != nil {
 		return nil
 	}
-	return closeListener(listener)
+	return listener.shut()
+}
+
+// refuse takes no more seats.
+func (s *seats) refuse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
 }
 
 // close gives up all seats, and takes no more.
 func (s *seats) close() (err error) {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
+	s.refuse()
 	for _, one := range s.all() {
 		err = join(err, s.shut(one))
 	}

@@ -6,79 +6,75 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// service is the user's server at work on the node's listener, and its gentle end.
+// service is a server at work on its listeners, and its gentle end.
 type service struct {
-	server        Server
-	serving       bool // server runs; else the user serves, or nobody listens
-	listener      *acceptor
-	traffic       *traffic      // nil for a server that is not an *http.Server
-	lameDuck      time.Duration // how long idle connections stay open in a drain
-	hijackTimeout time.Duration // how long after they were told hijacked handlers may go on; 0: as long as the drain
+	server    Server
+	listeners []net.Listener
+	traffic   *traffic // nil for a server that is not an *http.Server
 
-	told  context.Context // done when the drain or the shutdown has begun
-	tell  context.CancelFunc
-	ended chan struct{} // closed when Serve has returned
-	err   error         // why, unless it was told to; readable after ended
+	ending atomic.Bool   // Serve may return: it is told to
+	ended  chan struct{} // closed when Serve has returned for each listener
 }
 
-// newService makes the service of server on listener. It is here that an *http.Server gets its hooks, so it must not
-// serve yet.
-func newService(server Server, listener *acceptor, serving bool, lameDuck time.Duration) *service {
-	s := &service{
-		server: server, serving: serving, listener: listener, lameDuck: lameDuck, ended: make(chan struct{}),
-	}
-	s.told, s.tell = context.WithCancel(context.Background())
-	if h := httpServer(server); serving && h != nil {
-		s.traffic = watchTraffic(h)
-	}
-	return s
+func newService(server Server, listeners []net.Listener) *service {
+	return &service{server: server, listeners: listeners, ended: make(chan struct{})}
 }
 
-// serve is a goroutine that drain and shutdown end and wait for.
-func (s *service) serve() {
+// serve is a goroutine that drain ends and waits for. It calls failed when the server ends by itself.
+func (s *service) serve(failed func(error)) {
 	defer close(s.ended)
-	err := s.server.Serve(s.listener)
-	wanted := s.told.Err() != nil // first the listener is closed, which Serve may report, then the server
+	var serving sync.WaitGroup
+	for _, l := range s.listeners {
+		serving.Go(func() {
+			if err := s.serveOn(l); err != nil {
+				failed(err)
+			}
+		})
+	}
+	serving.Wait()
+}
+
+// serveOn serves one listener. It returns an error if the server has not been told to end.
+func (s *service) serveOn(l net.Listener) error {
+	err := s.server.Serve(l)
+	wanted := s.ending.Load() // first the listener is closed, which Serve may report, then the server
 	switch stopped := err == nil || errors.Is(err, http.ErrServerClosed); {
 	case wanted && (stopped || errors.Is(err, net.ErrClosed)):
+		return nil
 	case stopped:
-		s.err = fmt.Errorf("the server for %v stopped by itself: %w", s.listener.Addr(), http.ErrServerClosed)
+		return fmt.Errorf("the server for %v stopped by itself: %w", l.Addr(), http.ErrServerClosed)
 	default:
-		s.err = fmt.Errorf("serve %v: %w", s.listener.Addr(), err)
+		return fmt.Errorf("serve %v: %w", l.Addr(), err)
 	}
 }
 
-// announce tells handlers and clients that the service is about to end.
-func (s *service) announce() {
+// end lets the server know of the drain: it may end, and tells its clients to leave.
+func (s *service) end() {
+	s.ending.Store(true)
 	if s.traffic != nil {
 		s.traffic.draining.Store(true)
 	}
-	s.tell()
 }
 
-// draining is done as soon as the node drains.
-func (s *service) draining() context.Context { return s.told }
-
-// load returns how many connections are open and how many requests in flight; both are 0 for a server that is not an
-// *http.Server. A connection that a handler has hijacked is none of the server's any more, but its handler is a request
-// in flight until it returns.
-func (s *service) load() (connections, requests int) {
-	if s.traffic == nil {
-		return 0, 0
+// addrs returns the addresses that are served.
+func (s *service) addrs() (all []net.Addr) {
+	for _, l := range s.listeners {
+		all = append(all, l.Addr())
 	}
-	return int(s.traffic.connections.Load()), int(s.traffic.requests.Load())
+	return all
 }
 
-// shutdown stops accepting and waits for the requests in flight until ctx is done; those that are left are cut then.
-func (s *service) shutdown(ctx context.Context) error {
-	s.tell()
-	if !s.serving {
-		return s.listener.Close()
+// closeListeners closes what the node has not closed by itself.
+func (s *service) closeListeners() (err error) {
+	for _, l := range s.listeners {
+		err = join(err, closeListener(l))
 	}
-	return s.finish(ctx, s.server.Shutdown(ctx))
+	return err
 }
 
 // finish cuts what is left when ctx is done, and waits for the end of Serve; err is what has gone wrong until now.
@@ -88,12 +84,66 @@ func (s *service) finish(ctx context.Context, err error) error {
 			err = join(err, closer.Close())
 		}
 	}
-	err = join(err, s.listener.Close())
+	err = join(err, s.closeListeners())
 	select {
 	case <-s.ended:
 	case <-ctx.Done(): // a Serve that does not return is left behind: the process ends
 	}
 	return err
+}
+
+// drain ends the service when no new connection comes any more, see [services.drain].
+func (s *service) drain(ctx, hijack context.Context, lameDuck time.Duration) error {
+	if s.traffic == nil {
+		hijack = ctx
+		s.awaitUncounted(ctx, lameDuck)
+	} else {
+		s.awaitCounted(ctx, lameDuck)
+	}
+	err := s.server.Shutdown(ctx)
+	if s.traffic != nil {
+		err = join(err, s.awaitHijacked(hijack))
+	}
+	if err == nil {
+		err = awaitClosed(hijack, s.addrs())
+	}
+	return s.finish(ctx, err)
+}
+
+// awaitCounted waits until no connection of an *http.Server is open, at most for the time of the lame duck. The
+// connection that was accepted last is counted when Serve has returned, which the end of the listeners makes it do:
+// Shutdown would drop it before it has sent its request.
+func (s *service) awaitCounted(ctx context.Context, lameDuck time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, lameDuck)
+	defer cancel()
+	_ = s.closeListeners() // finish does it again, and returns the error
+	select {
+	case <-s.ended:
+	case <-ctx.Done():
+		return
+	}
+	_ = s.traffic.await(ctx, &s.traffic.connections) // those that are still open are Shutdown's
+}
+
+// awaitUncounted does the same for another server. Its Serve goes on: for some the end of Accept is that of all
+// connections.
+func (s *service) awaitUncounted(ctx context.Context, lameDuck time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, lameDuck)
+	defer cancel()
+	_ = awaitClosed(ctx, s.addrs()) // those that are still open are Shutdown's
+}
+
+// awaitHijacked waits for the handlers of hijacked connections: after Shutdown no others are left. Those that don't
+// return lose their connections.
+func (s *service) awaitHijacked(ctx context.Context) error {
+	err := s.traffic.await(ctx, &s.traffic.requests)
+	if err == nil {
+		return nil
+	}
+	if cut := s.traffic.cut(); cut > 0 {
+		return fmt.Errorf("%d connections that handlers had taken over were cut: %w", cut, err)
+	}
+	return nil // what else is left is an error of Shutdown
 }
 
 // closeListener closes l, which a server may have done before.

@@ -49,10 +49,45 @@ func (p *pipes) dial() net.Conn {
 	return here
 }
 
-// scene is a service on pipes, in a time of its own.
+// served is a server at work on one listener, in a node that has nothing else.
+type served struct {
+	*services
+
+	one      *service
+	listener *acceptor
+	lameDuck time.Duration
+	failed   chan error
+}
+
+func newServed(t *testing.T, server Server, l net.Listener, lameDuck time.Duration) *served {
+	t.Helper()
+	s := &served{services: newServices(0), listener: newAcceptor(l), lameDuck: lameDuck, failed: make(chan error, 1)}
+	var err error
+	s.one, err = s.add(server, []net.Listener{s.listener}, nil)
+	require.NoError(t, err)
+	go s.one.serve(func(err error) { s.failed <- err })
+	return s
+}
+
+func (s *served) drain(ctx context.Context, leave func(context.Context) error) error {
+	return s.services.drain(ctx, s.lameDuck, leave)
+}
+
+// failure returns why the server has ended by itself.
+func (s *served) failure() error {
+	<-s.one.ended
+	select {
+	case err := <-s.failed:
+		return err
+	default:
+		return nil
+	}
+}
+
+// scene is a server on pipes, in a time of its own.
 type scene struct {
 	t       *testing.T
-	service *service
+	service *served
 	pipes   *pipes
 }
 
@@ -61,8 +96,7 @@ func bubble(t *testing.T, handler http.HandlerFunc, f func(scene)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipes()
-		s := newService(&http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}, newAcceptor(p), true, 5*time.Second)
-		go s.serve()
+		s := newServed(t, &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}, p, 5*time.Second)
 		f(scene{t, s, p})
 		synctest.Wait()
 		connections, requests := s.load()
@@ -72,7 +106,7 @@ func bubble(t *testing.T, handler http.HandlerFunc, f func(scene)) {
 }
 
 // start drains s and returns how long that took, and its error.
-func startDrain(s *service, timeout time.Duration) func() (time.Duration, error) {
+func startDrain(s *served, timeout time.Duration) func() (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	begin, ended := time.Now(), make(chan time.Time, 1)
 	var err error
@@ -87,12 +121,12 @@ func startDrain(s *service, timeout time.Duration) func() (time.Duration, error)
 func TestDrainWithoutConnectionsIsAtOnce(t *testing.T) {
 	bubble(t, echo, func(in scene) {
 		t, s := in.t, in.service
-		require.NoError(t, s.draining().Err())
+		require.NoError(t, s.told.Err())
 		took, err := startDrain(s, time.Hour)()
 		require.NoError(t, err)
 		assert.Zero(t, took)
-		require.Error(t, s.draining().Err())
-		assert.NoError(t, s.err)
+		require.Error(t, s.told.Err())
+		assert.NoError(t, s.failure())
 	})
 }
 
@@ -255,7 +289,7 @@ func upgrade(t *testing.T, conn net.Conn) {
 }
 
 func TestDrainWaitsForHijackedConnections(t *testing.T) {
-	var s *service
+	var s *served
 	bubble(t, func(w http.ResponseWriter, r *http.Request) {
 		r.RemoteAddr = "changed by a middleware"
 		conn, _, err := hijack(w)
@@ -263,7 +297,7 @@ func TestDrainWaitsForHijackedConnections(t *testing.T) {
 			return
 		}
 		defer conn.Close()
-		<-s.draining().Done()
+		<-s.told.Done()
 		time.Sleep(10 * time.Second)
 		_, err = io.WriteString(conn, "goodbye")
 		assert.NoError(t, err)
@@ -284,8 +318,8 @@ func TestDrainWaitsForHijackedConnections(t *testing.T) {
 		took, err := wait()
 		require.NoError(t, err)
 		assert.Equal(t, 10*time.Second, took)
-		assert.Empty(t, s.traffic.hijacked)
-		assert.Zero(t, s.traffic.hijacks.Load())
+		assert.Empty(t, s.one.traffic.hijacked)
+		assert.Zero(t, s.one.traffic.hijacks.Load())
 	})
 }
 
@@ -393,15 +427,13 @@ func TestDrainOfAServerOfItsOwn(t *testing.T) {
 	for _, untilClosed := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			server := &ownServer{stopped: make(chan struct{}), untilClosed: untilClosed}
-			s := newService(server, newAcceptor(newPipes()), true, time.Hour)
-			go s.serve()
+			s := newServed(t, server, newPipes(), time.Hour)
 			wait := startDrain(s, time.Hour)
-			<-s.draining().Done()
+			<-s.told.Done()
 			took, err := wait()
 			require.NoError(t, err)
 			assert.Zero(t, took)
-			<-s.ended
-			require.NoError(t, s.err, "it was told to")
+			require.NoError(t, s.failure(), "it was told to")
 			assert.EqualValues(t, 1, server.shutdowns.Load())
 			connections, requests := s.load()
 			assert.Zero(t, connections+requests)
@@ -417,10 +449,8 @@ func TestServerThatStopsByItself(t *testing.T) {
 		http.ErrServerClosed: stoppedServer(),
 	} {
 		l := newPipes()
-		s := newService(server, newAcceptor(l), true, time.Hour)
 		require.NoError(t, l.Close())
-		s.serve()
-		assert.ErrorIs(t, s.err, want)
+		assert.ErrorIs(t, newServed(t, server, l, time.Hour).failure(), want)
 	}
 }
 
@@ -431,12 +461,15 @@ func stoppedServer() *http.Server {
 }
 
 func TestDrainWithoutAServer(t *testing.T) {
-	s := newService(nil, newAcceptor(newPipes()), false, time.Hour)
-	_, err := startDrain(s, time.Hour)()
+	s := newServices(0)
+	require.NoError(t, s.drain(t.Context(), time.Hour, func(context.Context) error {
+		assert.NoError(t, s.told.Err(), "connections may still come")
+		return nil
+	}))
+	require.Error(t, s.told.Err())
+	one, err := s.add(new(http.Server), []net.Listener{newPipes()}, nil)
 	require.NoError(t, err)
-	require.Error(t, s.draining().Err())
-	_, err = s.listener.Accept()
-	assert.ErrorIs(t, err, net.ErrClosed)
+	assert.Nil(t, one, "it is over")
 }
 
 func TestLeaveThatFailsEndsTheServiceAllTheSame(t *testing.T) {
@@ -444,8 +477,7 @@ func TestLeaveThatFailsEndsTheServiceAllTheSame(t *testing.T) {
 		t, s := in.t, in.service
 		broken := errors.New("broken")
 		require.ErrorIs(t, s.drain(t.Context(), func(context.Context) error { return broken }), broken)
-		<-s.ended
-		assert.NoError(t, s.err)
+		assert.NoError(t, s.failure())
 	})
 }
 
@@ -457,8 +489,7 @@ func TestConnStateOfTheUserIsCalled(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipes()
-		s := newService(server, newAcceptor(p), true, time.Hour)
-		go s.serve()
+		s := newServed(t, server, p, time.Hour)
 		conn := p.dial()
 		_, err := exchange(conn, "/")
 		require.NoError(t, err)
@@ -470,16 +501,17 @@ func TestConnStateOfTheUserIsCalled(t *testing.T) {
 	})
 }
 
+// inTheClear serves by means of an *http.Server.
+type inTheClear struct{ *http.Server }
+
+func (s inTheClear) HTTPServer() *http.Server { return s.Server }
+
 func TestHandlerOfTheDefaultMux(t *testing.T) {
 	server := new(http.Server)
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipes()
-		s := newService(TLSServer{Server: server}, newAcceptor(p), true, time.Hour)
-		assert.NotNil(t, s.traffic)
-		go func() { // in the clear
-			s.err = server.Serve(s.listener)
-			close(s.ended)
-		}()
+		s := newServed(t, inTheClear{server}, p, time.Hour)
+		assert.NotNil(t, s.one.traffic)
 		conn := p.dial()
 		response, err := exchange(conn, "/")
 		require.Error(t, err)

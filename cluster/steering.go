@@ -256,6 +256,8 @@ func (s *steering) handle(ctx context.Context, id int, q message) (m message, er
 		return m, err
 	}
 	switch q.Kind {
+	case kindReserve:
+		m.Address = g.address
 	case kindJoin:
 		m.Address = g.address
 		err = g.join(ctx, p)

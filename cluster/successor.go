@@ -16,17 +16,21 @@ import (
 
 // await waits until the predecessor has freed the lock. The probation that it returns is nil when the predecessor was killed
 // before: then the lock is free, too.
-func (s *succession) await() (*probation, error) {
+func (s *succession) await(ctx context.Context) (*probation, error) {
 	file := os.NewFile(s.Talk, "predecessor")
 	conn, err := net.FileConn(file)
 	if err = join(err, file.Close()); err != nil {
 		return nil, fmt.Errorf("predecessor: %w", err)
 	}
 	t := newHandoff(conn)
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(aLongTimeAgo) })
 	err = t.say(stepPrepared)
 	var step successionStep
 	if err == nil {
 		step, err = t.hear()
+	}
+	if !stop() {
+		err = ctx.Err() // a step that has come is not for us any more: the predecessor sees our end
 	}
 	switch {
 	case errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET):
@@ -159,7 +163,7 @@ func (m *master) show() {
 func (m *master) giveBack(n *Node) error {
 	m.opts.Logger.Info("giving the workers back to the old master", "pid", m.predecessor.PID)
 	served := make(chan error, 1)
-	go func() { served <- n.endService(n.stopping, m.opts.LameDuck) }() // ends with stopping
+	go func() { served <- n.endServing(n.stopping, m.opts.LameDuck) }() // ends with stopping
 	<-n.left
 	err := m.surrender(n.stopping)
 	if err == nil {

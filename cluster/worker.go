@@ -37,8 +37,8 @@ type upstream struct {
 
 var _ keeper = (*upstream)(nil)
 
-// listenWorker makes this process the worker that its master has started.
-func listenWorker(opts Options, server Server, r role) (_ *Node, err error) {
+// startWorker makes this process the worker that its master has started.
+func startWorker(ctx context.Context, opts Options, r role) (_ *Node, err error) {
 	directory, err := peer.OpenDirectory(r.Directory)
 	if err != nil {
 		return nil, err
@@ -52,13 +52,13 @@ func listenWorker(opts Options, server Server, r role) (_ *Node, err error) {
 		return nil, join(ErrOrphaned, err)
 	}
 	// Linked first, for no connection is to wait for a share of the port whose node is still to be linked.
-	links, err := joinLinks(opts, peer.Options{Directory: directory, Self: r.info()}, opts.BootTimeout)
+	links, err := joinLinks(ctx, opts, peer.Options{Directory: directory, Self: r.info()}, opts.BootTimeout)
 	if err != nil {
 		return nil, err
 	}
 	u := newUpstream(opts, links.mesh, newSeats(opts))
 	u.directory = directory
-	n, err := u.takeSeat(server, links, r)
+	n, err := u.takeSeat(ctx, links, r)
 	if err != nil {
 		close(u.closed)
 		if u.orphan != nil {
@@ -73,11 +73,11 @@ func newUpstream(opts Options, mesh *peer.Mesh, seats *seats) *upstream {
 	return &upstream{opts: opts, mesh: mesh, seats: seats, closed: make(chan struct{}), linked: make(chan struct{}), attached: make(chan struct{})}
 }
 
-// takeSeat takes a seat at the port, and makes the node.
-func (u *upstream) takeSeat(server Server, links links, r role) (*Node, error) {
+// takeSeat reserves the port, and makes the node.
+func (u *upstream) takeSeat(ctx context.Context, links links, r role) (*Node, error) {
 	var n *Node
 	made := make(chan struct{}) // closed when n is there
-	ctx, fail := context.WithCancelCause(context.Background())
+	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	ctx, cancel := context.WithTimeout(ctx, u.opts.BootTimeout)
 	defer cancel()
@@ -99,15 +99,12 @@ func (u *upstream) takeSeat(server Server, links links, r role) (*Node, error) {
 	if key == (portKey{}) { // the master does not know our port
 		key = portKey{Network: "tcp", Address: u.opts.Addr}
 	}
-	if err := u.join(ctx, key); err != nil {
+	addr, err := u.address(ctx, key)
+	if err != nil {
 		return nil, cmp.Or(context.Cause(ctx), err)
 	}
-	one, err := u.seats.get(key)
-	if err != nil {
-		return nil, err
-	}
-	n = newNode(u.opts, links, u.seats, server, one.listener)
-	n.worker, n.key = u, key
+	n = newNode(u.opts, links, u.seats, key, addr)
+	n.worker = u
 	n.keeper.set(u)
 	close(made)
 	n.start()
@@ -120,7 +117,7 @@ func isMaster(info peer.Info) bool { return info.Slot == 0 && info.Generation > 
 
 // tellReady waits until the node is ready, and tells the master. It is a goroutine that ends with the node.
 func (u *upstream) tellReady(n *Node, stderr uintptr) {
-	if !n.awaitReady() {
+	if !n.await(n.readiness()) {
 		return
 	}
 	if err := restoreStderr(stderr); err != nil {
@@ -230,25 +227,53 @@ func (u *upstream) tell(m message) {
 	}
 }
 
+// address has a port reserved, and returns its address.
+func (u *upstream) address(ctx context.Context, key portKey) (net.Addr, error) {
+	answer, err := u.askForPort(ctx, kindReserve, key)
+	remote, told := errors.AsType[*remoteError](err)
+	switch {
+	case err == nil:
+		return net.ResolveTCPAddr(key.Network, answer.Address)
+	case !told || remote.errno != 0:
+		return nil, err
+	}
+	// A master of an older version does not know the question; to join is one that it knows.
+	if err := u.join(ctx, key); err != nil {
+		return nil, err
+	}
+	one, err := u.seats.get(key)
+	if err != nil {
+		return nil, err
+	}
+	return one.listener.Addr(), nil
+}
+
 func (u *upstream) join(ctx context.Context, key portKey) error {
-	var err error
+	_, err := u.askForPort(ctx, kindJoin, key)
+	if _, notOpen := u.seats.get(key); err != nil && notOpen == nil {
+		if _, told := errors.AsType[*remoteError](err); !told {
+			return nil // the master died when we listened already: what has come is ours, and the next one learns of it
+		}
+	}
+	return err
+}
+
+// askForPort asks the master about a port for which this node does not listen yet. There may be no master for a while.
+func (u *upstream) askForPort(ctx context.Context, kind kind, key portKey) (answer message, err error) {
 	for again := true; again; { // a master may have handed over in this moment
 		if err := u.awaitLink(ctx); err != nil {
-			return err
+			return message{}, err
 		}
-		_, err = u.ask(ctx, message{Kind: kindJoin, Port: &key})
+		answer, err = u.ask(ctx, message{Kind: kind, Port: &key})
 		_, notOpen := u.seats.get(key)
 		if again = notOpen != nil && (errors.Is(err, errUnlinked) || errors.Is(err, ErrOrphaned)); again {
 			time.Sleep(joinInterval)
 		}
 	}
 	if _, told := errors.AsType[*remoteError](err); err != nil && !told {
-		if _, notOpen := u.seats.get(key); notOpen == nil {
-			return nil // the master died when we listened already: what has come is ours, and the next one learns of it
-		}
-		return &net.OpError{Op: "listen", Net: key.Network, Err: fmt.Errorf("ask the master for the port: %w", err)}
+		err = &net.OpError{Op: "listen", Net: key.Network, Err: fmt.Errorf("ask the master for the port: %w", err)}
 	}
-	return err
+	return answer, err
 }
 
 func (u *upstream) exclude(ctx context.Context, key portKey) (epoch int, later bool, err error) {

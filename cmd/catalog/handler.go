@@ -18,24 +18,12 @@ const (
 	maxLimit     = 500
 )
 
-// handler answers for its node. Requests may come before the node is open: they wait.
+// handler answers for its node.
 type handler struct {
 	writeTimeout time.Duration // of a PUT
-	opened       chan struct{} // closed by open
-
-	// readable after opened
-	node    int
-	catalog *catalog
-	page    *page
-}
-
-func newHandler(writeTimeout time.Duration) *handler {
-	return &handler{writeTimeout: writeTimeout, opened: make(chan struct{})}
-}
-
-func (h *handler) open(node int, c *catalog, p *page) {
-	h.node, h.catalog, h.page = node, c, p
-	close(h.opened)
+	node         int
+	catalog      *catalog
+	page         *page
 }
 
 func (h *handler) routes() http.Handler {
@@ -45,22 +33,19 @@ func (h *handler) routes() http.Handler {
 	mux.HandleFunc("GET /products", h.list)
 	mux.HandleFunc("GET /products/{id}", h.get)
 	mux.HandleFunc("PUT /products/{id}", h.put)
-	return harden(h.awaitOpen(mux))
+	return harden(h.tellNode(mux))
 }
 
-func (h *handler) awaitOpen(next http.Handler) http.Handler {
+// tellNode says in each answer which node it comes from.
+func (h *handler) tellNode(next http.Handler) http.Handler {
 	worker := strconv.Itoa(os.Getpid())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case <-h.opened:
-			w.Header().Set("Node", strconv.Itoa(h.node))
-			w.Header().Set("Worker", worker)
-			if r.URL.Query().Has("close") { // the next request comes on a new connection, perhaps to another node
-				w.Header().Set("Connection", "close")
-			}
-			next.ServeHTTP(w, r)
-		case <-r.Context().Done():
+		w.Header().Set("Node", strconv.Itoa(h.node))
+		w.Header().Set("Worker", worker)
+		if r.URL.Query().Has("close") { // the next request comes on a new connection, perhaps to another node
+			w.Header().Set("Connection", "close")
 		}
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -44,10 +44,7 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	opts.cluster.Logger = logger
-	opts.cluster.ManualReady = true // with its part of the cache, not before
-	h := newHandler(opts.writeTimeout)
-	server := &http.Server{Handler: h.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
-	node, err := cluster.Listen(opts.cluster, server)
+	node, err := cluster.Start(context.Background(), opts.cluster)
 	if err != nil {
 		return errors.Join(err, db.close())
 	}
@@ -60,8 +57,11 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	if err != nil {
 		return errors.Join(err, node.Shutdown(context.Background()))
 	}
-	h.open(node.ID(), products, page)
-	node.Ready()
+	h := &handler{writeTimeout: opts.writeTimeout, node: node.ID(), catalog: products, page: page}
+	server := &http.Server{Handler: h.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	if err := node.Serve(server); err != nil {
+		return errors.Join(err, node.Shutdown(context.Background()))
+	}
 	if node.IsMaster() && node.WaitReady(context.Background()) == nil {
 		fmt.Fprintf(stdout, "%d nodes ready: open %s (master pid %d)\n", opts.cluster.Nodes, cli.URL(node.Addr()), os.Getpid())
 	}

@@ -9,25 +9,11 @@ import (
 	"github.com/coder/websocket"
 )
 
-// handler answers for its node. Requests may come before the node has the history of the others: they wait until it is
-// open.
+// handler answers for its node.
 type handler struct {
-	opened chan struct{} // closed by open
-	closed chan struct{} // closed when the server stops
-
-	// readable after opened
 	room  *room
 	relay *relay
 	page  *page
-}
-
-func newHandler() *handler {
-	return &handler{opened: make(chan struct{}), closed: make(chan struct{})}
-}
-
-func (h *handler) open(room *room, relay *relay, page *page) {
-	h.room, h.relay, h.page = room, relay, page
-	close(h.opened)
 }
 
 func (h *handler) routes() http.Handler {
@@ -36,19 +22,14 @@ func (h *handler) routes() http.Handler {
 	mux.HandleFunc("GET /page/{file}", func(w http.ResponseWriter, r *http.Request) { h.page.serveFile(w, r) })
 	mux.HandleFunc("GET /node", h.node)
 	mux.HandleFunc("GET /socket", h.socket)
-	return harden(h.awaitOpen(mux))
+	return harden(h.tellNode(mux))
 }
 
-func (h *handler) awaitOpen(next http.Handler) http.Handler {
+// tellNode says in each answer which node it comes from.
+func (h *handler) tellNode(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case <-h.opened:
-			w.Header().Set("X-Node-Id", strconv.Itoa(h.room.self))
-			next.ServeHTTP(w, r)
-		case <-h.closed:
-			http.Error(w, errClosing.Error(), http.StatusServiceUnavailable)
-		case <-r.Context().Done():
-		}
+		w.Header().Set("X-Node-Id", strconv.Itoa(h.room.self))
+		next.ServeHTTP(w, r)
 	})
 }
 

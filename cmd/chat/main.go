@@ -29,18 +29,20 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	opts.Logger = logger
-	opts.ManualReady = true // with the history of the others, not before
-	h := newHandler()
-	node, err := cluster.Listen(opts, newServer(h))
+	node, err := cluster.Start(context.Background(), opts)
 	if err != nil {
 		return err
 	}
-	stop, err := open(node, h, keep)
+	h, stop, err := open(node, keep)
 	if err != nil {
 		return errors.Join(err, node.Shutdown(context.Background()))
 	}
 	defer stop()
-	node.Ready()
+	// The browsers come to other nodes, as this one has left the port by then.
+	context.AfterFunc(node.Draining(), func() { _ = h.room.close(context.Background()) }) // Shutdown waits for its end
+	if err := node.Serve(newServer(h)); err != nil {
+		return errors.Join(err, node.Shutdown(context.Background()))
+	}
 	if node.IsMaster() && node.WaitReady(context.Background()) == nil {
 		fmt.Fprintf(stdout, "%d nodes ready: open %s in two windows (master pid %d)\n", opts.Nodes, cli.URL(node.Addr()), os.Getpid())
 	}
@@ -49,18 +51,17 @@ func run(args []string, stdout, stderr io.Writer) error {
 }
 
 // open opens the room of a node, with what the other nodes have.
-func open(node *cluster.Node, h *handler, keep int) (stop func(), err error) {
+func open(node *cluster.Node, keep int) (h *handler, stop func(), err error) {
 	page, err := newPage(node.ID(), keep)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	room := newRoom(node.ID(), keep)
 	relay, err := newRelay(context.Background(), room, node.Mesh(), node.Bus())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	h.open(room, relay, page)
-	return relay.close, nil
+	return &handler{room: room, relay: relay, page: page}, relay.close, nil
 }
 
 // maxKeep bounds -history: each browser and node that comes tells what it has of it, in one message.

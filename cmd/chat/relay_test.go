@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
@@ -50,8 +49,7 @@ func newInProcess(t *testing.T, dir *peer.Directory, id int) *inProcess {
 	require.NoError(t, err)
 	page, err := newPage(id, 1000)
 	require.NoError(t, err)
-	h := newHandler()
-	h.open(n.room, n.relay, page)
+	h := &handler{room: n.room, relay: n.relay, page: page}
 	server := httptest.NewServer(h.routes())
 	n.addr = strings.TrimPrefix(server.URL, "http://")
 	n.close = sync.OnceFunc(func() {
@@ -257,30 +255,4 @@ func TestGuestOfTheMeshTakesNoPart(t *testing.T) {
 	c.say(t, "acknowledged without the guest")
 	second := newInProcess(t, dir, 2)
 	second.awaitTexts(t, "acknowledged without the guest")
-}
-
-func TestRequestsWaitForTheHistory(t *testing.T) {
-	h := newHandler()
-	server := httptest.NewServer(h.routes())
-	defer server.Close()
-	answered := make(chan int)
-	go func() { // the test waits for it
-		response, err := http.Get(server.URL + "/node")
-		if err != nil {
-			answered <- 0
-			return
-		}
-		response.Body.Close()
-		answered <- response.StatusCode
-	}()
-	n := newInProcess(t, place(t), 1)
-	select {
-	case <-answered:
-		t.Fatal("a node answers that is not open")
-	default:
-	}
-	page, err := newPage(1, 1000)
-	require.NoError(t, err)
-	h.open(n.room, n.relay, page)
-	assert.Equal(t, http.StatusOK, <-answered)
 }

@@ -17,7 +17,6 @@ type server struct {
 
 func newServer(h *handler) *server {
 	s := &http.Server{Handler: h.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
-	s.RegisterOnShutdown(func() { close(h.closed) })
 	return &server{s, h}
 }
 
@@ -25,13 +24,7 @@ func (s *server) Serve(l net.Listener) error { return s.http.Serve(l) }
 
 // Shutdown first stops to accept, so that the browsers that it then sends away come to other nodes.
 func (s *server) Shutdown(ctx context.Context) error {
-	err := s.http.Shutdown(ctx)
-	select {
-	case <-s.handler.opened:
-		return errors.Join(err, s.handler.room.close(ctx))
-	default:
-		return err
-	}
+	return errors.Join(s.http.Shutdown(ctx), s.handler.room.close(ctx))
 }
 
 func (s *server) Close() error { return s.http.Close() }

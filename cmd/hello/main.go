@@ -32,12 +32,10 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	opts.Logger = logger
-	hello := newHandler()
-	node, err := cluster.Listen(opts, &http.Server{Handler: hello.routes()})
+	node, err := cluster.Listen(opts, &http.Server{Handler: routes()})
 	if err != nil {
 		return err
 	}
-	hello.tell(node)
 	if node.IsMaster() && node.WaitReady(context.Background()) == nil {
 		fmt.Fprintf(stdout, "%d nodes ready on http://%v (master pid %d)\n", opts.Nodes, node.Addr(), os.Getpid())
 	}

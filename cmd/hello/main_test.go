@@ -37,8 +37,8 @@ func TestMain(m *testing.M) {
 // patience bounds every wait for an event.
 const patience = await.Limit
 
-// hello is the program that runs.
-type hello struct {
+// program is hello as it runs.
+type program struct {
 	cmd    *exec.Cmd
 	line   string // that it printed when all were ready
 	addr   string
@@ -47,10 +47,10 @@ type hello struct {
 }
 
 // start runs the program until it is ready.
-func start(t *testing.T, args ...string) *hello {
+func start(t *testing.T, args ...string) *program {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
-	h := &hello{cmd: exec.CommandContext(ctx, os.Args[0], append(args, "-addr", "127.0.0.1:0", "-dir", t.TempDir()+"/dir")...)}
+	h := &program{cmd: exec.CommandContext(ctx, os.Args[0], append(args, "-addr", "127.0.0.1:0", "-dir", t.TempDir()+"/dir")...)}
 	h.cmd.Env = append(os.Environ(), programVariable+"=1", "GORACE=atexit_sleep_ms=0")
 	h.cmd.Stderr = &h.stderr
 	h.cmd.WaitDelay = patience
@@ -84,14 +84,14 @@ func start(t *testing.T, args ...string) *hello {
 }
 
 // get asks on a new connection.
-func (h *hello) get(t *testing.T, path string) (*http.Response, string) {
+func (h *program) get(t *testing.T, path string) (*http.Response, string) {
 	t.Helper()
 	response, body, err := h.do(http.MethodGet, path)
 	require.NoError(t, err)
 	return response, body
 }
 
-func (h *hello) do(method, path string) (*http.Response, string, error) {
+func (h *program) do(method, path string) (*http.Response, string, error) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	request, err := http.NewRequestWithContext(context.Background(), method, "http://"+h.addr+path, nil)
 	if err != nil {
@@ -201,7 +201,7 @@ func TestStopWhileARequestSleeps(t *testing.T) {
 
 // awaitConnections waits until the servers have read all of so many requests: until each of their connections has an
 // empty receive queue.
-func awaitConnections(t *testing.T, h *hello, requests int) {
+func awaitConnections(t *testing.T, h *program, requests int) {
 	t.Helper()
 	port, err := strconv.Atoi(h.addr[strings.LastIndexByte(h.addr, ':')+1:])
 	require.NoError(t, err)

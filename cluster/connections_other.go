@@ -1,0 +1,10 @@
+//go:build !linux
+
+package cluster
+
+import (
+	"errors"
+	"net/netip"
+)
+
+func openConnections([]netip.AddrPort) (int, error) { return 0, errors.ErrUnsupported }
