@@ -1,7 +1,7 @@
 # The two that matter: `go run ./cmd/hello` and `make test`.
 
 GO             ?= go
-MODULES        := . cmd bench
+MODULES        := . cmd bench examples
 # Tests with dependencies that must not reach the library.
 TEST_MODULES   := framing/internal/difftest peer/internal/nettest
 GOLANGCI       := $(CURDIR)/.bin/golangci-lint
