@@ -143,7 +143,7 @@ func (p *probation) close() error {
 func (m *master) watchProbation(n *Node) {
 	select {
 	case <-m.probation.no:
-		m.opts.Logger.Warn("the takeover is called off: the old master goes on", "pid", m.predecessor.PID)
+		m.opts.Logger.Warn("the old master has called the takeover off", "pid", m.predecessor.PID)
 		n.stop(nil, n.opts.StopTimeout)
 	case <-m.probation.over:
 		m.show()
