@@ -40,6 +40,13 @@ func (s *steering) inherit(p *party, seat seatInfo) {
 	}
 }
 
+// precede tells which node was the master before us, and may still be there.
+func (s *steering) precede(id int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.elder = id
+}
+
 // ports returns all ports that are held.
 func (s *steering) ports() (held []seatInfo) {
 	for _, g := range s.all() {

@@ -36,6 +36,7 @@ type steering struct {
 	parties   map[int]*party
 	strangers map[uint32]Stranger // by inode; each is reported once
 	closed    bool
+	elder     int      // id of the master before, while it may be there; -1: none
 	holds     bool     // new groups are held, too
 	held      []*group // whose turn another master has
 }
@@ -58,6 +59,7 @@ func newSteering(forced string, logger *slog.Logger, tell func(Event)) (*steerin
 	ctx, cancel := context.WithCancel(context.Background())
 	return &steering{
 		support: support, rung: rung, logger: logger, tell: tell,
+		elder: -1,
 		kicks: make(chan struct{}, 1), ctx: ctx, cancel: cancel, inherited: make(chan struct{}),
 		groups: make(map[portKey]*group), parties: make(map[int]*party), strangers: make(map[uint32]Stranger),
 	}, nil

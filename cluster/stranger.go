@@ -47,12 +47,17 @@ func (s *steering) report(inode uint32, found Stranger) {
 	s.tell(Event{Kind: EventStranger, ID: -1, PID: found.PID, Text: text})
 }
 
-// partyOf returns the node whose process that is, or has started that.
+// partyOf returns the node whose process that is, or has started that. What a master has started are other nodes.
 func (s *steering) partyOf(pid int) *party {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.parties {
-		if p.pid != 0 && (p.pid == pid || p.id != s.self && slices.Contains(descendantsOf(p.pid), pid)) {
+		if p.pid != 0 && p.pid == pid {
+			return p
+		}
+	}
+	for _, p := range s.parties {
+		if p.pid != 0 && p.id != s.self && p.id != s.elder && slices.Contains(descendantsOf(p.pid), pid) {
 			return p
 		}
 	}

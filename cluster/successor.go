@@ -209,6 +209,7 @@ func (m *master) meetPredecessor() error {
 	isPredecessor := func(info peer.Info) bool { return isMaster(info) && info.Generation < m.links.mesh.Self().Generation }
 	for _, info := range m.links.mesh.Peers() {
 		if isPredecessor(info) {
+			m.steering.precede(info.ID)
 			m.steering.expect(info.ID, info.PID)
 		}
 	}
