@@ -37,8 +37,29 @@ type controller interface {
 	watch(after int) (past []Event, next <-chan Event, cancel func())
 }
 
+// maxWaiting bounds the clients that read events, and those that wait for an order to end, each. They may stay for ever, and
+// together are half of those that the mesh answers: the others find a place.
+const maxWaiting = 256
+
 // api answers requests to the master. docs/control.md describes it.
-type api struct{ controller }
+type api struct {
+	controller
+	readers, waiters chan struct{} // hold a value for each
+}
+
+func newAPI(c controller) api {
+	return api{c, make(chan struct{}, maxWaiting), make(chan struct{}, maxWaiting)}
+}
+
+// enter takes one of the places of those who wait. leave gives it back.
+func enter(places chan struct{}, who, instead string) (leave func(), err error) {
+	select {
+	case places <- struct{}{}:
+		return func() { <-places }, nil
+	default:
+		return nil, inputError(http.StatusServiceUnavailable, "%d %s are there, and there is room for no more: %s", maxWaiting, who, instead)
+	}
+}
 
 // endpoint is one thing that the API can be asked for. Its handle returns an error as long as it has not answered.
 type endpoint struct {
@@ -62,7 +83,7 @@ func (a api) endpoints() []endpoint {
 // apiHandler returns the control API of a master.
 func apiHandler(c controller) http.Handler {
 	mux := http.NewServeMux()
-	for _, e := range (api{c}).endpoints() {
+	for _, e := range newAPI(c).endpoints() {
 		mux.HandleFunc(e.method+" "+e.path, func(w http.ResponseWriter, r *http.Request) {
 			if err := e.handle(w, r); err != nil {
 				writeError(w, err)
@@ -105,7 +126,7 @@ func (a api) reload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return obey(w, r, "reload", in, a.Reload, a.TryReload)
+	return a.obey(w, r, "reload", in, a.Reload, a.TryReload)
 }
 
 func (a api) scale(w http.ResponseWriter, r *http.Request) error {
@@ -117,7 +138,7 @@ func (a api) scale(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return obey(w, r, "scale", in,
+	return a.obey(w, r, "scale", in,
 		func(ctx context.Context) error { return a.Scale(ctx, n) },
 		func(ctx context.Context) error { return a.TryScale(ctx, n) })
 }
@@ -127,7 +148,7 @@ func (a api) takeover(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return obey(w, r, "takeover", in, a.Takeover, nil)
+	return a.obey(w, r, "takeover", in, a.Takeover, nil)
 }
 
 func (a api) drain(w http.ResponseWriter, r *http.Request) error {
@@ -139,7 +160,7 @@ func (a api) drain(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return obey(w, r, "drain", in, func(ctx context.Context) error { return a.Drain(ctx, id) }, nil)
+	return a.obey(w, r, "drain", in, func(ctx context.Context) error { return a.Drain(ctx, id) }, nil)
 }
 
 // nodeID returns the id that text is, of a node that can be replaced: a worker that runs and is not leaving, or a master
@@ -188,7 +209,7 @@ type done struct {
 }
 
 // obey carries out an order. A client that goes away does not end it: half a reload is worse than a whole one.
-func obey(w http.ResponseWriter, r *http.Request, name string, in input, order, try func(context.Context) error) error {
+func (a api) obey(w http.ResponseWriter, r *http.Request, name string, in input, order, try func(context.Context) error) error {
 	refuse, err := in.choice("busy", "wait", "refuse")
 	if err != nil {
 		return err
@@ -203,6 +224,13 @@ func obey(w http.ResponseWriter, r *http.Request, name string, in input, order, 
 	if refuse && unwatched {
 		return inputError(http.StatusBadRequest,
 			"busy=refuse and wait=false: whether it is refused is known only to one who waits, so choose one of them")
+	}
+	if !unwatched {
+		leave, err := enter(a.waiters, "clients that wait for an order", "end one of them, or use wait=false")
+		if err != nil {
+			return err
+		}
+		defer leave()
 	}
 	begin := time.Now()
 	result := make(chan error, 1)

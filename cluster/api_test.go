@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -348,27 +349,33 @@ func TestAPIEventsKeepAlive(t *testing.T) {
 	})
 }
 
-// As a user sees it, on the socket of the master.
-func TestAPIOnTheMesh(t *testing.T) {
+// onMesh answers the API on the socket of a master of a mesh, and returns a client for it.
+func onMesh(t *testing.T, c controller) (*peer.Mesh, *http.Client) {
+	t.Helper()
 	base, err := os.MkdirTemp("", "") //nolint:usetesting // short: the client knows no way around the limit of sun_path
 	require.NoError(t, err)
-	defer os.RemoveAll(base)
+	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(base)) })
 	d, err := peer.OpenDirectory(filepath.Join(base, "d"))
 	require.NoError(t, err)
-	defer d.Close()
+	t.Cleanup(func() { assert.NoError(t, d.Close()) })
 	m, err := peer.Join(t.Context(), peer.Options{
 		Directory: d, Self: peer.Info{Cluster: "web"}, NextID: func() int { return 0 },
 	})
 	require.NoError(t, err)
-	defer m.Close()
-	c := newFakeController()
+	t.Cleanup(func() { assert.NoError(t, m.Close()) })
 	require.NoError(t, m.Handle("/", apiHandler(c)))
-	client := http.Client{Transport: &http.Transport{
+	return m, &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(d.Path(), "master.sock"))
 		},
 	}}
+}
+
+// As a user sees it, on the socket of the master.
+func TestAPIOnTheMesh(t *testing.T) {
+	c := newFakeController()
+	m, client := onMesh(t, c)
 	events, err := client.Get("http://multinode/events")
 	require.NoError(t, err)
 	defer events.Body.Close()
@@ -385,6 +392,55 @@ func TestAPIOnTheMesh(t *testing.T) {
 	require.NoError(t, m.Close())
 	_, err = in.ReadString('x')
 	assert.Error(t, err)
+}
+
+// TestAPIWithManyThatWait: those who read events, or wait for an order to end, take no place from a stop.
+func TestAPIWithManyThatWait(t *testing.T) {
+	for name, path := range map[string]string{"readers of events": "/events", "clients that wait for an order": "/reload"} {
+		t.Run(name, func(t *testing.T) {
+			c := newFakeController()
+			c.orders = make(chan string, maxWaiting+1) // they begin, and have no result
+			_, client := onMesh(t, c)
+			ctx, cancel := context.WithCancel(t.Context())
+			var waiting sync.WaitGroup
+			refused := make(chan string, 300)
+			for range cap(refused) {
+				waiting.Go(func() {
+					method := http.MethodGet
+					if path == "/reload" {
+						method = http.MethodPost
+					}
+					r, err := http.NewRequestWithContext(ctx, method, "http://multinode"+path, http.NoBody)
+					if !assert.NoError(t, err) {
+						return
+					}
+					answer, err := client.Do(r)
+					if err != nil {
+						return // an order that was waited for until the end of the test
+					}
+					defer answer.Body.Close()
+					if answer.StatusCode != http.StatusOK {
+						body, _ := io.ReadAll(answer.Body)
+						refused <- fmt.Sprintln(answer.StatusCode, string(body))
+						return
+					}
+					<-ctx.Done()
+				})
+			}
+			for range cap(refused) - maxWaiting {
+				text := <-refused
+				assert.Contains(t, text, "503 ")
+				assert.Contains(t, text, "64 "+name)
+			}
+			answer, err := client.Post("http://multinode/stop", "", http.NoBody)
+			require.NoError(t, err)
+			defer answer.Body.Close()
+			assert.Equal(t, http.StatusAccepted, answer.StatusCode)
+			cancel()
+			waiting.Wait()
+			close(c.results)
+		})
+	}
 }
 
 func FuzzAPIInput(f *testing.F) {

@@ -20,6 +20,11 @@ func (a api) events(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	leave, err := enter(a.readers, "readers of events", "end one of them, or ask for /status")
+	if err != nil {
+		return err
+	}
+	defer leave()
 	past, next, cancel := a.watch(after)
 	defer cancel()
 	w.Header().Set("Content-Type", "text/event-stream")

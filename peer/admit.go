@@ -55,7 +55,7 @@ func (m *Mesh) grant(w http.ResponseWriter, a admission) bool {
 // admit decides about a request. Even of one that is refused it tells the stream's name and the pid.
 func (m *Mesh) admit(r *http.Request) (a admission, refused *refusedError) {
 	a.name = r.PathValue("name")
-	a.from.PID, _, _ = credentials(requestConn(r)) // Accept has looked at the error
+	a.from.PID, _, _ = credentials(requestConn(r).UnixConn) // Accept has looked at the error
 	if err := checkStream(a.name); err != nil {
 		return a, refuse(http.StatusBadRequest, "%v", err)
 	}
@@ -121,5 +121,5 @@ func switchProtocols(w http.ResponseWriter, header http.Header) (*net.UnixConn, 
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())
 	}
-	return conn.(*net.UnixConn), early, nil
+	return conn.(*ownConn).UnixConn, early, nil
 }

@@ -26,3 +26,14 @@ func credentials(conn *net.UnixConn) (pid, uid int, err error) {
 	}
 	return int(cred.Pid), int(cred.Uid), nil
 }
+
+// unread tells whether bytes have come that the server has not read yet.
+func (c *ownConn) unread() bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false // it is closed
+	}
+	n := 0
+	err = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	return err == nil && n > 0
+}

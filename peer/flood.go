@@ -11,6 +11,9 @@ const (
 	// maxHandshakes bounds the connections that are accepted and not streams yet, so that clients that connect and say
 	// nothing cannot use up our descriptors. One more may be accepted and wait for a place.
 	maxHandshakes = 64
+	// maxEvictions bounds the connections that are closed at once to make room. Each close takes until the server has seen it, so
+	// that one after the other would hold up those behind it.
+	maxEvictions = maxHandshakes / 4
 	// grace is what each of them has at least for its request, however many wait. A node sends it at once.
 	grace = 2 * time.Millisecond
 	// giveWayTimeout bounds the answer to one that gives way. It is the first thing that is written there, so that there
@@ -33,16 +36,49 @@ type handshakes struct {
 }
 
 type handshake struct {
-	conn    net.Conn
+	conn    *ownConn
 	begin   time.Time
 	asked   bool // its request is complete, and the answer is not
 	evicted bool // its place will be free when the server has seen that it is closed
 }
 
+// ownConn is a connection of our own user. It tells the handshakes that its request has come when the server reads it, and not
+// when the server has understood it: between the two we may lose the CPU for longer than the grace.
+type ownConn struct {
+	*net.UnixConn
+	shakes *handshakes
+	line   int  // bytes of the current line of the header, without its end
+	whole  bool // the header is
+}
+
+func (c *ownConn) Read(b []byte) (int, error) {
+	n, err := c.UnixConn.Read(b)
+	if !c.whole && c.endsHeader(b[:n]) {
+		c.whole = true
+		c.shakes.ask(c)
+	}
+	return n, err
+}
+
+// endsHeader tells whether the next bytes of a header have its end, an empty line.
+func (c *ownConn) endsHeader(b []byte) bool {
+	for _, next := range b {
+		switch {
+		case next == '\n' && c.line == 0:
+			return true
+		case next == '\n':
+			c.line = 0
+		case next != '\r':
+			c.line++
+		}
+	}
+	return false
+}
+
 func newHandshakes() *handshakes { return &handshakes{places: make(chan struct{}, maxHandshakes)} }
 
 // enter adds conn when there is room for it. It returns false when closing comes first.
-func (h *handshakes) enter(conn net.Conn, closing <-chan struct{}) bool {
+func (h *handshakes) enter(conn *ownConn, closing <-chan struct{}) bool {
 	for {
 		select {
 		case h.places <- struct{}{}:
@@ -64,30 +100,33 @@ func (h *handshakes) enter(conn net.Conn, closing <-chan struct{}) bool {
 	}
 }
 
-func (h *handshakes) add(conn net.Conn) {
+func (h *handshakes) add(conn *ownConn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.conns = append(h.conns, &handshake{conn: conn, begin: time.Now()})
 }
 
-// evict closes the oldest connection that owes its request and has had its grace, unless there is one closed already
-// whose place is about to be free. It returns when to look again.
+// evict closes the oldest connections that owe their request and have had their grace, unless there are some whose places are
+// about to be free. It returns when to look again.
 func (h *handshakes) evict(now time.Time) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if slices.ContainsFunc(h.conns, func(shake *handshake) bool { return shake.evicted }) {
 		return grace
 	}
-	oldest := slices.IndexFunc(h.conns, func(shake *handshake) bool { return !shake.asked })
-	if oldest < 0 {
-		return grace
+	evicted := 0
+	for _, shake := range h.conns {
+		if left := grace - now.Sub(shake.begin); left > 0 && evicted == 0 {
+			return left
+		} else if left > 0 || evicted == maxEvictions {
+			return grace
+		}
+		if !shake.asked && !shake.conn.unread() {
+			shake.evicted = true
+			shake.refuse()
+			evicted++
+		}
 	}
-	shake := h.conns[oldest]
-	if left := grace - now.Sub(shake.begin); left > 0 {
-		return left
-	}
-	shake.evicted = true
-	shake.refuse()
 	return grace
 }
 
@@ -100,15 +139,15 @@ func (shake *handshake) refuse() {
 }
 
 // ask says that the request of conn is complete. It returns false if conn had to give way meanwhile.
-func (h *handshakes) ask(conn net.Conn) bool {
+func (h *handshakes) ask(conn *ownConn) bool {
 	return h.setAsked(conn, true)
 }
 
 // unask says that the request of conn was refused, or that it owes the rest of it: nothing that it sends now gives it a
 // claim to its place.
-func (h *handshakes) unask(conn net.Conn) { h.setAsked(conn, false) }
+func (h *handshakes) unask(conn *ownConn) { h.setAsked(conn, false) }
 
-func (h *handshakes) setAsked(conn net.Conn, asked bool) bool {
+func (h *handshakes) setAsked(conn *ownConn, asked bool) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	i := slices.IndexFunc(h.conns, func(shake *handshake) bool { return shake.conn == conn })
@@ -121,7 +160,7 @@ func (h *handshakes) setAsked(conn net.Conn, asked bool) bool {
 
 // release frees the place of conn, whose answer may take as long as it likes. It returns false if conn had to give way
 // meanwhile.
-func (h *handshakes) release(conn net.Conn) bool {
+func (h *handshakes) release(conn *ownConn) bool {
 	if !h.ask(conn) { // from here on it is not evicted
 		return false
 	}
@@ -130,7 +169,7 @@ func (h *handshakes) release(conn net.Conn) bool {
 }
 
 // leave frees the place of conn, which is closed, a stream or released. It may have left before.
-func (h *handshakes) leave(conn net.Conn) {
+func (h *handshakes) leave(conn *ownConn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	i := slices.IndexFunc(h.conns, func(shake *handshake) bool { return shake.conn == conn })

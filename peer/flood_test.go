@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -30,10 +31,9 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 	streams, onStream := collect()
 	m := joinTest(t, d, Options{Self: Info{ID: 1}, handshakeTimeout: time.Hour}, onStream)
 	var idle []net.Conn
-	for range 2 * maxHandshakes {
+	for len(idle) < 2*maxHandshakes || len(m.shakes.places) < maxHandshakes {
 		idle = append(idle, dialIdle(t, d, m.self.node()))
 	}
-	require.Eventually(t, func() bool { return len(m.shakes.places) == maxHandshakes }, limit, time.Millisecond)
 	joinTest(t, d, Options{Self: Info{ID: 0}}, echo)
 	receive(t, streams)
 	require.NoError(t, idle[0].SetDeadline(time.Now().Add(limit)))
@@ -42,35 +42,65 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 	assert.Contains(t, string(answer), "503 Service Unavailable", "the oldest gives way first")
 }
 
-// One whose request is being answered keeps its place, as long as that takes; and one that had to give way is not
-// answered any more.
+// connected opens a connection, and returns its two ends.
+func connected(t *testing.T, h *handshakes, l *net.UnixListener) (client net.Conn, conn *ownConn) {
+	t.Helper()
+	client, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = client.Close() })
+	server, err := l.AcceptUnix()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = server.Close() })
+	return client, &ownConn{UnixConn: server, shakes: h}
+}
+
+// Places are for those that speak: one whose request has come keeps its place, be it read or not, and answered or not, as long
+// as that takes. The others give way, the oldest first, and are not answered any more.
 func TestHandshakesGiveWay(t *testing.T) {
-	h := newHandshakes()
-	conns, closed := make([]net.Conn, maxHandshakes+1), make(chan string, 1)
+	h, clients, conns := newHandshakes(), make([]net.Conn, maxHandshakes), make([]*ownConn, maxHandshakes)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: openTemp(t).Path() + "/s"})
+	require.NoError(t, err)
+	defer l.Close()
+	const answered, understood, whole, half = 0, 1, 2, 3
 	for i := range conns {
-		var client net.Conn
-		client, conns[i] = net.Pipe()
-		t.Cleanup(func() { assert.NoError(t, errors.Join(client.Close(), conns[i].Close())) })
-		if i == 1 {
-			go func() { // ended by refuse
-				answer, _ := io.ReadAll(client)
-				h.leave(conns[i]) // as the server does
-				closed <- string(answer)
-			}()
-		}
-	}
-	for i := range maxHandshakes {
+		clients[i], conns[i] = connected(t, h, l)
 		require.True(t, h.enter(conns[i], nil))
 	}
-	require.True(t, h.ask(conns[0]))
-	require.True(t, h.enter(conns[maxHandshakes], nil))
-	assert.Contains(t, receive(t, closed), "503 Service Unavailable")
-	assert.False(t, h.ask(conns[1]))
-	assert.True(t, h.ask(conns[2]))
-	for i, conn := range conns {
-		if i != 1 {
-			h.leave(conn)
+	const request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+	read := func(conn *ownConn, pieces ...int) {
+		for _, piece := range pieces {
+			_, err := io.ReadFull(conn, make([]byte, piece))
+			require.NoError(t, err)
 		}
+	}
+	for _, i := range []int{answered, understood, whole} {
+		_, err = io.WriteString(clients[i], request)
+		require.NoError(t, err)
+	}
+	_, err = io.WriteString(clients[half], request[:len(request)-1])
+	require.NoError(t, err)
+	read(conns[answered], len(request))
+	require.True(t, h.ask(conns[answered]))
+	read(conns[understood], 17, 9, 1) // by the server, which has lost the CPU then
+	read(conns[half], len(request)-1)
+
+	assert.Equal(t, grace, h.evict(h.conns[0].begin), "they have their grace")
+	assert.True(t, h.ask(conns[half+1]))
+	h.unask(conns[half+1])
+	h.evict(time.Now().Add(time.Minute))
+	oldest := half
+	if runtime.GOOS != "linux" { // where nobody knows what was not read
+		oldest = whole
+	}
+	for i, conn := range conns {
+		keeps := i < oldest || i >= oldest+maxEvictions
+		require.Equal(t, keeps, h.ask(conn), i)
+		if !keeps {
+			answer, err := io.ReadAll(clients[i])
+			require.NoError(t, err)
+			assert.Contains(t, string(answer), "503 Service Unavailable")
+		}
+		h.leave(conn)
 	}
 	assert.Empty(t, h.places)
 	assert.Empty(t, h.conns)

@@ -32,7 +32,7 @@ func (opts *Options) isGuest() bool { return opts.Self.ID == 0 && opts.NextID ==
 // handleGuest gives an id to a process that wants to join. It need not be one of this package: all that it has to say is
 // the name of the cluster.
 func (m *Mesh) handleGuest(w http.ResponseWriter, r *http.Request) {
-	pid, _, _ := credentials(requestConn(r)) // Accept has looked at the error
+	pid, _, _ := credentials(requestConn(r).UnixConn) // Accept has looked at the error
 	id, refused := m.admitGuest(r.Header)
 	if refused != nil {
 		m.log.Warn("guest refused", "pid", pid, "reason", refused.reason)

@@ -48,7 +48,7 @@ func (m *Mesh) answer(next http.Handler) http.Handler {
 	})
 }
 
-func requestConn(r *http.Request) *net.UnixConn { return r.Context().Value(connKey{}).(*net.UnixConn) }
+func requestConn(r *http.Request) *ownConn { return r.Context().Value(connKey{}).(*ownConn) }
 
 // ownListener accepts connections of our own user, as many at a time as there are places for handshakes.
 type ownListener struct {
@@ -59,11 +59,12 @@ type ownListener struct {
 // Accept finds a place among the handshakes, which countHandshake gives back.
 func (l ownListener) Accept() (net.Conn, error) {
 	for {
-		conn, err := l.AcceptUnix()
+		unix, err := l.AcceptUnix()
 		if err != nil {
 			return nil, err
 		}
-		if err := checkOwn(conn); err != nil {
+		conn := &ownConn{UnixConn: unix, shakes: l.mesh.shakes}
+		if err := checkOwn(unix); err != nil {
 			l.mesh.log.Warn("connection refused", "error", err)
 			_ = conn.Close() // it carried nothing
 			continue
@@ -96,7 +97,7 @@ func (m *Mesh) countHandshake(conn net.Conn, state http.ConnState) {
 	case http.StateNew:
 		m.running.Add(1)
 	case http.StateHijacked, http.StateClosed:
-		m.shakes.leave(conn)
+		m.shakes.leave(conn.(*ownConn))
 		m.running.Done()
 	default:
 	}
