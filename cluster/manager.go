@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"fmt"
+	"os"
+	"strconv"
 
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
 )
@@ -63,4 +65,36 @@ func (m *master) tellManager(err error) {
 	if err != nil {
 		m.opts.Logger.Warn("the service manager does not hear", "error", err)
 	}
+}
+
+// warnOfCrash warns of a master that accepts connections where its end is the end of the service for whoever started it.
+func (m *master) warnOfCrash(n *Node) {
+	starter := m.starter()
+	if starter == "" || !n.accepts.Load() || m.predecessor != nil {
+		return
+	}
+	m.opts.Logger.Warn("the master accepts connections, and "+starter+" takes its end for that of the service: a crash loses its connections "+
+		"and starts it again; with Options.DisableMasterListen it only supervises, and its crash loses nothing", "nodes", m.opts.Nodes)
+}
+
+// starter says what has started the master and depends on it; "" for a user at a terminal, and for what does not show itself.
+func (m *master) starter() string {
+	switch {
+	case pid1.Init != nil:
+		return "the container"
+	case m.notifier.address != "" || isSystemdService():
+		return "the service manager"
+	default:
+		return ""
+	}
+}
+
+// isSystemdService tells whether this is the main process of a unit of systemd: its descendants inherit the variables
+// (systemd.exec(5)). Before systemd 248 only the parent tells.
+func isSystemdService() bool {
+	if os.Getenv("INVOCATION_ID") == "" {
+		return false
+	}
+	pid := os.Getenv("SYSTEMD_EXEC_PID")
+	return pid == strconv.Itoa(os.Getpid()) || pid == "" && os.Getppid() == 1
 }

@@ -224,6 +224,7 @@ func (m *master) takeSeat(ctx context.Context) (*Node, error) {
 	if m.probation != nil {
 		go m.watchProbation(n)
 	}
+	m.warnOfCrash(n)
 	go m.announce(n)
 	return n, nil
 }

@@ -28,7 +28,9 @@ type Options struct {
 	// has set it: so many processes with all CPUs each would be in one another's way.
 	Nodes int
 
-	// DisableMasterListen makes the master only supervise; Nodes is then the number of workers.
+	// DisableMasterListen makes the master only supervise; Nodes is then the number of workers. Most services want it: the crash of
+	// such a master loses nothing, as the workers serve on until a new master adopts them. A master that accepts loses its connections
+	// when it crashes, as a worker does, and nobody in the cluster replaces it.
 	DisableMasterListen bool
 
 	// DisableRestart leaves the slot of a worker that died empty.

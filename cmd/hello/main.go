@@ -53,7 +53,7 @@ func parseFlags(args []string, stderr io.Writer) (cluster.Options, error) {
 	}
 	flags.StringVar(&opts.Addr, "addr", ":8080", "`address` to share; port 0 is one free port for all nodes")
 	flags.IntVar(&opts.Nodes, "nodes", 0, "how many processes accept connections; 0 is one for each CPU")
-	masterListen := flags.Bool("master-listen", true, "the master accepts too; =false makes it only supervise")
+	masterListen := flags.Bool("master-listen", false, "the master accepts too, and is not replaced when it crashes")
 	flags.StringVar(&opts.Name, "name", "", "`name` of the cluster (default hello-PORT)")
 	flags.StringVar(&opts.Dir, "dir", "", "rendezvous `directory` (default: one for the name, below $XDG_RUNTIME_DIR or /tmp)")
 	if err := flags.Parse(args); err != nil {
@@ -66,7 +66,7 @@ func parseFlags(args []string, stderr io.Writer) (cluster.Options, error) {
 		fmt.Fprintf(stderr, "hello: unexpected argument %q; -h lists the flags\n", flags.Arg(0))
 		return opts, cli.ErrUsage
 	}
-	opts.DisableMasterListen = !*masterListen
+	opts.DisableMasterListen = !*masterListen // a master that only supervises can crash, and no request is lost
 	if opts.Nodes == 0 {
 		opts.Nodes = runtime.GOMAXPROCS(0)
 	}

@@ -127,12 +127,18 @@ func TestFourNodesAnswer(t *testing.T) {
 	}
 }
 
-func TestMasterListenFalse(t *testing.T) {
-	h := start(t, "-nodes", "2", "-master-listen=false")
+func TestTheMasterOnlySupervises(t *testing.T) {
+	h := start(t, "-nodes", "2")
 	for range 50 {
 		_, body := h.get(t, "/")
 		assert.NotContains(t, body, "slot 0")
 	}
+}
+
+func TestMasterListen(t *testing.T) {
+	h := start(t, "-nodes", "1", "-master-listen")
+	_, body := h.get(t, "/")
+	assert.Contains(t, body, "slot 0")
 }
 
 func TestAnyMethod(t *testing.T) {
@@ -162,7 +168,7 @@ func TestSleepAndBurn(t *testing.T) {
 }
 
 func TestCrashIsReplaced(t *testing.T) {
-	h := start(t, "-nodes", "2", "-master-listen=false")
+	h := start(t, "-nodes", "2")
 	_, _, err := h.do(http.MethodGet, "/crash")
 	require.Error(t, err, "the process has ended")
 	assert.Eventually(t, func() bool {
