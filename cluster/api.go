@@ -39,7 +39,7 @@ type controller interface {
 
 // maxWaiting bounds the clients that read events, and those that wait for an order to end, each. They may stay for ever, and
 // together are half of those that the mesh answers: the others find a place.
-const maxWaiting = 256
+const maxWaiting = 64
 
 // api answers requests to the master. docs/control.md describes it.
 type api struct {
