@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -40,8 +41,9 @@ func (f *fakes) start(r role) (*process, error) {
 	return f.processLocked(r.ID, sigContinue)
 }
 
-// firstPID is the process id of the worker with the id 0, if there were one.
-const firstPID = 1000
+// firstPID is the process id of the worker with the id 0, if there were one. No process has it, nor one after it
+// (PID_MAX_LIMIT): of those there are, the kernel tells how long they wait for a CPU.
+const firstPID = 1 << 30
 
 // adopt finds the process that has been running before.
 func (f *fakes) adopt(info peer.Info) (*process, error) {
@@ -263,7 +265,7 @@ func TestSupervisorStopOfTheStubborn(t *testing.T) {
 		<-s.done
 		assert.Equal(t, time.Second+stopMargin+dumpGrace, time.Since(begin))
 		assert.Equal(t, []os.Signal{syscall.SIGTERM, syscall.SIGQUIT, sigContinue, os.Kill}, f.sent(1))
-		assert.ErrorContains(t, s.err, "worker 1 (slot 1, pid 1001) did not leave in time and was killed")
+		assert.ErrorContains(t, s.err, fmt.Sprintf("worker 1 (slot 1, pid %d) did not leave in time and was killed", firstPID+1))
 	})
 }
 
