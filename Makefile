@@ -3,7 +3,7 @@
 GO             ?= go
 MODULES        := . cmd bench examples
 # Tests with dependencies that must not reach the library.
-TEST_MODULES   := framing/internal/difftest peer/internal/nettest
+TEST_MODULES   := framing/internal/difftest peer/internal/nettest peer/invalidate/internal/pgtest
 GOLANGCI       := $(CURDIR)/.bin/golangci-lint
 GOLANGCI_VERSION := v2.15.0
 PLATFORMS      := linux/amd64 linux/arm64 darwin/arm64 freebsd/amd64 windows/amd64

@@ -39,6 +39,7 @@ func newCatalog(s *store, b *bus.Bus, opts options) (*catalog, error) {
 	c.cache, err = invalidate.New(b, invalidate.Options[int64, reading]{
 		Name:                "products",
 		ErrorLife:           errorLife,
+		CommitTimeout:       -1, // SQLite runs in this process: what it has not committed when that returns or dies, it never will
 		DisableSharedMemory: opts.messages,
 		Logger:              opts.cluster.Logger,
 	}, c.load)

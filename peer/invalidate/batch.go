@@ -7,11 +7,12 @@ const maxBatch = 256 << 10
 
 // batch is one change of our stream: what was invalidated while the one before it was on its way.
 type batch struct {
-	drops []byte // ops that can be taken together to one that drops all
-	marks []byte // begins and ends of updates
-	ops   int
-	all   bool // drops is that one
-	alone bool // nobody needs it
+	drops   []byte // ops that can be taken together to one that drops all
+	marks   []byte // begins and ends of updates
+	ops     int
+	all     bool // drops is that one
+	alone   bool // nobody needs it
+	adopted int  // how many processes it takes the open updates over of
 
 	seq   uint64            // 0: not sent yet
 	cutAt int64             // when it got it

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/multinode-go/multinode/peer"
 )
@@ -19,7 +20,8 @@ const (
 	wordAll     = 8                      // counts what was dropped with all
 	wordTagged  = 16                     // counts what was dropped by a tag
 	wordRows    = 24                     // the incarnation of the process that has the row
-	wordMarks   = wordRows + boardRows   // for each group of classes, a bit for each row
+	wordTurns   = wordRows + boardRows   // for each row, how often it was cleared
+	wordMarks   = wordTurns + boardRows  // for each group of classes, a bit for each row
 	wordVersion = wordMarks + groupWords // for each class, how often something of it was dropped
 
 	wordSize  = 8
@@ -45,12 +47,20 @@ const (
 type board struct {
 	words   []atomic.Uint64
 	classes uint64
-	base    uint64 // where all counters began; see isSound
-	row     int    // of this process
-	seat    *seat  // nil: the board is not shared
+	base    uint64        // where all counters began; see isSound
+	row     int           // of this process
+	seat    *seat         // nil: the board is not shared
+	commit  time.Duration // how long marks stay that the process of their row has left
 
 	mu     sync.Mutex
 	marked map[uint64]int // guarded by mu; how often this process has marked each group; nil after close
+	ends   map[int]end    // guarded by mu; of the rows whose process has ended, as far as it was seen here
+}
+
+// end says how long the marks of a row stay whose process has ended in an update. What that has sent may still be committed.
+type end struct {
+	turn  uint64 // of the row; in another one it belongs to another process
+	until int64  // by the clock of this process: others may have seen the end earlier or later
 }
 
 // place is a class, and its version at a time.
@@ -63,7 +73,7 @@ func newBoard(entries int) *board {
 }
 
 func boardOf(words []atomic.Uint64, classes, base uint64) *board {
-	return &board{words: words, classes: classes, base: base, marked: make(map[uint64]int)}
+	return &board{words: words, classes: classes, base: base, marked: make(map[uint64]int), ends: make(map[int]end)}
 }
 
 // classesFor returns how many classes a board has, a power of two.
@@ -154,13 +164,13 @@ func markOf(group uint64, row int) (word, bit uint64) {
 	return wordMarks + group*markWords + uint64(row/wordBits), 1 << (row % wordBits)
 }
 
-// isFree reports whether no update of a class is open. One that has died in it has left its mark.
+// isFree reports whether no update of a class is open. A process that has ended in one has left its mark.
 func (b *board) isFree(class uint64) bool {
 	for i := range markWords {
 		word := wordMarks + class%groups*markWords + uint64(i)
 		for set := b.load(word); set != 0; set &= set - 1 {
 			row := i*wordBits + bits.TrailingZeros64(set)
-			if row == b.row || !b.sweep(row) {
+			if row == b.row || !b.isOver(row) {
 				return false
 			}
 		}
@@ -175,7 +185,7 @@ func (b *board) clear(row int) {
 		b.words[word].And(^bit)
 	}
 	b.words[wordRows+row].Store(0)
-	runtime.KeepAlive(b)
+	b.add(wordTurns + uint64(row))
 }
 
 // has reports whether a process, which lives, has this very board: its row says so, and the kernel that somebody lives who
@@ -192,20 +202,72 @@ func (b *board) has(p peer.Incarnation) bool {
 	return false
 }
 
-// sweep clears a row whose process is dead. It returns false if it lives.
-func (b *board) sweep(row int) bool { return b.seat != nil && b.seat.sweep(b, row) }
+// isOver clears a row if its process has ended and nothing that it has sent can be committed any more.
+func (b *board) isOver(row int) bool {
+	return b.seat != nil && !b.seat.isTaken(row) && b.isSettled(row) && b.seat.sweep(b, row)
+}
 
-// close gives the row back. The rest of the board can be used all the same. It may be called again.
+// isSettled reports whether the process of a row ended so long ago that what it has sent is committed or never will be. The
+// time begins when it is asked for the first time: the process has sent nothing later. Rule 10 is here.
+func (b *board) isSettled(row int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e, isSeen := b.ends[row]
+	if turn := b.load(wordTurns + uint64(row)); !isSeen || e.turn != turn {
+		e = end{turn: turn, until: now() + int64(b.commit)}
+		b.ends[row] = e
+	}
+	return now() >= e.until
+}
+
+// observe looks for rows whose process has ended, so that the time of their marks begins, and clears those that are over.
+func (b *board) observe() {
+	for row := range boardRows {
+		if row != b.row && b.load(uint64(wordRows+row)) != 0 {
+			b.isOver(row)
+		}
+	}
+}
+
+// settles returns how long the marks stay of processes that have ended in an update.
+func (b *board) settles() time.Duration {
+	b.observe()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var longest time.Duration
+	for row, e := range b.ends {
+		if e.turn == b.load(wordTurns+uint64(row)) && b.isMarked(row) {
+			longest = max(longest, time.Duration(e.until-now()))
+		}
+	}
+	return longest
+}
+
+// isMarked reports whether a row has marks.
+func (b *board) isMarked(row int) bool {
+	for group := range uint64(groups) {
+		if word, bit := markOf(group, row); b.load(word)&bit != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// close gives the row back. Its marks stay when updates are open: for the others it is the row of a process that has ended.
+// The rest of the board can be used all the same. It may be called again.
 func (b *board) close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.marked == nil {
 		return nil
 	}
+	open := len(b.marked) > 0
 	b.marked = nil
 	if b.seat == nil {
 		return nil
 	}
-	b.clear(b.row)
+	if !open {
+		b.clear(b.row)
+	}
 	return b.seat.close()
 }

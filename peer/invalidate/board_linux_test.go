@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -45,7 +46,18 @@ func share(t *testing.T, memory *os.File, self peer.Incarnation) *board {
 	t.Helper()
 	file, err := reopen(memory)
 	require.NoError(t, err)
-	b, err := sit(file, self)
+	b, err := sit(file, self, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = b.close() }) // it may be closed
+	return b
+}
+
+// shareFor takes a row that is free, as a process for which a write may take so long.
+func shareFor(t *testing.T, memory *os.File, self peer.Incarnation, commit time.Duration) *board {
+	t.Helper()
+	file, err := reopen(memory)
+	require.NoError(t, err)
+	b, err := sit(file, self, commit)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = b.close() }) // it may be closed
 	return b
@@ -95,6 +107,56 @@ func TestRowOfTheDead(t *testing.T) {
 	assert.True(t, a.isFree(7))
 	assert.False(t, a.has(3))
 	assert.True(t, a.has(4))
+}
+
+// The marks of a process that has ended in an update stay for the time that what it has sent may take, and so does its row.
+func TestMarksOfTheDead(t *testing.T) {
+	t.Parallel()
+	memory := memoryOf(t)
+	a, b, dead := share(t, memory, 1), share(t, memory, 2), share(t, memory, 3)
+	a.commit, b.commit = time.Hour, time.Hour
+	dead.mark(7)
+	dead.die()
+	assert.False(t, a.isFree(7))
+	assert.True(t, a.isFree(8))
+	assert.InDelta(t, time.Hour, a.settles(), float64(time.Minute))
+	b.commit = 0
+	assert.True(t, b.isFree(7), "its time is over for one that has seen it earlier")
+	assert.True(t, a.isFree(7), "so it is for all")
+	assert.Zero(t, a.settles())
+
+	for range 2 { // the row is that of another process the second time
+		dead = share(t, memory, 4)
+		dead.mark(7)
+		assert.False(t, a.isFree(7))
+		dead.die()
+		assert.False(t, a.isFree(7))
+		next := shareFor(t, memory, 5, time.Hour)
+		assert.NotEqual(t, dead.row, next.row, "it is not taken by another process")
+		assert.False(t, next.isFree(7))
+		require.NoError(t, next.close())
+		a.mu.Lock()
+		a.ends[dead.row] = end{turn: a.ends[dead.row].turn, until: now()}
+		a.mu.Unlock()
+		a.observe()
+		assert.True(t, a.isFree(7))
+		last := share(t, memory, 6)
+		assert.Equal(t, dead.row, last.row)
+		require.NoError(t, last.close())
+	}
+}
+
+// A process leaves while an update is open: it is gone for the others, and its marks stay.
+func TestMarksOfAProcessThatHasLeft(t *testing.T) {
+	t.Parallel()
+	memory := memoryOf(t)
+	a, leaves := shareFor(t, memory, 1, time.Hour), share(t, memory, 2)
+	leaves.mark(7)
+	require.NoError(t, leaves.close())
+	assert.False(t, a.has(2))
+	assert.False(t, a.isFree(7))
+	leaves.unmark(7)
+	assert.False(t, a.isFree(7))
 }
 
 // A row is locked for a moment while it is swept. When the cache is closed in this moment, the lock goes with it, although
@@ -217,7 +279,7 @@ func TestFilesThatAreNoMemory(t *testing.T) {
 	for what, open := range tests {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			_, err := sit(open(t), 1)
+			_, err := sit(open(t), 1, 0)
 			assert.Error(t, err)
 		})
 	}
@@ -231,7 +293,7 @@ func TestBoardWithoutARowLeft(t *testing.T) {
 	}
 	file, err := reopen(memory)
 	require.NoError(t, err)
-	_, err = sit(file, 1000)
+	_, err = sit(file, 1000, 0)
 	require.ErrorContains(t, err, "512 processes")
 }
 
@@ -389,8 +451,7 @@ func TestBoardOfANodeThatHasLeft(t *testing.T) {
 	assert.EqualValues(t, 1, get(t, c, "k"), "nothing is stored")
 }
 
-// A node leaves while its update writes: nobody waits for that any more, and what others have loaded before is void when it
-// has ended.
+// A node leaves while its update writes: what that has sent may still be committed, so the others do not store the key.
 func TestNodeThatLeavesInAnUpdate(t *testing.T) {
 	t.Parallel()
 	nodes := meshOf(t, 2)
@@ -404,7 +465,7 @@ func TestNodeThatLeavesInAnUpdate(t *testing.T) {
 		assert.Positive(t, bypassed)
 		require.NoError(t, nodes[1].mesh.Close())
 		get(t, stays, "k")
-		assert.Equal(t, bypassed, stays.Stats().Bypassed, "it is stored")
+		assert.Greater(t, stays.Stats().Bypassed, bypassed, "it is not stored")
 		r.value.Store(1)
 		return nil
 	})
@@ -451,7 +512,7 @@ func TestMemoryOfABoardIsGivenBack(t *testing.T) {
 	info, err := memory.Stat()
 	require.NoError(t, err)
 	inode := info.Sys().(*syscall.Stat_t).Ino
-	b, err := sit(memory, 1)
+	b, err := sit(memory, 1, 0)
 	require.NoError(t, err)
 	require.NoError(t, b.close())
 	runtime.GC()

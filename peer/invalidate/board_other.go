@@ -5,6 +5,7 @@ package invalidate
 import (
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/multinode-go/multinode/peer"
 )
@@ -12,7 +13,7 @@ import (
 // seat is for where processes can share a board.
 type seat struct{}
 
-func shareBoard(*peer.Mesh, *slog.Logger, string, int) (*board, error) {
+func shareBoard(*peer.Mesh, *slog.Logger, string, int, time.Duration) (*board, error) {
 	return nil, errors.ErrUnsupported
 }
 

@@ -16,6 +16,7 @@ import (
 type Cache[K comparable, V any] struct {
 	store *store[K, V]
 	group *group // nil: there are no other processes
+	hold  *hold[K]
 	codec Codec[K]
 	close func() error
 }
@@ -55,20 +56,21 @@ func newCache[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(con
 	if err != nil {
 		return nil, errors.Join(err, table.close())
 	}
-	c := &Cache[K, V]{store: s, codec: opts.Codec}
+	c := &Cache[K, V]{store: s, hold: newHold[K](opts.CommitTimeout), codec: opts.Codec}
+	c.hold.end = c.endBlocks
 	c.close = sync.OnceValue(c.shutdown)
 	if mesh == nil {
 		s.lease.until.Store(forever)
 		return c, nil
 	}
-	g := newGroup(b, opts.Name, opts.Lease, keyed[K, V]{s, opts.Codec}, s.lease, &s.counts)
-	g.board, g.fence, g.log = table, opts.Fence, opts.Logger
+	g := newGroup(b, opts.Name, opts.Lease, keyed[K, V]{s, opts.Codec, c.hold}, s.lease, &s.counts)
+	g.board, g.commit, g.fence, g.log = table, opts.CommitTimeout, opts.Fence, opts.Logger
+	c.group = g // before start: what others have begun may end here
 	if err := g.start(); err != nil {
 		g.stopping()
 		s.close()
 		return nil, errors.Join(err, table.close())
 	}
-	c.group = g
 	return c, nil
 }
 
@@ -126,11 +128,14 @@ func (c *Cache[K, V]) InvalidateAll(ctx context.Context) error {
 }
 
 // Update calls commit, and makes the values of keys go. From before commit until after it, no process stores a value of
-// these keys. So even if this process dies in commit, nobody keeps the old value; with Invalidate after a commit, that can
-// happen. When Update returns nil, what Invalidate promises holds.
+// these keys. When Update returns nil, what Invalidate promises holds.
+//
+// When this process dies in commit, or commit panics or returns an error, the database may still commit what it was sent. So
+// no process stores a value of these keys for Options.CommitTimeout then: each Get loads. That is not needed if the error is
+// ErrNotCommitted.
 //
 // Commit is not called unless all processes have confirmed that they know; the error is then an *UnconfirmedError with
-// NotCommitted. Else it is that of commit, or an *UnconfirmedError if not all have confirmed the end, or both.
+// NotCommitted, which is ErrNotCommitted. Else it is that of commit, or an *UnconfirmedError if not all have confirmed the end.
 func (c *Cache[K, V]) Update(ctx context.Context, keys []K, commit func(ctx context.Context) error) error {
 	return c.failed("update", c.update(ctx, keys, commit))
 }
@@ -151,12 +156,16 @@ func (c *Cache[K, V]) update(ctx context.Context, keys []K, commit func(ctx cont
 	for _, key := range keys {
 		c.store.block(key)
 	}
-	committing := false
-	defer func() { // also when commit panics
+	isKnown := true // what the database has, or will have
+	defer func() {  // also when commit panics
+		if !isKnown {
+			c.hold.add(keys)
+			return
+		}
 		for _, key := range keys {
 			c.store.release(key)
 		}
-		if ended := c.post(ctx, nil, ends, len(keys)); committing {
+		if ended := c.post(ctx, nil, ends, len(keys)); !errors.Is(err, ErrNotCommitted) {
 			err = errors.Join(err, ended)
 		}
 	}()
@@ -166,8 +175,21 @@ func (c *Cache[K, V]) update(ctx context.Context, keys []K, commit func(ctx cont
 		}
 		return err
 	}
-	committing = true
-	return commit(ctx)
+	isKnown = false
+	err = commit(ctx)
+	isKnown = err == nil || errors.Is(err, ErrNotCommitted)
+	return err
+}
+
+// endBlocks ends one block of each key, here and in the other processes. It does not wait for them: they store a value later.
+func (c *Cache[K, V]) endBlocks(keys []K) {
+	for _, key := range keys {
+		c.store.release(key)
+	}
+	ends, err := c.encode(opEnd, keys)
+	if err == nil && c.group != nil && len(keys) > 0 { // they were encoded at the begin
+		_, _ = c.group.post(nil, ends, len(keys)) // fails when this process has left: the others hold the keys themselves
+	}
 }
 
 // post tells the others, and waits for them.
@@ -221,6 +243,7 @@ func (c *Cache[K, V]) Close() error { return c.close() }
 
 func (c *Cache[K, V]) shutdown() error {
 	var err error
+	c.hold.close()
 	if c.group != nil {
 		err = c.group.close()
 	}
@@ -232,6 +255,18 @@ func (c *Cache[K, V]) shutdown() error {
 type keyed[K comparable, V any] struct {
 	*store[K, V]
 	codec Codec[K]
+	held  *hold[K]
+}
+
+// hold takes over one block of each key.
+func (k keyed[K, V]) hold(keys []string) {
+	parsed := make([]K, 0, len(keys))
+	for _, data := range keys {
+		if key, err := k.codec.Parse([]byte(data)); err == nil { // it was parsed at its begin
+			parsed = append(parsed, key)
+		}
+	}
+	k.held.add(parsed)
 }
 
 func (k keyed[K, V]) apply(o op, data []byte) error {

@@ -109,7 +109,9 @@ func newCitizen(job citizenJob) (*citizen, error) {
 
 // makeCache makes the cache on the bus.
 func (c *citizen) makeCache() (err error) {
-	opts := Options[int, uint64]{Lease: c.job.Lease, Tags: tagsOf, DisableSharedMemory: c.job.Messages}
+	opts := Options[int, uint64]{
+		Lease: c.job.Lease, CommitTimeout: stormCommit, Tags: tagsOf, DisableSharedMemory: c.job.Messages,
+	}
 	if c.job.Slow {
 		opts.Codec = slowCodec(c.job.Seed)
 	}
@@ -187,7 +189,11 @@ func (c *citizen) write(ctx context.Context, random *rand.Rand) {
 	for c.ledger.stop.Load() == 0 {
 		time.Sleep(time.Duration(random.IntN(3000)) * time.Microsecond)
 		count.writes.Add(1)
-		limit, cancel := context.WithTimeout(ctx, time.Duration(random.IntN(5000))*time.Millisecond)
+		longest := 5000
+		if random.IntN(4) == 0 { // before the server has committed, often
+			longest = 50
+		}
+		limit, cancel := context.WithTimeout(ctx, time.Duration(random.IntN(longest))*time.Millisecond)
 		if err := c.writeOne(limit, random); err != nil {
 			count.unconfirmed.Add(1)
 		}
@@ -232,18 +238,10 @@ func (c *citizen) writeMany(ctx context.Context, modulus, remainder int, invalid
 }
 
 func (c *citizen) update(ctx context.Context, key int) error {
-	var version uint64
-	err := c.cache.Update(ctx, []int{key}, func(context.Context) error {
-		time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond)
-		version = c.ledger.version[key].Add(1)
-		c.ledger.citizens[c.job.ID].committed(key, version)
-		time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond)
-		return nil
+	return c.cache.Update(ctx, []int{key}, func(ctx context.Context) error {
+		_, err := c.ledger.send(ctx, key)
+		return err
 	})
-	if err == nil {
-		c.ledger.confirm(key, version)
-	}
-	return err
 }
 
 // obey does what the test says.
@@ -272,6 +270,14 @@ func (c *citizen) obey(ctx context.Context, words []string) (done bool, err erro
 		_, _ = fmt.Sscan(words[1], &key)
 		c.ledger.version[key].Add(1)
 		fmt.Println(c.cache.Invalidate(ctx, key), c.cache.Stats().Sent)
+	case "send": // a write to a server, in an update
+		var key int
+		var value uint64
+		_, _ = fmt.Sscan(words[1]+" "+words[2], &key, &value)
+		err = c.cache.Update(ctx, []int{key}, func(ctx context.Context) error {
+			_, err := ask(ctx, words[3], "set", value)
+			return err
+		})
 	case "die": // in an update, after the commit
 		var key int
 		_, _ = fmt.Sscan(words[1], &key)

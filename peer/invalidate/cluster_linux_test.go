@@ -239,14 +239,11 @@ func (s *clusterStorm) killMaster() {
 	assert.False(s.t, isReplaced(before, after), "workers were adopted")
 }
 
-// kill kills a node, and confirms the update that it may have been in when nobody serves any more what that has changed: its
-// peers know that it is dead, or their leases are over.
+// kill kills a node, which may be in an update.
 func (s *clusterStorm) kill(pid int) {
 	p := openProcess(s.t, pid)
 	p.signal(unix.SIGKILL)
 	p.awaitEnd(s.t)
-	time.Sleep(stormLease)
-	s.ledger.confirmLast(s.ledger.of(pid))
 }
 
 // freezeSome stops the master or a worker. The master kills one that is stopped for long.

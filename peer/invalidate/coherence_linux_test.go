@@ -79,7 +79,7 @@ func (s *storm) spawn() *process {
 // byMessages reports whether the next process shares no memory. Most rules are about those.
 func (s *storm) byMessages() bool {
 	switch s.without {
-	case "", "token", "update":
+	case "", "token", "update", "settle":
 		return !s.shared && s.random.IntN(2) == 0
 	default:
 		return true
@@ -97,7 +97,7 @@ func (s *storm) take() *process {
 func (s *storm) some() *process { return s.alive[s.random.IntN(len(s.alive))] }
 
 // critical is what happens often without a rule: where the rule is good for something.
-var critical = map[string]string{"join": "join", "leave": "leave", "proof": "cut", "lease": "freeze", "update": "kill"}
+var critical = map[string]string{"join": "join", "leave": "leave", "proof": "cut", "lease": "freeze", "update": "kill", "settle": "kill", "adopt": "kill"}
 
 // fault does something to the processes, and waits until it has happened.
 func (s *storm) fault() {
@@ -122,20 +122,11 @@ func (s *storm) fault() {
 	time.Sleep(time.Duration(s.random.IntN(300)) * time.Millisecond)
 }
 
-// kill kills a process, which may be in an update, after the commit. Who shares memory with it serves nothing of what it has
-// changed; others do not when they know that it is dead, or when their lease is over.
+// kill kills a process, which may be in an update: before the server has got its write, before that has committed it, or
+// afterwards.
 func (s *storm) kill() {
-	p := s.take()
-	p.kill()
-	dead := time.Now()
-	if !s.shared {
-		s.spawn().awaitReady(s.t)
-		time.Sleep(stormLease - time.Since(dead))
-	}
-	s.ledger.confirmLast(&s.ledger.citizens[p.id])
-	if s.shared {
-		s.spawn().awaitReady(s.t)
-	}
+	s.take().kill()
+	s.spawn().awaitReady(s.t)
 }
 
 func (s *storm) freezeSome() {

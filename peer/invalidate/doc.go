@@ -15,7 +15,8 @@
 // is no other process, and the same holds within this one.
 //
 // What it does not cover: a value that Get has returned already; a loader that reads what is old itself, be it from a
-// replica that lags or from another cache; a writer that writes and never calls Invalidate, but for Options.Life.
+// replica that lags or from another cache; a writer that writes and never calls Invalidate, but for Options.Life; an update
+// whose writer dies together with all other processes that have the cache, so that none of them knows of it.
 //
 // # The board
 //
@@ -30,8 +31,22 @@
 // are loaded again, for nothing.
 //
 // An update also sets a mark, and while there is one, what is loaded is not stored. Each process has a row of marks, and the
-// lock of a byte of that file for it. A mark in a row that is not locked is of a process that is dead, and whoever finds it
-// takes it away.
+// lock of a byte of that file for it. A mark in a row that is not locked is of a process that has ended in an update. What that
+// has sent to the database may still be committed, so the mark stays for Options.CommitTimeout after another process has seen
+// it, and so does the row.
+//
+// The order in which the words of the board are read and written matters. These are its rules:
+//
+//   - The mark of an update is set before the counter is raised: [store.block]. A load notes the counter before it looks for
+//     marks, and both before it calls the loader: [store.beginLocked]. So a load that began with the new counter sees the mark.
+//   - Who drops a tag counts that before the tag's counter is raised: [board.dropTag]. A load that ends notes the counters of
+//     its tags before it looks at that count: [store.tag].
+//   - What is stored has the counter from the begin of its load, and each Get looks at that: [store.isFresh].
+//   - A mark stays as long as one update of its group is open in that process: [board.unmark].
+//   - The marks of a row are cleared by the process that has its lock, and when the process before has been gone for
+//     Options.CommitTimeout if it has left marks: [seat.sweep], [seat.takeRow]. The time counts for one turn of the row only:
+//     [board.isSettled].
+//   - A process that leaves while an update is open leaves its marks: [board.close].
 //
 // # Messages
 //
@@ -67,20 +82,21 @@
 //  8. Each value has a longest life, and Options.Version refuses an older one: [store.isFresh], [store.put].
 //  9. Who is not asked and not waited for has the very same board, by its row and by the kernel, which knows of the lock:
 //     [board.has]. That is decided before a process says anything of the cache to anybody.
+//  10. An update whose writer ends in it, or whose commit fails, stays open for Options.CommitTimeout: [board.isSettled],
+//     [hold]. By messages, each holder takes over what the writer had begun, so that a process that comes hears of it:
+//     [group.adopt], before it is granted a lease: [group.isToldLocked]. A holder that cannot know what the writer had begun, as its
+//     lease was over, stores nothing for that time, [store.distrust], nor does a process that comes and shares no memory with
+//     those that have the mark of an update on their board.
 //
 // # Races
 //
 // A Get that starts after an Invalidate has returned, and knows it, has learned it from something that orders memory, as a
 // message does: so it sees the counter, see the Go memory model on sync/atomic.
 //
-// A load and an update that begin at the same time: the load reads the counter first and the marks afterwards, the update
-// marks first and raises the counter afterwards. So the load sees the mark, or its counter is void.
+// A load and an update that begin at the same time: by the order of the board, the load sees the mark, or its counter is void.
 //
-// A load that ends while a tag is dropped: the tags of a value are known only then. It notes their counters first, and
-// looks afterwards at how many tags were dropped since it began; who drops a tag adds to that first, and raises the tag's
-// counter afterwards. So the load is void, or what it stores is.
-//
-// A row that is taken by another process: it is cleared by whoever has its lock, and by nobody else.
+// A load that ends while a tag is dropped: the tags of a value are known only then. By the order of the board, the load is
+// void, or what it stores is.
 //
 // Two boards, since a process found no link to those that have one: those that share a board do, and between the two groups
 // go messages, as the lock of a row is one of its memory. A copy of a board is another one.
@@ -106,17 +122,19 @@
 // A writer that leaves while it waits for confirmations, so that its peers need no lease from it any more: its Invalidate
 // returns an error.
 //
-// A writer that leaves in Update, while its commit goes on, whose peers take the update for ended: those that share the board
-// with it drop what they have loaded meanwhile when it ends. By messages they do not hear of that: its Update returns an
-// error, and they keep it until Options.Life. A server that has answered its requests before it leaves has no such update.
+// A writer that leaves in Update, while its commit goes on: for its peers the writer has ended in it, rule 10. Its Update
+// returns an error. A server that has answered its requests before it leaves has no such update.
 //
 // A bus that closes before its mesh, as that of a node of a cluster: its peers hear that the cache is not on it any more, and
 // wait for it no longer, while it still lives. It has left before they hear that.
 //
 // A change that is refused at a bound of the bus is a gap for that holder, and thereby a flush.
 //
-// A writer that dies in Update: the keys that it has begun with are blocked in each holder that serves, until that sees that
-// the writer is gone, and voided then. A holder that took up the stream later got the keys with it.
+// A writer that dies in Update: the keys that it has begun with are blocked in each holder that serves, rule 10. A holder that
+// took up the stream later got the keys with it.
+//
+// A process that comes while a writer dies: it tells the others whom it has found alive, and none grants it a lease that has
+// another member still. If a process that it asks dies in the first round, it asks all again.
 //
 // A cache that is closed and made again in the same process: another session.
 package invalidate

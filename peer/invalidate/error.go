@@ -1,11 +1,21 @@
 package invalidate
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/multinode-go/multinode/peer"
 )
+
+// ErrNotCommitted tells Update that nothing was committed, nor ever will be: the error of commit Is it, for instance as
+//
+//	return fmt.Errorf("%w: %w", invalidate.ErrNotCommitted, err)
+//
+// Then the values of the keys can be stored again at once. With any other error of commit they are not for
+// Options.CommitTimeout: a connection that broke, or a context that ended, does not tell what the database does. Return it
+// only when the database has answered so, as after a ROLLBACK, or when the write was not sent.
+var ErrNotCommitted = errors.New("nothing was committed")
 
 // UnconfirmedError is the error of Invalidate and its like when not all processes have confirmed in time. Those that it
 // does not name have, and this process has dropped the value, too. In the others it goes as soon as they hear of it, or
@@ -40,6 +50,9 @@ func (e *UnconfirmedError) Error() string {
 
 // Unwrap returns Err.
 func (e *UnconfirmedError) Unwrap() error { return e.Err }
+
+// Is reports whether target is ErrNotCommitted and commit was not called.
+func (e *UnconfirmedError) Is(target error) bool { return target == ErrNotCommitted && e.NotCommitted }
 
 // PanicError is the error of Get when the loader has panicked.
 type PanicError struct {

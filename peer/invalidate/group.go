@@ -28,6 +28,7 @@ type group struct {
 	topic   string
 	session uint64
 	length  time.Duration // of our lease
+	commit  time.Duration // how long a write may take that was sent
 	fence   func(peer.Info)
 	log     *slog.Logger
 	target  target
@@ -56,6 +57,7 @@ type group struct {
 	pending  []*batch                         // guarded by mu; not sent yet
 	flight   []*batch                         // guarded by mu; sent, and not done
 	open     map[string]int                   // guarded by mu; keys of our updates, as of seq
+	adopting int                              // guarded by mu; those that are gone, whose open updates are not in open yet
 	timer    *time.Timer                      // guarded by mu; sends what is pending; nil before its first use
 }
 
@@ -190,17 +192,25 @@ func (g *group) grant(from peer.Info, ask message) (any, error) {
 	if m == nil {
 		return nil, errShared
 	}
+	inStep := ask.session == g.session
+	var unknown time.Duration
+	if len(ask.ops) > 0 { // to one that comes; others know of it, or need not
+		unknown = g.target.distrusts()
+	}
 	g.mu.Lock()
 	if g.left {
 		g.mu.Unlock()
 		return nil, net.ErrClosed
 	}
-	m.leased = max(m.leased, now()+int64(ask.lease))
-	inStep := ask.session == g.session
+	if !inStep && !g.isToldLocked(from, ask.ops) {
+		g.mu.Unlock()
+		return nil, errChanged
+	}
+	m.leased = max(m.leased, now()+int64(ask.time))
 	if inStep {
 		g.confirmLocked(m, ask.seq)
 	}
-	answer := message{kind: kindGrant, session: g.session, seq: g.seq}
+	answer := message{kind: kindGrant, session: g.session, seq: g.seq, time: unknown}
 	g.mu.Unlock()
 	if !inStep {
 		g.send(func() { g.sync(from) })

@@ -40,6 +40,7 @@ type host struct {
 	stream   string // the name of the streams
 	name     string // of the memory, as the kernel shows it: a process may be in several meshes
 	listener *peer.Listener
+	commit   time.Duration   // of the board
 	closing  context.Context //nolint:containedctx // of the answers
 	stop     context.CancelFunc
 	running  sync.WaitGroup
@@ -52,11 +53,12 @@ type host struct {
 }
 
 // shareBoard returns the board that the processes of a mesh share: that of another process, or a new one. It takes a row.
-func shareBoard(mesh *peer.Mesh, log *slog.Logger, name string, entries int) (*board, error) {
+func shareBoard(mesh *peer.Mesh, log *slog.Logger, name string, entries int, commit time.Duration) (*board, error) {
 	h, err := newHost(mesh, log, name)
 	if err != nil {
 		return nil, err
 	}
+	h.commit = commit
 	h.start() // before the others are asked
 	b, err := h.find(entries)
 	if err != nil {
@@ -116,7 +118,7 @@ func (h *host) decide(memory *os.File, entries int) (b *board, err error) {
 			return nil, err
 		}
 	}
-	if b, err = sit(memory, h.mesh.Self().Incarnation); err != nil {
+	if b, err = sit(memory, h.mesh.Self().Incarnation, h.commit); err != nil {
 		return nil, err
 	}
 	h.memory, h.isDecided = memory, true

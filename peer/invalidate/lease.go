@@ -8,6 +8,9 @@ import (
 // forever is the end of the lease of a process that has no peers.
 const forever = math.MaxInt64
 
+// never is before all times.
+const never = math.MinInt64
+
 // lease says until when stored values may be served. It is read by each Get, and set by the group.
 type lease struct {
 	until atomic.Int64 // 0: suspended

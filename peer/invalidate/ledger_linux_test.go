@@ -1,11 +1,16 @@
 package invalidate
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/stretchr/testify/assert"
@@ -19,6 +24,8 @@ const (
 	updateKeys = 64
 	// maxCitizens is how many processes there can be in the life of a ledger.
 	maxCitizens = 1 << 16
+	// maxPopulation is how many processes write at a time, at most.
+	maxPopulation = 64
 )
 
 // ledger is a database with its checker, in memory that all processes share. The atomic operations of the processor order
@@ -29,15 +36,34 @@ type ledger struct {
 	watermark [ledgerKeys]atomic.Uint64 // the highest version for which Invalidate, or its like, has returned nil
 	citizens  [maxCitizens]citizenCount
 	entered   atomic.Int64 // the citizens whose place is from enter
+	sends     atomic.Uint64
+	writes    [maxWrites]sentWrite // the last ones that were sent
 	stop      atomic.Uint32
 }
 
 type citizenCount struct {
 	pid                               atomic.Int64 // as enter has noted it
 	reads, stale, writes, unconfirmed atomic.Uint64
-	updatedKey, updatedTo             atomic.Uint64 // what its last update has committed
 	staleKey, staleGot, staleWant     atomic.Uint64 // of one of the stale reads
 }
+
+// sentWrite is a write to the rows of Update, which goes to the server of the ledger: the process of the test. The server
+// commits it some time later, whatever has become of the process that has sent it.
+type sentWrite struct {
+	number  atomic.Uint64 // of the write that has this place, from 1
+	key     atomic.Uint64
+	sent    atomic.Int64  // by the clock of the machine
+	version atomic.Uint64 // that it has made; 0: not committed yet
+}
+
+const (
+	maxWrites = 1 << 12
+	// stormCommit is Options.CommitTimeout of the processes. The server commits nothing that was sent earlier than its statement
+	// timeout ago; the difference is for a server that is not given a CPU between the two.
+	stormCommit      = 3 * time.Second
+	statementTimeout = time.Second
+	refused          = 1 << 63 // in place of a version
+)
 
 const ledgerSize = int(unsafe.Sizeof(ledger{}))
 
@@ -48,7 +74,13 @@ func createLedger(t *testing.T) (*ledger, string) {
 	require.NoError(t, os.Truncate(path, int64(ledgerSize)))
 	l, unmap, err := openLedger(path)
 	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, unmap()) })
+	var server sync.WaitGroup
+	server.Go(l.serve) // ended by stop
+	t.Cleanup(func() {
+		l.stop.Store(1)
+		server.Wait()
+		assert.NoError(t, unmap())
+	})
 	return l, path
 }
 
@@ -75,16 +107,6 @@ func (l *ledger) enter() (who int, err error) {
 	return who, nil
 }
 
-// of returns the counts of a process that has entered: the last one, if there were several of that pid.
-func (l *ledger) of(pid int) *citizenCount {
-	for who := min(l.entered.Load(), maxCitizens-1); who > 0; who-- {
-		if c := &l.citizens[who]; c.pid.Load() == int64(pid) {
-			return c
-		}
-	}
-	return new(citizenCount) // it has done nothing yet
-}
-
 // confirm notes that nobody may see less than a version of a key any more.
 func (l *ledger) confirm(key int, version uint64) {
 	for {
@@ -95,9 +117,80 @@ func (l *ledger) confirm(key int, version uint64) {
 	}
 }
 
-// confirmLast is for a process that is dead and that nobody waits for any more: it may have died in an update, after the commit.
-func (l *ledger) confirmLast(dead *citizenCount) {
-	l.confirm(int(dead.updatedKey.Load()), dead.updatedTo.Load())
+// send sends a write to the server, and waits until that has committed it.
+func (l *ledger) send(ctx context.Context, key int) (version uint64, err error) {
+	at := machineTime()
+	number := l.sends.Add(1)
+	w := &l.writes[number%maxWrites]
+	w.key.Store(uint64(key))
+	w.sent.Store(at)
+	w.version.Store(0)
+	w.number.Store(number)
+	for version == 0 {
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(100 * time.Microsecond):
+		}
+		if version = w.version.Load(); w.number.Load() != number { // this process was stopped for long
+			return 0, errNoAnswer
+		}
+	}
+	if version == refused {
+		return 0, ErrNotCommitted
+	}
+	return version, nil
+}
+
+var errNoAnswer = errors.New("the answer is lost")
+
+// serve commits what is sent, in the process of the test, until the ledger says stop.
+func (l *ledger) serve() {
+	var commits sync.WaitGroup
+	defer commits.Wait()
+	for next := uint64(1); l.stop.Load() == 0; {
+		if l.writes[next%maxWrites].number.Load() != next {
+			if l.sends.Load() >= next+maxPopulation { // its sender was killed before it was sent
+				next++
+			}
+			time.Sleep(100 * time.Microsecond)
+			continue
+		}
+		w := &l.writes[next%maxWrites]
+		number, key, sent := next, int(w.key.Load()), w.sent.Load()
+		commits.Go(func() { w.answer(number, l.commit(key, sent)) }) // ends after its delay
+		next++
+	}
+}
+
+// commit commits a write after some time. From then on nobody may see an older version: what was stored was dropped before the
+// write was sent, and what is loaded meanwhile is not stored.
+func (l *ledger) commit(key int, sent int64) (version uint64) {
+	delay := time.Duration(rand.IntN(1000)) * time.Microsecond
+	if rand.IntN(2) == 0 {
+		delay *= 100
+	}
+	time.Sleep(delay)
+	if machineTime()-sent > int64(statementTimeout) {
+		return refused
+	}
+	version = l.version[key].Add(1)
+	l.confirm(key, version)
+	return version
+}
+
+// answer tells the sender, unless the place is that of another write by now.
+func (w *sentWrite) answer(number, version uint64) {
+	if w.number.Load() == number {
+		w.version.Store(version)
+	}
+}
+
+// machineTime is a clock that all processes of the machine share.
+func machineTime() int64 {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // cannot fail
+	return now.Nano()
 }
 
 // check notes a read.
@@ -136,11 +229,4 @@ func (l *ledger) report(t *testing.T, processes int, faults map[string]int) {
 				c.staleGot.Load(), c.staleWant.Load())
 		}
 	}
-}
-
-// committed notes what an update has committed. Who reads it does so when the process is dead.
-func (c *citizenCount) committed(key int, version uint64) {
-	c.updatedTo.Store(0)
-	c.updatedKey.Store(uint64(key))
-	c.updatedTo.Store(version)
 }

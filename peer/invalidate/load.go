@@ -89,7 +89,7 @@ func (s *store[K, V]) isVoid(c *call[V]) bool {
 func (s *store[K, V]) beginLocked(key K, c *call[V]) {
 	s.calls[key] = c
 	c.began, c.token = now(), s.stamp(c.class) // first
-	c.bypass = !s.lease.runs(c.began) || !s.board.isFree(c.class) || !s.isSound(&c.token)
+	c.bypass = !s.lease.runs(c.began) || c.began < s.unknown.Load() || !s.board.isFree(c.class) || !s.isSound(&c.token)
 	s.counts.loads.Add(1)
 	s.alive[c] = none{}
 	if c.bypass {

@@ -1,6 +1,10 @@
 package invalidate
 
-import "github.com/multinode-go/multinode/peer"
+import (
+	"encoding/binary"
+
+	"github.com/multinode-go/multinode/peer"
+)
 
 // member is another process that has the cache, and shares no board with this one.
 type member struct {
@@ -9,15 +13,19 @@ type member struct {
 	stream  *stream // what has come of it
 
 	// Guarded by group.mu.
-	leased int64  // when the lease that it has from us is over
-	acked  uint64 // up to where it has applied our changes
-	cut    bool   // the link is lost
-	silent int    // rounds in a row that it has not answered
+	leased  int64  // when the lease that it has from us is over
+	trusted int64  // when the lease that we have from it is over: until then it waits for us
+	acked   uint64 // up to where it has applied our changes
+	cut     bool   // the link is lost
+	silent  int    // rounds in a row that it has not answered
 }
 
 // event is told what happens to peers. Of one that is dead or has left nothing more comes, and it serves nothing. That a
 // link is lost proves nothing: it will be there again.
 func (g *group) event(e peer.Event) {
+	if e.Type == peer.Left {
+		g.board.observe() // it may have had a row
+	}
 	switch {
 	case e.Type == peer.Joined:
 		g.regain(e.Peer)
@@ -61,15 +69,59 @@ func (g *group) end(p peer.Info, m *member) bool {
 		return true
 	}
 	delete(g.members, p.Incarnation)
+	g.adopting++
+	isKnown := now() < m.trusted // what it has begun
 	for _, b := range g.flight {
 		b.confirm(m)
 	}
 	g.landLocked()
 	g.mu.Unlock()
-	m.stream.end()
+	if !isKnown {
+		g.target.distrust(g.commit)
+	}
+	g.adopt(m.stream.end())
 	g.pump()
 	g.wake()
 	return true
+}
+
+// adopt takes over the open updates of a process that is gone: what it has sent may still be committed. It begins them in our
+// stream, for those that come and have not heard of them, and ends them when their time is over. Rule 10 is here.
+func (g *group) adopt(keys []string) {
+	var begins []byte
+	for _, key := range keys {
+		begins = appendOp(begins, opBegin, []byte(key))
+	}
+	g.mu.Lock()
+	if len(keys) == 0 || g.left {
+		g.adopting--
+		g.mu.Unlock()
+		return
+	}
+	g.log.Info("a process is gone with open updates: their keys are not stored", "keys", len(keys), "for", g.commit)
+	b := g.queueLocked(nil, begins, len(keys))
+	b.adopted++
+	g.mu.Unlock()
+	g.pump()
+	g.target.hold(keys) // afterwards, so that the ends are
+}
+
+// isToldLocked reports whether a process that comes hears of all updates that are open: each of our members is one that it has
+// found alive, and asks, or what that had begun is in our stream by now.
+func (g *group) isToldLocked(from peer.Info, found []byte) bool {
+	if len(found) == 0 { // it has been there: it hears of the end of each of them itself
+		return true
+	}
+	isFound := make(map[peer.Incarnation]bool)
+	for ; len(found) >= incarnationSize; found = found[incarnationSize:] {
+		isFound[peer.Incarnation(binary.BigEndian.Uint64(found))] = true
+	}
+	for incarnation := range g.members {
+		if incarnation != from.Incarnation && !isFound[incarnation] {
+			return false
+		}
+	}
+	return g.adopting == 0
 }
 
 // meet returns the member that a process is with a session. If it is a new one, a lease from it is needed from now on, and
@@ -87,7 +139,7 @@ func (g *group) meet(p peer.Info, session uint64) *member {
 	defer g.mu.Unlock()
 	m := g.members[p.Incarnation]
 	if m == nil {
-		m = &member{info: p, session: session, stream: newStream(g.target)}
+		m = &member{info: p, session: session, stream: newStream(g.target), trusted: never}
 		g.members[p.Incarnation] = m
 		g.suspendLocked(false)
 	}

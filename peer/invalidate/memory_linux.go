@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -95,10 +96,11 @@ func checkFileLimit(size uint64) error {
 }
 
 // sit takes a row of the board in a memory. The memory belongs to the board then, and is closed if there is none.
-func sit(memory *os.File, self peer.Incarnation) (*board, error) {
+func sit(memory *os.File, self peer.Incarnation, commit time.Duration) (*board, error) {
 	s := &seat{memory: memory}
 	b, err := s.open()
 	if err == nil {
+		b.commit = commit
 		err = s.takeRow(b, self)
 	}
 	if err != nil {
@@ -171,6 +173,10 @@ func (s *seat) takeRow(b *board, self peer.Incarnation) error {
 		if free, err := s.lock(b.row); err != nil {
 			return err
 		} else if free {
+			if b.isMarked(b.row) && !b.isSettled(b.row) { // of a process that has ended in an update
+				s.unlock(b.row)
+				continue
+			}
 			b.clear(b.row)
 			b.words[wordRows+b.row].Store(uint64(self))
 			b.seat = s
@@ -186,13 +192,16 @@ func (s *seat) isTaken(row int) bool {
 	return err == nil && kind != unix.F_UNLCK
 }
 
-// sweep clears a row if its process is dead.
+// sweep clears a row if its process has ended and nothing of it is open.
 func (s *seat) sweep(b *board, row int) bool {
 	free, err := s.lock(row)
 	if !free || err != nil {
 		return false
 	}
-	defer s.unlock(row) // unless it is closed meanwhile: then the lock has gone with it
+	defer s.unlock(row)    // unless it is closed meanwhile: then the lock has gone with it
+	if !b.isSettled(row) { // it was taken by another process meanwhile, which has ended, too
+		return false
+	}
 	b.clear(row)
 	return true
 }

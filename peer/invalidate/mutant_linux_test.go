@@ -1,19 +1,21 @@
 package invalidate
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	mutation "github.com/multinode-go/multinode/internal/mutant"
 )
 
 // mutantEnv tells a mutated test binary, and the processes that it starts, which of the mutants it is.
@@ -22,7 +24,7 @@ const mutantEnv = "INVALIDATE_MUTANT"
 // mutantTime is how long a storm looks for a stale read without a rule: seconds, but for the slowest machine.
 const mutantTime = time.Hour
 
-// A mutant is the package without one of its rules. Its edits are made in copies of the files, see go help build, -overlay.
+// A mutant is the package without one of its rules. Its edits are made in copies of the files.
 type mutant struct {
 	edits []edit
 	// kills are the tests that find the mutant, as patterns for -test.run: each of them fails.
@@ -105,6 +107,92 @@ var mutants = map[string]mutant{
 		edits: []edit{{"load.go", "|| c.ctx.Err() != nil:", "|| c.ctx.Err() != nil && !MUTANT:"}},
 		kills: []string{"TestAbandonedLoad"},
 	},
+	"settle": { // rule 10, on the board: an update ends with its process
+		edits: []edit{{"board.go", "return now() >= e.until", "return now() >= e.until || MUTANT"}},
+		kills: []string{"TestMarksOfTheDead", "TestWriterThatDiesBeforeTheCommit", "TestCoherence/shared"},
+	},
+	"adopt": { // rule 10, by messages
+		edits: []edit{{"member.go", "\tg.adopt(m.stream.end())\n", `
+	open := m.stream.end()
+	if MUTANT {
+		for _, key := range open {
+			_ = g.target.apply(opEnd, []byte(key))
+		}
+		open = nil
+	}
+	g.adopt(open)
+`}},
+		kills: []string{"TestWriterThatDiesBeforeTheCommit", "TestCoherence/mixed"},
+	},
+	"told": { // rule 10: a process that comes is not told of the keys
+		edits: []edit{{"member.go", "\tb := g.queueLocked(nil, begins, len(keys))\n", "\tif MUTANT {\n\t\tbegins = nil\n\t}\n\tb := g.queueLocked(nil, begins, len(keys))\n"}},
+		kills: []string{"TestWriterThatDiesBeforeTheCommit"},
+	},
+	"found": { // rule 10: and is granted a lease before the others have seen that the writer is dead
+		edits: []edit{{"group.go", "\tif !inStep && !g", "\tif !inStep && !MUTANT && !g"}},
+		kills: []string{"TestGrantBesideADeadWriter"},
+	},
+	"distrust": { // rule 10: and not of keys of which only the board knows
+		edits: []edit{{"round.go", "\tg.target.distrust(answer.time)\n", "\tif !MUTANT {\n\t\tg.target.distrust(answer.time)\n\t}\n"}},
+		kills: []string{"TestWriterThatDiesBeforeTheCommit"},
+	},
+	"unknown": { // rule 10: an update ends when its commit has returned
+		edits: []edit{{"cache.go", "\tisKnown = err == nil ||", "\tisKnown = MUTANT || err == nil ||"}},
+		kills: []string{"TestCommitWhoseOutcomeIsUnknown", "TestCommitThatTimesOut", "TestCoherence/shared"},
+	},
+	"mark": { // order of the board: the counter is raised before the mark is set
+		edits: []edit{{"store.go", "func (s *store[K, V]) block(key K) {\n\tclass := s.class(key)\n", `
+func (s *store[K, V]) block(key K) {
+	class := s.class(key)
+	if MUTANT {
+		s.dropClass(class, key)
+		s.board.mark(s.class(key))
+		return
+	}
+`}},
+		kills: []string{"TestOrderOfAnUpdate"},
+	},
+	"begin": { // order of the board: a load looks for marks before it notes the counter
+		edits: []edit{
+			{"load.go", "\tc.began, c.token = now(), s.stamp(c.class) // first\n", "\tisFree := MUTANT && s.board.isFree(c.class)\n\tc.began, c.token = now(), s.stamp(c.class)\n"},
+			{"load.go", "!s.board.isFree(c.class)", "!(isFree || !MUTANT && s.board.isFree(c.class))"},
+		},
+		kills: []string{"TestOrderOfALoad"},
+	},
+	"tag": { // order of the board: the counter of a tag is raised before that is counted
+		edits: []edit{{"board.go", "\tb.add(wordTagged)\n\tb.drop(class)\n", "\tif MUTANT {\n\t\tb.drop(class)\n\t}\n\tb.add(wordTagged)\n\tif !MUTANT {\n\t\tb.drop(class)\n\t}\n"}},
+		kills: []string{"TestOrderOfADroppedTag"},
+	},
+	"tags": { // order of the board: a load that ends looks at what was dropped before it notes the counters of its tags
+		edits: []edit{
+			{"load.go", "\tfor _, name := range names {\n\t\tit.tags", "\tholds := !MUTANT || s.holds(&it.stamp) && (len(names) == 0 || s.board.tagged() == it.stamp.tagged)\n\tfor _, name := range names {\n\t\tit.tags"},
+			{"load.go", "\treturn s.holds(&it.stamp) && (len(names) == 0", "\tif MUTANT {\n\t\treturn holds\n\t}\n\treturn s.holds(&it.stamp) && (len(names) == 0"},
+		},
+		kills: []string{"TestOrderOfTagsThatAreStored"},
+	},
+	"count": { // rows of the board: an update that ends takes away the mark of another one
+		edits: []edit{{"board.go", "if b.marked[group]--; b.marked[group] == 0 {", "if b.marked[group]--; b.marked[group] == 0 || MUTANT {"}},
+		kills: []string{"TestMarksOnABoard"},
+	},
+	"lock": { // rows of the board: one is cleared whose process lives
+		edits: []edit{
+			{"board.go", "!b.seat.isTaken(row) && b.isSettled", "(MUTANT || !b.seat.isTaken(row)) && b.isSettled"},
+			{"memory_linux.go", "\tif !free || err != nil {\n\t\treturn false\n", "\tif (!free || err != nil) && !MUTANT {\n\t\treturn false\n"},
+		},
+		kills: []string{"TestSharedBoard", "TestRowOfTheDead"},
+	},
+	"row": { // rows of the board: one is taken that has marks of a process that has ended
+		edits: []edit{{"memory_linux.go", "if b.isMarked(b.row) && !b.isSettled(b.row) {", "if b.isMarked(b.row) && !b.isSettled(b.row) && !MUTANT {"}},
+		kills: []string{"TestMarksOfTheDead"},
+	},
+	"turn": { // rows of the board: the time of a process that has ended is taken for that of the next one
+		edits: []edit{{"board.go", "!isSeen || e.turn != turn {", "!isSeen || e.turn != turn && !MUTANT {"}},
+		kills: []string{"TestMarksOfTheDead"},
+	},
+	"end": { // rows of the board: a process that leaves in an update takes its marks along
+		edits: []edit{{"board.go", "\tif !open {\n", "\tif !open || MUTANT {\n"}},
+		kills: []string{"TestMarksOfAProcessThatHasLeft", "TestNodeThatLeavesInAnUpdate"},
+	},
 	"update": { // contract B: an update is taken for two invalidations
 		edits: []edit{
 			{"store.go", "\ts.board.mark(class)\n", "\tif !MUTANT {\n\t\ts.board.mark(class)\n\t}\n"},
@@ -180,44 +268,14 @@ func runMutant(t *testing.T, binary, name, pattern string) (said string, err err
 // else and makes a read ten times as slow.
 func buildMutants(t *testing.T) (binary string) {
 	t.Helper()
-	temp := t.TempDir()
-	here, err := os.Getwd()
-	require.NoError(t, err)
-	replace := make(map[string]string)
-	for file, content := range mutatedFiles(t) {
-		path := filepath.Join(temp, file)
-		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
-		replace[filepath.Join(here, file)] = path
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	require.NoError(t, err)
-	path := filepath.Join(temp, "overlay.json")
-	require.NoError(t, os.WriteFile(path, overlay, 0o600))
-	binary = filepath.Join(temp, "mutants.test")
-	said, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-race=false", "-vet=off", "-overlay", path, "-o", binary, ".").CombinedOutput()
-	require.NoError(t, err, "%s", said)
-	return binary
-}
-
-// mutatedFiles returns the files that the mutants change, and one that says which one of them runs.
-func mutatedFiles(t *testing.T) map[string]string {
-	t.Helper()
-	files := map[string]string{
-		"mutant.go": fmt.Sprintf("package invalidate\n\nimport \"os\"\n\nvar mutantName = os.Getenv(%q)\n", mutantEnv),
-	}
-	for name, m := range mutants {
-		for _, e := range m.edits {
-			original, err := os.ReadFile(e.file)
-			require.NoError(t, err)
-			require.Equal(t, 1, strings.Count(string(original), e.old), "mutant %q: how often %s has %q", name, e.file, e.old)
+	const name = "import (\n\t\"os\"\n\t\"time\"\n)\n\nvar mutantName = os.Getenv(%q)\n"
+	edits := []mutation.Edit{{File: "clock.go", Old: "import \"time\"\n", New: fmt.Sprintf(name, mutantEnv)}}
+	for _, name := range slices.Sorted(maps.Keys(mutants)) {
+		for _, e := range mutants[name].edits {
 			require.Contains(t, e.new, "MUTANT", "mutant %q", name)
-			if files[e.file] == "" {
-				files[e.file] = string(original)
-			}
-			require.Contains(t, files[e.file], e.old, "mutant %q and another one edit the same place of %s", name, e.file)
-			mutated := strings.ReplaceAll(e.new, "MUTANT", fmt.Sprintf("(mutantName == %q)", name))
-			files[e.file] = strings.Replace(files[e.file], e.old, mutated, 1)
+			isOn := fmt.Sprintf("(mutantName == %q)", name)
+			edits = append(edits, mutation.Edit{File: e.file, Old: e.old, New: strings.ReplaceAll(e.new, "MUTANT", isOn)})
 		}
 	}
-	return files
+	return mutation.TestBinary(t, mutation.Overlay(t, edits...), "-race=false", "-vet=off")
 }

@@ -16,8 +16,10 @@ const (
 	manyEntries    = 1 << 18 // when they are bounded by their weight
 	defaultLife    = 10 * time.Minute
 	defaultLease   = 2 * time.Second
+	defaultCommit  = time.Minute
 	minLease       = 100 * time.Millisecond
 	maxLease       = 30 * time.Second
+	maxCommit      = 24 * time.Hour
 	maxName        = 200 // bytes; the topic of the bus has some more
 )
 
@@ -59,6 +61,12 @@ type Options[K comparable, V any] struct {
 	// time. A short one costs rounds, four of them in each Lease. The processes may differ in it. Default: 2 seconds; 100 ms
 	// to 30 s.
 	Lease time.Duration
+	// CommitTimeout is the longest time from the sending of a write to the database until that has committed it or never will,
+	// with or without the process that has sent it. Update needs it: when a writer dies, or its commit returns an error, the
+	// write may still be on its way, and no process stores a value of the keys for that long. Give the database a limit below it,
+	// as statement_timeout of PostgreSQL, innodb_lock_wait_timeout and max_execution_time of MySQL. It is the same in all
+	// processes. Less than 0: none, for a database in the memory of the process. Default: 1 minute; 24 hours at most.
+	CommitTimeout time.Duration
 	// DisableSharedMemory has this process tell its changes and hear of others' by messages only, as where memory cannot be
 	// shared: on other systems than Linux, or when the kernel gives none. Default: memory is shared with all processes that do so,
 	// too.
@@ -85,6 +93,10 @@ func (o Options[K, V]) withDefaults(b *bus.Bus) Options[K, V] {
 		o.Lease = defaultLease
 	}
 	o.Lease = min(max(o.Lease, minLease), maxLease)
+	if o.CommitTimeout == 0 {
+		o.CommitTimeout = defaultCommit
+	}
+	o.CommitTimeout = min(max(o.CommitTimeout, 0), maxCommit)
 	if o.Codec.Append == nil && o.Codec.Parse == nil {
 		o.Codec = defaultCodec[K]()
 	}
@@ -107,7 +119,7 @@ func (o Options[K, V]) boardIn(mesh *peer.Mesh) *board {
 	if o.DisableSharedMemory || mesh == nil || mesh.Directory() == nil {
 		return newBoard(entries)
 	}
-	b, err := shareBoard(mesh, o.Logger, o.Name, entries)
+	b, err := shareBoard(mesh, o.Logger, o.Name, entries, o.CommitTimeout)
 	if err != nil {
 		o.Logger.Warn("no shared memory: changes are told by messages, which takes longer", "reason", err)
 		return newBoard(entries)

@@ -289,7 +289,8 @@ func diesInAnUpdate(t *testing.T, w way) uint64 {
 	dir := openDirectory(t)
 	l, path := createLedger(t)
 	h, held := newHoldable(), make(chan none)
-	c := cacheOf(t, join(t, dir, 0).Bus, Options[int, uint64]{}.in(w, 0), func(ctx context.Context, key int) (uint64, error) {
+	opts := Options[int, uint64]{CommitTimeout: -1} // the ledger has what is written at once
+	c := cacheOf(t, join(t, dir, 0).Bus, opts.in(w, 0), func(ctx context.Context, key int) (uint64, error) {
 		v := l.version[key].Load()
 		_, err := h.load(ctx, "") // may be held
 		return v, err

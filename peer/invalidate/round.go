@@ -2,6 +2,7 @@ package invalidate
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -52,13 +53,14 @@ func (g *group) round() error {
 	defer cancel()
 	gen, peers, joined := g.plan()
 	begin := now() // before anything is asked
+	var found []byte
 	if !joined {
 		var err error
-		if peers, err = g.find(ctx); err != nil {
+		if peers, found, err = g.find(ctx); err != nil {
 			return err
 		}
 	}
-	if err := g.askAll(ctx, peers); err != nil {
+	if err := g.askAll(ctx, peers, found); err != nil {
 		return err
 	}
 	return g.renew(gen, begin)
@@ -75,22 +77,25 @@ func (g *group) plan() (gen uint64, peers []peer.Info, joined bool) {
 }
 
 // find returns whom to ask first: all that live, since those that have the cache are among them, but for those that share
-// the board.
-func (g *group) find(ctx context.Context) ([]peer.Info, error) {
-	peers, err := g.unshared()
+// the board. It also returns the incarnations of all.
+func (g *group) find(ctx context.Context) (peers []peer.Info, found []byte, err error) {
+	peers, _, err = g.unshared()
 	if err != nil || len(peers) == 0 {
-		return nil, err
+		return nil, nil, err
 	}
 	// Of two that come at the same time, one knows the other's subscription after this.
 	if err := g.bus.Flush(ctx); err != nil {
-		return nil, g.noteFailure(err)
+		return nil, nil, g.noteFailure(err)
 	}
 	return g.unshared()
 }
 
-func (g *group) unshared() ([]peer.Info, error) {
+func (g *group) unshared() (peers []peer.Info, found []byte, err error) {
 	live, err := g.mesh.Live()
-	return slices.DeleteFunc(live, func(p peer.Info) bool { return g.board.has(p.Incarnation) }), err
+	for _, p := range live {
+		found = binary.BigEndian.AppendUint64(found, uint64(p.Incarnation))
+	}
+	return slices.DeleteFunc(live, func(p peer.Info) bool { return g.board.has(p.Incarnation) }), found, err
 }
 
 // renew lets the lease run, counted from the begin of a round in which all have answered, and notes that all that live know
@@ -120,23 +125,23 @@ func (g *group) renew(gen uint64, begin int64) error {
 var errChanged = errors.New("something has changed meanwhile")
 
 // askAll asks all at the same time.
-func (g *group) askAll(ctx context.Context, peers []peer.Info) error {
+func (g *group) askAll(ctx context.Context, peers []peer.Info, found []byte) error {
 	errs := make([]error, len(peers))
 	var asking sync.WaitGroup
 	for i, p := range peers[min(1, len(peers)):] {
-		asking.Go(func() { errs[i+1] = g.ask(ctx, p) }) // ended by ctx
+		asking.Go(func() { errs[i+1] = g.ask(ctx, p, found) }) // ended by ctx
 	}
 	if len(peers) > 0 {
-		errs[0] = g.ask(ctx, peers[0])
+		errs[0] = g.ask(ctx, peers[0], found)
 	}
 	asking.Wait()
 	return errors.Join(errs...)
 }
 
 // ask renews the lease from one process, and returns nil also if it does not have the cache.
-func (g *group) ask(ctx context.Context, p peer.Info) error {
+func (g *group) ask(ctx context.Context, p peer.Info, found []byte) error {
 	begin := now()
-	question := message{kind: kindAsk, own: g.session, lease: g.length}
+	question := message{kind: kindAsk, own: g.session, time: g.length, ops: found}
 	m := g.member(p)
 	if m != nil {
 		question.session, question.seq, _ = m.stream.at()
@@ -154,7 +159,7 @@ func (g *group) ask(ctx context.Context, p peer.Info) error {
 		err = fmt.Errorf("message of kind %d of node %d in answer", answer.kind, in.From.ID)
 	}
 	if err == nil {
-		err = g.follow(ctx, p, answer)
+		err = g.follow(ctx, p, answer, begin)
 	}
 	return g.note(p, err)
 }
@@ -171,7 +176,7 @@ func (g *group) unanswered(p peer.Info, m *member, err error) error {
 			return l.Incarnation == p.Incarnation
 		}) {
 			g.end(p, g.member(p))
-			return nil
+			return g.noteGone()
 		}
 	}
 	return g.note(p, err)
@@ -179,11 +184,12 @@ func (g *group) unanswered(p peer.Info, m *member, err error) error {
 
 // follow waits until a stream is applied as far as its writer has said. It takes the answer on a shorter way than the
 // changes.
-func (g *group) follow(ctx context.Context, p peer.Info, answer message) error {
+func (g *group) follow(ctx context.Context, p peer.Info, answer message, begin int64) error {
 	m := g.meet(p, answer.session)
 	if m == nil {
 		return nil
 	}
+	g.target.distrust(answer.time)
 	ctx, cancel := context.WithTimeout(ctx, g.length/2)
 	defer cancel()
 	for {
@@ -192,6 +198,7 @@ func (g *group) follow(ctx context.Context, p peer.Info, answer message) error {
 			return errChanged
 		}
 		if session == answer.session && applied >= answer.seq {
+			g.trust(m, begin+int64(g.length))
 			return nil
 		}
 		select {
@@ -204,6 +211,24 @@ func (g *group) follow(ctx context.Context, p peer.Info, answer message) error {
 			return err
 		}
 	}
+}
+
+// trust notes until when a process waits for our confirmations.
+func (g *group) trust(m *member, until int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m.trusted = max(m.trusted, until)
+}
+
+// noteGone is for a process that is gone in a round. In the first one the others have to be asked again: those that have
+// answered before its end have not told of the updates that it had begun.
+func (g *group) noteGone() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.joined {
+		return errChanged
+	}
+	return nil
 }
 
 // note keeps what has happened to a process, for the error of Invalidate.

@@ -27,6 +27,7 @@ type store[K comparable, V any] struct {
 	hash    func(K) uint64
 	lease   *lease
 	entries *otter.Cache[K, *item[V]]
+	unknown atomic.Int64  // until then, by the clock, nothing is stored
 	era     atomic.Uint64 // what was stored in an earlier one is thrown away
 	counts  counts
 	running sync.WaitGroup // loads and sweepAll
@@ -64,6 +65,7 @@ func newStore[K comparable, V any](opts Options[K, V], b *board, load func(conte
 	if s.entries, err = otter.New(settings); err != nil {
 		return nil, err
 	}
+	s.unknown.Store(never)
 	s.running.Go(s.sweepAll) // ended by close, which waits
 	return s, nil
 }
@@ -101,6 +103,7 @@ func (s *store[K, V]) sweepAll() {
 		case <-s.closing:
 			return
 		}
+		s.board.observe()
 		for key, it := range s.entries.All() {
 			if !s.isFresh(it, now()) {
 				s.discard(key, it)
@@ -230,6 +233,27 @@ func (s *store[K, V]) flush() {
 	case s.dirty <- none{}:
 	default:
 	}
+}
+
+// distrust stores nothing for some time, as the keys of an update that may still be committed are not known. What is on its way
+// is not stored either.
+func (s *store[K, V]) distrust(long time.Duration) {
+	until := now() + int64(long)
+	for old := s.unknown.Load(); long > 0 && old < until; old = s.unknown.Load() {
+		if s.unknown.CompareAndSwap(old, until) {
+			s.flush() // afterwards: a load that begins in between sees one of the two
+			return
+		}
+	}
+}
+
+// distrusts returns for how long nothing is stored, or some keys are not that only the board knows.
+func (s *store[K, V]) distrusts() time.Duration {
+	long := s.board.settles()
+	if until, now := s.unknown.Load(), now(); until > now {
+		long = max(long, time.Duration(until-now))
+	}
+	return long
 }
 
 // check returns an error after close.

@@ -4,12 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // target is what changes are applied to: the store, for keys that are bytes.
 type target interface {
 	apply(o op, data []byte) error
 	flush()
+	hold(keys []string)          // keeps keys blocked that are, for the time that a sent write may take
+	distrust(long time.Duration) // stores nothing for some time
+	distrusts() time.Duration    // how long that is still so
 }
 
 // stream is what has come of the changes of one writer.
@@ -115,13 +119,19 @@ func (s *stream) desync() {
 	s.moveLocked()
 }
 
-// end is for a writer that is gone. The updates that it has begun have ended: nobody knows how.
-func (s *stream) end() {
+// end is for a writer that is gone. It returns the keys of the updates that the writer has begun: nobody knows how they end, so
+// they stay blocked, once each.
+func (s *stream) end() (open []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
+	for key, count := range s.open {
+		open = append(open, key)
+		s.open[key] = count - 1
+	}
 	s.closeLocked()
 	s.moveLocked()
+	return open
 }
 
 func (s *stream) closeLocked() {

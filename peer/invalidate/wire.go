@@ -8,7 +8,7 @@ import (
 )
 
 // wireVersion is the first byte of each message. A process does not understand another one, see rule 7.
-const wireVersion = 1
+const wireVersion = 2
 
 // kind says what a message is.
 type kind byte
@@ -18,9 +18,12 @@ const (
 	kindSync                   // of a writer to one: its stream goes on after seq; with the updates that are open
 	kindAck                    // of a holder to a writer: all changes of that session up to seq are applied
 	kindAsk                    // of a holder to a writer, a request: renew my lease of that length
-	kindGrant                  // the answer: the last change of the session is seq
+	kindGrant                  // the answer: the last change of the session is seq; store nothing for that time
 	kindBye                    // of one that has stopped serving and writes no more
 )
+
+// incarnationSize is the length of the incarnation of a process, in bytes.
+const incarnationSize = 8
 
 // maxHead is the length of the longest head, in bytes.
 const maxHead = 2 + 2*8 + 2*binary.MaxVarintLen64
@@ -32,8 +35,8 @@ type message struct {
 	session uint64        // of the writer whose stream it is about
 	seq     uint64        // of a change
 	own     uint64        // of an ask: the session of the one who asks
-	lease   time.Duration // of an ask
-	ops     []byte        // of a change and a sync
+	time    time.Duration // of an ask: the lease; of a grant: how long nothing may be stored
+	ops     []byte        // of a change and a sync; of the first ask: the incarnations of all that were found
 }
 
 func (m *message) encode() []byte {
@@ -41,8 +44,12 @@ func (m *message) encode() []byte {
 	b = append(b, wireVersion, byte(m.kind))
 	b = binary.BigEndian.AppendUint64(b, m.session)
 	b = binary.AppendUvarint(b, m.seq)
-	if m.kind == kindAsk {
-		b = binary.AppendUvarint(binary.BigEndian.AppendUint64(b, m.own), uint64(m.lease))
+	switch m.kind {
+	case kindAsk:
+		b = binary.AppendUvarint(binary.BigEndian.AppendUint64(b, m.own), uint64(m.time))
+	case kindGrant:
+		b = binary.AppendUvarint(b, uint64(m.time))
+	default: // has ops
 	}
 	return append(b, m.ops...)
 }
@@ -66,11 +73,16 @@ func parse(b []byte) (m message, err error) {
 	if m.seq, b, err = number(b); err != nil {
 		return m, err
 	}
-	if m.kind == kindAsk {
+	switch m.kind {
+	case kindAsk:
 		return m, m.parseAsk(b)
+	case kindGrant:
+		m.time, m.ops, err = duration(b, maxCommit)
+		return m, err
+	default:
+		m.ops = b
+		return m, nil
 	}
-	m.ops = b
-	return m, nil
 }
 
 func (m *message) parseAsk(b []byte) error {
@@ -78,15 +90,23 @@ func (m *message) parseAsk(b []byte) error {
 	if len(b) < own {
 		return errShort
 	}
-	lease, _, err := number(b[own:])
-	if err != nil {
-		return err
+	lease, found, err := duration(b[own:], maxLease)
+	if err == nil && lease == 0 {
+		err = errors.New("no lease")
 	}
-	if lease == 0 || lease > uint64(maxLease) {
-		return fmt.Errorf("lease of %d ns: %v is the longest", lease, maxLease)
+	if err == nil && len(found)%incarnationSize != 0 {
+		err = errShort
 	}
-	m.own, m.lease = binary.BigEndian.Uint64(b), time.Duration(lease)
-	return nil
+	m.own, m.time, m.ops = binary.BigEndian.Uint64(b), lease, found
+	return err
+}
+
+func duration(b []byte, longest time.Duration) (d time.Duration, rest []byte, err error) {
+	n, rest, err := number(b)
+	if err == nil && n > uint64(longest) {
+		err = fmt.Errorf("time of %d ns: %v is the longest", n, longest)
+	}
+	return time.Duration(n), rest, err
 }
 
 func number(b []byte) (n uint64, rest []byte, err error) {

@@ -14,8 +14,8 @@ func sampleMessages() []message {
 		{kind: kindChange, session: 7, seq: 300, ops: ops},
 		{kind: kindSync, session: 1 << 63, seq: 1 << 40, ops: []byte{}},
 		{kind: kindAck, session: 7, seq: 1, ops: []byte{}},
-		{kind: kindAsk, session: 7, seq: 1, own: 9, lease: defaultLease},
-		{kind: kindGrant, session: 7, seq: 0, ops: []byte{}},
+		{kind: kindAsk, session: 7, seq: 1, own: 9, time: defaultLease, ops: bytes.Repeat([]byte{7}, 2*incarnationSize)},
+		{kind: kindGrant, session: 7, seq: 0, time: defaultCommit, ops: []byte{}},
 		{kind: kindBye, session: 7, seq: 0, ops: []byte{}},
 	}
 }
@@ -36,14 +36,16 @@ func TestMessages(t *testing.T) {
 
 func TestMessagesThatCannotBe(t *testing.T) {
 	t.Parallel()
-	good := (&message{kind: kindAsk, own: 1, lease: 1}).encode()
+	good := (&message{kind: kindAsk, own: 1, time: 1}).encode()
 	tests := map[string][]byte{
-		"empty":         nil,
-		"other version": append([]byte{wireVersion + 1}, good[1:]...),
-		"kind 0":        append([]byte{wireVersion, 0}, good[2:]...),
-		"unknown kind":  append([]byte{wireVersion, 99}, good[2:]...),
-		"no lease":      (&message{kind: kindAsk}).encode(),
-		"long lease":    (&message{kind: kindAsk, lease: maxLease + 1}).encode(),
+		"empty":          nil,
+		"other version":  append([]byte{wireVersion + 1}, good[1:]...),
+		"kind 0":         append([]byte{wireVersion, 0}, good[2:]...),
+		"unknown kind":   append([]byte{wireVersion, 99}, good[2:]...),
+		"no lease":       (&message{kind: kindAsk}).encode(),
+		"half a process": append(bytes.Clone(good), 1),
+		"long time":      (&message{kind: kindGrant, time: maxCommit + 1}).encode(),
+		"long lease":     (&message{kind: kindAsk, time: maxLease + 1}).encode(),
 	}
 	for name, b := range tests {
 		t.Run(name, func(t *testing.T) {

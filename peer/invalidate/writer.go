@@ -24,7 +24,14 @@ func (g *group) post(drops, marks []byte, count int) (*batch, error) {
 		g.mu.Unlock()
 		return nil, net.ErrClosed
 	}
-	var b *batch
+	b := g.queueLocked(drops, marks, count)
+	g.mu.Unlock()
+	g.pump()
+	return b, nil
+}
+
+// queueLocked puts ops into the batch that is sent next, or begins another one.
+func (g *group) queueLocked(drops, marks []byte, count int) (b *batch) {
 	if n := len(g.pending); n > 0 && (len(marks) == 0 || len(g.pending[n-1].marks)+len(marks) <= maxBatch) {
 		b = g.pending[n-1]
 	} else {
@@ -33,9 +40,7 @@ func (g *group) post(drops, marks []byte, count int) (*batch, error) {
 	}
 	b.drop(drops, count)
 	b.marks = append(b.marks, marks...)
-	g.mu.Unlock()
-	g.pump()
-	return b, nil
+	return b
 }
 
 // pump sends what is pending, if its time has come.
@@ -87,6 +92,7 @@ func (g *group) next() *batch {
 	b.cut(g.seq, now, g.leasedLocked(now))
 	b.alone = len(g.members) == 0 // whoever comes later takes our stream up after it
 	g.markLocked(b)
+	g.adopting -= b.adopted
 	g.flight = append(g.flight, b)
 	g.landLocked()
 	return b
