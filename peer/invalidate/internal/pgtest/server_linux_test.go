@@ -24,7 +24,7 @@ const integrationVariable = "MULTINODE_INTEGRATION"
 func startServer(t *testing.T) (connect string) {
 	t.Helper()
 	initdb, postgres := program(t, "initdb"), program(t, "postgres")
-	dir, err := os.MkdirTemp("", "pg") // another user does not get at t.TempDir
+	dir, err := os.MkdirTemp("", "pg") //nolint:usetesting // the server runs as another user, who does not get at t.TempDir
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
 	identity := unprivileged(t, dir)
