@@ -90,7 +90,7 @@ func TestUtilization(t *testing.T) {
 		var shares []float64
 		for replication := range 5 {
 			s := brief(policy)
-			s.Warmup, s.Duration = 0, 20000
+			s.Warmup, s.Duration = 0, 5000
 			r := newRun(s, replication)
 			_, err := r.do(t.Context())
 			require.NoError(t, err)

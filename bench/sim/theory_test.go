@@ -14,7 +14,7 @@ import (
 
 // queue is one worker, or several with a connection for each request.
 func queue(workers int, load float64, law Law, d Discipline, p Policy) Scenario {
-	const requests = 150e3
+	const requests = 50e3
 	duration := requests / (load * float64(workers))
 	return Scenario{
 		Workers: workers, Load: load, Law: law, Discipline: d, Policy: p,
@@ -43,8 +43,8 @@ func TestPS(t *testing.T) {
 	for law := range laws {
 		for _, load := range []float64{0.5, 0.8} {
 			o := simulate(t, queue(1, load, law, PS, Hash))
-			agrees(t, 1/(1-load), o.Response, 0.08, law, load)
-			agrees(t, 1/(1-load), *o.Slowdown, 0.08, law, load)
+			agrees(t, 1/(1-load), o.Response, 0.12, law, load)
+			agrees(t, 1/(1-load), *o.Slowdown, 0.12, law, load)
 		}
 	}
 }
@@ -79,7 +79,7 @@ func TestPSBySize(t *testing.T) {
 		for i, s := range slowdowns {
 			if len(s) > 0 {
 				sizes++
-				agrees(t, 1/(1-load), estimate(s), 0.05, law, limits[i])
+				agrees(t, 1/(1-load), estimate(s), 0.08, law, limits[i])
 			}
 		}
 		assert.Equal(t, map[Law]int{Exponential: 5, Bimodal: 2}[law], sizes)
@@ -119,7 +119,7 @@ func TestFCFS(t *testing.T) {
 	const load = 0.5
 	for law := range laws {
 		o := simulate(t, queue(1, load, law, FCFS, Hash))
-		agrees(t, 1+load*secondMoment(law)/(2*(1-load)), o.Response, 0.15, law)
+		agrees(t, 1+load*secondMoment(law)/(2*(1-load)), o.Response, 0.25, law)
 	}
 }
 
@@ -142,7 +142,7 @@ func TestShared(t *testing.T) {
 		want := 1 + erlangC(n, load)/(float64(n)*(1-load))
 		agrees(t, want, simulate(t, queue(n, load, Exponential, FCFS, Shared)).Response, 0.03, n)
 		agrees(t, want, simulate(t, queue(n, load, Exponential, PS, Shared)).Response, 0.03, n)
-		agrees(t, want, simulate(t, queue(n, load, Bimodal, PS, Shared)).Response, 0.06, n)
+		agrees(t, want, simulate(t, queue(n, load, Bimodal, PS, Shared)).Response, 0.12, n)
 	}
 }
 
@@ -173,7 +173,7 @@ func TestBestOfTwo(t *testing.T) {
 	const n, load, most, tolerance = 512, 0.9, 5, 0.03
 	for _, d := range []Discipline{FCFS, PS} {
 		s := queue(n, load, Exponential, d, BestOfTwo)
-		s.Warmup, s.Duration = 300, 2400
+		s.Warmup, s.Duration = 200, 800
 		r := newRun(s, 0)
 		atLeast, looks := [most + 1]float64{}, 0.0
 		r.arrived = func(_ int, now float64) {
