@@ -25,6 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/internal/await"
 	"github.com/multinode-go/multinode/internal/leaktest"
 )
 
@@ -36,7 +37,6 @@ const (
 const (
 	defaultReloads = 3
 	operations     = 25 // of each client, between two reloads
-	patience       = time.Minute
 )
 
 // Main is the TestMain of an example, whose program is run.
@@ -94,7 +94,7 @@ func Test(t *testing.T, clients ...func(addr string) Client) {
 	for range reloads {
 		for i := range counts {
 			enough := counts[i].Load() + operations
-			require.Eventually(t, func() bool { return counts[i].Load() > enough || t.Failed() }, patience, time.Millisecond)
+			require.Eventually(t, func() bool { return counts[i].Load() > enough || t.Failed() }, await.Limit, time.Millisecond)
 		}
 		p.reload(t)
 	}
@@ -153,7 +153,7 @@ func (p *program) ready(t *testing.T) (addr string) {
 		addr = s.Address
 		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
 		return err == nil && conn.Close() == nil
-	}, patience, time.Millisecond)
+	}, await.Limit, time.Millisecond)
 	return addr
 }
 
