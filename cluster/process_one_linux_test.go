@@ -76,11 +76,11 @@ func (c container) stopped(t *testing.T) {
 	assert.Empty(t, c.processes(t), "processes")
 }
 
-// awaitMaster waits until the nth master has so many nodes.
-func (c container) awaitMaster(t *testing.T, nth, nodes int) (s Status) {
+// awaitMaster waits until the nth master, which is another process than the one before, has so many nodes.
+func (c container) awaitMaster(t *testing.T, nth, before, nodes int) (s Status) {
 	t.Helper()
 	c.printed(t, "ready", nth)
-	return c.awaitStatus(t, func(s Status) bool { return len(s.pids()) == nodes })
+	return c.awaitStatus(t, func(s Status) bool { return s.PID != before && len(s.pids()) == nodes })
 }
 
 // TestIntegrationProcessOneLeavesChildrenToTheProgram: the program waits for its own, and orphans are reaped.
@@ -167,8 +167,7 @@ func TestIntegrationProcessOneStartsTheMasterAgain(t *testing.T) {
 	last := first
 	for nth := range 3 {
 		c.kill(t, last.PID, syscall.SIGKILL)
-		s := c.awaitMaster(t, nth+2, 2)
-		assert.NotEqual(t, last.PID, s.PID)
+		s := c.awaitMaster(t, nth+2, last.PID, 2)
 		assert.Equal(t, first.pids(), s.pids(), "the workers live on")
 		last = s
 	}
@@ -305,13 +304,12 @@ func TestIntegrationProcessOneFollowsTheSuccessor(t *testing.T) {
 	last := first
 	for nth := range 2 {
 		c.kill(t, 1, syscall.SIGUSR2)
-		s := c.awaitMaster(t, nth+2, 3)
-		assert.NotEqual(t, last.PID, s.PID)
+		s := c.awaitMaster(t, nth+2, last.PID, 3)
 		assert.Equal(t, first.pids(), s.pids())
 		last = s
 	}
 	c.kill(t, last.PID, syscall.SIGKILL)
-	last = c.awaitMaster(t, 4, 3)
+	last = c.awaitMaster(t, 4, last.PID, 3)
 	assert.Equal(t, first.pids(), last.pids(), "that the successor crashes is no end either")
 	noneFailed(t, load)
 	c.stopped(t)
@@ -337,7 +335,7 @@ func TestIntegrationProcessOneWhenTheMasterDiesInATakeover(t *testing.T) {
 	require.NoError(t, syscall.Kill(successor, syscall.SIGSTOP))
 	require.NoError(t, syscall.Kill(master, syscall.SIGKILL))
 	require.NoError(t, syscall.Kill(successor, syscall.SIGCONT))
-	after := c.awaitMaster(t, 2, 2)
+	after := c.awaitMaster(t, 2, before.PID, 2)
 	assert.Equal(t, successor, c.outside(t, after.PID))
 	assert.Equal(t, before.pids(), after.pids())
 	c.stopped(t)
