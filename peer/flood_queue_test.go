@@ -6,11 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// Connections that owe their request, silent or half-way, hold up a client that speaks no longer than as many others that speak.
+// A client that speaks is answered although 1,000 connections before it still owe their request, silent or half-way, with an hour to send it.
 func TestSilentConnectionsHoldNobodyUp(t *testing.T) {
 	const count = 1000
 	for name, said := range map[string]string{"silent": "", "half a request": "GET /status HTTP/1.1\r\nHost: "} {
@@ -32,20 +31,12 @@ func TestSilentConnectionsHoldNobodyUp(t *testing.T) {
 			}
 			begin := time.Now()
 			for range count {
-				ask()
-			}
-			speaking := time.Since(begin)
-			begin = time.Now()
-			for range count {
 				conn := dialIdle(t, d, m.self.node())
 				_, err := io.WriteString(conn, said)
 				require.NoError(t, err)
 			}
-			dialed := time.Since(begin)
 			ask()
-			took := time.Since(begin)
-			t.Logf("%d requests took %v; to dial %d and be answered behind them %v (dial %v)", count, speaking, count, took, dialed)
-			assert.Less(t, took, speaking)
+			t.Logf("answered %v after the first of %d", time.Since(begin), count)
 		})
 	}
 }
