@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/multinode-go/multinode/internal/descriptors"
 )
 
 // acceptor is the listener of a node, which it hands to its server. It tells when somebody has begun to accept, proves
@@ -65,8 +67,10 @@ func (a *acceptor) Accept() (net.Conn, error) {
 		case errors.Is(err, net.ErrClosed):
 			a.waitParked()
 			return nil, err
-		case err != nil || a.expecting.Load() == 0 || !a.answer(conn.RemoteAddr()):
-			return conn, err
+		case err != nil:
+			return nil, descriptors.ExplainAccept(err)
+		case a.expecting.Load() == 0 || !a.answer(conn.RemoteAddr()):
+			return conn, nil
 		default:
 			_ = conn.Close() // the master has its answer, whatever becomes of the connection
 		}

@@ -33,6 +33,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/multinode-go/multinode/internal/descriptors"
 )
 
 // Listen makes this process a node of a cluster, as [Start] does, and serves with server, as [Node.Serve] does. It returns
@@ -72,7 +74,7 @@ import (
 func Listen(opts Options, server Server) (*Node, error) {
 	node, err := listen(opts, server, realSystem())
 	if err != nil {
-		return nil, fmt.Errorf("cluster: %w", err)
+		return nil, fmt.Errorf("cluster: %w", descriptors.Explain(err))
 	}
 	return node, nil
 }
@@ -92,7 +94,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 	}
 	node, err := start(ctx, opts, realSystem())
 	if err != nil {
-		return nil, fmt.Errorf("cluster: %w", err)
+		return nil, fmt.Errorf("cluster: %w", descriptors.Explain(err))
 	}
 	return node, nil
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/multinode-go/multinode/cluster/internal/proctree"
+	"github.com/multinode-go/multinode/internal/descriptors"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -56,7 +57,7 @@ type Command struct {
 func Supervise(opts Options, command Command) (*Node, error) {
 	node, err := superviseCommand(opts, command)
 	if err != nil {
-		return nil, fmt.Errorf("cluster: %w", err)
+		return nil, fmt.Errorf("cluster: %w", descriptors.Explain(err))
 	}
 	return node, nil
 }
@@ -83,7 +84,10 @@ func superviseCommand(opts Options, command Command) (*Node, error) {
 		return nil, err
 	}
 	p := newProgram(command, opts.Logger)
-	sys.start = p.start
+	sys.start = func(r role) (*process, error) {
+		started, err := p.start(r)
+		return started, descriptors.Explain(err)
+	}
 	sys.adopt = p.adopt
 	n, err := startMaster(context.Background(), opts, sys, p)
 	if err != nil {

@@ -65,6 +65,9 @@ func startMaster(ctx context.Context, opts Options, sys system, program *program
 	if err := leaveProcessOne(); err != nil {
 		return nil, err
 	}
+	if err := enoughDescriptors(opts.Nodes, true); err != nil {
+		return nil, err
+	}
 	m := &master{
 		opts: opts, program: program, since: time.Now(), seats: newSeats(opts),
 		journal: new(journal), operation: make(chan struct{}, 1), greeted: make(chan struct{}),

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/multinode-go/multinode/internal/descriptors"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
 )
@@ -196,7 +197,7 @@ func (n *Node) Listen(ctx context.Context, network, address string) (net.Listene
 	key.Nth = nth + 1
 	l, err := n.listen(ctx, key)
 	if err != nil {
-		return nil, fmt.Errorf("cluster: %w", err)
+		return nil, fmt.Errorf("cluster: %w", descriptors.Explain(err))
 	}
 	if n.isStopping() {
 		why := fmt.Errorf("%w: %w", ErrStopping, net.ErrClosed)

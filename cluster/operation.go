@@ -182,6 +182,9 @@ func (n *Node) scaleTo(ctx context.Context, count int) error {
 	if count < 1 || count > maxNodes {
 		return fmt.Errorf("scale to %d: it must be 1 to %d nodes", count, maxNodes)
 	}
+	if err := moreDescriptors(count - n.accepting()); err != nil {
+		return fmt.Errorf("scale to %d: %w", count, err)
+	}
 	m, begin := n.master, time.Now()
 	workers := count
 	if n.accepts.Load() {

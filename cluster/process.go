@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/multinode-go/multinode/internal/descriptors"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -29,6 +30,12 @@ type process struct {
 
 // drainTimeout bounds the reading of what a dead worker has written: a process that it left behind may hold the pipe.
 const drainTimeout = 100 * time.Millisecond
+
+// startSelf is startProcess whose error tells of a limit that is too low.
+func startSelf(r role) (*process, error) {
+	p, err := startProcess(r)
+	return p, descriptors.Explain(err)
+}
 
 // startProcess starts this program again as the worker with role r.
 //

@@ -7,7 +7,7 @@ import (
 
 func realSystem() system {
 	return system{
-		balances: reuseport.Supported, start: startProcess,
+		balances: reuseport.Supported, start: startSelf,
 		adopt: func(info peer.Info) (*process, error) { return adoptProcess(info.PID) },
 	}
 }

@@ -39,6 +39,9 @@ var _ keeper = (*upstream)(nil)
 
 // startWorker makes this process the worker that its master has started.
 func startWorker(ctx context.Context, opts Options, r role) (_ *Node, err error) {
+	if err := enoughDescriptors(opts.Nodes, false); err != nil {
+		return nil, err
+	}
 	directory, err := peer.OpenDirectory(r.Directory)
 	if err != nil {
 		return nil, err

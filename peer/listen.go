@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+
+	"github.com/multinode-go/multinode/internal/descriptors"
 )
 
 type connKey struct{}
@@ -61,7 +63,7 @@ func (l ownListener) Accept() (net.Conn, error) {
 	for {
 		unix, err := l.AcceptUnix()
 		if err != nil {
-			return nil, err
+			return nil, descriptors.ExplainAccept(err)
 		}
 		conn := &ownConn{UnixConn: unix, shakes: l.mesh.shakes}
 		if err := checkOwn(unix); err != nil {

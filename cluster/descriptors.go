@@ -1,0 +1,33 @@
+package cluster
+
+import (
+	"fmt"
+
+	"github.com/multinode-go/multinode/internal/descriptors"
+)
+
+// What a node keeps open, measured, and rounded up.
+const (
+	descriptorsOfNode   = 14 // its directory, lock and sockets, the port
+	descriptorsOfLink   = 2  // to each other node: the link and the stream of the bus
+	descriptorsOfWorker = 3  // in the master, for each worker: its pidfd, the control stream, standard error until it is ready
+	spareDescriptors    = 16 // what is open for a moment, and some connections
+)
+
+// enoughDescriptors returns an error if this process cannot have as many descriptors open as a node of so many needs. It comes
+// before those are open.
+func enoughDescriptors(nodes int, isMaster bool) error {
+	each := descriptorsOfLink
+	if isMaster {
+		each += descriptorsOfWorker
+	}
+	return descriptors.Need(fmt.Sprintf("a cluster with Nodes: %d", nodes), descriptorsOfNode+each*nodes+spareDescriptors)
+}
+
+// moreDescriptors is enoughDescriptors for a master that has some nodes, and is to have more.
+func moreDescriptors(more int) error {
+	if more <= 0 {
+		return nil
+	}
+	return descriptors.Need(fmt.Sprintf("growing by %d", more), (descriptorsOfLink+descriptorsOfWorker)*more+spareDescriptors/2)
+}
