@@ -16,7 +16,10 @@ func (s *supervisor) handleExit(w *worker, e exit) {
 	defer w.endDrain()
 	died := w.death(e)
 	w.slot.lastExit = died.Reason
-	attrs := append(w.attrs(), "reason", died.Reason, "lived", round(now.Sub(w.started)))
+	attrs := append(w.attrs(), "reason", died.Reason)
+	if !w.adopted { // its start was not seen here
+		attrs = append(attrs, "lived", round(now.Sub(w.started)))
+	}
 	attrs = append(attrs, e.leftBehind()...)
 	switch {
 	case w.asked:
