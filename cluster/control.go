@@ -53,7 +53,7 @@ const (
 	kindCPU     kind = "cpu"     // let your listener of Port have the connections of CPU
 	kindExpect  kind = "expect"  // a connection from Source to Port is a question; answered when you watch for it
 	kindAwait   kind = "await"   // answered when you have accepted it
-	kindForget  kind = "forget"  // do not watch for it any more
+	kindForget  kind = "forget"  // do not watch for it any more; answered with whether it Came
 	kindProbe   kind = "probe"   // answered when your accept loops have passed, with Seats and counts
 )
 
@@ -76,6 +76,7 @@ type message struct {
 	All      bool                `json:"all,omitempty"`     // the whole cluster stops
 	Took     time.Duration       `json:"took,omitempty"`    // nanoseconds
 	Ready    bool                `json:"ready,omitempty"`
+	Came     bool                `json:"came,omitempty"`
 	Seats    []seatInfo          `json:"seats,omitempty"`
 	Conns    int                 `json:"conns,omitempty"`
 	Requests int                 `json:"requests,omitempty"`

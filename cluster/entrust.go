@@ -36,7 +36,7 @@ func (g *group) entrust() {
 // inodes returns the members by index, none while that is uncertain.
 func (g *group) inodes() (inodes []uint32) {
 	members := g.order.Members()
-	if !g.certain || slices.ContainsFunc(members, func(m *member) bool { return m.inode == 0 }) { // a placeholder
+	if g.unknown || slices.ContainsFunc(members, func(m *member) bool { return m.hole }) {
 		return nil
 	}
 	for _, m := range members {
@@ -64,19 +64,27 @@ func (g *group) recall() {
 	for _, m := range rest {
 		changes = append(changes, change{m, true})
 	}
-	if len(told.Inodes) > 0 {
-		g.order, g.certain = reuseport.NewOrder(g.base...), true
-		g.redraw(changes)
+	if len(told.Inodes) == 0 {
+		g.scatter()
+		return
 	}
+	g.unknown = false
+	g.order = reuseport.NewOrder(g.base...)
+	g.redraw(changes)
 }
 
-// redraw draws the picture anew after changes that nobody has told us of.
+// redraw draws the order anew after changes that nobody has told us of.
 func (g *group) redraw(others []change) {
 	if len(others) > 0 {
 		presumed, ok := presume(g.base, append(g.since, others...))
-		if !ok || slices.Contains(presumed, nil) {
-			g.presumed, g.certain = presumed, false
+		if !ok {
+			g.scatter()
 			return
+		}
+		for i, m := range presumed {
+			if m == nil {
+				presumed[i] = newHole()
+			}
 		}
 		g.order = reuseport.NewOrder(presumed...)
 	}

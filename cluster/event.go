@@ -17,7 +17,8 @@ const (
 	EventLeft     EventKind = "left"     // a node that was told to leave is gone
 	EventDied     EventKind = "died"     // a node is gone that was not told to leave
 	EventAdopted  EventKind = "adopted"  // a node of a master that is gone has a new one
-	EventStranger EventKind = "stranger" // a process of our user that is no node listens on the port
+	EventStranger EventKind = "stranger" // a process of our user that is no node listens on the port, or does worse: see Text
+	EventMended   EventKind = "mended"   // connections are steered by our weights again, which a stranger had replaced
 
 	EventReloading   EventKind = "reloading" // a reload begins
 	EventReloaded    EventKind = "reloaded"  // all nodes were replaced

@@ -22,7 +22,7 @@ const (
 	lookInterval    = 100 * time.Millisecond // between two looks at the kernel's list of listeners
 	looksToSettle   = 10                     // of them, whether or not the list has changed, until the steering is renewed
 	dyingTime       = 300 * time.Millisecond // for the kernel to close what a process with a large heap had open
-	maxLooks        = 5                      // in a row, while members come and go
+	looksToFind     = 3                      // of them, until a listener that no process holds is a stranger's: the kernel may be closing it
 )
 
 // party is a node as the master deals with it.
@@ -38,14 +38,21 @@ type party struct {
 	obstacle string // why it cannot be steered; "": it can
 }
 
-// member is a listener in the group of a port.
+// member is a listener in the group of a port, or a hole: an index of which it is not known who sits there.
 type member struct {
-	*party  // nil: it is no node's
-	inode   uint32
-	leaving bool
-	foreign bool // it is a stranger's
-	moves   int  // of our members for its sake
+	*party   // nil: it is no node's
+	inode    uint32
+	leaving  bool
+	foreign  bool      // it is a stranger's
+	sighting *sighting // of that stranger; nil: it is not known which one
+	unmet    int       // looks since it was first listed, from 1, while its process is not known; 0: it is
+	hole     bool
+	asked    int // questions about a hole that nobody has answered
+	moves    int // of our members for its sake
 }
+
+// newHole returns a hole. Each is one of its own.
+func newHole() *member { return &member{hole: true} }
 
 // standing returns what the rules make of a member.
 func (m *member) standing() standing {
@@ -69,35 +76,39 @@ func (m *member) standing() standing {
 //
 // Joins, leaves and looks take turns, so that the order of the kernel's array is known: a join appends, a leave moves
 // the last member to the free index (reuseport_add_sock and __reuseport_detach_sock in net/core/sock_reuseport.c). What
-// cannot be known this way, after two deaths at once, an adoption, or a stranger, is asked.
+// cannot be known this way, after two deaths at once, an adoption, or a stranger, is a hole in the order. The kernel is
+// asked about holes, by one look at a time, which does not hold the turn while it waits for an answer.
 type group struct {
 	key         portKey
 	address     string
-	reservation *reuseport.Reservation
+	reservation *reuseport.Reservation // nil: of programs that listen by themselves
 	rung        reuseport.Rung
 	obstacle    string    // why it is not the best that this kernel has; "": it is
 	steering    *steering // to tell what is found
 
-	turn chan struct{} // holds a value while somebody has the turn; what follows is theirs
-	seen []*member     // all members that are known, in no order
-	// order is the picture. It holds while certain is true.
-	order   *reuseport.Order[*member]
-	certain bool
-	// What the picture was at the last look at the kernel's list, and who has joined and left with our help since.
-	base  []*member
-	since []change
-	// presumed is what is known of an uncertain picture, by index: nil entries are to be asked for.
-	presumed []*member
-	told     *picture // the newest that adopted nodes have from another master; nil when it was used
-	kept     []uint32 // what our nodes keep for the next one, by index
-	lost     bool     // somebody has no place in the order, as it did not answer
-	// published are the weights by which new connections are steered since the last look, by index; nil where the hash decides.
+	asking chan struct{} // holds a value while somebody asks the kernel; it comes before the turn
+	failed string        // the last complaint about a question; theirs
+	turn   chan struct{} // holds a value while somebody has the turn; what follows is theirs
+	seen   []*member     // all members that are known, in no order
+	order  *reuseport.Order[*member]
+	// What the order was at the last look at the kernel's list, and who has joined and left with our help since.
+	base    []*member
+	since   []change
+	unknown bool     // the order is not known at all, until the next look at the list
+	looked  bool     // there was such a look
+	told    *picture // the newest that adopted nodes have from another master; nil when it was used
+	kept    []uint32 // what our nodes keep for the next one, by index
+	// shifts counts what may have moved members to other indexes: what the kernel has answered before is void.
+	shifts int
+	mark   *reuseport.Mark // of the question that is being asked
+	// published are the weights by which new connections are steered, by index; nil where the hash decides.
 	published []uint32
 	// epoch names the time since which no exclusion was broken. It counts from 1.
 	epoch     int
 	complaint string          // the last
 	sink      *reuseport.Sink // nil until the cluster stops
 	drain     *member         // of sink
+	watch     watch           // over the program that steers
 
 	mu      sync.Mutex
 	drawing drawing // guarded by mu; for Status
@@ -111,24 +122,32 @@ func newGroup(key portKey, reservation *reuseport.Reservation, s *steering) *gro
 	}
 	return &group{
 		key: key, address: address, reservation: reservation, rung: s.rung, steering: s,
-		turn: make(chan struct{}, 1), order: reuseport.NewOrder[*member](), certain: true, epoch: 1,
+		asking: make(chan struct{}, 1), turn: make(chan struct{}, 1), order: reuseport.NewOrder[*member](), epoch: 1,
 	}
 }
 
-func (g *group) take(ctx context.Context) error {
-	select {
-	case g.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait for a turn at %s: %w", g.address, ctx.Err())
-	case <-g.steering.ctx.Done():
-		return fmt.Errorf("wait for a turn at %s, which this master has left to another: %w", g.address, net.ErrClosed)
-	}
-}
+// take waits for the turn. The master that has handed over gets none any more: the port is its successor's.
+func (g *group) take(ctx context.Context) error { return g.occupy(ctx, g.turn) }
 
 func (g *group) give() { <-g.turn }
 
-// join lets a node into the group: it is asked to listen, and gets connections when it is known to be there.
+func (g *group) occupy(ctx context.Context, place chan struct{}) error {
+	over := g.steering.ctx
+	select {
+	case place <- struct{}{}:
+		if over.Err() == nil {
+			return nil
+		}
+		<-place
+	case <-over.Done():
+	case <-ctx.Done():
+		return fmt.Errorf("wait for a turn at %s: %w", g.address, ctx.Err())
+	}
+	return fmt.Errorf("%s is not this master's any more: %w", g.address, net.ErrClosed)
+}
+
+// join lets a node into the group: it is asked to listen. It is the last one then, so that no question has to be waited
+// for.
 func (g *group) join(ctx context.Context, p *party) error {
 	if err := g.take(ctx); err != nil {
 		return err
@@ -136,25 +155,35 @@ func (g *group) join(ctx context.Context, p *party) error {
 	defer g.give()
 	answer, err := g.call(ctx, p, message{Kind: kindOpen, Address: g.address})
 	if err != nil {
-		if errors.Is(err, errUnlinked) || errors.Is(err, context.DeadlineExceeded) {
-			g.doubt() // it may have come to listen
-		}
+		g.steering.kick() // it may have come to listen all the same
 		return err
 	}
 	if m := g.memberOf(p); m != nil && m.inode == answer.Inode {
 		m.leaving = false // it has not left, and does not mean to any more
 	} else {
-		m := &member{party: p, inode: answer.Inode}
-		g.seen = append(g.seen, m)
-		g.order.Join(m)
-		g.since = append(g.since, change{m, true})
+		g.enter(&member{party: p, inode: answer.Inode})
 	}
-	if g.certain {
-		g.settle(ctx)
-	} else { // the node is to accept at once what the hash sends it, and not to wait for questions
+	_ = g.settle(ctx) // which complains
+	if !g.certain() {
 		g.steering.kick()
 	}
 	return nil
+}
+
+// enter takes note of a member that has just joined.
+func (g *group) enter(m *member) {
+	g.seen = append(g.seen, m)
+	g.apply(change{m, true})
+}
+
+// apply changes the order by a join or a leave that we know of.
+func (g *group) apply(c change) {
+	if members, ok := c.apply(g.order.Members()); ok {
+		g.order = reuseport.NewOrder(members...)
+	} else {
+		g.unknown = true
+	}
+	g.since = append(g.since, c)
 }
 
 // exclude lets no new connection come to a node. The epoch that it returns is for leave; 0 says that the node may get
@@ -169,13 +198,18 @@ func (g *group) exclude(ctx context.Context, p *party) (epoch int, later bool, e
 		return 0, false, g.notHere(p)
 	}
 	m.leaving = true
-	if !g.settle(ctx) {
-		return 0, g.rung >= reuseport.RungBPF, nil
+	err = g.settle(ctx)
+	switch {
+	case g.rung < reuseport.RungBPF:
+		return 0, false, nil // most are elsewhere
+	case err == nil && g.excludes(m):
+		return g.epoch, false, nil
+	case err == nil && g.certain() && !g.watch.contested:
+		return 0, false, nil // nobody else is there
+	default:
+		g.steering.kick()
+		return 0, true, nil
 	}
-	if g.rung < reuseport.RungBPF || g.shareOf(m) > 0 { // most are elsewhere, or nobody else is there
-		return 0, false, nil
-	}
-	return g.epoch, false, nil
 }
 
 // leave lets a node out of the group that has been excluded since epoch, and has nothing left to accept. It returns true
@@ -193,21 +227,24 @@ func (g *group) leave(ctx context.Context, p *party, epoch int) (again bool, err
 	case m == nil:
 		return false, g.notHere(p)
 	}
-	if epoch != 0 && (!g.settle(ctx) || g.epoch != epoch) {
-		return true, nil
+	if epoch != 0 {
+		if err := g.settle(ctx); err != nil || !g.excludes(m) || g.epoch != epoch {
+			return true, nil
+		}
 	}
-	moved := g.makeRoom(ctx)
+	// Who moves to its index gets what it gets, and may be excluded.
+	safe := g.makeRoom(ctx) && (g.excludes(m) || g.rung < reuseport.RungBPF)
 	if _, err := g.call(ctx, p, message{Kind: kindShut}); err != nil {
 		g.doubt()
 		return false, err
 	}
 	g.drop(m)
-	g.order.Leave(m)
-	g.since = append(g.since, change{m, false})
-	if !moved {
+	g.apply(change{m, false})
+	g.shifts++
+	if !safe {
 		g.epoch++
 	}
-	g.settle(ctx)
+	_ = g.settle(ctx) // which complains
 	g.wake(ctx)
 	return false, nil
 }
@@ -216,18 +253,35 @@ func (g *group) notHere(p *party) error {
 	return fmt.Errorf("node %d does not listen on %s: %w", p.id, g.address, net.ErrClosed)
 }
 
-// look compares the picture with the kernel, and draws it anew where it has to.
+// look compares the picture with the kernel, and asks about what is not known. Of several looks one goes on at a time.
 func (g *group) look(ctx context.Context) {
-	if g.take(ctx) != nil {
+	if g.occupy(ctx, g.asking) != nil {
 		return
 	}
-	defer g.give()
-	if g.settle(ctx) {
+	defer func() { <-g.asking }()
+	g.verify(ctx)
+	steered := g.review(ctx)
+	found := g.meet(ctx)
+	g.accuse(ctx)
+	asked := g.identify(ctx)
+	if found || asked {
+		steered = g.review(ctx)
+	}
+	if steered {
 		g.guard(ctx)
 	}
 }
 
-// changed tells whether the kernel's list has others than those that are known.
+// review settles, in a turn of its own. It returns whether new connections go where they are meant to.
+func (g *group) review(ctx context.Context) bool {
+	if g.take(ctx) != nil {
+		return false
+	}
+	defer g.give()
+	return g.settle(ctx) == nil && g.certain()
+}
+
+// changed tells whether the kernel's list has others than those that are known, or there is something to find out.
 func (g *group) changed(ctx context.Context) bool {
 	select {
 	case g.turn <- struct{}{}:
@@ -235,9 +289,12 @@ func (g *group) changed(ctx context.Context) bool {
 	default:
 		return false // somebody is at it
 	}
+	if g.watch.due(g, time.Now()) || g.steering.sightings.hunting(g.address) {
+		return true
+	}
 	listed, err := g.listed(ctx)
 	return err != nil || len(listed) != len(g.seen) ||
-		slices.ContainsFunc(g.seen, func(m *member) bool { return !slices.Contains(listed, m.inode) })
+		slices.ContainsFunc(g.seen, func(m *member) bool { return m.unmet > 0 || !slices.Contains(listed, m.inode) })
 }
 
 // adopt takes note of a listener that is in the group already, and of the picture that another master had.
@@ -248,14 +305,21 @@ func (g *group) adopt(ctx context.Context, p *party, inode uint32, told *picture
 	defer g.give()
 	if told != nil && (g.told == nil || told.At > g.told.At) {
 		g.told = told
+		g.unknown = g.unknown || !g.certain()
 	}
-	if g.memberOf(p) != nil {
-		return
+	known := slices.IndexFunc(g.seen, func(m *member) bool { return m.inode == inode })
+	switch {
+	case g.memberOf(p) != nil:
+	case known >= 0: // it was seen before it was told: it stays where it is
+		m := g.seen[known]
+		m.party, m.foreign, m.sighting, m.unmet = p, false, nil, 0
+	case g.looked:
+		g.enter(&member{party: p, inode: inode})
+	default:
+		g.seen = append(g.seen, &member{party: p, inode: inode})
+		g.doubt()
 	}
-	g.seen = slices.DeleteFunc(g.seen, func(m *member) bool { return m.inode == inode })
-	g.seen = append(g.seen, &member{party: p, inode: inode})
 	g.consider()
-	g.doubt()
 }
 
 // consider chooses how the group is steered: not at all while one of its members cannot be. The log says so once.
@@ -278,16 +342,17 @@ func (g *group) seal(ctx context.Context) error {
 	if g.rung < reuseport.RungBPF {
 		return nil
 	}
+	g.look(ctx)
 	if err := g.take(ctx); err != nil {
 		return err
 	}
 	defer g.give()
-	settled := g.settle(ctx)
-	if settled && len(g.seen) == 0 {
+	err := g.settle(ctx)
+	if err == nil && len(g.seen) == 0 {
 		return nil // nobody listens
 	}
-	if !settled || g.weights() == nil {
-		return errors.New("who has which part of the connections is not known")
+	if err != nil || !g.certain() || g.published == nil {
+		return join(errors.New("who has which part of the connections is not known"), err)
 	}
 	sink, err := reuseport.NewSink(ctx, g.key.Network, g.address)
 	if err != nil {
@@ -298,16 +363,14 @@ func (g *group) seal(ctx context.Context) error {
 		return join(err, sink.Close())
 	}
 	m := &member{inode: inode}
-	g.seen = append(g.seen, m)
-	g.order.Join(m)
+	g.enter(m)
 	weights := append(make([]uint32, g.order.Len()-1), 1)
 	attach := func(s reuseport.Steering) error { return g.attach(ctx, s) }
 	if err := sink.Fill(ctx, g.order.Index(m), attach, weights); err != nil {
 		g.drop(m)
 		g.doubt()
 		err = join(err, sink.Close())
-		g.settle(ctx)
-		return err
+		return join(err, g.settle(ctx))
 	}
 	g.sink, g.drain = sink, m
 	return nil
@@ -321,7 +384,7 @@ func (g *group) close() (err error) {
 	if g.sink != nil {
 		err = join(err, g.sink.Close())
 	}
-	return err
+	return join(err, g.watch.close())
 }
 
 // call asks a node something about this port.

@@ -26,14 +26,14 @@ func TestAdoptAfterALook(t *testing.T) {
 	inode, err := reuseport.Inode(l)
 	require.NoError(t, err)
 
-	g.meet(t.Context(), inode)
+	g.look(t.Context())
 	require.Equal(t, stranger, g.seen[0].standing())
 	g.adopt(t.Context(), p, inode, nil)
 	g.adopt(t.Context(), p, inode, nil)
 	require.Len(t, g.seen, 1, "one listener is one member")
 	assert.Equal(t, warming, g.seen[0].standing())
 	assert.Same(t, p, g.seen[0].party)
-	assert.False(t, g.certain)
+	assert.Equal(t, 0, g.order.Index(g.seen[0]), "where it sits is known")
 }
 
 // TestGroupOfNoReservationAfterClose: a supervised program listens just when the master ends.

@@ -101,7 +101,7 @@ func TestGroupExcludesAndLetsLeave(t *testing.T) {
 	assert.Len(t, m.spread(200), 2)
 	m.add(5)
 	assert.Len(t, m.spread(200), 3)
-	assert.True(t, m.certain)
+	assert.True(t, m.certain())
 }
 
 // TestGroupIsAskedAnewAfterTwoDeaths: which of the others has moved where cannot be known.
@@ -110,7 +110,7 @@ func TestGroupIsAskedAnewAfterTwoDeaths(t *testing.T) {
 	require.NoError(t, m.seats[0].close())
 	require.NoError(t, m.seats[2].close())
 	m.look(t.Context())
-	assert.True(t, m.certain)
+	assert.True(t, m.certain())
 	for _, i := range []int{1, 3} { // is each where it is thought to be?
 		epoch, _, err := m.exclude(t.Context(), m.parties[i])
 		require.NoError(t, err)
@@ -148,7 +148,7 @@ func TestGroupWithAWrongOrder(t *testing.T) {
 		m.order = reuseport.NewOrder[*member]()
 		m.doubt()
 		m.look(t.Context())
-		assert.True(t, m.certain, "it was asked")
+		assert.True(t, m.certain(), "it was asked")
 		epoch, _, err := m.exclude(t.Context(), m.parties[1])
 		require.NoError(t, err)
 		require.NotZero(t, epoch)
@@ -285,7 +285,7 @@ func TestGroupIsInherited(t *testing.T) {
 			c.meanwhile(m)
 			next, questions := m.inherited()
 			next.look(t.Context())
-			assert.True(t, next.certain)
+			assert.True(t, next.certain())
 			assert.Equal(t, c.asks, questions.Load() > 0, "%d questions", questions.Load())
 			for _, i := range []int{1, 3} { // is each where it is thought to be?
 				epoch, _, err := next.exclude(t.Context(), next.parties[i])

@@ -85,6 +85,7 @@ func startMaster(ctx context.Context, opts Options, sys system, program *program
 		return nil, err
 	}
 	m.steering.program = program
+	m.steering.pauses = opts.AcceptPauses
 	if m.notifier, err = newNotifier(takeVariable); err != nil {
 		opts.Logger.Warn("the service manager is told less than it wants", "error", err)
 	}

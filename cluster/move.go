@@ -24,6 +24,10 @@ const maxMoves = 3
 // master knows, or while there is none. So a node of ours leaves and joins again: the stranger moves to its index, which
 // gets nothing then, and the last is ours.
 func (g *group) guard(ctx context.Context) {
+	if g.take(ctx) != nil {
+		return
+	}
+	defer g.give()
 	m := g.mover()
 	if m == nil {
 		return
@@ -40,7 +44,7 @@ func (g *group) mover() (first *member) {
 		return nil
 	}
 	last := members[len(members)-1]
-	if !last.foreign || last.moves == maxMoves {
+	if !last.foreign || last.moves == maxMoves || g.steering.sightings.flaps(last.sighting) {
 		return nil
 	}
 	others := 0

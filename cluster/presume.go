@@ -16,7 +16,7 @@ type change struct {
 const maxChanges = 4
 
 // presume returns who sits at each index of a group in which base were, after changes of which it is not known which
-// came first: nil where that depends on it. It returns false where nothing can be said: too many have changed, or base
+// came first: nil where that depends on it. Holes in base stay holes, unless that depends on it. It returns false where nothing can be said: too many have changed, or base
 // cannot be right.
 //
 // Members that nobody has noticed, who came and went between two looks, make no difference: when one of them leaves, the
@@ -52,13 +52,19 @@ func thinkThrough(members []*member, changes []change, found func([]*member)) {
 	}
 }
 
-// apply returns the members after a change. It returns false if that cannot be: nobody leaves who is not there.
+// apply returns the members after a change. It returns false if that cannot be: nobody leaves who is not there. One of
+// whom it is not known where it was sat at one of the holes: they stay, and who was the last is at one of them.
 func (c change) apply(members []*member) (_ []*member, ok bool) {
 	order := reuseport.NewOrder(members...)
 	if c.joins {
 		order.Join(c.member)
 		return order.Members(), true
 	}
-	ok = order.Leave(c.member)
-	return order.Members(), ok
+	if order.Leave(c.member) {
+		return order.Members(), true
+	}
+	if slices.ContainsFunc(members, func(m *member) bool { return m.hole }) {
+		return members[:len(members)-1], true
+	}
+	return members, false
 }

@@ -57,6 +57,8 @@ var programs = map[string]func() error{
 	"ordinary":     ordinary,
 	"stuck":        getStuck,
 	"join":         joinPort,
+	"usurp":        usurp,
+	"flap":         flap,
 	"talk":         talk,
 	"errors":       tellApart,
 	"start":        startThenServe,

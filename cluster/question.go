@@ -2,7 +2,7 @@ package cluster
 
 import (
 	"context"
-	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -10,110 +10,83 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// identify asks the kernel who sits at each index, and makes that the picture. While it asks, new connections go to those
-// who have answered, once they are enough, and until then where the hash decides. So those who don't answer at once are
-// asked last: a stranger, or a node that hangs, would get its part of the hash all the time for which it is waited for.
-// The last index is asked first: strangers are in front, see guard. What can be presumed is not asked.
+// identify asks the kernel who sits at each hole. While it asks, new connections go to those who are known, once they are
+// enough, and until then where the hash decides. So those who don't answer at once are asked last: a stranger, or a node
+// that hangs, would get its part of the hash all the time for which it is waited for. The last index is asked first:
+// strangers are in front, see guard.
 //
-// A question is a connection that a program steers to one index; the node that accepts it sits there. An index whose
-// question nobody accepts is a stranger's, if as many are missing as there are strangers, else nobody's who is known.
-func (g *group) identify(ctx context.Context, listed []uint32) {
-	g.epoch++
-	found := make([]*member, len(listed))
-	if len(g.presumed) == len(listed) {
-		copy(found, g.presumed)
-	}
-	for _, timeout := range []time.Duration{quickTimeout, questionTimeout} {
-		for i := range slices.Backward(found) {
-			if found[i] != nil {
-				continue
-			}
-			m, err := g.ask(ctx, i, g.proved(found), timeout)
-			if err != nil {
-				g.complain(ctx, fmt.Errorf("ask who has which part of them: %w", err))
-				return
-			}
-			found[i] = m
+// A question is a connection that a program steers to one index; the node that accepts it sits there. Nobody has the turn
+// while an answer is waited for: a join changes no index, and after a leave or a death the answer is void.
+func (g *group) identify(ctx context.Context) (asked bool) {
+	defer g.tellAsking(time.Time{})
+	for {
+		hole, timeout := g.nextHole(ctx, !asked)
+		if hole == nil {
+			return asked
+		}
+		if !asked {
+			g.tellAsking(time.Now())
+		}
+		asked = true
+		err := g.ask(ctx, hole, timeout)
+		g.complain(ctx, &g.failed, err)
+		if err != nil {
+			return true
 		}
 	}
-	after, err := g.listed(ctx)
-	if err != nil || !slices.Equal(listed, after) {
-		return // somebody came or went while we asked
+}
+
+// nextHole returns the hole to ask about, and how long: nil when there is nothing that questions would bring to light. The
+// first one of a look makes that all are asked about.
+func (g *group) nextHole(ctx context.Context, first bool) (next *member, timeout time.Duration) {
+	if g.take(ctx) != nil {
+		return nil, 0
 	}
-	g.lost = false
-	if missing, i := g.missing(found), slices.Index(found, nil); i >= 0 && len(missing) == 1 && missing[0].party == nil {
-		found[i] = missing[0] // who cannot answer, is where nobody does
+	defer g.give()
+	if g.certain() {
+		return nil, 0
 	}
-	for i, m := range found {
-		if m == nil {
-			found[i] = g.placeholder(found)
+	holes := g.holes()
+	for _, hole := range slices.Backward(holes) {
+		if first {
+			hole.asked = 0
+		}
+		if next == nil || hole.asked < next.asked {
+			next = hole
 		}
 	}
-	order := reuseport.NewOrder(found...)
-	if order.Len() < len(found) {
-		return // somebody has answered for two: the group was another one for a moment
+	timeouts := []time.Duration{quickTimeout, questionTimeout}
+	if next == nil || next.asked >= len(timeouts) {
+		return nil, 0
 	}
-	g.order = order
-	g.base, g.since = order.Members(), nil
-	g.certain = true
+	return next, timeouts[next.asked]
 }
 
-// proved returns the weights while the kernel is asked, and some have answered.
-func (g *group) proved(found []*member) []uint32 {
-	all := make([]standing, len(found))
-	for i, m := range found {
-		if m != nil {
-			all[i] = m.standing()
-		}
-	}
-	return weights(all)
-}
-
-// missing returns the members of which nobody knows where they are.
-func (g *group) missing(found []*member) (missing []*member) {
-	for _, m := range g.seen {
-		if !slices.Contains(found, m) {
-			missing = append(missing, m)
-		}
-	}
-	return missing
-}
-
-// placeholder returns what to put where nobody has answered: a stranger, if no node is missing.
-func (g *group) placeholder(found []*member) *member {
-	isNode := func(m *member) bool { return m.party != nil }
-	g.lost = slices.ContainsFunc(g.missing(found), isNode)
-	return &member{foreign: !g.lost}
-}
-
-// ask returns the member at an index, nil if it does not tell in time. Meanwhile all others have these weights.
-func (g *group) ask(ctx context.Context, index int, weights []uint32, timeout time.Duration) (who *member, err error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+// ask finds out who sits at a hole, and fills it, unless that is not told in time.
+func (g *group) ask(ctx context.Context, hole *member, timeout time.Duration) error {
+	short, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	target, err := g.target()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	q, err := reuseport.NewQuestion(ctx, target)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() { g.end(q, who) }()
-	asked := message{Source: q.Source()}
-	watching := g.watch(ctx, asked)
-	defer g.forget(asked, watching)
+	var found *member
+	defer func() { g.end(q, found) }()
+	watching := g.watchFor(short, q.Source())
+	defer g.forget(q.Source(), watching)
 
-	mark := &reuseport.Mark{Port: q.Port(), Index: index}
-	if err := g.attach(ctx, reuseport.Steering{Mark: mark, Weights: weights}); err != nil {
-		if ctx.Err() != nil {
-			return nil, nil
-		}
-		return nil, err
+	posed, err := g.pose(ctx, hole, q)
+	if err != nil || posed.hole == nil {
+		return join(err, g.note(ctx, posed, nil))
 	}
-	if err := q.Connect(ctx); err != nil {
-		return nil, nil // the queue there is full, or whoever sits there is about to close it
+	if q.Connect(short) == nil { // else the queue there is full, or whoever sits there is about to close it
+		found = g.await(short, q.Source(), watching)
 	}
-	return g.await(ctx, asked, watching), nil
+	return g.note(ctx, posed, found)
 }
 
 // end ends the connection of a question, which has no data to lose. A node that has answered has taken it out of its queue;
@@ -130,17 +103,68 @@ func (g *group) end(q *reuseport.Question, who *member) {
 	})
 }
 
-// watch lets all members watch for a question, and returns those that do.
-func (g *group) watch(ctx context.Context, asked message) (watching []*member) {
+// posed is a question that has been put to the kernel.
+type posed struct {
+	hole   *member
+	index  int
+	shifts int
+}
+
+// pose steers a question to a hole.
+func (g *group) pose(ctx context.Context, hole *member, q *reuseport.Question) (posed, error) {
+	if err := g.take(ctx); err != nil {
+		return posed{}, err
+	}
+	defer g.give()
+	index := g.order.Index(hole)
+	if index < 0 {
+		return posed{}, nil // it is none any more
+	}
+	g.mark = &reuseport.Mark{Port: q.Port(), Index: index}
+	err := g.publish(ctx)
+	return posed{hole, index, g.shifts}, err // last: an attachment that is late shifts, too
+}
+
+// note takes note of an answer, unless something has happened meanwhile that makes it void.
+func (g *group) note(ctx context.Context, q posed, found *member) error {
+	if err := g.take(ctx); err != nil {
+		return err
+	}
+	defer g.give()
+	g.mark = nil
+	if q.hole == nil {
+		return nil
+	}
+	listed, err := g.listed(ctx)
+	if err != nil {
+		return err
+	}
+	g.reconcile(ctx, listed)
+	if found == nil || g.shifts != q.shifts || g.order.Index(q.hole) != q.index || !slices.Contains(g.seen, found) {
+		q.hole.asked++
+		return nil
+	}
+	g.place(q.hole, found)
+	g.deduce()
+	g.watch.answers = true
+	return nil
+}
+
+// watchFor lets all members watch for a question, and returns those that do.
+func (g *group) watchFor(ctx context.Context, source netip.AddrPort) (watching []*member) {
+	if g.take(ctx) != nil {
+		return nil
+	}
+	callable := g.callable()
+	g.give()
 	var calls sync.WaitGroup
 	var mu sync.Mutex // guards watching
-	asked.Kind = kindExpect
-	for _, m := range g.callable() {
+	for _, m := range callable {
 		if m.suspect.Load() {
 			continue // it would take the whole time
 		}
 		calls.Go(func() { // ends with ctx
-			if _, err := g.call(ctx, m.party, asked); err == nil {
+			if _, err := g.call(ctx, m.party, message{Kind: kindExpect, Source: source}); err == nil {
 				mu.Lock()
 				defer mu.Unlock()
 				watching = append(watching, m)
@@ -152,14 +176,13 @@ func (g *group) watch(ctx context.Context, asked message) (watching []*member) {
 }
 
 // await returns the member that has accepted a question, nil if none does in time.
-func (g *group) await(ctx context.Context, asked message, watching []*member) *member {
+func (g *group) await(ctx context.Context, source netip.AddrPort, watching []*member) *member {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	asked.Kind = kindAwait
 	answers := make(chan *member, len(watching))
 	for _, m := range watching {
 		g.steering.running.Go(func() { // ends with ctx
-			if _, err := g.call(ctx, m.party, asked); err == nil {
+			if _, err := g.call(ctx, m.party, message{Kind: kindAwait, Source: source}); err == nil {
 				answers <- m
 			} else {
 				answers <- nil
@@ -175,14 +198,13 @@ func (g *group) await(ctx context.Context, asked message, watching []*member) *m
 }
 
 // forget lets the members forget a question, and returns when they have: then its port may be a client's.
-func (g *group) forget(asked message, watching []*member) {
+func (g *group) forget(source netip.AddrPort, watching []*member) {
 	ctx, cancel := context.WithTimeout(g.steering.ctx, attachTimeout)
 	defer cancel()
-	asked.Kind = kindForget
 	var calls sync.WaitGroup
 	for _, m := range watching {
 		calls.Go(func() { // ends with ctx
-			_, _ = g.call(ctx, m.party, asked) // one that is gone has forgotten it
+			_, _ = g.call(ctx, m.party, message{Kind: kindForget, Source: source}) // one that is gone has forgotten it
 		})
 	}
 	calls.Wait()

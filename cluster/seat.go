@@ -99,6 +99,9 @@ func (s *seats) handle(ctx context.Context, q message) (message, error) {
 	if err != nil {
 		return message{}, err
 	}
+	if q.Kind == kindForget {
+		return message{Came: s.forget(one, q.Source)}, nil
+	}
 	return message{}, s.apply(one, q)
 }
 
@@ -127,9 +130,6 @@ func (s *seats) apply(one *seat, q message) error {
 		return reuseport.SetIncomingCPU(one.socket, q.CPU)
 	case kindExpect:
 		s.expect(one, q.Source)
-		return nil
-	case kindForget:
-		s.forget(one, q.Source)
 		return nil
 	default:
 		return fmt.Errorf("the question %q is not known here", q.Kind)
@@ -275,14 +275,18 @@ func (s *seats) expect(one *seat, source netip.AddrPort) {
 	s.awaited[source] = e
 }
 
-func (s *seats) forget(one *seat, source netip.AddrPort) {
+// forget ends that, and tells whether the question has come.
+func (s *seats) forget(one *seat, source netip.AddrPort) (came bool) {
 	one.listener.forget(source)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.awaited[source]; e != nil {
-		delete(s.awaited, source)
-		close(e.forgotten)
+	e := s.awaited[source]
+	if e == nil {
+		return false
 	}
+	delete(s.awaited, source)
+	close(e.forgotten)
+	return isClosed(e.came)
 }
 
 // await waits until a question that is expected has come.

@@ -70,6 +70,15 @@ type Steering struct {
 	// Picture tells whether it is known which node sits where in the kernel's group. While it is not, the hash decides.
 	Picture   bool       `json:"picture"`
 	Strangers []Stranger `json:"strangers,omitempty"`
+
+	// Contested: another process of this user has replaced the program that steers, or was found to do so a moment ago. Who
+	// gets what is not known then, and the weights are 0.
+	Contested bool `json:"contested,omitempty"`
+
+	// Doing is what the master is finding out about the port, "" for nothing, and Since when. No join, leave or order waits
+	// for it.
+	Doing string    `json:"doing,omitempty"`
+	Since time.Time `json:"since,omitzero"`
 }
 
 // Advice is what would give a better rung.
@@ -78,9 +87,11 @@ type Advice struct {
 	Command string `json:"command,omitempty"` // to run; none: nothing that a command could change
 }
 
-// Stranger is a process that listens on the port of the cluster and is none of its nodes.
+// Stranger is a process that listens on the port of the cluster, or comes and goes there, and is none of its nodes.
 type Stranger struct {
 	PID     int    `json:"pid"` // 0: the kernel does not tell
 	Program string `json:"program,omitempty"`
 	Address string `json:"address"`
+	Joins   int    `json:"joins,omitempty"`  // how often it was seen to begin to listen
+	Steers  bool   `json:"steers,omitempty"` // it was found to take connections by a program of its own
 }

@@ -48,17 +48,29 @@ func (g *group) standings() []standing {
 	if g.rung < reuseport.RungBPF {
 		members = g.seen // the order has no part in it
 	}
+	nodes := 0 // that are at some hole
+	for _, m := range g.missing() {
+		if m.party != nil {
+			nodes++
+		}
+	}
 	var all []standing
 	for _, m := range members {
-		all = append(all, m.standing())
+		one := m.standing()
+		if m.hole && one == unproved {
+			if nodes--; nodes < 0 {
+				one = stranger // more holes than nodes
+			}
+		}
+		all = append(all, one)
 	}
 	return all
 }
 
-// weights returns the weights by index: none while the picture is uncertain.
+// weights returns the weights by index: none for the kernel's hash, while too little is known.
 func (g *group) weights() []uint32 {
 	switch {
-	case g.rung < reuseport.RungBPF || !g.certain || len(g.seen) == 0:
+	case g.rung < reuseport.RungBPF || g.unknown || len(g.seen) == 0:
 		return nil
 	case g.sink != nil && g.order.Index(g.drain) >= 0:
 		shares := make([]uint32, g.order.Len())
@@ -69,22 +81,10 @@ func (g *group) weights() []uint32 {
 	}
 }
 
-// shareOf returns what a member gets of the new connections, in percent; 100, which is no exclusion, where the hash
-// decides.
-func (g *group) shareOf(m *member) float64 {
-	if g.rung < reuseport.RungBPF {
-		if i := slices.Index(g.seen, m); i >= 0 && g.rung == reuseport.RungIncomingCPU {
-			if c := cover(g.standings(), reuseport.OnlineCPUs()); c != nil && c[i] < 0 {
-				return 0
-			}
-		}
-		return 100
-	}
-	shares := g.weights()
-	if shares == nil {
-		return 100
-	}
-	return percent(shares, g.order.Index(m))
+// excludes tells whether a member gets no new connections. One of whom it is not known where it sits is at a hole, and
+// gets none either.
+func (g *group) excludes(m *member) bool {
+	return g.published != nil && !g.watch.contested && percent(g.published, g.order.Index(m)) == 0
 }
 
 // percent returns what an index gets.
@@ -99,16 +99,33 @@ func percent(shares []uint32, index int) float64 {
 	return 100 * own / sum
 }
 
-// attach attaches a program through whichever member does it: our own first, as it costs no message.
+// attach attaches a program, with the question that is being asked, or else the one with which the watch tells our program
+// from another.
 func (g *group) attach(ctx context.Context, s reuseport.Steering) error {
 	if len(g.seen) == 0 {
 		return nil
 	}
+	if s.Mark == nil {
+		s.Mark = g.mark
+	}
+	if s.Mark == nil {
+		s.Mark = g.watch.mark(ctx, g, s.Weights)
+	}
+	err := g.attachSteering(ctx, s)
+	g.watch.attached(err == nil)
+	return err
+}
+
+// attachSteering attaches a program through whichever member does it: our own first, as it costs no message.
+func (g *group) attachSteering(ctx context.Context, s reuseport.Steering) error {
 	if g.sink != nil {
 		return reuseport.Attach(g.sink, s)
 	}
 	errs := errors.New("no member can attach the program")
 	callable := g.callable()
+	if len(callable) == 0 && len(s.Weights) == 0 {
+		return nil // as it was
+	}
 	for i, m := range callable {
 		timeout := attachTimeout
 		if i == len(callable)-1 { // nobody else is left to try
@@ -132,6 +149,7 @@ func (g *group) attachThrough(ctx context.Context, m *member, s reuseport.Steeri
 	_, err := g.call(ctx, m.party, message{Kind: kindAttach, Steering: &s, Until: until})
 	if errors.Is(err, context.DeadlineExceeded) {
 		g.epoch++ // it may do it in this moment
+		g.shifts++
 	}
 	return err
 }

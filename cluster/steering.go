@@ -31,14 +31,16 @@ type steering struct {
 
 	reserving sync.Mutex // held while a port is reserved, which may take the time of a look-up of a name
 
-	mu        sync.Mutex // guards what follows
-	groups    map[portKey]*group
-	parties   map[int]*party
-	strangers map[uint32]Stranger // by inode; each is reported once
-	closed    bool
-	elder     int      // id of the master before, while it may be there; -1: none
-	holds     bool     // new groups are held, too
-	held      []*group // whose turn another master has
+	sightings *sightings // of strangers
+	pauses    bool       // accept loops pause, see Options.AcceptPauses
+
+	mu      sync.Mutex // guards what follows
+	groups  map[portKey]*group
+	parties map[int]*party
+	closed  bool
+	elder   int      // id of the master before, while it may be there; -1: none
+	holds   bool     // new groups are held, too
+	held    []*group // whose turn another master has
 }
 
 // newSteering chooses the rung: the best, or the one that forced names.
@@ -61,7 +63,7 @@ func newSteering(forced string, logger *slog.Logger, tell func(Event)) (*steerin
 		support: support, rung: rung, logger: logger, tell: tell,
 		elder: -1,
 		kicks: make(chan struct{}, 1), ctx: ctx, cancel: cancel, inherited: make(chan struct{}),
-		groups: make(map[portKey]*group), parties: make(map[int]*party), strangers: make(map[uint32]Stranger),
+		groups: make(map[portKey]*group), parties: make(map[int]*party), sightings: newSightings(rung, logger, tell),
 	}, nil
 }
 
@@ -287,9 +289,18 @@ func (s *steering) status(key portKey) (Steering, drawing) {
 		return out, drawing{}
 	}
 	d := g.drawn()
-	out.Picture, out.Strangers = d.certain, d.strangers
+	out.Picture, out.Strangers, out.Contested = d.certain, d.strangers, d.contested
+	if d.contested {
+		out.Promise = "Nothing is promised while another process replaces the program that steers."
+	}
+	if !d.asking.IsZero() {
+		out.Doing, out.Since = doingAsk, d.asking
+	}
 	return out, d
 }
+
+// doingAsk is what a master does that fills holes.
+const doingAsk = "asking the kernel which node sits at which index of the group"
 
 // mainGroup returns the group of the main port, or where the master does not know that, of the port that most nodes share;
 // nil while there is none.

@@ -1,50 +1,249 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// holder returns the node that has a listener; nil if it is a stranger's, and who that is.
-func (s *steering) holder(ctx context.Context, g *group, inode uint32) (*party, Stranger, error) {
-	found := Stranger{Address: g.address}
-	owners, err := reuseport.Owners(ctx, g.key.Network, g.address)
-	if err != nil {
-		return nil, found, err
+const (
+	// flapsToTell is how often a process has to be seen to join, until it is told that it comes and goes.
+	flapsToTell = 3
+	// flapMemory is how long Status shows a process that comes and goes after it was seen last.
+	flapMemory = 5 * time.Second
+	// maxHunts is how often it is tried to find out which process that is.
+	maxHunts = 30
+	// maxSightings is how many strangers are remembered; one that comes after that is reported again.
+	maxSightings = 256
+)
+
+// sighting is what is known of a stranger on a port. What is below the first line is guarded by the mutex of its sightings.
+type sighting struct {
+	Stranger
+	seen      time.Time // last
+	told      bool      // that it listens
+	toldFlaps bool
+}
+
+// flaps tells whether the process comes and goes.
+func (s *sightings) flaps(one *sighting) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return one != nil && one.Joins >= flapsToTell
+}
+
+// sightings are the strangers that were seen on the ports of a cluster. Each is reported once for each thing that it does.
+type sightings struct {
+	rung   reuseport.Rung
+	logger *slog.Logger
+	tell   func(Event)
+
+	mu     sync.Mutex
+	all    []*sighting        // guarded by mu
+	ghosts map[string]*ghosts // guarded by mu; by address
+}
+
+// ghosts are the listeners that came and went before it was known whose they were.
+type ghosts struct {
+	count, hunts int
+	last         time.Time
+}
+
+func newSightings(rung reuseport.Rung, logger *slog.Logger, tell func(Event)) *sightings {
+	return &sightings{rung: rung, logger: logger, tell: tell, ghosts: make(map[string]*ghosts)}
+}
+
+// add takes note of a listener of a process that was not there before. PID 0 stands for a process that is not known.
+func (s *sightings) add(found Stranger) *sighting {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	same := func(o *sighting) bool { return o.PID == found.PID && o.Address == found.Address }
+	var one *sighting
+	if i := slices.IndexFunc(s.all, same); i >= 0 {
+		one = s.all[i]
+	} else {
+		one = &sighting{Stranger: Stranger{PID: found.PID, Program: found.Program, Address: found.Address}}
+		s.all = append(s.all, one)
+		if len(s.all) > maxSightings {
+			s.all = s.all[1:]
+		}
 	}
+	one.Joins += max(1, found.Joins)
+	one.seen = time.Now()
+	s.report(one)
+	return one
+}
+
+// vanished takes note of a listener that has gone before it was known whose it was.
+func (s *sightings) vanished(address string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := s.ghosts[address]
+	if one == nil || time.Since(one.last) > flapMemory {
+		one = new(ghosts)
+		s.ghosts[address] = one
+	}
+	one.count++
+	one.last = time.Now()
+}
+
+// haunted tells whether listeners have vanished of late.
+func (s *sightings) haunted(address string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ghosts[address] != nil && time.Since(s.ghosts[address].last) < flapMemory
+}
+
+// hunting tells whether it is to be found out who comes and goes: one or two may be processes that end.
+func (s *sightings) hunting(address string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := s.ghosts[address]
+	return one != nil && one.count >= flapsToTell
+}
+
+// caught takes note that a process was found to be the one that comes and goes, or that none was after many looks.
+func (s *sightings) caught(address string, found Stranger, ok bool) {
+	s.mu.Lock()
+	one := s.ghosts[address]
+	if one == nil {
+		s.mu.Unlock()
+		return
+	}
+	if one.hunts++; !ok && one.hunts < maxHunts {
+		s.mu.Unlock()
+		return
+	}
+	delete(s.ghosts, address)
+	s.mu.Unlock()
+	found.Address = address
+	found.Joins = one.count
+	s.add(found)
+}
+
+// report tells of a stranger that listens, and of one that comes and goes.
+func (s *sightings) report(one *sighting) {
+	attrs := []any{"pid", one.PID, "program", one.Program, "address", one.Address, "steering", s.rung.String()}
+	if !one.told && one.Joins < flapsToTell {
+		one.told = true
+		text := fmt.Sprintf("%s listens on %s and is no node of this cluster", one.name(), one.Address)
+		if s.rung >= reuseport.RungBPF {
+			text += "; it gets no connections while it only listens"
+		} else {
+			text += "; it gets a share of the connections"
+		}
+		s.logger.Warn("stranger on the port", attrs...)
+		s.tell(Event{Kind: EventStranger, ID: -1, PID: one.PID, Text: text})
+	}
+	if one.Joins >= flapsToTell && !one.toldFlaps {
+		one.toldFlaps = true
+		s.logger.Warn("stranger comes and goes", append(attrs, "joins", one.Joins)...)
+		s.tell(Event{Kind: EventStranger, ID: -1, PID: one.PID, Text: fmt.Sprintf(
+			"%s listens on %s and stops again and again: it was seen to join %d times", one.name(), one.Address, one.Joins)})
+	}
+}
+
+// usurp takes note of those that were found to have taken connections by a program of their own, and returns their names.
+func (s *sightings) usurp(address string, by []Stranger) (names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.all {
+		if one.Address == address && slices.ContainsFunc(by, func(o Stranger) bool { return o.PID == one.PID }) {
+			one.Steers, one.seen = true, time.Now()
+		}
+	}
+	for _, one := range by {
+		names = append(names, one.name())
+	}
+	return names
+}
+
+// of returns the strangers on a port for Status: those that are there, and those that come and go.
+func (s *sightings) of(address string, there []*sighting) (all []Stranger) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.all {
+		flaps := one.Address == address && one.Joins >= flapsToTell && time.Since(one.seen) < flapMemory
+		if flaps || slices.Contains(there, one) {
+			all = append(all, one.Stranger)
+		}
+	}
+	slices.SortFunc(all, func(a, b Stranger) int { return cmp.Compare(a.PID, b.PID) })
+	return all
+}
+
+// meet finds out whose the listeners are of which nobody has told us: a stranger's, or those of a worker that is being
+// adopted. It looks into all processes, for which nobody waits.
+func (g *group) meet(ctx context.Context) (found bool) {
+	g.hunt(ctx)
+	if !g.hasUnmet(ctx) {
+		return false
+	}
+	owners, err := reuseport.Owners(ctx, g.key.Network, g.address)
+	if err != nil || g.take(ctx) != nil {
+		return false
+	}
+	defer g.give()
+	for _, m := range g.seen {
+		if m.unmet == 0 {
+			continue
+		}
+		p, other := g.steering.holder(owners, m.inode)
+		other.Address = cmp.Or(other.Address, g.address)
+		switch {
+		case p != nil:
+			m.party, m.unmet, found = p, 0, true
+		case other.PID != 0 || m.unmet >= looksToFind:
+			m.foreign, m.unmet, found = true, 0, true
+			m.sighting = g.steering.sightings.add(other)
+		default:
+			m.unmet++
+		}
+	}
+	return found
+}
+
+// hunt looks for a process that comes and goes faster than it can be seen whose listeners these are.
+func (g *group) hunt(ctx context.Context) {
+	sightings := g.steering.sightings
+	if !sightings.hunting(g.address) {
+		return
+	}
+	isNode := func(pid int) bool { return g.steering.partyOf(pid) != nil }
+	o, ok, err := reuseport.Visitor(ctx, g.key.Network, g.address, isNode)
+	if err == nil {
+		sightings.caught(g.address, Stranger{PID: o.PID, Program: o.Program}, ok)
+	}
+}
+
+// hasUnmet tells whether there are members whose process is not known.
+func (g *group) hasUnmet(ctx context.Context) bool {
+	if g.take(ctx) != nil {
+		return false
+	}
+	defer g.give()
+	return slices.ContainsFunc(g.seen, func(m *member) bool { return m.unmet > 0 })
+}
+
+// holder returns the node that has a listener, or else the process that has.
+func (s *steering) holder(owners []reuseport.Owner, inode uint32) (*party, Stranger) {
+	var found Stranger
 	for _, o := range owners {
-		if o.Inode != inode {
+		if o.Inode != inode || o.PID == 0 {
 			continue
 		}
 		if p := s.partyOf(o.PID); p != nil {
-			return p, found, nil
+			return p, found
 		}
 		found = Stranger{PID: o.PID, Program: o.Program, Address: o.Addr.String()}
 	}
-	return nil, found, nil
-}
-
-// report tells of a stranger, once.
-func (s *steering) report(inode uint32, found Stranger) {
-	s.mu.Lock()
-	_, known := s.strangers[inode]
-	s.strangers[inode] = found
-	s.mu.Unlock()
-	if known {
-		return
-	}
-	text := fmt.Sprintf("%s listens on %s and is no node of this cluster", found.name(), found.Address)
-	if s.rung >= reuseport.RungBPF {
-		text += "; it gets no connections"
-	} else {
-		text += "; it gets a share of the connections"
-	}
-	s.logger.Warn("stranger on the port", "pid", found.PID, "program", found.Program, "address", found.Address,
-		"steering", s.rung.String())
-	s.tell(Event{Kind: EventStranger, ID: -1, PID: found.PID, Text: text})
+	return nil, found
 }
 
 // partyOf returns the node whose process that is, or has started that. What a master has started are other nodes.
@@ -69,13 +268,4 @@ func (s Stranger) name() string {
 		return "a process"
 	}
 	return fmt.Sprintf("process %d (%s)", s.PID, s.Program)
-}
-
-func (s *steering) strangerOf(inode uint32, address string) Stranger {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if found, ok := s.strangers[inode]; ok {
-		return found
-	}
-	return Stranger{Address: address}
 }

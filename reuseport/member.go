@@ -28,7 +28,8 @@ func Inode(l syscall.Conn) (uint32, error) {
 
 // Listeners returns the members of the group that a listener opened by [Listen] would join, of whatever process, sorted
 // by inode, which is not their order in the group: the listeners of the same family, IPV6_V6ONLY, address, port and
-// interface that our effective uid has made (inet_reuseport_add_sock). The kernel does not tell whether a socket sets
+// interface that our effective uid has made (inet_reuseport_add_sock), and those that were hidden by [Hide] and are not
+// closed yet. The kernel does not tell whether a socket sets
 // SO_REUSEPORT, so that a server that does not is returned too, while it has the port for itself.
 //
 // Network and address mean what they do to [net.Listen]; port 0 has no members. ctx ends the resolution of the address.

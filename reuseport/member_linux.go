@@ -51,7 +51,9 @@ func listenersOf(ctx context.Context, network, address string) ([]Listener, erro
 	if err != nil {
 		return nil, err
 	}
-	return newListeners(sockets, func(s diagSocket) bool { return s.group() == asked }), nil
+	hidden := asked // a listener that was hidden stays in the group until it is closed
+	hidden.ifi = nowhere
+	return newListeners(sockets, func(s diagSocket) bool { return s.group() == asked || s.group() == hidden }), nil
 }
 
 // groupOf returns the group that a socket would join that is bound to addr and listens.

@@ -43,3 +43,27 @@ func Owners(ctx context.Context, network, address string) ([]Owner, error) {
 	}
 	return found, nil
 }
+
+// Holders returns the processes that have a socket open, by its inode, as far as we may look: see [Owners]. Their Addr, UID
+// and Listening are not filled in. None is no error. ctx ends the search in /proc. It needs Linux; elsewhere the error Is
+// errors.ErrUnsupported.
+func Holders(ctx context.Context, inode uint32) ([]Owner, error) {
+	found, err := holders(ctx, inode)
+	if err != nil {
+		return nil, fmt.Errorf("reuseport: holders of socket %d: %w", inode, err)
+	}
+	return found, nil
+}
+
+// Visitor returns a process that has a listener in the group which a listener opened by [Listen] would join, and for which
+// skip is false. It looks into one process after the other and at the kernel's list after each, so that it finds one that
+// comes and goes, as likely as that is there. There may be none: then ok is false.
+//
+// ctx ends the search in /proc. It needs Linux with sock_diag; elsewhere the error Is errors.ErrUnsupported.
+func Visitor(ctx context.Context, network, address string, skip func(pid int) bool) (found Owner, ok bool, err error) {
+	found, ok, err = visitor(ctx, network, address, skip)
+	if err != nil {
+		return Owner{}, false, fmt.Errorf("reuseport: visitors of %s %s: %w", network, address, err)
+	}
+	return found, ok, nil
+}

@@ -3,6 +3,7 @@ package reuseport
 import (
 	"cmp"
 	"context"
+	"iter"
 	"net/netip"
 	"os"
 	"slices"
@@ -127,14 +128,9 @@ func pidsOf(ctx context.Context, sockets []diagSocket) (map[uint32][]int, error)
 	if len(inodes) == 0 {
 		return pids, nil
 	}
-	procs, _ := os.ReadDir("/proc") // without /proc the PIDs are not told
-	for _, proc := range procs {
+	for pid := range processes() {
 		if err := ctx.Err(); err != nil {
 			return nil, err
-		}
-		pid, err := strconv.Atoi(proc.Name())
-		if err != nil {
-			continue // not a process
 		}
 		for target := range descriptorsOf(pid) {
 			if inode, ok := inodes[target]; ok {
@@ -146,6 +142,45 @@ func pidsOf(ctx context.Context, sockets []diagSocket) (map[uint32][]int, error)
 		slices.Sort(list)
 	}
 	return pids, nil
+}
+
+// processes goes through all processes; without /proc there are none.
+func processes() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		entries, _ := os.ReadDir("/proc")
+		for _, entry := range entries {
+			if pid, err := strconv.Atoi(entry.Name()); err == nil && !yield(pid) {
+				return
+			}
+		}
+	}
+}
+
+func holders(ctx context.Context, inode uint32) (found []Owner, err error) {
+	pids, err := pidsOf(ctx, []diagSocket{{inode: inode}})
+	for _, pid := range pids[inode] {
+		found = append(found, Owner{PID: pid, Program: program(pid), Inode: inode})
+	}
+	return found, err
+}
+
+func visitor(ctx context.Context, network, address string, skip func(pid int) bool) (Owner, bool, error) {
+	for pid := range processes() {
+		held := socketsOf(pid)
+		if len(held) == 0 || skip(pid) {
+			continue
+		}
+		members, err := listenersOf(ctx, network, address)
+		if err != nil {
+			return Owner{}, false, err
+		}
+		for _, l := range members {
+			if held[l.Inode] {
+				return Owner{Addr: l.Addr, Listening: true, UID: l.UID, PID: pid, Program: program(pid), Inode: l.Inode}, true, nil
+			}
+		}
+	}
+	return Owner{}, false, ctx.Err()
 }
 
 // descriptorsOf returns what the descriptors of a process refer to, each target once.

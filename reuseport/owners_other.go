@@ -8,3 +8,9 @@ import (
 )
 
 func ownersOf(context.Context, string, string) ([]Owner, error) { return nil, errors.ErrUnsupported }
+
+func holders(context.Context, uint32) ([]Owner, error) { return nil, errors.ErrUnsupported }
+
+func visitor(context.Context, string, string, func(int) bool) (Owner, bool, error) {
+	return Owner{}, false, errors.ErrUnsupported
+}

@@ -70,6 +70,28 @@ func (q *Question) Finish(ctx context.Context) error {
 	return nil
 }
 
+// Arrival is where the accepting side of a [Question] is.
+type Arrival int
+
+// The places of a connection, in the order in which it comes to them.
+const (
+	ArrivalPending  Arrival = iota // it is not established there
+	ArrivalQueued                  // it waits to be accepted, or is just being accepted
+	ArrivalAccepted                // a process has it
+	ArrivalClosed                  // the accepting side has closed it, or it never came
+)
+
+// Arrival tells where the accepting side of the connection is, and the inode of its socket once it has been accepted:
+// [Holders] tells which processes have that. Call it after Connect has returned nil. It asks sock_diag(7), with one look-up.
+//
+// It needs Linux with sock_diag; elsewhere the error Is errors.ErrUnsupported.
+func (q *Question) Arrival() (at Arrival, inode uint32, err error) {
+	if at, inode, err = q.arrival(); err != nil {
+		return 0, 0, fmt.Errorf("reuseport: question to %s from %s: %w", q.target, q.source, err)
+	}
+	return at, inode, nil
+}
+
 // Close resets the connection, so that nothing of it is left, not even TIME_WAIT. It may be called without Connect, and
 // again, and then returns nil.
 func (q *Question) Close() error {

@@ -163,6 +163,24 @@ func (q *Question) finish(ctx context.Context) error {
 	return errors.Join(err, q.socket.Close())
 }
 
+func (q *Question) arrival() (Arrival, uint32, error) {
+	s, ok, err := findSocket(q.target, q.source)
+	switch {
+	case err != nil:
+		return 0, 0, err
+	case !ok:
+		return ArrivalClosed, 0, nil
+	case s.state == tcpSynRecv || s.state == tcpNewSynRecv:
+		return ArrivalPending, 0, nil
+	case s.inode != 0:
+		return ArrivalAccepted, s.inode, nil
+	case s.state == tcpEstablished:
+		return ArrivalQueued, 0, nil
+	default:
+		return ArrivalClosed, 0, nil
+	}
+}
+
 func (q *Question) close() error {
 	return errors.Join(resetAtClose(q.socket), q.socket.Close())
 }

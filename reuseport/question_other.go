@@ -17,3 +17,5 @@ func (*Question) connect(context.Context) error { return errors.ErrUnsupported }
 func (*Question) finish(context.Context) error { return errors.ErrUnsupported }
 
 func (*Question) close() error { return errors.ErrUnsupported }
+
+func (*Question) arrival() (Arrival, uint32, error) { return 0, 0, errors.ErrUnsupported }

@@ -16,6 +16,8 @@ const (
 	// A handshake; the kernel adds TCP_NEW_SYN_RECV, the state of one that has no socket yet (inet_diag_dump_icsk).
 	tcpSynRecv = 3
 	tcpListen  = 10
+	// A handshake that has no socket yet.
+	tcpNewSynRecv = 12
 	// Bound, and neither listening nor connected. Before Linux 6.8 the kernel ignores the bit and has none to show.
 	tcpBoundInactive = 13
 )

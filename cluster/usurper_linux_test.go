@@ -1,0 +1,234 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// usurp is a program that shares a port and replaces the program that steers it, so that it gets all new connections.
+func usurp() error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGUSR1)
+	addr := os.Getenv("MULTINODE_TEST_PORT")
+	l, err := reuseport.Listen(context.Background(), "tcp", addr, reuseport.Options{})
+	if err != nil {
+		return err
+	}
+	came := make(chan struct{}, 1)
+	go func() { // ends with the process
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			select {
+			case came <- struct{}{}:
+			default:
+			}
+			go func() {
+				buf := make([]byte, 4096)
+				if n, _ := conn.Read(buf); n > 0 {
+					fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 11\r\n\r\n{\"Slot\":-1}")
+				}
+				conn.Close()
+			}()
+		}
+	}()
+	fmt.Println("joined", l.Addr())
+	if os.Getenv("MULTINODE_TEST_SIGNAL") != "" {
+		<-signals
+	}
+	for index := -1; ; time.Sleep(5 * time.Millisecond) {
+		index = findOwn(l, addr, index, came)
+		if index >= 0 && os.Getenv("MULTINODE_TEST_SIGNAL") != "" {
+			<-signals
+		}
+	}
+}
+
+// findOwn steers all connections to an index, or to one after the other, and returns the one that is ours.
+func findOwn(l *net.TCPListener, addr string, last int, came chan struct{}) int {
+	all, err := reuseport.Listeners(context.Background(), "tcp", addr)
+	if err != nil {
+		return -1
+	}
+	indexes := []int{last}
+	if last < 0 || last >= len(all) {
+		indexes = nil
+		for i := range all {
+			indexes = append(indexes, i)
+		}
+	}
+	for _, i := range indexes {
+		weights := make([]uint32, i+1)
+		weights[i] = 1
+		select {
+		case <-came:
+		default:
+		}
+		if reuseport.Attach(l, reuseport.Steering{Weights: weights}) != nil {
+			return -1
+		}
+		conn, err := net.DialTimeout("tcp", addr, time.Second)
+		if err != nil {
+			return -1
+		}
+		select {
+		case <-came:
+			conn.Close()
+			return i
+		case <-time.After(50 * time.Millisecond):
+			conn.Close()
+		}
+	}
+	return -1
+}
+
+// flap is a program that joins a port and leaves it, again and again.
+func flap() error {
+	for {
+		l, err := reuseport.Listen(context.Background(), "tcp", os.Getenv("MULTINODE_TEST_PORT"), reuseport.Options{})
+		if err != nil {
+			return err
+		}
+		time.Sleep(6 * time.Millisecond)
+		if err := l.Close(); err != nil {
+			return err
+		}
+		time.Sleep(6 * time.Millisecond)
+	}
+}
+
+// letRun starts a stranger that is another program of this binary.
+func letRun(t *testing.T, program, addr string, environ ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(append(os.Environ(), programVariable+"="+program, "MULTINODE_TEST_PORT="+addr), environ...)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd
+}
+
+// shareOfStrangers returns how many of so many requests a stranger answers.
+func shareOfStrangers(addr string, requests int) (strange int) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	for range requests {
+		if a, err := fetch(client, addr, "/"); err != nil || a.Slot == -1 {
+			strange++
+		}
+	}
+	return strange
+}
+
+// TestUsurper: a stranger of our user replaces the program that steers, again and again. Status must not say what does not
+// hold, and when it stops, all is as before.
+func TestUsurper(t *testing.T) {
+	needSteering(t)
+	t.Parallel()
+	for _, supervises := range []bool{false, true} {
+		t.Run(fmt.Sprintf("supervises=%v", supervises), func(t *testing.T) {
+			t.Parallel()
+			c := run(t, "http", programOptions{Nodes: 3, DisableMasterListen: supervises})
+			addr := c.ready(t)
+			c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture })
+			other := letRun(t, "usurp", addr)
+			s := c.awaitStatus(t, func(s Status) bool {
+				return s.Steering.Contested && slices.ContainsFunc(s.Steering.Strangers, isUsurper)
+			})
+			assert.False(t, s.Steering.Picture)
+			assert.Equal(t, other.Process.Pid, s.Steering.Strangers[0].PID)
+			assert.NotEmpty(t, s.Steering.Strangers[0].Program)
+			assert.Contains(t, s.Steering.Promise, "Nothing")
+			for _, n := range s.Nodes {
+				assert.Zero(t, n.Weight, "who gets what is not known")
+			}
+			assert.Equal(t, other.Process.Pid, c.logged(t, "stranger steers the port", 1).PID)
+
+			require.NoError(t, other.Process.Kill())
+			c.awaitStatus(t, func(s Status) bool {
+				return !s.Steering.Contested && s.Steering.Picture && len(s.Steering.Strangers) == 0
+			})
+			c.logged(t, "connections are steered by our weights again", 1)
+			assert.Zero(t, shareOfStrangers(addr, 50))
+			survey(t, addr, 3)
+			line, _ := c.log.find(2, func(line string) bool {
+				return jsonHasMsg(line, "stranger steers the port: our weights are attached again")
+			})
+			assert.Empty(t, line, "it is reported once")
+			events := c.eventTexts(t)
+			assert.Contains(t, events, fmt.Sprintf("process %d", other.Process.Pid))
+			assert.NotContains(t, events, "it gets no connections\"")
+		})
+	}
+}
+
+func isUsurper(s Stranger) bool { return s.Steers }
+
+// eventTexts returns all events that there were.
+func (c *testCluster) eventTexts(t *testing.T) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	out, _ := exec.CommandContext(ctx, "curl", "-sN", "-m", "1", "--unix-socket", c.dir+"/master.sock", "http://x/events?after=0").Output()
+	return string(out)
+}
+
+// TestUsurperOnce: one that attaches a program once is found out, and gets nothing any more.
+func TestUsurperOnce(t *testing.T) {
+	needSteering(t)
+	t.Parallel()
+	c := run(t, "http", programOptions{Nodes: 3})
+	addr := c.ready(t)
+	other := letRun(t, "usurp", addr, "MULTINODE_TEST_SIGNAL=1")
+	c.awaitStatus(t, func(s Status) bool { return len(s.Steering.Strangers) == 1 && s.Steering.Picture })
+	steers := func(line string) bool { return strings.Contains(line, "stranger steers the port") }
+	require.Eventually(t, func() bool { // not while our own program changes, which wipes the other
+		require.NoError(t, other.Process.Signal(syscall.SIGUSR1))
+		time.Sleep(time.Second)
+		line, _ := c.log.find(1, steers)
+		return line != ""
+	}, longest, time.Second)
+	assert.Equal(t, other.Process.Pid, c.logged(t, "stranger steers the port", 1).PID)
+	c.logged(t, "connections are steered by our weights again", 1)
+	s := c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture })
+	require.Len(t, s.Steering.Strangers, 1)
+	assert.True(t, s.Steering.Strangers[0].Steers)
+	assert.Zero(t, shareOfStrangers(addr, 50))
+}
+
+// TestFlappingStranger: one that joins and leaves faster than the master looks is reported.
+func TestFlappingStranger(t *testing.T) {
+	needSteering(t)
+	t.Parallel()
+	c := run(t, "http", programOptions{Nodes: 3, LameDuck: shortDuck})
+	addr := c.ready(t)
+	other := letRun(t, "flap", addr)
+	s := c.awaitStatus(t, func(s Status) bool {
+		return slices.ContainsFunc(s.Steering.Strangers, func(o Stranger) bool { return o.PID == other.Process.Pid && o.Joins >= flapsToTell })
+	})
+	assert.Equal(t, other.Process.Pid, c.logged(t, "stranger comes and goes", 1).PID)
+	assert.Equal(t, strings.TrimSuffix(s.Steering.Strangers[0].Address, "\n"), addr)
+	c.ordered(t, "/reload") // it is in nobody's way
+	line, _ := c.log.find(2, func(line string) bool { return jsonHasMsg(line, "stranger comes and goes") })
+	assert.Empty(t, line, "it is reported once")
+	require.NoError(t, syscall.Kill(other.Process.Pid, syscall.SIGKILL))
+	c.awaitStatus(t, func(s Status) bool { return len(s.Steering.Strangers) == 0 && s.Steering.Picture })
+}

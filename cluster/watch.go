@@ -1,0 +1,321 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// How often it is asked whether the program that steers is ours.
+const (
+	watchQuiet     = time.Second            // while nothing is wrong
+	watchStrangers = 250 * time.Millisecond // while a stranger is in the group
+	watchContested = 80 * time.Millisecond  // while another process attaches programs, and at least after an attachment
+	// passesToTrust is how often the program has to be found to be ours until it is taken for that again; twice as often
+	// each time that this was wrong.
+	passesToTrust, maxPassesToTrust = 3, 300
+)
+
+// watch tells whether the program that steers a group is the one that its master has attached. Any process of the same user
+// can replace it, and the kernel tells nobody. So the program sends one port that is ours alone to a member of our own; a
+// connection from there now and then shows whether that still holds.
+//
+// It belongs to the group's turn.
+type watch struct {
+	question  *reuseport.Question // bound to that port; nil: there is none
+	member    *member             // to whom it is steered; nil: the program that is attached has no such mark
+	next      *member             // the same of the program that is being attached
+	since     time.Time           // of the last attachment
+	count     int                 // of attachments
+	asked     time.Time           // when the question was asked last
+	answers   bool                // the kernel has answered questions since the program was last known to be ours
+	contested bool                // it was found not to be ours, and is not trusted since
+	untold    bool                // and nobody was told yet
+	takers    []Stranger          // that have taken connections, as far as is known
+	passes    int                 // in a row since then
+	needed    int                 // of them
+	began     time.Time           // of being contested
+}
+
+// mark returns the mark for a program with these weights, nil if there cannot be one.
+func (w *watch) mark(ctx context.Context, g *group, weights []uint32) *reuseport.Mark {
+	w.next = nil
+	member := w.sentinel(g, weights)
+	if member == nil {
+		return nil
+	}
+	if w.question == nil {
+		target, err := g.target()
+		if err != nil {
+			return nil
+		}
+		if w.question, err = reuseport.NewQuestion(ctx, target); err != nil {
+			w.question = nil
+			return nil
+		}
+	}
+	w.next = member
+	return &reuseport.Mark{Port: w.question.Port(), Index: g.order.Index(member)}
+}
+
+// sentinel returns the member that is asked: one that gets connections, the master's own if it can be.
+func (w *watch) sentinel(g *group, weights []uint32) (found *member) {
+	if g.rung < reuseport.RungBPF || g.sink != nil {
+		return nil
+	}
+	for i, m := range g.order.Members() {
+		switch {
+		case i >= len(weights) || weights[i] == 0 || m.party == nil || m.suspect.Load():
+		case m.id == g.steering.self:
+			return m
+		case found == nil:
+			found = m
+		}
+	}
+	return found
+}
+
+// attached takes note of an attachment.
+func (w *watch) attached(ok bool) {
+	w.member = nil
+	if ok {
+		w.member = w.next
+	}
+	w.next, w.since = nil, time.Now()
+	w.count++
+}
+
+func (w *watch) close() error {
+	if w.question == nil {
+		return nil
+	}
+	return w.question.Close()
+}
+
+// due tells whether it is time to ask.
+func (w *watch) due(g *group, now time.Time) bool {
+	interval := watchQuiet
+	switch {
+	case w.contested:
+		interval = watchContested
+	case w.hasReason(g):
+		interval = watchStrangers
+	}
+	return now.Sub(w.asked) >= interval && w.tells(g, now)
+}
+
+// tells tells whether the answer would mean something: the program has been attached long enough for another process to
+// replace it. A program that does not know us sees the connection, and one whose accept loop pauses keeps it in its queue:
+// they are asked only when there is a reason.
+func (w *watch) tells(g *group, now time.Time) bool {
+	return w.member != nil && now.Sub(w.since) >= watchContested &&
+		(w.hasReason(g) || g.reservation != nil && !g.steering.pauses)
+}
+
+// hasReason tells whether there is a stranger, or was one of late.
+func (w *watch) hasReason(g *group) bool {
+	return w.contested || g.steering.sightings.haunted(g.address) ||
+		slices.ContainsFunc(g.seen, func(m *member) bool { return m.party == nil })
+}
+
+// verify finds out whether the program that was attached last is the one that steers, when it is time for that. With
+// a stranger there it is each time before another one is attached, which would wipe the traces.
+func (g *group) verify(ctx context.Context) {
+	if g.take(ctx) != nil {
+		return
+	}
+	w := &g.watch
+	if now := time.Now(); !w.due(g, now) && !(w.hasReason(g) && w.tells(g, now)) {
+		g.give()
+		return
+	}
+	q, m, count, shifts := w.question, w.member, w.count, g.shifts
+	w.question, w.member, w.asked = nil, nil, time.Now() // the port is used up
+	g.give()
+	defer q.Close() // it has no data to lose
+	found, takers := g.whereIs(ctx, q, m)
+	if g.take(ctx) != nil {
+		return
+	}
+	defer g.give()
+	listed, err := g.listed(ctx)
+	if err != nil {
+		return
+	}
+	g.reconcile(ctx, listed)
+	switch {
+	case g.watch.count != count || g.shifts != shifts || found == unknownWhere: // it tells nothing
+	case found == ours:
+		g.trust()
+	default:
+		g.distrust(takers)
+	}
+	g.draw()
+}
+
+// trust takes note that the program is ours.
+func (g *group) trust() {
+	w := &g.watch
+	w.answers = false
+	if !w.contested {
+		return
+	}
+	if w.passes++; w.passes < w.needed {
+		return
+	}
+	w.contested = false
+	lasted := round(time.Since(w.began))
+	g.steering.logger.Info("connections are steered by our weights again", "address", g.address, "after", lasted)
+	g.steering.tell(Event{Kind: EventMended, ID: -1, Took: lasted,
+		Text: fmt.Sprintf("connections to %s are steered by our weights again", g.address)})
+}
+
+// distrust takes note that a program of another process steers. What was asked under it may be wrong.
+func (g *group) distrust(takers []Stranger) {
+	w := &g.watch
+	g.epoch++
+	if w.answers {
+		w.answers = false
+		g.scatter()
+	}
+	w.passes, w.takers = 0, takers
+	if !w.contested {
+		w.contested, w.untold, w.began = true, true, time.Now()
+		w.needed = min(max(passesToTrust, 2*w.needed), maxPassesToTrust)
+	}
+}
+
+// accuse says who steers, once for each time that this begins. It comes after meet.
+func (g *group) accuse(ctx context.Context) {
+	if g.take(ctx) != nil {
+		return
+	}
+	defer g.give()
+	w := &g.watch
+	if !w.contested {
+		return
+	}
+	if len(w.takers) == 0 {
+		w.takers = g.suspects()
+	}
+	names := g.steering.sightings.usurp(g.address, w.takers)
+	g.draw()
+	if !w.untold {
+		return
+	}
+	w.untold = false
+	who, pid := "a process of this user", 0
+	if len(names) > 0 {
+		who, pid = strings.Join(names, ", "), w.takers[0].PID
+	}
+	g.steering.logger.Warn("stranger steers the port: our weights are attached again", "pid", pid, "who", who, "address", g.address)
+	g.steering.tell(Event{Kind: EventStranger, ID: -1, PID: pid, Text: fmt.Sprintf(
+		"%s has replaced the program that steers the connections to %s, and may take all of them; ours is attached again", who, g.address)})
+}
+
+// suspects returns the stranger that is in the group, if there is one only.
+func (g *group) suspects() []Stranger {
+	strangers := slices.DeleteFunc(slices.Clone(g.seen), func(m *member) bool { return !m.foreign || m.sighting == nil })
+	if len(strangers) != 1 {
+		return nil
+	}
+	return []Stranger{strangers[0].sighting.Stranger}
+}
+
+// whereabouts is where a connection has gone.
+type whereabouts int
+
+const (
+	unknownWhere whereabouts = iota // it is not known
+	ours                            // to the member that it was steered to
+	elsewhere
+)
+
+// whereIs makes the connection of a question, and tells whether it has come to the member that it is steered to, and else
+// who has it. It says elsewhere only on evidence, never because something takes long.
+func (g *group) whereIs(ctx context.Context, q *reuseport.Question, m *member) (whereabouts, []Stranger) {
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
+	question := message{Kind: kindExpect, Source: q.Source()}
+	if _, err := g.call(ctx, m.party, question); err != nil {
+		return unknownWhere, nil
+	}
+	defer g.forget(q.Source(), []*member{m})
+	if q.Connect(ctx) != nil {
+		return unknownWhere, nil
+	}
+	came := make(chan bool, 1)
+	g.steering.running.Go(func() { // ends with ctx
+		question.Kind = kindAwait
+		_, err := g.call(ctx, m.party, question)
+		came <- err == nil
+	})
+	for {
+		select {
+		case answered := <-came:
+			if answered {
+				return ours, nil
+			}
+			return unknownWhere, nil
+		case <-time.After(evidenceInterval):
+		}
+		if takers, certainly := g.taken(ctx, q, m); certainly {
+			return g.lastWord(ctx, q, m, takers)
+		}
+	}
+}
+
+// lastWord asks a member once more whether it has accepted a connection that seems to be elsewhere: whatever its accept
+// loop was about to do is done when it has passed.
+func (g *group) lastWord(ctx context.Context, q *reuseport.Question, m *member, takers []Stranger) (whereabouts, []Stranger) {
+	_, err := g.call(ctx, m.party, message{Kind: kindProbe})
+	if err != nil && (len(takers) == 0 || !errors.Is(err, errors.ErrUnsupported)) {
+		return unknownWhere, nil
+	}
+	answer, err := g.call(ctx, m.party, message{Kind: kindForget, Source: q.Source()})
+	switch {
+	case err != nil:
+		return unknownWhere, nil
+	case answer.Came:
+		return ours, nil
+	default:
+		return elsewhere, takers
+	}
+}
+
+// evidenceInterval is the time between two looks at what has become of a connection.
+const evidenceInterval = 5 * time.Millisecond
+
+// taken tells whether a connection seems to have gone to another member than m, and to which processes that are no nodes.
+func (g *group) taken(ctx context.Context, q *reuseport.Question, m *member) (takers []Stranger, seems bool) {
+	arrival, inode, err := q.Arrival()
+	switch {
+	case err != nil:
+		return nil, false
+	case arrival == reuseport.ArrivalAccepted:
+		if _, err := reuseport.Holder(ctx, q.Target(), q.Source(), []int{m.pid}); !errors.Is(err, reuseport.ErrNoHolder) {
+			return nil, false // it will tell
+		}
+		holders, err := reuseport.Holders(ctx, inode)
+		for _, o := range holders {
+			if g.steering.partyOf(o.PID) == nil {
+				takers = append(takers, Stranger{PID: o.PID, Program: o.Program, Address: g.address})
+			}
+		}
+		return takers, err == nil && len(holders) > 0
+	case arrival == reuseport.ArrivalQueued:
+		listeners, err := reuseport.Listeners(ctx, g.key.Network, g.address)
+		if err != nil || !slices.ContainsFunc(listeners, func(l reuseport.Listener) bool { return l.Inode == m.inode && l.Queue == 0 }) {
+			return nil, false
+		}
+		again, _, err := q.Arrival()
+		return nil, err == nil && again == reuseport.ArrivalQueued // it was in another queue
+	default:
+		return nil, arrival == reuseport.ArrivalClosed
+	}
+}
