@@ -21,12 +21,12 @@ type DrainStats struct {
 // Attach), nor, with net.ipv4.tcp_migrate_req=1, close a listener whose queue is not empty: what waits there moves to
 // any member, whatever its weight (reuseport_migrate_sock). After a failure of either kind drain again.
 //
-// It is exact because of three facts. The program runs and the request is made in one RCU read section (tcp_v4_rcv), so
+// It is exact because of two facts. The program runs and the request is made in one RCU read section (tcp_v4_rcv), so
 // after [Barrier] no SYN is under way to l. A handshake stays with its listener, and is visible to sock_diag(7) until
-// its connection is in the queue (inet_csk_complete_hashdance), so those under way at that moment are waited for, not
-// the newer ones, which belong to others. What a softirq has begun until then has ended after a second barrier; so a queue
-// that is empty from then on stays empty. The kernel does not tell to which member a handshake belongs, and so all those
-// of the port are waited for: some 20 ms on a quiet host, and a round trip to the slowest client. One that does not
+// its connection is in the queue: the kernel puts it there (inet_csk_complete_hashdance) before it changes the state in
+// which it is a handshake (tcp_rcv_state_process). So those under way after the barrier are waited for, not the newer
+// ones, which belong to others, and a queue that is empty then stays empty. The kernel does not tell to which member a handshake belongs, and so all those
+// of the port are waited for: some 10 ms on a quiet host, and a round trip to the slowest client. One that does not
 // answer, as in a SYN flood, holds its handshake for more than a minute (net.ipv4.tcp_synack_retries): give ctx a
 // bound.
 //

@@ -29,10 +29,7 @@ func drain(ctx context.Context, l syscall.Conn) (handshakes int, err error) {
 	if _, err := queue(l); err != nil { // it listens
 		return 0, err
 	}
-	if err := barrier(ctx); err != nil {
-		return 0, err
-	}
-	pending, err := handshakesOf(l)
+	pending, err := underWay(ctx, l)
 	if err != nil {
 		return 0, err
 	}
@@ -40,10 +37,16 @@ func drain(ctx context.Context, l syscall.Conn) (handshakes int, err error) {
 	if err := awaitHandshakes(ctx, l, pending); err != nil {
 		return handshakes, err
 	}
-	if err := barrier(ctx); err != nil {
-		return handshakes, leftError(ctx, l, 0)
-	}
 	return handshakes, awaitEmpty(ctx, l)
+}
+
+// underWay returns the handshakes of the port of l that have begun. After it, those of l are all among them: a softirq that
+// ran the old program has ended, and what it has begun is to be seen.
+func underWay(ctx context.Context, l syscall.Conn) (map[handshake]bool, error) {
+	if err := barrier(ctx); err != nil {
+		return nil, err
+	}
+	return handshakesOf(l)
 }
 
 // awaitHandshakes waits until each of them has been established or given up. One that is new, from the same port of the
