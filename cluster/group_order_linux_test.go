@@ -48,16 +48,17 @@ func newMembers(t *testing.T, count int) *members {
 	return m
 }
 
+// add adds a member that is ready and accepts.
 func (m *members) add(id int) {
 	m.t.Helper()
-	seats := newSeats(Options{})
-	p := m.steering.enter(id, 0, func(ctx context.Context, q message) (message, error) {
-		answer := seats.answer(ctx, q)
-		return answer, answer.err()
-	})
-	m.parties, m.seats = append(m.parties, p), append(m.seats, seats)
-	require.NoError(m.t, m.join(m.t.Context(), p))
-	one, err := seats.get(m.key)
+	m.addAccepting(id)
+	m.look(m.t.Context())
+}
+
+func (m *members) addAccepting(id int) {
+	m.t.Helper()
+	m.addSilent(id)
+	one, err := m.seats[len(m.seats)-1].get(m.key)
 	require.NoError(m.t, err)
 	go func() { // ends with the listener
 		for {
@@ -69,8 +70,20 @@ func (m *members) add(id int) {
 			m.chosen <- id
 		}
 	}()
+}
+
+// addSilent adds a member that is ready, and does not accept.
+func (m *members) addSilent(id int) *party {
+	m.t.Helper()
+	seats := newSeats(Options{})
+	p := m.steering.enter(id, 0, func(ctx context.Context, q message) (message, error) {
+		answer := seats.answer(ctx, q)
+		return answer, answer.err()
+	})
+	m.parties, m.seats = append(m.parties, p), append(m.seats, seats)
+	require.NoError(m.t, m.join(m.t.Context(), p))
 	p.ready.Store(true)
-	m.look(m.t.Context())
+	return p
 }
 
 // spread connects so many times, and returns who was chosen how often.
@@ -312,6 +325,96 @@ func (m *members) awaitTrustees() {
 		}
 		return keep == trustees
 	}, longest, time.Millisecond)
+}
+
+// hold lets a member keep an answer back until release is called. asked is closed when it is waited for.
+func (m *members) hold(i int) (asked <-chan struct{}, release func()) {
+	seats, waits, free := m.seats[i], make(chan struct{}), make(chan struct{})
+	tell := sync.OnceFunc(func() { close(waits) })
+	m.steering.enter(m.parties[i].id, 0, func(ctx context.Context, q message) (message, error) {
+		answer := seats.answer(ctx, q)
+		if q.Kind == kindAwait && answer.Error == "" { // it is the one who knows
+			tell()
+			<-free
+		}
+		return answer, answer.err()
+	})
+	return waits, sync.OnceFunc(func() { close(free) })
+}
+
+// TestGroupGoesOnDuringAQuestion: while the kernel is asked, and the answer does not come, a node joins, another one leaves,
+// and Status tells what the master waits for. The order of what happens shows it, not how long it takes.
+func TestGroupGoesOnDuringAQuestion(t *testing.T) {
+	m := newMembers(t, 4)
+	asked, release := m.hold(1)
+	m.doubt()
+	looked := make(chan struct{})
+	go func() { // ends with the questions
+		defer close(looked)
+		m.look(context.Background())
+	}()
+	<-asked
+	isLooking := func() bool { return !isClosed(looked) }
+	_, d := m.steering.status(m.key)
+	require.False(t, d.asking.IsZero())
+	out, _ := m.steering.status(m.key)
+	assert.Equal(t, doingAsk, out.Doing)
+	assert.False(t, out.Since.IsZero())
+
+	seats := newSeats(Options{})
+	p := m.steering.enter(9, 0, func(ctx context.Context, q message) (message, error) {
+		answer := seats.answer(ctx, q)
+		return answer, answer.err()
+	})
+	m.seats = append(m.seats, seats)
+	require.NoError(t, m.join(t.Context(), p))
+	require.True(t, isLooking(), "a join does not wait for questions")
+	_, _, err := m.exclude(t.Context(), m.parties[0])
+	require.NoError(t, err)
+	require.True(t, isLooking(), "nor does an exclusion")
+	_, err = m.leave(t.Context(), m.parties[0], 0)
+	require.NoError(t, err)
+	require.True(t, isLooking(), "nor does a leave")
+	release()
+	<-looked
+	m.look(t.Context())
+	assert.True(t, m.certain())
+	assert.Empty(t, m.holes())
+	out, _ = m.steering.status(m.key)
+	assert.Empty(t, out.Doing)
+	for _, i := range []int{1, 2} { // is each where it is thought to be?
+		epoch, _, err := m.exclude(t.Context(), m.parties[i])
+		require.NoError(t, err)
+		require.NotZero(t, epoch)
+	}
+	assert.Equal(t, map[int]int{4: 40}, m.spread(40), "the new one is not ready")
+}
+
+// TestAnswerIsVoidAfterALeave: somebody has answered for an index, and another member leaves before the answer is known,
+// so that there is another one at that index now.
+func TestAnswerIsVoidAfterALeave(t *testing.T) {
+	m := newMembers(t, 4)
+	asked, release := m.hold(3) // the last index is asked first
+	m.doubt()
+	looked := make(chan struct{})
+	go func() { // ends with the questions
+		defer close(looked)
+		m.look(context.Background())
+	}()
+	<-asked
+	_, err := m.leave(t.Context(), m.parties[0], 0) // the last one moves to index 0
+	require.NoError(t, err)
+	m.addAccepting(5) // at index 3 now
+	release()
+	<-looked
+	m.look(t.Context())
+	require.True(t, m.certain())
+	for _, i := range []int{1, 2, 3} {
+		epoch, _, err := m.exclude(t.Context(), m.parties[i])
+		require.NoError(t, err)
+		require.NotZero(t, epoch)
+	}
+	assert.Equal(t, map[int]int{5: 40}, m.spread(40))
 }
 
 // strange lets a stranger listen on the port, who takes nothing.

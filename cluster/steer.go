@@ -150,6 +150,7 @@ func (g *group) attachThrough(ctx context.Context, m *member, s reuseport.Steeri
 	if errors.Is(err, context.DeadlineExceeded) {
 		g.epoch++ // it may do it in this moment
 		g.shifts++
+		g.watch.late = time.Now()
 	}
 	return err
 }

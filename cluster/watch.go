@@ -16,6 +16,8 @@ const (
 	watchQuiet     = time.Second            // while nothing is wrong
 	watchStrangers = 250 * time.Millisecond // while a stranger is in the group
 	watchContested = 80 * time.Millisecond  // while another process attaches programs, and at least after an attachment
+	// lateMemory is how long a node that was given up may still attach what it was told to.
+	lateMemory = 10 * time.Second
 	// passesToTrust is how often the program has to be found to be ours until it is taken for that again; twice as often
 	// each time that this was wrong.
 	passesToTrust, maxPassesToTrust = 3, 300
@@ -37,6 +39,7 @@ type watch struct {
 	contested bool                // it was found not to be ours, and is not trusted since
 	untold    bool                // and nobody was told yet
 	takers    []Stranger          // that have taken connections, as far as is known
+	late      time.Time           // when a node was last given up that was to attach a program
 	passes    int                 // in a row since then
 	needed    int                 // of them
 	began     time.Time           // of being contested
@@ -130,7 +133,7 @@ func (g *group) verify(ctx context.Context) {
 		return
 	}
 	w := &g.watch
-	if now := time.Now(); !w.due(g, now) && !(w.hasReason(g) && w.tells(g, now)) {
+	if now := time.Now(); !w.tells(g, now) || !w.hasReason(g) && !w.due(g, now) {
 		g.give()
 		return
 	}
@@ -171,8 +174,8 @@ func (g *group) trust() {
 	w.contested = false
 	lasted := round(time.Since(w.began))
 	g.steering.logger.Info("connections are steered by our weights again", "address", g.address, "after", lasted)
-	g.steering.tell(Event{Kind: EventMended, ID: -1, Took: lasted,
-		Text: fmt.Sprintf("connections to %s are steered by our weights again", g.address)})
+	text := fmt.Sprintf("connections to %s are steered by our weights again", g.address)
+	g.steering.tell(Event{Kind: EventMended, ID: -1, Took: lasted, Text: text})
 }
 
 // distrust takes note that a program of another process steers. What was asked under it may be wrong.
@@ -184,6 +187,9 @@ func (g *group) distrust(takers []Stranger) {
 		g.scatter()
 	}
 	w.passes, w.takers = 0, takers
+	if len(takers) == 0 && len(g.suspects()) == 0 && time.Since(w.late) < lateMemory {
+		return // a node of ours has done it too late: the next attachment makes it good
+	}
 	if !w.contested {
 		w.contested, w.untold, w.began = true, true, time.Now()
 		w.needed = min(max(passesToTrust, 2*w.needed), maxPassesToTrust)

@@ -22,6 +22,7 @@ const (
 	apiVersion = "1"
 	maxAnswer  = 16 << 20        // bytes that are read of an answer
 	askTimeout = 5 * time.Second // for what a master answers at once
+	askAgain   = 100 * time.Millisecond
 )
 
 // client talks to the master of a cluster.
@@ -41,10 +42,21 @@ func newClient(t target, p places) *client {
 }
 
 // status returns what the master knows, also as it was sent.
+//
+// A master that is just starting is asked again, for askTimeout in all.
 func (c *client) status(ctx context.Context) (status cluster.Status, raw []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	begin := time.Now()
+	short, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	raw, err = c.ask(ctx, http.MethodGet, "/status", nil)
+	for again := true; again; {
+		raw, err = c.ask(short, http.MethodGet, "/status", nil)
+		if again = errors.Is(err, errNoAPI); again {
+			again = pause(short, askAgain)
+		}
+	}
+	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		err = c.silent(time.Since(begin), err)
+	}
 	if err != nil {
 		return status, nil, err
 	}
@@ -112,8 +124,7 @@ func (c *client) check(answer *http.Response) error {
 	switch version := answer.Header.Get(headerAPI); version {
 	case apiVersion:
 	case "":
-		return fmt.Errorf("the master of cluster %s cannot be steered: its program was built with a multinode that has "+
-			"no control API, or it is just starting", c.name)
+		return c.noAPI()
 	default:
 		return fmt.Errorf("the master of cluster %s speaks version %s of the control API, and this tool %s: "+
 			"take the multinode of the version that the cluster was built with", c.name, version, apiVersion)

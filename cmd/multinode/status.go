@@ -123,7 +123,7 @@ func writeStatus(out io.Writer, p painter, s cluster.Status, now time.Time) {
 	fmt.Fprintln(out)
 	writeNodes(out, p, s.Nodes, now)
 	fmt.Fprintln(out)
-	writeSteering(out, p, s.Steering)
+	writeSteering(out, p, s.Steering, now)
 }
 
 func accepting(s cluster.Status) (n int) {
@@ -185,13 +185,20 @@ func stateColour(s cluster.State) string {
 	}
 }
 
-func writeSteering(out io.Writer, p painter, s cluster.Steering) {
+func writeSteering(out io.Writer, p painter, s cluster.Steering, now time.Time) {
 	if s.Rung == "" {
 		return
 	}
 	fmt.Fprintf(out, "steering: %s\n  %s\n", p.paint(bold, s.Rung), s.Promise)
-	if !s.Picture && s.Rung != "hash" {
-		fmt.Fprintln(out, "  at the moment it is not certain which node is which to the kernel, so its hash decides")
+	switch {
+	case s.Contested:
+		fmt.Fprintln(out, p.paint(red, "  another process of this user replaces the program that steers: who gets which part is not known"))
+	case !s.Picture && s.Rung != "hash":
+		fmt.Fprintln(out, "  at the moment it is not certain which node is which to the kernel: those that are not known get nothing, "+
+			"or the kernel's hash decides")
+	}
+	if s.Doing != "" {
+		fmt.Fprintf(out, "  %s, for %s\n", s.Doing, age(s.Since, now))
 	}
 	for _, advice := range s.Advice {
 		fmt.Fprintf(out, "  better: %s\n", advice.Gives)
@@ -213,7 +220,13 @@ func strange(s cluster.Stranger) string {
 		}
 		who += ", which is no node,"
 	}
-	text := fmt.Sprintf("%s listens on %s and may take connections", who, s.Address)
+	text := fmt.Sprintf("%s listens on %s", who, s.Address)
+	if s.Joins > 1 {
+		text += fmt.Sprintf(", and has come %d times", s.Joins)
+	}
+	if s.Steers {
+		text += ", and has taken connections by a program of its own"
+	}
 	if s.PID != 0 {
 		text += fmt.Sprintf(": kill %d, unless you want it", s.PID)
 	}

@@ -29,7 +29,7 @@ steering: cbpf
   A reload loses nothing.
   better: a crash loses less
     sysctl -w net.ipv4.tcp_migrate_req=1
-stranger: process 99 (nc), which is no node, listens on 127.0.0.1:8080 and may take connections: kill 99, unless you want it
+stranger: process 99 (nc), which is no node, listens on 127.0.0.1:8080: kill 99, unless you want it
 `, out.String())
 }
 
@@ -72,7 +72,7 @@ func TestMasterWithoutAPI(t *testing.T) {
 	place := tempPlace(t)
 	f := startFake(t, place, "web")
 	for header, want := range map[string]string{
-		"":  "the master of cluster web cannot be steered",
+		"":  "it is starting",
 		"7": "speaks version 7 of the control API, and this tool 1",
 	} {
 		f.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -83,6 +83,31 @@ func TestMasterWithoutAPI(t *testing.T) {
 		assert.Equal(t, codeFailed, code)
 		assert.Contains(t, stderr, want)
 	}
+}
+
+// TestMasterThatIsLate: it is not the version of a program when a master does not answer at once.
+func TestMasterThatIsLate(t *testing.T) {
+	place := tempPlace(t)
+	f := startFake(t, place, "web")
+	api := f.server.Handler
+	asked := 0
+	f.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked <= 3 {
+			http.NotFound(w, r) // as the mesh of a node that has no control API yet
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
+	code, stdout, stderr := runs(t, place, "status")
+	assert.Equal(t, codeDone, code, stderr)
+	assert.Contains(t, stdout, "web at")
+
+	f.server.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	code, _, stderr = runs(t, place, "status")
+	assert.Equal(t, codeTimeout, code)
+	assert.Contains(t, stderr, "has not answered for")
+	assert.NotContains(t, stderr, "version")
+	assert.NotContains(t, stderr, "built with")
 }
 
 func TestStatusWatch(t *testing.T) {
