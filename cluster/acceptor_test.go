@@ -396,3 +396,22 @@ func BenchmarkAccept(b *testing.B) {
 type instantListener struct{ net.Listener }
 
 func (instantListener) Accept() (net.Conn, error) { return nil, nil }
+
+// TestExpectationEnds: a master that has given a node up, as it does not answer in time, does not tell it to forget. A client
+// that has the port of the question then must not be taken for it.
+func TestExpectationEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one := &seat{listener: newTestAcceptor(t, "127.0.0.1:0")}
+		s := newSeats(Options{})
+		source := netip.MustParseAddrPort("127.0.0.1:1")
+		s.expect(one, source)
+		assert.EqualValues(t, 1, one.listener.expecting.Load())
+		told := make(chan error, 1)
+		go func() { told <- s.await(t.Context(), source) }() // ends when the question is forgotten
+		time.Sleep(callTimeout + 1)
+		synctest.Wait()
+		assert.Zero(t, one.listener.expecting.Load())
+		require.Error(t, <-told)
+		assert.False(t, s.forget(one, source), "it has not come")
+	})
+}

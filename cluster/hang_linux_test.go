@@ -122,6 +122,7 @@ func TestStoppedWorkerGetsNothing(t *testing.T) {
 	c := run(t, "http", opts)
 	addr := c.ready(t)
 	pid := c.status(t).pids()[1]
+	c.awaitStatus(t, func(s Status) bool { own, _ := s.weights(pid); return own > 0 }) // or it is left out since it was not ready yet
 	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
 	c.awaitStatus(t, func(s Status) bool { return isLeftOut(s, pid) })
 	for range 100 {

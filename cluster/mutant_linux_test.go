@@ -30,7 +30,7 @@ func TestLeaveAfterAnExclusionWasBroken(t *testing.T) {
 	for length == 0 {
 		conn, err := net.Dial("tcp", m.address)
 		require.NoError(t, err)
-		defer conn.Close()
+		t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 		select {
 		case <-m.chosen:
 		default:
@@ -76,7 +76,7 @@ func TestMutants(t *testing.T) {
 			t.Parallel()
 			binary := mutant.TestBinary(t, mutant.Overlay(t, c.edit))
 			output, err := exec.CommandContext(t.Context(), binary, "-test.run=^"+c.test+"$", "-test.v").CombinedOutput()
-			assert.Error(t, err, "the mutant survives")
+			require.Error(t, err, "the mutant survives")
 			assert.Contains(t, string(output), "--- FAIL: "+c.test, "it fails by the test")
 		})
 	}

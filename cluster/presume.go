@@ -16,8 +16,8 @@ type change struct {
 const maxChanges = 4
 
 // presume returns who sits at each index of a group in which base were, after changes of which it is not known which
-// came first: nil where that depends on it. Holes in base stay holes, unless that depends on it. It returns false where nothing can be said: too many have changed, or base
-// cannot be right.
+// came first: nil where that depends on it. Holes in base stay holes, unless that depends on it. It returns false where
+// nothing can be said: too many have changed, or base cannot be right.
 //
 // Members that nobody has noticed, who came and went between two looks, make no difference: when one of them leaves, the
 // last moves to its index, where it had been moved or appended without them. Only two that joined may then have changed
@@ -28,7 +28,7 @@ func presume(base []*member, changes []change) (presumed []*member, ok bool) {
 	}
 	thinkThrough(base, changes, func(order []*member) {
 		if !ok {
-			presumed, ok = order, true
+			presumed, ok = slices.Clone(order), true
 			return
 		}
 		for i := range presumed {

@@ -140,14 +140,19 @@ func (g *group) note(ctx context.Context, q posed, found *member) error {
 		return err
 	}
 	g.reconcile(ctx, listed)
+	g.fill(q, found)
+	return nil
+}
+
+// fill puts the member that was found into the hole that the question was about, if the answer still holds.
+func (g *group) fill(q posed, found *member) {
 	if found == nil || g.shifts != q.shifts || g.order.Index(q.hole) != q.index || !slices.Contains(g.seen, found) {
 		q.hole.asked++
-		return nil
+		return
 	}
 	g.place(q.hole, found)
 	g.deduce()
 	g.watch.answers = true
-	return nil
 }
 
 // watchFor lets all members watch for a question, and returns those that do.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -265,11 +266,14 @@ func (s *seats) probe(ctx context.Context) (message, error) {
 type expected struct {
 	came      <-chan struct{} // closed when we have accepted it
 	forgotten chan struct{}   // closed when nobody wants to know any more
+	expiry    *time.Timer
 }
 
-// expect watches for a question, until forget.
+// expect watches for a question, until forget or after callTimeout: a master that has given this node up does not tell it
+// to forget, and the port may be a client's then.
 func (s *seats) expect(one *seat, source netip.AddrPort) {
 	e := &expected{came: one.listener.expect(source), forgotten: make(chan struct{})}
+	e.expiry = time.AfterFunc(callTimeout, func() { s.forget(one, source) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.awaited[source] = e
@@ -285,6 +289,7 @@ func (s *seats) forget(one *seat, source netip.AddrPort) (came bool) {
 		return false
 	}
 	delete(s.awaited, source)
+	e.expiry.Stop()
 	close(e.forgotten)
 	return isClosed(e.came)
 }

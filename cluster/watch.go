@@ -13,7 +13,7 @@ import (
 
 // How often it is asked whether the program that steers is ours.
 const (
-	watchQuiet     = time.Second            // while nothing is wrong
+	watchQuiet     = 700 * time.Millisecond // while nothing is wrong
 	watchStrangers = 250 * time.Millisecond // while a stranger is in the group
 	watchContested = 80 * time.Millisecond  // while another process attaches programs, and at least after an attachment
 	// lateMemory is how long a node that was given up may still attach what it was told to.
@@ -116,7 +116,7 @@ func (w *watch) due(g *group, now time.Time) bool {
 // replace it. A program that does not know us sees the connection, and one whose accept loop pauses keeps it in its queue:
 // they are asked only when there is a reason.
 func (w *watch) tells(g *group, now time.Time) bool {
-	return w.member != nil && now.Sub(w.since) >= watchContested &&
+	return w.member != nil && !w.member.suspect.Load() && now.Sub(w.since) >= watchContested &&
 		(w.hasReason(g) || g.reservation != nil && !g.steering.pauses)
 }
 
@@ -140,8 +140,12 @@ func (g *group) verify(ctx context.Context) {
 	q, m, count, shifts := w.question, w.member, w.count, g.shifts
 	w.question, w.member, w.asked = nil, nil, time.Now() // the port is used up
 	g.give()
-	defer q.Close() // it has no data to lose
 	found, takers := g.whereIs(ctx, q, m)
+	if found == ours {
+		g.end(q, m)
+	} else {
+		g.end(q, nil) // a program that knows nothing of questions may have it
+	}
 	if g.take(ctx) != nil {
 		return
 	}
@@ -248,7 +252,7 @@ func (g *group) whereIs(ctx context.Context, q *reuseport.Question, m *member) (
 	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
 	question := message{Kind: kindExpect, Source: q.Source()}
-	if _, err := g.call(ctx, m.party, question); err != nil {
+	if !g.expects(ctx, m, question) {
 		return unknownWhere, nil
 	}
 	defer g.forget(q.Source(), []*member{m})
@@ -274,6 +278,14 @@ func (g *group) whereIs(ctx context.Context, q *reuseport.Question, m *member) (
 			return g.lastWord(ctx, q, m, takers)
 		}
 	}
+}
+
+// expects lets a member watch for a question, if it does so at once: looks wait for one that was stopped.
+func (g *group) expects(ctx context.Context, m *member, question message) bool {
+	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	_, err := g.call(ctx, m.party, question)
+	return err == nil
 }
 
 // lastWord asks a member once more whether it has accepted a connection that seems to be elsewhere: whatever its accept

@@ -140,11 +140,11 @@ func TestDrainWithoutItsBarrier(t *testing.T) {
 func visit(t *testing.T, l *net.TCPListener, entered *atomic.Int64, draining *atomic.Bool) *Question {
 	t.Helper()
 	q, err := NewQuestion(context.Background(), l.Addr().(*net.TCPAddr))
-	if !assert.NoError(t, err) {
+	if !assert.NoError(t, err) { //nolint:testifylint // not in the goroutine of the test
 		return nil
 	}
 	entered.Add(1)
-	if !assert.NoError(t, q.Connect(context.Background())) || draining.Load() {
+	if !assert.NoError(t, q.Connect(context.Background())) || draining.Load() { //nolint:testifylint // as above
 		return q
 	}
 	_, err = q.socket.Write([]byte{1})

@@ -25,10 +25,10 @@ type DrainStats struct {
 // after [Barrier] no SYN is under way to l. A handshake stays with its listener, and is visible to sock_diag(7) until
 // its connection is in the queue: the kernel puts it there (inet_csk_complete_hashdance) before it changes the state in
 // which it is a handshake (tcp_rcv_state_process). So those under way after the barrier are waited for, not the newer
-// ones, which belong to others, and a queue that is empty then stays empty. The kernel does not tell to which member a handshake belongs, and so all those
-// of the port are waited for: some 10 ms on a quiet host, and a round trip to the slowest client. One that does not
-// answer, as in a SYN flood, holds its handshake for more than a minute (net.ipv4.tcp_synack_retries): give ctx a
-// bound.
+// ones, which belong to others, and a queue that is empty then stays empty. The kernel does not tell to which member
+// a handshake belongs, and so all those of the port are waited for: some 10 ms on a quiet host, and a round trip to the
+// slowest client. One that does not answer, as in a SYN flood, holds its handshake for more than a minute
+// (net.ipv4.tcp_synack_retries): give ctx a bound.
 //
 // When ctx ends first, the error Is ctx.Err() and names how many handshakes and connections are left. When l is closed,
 // it Is net.ErrClosed, and syscall.EINVAL when it does not listen. Several listeners may be drained at the same time.
