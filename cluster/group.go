@@ -83,8 +83,9 @@ type group struct {
 	address     string
 	reservation *reuseport.Reservation // nil: of programs that listen by themselves
 	rung        reuseport.Rung
-	obstacle    string    // why it is not the best that this kernel has; "": it is
-	steering    *steering // to tell what is found
+	obstacle    string                                  // why it is not the best that this kernel has; "": it is
+	steering    *steering                               // to tell what is found
+	list        func(context.Context) ([]uint32, error) // of the kernel: the inodes of the listeners
 
 	asking chan struct{} // holds a value while somebody asks the kernel; it comes before the turn
 	failed string        // the last complaint about a question; theirs
@@ -120,10 +121,12 @@ func newGroup(key portKey, reservation *reuseport.Reservation, s *steering) *gro
 	if reservation != nil {
 		address = reservation.Addr().String()
 	}
-	return &group{
+	g := &group{
 		key: key, address: address, reservation: reservation, rung: s.rung, steering: s,
 		asking: make(chan struct{}, 1), turn: make(chan struct{}, 1), order: reuseport.NewOrder[*member](), epoch: 1,
 	}
+	g.list = g.listed
+	return g
 }
 
 // take waits for the turn. The master that has handed over gets none any more: the port is its successor's.
@@ -292,7 +295,7 @@ func (g *group) changed(ctx context.Context) bool {
 	if g.watch.due(g, time.Now()) || g.steering.sightings.hunting(g.address) {
 		return true
 	}
-	listed, err := g.listed(ctx)
+	listed, err := g.list(ctx)
 	return err != nil || len(listed) != len(g.seen) ||
 		slices.ContainsFunc(g.seen, func(m *member) bool { return m.unmet > 0 || !slices.Contains(listed, m.inode) })
 }

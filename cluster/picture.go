@@ -34,7 +34,7 @@ func (g *group) doubt() {
 // settle makes the picture agree with the kernel's list of listeners, and steers accordingly. It asks nothing, so that
 // there may be holes in the picture: these get no connections while most is known, and else the hash decides.
 func (g *group) settle(ctx context.Context) error {
-	listed, err := g.listed(ctx)
+	listed, err := g.list(ctx)
 	if err != nil {
 		g.steering.logger.Warn("the listeners of the port cannot be listed: the kernel's hash decides",
 			"address", g.address, "error", err)

@@ -79,7 +79,7 @@ func (g *group) ask(ctx context.Context, hole *member, timeout time.Duration) er
 	watching := g.watchFor(short, q.Source())
 	defer g.forget(q.Source(), watching)
 
-	posed, err := g.pose(ctx, hole, q)
+	posed, err := g.pose(ctx, hole, q.Port())
 	if err != nil || posed.hole == nil {
 		return join(err, g.note(ctx, posed, nil))
 	}
@@ -110,8 +110,8 @@ type posed struct {
 	shifts int
 }
 
-// pose steers a question to a hole.
-func (g *group) pose(ctx context.Context, hole *member, q *reuseport.Question) (posed, error) {
+// pose steers a question from a port to a hole.
+func (g *group) pose(ctx context.Context, hole *member, port uint16) (posed, error) {
 	if err := g.take(ctx); err != nil {
 		return posed{}, err
 	}
@@ -120,7 +120,7 @@ func (g *group) pose(ctx context.Context, hole *member, q *reuseport.Question) (
 	if index < 0 {
 		return posed{}, nil // it is none any more
 	}
-	g.mark = &reuseport.Mark{Port: q.Port(), Index: index}
+	g.mark = &reuseport.Mark{Port: port, Index: index}
 	err := g.publish(ctx)
 	return posed{hole, index, g.shifts}, err // last: an attachment that is late shifts, too
 }
@@ -135,24 +135,19 @@ func (g *group) note(ctx context.Context, q posed, found *member) error {
 	if q.hole == nil {
 		return nil
 	}
-	listed, err := g.listed(ctx)
+	listed, err := g.list(ctx)
 	if err != nil {
 		return err
 	}
 	g.reconcile(ctx, listed)
-	g.fill(q, found)
-	return nil
-}
-
-// fill puts the member that was found into the hole that the question was about, if the answer still holds.
-func (g *group) fill(q posed, found *member) {
 	if found == nil || g.shifts != q.shifts || g.order.Index(q.hole) != q.index || !slices.Contains(g.seen, found) {
 		q.hole.asked++
-		return
+		return nil
 	}
 	g.place(q.hole, found)
 	g.deduce()
 	g.watch.answers = true
+	return nil
 }
 
 // watchFor lets all members watch for a question, and returns those that do.

@@ -31,6 +31,9 @@ func (g *group) publish(ctx context.Context) error {
 	switch g.rung {
 	case reuseport.RungBPF, reuseport.RungBPFMigrate:
 		shares := g.weights()
+		if shares == nil {
+			g.epoch++ // the hash sends connections to those who are excluded, too
+		}
 		if err := g.attach(ctx, reuseport.Steering{Weights: shares}); err != nil {
 			return err
 		}

@@ -150,7 +150,7 @@ func (g *group) verify(ctx context.Context) {
 		return
 	}
 	defer g.give()
-	listed, err := g.listed(ctx)
+	listed, err := g.list(ctx)
 	if err != nil {
 		return
 	}

@@ -132,7 +132,7 @@ func TestDrainWithoutItsBarrier(t *testing.T) {
 		New:  "	return handshakesOf(l)\n",
 	}))
 	output, err := exec.CommandContext(t.Context(), binary, "-test.run=^TestDrainWaitsForTheProgram$", "-barrier-rounds=1000000").CombinedOutput()
-	assert.Error(t, err, "the mutant survives")
+	require.Error(t, err, "the mutant survives")
 	assert.Contains(t, string(output), "a drain does not know of a handshake")
 }
 

@@ -1,0 +1,232 @@
+package cluster
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// fakePort is the group of a port whose kernel is an array of inodes and a program. Nodes do at once what they are asked to.
+type fakePort struct {
+	*group
+	t       *testing.T
+	random  *rand.Rand
+	array   *reuseport.Order[uint32] // of the kernel
+	program []uint32                 // weights by index; nil: the hash decides
+	inodes  uint32                   // that were given away
+	got     map[uint32]bool          // inodes that may have got connections since they were drained
+	drained map[*member]int          // the epochs of those that were drained
+	looks   int
+}
+
+func newFakePort(t *testing.T, random *rand.Rand) *fakePort {
+	t.Helper()
+	s, err := newSteering("", slog.New(slog.DiscardHandler), func(Event) {})
+	require.NoError(t, err)
+	s.rung, s.self = reuseport.RungBPF, -1
+	t.Cleanup(func() { require.NoError(t, s.close()) })
+	p := &fakePort{
+		group: newGroup(portKey{}, nil, s), t: t, random: random, array: reuseport.NewOrder[uint32](),
+		got: make(map[uint32]bool), drained: make(map[*member]int),
+	}
+	p.list = func(context.Context) ([]uint32, error) { return p.array.Members(), nil }
+	return p
+}
+
+// deliver takes note of who may get connections now: after each change of the array or the program.
+func (p *fakePort) deliver() {
+	hash := p.program == nil
+	for i, weight := range p.program {
+		hash = hash || weight > 0 && i >= p.array.Len()
+	}
+	for i, inode := range p.array.Members() {
+		if hash || i < len(p.program) && p.program[i] > 0 {
+			p.got[inode] = true
+		}
+	}
+}
+
+func (p *fakePort) come() (inode uint32) {
+	p.inodes++
+	p.array.Join(p.inodes)
+	p.deliver()
+	return p.inodes
+}
+
+func (p *fakePort) vanish(inode uint32) {
+	p.array.Leave(inode)
+	p.deliver()
+}
+
+// addNode lets a node join.
+func (p *fakePort) addNode() {
+	one := new(party)
+	var inode uint32
+	ask := func(_ context.Context, q message) (message, error) {
+		switch q.Kind {
+		case kindOpen:
+			inode = p.come()
+			return message{Inode: inode}, nil
+		case kindShut:
+			p.vanish(inode)
+		case kindAttach:
+			p.program = q.Steering.Weights
+			p.deliver()
+		default:
+		}
+		return message{}, nil
+	}
+	one.ask.Store(&ask)
+	one.ready.Store(true)
+	require.NoError(p.t, p.join(p.t.Context(), one))
+	p.check()
+}
+
+// check compares the picture with the array, of which the list has been read just now.
+func (p *fakePort) check() {
+	p.t.Helper()
+	p.looks++
+	order, array := p.order.Members(), p.array.Members()
+	require.Len(p.t, order, len(array))
+	placed := make(map[uint32]bool)
+	for i, m := range order {
+		if !m.hole {
+			require.Equal(p.t, array[i], m.inode, "index %d of %v", i, array)
+			placed[m.inode] = true
+		}
+	}
+	for i, m := range order {
+		require.False(p.t, m.hole && placed[array[i]], "at a hole is a member that has another place")
+	}
+}
+
+// drainNode excludes a node, which has nothing in its queue then.
+func (p *fakePort) drainNode(m *member) {
+	delete(p.drained, m)
+	epoch, _, err := p.exclude(p.t.Context(), m.party)
+	if err == nil && epoch != 0 {
+		p.drained[m] = epoch
+		delete(p.got, m.inode)
+		p.deliver()
+	}
+	p.check()
+}
+
+// leaveNode lets a node leave that was drained, if it may.
+func (p *fakePort) leaveNode(m *member) (left bool) {
+	again, err := p.leave(p.t.Context(), m.party, p.drained[m])
+	if left = err == nil && !again; left {
+		require.False(p.t, p.got[m.inode], "a node that leaves has got connections since it was drained")
+		delete(p.drained, m)
+	}
+	p.check()
+	return left
+}
+
+// fakeQuestion is one that is under way.
+type fakeQuestion struct {
+	posed
+	arrived  bool
+	watching []*member
+	found    *member
+}
+
+// proceed goes on with a question by one step: it is posed, it arrives, it is answered.
+func (p *fakePort) proceed(q *fakeQuestion) (answered bool) {
+	switch {
+	case q.hole == nil:
+		holes := p.holes()
+		if p.unknown || len(holes) == 0 {
+			return false
+		}
+		var err error
+		q.watching = p.callable()
+		q.posed, err = p.pose(p.t.Context(), holes[p.random.IntN(len(holes))], 1)
+		require.NoError(p.t, err)
+	case !q.arrived:
+		q.arrived = true
+		if array := p.array.Members(); q.index < len(array) {
+			if i := slices.IndexFunc(q.watching, func(m *member) bool { return m.inode == array[q.index] }); i >= 0 {
+				q.found = q.watching[i]
+			}
+		}
+	default:
+		require.NoError(p.t, p.note(p.t.Context(), q.posed, q.found))
+		p.check()
+		answered = q.found != nil && p.order.Index(q.found) == q.index
+		*q = fakeQuestion{}
+	}
+	return answered
+}
+
+// TestPictureIsRight lets nodes join, leave and die, strangers come and go, seen or not, and the kernel answer late, all
+// at random. Whenever its list was read, each member whose place is known has to be there; and no node may leave that may
+// have got a connection since it was drained.
+func TestPictureIsRight(t *testing.T) {
+	const most = 9 // members
+	random := rand.New(rand.NewPCG(3, 4))
+	looks, answers, leaves, holes := 0, 0, 0, 0
+	for range 1000 {
+		p := newFakePort(t, random)
+		var q fakeQuestion
+		for range 60 {
+			array, nodes := p.array.Members(), p.callable()
+			switch random.IntN(12) {
+			case 0, 1:
+				if len(array) < most {
+					p.addNode()
+				}
+			case 2: // a stranger, which may be gone before it is seen
+				if len(array) < most {
+					p.come()
+				}
+			case 3, 4: // a death, which is not seen at once
+				if len(array) > 0 {
+					p.vanish(array[random.IntN(len(array))])
+				}
+			case 5:
+				if len(nodes) > 0 {
+					p.drainNode(nodes[random.IntN(len(nodes))])
+				}
+			case 6, 7:
+				for _, m := range nodes {
+					if p.drained[m] != 0 && p.array.Index(m.inode) >= 0 {
+						if p.leaveNode(m) {
+							leaves++
+						}
+						break
+					}
+				}
+			case 8:
+				for _, m := range p.seen {
+					m.foreign = m.party == nil
+				}
+				p.review(t.Context())
+				p.check()
+			case 9:
+				if random.IntN(4) == 0 {
+					p.doubt()
+				}
+				p.review(t.Context())
+				p.check()
+			default:
+				if p.proceed(&q) {
+					answers++
+				}
+			}
+			holes += len(p.holes())
+		}
+		looks += p.looks
+	}
+	t.Logf("%d looks, %d answers, %d leaves, %d holes", looks, answers, leaves, holes)
+	assert.Greater(t, answers, 100)
+	assert.Greater(t, leaves, 100)
+	assert.Greater(t, holes, 1000)
+}
