@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -42,9 +43,28 @@ func (a *app) run(ctx context.Context, args []string) int {
 	}
 	code := codeOf(err)
 	if code == codeUsage {
+		if name := singleDashed(args); name != "" {
+			fmt.Fprintf(a.stderr, "its long flags have two dashes: --%s\n", name)
+		}
 		fmt.Fprintf(a.stderr, "%s --help explains it\n", command.CommandPath())
 	}
 	return code
+}
+
+// singleDashed returns the name of a long flag that was given as the programs do that use package flag of Go, -dir for --dir.
+func singleDashed(args []string) string {
+	for _, arg := range args {
+		name, isFlag := strings.CutPrefix(arg, "-")
+		switch {
+		case arg == "--":
+			return ""
+		case isFlag && len(name) > 1 && name[0] != '-':
+			if name, _, _ = strings.Cut(name, "="); !strings.ContainsAny(name, "0123456789") { // -n4 is right
+				return name
+			}
+		}
+	}
+	return ""
 }
 
 func (a *app) root() *cobra.Command {

@@ -86,6 +86,8 @@ func TestWrongNames(t *testing.T) {
 		{[]string{"drain", "web", "x"}, `"x" is no number: say the id of a worker`},
 		{[]string{"statu"}, "Did you mean this?\n\tstatus"},
 		{[]string{"status", "--jso"}, "unknown flag: --jso"},
+		{[]string{"status", "-dir", "x"}, "its long flags have two dashes: --dir"},
+		{[]string{"-dir=x", "status"}, "its long flags have two dashes: --dir"},
 		{[]string{"reload", "--timeout", "5"}, `invalid argument "5"`},
 		{[]string{"run", "-n", "-3", "--", "x"}, "--nodes -3: give a number from 1"},
 		{[]string{"run", "-n", "3"}, "no program: say what to run, as in multinode run -n 4 -- ./server"},
