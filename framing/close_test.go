@@ -276,7 +276,7 @@ func TestViolationIsToldToWhoGoesOnWriting(t *testing.T) {
 	defer peer.Close()
 	stream, err := l.Accept()
 	require.NoError(t, err)
-	c := framing.New(stream, framing.Options{})
+	c := framing.New(stream, framing.Options{CloseTimeout: patient}) // so long may the writing take
 	_, err = peer.Write([]byte{0xff, 0xff})
 	require.NoError(t, err)
 	_, err = c.Receive(t.Context())

@@ -1,6 +1,7 @@
 package framing_test
 
 import (
+	"cmp"
 	"net"
 	"os"
 	"path/filepath"
@@ -35,9 +36,10 @@ func socketPair(tb testing.TB) (a, b net.Conn) {
 	return a, b
 }
 
-// pair returns two connections over a Unix socket, closed when the test ends.
+// pair returns two connections over a Unix socket, closed when the test ends. They have the time of a slow machine to close.
 func pair(tb testing.TB, opts framing.Options) (a, b *framing.Conn) {
 	tb.Helper()
+	opts.CloseTimeout = cmp.Or(opts.CloseTimeout, patient)
 	left, right := socketPair(tb)
 	a, b = framing.New(left, opts), framing.New(right, opts)
 	tb.Cleanup(func() { closeBoth(a, b) })

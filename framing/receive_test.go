@@ -154,10 +154,25 @@ func TestReceiveCancelledBetweenReads(t *testing.T) {
 // plain hides the deadlines of a stream.
 type plain struct{ io.ReadWriteCloser }
 
+// announced is plain, and tells when a Read begins.
+type announced struct {
+	plain
+	reads chan struct{} // gets a value before each Read, unless one is there
+}
+
+func (s announced) Read(p []byte) (int, error) {
+	select {
+	case s.reads <- struct{}{}:
+	default:
+	}
+	return s.plain.Read(p)
+}
+
 func TestReceiveCancelledWithoutDeadlines(t *testing.T) {
 	t.Parallel()
 	left, right := socketPair(t)
-	c := framing.New(plain{right}, framing.Options{})
+	stream := announced{plain{right}, make(chan struct{}, 1)}
+	c := framing.New(stream, framing.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err := left.Write(last(framing.Binary, "a"))
 	require.NoError(t, err)
@@ -170,8 +185,12 @@ func TestReceiveCancelledWithoutDeadlines(t *testing.T) {
 	_, err = io.ReadFull(left, make([]byte, 3))
 	require.NoError(t, err)
 
+	<-stream.reads
 	ctx, cancel = context.WithCancel(t.Context())
-	time.AfterFunc(time.Millisecond, cancel)
+	go func() {
+		<-stream.reads // of the Receive below
+		cancel()
+	}()
 	_, err = c.Receive(ctx)
 	require.ErrorIs(t, err, context.Canceled)
 	_, err = left.Read(make([]byte, 1))
