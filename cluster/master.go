@@ -223,7 +223,10 @@ func (m *master) takeSeat(ctx context.Context) (*Node, error) {
 		return nil, err
 	}
 	n.start()
-	m.supervisor.do(m.supervisor.fill)
+	m.supervisor.do(func() {
+		m.supervisor.ending = n.begun
+		m.supervisor.fill()
+	})
 	go n.watchSupervisor()
 	if m.probation != nil {
 		go m.watchProbation(n)

@@ -83,18 +83,21 @@ func TestInterruptOfTheWholeGroup(t *testing.T) {
 	c.stoppedWith(t, 3, wait)
 }
 
-// TestInterruptOfAnIdleGroup: workers that have nothing to do are gone before the master has seen its own signal.
+// TestInterruptOfAnIdleGroup: workers that have nothing to do are gone before the master has seen its own signal. It has a
+// tenth of a second for that. On a machine where it sees it later, it replaces them, and all of them stop.
 func TestInterruptOfAnIdleGroup(t *testing.T) {
 	t.Parallel()
-	for range 5 {
+	for inTime := 0; inTime < 5 && !t.Failed(); {
 		c := runInGroup(t, "http", programOptions{Nodes: 4})
 		c.ready(t)
 		require.NoError(t, syscall.Kill(-c.cmd.Process.Pid, syscall.SIGINT))
 		code, stderr := c.exit(t)
 		assert.Zero(t, code, stderr)
-		assert.Equal(t, 3, strings.Count(stderr, "worker started"), "nobody is replaced")
 		assert.Empty(t, warnings(stderr))
 		c.gone(t)
+		if strings.Count(stderr, "worker started") == 3 {
+			inTime++
+		}
 	}
 }
 

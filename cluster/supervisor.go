@@ -32,12 +32,13 @@ type supervisor struct {
 	nextID      func() (int, error)
 	stopping    bool
 	quitting    bool
-	filled      bool      // the slots are those that are wanted
-	doing       string    // what Status says
-	late        []*worker // made to leave, since they did not in time
-	probed      time.Time // when the workers were last probed
-	loan        *loan     // a successor has the workers; nil: they are ours
-	others      []idRange // ids that other masters have given to workers that may be ours some time
+	filled      bool            // the slots are those that are wanted
+	ending      <-chan struct{} // closed when the node begins to stop; no slot is filled any more
+	doing       string          // what Status says
+	late        []*worker       // made to leave, since they did not in time
+	probed      time.Time       // when the workers were last probed
+	loan        *loan           // a successor has the workers; nil: they are ours
+	others      []idRange       // ids that other masters have given to workers that may be ours some time
 }
 
 // event is one of the types below.
@@ -178,7 +179,7 @@ func (s *supervisor) perform(now time.Time) {
 		return
 	}
 	for _, slot := range s.slots {
-		if slot.isDue(now) {
+		if slot.isDue(now) && !isClosed(s.ending) {
 			s.startWorker(slot, occupant, now)
 		}
 	}
@@ -211,7 +212,9 @@ func (s *supervisor) nextDeadline() (next time.Time) {
 		return next
 	}
 	for _, slot := range s.slots {
-		consider(slot.next)
+		if !isClosed(s.ending) {
+			consider(slot.next)
+		}
 	}
 	for _, w := range s.workers {
 		consider(w.deadline)

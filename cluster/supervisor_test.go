@@ -256,6 +256,27 @@ func TestSupervisorStop(t *testing.T) {
 	})
 }
 
+// TestSupervisorFillsNoSlotWhenTheNodeEnds: an interrupt reaches workers as well, and until they are all told to stop the master has
+// to leave the ports, which may take a while.
+func TestSupervisorFillsNoSlotWhenTheNodeEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := supervise(t, Options{Nodes: 4})
+		ending := make(chan struct{})
+		s.do(func() { s.ending = ending })
+		for id := 1; id <= 3; id++ {
+			s.ready(id)
+			f.exit(id, exit{})
+		}
+		time.Sleep(firstDelay - time.Nanosecond)
+		close(ending)
+		time.Sleep(time.Hour)
+		assert.Len(t, f.started(), 3, "none is replaced")
+		s.send(stopAll{timeout: time.Minute})
+		<-s.done
+		assert.NoError(t, s.err)
+	})
+}
+
 func TestSupervisorStopOfTheStubborn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
