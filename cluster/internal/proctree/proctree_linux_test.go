@@ -2,17 +2,20 @@ package proctree_test
 
 import (
 	"bufio"
+	"errors"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/cluster/internal/proctree"
+	"github.com/multinode-go/multinode/internal/await"
 	"github.com/multinode-go/multinode/internal/leaktest"
 )
 
@@ -134,11 +137,15 @@ func TestEndOfNothing(t *testing.T) {
 // TestSignalGoesToNobodyElse: a process that is gone has no successor that gets its signals.
 func TestSignalGoesToNobodyElse(t *testing.T) {
 	_, tree, _ := shell(t, t.Name(), "sleep 1000 & echo $!; wait", 1)
-	left := tree.Left()
-	require.Len(t, left, 1)
-	assert.Contains(t, left[0].String(), "sleep (pid ")
+	var left []proctree.Process
+	require.Eventually(t, func() bool { // until then it is another shell
+		left = tree.Left()
+		return len(left) == 1 && strings.HasPrefix(left[0].String(), "sleep (pid ")
+	}, await.Limit, time.Millisecond)
 	proctree.End(tree.Left, syscall.SIGKILL, never)
-	assert.ErrorIs(t, left[0].Signal(syscall.SIGKILL), os.ErrProcessDone)
+	assert.Eventually(t, func() bool { // its shell has to wait for it
+		return errors.Is(left[0].Signal(syscall.SIGKILL), os.ErrProcessDone)
+	}, await.Limit, time.Millisecond)
 }
 
 // TestAdoptAndReap: a daemon that wipes its tracks becomes a child of ours, is found, and is reaped; a child of ours that
