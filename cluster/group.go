@@ -292,12 +292,10 @@ func (g *group) changed(ctx context.Context) bool {
 	default:
 		return false // somebody is at it
 	}
-	if g.watch.due(g, time.Now()) || g.steering.sightings.hunting(g.address) {
-		return true
-	}
 	listed, err := g.list(ctx)
 	return err != nil || len(listed) != len(g.seen) ||
-		slices.ContainsFunc(g.seen, func(m *member) bool { return m.unmet > 0 || !slices.Contains(listed, m.inode) })
+		slices.ContainsFunc(g.seen, func(m *member) bool { return m.unmet > 0 || !slices.Contains(listed, m.inode) }) ||
+		g.watch.due(g, time.Now()) || g.steering.sightings.hunting(g.address)
 }
 
 // adopt takes note of a listener that is in the group already, and of the picture that another master had.

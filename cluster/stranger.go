@@ -149,19 +149,21 @@ func (s *sightings) report(one *sighting) {
 	}
 }
 
-// usurp takes note of those that were found to have taken connections by a program of their own, and returns their names.
-func (s *sightings) usurp(address string, by []Stranger) (names []string) {
+// usurp takes note of those that were found to have taken connections by a program of their own. It returns their names, and
+// whether that is new of one of them.
+func (s *sightings) usurp(address string, by []Stranger) (names []string, others bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, one := range s.all {
 		if one.Address == address && slices.ContainsFunc(by, func(o Stranger) bool { return o.PID == one.PID }) {
+			others = others || !one.Steers
 			one.Steers, one.seen = true, time.Now()
 		}
 	}
 	for _, one := range by {
 		names = append(names, one.name())
 	}
-	return names
+	return names, others
 }
 
 // of returns the strangers on a port for Status: those that are there, and those that come and go.

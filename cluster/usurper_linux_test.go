@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -28,6 +29,9 @@ func usurp() error {
 	l, err := reuseport.Listen(context.Background(), "tcp", addr, reuseport.Options{})
 	if err != nil {
 		return err
+	}
+	if os.Getenv("MULTINODE_TEST_AT_ONCE") != "" {
+		return usurpAtOnce(l, addr)
 	}
 	came := make(chan struct{}, 1)
 	go func() { // ends with the process
@@ -58,6 +62,25 @@ func usurp() error {
 		if index >= 0 && os.Getenv("MULTINODE_TEST_SIGNAL") != "" {
 			<-signals
 		}
+	}
+}
+
+// usurpAtOnce steers all connections to the last index, which is its own, and closes what comes.
+func usurpAtOnce(l *net.TCPListener, addr string) error {
+	all, err := reuseport.Listeners(context.Background(), "tcp", addr)
+	if err != nil {
+		return err
+	}
+	weights := append(make([]uint32, len(all)-1), 1)
+	if err := reuseport.Attach(l, reuseport.Steering{Weights: weights}); err != nil {
+		return err
+	}
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		conn.Close()
 	}
 }
 
@@ -211,6 +234,27 @@ func TestUsurperOnce(t *testing.T) {
 	s := c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture })
 	require.Len(t, s.Steering.Strangers, 1)
 	assert.True(t, s.Steering.Strangers[0].Steers)
+	assert.Zero(t, shareOfStrangers(addr, 50))
+}
+
+// TestUsurperAtOnce: one that replaces the program before it was seen, once, and closes each connection at once, is found out,
+// by whatever name it is known then, before its traces are wiped.
+func TestUsurperAtOnce(t *testing.T) {
+	needSteering(t)
+	t.Parallel()
+	c := run(t, "http", programOptions{Nodes: 3, DisableMasterListen: true})
+	addr := c.ready(t)
+	c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture })
+	other := letRun(t, "usurp", addr, "MULTINODE_TEST_AT_ONCE=1")
+	assert.Equal(t, other.Process.Pid, c.logged(t, "stranger steers the port", 1).PID)
+	second := letRun(t, "usurp", addr) // whether or not the first one is forgotten
+	c.log.await(t, 1, func(line string) bool {
+		var r record
+		return json.Unmarshal([]byte(line), &r) == nil && strings.HasPrefix(r.Msg, "stranger steers the port") && r.PID == second.Process.Pid
+	})
+	require.NoError(t, second.Process.Kill())
+	c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture && len(s.Steering.Strangers) == 1 })
+	c.logged(t, "connections are steered by our weights again", 1)
 	assert.Zero(t, shareOfStrangers(addr, 50))
 }
 

@@ -15,12 +15,15 @@ import (
 const (
 	watchQuiet     = 700 * time.Millisecond // while nothing is wrong
 	watchStrangers = 250 * time.Millisecond // while a stranger is in the group
-	watchContested = 80 * time.Millisecond  // while another process attaches programs, and at least after an attachment
+	watchContested = 80 * time.Millisecond  // while another process attaches programs
+	// unprovedFor is how long after an attachment it proves nothing that the program is ours: it could not be replaced yet.
+	unprovedFor = watchContested
 	// lateMemory is how long a node that was given up may still attach what it was told to.
 	lateMemory = 10 * time.Second
 	// passesToTrust is how often the program has to be found to be ours until it is taken for that again; twice as often
-	// each time that this was wrong.
-	passesToTrust, maxPassesToTrust = 3, 300
+	// if it was found not to be ours again within calm.
+	passesToTrust, maxPassesToTrust = 3, 50
+	calm                            = 3 * time.Second
 )
 
 // watch tells whether the program that steers a group is the one that its master has attached. Any process of the same user
@@ -40,9 +43,10 @@ type watch struct {
 	untold    bool                // and nobody was told yet
 	takers    []Stranger          // that have taken connections, as far as is known
 	late      time.Time           // when a node was last given up that was to attach a program
-	passes    int                 // in a row since then
+	passes    int                 // how often it was found to be ours since then, in a row
 	needed    int                 // of them
 	began     time.Time           // of being contested
+	ended     time.Time           // of that
 }
 
 // mark returns the mark for a program with these weights, nil if there cannot be one.
@@ -102,22 +106,20 @@ func (w *watch) close() error {
 
 // due tells whether it is time to ask.
 func (w *watch) due(g *group, now time.Time) bool {
-	interval := watchQuiet
+	interval, reason := watchQuiet, w.hasReason(g)
 	switch {
 	case w.contested:
 		interval = watchContested
-	case w.hasReason(g):
+	case reason:
 		interval = watchStrangers
 	}
-	return now.Sub(w.asked) >= interval && w.tells(g, now)
+	return now.Sub(w.asked) >= interval && w.canAsk(g, reason)
 }
 
-// tells tells whether the answer would mean something: the program has been attached long enough for another process to
-// replace it. A program that does not know us sees the connection, and one whose accept loop pauses keeps it in its queue:
-// they are asked only when there is a reason.
-func (w *watch) tells(g *group, now time.Time) bool {
-	return w.member != nil && !w.member.suspect.Load() && now.Sub(w.since) >= watchContested &&
-		(w.hasReason(g) || g.reservation != nil && !g.steering.pauses)
+// canAsk tells whether there is a member to ask. A program that does not know us sees the connection, and one whose accept
+// loop pauses keeps it in its queue: they are asked only for a reason.
+func (w *watch) canAsk(g *group, reason bool) bool {
+	return w.member != nil && !w.member.suspect.Load() && (reason || g.reservation != nil && !g.steering.pauses)
 }
 
 // hasReason tells whether there is a stranger, or was one of late.
@@ -126,19 +128,21 @@ func (w *watch) hasReason(g *group) bool {
 		slices.ContainsFunc(g.seen, func(m *member) bool { return m.party == nil })
 }
 
-// verify finds out whether the program that was attached last is the one that steers, when it is time for that. With
-// a stranger there it is each time before another one is attached, which would wipe the traces.
+// verify finds out whether the program that was attached last is the one that steers, when it is time for that. When
+// there is a stranger, also one that was not seen before, it is before each attachment of a look, which would wipe the traces.
 func (g *group) verify(ctx context.Context) {
 	if g.take(ctx) != nil {
 		return
 	}
-	w := &g.watch
-	if now := time.Now(); !w.tells(g, now) || !w.hasReason(g) && !w.due(g, now) {
+	w, now := &g.watch, time.Now()
+	reason := w.hasReason(g) || g.hasUnknown(ctx)
+	if !w.canAsk(g, reason) || !reason && !w.due(g, now) {
 		g.give()
 		return
 	}
 	q, m, count, shifts := w.question, w.member, w.count, g.shifts
-	w.question, w.member, w.asked = nil, nil, time.Now() // the port is used up
+	proves := now.Sub(w.since) >= unprovedFor
+	w.question, w.member, w.asked = nil, nil, now // the port is used up
 	g.give()
 	found, takers := g.whereIs(ctx, q, m)
 	if found == ours {
@@ -157,12 +161,21 @@ func (g *group) verify(ctx context.Context) {
 	g.reconcile(ctx, listed)
 	switch {
 	case g.watch.count != count || g.shifts != shifts || found == unknownWhere: // it tells nothing
-	case found == ours:
+	case found == ours && proves:
 		g.trust()
-	default:
+	case found == elsewhere:
 		g.distrust(takers)
 	}
 	g.draw()
+}
+
+// hasUnknown tells whether the kernel lists a listener that was not seen before.
+func (g *group) hasUnknown(ctx context.Context) bool {
+	listed, err := g.list(ctx)
+	known := func(inode uint32) bool {
+		return slices.ContainsFunc(g.seen, func(m *member) bool { return m.inode == inode })
+	}
+	return err == nil && slices.ContainsFunc(listed, func(inode uint32) bool { return !known(inode) })
 }
 
 // trust takes note that the program is ours.
@@ -175,7 +188,7 @@ func (g *group) trust() {
 	if w.passes++; w.passes < w.needed {
 		return
 	}
-	w.contested = false
+	w.contested, w.ended = false, time.Now()
 	lasted := round(time.Since(w.began))
 	g.steering.logger.Info("connections are steered by our weights again", "address", g.address, "after", lasted)
 	text := fmt.Sprintf("connections to %s are steered by our weights again", g.address)
@@ -196,11 +209,13 @@ func (g *group) distrust(takers []Stranger) {
 	}
 	if !w.contested {
 		w.contested, w.untold, w.began = true, true, time.Now()
-		w.needed = min(max(passesToTrust, 2*w.needed), maxPassesToTrust)
+		if w.needed = min(2*w.needed, maxPassesToTrust); w.needed == 0 || time.Since(w.ended) > calm {
+			w.needed = passesToTrust
+		}
 	}
 }
 
-// accuse says who steers, once for each time that this begins. It comes after meet.
+// accuse says who steers, when this begins and when another process joins in. It comes after meet.
 func (g *group) accuse(ctx context.Context) {
 	if g.take(ctx) != nil {
 		return
@@ -213,9 +228,9 @@ func (g *group) accuse(ctx context.Context) {
 	if len(w.takers) == 0 {
 		w.takers = g.suspects()
 	}
-	names := g.steering.sightings.usurp(g.address, w.takers)
+	names, others := g.steering.sightings.usurp(g.address, w.takers)
 	g.draw()
-	if !w.untold {
+	if !w.untold && !others {
 		return
 	}
 	w.untold = false
@@ -316,13 +331,13 @@ func (g *group) taken(ctx context.Context, q *reuseport.Question, m *member) (ta
 	case err != nil:
 		return nil, false
 	case arrival == reuseport.ArrivalAccepted:
-		if _, err := reuseport.Holder(ctx, q.Target(), q.Source(), []int{m.pid}); !errors.Is(err, reuseport.ErrNoHolder) {
-			return nil, false // it will tell
-		}
-		holders, err := reuseport.Holders(ctx, inode)
+		holders, err := reuseport.Holders(ctx, inode) // none: it is just being accepted, or was closed
 		for _, o := range holders {
-			if g.steering.partyOf(o.PID) == nil {
+			switch p := g.steering.partyOf(o.PID); {
+			case p == nil:
 				takers = append(takers, Stranger{PID: o.PID, Program: o.Program, Address: g.address})
+			case p.id == m.id:
+				return nil, false // it will tell
 			}
 		}
 		return takers, err == nil && len(holders) > 0
