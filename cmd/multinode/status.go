@@ -222,7 +222,7 @@ func strange(s cluster.Stranger) string {
 	}
 	text := fmt.Sprintf("%s listens on %s", who, s.Address)
 	if s.Joins > 1 {
-		text += fmt.Sprintf(", and has come %d times", s.Joins)
+		text += fmt.Sprintf(", and was seen to join %d times", s.Joins)
 	}
 	if s.Steers {
 		text += ", and has taken connections by a program of its own"
