@@ -27,8 +27,9 @@ func (g *group) entrust() {
 	told := message{Kind: kindPicture, Picture: &picture{At: monotonic(), Inodes: inodes}}
 	trusted := slices.DeleteFunc(g.callable(), func(m *member) bool { return m.id == g.steering.self || m.suspect.Load() })
 	for _, m := range trusted[:min(trustees, len(trusted))] {
+		p := m.party                   // it may get another one later
 		g.steering.running.Go(func() { // ends within callTimeout
-			_, _ = g.call(g.steering.ctx, m.party, told) // others have it, and else the kernel is asked
+			_, _ = g.call(g.steering.ctx, p, told) // others have it, and else the kernel is asked
 		})
 	}
 }

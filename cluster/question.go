@@ -74,8 +74,8 @@ func (g *group) ask(ctx context.Context, hole *member, timeout time.Duration) er
 	if err != nil {
 		return err
 	}
-	var found *member
-	defer func() { g.end(q, found) }()
+	var found witness
+	defer func() { g.end(q, found.party) }()
 	watching := g.watchFor(short, q.Source())
 	defer g.forget(q.Source(), watching)
 
@@ -86,13 +86,19 @@ func (g *group) ask(ctx context.Context, hole *member, timeout time.Duration) er
 	if q.Connect(short) == nil { // else the queue there is full, or whoever sits there is about to close it
 		found = g.await(short, q.Source(), watching)
 	}
-	return g.note(ctx, posed, found)
+	return g.note(ctx, posed, found.member)
+}
+
+// witness is a member with its party, as it was when it was asked: a member may get another party in any turn.
+type witness struct {
+	*party
+	member *member
 }
 
 // end ends the connection of a question, which has no data to lose. A node that has answered has taken it out of its queue;
 // a program that knows nothing of questions is to see a client that changes its mind, and no error.
-func (g *group) end(q *reuseport.Question, who *member) {
-	if who != nil && who.party != nil && !who.mute {
+func (g *group) end(q *reuseport.Question, who *party) {
+	if who != nil && !who.mute {
 		_ = q.Close() // nothing is left of it
 		return
 	}
@@ -151,23 +157,25 @@ func (g *group) note(ctx context.Context, q posed, found *member) error {
 }
 
 // watchFor lets all members watch for a question, and returns those that do.
-func (g *group) watchFor(ctx context.Context, source netip.AddrPort) (watching []*member) {
+func (g *group) watchFor(ctx context.Context, source netip.AddrPort) (watching []witness) {
 	if g.take(ctx) != nil {
 		return nil
 	}
-	callable := g.callable()
+	var witnesses []witness
+	for _, m := range g.callable() {
+		if !m.suspect.Load() { // it would take the whole time
+			witnesses = append(witnesses, witness{m.party, m})
+		}
+	}
 	g.give()
 	var calls sync.WaitGroup
 	var mu sync.Mutex // guards watching
-	for _, m := range callable {
-		if m.suspect.Load() {
-			continue // it would take the whole time
-		}
+	for _, w := range witnesses {
 		calls.Go(func() { // ends with ctx
-			if _, err := g.call(ctx, m.party, message{Kind: kindExpect, Source: source}); err == nil {
+			if _, err := g.call(ctx, w.party, message{Kind: kindExpect, Source: source}); err == nil {
 				mu.Lock()
 				defer mu.Unlock()
-				watching = append(watching, m)
+				watching = append(watching, w)
 			}
 		})
 	}
@@ -175,36 +183,35 @@ func (g *group) watchFor(ctx context.Context, source netip.AddrPort) (watching [
 	return watching
 }
 
-// await returns the member that has accepted a question, nil if none does in time.
-func (g *group) await(ctx context.Context, source netip.AddrPort, watching []*member) *member {
+// await returns the one that has accepted a question, none if it does not tell in time.
+func (g *group) await(ctx context.Context, source netip.AddrPort, watching []witness) witness {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	answers := make(chan *member, len(watching))
-	for _, m := range watching {
+	answers := make(chan witness, len(watching))
+	for _, w := range watching {
 		g.steering.running.Go(func() { // ends with ctx
-			if _, err := g.call(ctx, m.party, message{Kind: kindAwait, Source: source}); err == nil {
-				answers <- m
-			} else {
-				answers <- nil
+			if _, err := g.call(ctx, w.party, message{Kind: kindAwait, Source: source}); err != nil {
+				w = witness{}
 			}
+			answers <- w
 		})
 	}
 	for range watching {
-		if m := <-answers; m != nil {
-			return m
+		if w := <-answers; w.member != nil {
+			return w
 		}
 	}
-	return nil
+	return witness{}
 }
 
 // forget lets the members forget a question, and returns when they have: then its port may be a client's.
-func (g *group) forget(source netip.AddrPort, watching []*member) {
+func (g *group) forget(source netip.AddrPort, watching []witness) {
 	ctx, cancel := context.WithTimeout(g.steering.ctx, attachTimeout)
 	defer cancel()
 	var calls sync.WaitGroup
-	for _, m := range watching {
+	for _, w := range watching {
 		calls.Go(func() { // ends with ctx
-			_, _ = g.call(ctx, m.party, message{Kind: kindForget, Source: source}) // one that is gone has forgotten it
+			_, _ = g.call(ctx, w.party, message{Kind: kindForget, Source: source}) // one that is gone has forgotten it
 		})
 	}
 	calls.Wait()

@@ -200,8 +200,9 @@ func (g *group) wake(ctx context.Context) {
 		return
 	}
 	for _, m := range g.callable() {
+		p := m.party                   // it may get another one later
 		g.steering.running.Go(func() { // ends within callTimeout
-			_, _ = g.call(ctx, m.party, message{Kind: kindProbe}) // one that does not answer is found by others
+			_, _ = g.call(ctx, p, message{Kind: kindProbe}) // one that does not answer is found by others
 		})
 	}
 }

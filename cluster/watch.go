@@ -140,13 +140,13 @@ func (g *group) verify(ctx context.Context) {
 		g.give()
 		return
 	}
-	q, m, count, shifts := w.question, w.member, w.count, g.shifts
+	q, m, count, shifts := w.question, witness{w.member.party, w.member}, w.count, g.shifts
 	proves := now.Sub(w.since) >= unprovedFor
 	w.question, w.member, w.asked = nil, nil, now // the port is used up
 	g.give()
 	found, takers := g.whereIs(ctx, q, m)
 	if found == ours {
-		g.end(q, m)
+		g.end(q, m.party)
 	} else {
 		g.end(q, nil) // a program that knows nothing of questions may have it
 	}
@@ -263,14 +263,14 @@ const (
 
 // whereIs makes the connection of a question, and tells whether it has come to the member that it is steered to, and else
 // who has it. It says elsewhere only on evidence, never because something takes long.
-func (g *group) whereIs(ctx context.Context, q *reuseport.Question, m *member) (whereabouts, []Stranger) {
+func (g *group) whereIs(ctx context.Context, q *reuseport.Question, m witness) (whereabouts, []Stranger) {
 	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
 	question := message{Kind: kindExpect, Source: q.Source()}
 	if !g.expects(ctx, m, question) {
 		return unknownWhere, nil
 	}
-	defer g.forget(q.Source(), []*member{m})
+	defer g.forget(q.Source(), []witness{m})
 	if q.Connect(ctx) != nil {
 		return unknownWhere, nil
 	}
@@ -296,7 +296,7 @@ func (g *group) whereIs(ctx context.Context, q *reuseport.Question, m *member) (
 }
 
 // expects lets a member watch for a question, if it does so at once: looks wait for one that was stopped.
-func (g *group) expects(ctx context.Context, m *member, question message) bool {
+func (g *group) expects(ctx context.Context, m witness, question message) bool {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
 	_, err := g.call(ctx, m.party, question)
@@ -305,7 +305,7 @@ func (g *group) expects(ctx context.Context, m *member, question message) bool {
 
 // lastWord asks a member once more whether it has accepted a connection that seems to be elsewhere: whatever its accept
 // loop was about to do is done when it has passed.
-func (g *group) lastWord(ctx context.Context, q *reuseport.Question, m *member, takers []Stranger) (whereabouts, []Stranger) {
+func (g *group) lastWord(ctx context.Context, q *reuseport.Question, m witness, takers []Stranger) (whereabouts, []Stranger) {
 	_, err := g.call(ctx, m.party, message{Kind: kindProbe})
 	if err != nil && (len(takers) == 0 || !errors.Is(err, errors.ErrUnsupported)) {
 		return unknownWhere, nil
@@ -325,7 +325,7 @@ func (g *group) lastWord(ctx context.Context, q *reuseport.Question, m *member, 
 const evidenceInterval = 5 * time.Millisecond
 
 // taken tells whether a connection seems to have gone to another member than m, and to which processes that are no nodes.
-func (g *group) taken(ctx context.Context, q *reuseport.Question, m *member) (takers []Stranger, seems bool) {
+func (g *group) taken(ctx context.Context, q *reuseport.Question, m witness) (takers []Stranger, seems bool) {
 	arrival, inode, err := q.Arrival()
 	switch {
 	case err != nil:
@@ -343,7 +343,7 @@ func (g *group) taken(ctx context.Context, q *reuseport.Question, m *member) (ta
 		return takers, err == nil && len(holders) > 0
 	case arrival == reuseport.ArrivalQueued:
 		listeners, err := reuseport.Listeners(ctx, g.key.Network, g.address)
-		if err != nil || !slices.ContainsFunc(listeners, func(l reuseport.Listener) bool { return l.Inode == m.inode && l.Queue == 0 }) {
+		if err != nil || !slices.ContainsFunc(listeners, func(l reuseport.Listener) bool { return l.Inode == m.member.inode && l.Queue == 0 }) {
 			return nil, false
 		}
 		again, _, err := q.Arrival()
