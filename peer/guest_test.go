@@ -103,11 +103,10 @@ func TestGuestWaitsForTheMaster(t *testing.T) {
 	d := openAt(t, path)
 	lock, err := d.Lock(Owner{})
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err = Join(ctx, Options{Directory: openAt(t, path), Self: Info{Cluster: "test"}})
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorContains(t, err, "the master does not answer")
+	inVain(t, "the master does not answer", func(ctx context.Context) error {
+		_, err := Join(ctx, Options{Directory: openAt(t, path), Self: Info{Cluster: "test"}})
+		return err
+	})
 
 	joined := make(chan int, 1)
 	guests := openAt(t, path)

@@ -19,6 +19,14 @@ import (
 // test.
 func askNode(t *testing.T, m *Mesh, method, path string, body io.Reader) *http.Response {
 	t.Helper()
+	answer, err := tryNode(t, m, method, path, body)
+	require.NoError(t, err)
+	return answer
+}
+
+// tryNode is askNode where the node may not answer.
+func tryNode(t *testing.T, m *Mesh, method, path string, body io.Reader) (*http.Response, error) {
+	t.Helper()
 	transport := &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(context.Context, string, string) (net.Conn, error) {
@@ -28,9 +36,11 @@ func askNode(t *testing.T, m *Mesh, method, path string, body io.Reader) *http.R
 	r, err := http.NewRequestWithContext(t.Context(), method, "http://multinode"+path, body)
 	require.NoError(t, err)
 	answer, err := transport.RoundTrip(r)
-	require.NoError(t, err)
+	if err != nil {
+		return nil, err
+	}
 	t.Cleanup(func() { _ = answer.Body.Close() })
-	return answer
+	return answer, nil
 }
 
 func content(t *testing.T, answer *http.Response) string {
@@ -117,23 +127,28 @@ func TestHandleInSolo(t *testing.T) {
 
 // An answer that goes on is no handshake: it has no place among them, and no time-out of theirs.
 func TestLongAnswer(t *testing.T) {
-	const timeout = 200 * time.Millisecond // in which a busy machine reads a request
-	m := joinTest(t, openTemp(t), Options{handshakeTimeout: timeout})
-	ticks, ended := make(chan string), make(chan struct{})
-	require.NoError(t, m.Handle("GET /ticks", ticker(ticks, ended)))
-	answer := askNode(t, m, http.MethodGet, "/ticks", nil)
-	assert.Empty(t, m.shakes.places)
-	lines := bufio.NewReader(answer.Body)
-	for i := range 3 {
-		time.Sleep(2 * timeout) // each is more than the server's ReadTimeout, and all are more than its WriteTimeout
-		ticks <- fmt.Sprint(i)
-		line, err := lines.ReadString('\n')
-		require.NoError(t, err)
-		assert.Equal(t, fmt.Sprintln(i), line)
-	}
-	require.NoError(t, answer.Body.Close())
-	receive(t, ended)
-	require.Eventually(t, func() bool { return len(m.answers) == 0 }, limit, time.Millisecond)
+	withTime(t, func(timeout time.Duration) bool {
+		m := joinTest(t, openTemp(t), Options{handshakeTimeout: timeout})
+		ticks, ended := make(chan string), make(chan struct{})
+		require.NoError(t, m.Handle("GET /ticks", ticker(ticks, ended)))
+		answer, err := tryNode(t, m, http.MethodGet, "/ticks", nil)
+		if err != nil {
+			return false
+		}
+		assert.Empty(t, m.shakes.places)
+		lines := bufio.NewReader(answer.Body)
+		for i := range 3 {
+			time.Sleep(2 * timeout) // each is more than the server's ReadTimeout, and all are more than its WriteTimeout
+			ticks <- fmt.Sprint(i)
+			line, err := lines.ReadString('\n')
+			require.NoError(t, err)
+			assert.Equal(t, fmt.Sprintln(i), line)
+		}
+		require.NoError(t, answer.Body.Close())
+		receive(t, ended)
+		require.Eventually(t, func() bool { return len(m.answers) == 0 }, limit, time.Millisecond)
+		return true
+	})
 }
 
 func TestLongAnswerWhileOthersSayNothing(t *testing.T) {
@@ -173,27 +188,37 @@ func TestOwedBodyGivesWay(t *testing.T) {
 }
 
 func TestBodyThatNeverComes(t *testing.T) {
-	m := joinTest(t, openTemp(t), Options{handshakeTimeout: 300 * time.Millisecond})
-	require.NoError(t, m.Handle("POST /x", http.NotFoundHandler()))
-	answer := exchange(t, m, "POST /x HTTP/1.1\r\nHost: multinode\r\nContent-Length: 9\r\n\r\n")
-	assert.Contains(t, answer, "408 Request Timeout")
-	assert.Contains(t, answer, "the body did not come")
+	withTime(t, func(timeout time.Duration) bool {
+		m := joinTest(t, openTemp(t), Options{handshakeTimeout: timeout})
+		require.NoError(t, m.Handle("POST /x", http.NotFoundHandler()))
+		answer := answerInTime(t, m, "POST /x HTTP/1.1\r\nHost: multinode\r\nContent-Length: 9\r\n\r\n")
+		return answer != "" && assert.Contains(t, answer, "408 Request Timeout") && assert.Contains(t, answer, "the body did not come")
+	})
 }
 
 // A client that stops reading is cut, so that the handler ends.
 func TestLongAnswerNobodyReads(t *testing.T) {
-	m := joinTest(t, openTemp(t), Options{handshakeTimeout: 300 * time.Millisecond})
-	ended := make(chan struct{})
-	require.NoError(t, m.Handle("GET /flood", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		defer close(ended)
-		for piece := make([]byte, 1<<16); ; {
-			if _, err := w.Write(piece); err != nil {
-				return
+	withTime(t, func(timeout time.Duration) bool {
+		m := joinTest(t, openTemp(t), Options{handshakeTimeout: timeout})
+		begun, ended := make(chan struct{}), make(chan struct{})
+		require.NoError(t, m.Handle("GET /flood", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			close(begun)
+			defer close(ended)
+			for piece := make([]byte, 1<<16); ; {
+				if _, err := w.Write(piece); err != nil {
+					return
+				}
 			}
+		})))
+		_, _ = io.WriteString(dialIdle(t, m.dir, m.self.node()), "GET /flood HTTP/1.1\r\nHost: multinode\r\n\r\n")
+		select {
+		case <-begun:
+			receive(t, ended)
+			return true
+		case <-time.After(2 * timeout):
+			return false
 		}
-	})))
-	connect(t, m, "GET /flood HTTP/1.1\r\nHost: multinode\r\n\r\n")
-	receive(t, ended)
+	})
 }
 
 func TestTooManyLongAnswers(t *testing.T) {

@@ -133,23 +133,60 @@ func rawRequest(t *testing.T, path string, header http.Header) string {
 }
 
 func TestListenerRefuses(t *testing.T) {
-	m := joinTest(t, openTemp(t), Options{Self: Info{ID: 2}, handshakeTimeout: 100 * time.Millisecond})
+	m := joinTest(t, openTemp(t), Options{Self: Info{ID: 2}, handshakeTimeout: limit})
 	other := func(name, value string) http.Header { return with(requestHeader(), name, value) }
 	tests := []struct{ name, raw, want string }{
 		{"garbage", "\x00\xff\r\n\r\n", "400 Bad Request"},
-		{"half a request", "GET /stream/x HTTP/1.1\r\nHost: mu", ""},
-		{"nothing", "", ""},
 		{"too much header", rawRequest(t, "/stream/x", other("X", strings.Repeat("x", 1<<14))), "431 "},
 		{"unknown path", rawRequest(t, "/x", requestHeader()), "404 Not Found"},
 		{"stream name", rawRequest(t, "/stream/X", requestHeader()), "want 1 to 64 lower-case letters"},
 		{"version", rawRequest(t, "/stream/x", other(headerVersion, "0")), "Multinode-Version: 2\r\n"},
 		{"unknown upgrade", rawRequest(t, "/stream/x", other("Upgrade", "h2c")), "Upgrade: multinode\r\n"},
 		{"cluster", rawRequest(t, "/stream/x", other(headerCluster, "shop")), "409 Conflict"},
-		{"body that never comes", rawRequest(t, "/stream/X", other("Content-Length", "9")), "400 Bad Request"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { assert.Contains(t, exchange(t, m, test.raw), test.want) })
 	}
+}
+
+func TestRequestThatNeverComes(t *testing.T) {
+	m := joinTest(t, openTemp(t), Options{Self: Info{ID: 2}, handshakeTimeout: 100 * time.Millisecond})
+	for _, said := range []string{"", "GET /stream/x HTTP/1.1\r\nHost: mu"} {
+		conn := dialIdle(t, m.dir, m.self.node())
+		require.NoError(t, conn.SetDeadline(time.Now().Add(limit)))
+		_, _ = io.WriteString(conn, said) // on a busy machine its time may be over
+		_, err := io.Copy(io.Discard, conn)
+		assert.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+	}
+}
+
+// It is refused when the time for the body is over.
+func TestRefusedRequestWhoseBodyNeverComes(t *testing.T) {
+	withTime(t, func(timeout time.Duration) bool {
+		m := joinTest(t, openTemp(t), Options{Self: Info{ID: 2}, handshakeTimeout: timeout})
+		answer := answerInTime(t, m, rawRequest(t, "/stream/X", with(requestHeader(), "Content-Length", "9")))
+		return answer != "" && assert.Contains(t, answer, "400 Bad Request")
+	})
+}
+
+// answerInTime sends raw bytes to a node and returns the answer, which is empty if the node has not read them in time.
+func answerInTime(t *testing.T, m *Mesh, raw string) string {
+	t.Helper()
+	conn := dialIdle(t, m.dir, m.self.node())
+	_, _ = io.WriteString(conn, raw)
+	answer, _ := io.ReadAll(conn) // a connection that is closed before its bytes are read may be reset
+	return string(answer)
+}
+
+// withTime calls f with a time for handshakes, and with more until f returns true: a busy machine may not read a request in it.
+func withTime(t *testing.T, f func(timeout time.Duration) bool) {
+	t.Helper()
+	for timeout := 200 * time.Millisecond; timeout < limit; timeout *= 4 {
+		if f(timeout) {
+			return
+		}
+	}
+	require.Fail(t, "no request has been read")
 }
 
 func TestBytesBehindTheRequest(t *testing.T) {

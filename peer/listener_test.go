@@ -130,11 +130,10 @@ func TestDialFullBacklog(t *testing.T) {
 		_, err := low.Dial(t.Context(), 1, "x")
 		require.NoError(t, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	_, err := low.Dial(ctx, 1, "x")
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorContains(t, err, `128 streams "x" are waiting to be accepted`)
+	inVain(t, `128 streams "x" are waiting to be accepted`, func(ctx context.Context) error {
+		_, err := low.Dial(ctx, 1, "x")
+		return err
+	})
 
 	dialed := make(chan error, 1)
 	go func() { // ended by an Accept
