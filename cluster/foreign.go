@@ -16,7 +16,10 @@ import (
 // watchInterval is how often a process of a program that does not talk to us is looked at, until it listens.
 const watchInterval = 25 * time.Millisecond
 
-var errNoListener = errors.New("it does not listen there any more")
+var (
+	errNoListener = errors.New("it does not listen there any more")
+	errTalks      = errors.New("the process talks to us, and so its listeners are those of a worker")
+)
 
 // foreignSeat is a listener of a program that does not talk to us: what a worker does with its seat, we do for it.
 type foreignSeat struct {
@@ -29,14 +32,18 @@ type foreignSeat struct {
 	signal func() error // asks the process to end
 }
 
-// foreignSeats finds the seats of a process, and makes them members of their groups.
+// foreignSeats finds the seats of a process, and makes them members of their groups. When the process listens, talks is
+// asked whether it talks to us: a worker does that before it listens, so that an answer from before would tell nothing.
 //
 // A listener that has its address for itself, or that may not be borrowed, keeps its group from being steered.
-func (s *steering) foreignSeats(ctx context.Context, id, pid int, signal func() error) ([]*foreignSeat, error) {
+func (s *steering) foreignSeats(ctx context.Context, id, pid int, signal func() error, talks func() bool) ([]*foreignSeat, error) {
 	holders := append([]int{pid}, descendantsOf(pid)...)
 	listening, err := reuseport.ListeningOf(ctx, holders)
-	if err != nil {
+	switch {
+	case err != nil || len(listening) == 0:
 		return nil, err
+	case talks():
+		return nil, errTalks
 	}
 	var seats []*foreignSeat
 	for holder, l := range eachOnce(holders, listening) {
@@ -227,6 +234,11 @@ func (s *supervisor) leaveForeign(id int, seats []*foreignSeat, signal func() er
 	s.send(received{id: id, message: message{Kind: kindDrained, Took: time.Since(begin)}})
 }
 
+// talks tells whether a worker has been linked, or the supervisor is done.
+func (s *supervisor) talks(w *worker) (talks bool) {
+	return !s.do(func() { talks = w.known }) || talks
+}
+
 // watchForeign waits until a process that was started listens, and makes it a worker that is ready, unless it talks to us.
 // It is a goroutine that ends with the process.
 func (s *supervisor) watchForeign(w *worker, ended <-chan struct{}) {
@@ -238,12 +250,14 @@ func (s *supervisor) watchForeign(w *worker, ended <-chan struct{}) {
 			return
 		case <-time.After(watchInterval):
 		}
-		talks := false
-		if !s.do(func() { talks = w.known }) || talks {
+		if s.talks(w) {
 			return
 		}
-		seats, err := s.steering.foreignSeats(s.steering.ctx, w.info.ID, w.info.PID, w.finish)
-		if err != nil || len(seats) == 0 {
+		seats, err := s.steering.foreignSeats(s.steering.ctx, w.info.ID, w.info.PID, w.finish, func() bool { return s.talks(w) })
+		switch {
+		case errors.Is(err, errTalks):
+			return
+		case err != nil || len(seats) == 0:
 			continue
 		}
 		w.process.note()

@@ -3,6 +3,8 @@ package cluster
 import (
 	"log/slog"
 	"net"
+	"os"
+	"os/exec"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -44,4 +46,27 @@ func TestGroupOfNoReservationAfterClose(t *testing.T) {
 		return nil, s.close()
 	})
 	assert.ErrorIs(t, err, net.ErrClosed)
+}
+
+// TestListenersOfAWorkerAreNotForeign: a worker is linked before it listens. It may be both while its listeners are looked up.
+func TestListenersOfAWorkerAreNotForeign(t *testing.T) {
+	s, err := newSteering("", slog.New(slog.DiscardHandler), func(Event) {})
+	require.NoError(t, err)
+	pid, asked := os.Getpid(), 0
+	var l *net.TCPListener
+	talks := func() bool { asked++; return l != nil }
+	child := exec.Command("sleep", "1000")
+	require.NoError(t, child.Start())
+	defer func() { assert.NoError(t, child.Process.Kill()); _ = child.Wait() }()
+	_, err = s.foreignSeats(t.Context(), 1, child.Process.Pid, nil, talks)
+	require.NoError(t, err)
+	require.Zero(t, asked, "before the process listens, the answer tells nothing")
+
+	l, err = reuseport.Listen(t.Context(), "tcp", "127.0.0.1:0", reuseport.Options{})
+	require.NoError(t, err)
+	defer l.Close()
+	_, err = s.foreignSeats(t.Context(), 1, pid, nil, talks)
+	require.ErrorIs(t, err, errTalks)
+	assert.Equal(t, 1, asked)
+	assert.Empty(t, s.all(), "no group is that of a foreign program")
 }

@@ -23,7 +23,7 @@ import (
 type container struct{ *testCluster }
 
 // contain runs a program as a container does.
-func contain(t *testing.T, program string, opts programOptions) container {
+func contain(t *testing.T, program string, opts programOptions, environ ...string) container {
 	t.Helper()
 	t.Parallel()
 	args := []string{"--pid", "--fork", "--mount-proc", "--kill-child"}
@@ -40,7 +40,7 @@ func contain(t *testing.T, program string, opts programOptions) container {
 	}
 	self, err := os.Executable()
 	require.NoError(t, err)
-	return container{runCommand(t, exec.Command("unshare", append(args, self)...), program, opts)}
+	return container{runCommand(t, exec.Command("unshare", append(args, self)...), program, opts, environ...)}
 }
 
 // outside returns the pid that a process of the container has here.
@@ -315,26 +315,20 @@ func TestIntegrationProcessOneFollowsTheSuccessor(t *testing.T) {
 	c.stopped(t)
 }
 
-// TestIntegrationProcessOneWhenTheMasterDiesInATakeover stops the successor, kills the master, and lets the successor go on.
+// TestIntegrationProcessOneWhenTheMasterDiesInATakeover kills the master while its successor boots.
 func TestIntegrationProcessOneWhenTheMasterDiesInATakeover(t *testing.T) {
-	c := contain(t, "http", programOptions{Nodes: 2, DisableMasterListen: true})
+	g := gate(t.TempDir())
+	c := contain(t, "gated successor", programOptions{Nodes: 2, DisableMasterListen: true}, gateVariable+"="+string(g))
 	c.ready(t)
 	before := c.status(t)
 	master := c.outside(t, before.PID)
 	require.NoError(t, syscall.Kill(master, syscall.SIGUSR2))
-	successor := 0
-	for end := time.Now().Add(patience); successor == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
-		for _, pid := range c.processes(t) {
-			environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-			if err == nil && bytes.Contains(environ, []byte("\x00"+successionVariable+"=")) {
-				successor = pid
-			}
-		}
-	}
-	require.NotZero(t, successor)
-	require.NoError(t, syscall.Kill(successor, syscall.SIGSTOP))
+	booting, err := strconv.Atoi(c.printed(t, "booting", 1))
+	require.NoError(t, err)
+	successor := c.outside(t, booting)
 	require.NoError(t, syscall.Kill(master, syscall.SIGKILL))
-	require.NoError(t, syscall.Kill(successor, syscall.SIGCONT))
+	g.open(t, "booting")
+	g.open(t, "warming")
 	after := c.awaitMaster(t, 2, before.PID, 2)
 	assert.Equal(t, successor, c.outside(t, after.PID))
 	assert.Equal(t, before.pids(), after.pids())
