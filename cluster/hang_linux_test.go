@@ -173,7 +173,7 @@ func TestBlockedAcceptLoopWithAcceptPauses(t *testing.T) {
 	a, err := get(addr, "/") // waits until the loop goes on
 	require.NoError(t, err)
 	assert.Equal(t, p.pid, a.PID)
-	assert.True(t, isPrinted(c, "blocking"))
+	c.printed(t, "blocking", 1)
 	assert.NotContains(t, c.log.text(), "worker is hung")
 }
 

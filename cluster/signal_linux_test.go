@@ -91,7 +91,10 @@ func TestHangupsAreMerged(t *testing.T) {
 		c.signal(t, syscall.SIGHUP)
 		time.Sleep(100 * time.Microsecond) // or the kernel merges them
 	}
-	c.logged(t, "order by signal: one of its kind waits already", 1)
+	assert.Eventually(t, func() bool { // a master that has no CPU meanwhile gets all of them as one
+		c.signal(t, syscall.SIGHUP)
+		return strings.Contains(c.log.text(), "order by signal: one of its kind waits already")
+	}, patience, 10*time.Millisecond)
 	for range 3 {
 		c.signal(t, syscall.SIGTTIN)
 	}

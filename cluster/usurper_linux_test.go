@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -205,13 +206,22 @@ func TestUsurper(t *testing.T) {
 
 func isUsurper(s Stranger) bool { return s.Steers }
 
-// eventTexts returns all events that there were.
+// eventTexts returns all events that there were, in a cluster of three nodes that has not been scaled.
 func (c *testCluster) eventTexts(t *testing.T) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	out, _ := exec.CommandContext(ctx, "curl", "-sN", "-m", "1", "--unix-socket", c.dir+"/master.sock", "http://x/events?after=0").Output()
-	return string(out)
+	c.ordered(t, "/scale?nodes=3") // whose event is the last
+	client := &http.Client{Transport: c.control()}
+	defer client.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://multinode/events?after=0", http.NoBody)
+	require.NoError(t, err)
+	answer, err := client.Do(r)
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	var all strings.Builder
+	for lines := bufio.NewScanner(answer.Body); !strings.Contains(all.String(), `"scaled"`) && lines.Scan(); {
+		fmt.Fprintln(&all, lines.Text())
+	}
+	return all.String()
 }
 
 // TestUsurperOnce: one that attaches a program once is found out, and gets nothing any more.
