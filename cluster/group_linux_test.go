@@ -57,7 +57,7 @@ func TestListenersOfAWorkerAreNotForeign(t *testing.T) {
 	talks := func() bool { asked++; return l != nil }
 	child := exec.Command("sleep", "1000")
 	require.NoError(t, child.Start())
-	defer func() { assert.NoError(t, child.Process.Kill()); _ = child.Wait() }()
+	defer func() { require.NoError(t, child.Process.Kill()); _ = child.Wait() }()
 	_, err = s.foreignSeats(t.Context(), 1, child.Process.Pid, nil, talks)
 	require.NoError(t, err)
 	require.Zero(t, asked, "before the process listens, the answer tells nothing")
