@@ -17,8 +17,8 @@ const (
 	flapsToTell = 3
 	// flapMemory is how long Status shows a process that comes and goes after it was seen last.
 	flapMemory = 5 * time.Second
-	// maxHunts is how often it is tried to find out which process that is.
-	maxHunts = 30
+	// maxHunts is how often it is tried to find out which process that is, until it is reported without its name.
+	maxHunts = 10
 	// maxSightings is how many strangers are remembered; one that comes after that is reported again.
 	maxSightings = 256
 )

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -197,7 +198,7 @@ func TestUsurper(t *testing.T) {
 				return jsonHasMsg(line, "stranger steers the port: our weights are attached again")
 			})
 			assert.Empty(t, line, "it is reported once")
-			events := c.eventTexts(t)
+			events := c.eventTexts(t, EventMended)
 			assert.Contains(t, events, fmt.Sprintf("process %d", other.Process.Pid))
 			assert.NotContains(t, events, "it gets no connections\"")
 		})
@@ -206,22 +207,24 @@ func TestUsurper(t *testing.T) {
 
 func isUsurper(s Stranger) bool { return s.Steers }
 
-// eventTexts returns all events that there were, in a cluster of three nodes that has not been scaled.
-func (c *testCluster) eventTexts(t *testing.T) string {
+// eventTexts returns the events that there were until the first one of a kind.
+func (c *testCluster) eventTexts(t *testing.T, until EventKind) string {
 	t.Helper()
-	c.ordered(t, "/scale?nodes=3") // whose event is the last
-	client := &http.Client{Transport: c.control()}
-	defer client.CloseIdleConnections()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://multinode/events?after=0", http.NoBody)
+	conn, err := net.Dial("unix", filepath.Join(c.dir, "master.sock"))
 	require.NoError(t, err)
-	answer, err := client.Do(r)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	_, err = fmt.Fprint(conn, "GET /events?after=0 HTTP/1.1\r\nHost: multinode\r\n\r\n")
 	require.NoError(t, err)
-	defer answer.Body.Close()
-	var all strings.Builder
-	for lines := bufio.NewScanner(answer.Body); !strings.Contains(all.String(), `"scaled"`) && lines.Scan(); {
-		fmt.Fprintln(&all, lines.Text())
+	var events strings.Builder
+	for in := bufio.NewScanner(conn); in.Scan(); {
+		events.WriteString(in.Text() + "\n")
+		if in.Text() == "event: "+string(until) {
+			return events.String()
+		}
 	}
-	return all.String()
+	require.Fail(t, "the event has not come", events.String())
+	return ""
 }
 
 // TestUsurperOnce: one that attaches a program once is found out, and gets nothing any more.
@@ -278,10 +281,14 @@ func TestFlappingStranger(t *testing.T) {
 	s := c.awaitStatus(t, func(s Status) bool {
 		return slices.ContainsFunc(s.Steering.Strangers, func(o Stranger) bool { return o.PID == other.Process.Pid && o.Joins >= flapsToTell })
 	})
-	assert.Equal(t, other.Process.Pid, c.logged(t, "stranger comes and goes", 1).PID)
+	isReport := func(line string) bool {
+		var r record
+		return json.Unmarshal([]byte(line), &r) == nil && r.Msg == "stranger comes and goes" && r.PID == other.Process.Pid
+	}
+	c.log.await(t, 1, isReport)
 	assert.Equal(t, strings.TrimSuffix(s.Steering.Strangers[0].Address, "\n"), addr)
 	c.ordered(t, "/reload") // it is in nobody's way
-	line, _ := c.log.find(2, func(line string) bool { return jsonHasMsg(line, "stranger comes and goes") })
+	line, _ := c.log.find(2, isReport)
 	assert.Empty(t, line, "it is reported once")
 	require.NoError(t, syscall.Kill(other.Process.Pid, syscall.SIGKILL))
 	c.awaitStatus(t, func(s Status) bool { return len(s.Steering.Strangers) == 0 && s.Steering.Picture })
