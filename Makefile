@@ -21,10 +21,11 @@ all: lint cross test
 
 # All tests of all modules. The only green is with the race detector and in any order. One command runs them all, those that
 # take longest first, so that no CPU is idle; a test of processes waits more than it computes, so more run at once than there
-# are CPUs. A hang is found by the test that waits (internal/await): the time-out is for a machine with a tenth of the speed.
+# are CPUs. lint vets. A hang is found by the test that waits (internal/await): the time-out is for a machine with a tenth
+# of the speed.
 LONGEST        := ./cluster ./peer/invalidate ./cmd/chat ./bench/cost
 test:
-	$(GO) test -race -shuffle=on -parallel 4 -timeout 3h $(LONGEST) $(patsubst %,./%/...,$(MODULES) $(TEST_MODULES))
+	$(GO) test -race -vet=off -shuffle=on -parallel 4 -timeout 3h $(LONGEST) $(patsubst %,./%/...,$(MODULES) $(TEST_MODULES))
 
 # What the test of package peer with a WebSocket client of Node needs. Without it, that test skips.
 websocket-client:

@@ -181,12 +181,13 @@ func (m *master) takeWorkers(ctx context.Context, sys system) (err error) {
 	m.supervised = true
 	go m.supervisor.run() // ends when the node stops, which waits for it
 	m.supervisor.awaitAdopted(masterJoinTimeout)
-	if m.predecessor != nil {
+	if m.probation != nil {
 		select {
 		case <-m.greeted:
+		case <-m.probation.over: // it was killed
 		case <-ctx.Done():
 			return fmt.Errorf("wait for what the predecessor has: %w", ctx.Err())
-		case <-time.After(masterJoinTimeout): // it was killed
+		case <-time.After(masterJoinTimeout): // it hangs
 		}
 	}
 	close(m.steering.inherited)
