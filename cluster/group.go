@@ -337,13 +337,25 @@ func (g *group) consider() {
 	}
 }
 
+var errUncertain = errors.New("who has which part of the connections is not known")
+
 // seal makes a member of the group that takes nothing, and steers all new connections to it: their SYNs are dropped, and
-// come again a second later, when somebody else may listen.
+// come again a second later, when somebody else may listen. It asks the kernel only where it has to: the nodes may be
+// leaving by themselves already, each on a signal of its own.
 func (g *group) seal(ctx context.Context) error {
 	if g.rung < reuseport.RungBPF {
 		return nil
 	}
-	g.look(ctx)
+	err := g.sealKnown(ctx)
+	if errors.Is(err, errUncertain) {
+		g.look(ctx)
+		err = g.sealKnown(ctx)
+	}
+	return err
+}
+
+// sealKnown is seal, if the order is known.
+func (g *group) sealKnown(ctx context.Context) error {
 	if err := g.take(ctx); err != nil {
 		return err
 	}
@@ -352,8 +364,13 @@ func (g *group) seal(ctx context.Context) error {
 	if err == nil && len(g.seen) == 0 {
 		return nil // nobody listens
 	}
-	if err != nil || !g.certain() || g.published == nil {
-		return join(errors.New("who has which part of the connections is not known"), err)
+	if err != nil || !g.certain() {
+		return join(errUncertain, err)
+	}
+	if g.published == nil { // all are leaving: the hash would give the sink its part before it is full
+		if err := g.attach(ctx, reuseport.Steering{Weights: g.evenly()}); err != nil {
+			return join(errUncertain, err)
+		}
 	}
 	sink, err := reuseport.NewSink(ctx, g.key.Network, g.address)
 	if err != nil {
@@ -375,6 +392,17 @@ func (g *group) seal(ctx context.Context) error {
 	}
 	g.sink, g.drain = sink, m
 	return nil
+}
+
+// evenly returns equal weights for all nodes.
+func (g *group) evenly() []uint32 {
+	shares := make([]uint32, g.order.Len())
+	for i, m := range g.order.Members() {
+		if m.party != nil {
+			shares[i] = 1
+		}
+	}
+	return shares
 }
 
 // close gives the port up.

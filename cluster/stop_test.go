@@ -83,6 +83,19 @@ func TestInterruptOfTheWholeGroup(t *testing.T) {
 	c.stoppedWith(t, 3, wait)
 }
 
+// TestInterruptOfAGroupThatIsSupervised: all workers leave by themselves, before the master has left the port or after that.
+func TestInterruptOfAGroupThatIsSupervised(t *testing.T) {
+	t.Parallel()
+	for range 3 {
+		c := runInGroup(t, "http", programOptions{Nodes: 2, DisableMasterListen: true, LameDuck: shortDuck})
+		c.ready(t)
+		wait := inFlight(t, c, 2, 500*time.Millisecond)
+		require.NoError(t, syscall.Kill(-c.cmd.Process.Pid, syscall.SIGINT))
+		c.stoppedWith(t, 2, wait)
+		assert.Empty(t, warnings(c.log.text()))
+	}
+}
+
 // TestInterruptOfAnIdleGroup: workers that have nothing to do are gone before the master has seen its own signal. It has a
 // tenth of a second for that. On a machine where it sees it later, it replaces them, and all of them stop.
 func TestInterruptOfAnIdleGroup(t *testing.T) {
