@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/stretchr/testify/assert"
@@ -48,6 +50,18 @@ func superviseProgram() error {
 	return n.Wait()
 }
 
+// tardy is a listener of a program that takes its time with what it has accepted.
+type tardy struct{ net.Listener }
+
+// Accept takes a connection out of the queue a while before the server knows it.
+func (l tardy) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		time.Sleep(80 * time.Millisecond)
+	}
+	return conn, err
+}
+
 // foreignProgram shares a port by itself, and knows nothing of clusters.
 func foreignProgram() error {
 	l, err := reuseport.Listen(context.Background(), "tcp", os.Getenv("MULTINODE_TEST_PORT"), reuseport.Options{})
@@ -65,7 +79,7 @@ func foreignProgram() error {
 		<-stop
 		ended <- server.Shutdown(context.Background())
 	}()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(tardy{l}); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return <-ended

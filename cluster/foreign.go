@@ -200,15 +200,25 @@ func (f *foreignSeat) shut(ctx context.Context) error {
 	}
 }
 
-// exclude lets no new connections come, and waits until none waits to be accepted. It returns the epoch for leave.
+// acceptTime is how long a program has to note a connection that it has just taken out of its queue. A program that is told to end
+// before that, as an http.Server by Shutdown, ends without it.
+const acceptTime = 100 * time.Millisecond
+
+// exclude lets no new connections come, and waits until none waits to be accepted, and the last one has been noted. It
+// returns the epoch for leave.
 func (f *foreignSeat) exclude(ctx context.Context) (epoch int, err error) {
 	if epoch, _, err = f.group.exclude(ctx, f.party); err != nil || epoch == 0 {
 		return epoch, err
 	}
-	return epoch, f.borrow(func(b *reuseport.Borrowed) error {
+	err = f.borrow(func(b *reuseport.Borrowed) error {
 		_, err := reuseport.Drain(ctx, b)
 		return err
 	})
+	select {
+	case <-time.After(acceptTime):
+	case <-ctx.Done():
+	}
+	return epoch, err
 }
 
 // leaveForeign lets a process leave: it gets no new connections, and is told to end when nothing waits in its queues. It

@@ -55,7 +55,7 @@ func TestMigrationInside(t *testing.T) {
 	}
 	c := run(t, "http", programOptions{Nodes: 2, DisableMasterListen: true, Steering: rung})
 	addr := c.ready(t)
-	victim := c.status(t).pids()[1]
+	victim := c.awaitStatus(t, isEven).pids()[1]
 	require.NoError(t, syscall.Kill(victim, syscall.SIGSTOP))
 	require.Eventually(t, func() bool { return proctest.IsStopped(victim) }, patience, time.Millisecond) // it may be in accept(2)
 
@@ -89,6 +89,17 @@ func TestMigrationInside(t *testing.T) {
 		assert.Less(t, failed.Load(), int32(clients), "the other half were not")
 	}
 	c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture && len(s.pids()) == 2 })
+}
+
+// isEven tells whether two nodes get the same.
+func isEven(s Status) bool {
+	even := 0
+	for _, n := range s.Nodes {
+		if n.Weight == 50 {
+			even++
+		}
+	}
+	return even == 2
 }
 
 // request tells whether a request on conn is answered.

@@ -20,7 +20,8 @@ type steering struct {
 	self    int      // id of the master's node
 	program *program // whose listeners these are; nil: this one
 
-	kicks   chan struct{}      // holds a value when run is to look at the groups
+	kicks   chan struct{}      // holds a value when follow is to steer anew
+	looks   chan struct{}      // holds a value when run is to look at the groups
 	cancel  context.CancelFunc // ends run and all that waits for a node
 	ctx     context.Context    // of run; what it starts has no caller to give one
 	running sync.WaitGroup     // of all goroutines
@@ -62,7 +63,7 @@ func newSteering(forced string, logger *slog.Logger, tell func(Event)) (*steerin
 	return &steering{
 		support: support, rung: rung, logger: logger, tell: tell,
 		elder: -1,
-		kicks: make(chan struct{}, 1), ctx: ctx, cancel: cancel, inherited: make(chan struct{}),
+		kicks: make(chan struct{}, 1), looks: make(chan struct{}, 1), ctx: ctx, cancel: cancel, inherited: make(chan struct{}),
 		groups: make(map[portKey]*group), parties: make(map[int]*party), sightings: newSightings(rung, logger, tell),
 	}, nil
 }
@@ -70,7 +71,27 @@ func newSteering(forced string, logger *slog.Logger, tell func(Event)) (*steerin
 // start begins to look after the groups.
 func (s *steering) start(self int) {
 	s.self = self
+	s.running.Go(s.follow)
 	s.running.Go(s.run)
+}
+
+// follow steers by what has become known, at once: a look may be waiting for the answer to a question, of a node that was stopped
+// in this moment. It is a goroutine that ends with close, which waits for it.
+func (s *steering) follow() {
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.kicks:
+		}
+		for _, g := range s.all() {
+			g.review(s.ctx)
+		}
+		select {
+		case s.looks <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // run looks at the groups when somebody has died or become suspect, and from time to time. It is a goroutine that ends
@@ -83,7 +104,7 @@ func (s *steering) run() {
 		select {
 		case <-s.ctx.Done():
 			return
-		case <-s.kicks:
+		case <-s.looks:
 			always = true
 		case <-ticker.C:
 		}
@@ -95,7 +116,7 @@ func (s *steering) run() {
 	}
 }
 
-// kick makes run look at the groups now.
+// kick makes follow steer by what has changed, and run look at the groups, now.
 func (s *steering) kick() {
 	select {
 	case s.kicks <- struct{}{}:
