@@ -40,10 +40,11 @@ type Command struct {
 // Any other program has to bind its ports with SO_REUSEPORT by itself. It counts as ready when it listens on TCP. Its
 // listeners are steered from outside, through duplicates of their descriptors (pidfd_getfd(2)) that are closed at once: who
 // has which part of the connections is found out by connections that send nothing and end in order, and whoever leaves gets
-// no new ones and is told to stop when its queue is empty. Where the kernel does not let us, because the program runs as
-// another user or may not be traced, the kernel's hash decides; the log says so once, and Status promises no more than
-// that. Such a program is not asked whether it lives; it is replaced when its process has ended. When this master is
-// killed, a program that does not use this package goes on, and a new master does not know it.
+// no new ones and is told to stop 100 ms after its queue is empty: until then it has noted what it has accepted. Where the
+// kernel does not let us, because the program runs as another user or may not be traced, the kernel's hash decides; the log
+// says so once, and Status promises no more than that. Such a program is not asked whether it lives; it is replaced when
+// its process has ended. When this master is killed, a program that does not use this package goes on, and a new master does
+// not know it.
 //
 // Where a program does not set SO_REUSEPORT, its second process fails. Then the cluster ends with an error that names the
 // address and how this program is told to share it; so it does where the program becomes a daemon, which leaves nothing to
