@@ -220,10 +220,10 @@ func (m *master) takeSeat(ctx context.Context) (*Node, error) {
 	if err := m.writePID(); err != nil {
 		return nil, err
 	}
+	n.start() // before anybody is told that we are the master, and sends a signal
 	if err := m.links.mesh.Handle("/", apiHandler(n)); err != nil {
 		return nil, err
 	}
-	n.start()
 	m.supervisor.do(func() {
 		m.supervisor.ending = n.begun
 		m.supervisor.fill()
