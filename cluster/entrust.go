@@ -74,7 +74,7 @@ func (g *group) recall() {
 	g.redraw(changes)
 }
 
-// redraw draws the order anew after changes that nobody has told us of.
+// redraw draws the order again after changes that the master was not told of.
 func (g *group) redraw(others []change) {
 	if len(others) > 0 {
 		presumed, ok := presume(g.base, append(g.since, others...))

@@ -47,7 +47,7 @@ type member struct {
 	sighting *sighting // of that stranger; nil: it is not known which one
 	unmet    int       // looks since it was first listed, from 1, while its process is not known; 0: it is
 	hole     bool
-	asked    int // questions about a hole that nobody has answered
+	asked    int // questions about a hole without an answer
 	moves    int // of our members for its sake
 }
 
@@ -87,9 +87,9 @@ type group struct {
 	steering    *steering                               // to tell what is found
 	list        func(context.Context) ([]uint32, error) // of the kernel: the inodes of the listeners
 
-	asking chan struct{} // holds a value while somebody asks the kernel; it comes before the turn
+	asking chan struct{} // holds a value while a look asks the kernel; it comes before the turn
 	failed string        // the last complaint about a question; theirs
-	turn   chan struct{} // holds a value while somebody has the turn; what follows is theirs
+	turn   chan struct{} // holds a value while a goroutine has the turn; the fields below belong to that goroutine
 	seen   []*member     // all members that are known, in no order
 	order  *reuseport.Order[*member]
 	// What the order was at the last look at the kernel's list, and who has joined and left with our help since.
@@ -208,7 +208,7 @@ func (g *group) exclude(ctx context.Context, p *party) (epoch int, later bool, e
 	case err == nil && g.excludes(m):
 		return g.epoch, false, nil
 	case err == nil && g.certain() && !g.watch.contested:
-		return 0, false, nil // nobody else is there
+		return 0, false, nil // no other node is there
 	default:
 		g.steering.kick()
 		return 0, true, nil
@@ -340,7 +340,7 @@ func (g *group) consider() {
 var errUncertain = errors.New("who has which part of the connections is not known")
 
 // seal makes a member of the group that takes nothing, and steers all new connections to it: their SYNs are dropped, and
-// come again a second later, when somebody else may listen. It asks the kernel only where it has to: the nodes may be
+// come again a second later, when another process may listen. It asks the kernel only where it has to: the nodes may be
 // leaving by themselves already, each on a signal of its own.
 func (g *group) seal(ctx context.Context) error {
 	if g.rung < reuseport.RungBPF {

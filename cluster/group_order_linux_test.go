@@ -342,17 +342,23 @@ func (m *members) hold(i int) (asked <-chan struct{}, release func()) {
 	return waits, sync.OnceFunc(func() { close(free) })
 }
 
+// startLook looks in a goroutine that ends with the questions. The channel that it returns is closed then.
+func (m *members) startLook() (looked chan struct{}) {
+	looked = make(chan struct{})
+	go func() {
+		defer close(looked)
+		m.look(context.Background())
+	}()
+	return looked
+}
+
 // TestGroupGoesOnDuringAQuestion: while the kernel is asked, and the answer does not come, a node joins, another one leaves,
 // and Status tells what the master waits for. The order of what happens shows it, not how long it takes.
 func TestGroupGoesOnDuringAQuestion(t *testing.T) {
 	m := newMembers(t, 4)
 	asked, release := m.hold(1)
 	m.doubt()
-	looked := make(chan struct{})
-	go func() { // ends with the questions
-		defer close(looked)
-		m.look(context.Background())
-	}()
+	looked := m.startLook()
 	<-asked
 	isLooking := func() bool { return !isClosed(looked) }
 	_, d := m.steering.status(m.key)
@@ -396,11 +402,7 @@ func TestAnswerIsVoidAfterALeave(t *testing.T) {
 	m := newMembers(t, 4)
 	asked, release := m.hold(3) // the last index is asked first
 	m.doubt()
-	looked := make(chan struct{})
-	go func() { // ends with the questions
-		defer close(looked)
-		m.look(context.Background())
-	}()
+	looked := m.startLook()
 	<-asked
 	_, err := m.leave(t.Context(), m.parties[0], 0) // the last one moves to index 0
 	require.NoError(t, err)

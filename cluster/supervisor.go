@@ -211,8 +211,8 @@ func (s *supervisor) nextDeadline() (next time.Time) {
 	if s.loan != nil {
 		return next
 	}
-	for _, slot := range s.slots {
-		if !isClosed(s.ending) {
+	if !isClosed(s.ending) {
+		for _, slot := range s.slots {
 			consider(slot.next)
 		}
 	}
