@@ -217,10 +217,11 @@ func (m *master) takeSeat(ctx context.Context) (*Node, error) {
 	if procs := share(m.opts.Nodes); n.accepts.Load() && procs > 0 {
 		runtime.GOMAXPROCS(procs)
 	}
+	n.start() // before it is told who the master is: a signal would kill it
 	if err := m.writePID(); err != nil {
+		n.giveUp()
 		return nil, err
 	}
-	n.start() // before anybody is told that we are the master, and sends a signal
 	if err := m.links.mesh.Handle("/", apiHandler(n)); err != nil {
 		return nil, err
 	}

@@ -76,6 +76,18 @@ func (n *Node) start() {
 	close(n.started)
 }
 
+// giveUp takes start back, in a node that has done nothing else.
+func (n *Node) giveUp() {
+	n.stopMu.Lock()
+	defer n.stopMu.Unlock()
+	if n.stopping == nil { // else a signal has begun to stop it
+		n.stopping, n.cut = context.WithCancel(context.Background())
+		n.cut()
+		close(n.begun)
+		close(n.done)
+	}
+}
+
 // openFront makes the listener of the main port.
 func (n *Node) openFront() (net.Listener, error) {
 	ctx, cancel := context.WithTimeout(n.services.told, n.opts.BootTimeout)

@@ -64,6 +64,7 @@ var programs = map[string]func() error{
 	"start":        startThenServe,
 	"own hangup":   ownHangup,
 	"own signals":  ownSignals,
+	"no pid file":  noPIDFile,
 
 	"gated replacements": gatedReplacements,
 	"gated successor":    gatedSuccessor,

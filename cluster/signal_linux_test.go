@@ -169,7 +169,7 @@ func TestDisableSignals(t *testing.T) {
 	c = run(t, "own signals", programOptions{Nodes: 2})
 	c.ready(t)
 	c.signal(t, syscall.SIGHUP)
-	<-c.exited
+	c.exit(t)
 	status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	require.True(t, ok)
 	assert.Equal(t, syscall.SIGHUP, status.Signal(), "it does what it does without this package")
@@ -181,4 +181,24 @@ func TestTakenSignals(t *testing.T) {
 	left := Options{LeaveSignals: []os.Signal{syscall.SIGUSR2, syscall.SIGHUP}}
 	assert.False(t, left.takes(syscall.SIGHUP))
 	assert.True(t, left.takes(os.Interrupt))
+}
+
+// noPIDFile goes on although Listen has failed when nearly all was done.
+func noPIDFile() error {
+	opts, _ := options()
+	opts.PIDFile = "/dev/null/pid"
+	_, err := Listen(opts, new(http.Server))
+	fmt.Println("failed", err)
+	time.Sleep(patience)
+	return nil
+}
+
+func TestSignalAfterListenHasFailed(t *testing.T) {
+	c := run(t, "no pid file", programOptions{Nodes: 2})
+	require.Contains(t, c.printed(t, "failed", 1), "/dev/null/pid")
+	c.signal(t, syscall.SIGTERM)
+	c.exit(t)
+	status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	require.True(t, ok)
+	assert.Equal(t, syscall.SIGTERM, status.Signal(), "the signals are the program's again")
 }
