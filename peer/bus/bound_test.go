@@ -202,22 +202,24 @@ func TestFullQueue(t *testing.T) {
 	ctx := limited(t)
 	var greeting []message
 	greeting = append(greeting, message{kind: kindHello, id: version, bytes: 1 << 20})
-	for i := range 4 {
+	for i := range 8 { // more than the link takes at one time: 2 messages in the queue, and 3 that are being written
 		greeting = append(greeting, message{kind: kindSubscribe, id: uint64(i + 1), data: []byte(strconv.Itoa(i))})
 	}
 	for _, m := range append(greeting, message{kind: kindFlush}, message{kind: kindFlushed}) {
 		require.NoError(t, c.Send(ctx, encoded(m)))
 	}
 	eventually(t, func() bool { return len(a.Stats().Peers) == 1 }, "it is linked")
-	for i := range 3 {
-		require.NoError(t, a.Send(ctx, 2, strconv.Itoa(i), make([]byte, 600<<10)))
-	}
 	failing := a.WhenFull(Fail)
-	require.ErrorIs(t, failing.Send(ctx, 2, "3", 1), ErrFull)
-	require.ErrorContains(t, failing.Send(ctx, 2, "3", 1), "wait in the queue of the link")
+	topic := 0
+	for failing.Send(ctx, 2, strconv.Itoa(topic), make([]byte, 600<<10)) == nil {
+		topic++
+	}
+	unused := strconv.Itoa(topic)
+	require.ErrorIs(t, failing.Send(ctx, 2, unused, 1), ErrFull)
+	require.ErrorContains(t, failing.Send(ctx, 2, unused, 1), "wait in the queue of the link")
 	assert.Greater(t, a.Stats().Peers[0].Queued, boundMessages)
 	blocked := make(chan error)
-	go func() { blocked <- a.Send(ctx, 2, "3", 2) }()
+	go func() { blocked <- a.Send(ctx, 2, unused, 2) }()
 	eventually(t, func() bool { return a.Stats().Total.Blocked == 1 }, "it waits")
 	subscribed, err := a.Subscribe("own", echo) // which is of another class
 	require.NoError(t, err)

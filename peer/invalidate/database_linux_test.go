@@ -122,7 +122,7 @@ func diesBeforeTheCommit(t *testing.T, w way, isSeen bool) {
 	p := startCitizen(t, citizenJob{Directory: dir.Path(), Ledger: ledger, ID: 1, Idle: true, Messages: w(1), Lease: maxLease})
 	p.awaitReady(t)
 	awaitPeers(t, c, 1)
-	assert.True(t, isStored(t, c, 7))
+	eventually(t, func() bool { return isStored(t, c, 7) }, "it has joined")
 	p.tell("send 7 1 %s", db.Addr())
 	next(t, db.received)
 	p.kill()
