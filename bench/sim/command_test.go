@@ -20,6 +20,48 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
+// queue is one worker, or several with a connection for each request.
+func queue(workers int, load float64, law Law, d Discipline, p Policy) Scenario {
+	const requests = 50e3
+	duration := requests / (load * float64(workers))
+	return Scenario{
+		Workers: workers, Load: load, Law: law, Discipline: d, Policy: p,
+		Warmup: duration / 10, Duration: duration, Replications: 8, Seed: 1,
+	}
+}
+
+func simulate(t *testing.T, s Scenario) Outcome {
+	t.Helper()
+	o, err := Simulate(t.Context(), s)
+	require.NoError(t, err)
+	return o
+}
+
+// agrees fails when an estimate is not what theory says: further away than twice the half-width of its interval, which
+// for a right simulator happens with two seeds in a thousand, or too vague to tell.
+func agrees(t *testing.T, want float64, got Estimate, vague float64, what ...any) {
+	t.Helper()
+	assert.InDelta(t, want, got.Mean, 2*got.HalfWidth+1e-9, fmt.Sprint(what...))
+	assert.LessOrEqual(t, got.HalfWidth, vague*want, fmt.Sprint(what...))
+}
+
+// secondMoment returns E[S^2].
+func secondMoment(law Law) float64 {
+	switch law {
+	case Deterministic:
+		return 1
+	case Exponential:
+		return 2
+	case Bimodal:
+		const short = 1 / 1.49
+		return 0.99*short*short + 0.01*50*50*short*short
+	default: // Pareto: E[S^n] = a least^a (most^(n-a) - least^(n-a)) / (n-a) / (1 - (least/most)^a)
+		const a, most = 1.5, 1000
+		moment := func(n float64) float64 { return a / (n - a) * (math.Pow(most, n-a) - 1) / (1 - math.Pow(most, -a)) }
+		return moment(2) / (moment(1) * moment(1))
+	}
+}
+
 // brief is a scenario that takes no time.
 func brief(p Policy) Scenario {
 	return Scenario{

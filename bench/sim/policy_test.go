@@ -3,7 +3,6 @@ package sim
 import (
 	"math"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -91,95 +90,10 @@ func TestSharesDrawZipf(t *testing.T) {
 		drawn(s, func() int { return shares.draw(s.choices) }), 0.01)
 }
 
-// crowds returns the probability that none of n workers gets more than most of c connections by the hash:
-// c!/n^c times the coefficient of x^c in (sum of x^j/j! for j to most)^n, here by adding one worker after the other.
-func crowds(c, n, most int) float64 {
-	p := make([]float64, c+1) // that k connections are on the workers so far, and none has more
-	p[0] = 1
-	for worker := range n {
-		share := 1 / float64(n-worker) // of the next one in what the workers so far have not got
-		next := make([]float64, c+1)
-		for k, here := range p {
-			for j := range min(most, c-k) + 1 {
-				next[k+j] += here * binomial(c-k, j, share)
-			}
-		}
-		p = next
-	}
-	return p[c]
-}
-
-func binomial(n, k int, p float64) float64 {
-	if p == 1 {
-		return map[bool]float64{true: 1}[n == k]
-	}
-	return math.Exp(logFactorial(n) - logFactorial(k) - logFactorial(n-k) +
-		float64(k)*math.Log(p) + float64(n-k)*math.Log1p(-p))
-}
-
-func logFactorial(n int) float64 {
-	l, _ := math.Lgamma(float64(n + 1))
-	return l
-}
-
 func longLived(connections, workers int, p Policy) Scenario {
 	s := queue(workers, 0.6, Exponential, PS, p)
 	s.Connections, s.Life = connections, 500
 	return s
-}
-
-// TestHashOfConnections are balls in bins: the mean of the most that a worker gets, and how often one gets none.
-func TestHashOfConnections(t *testing.T) {
-	for _, c := range []struct{ connections, workers int }{{8, 4}, {32, 8}, {128, 16}} {
-		want := 0.0
-		for most := range min(c.connections, 50) { // more on one worker never happens
-			want += 1 - crowds(c.connections, c.workers, most)
-		}
-		var means, idle []float64
-		for replication := range 10 {
-			const times = 1000
-			most, empty := 0.0, 0.0
-			r := rand.New(rand.NewPCG(1, uint64(replication)))
-			for range times {
-				open := make([]int, c.workers)
-				s := &site{open: open, choices: r}
-				newLinks(longLived(c.connections, c.workers, Hash), s, policies[Hash](s), r)
-				most += float64(slices.Max(open))
-				if slices.Min(open) == 0 {
-					empty++
-				}
-			}
-			means, idle = append(means, most/times), append(idle, empty/times)
-		}
-		agrees(t, want, estimate(means), 0.02)
-		if c.workers == 4 {
-			agrees(t, 4*math.Pow(3./4, 8)-6*math.Pow(2./4, 8)+4*math.Pow(1./4, 8), estimate(idle), 0.05)
-		}
-	}
-}
-
-// TestOverloaded counts the requests whose worker has so many of the equal connections that it cannot keep up: itself and
-// a binomial number of the others.
-func TestOverloaded(t *testing.T) {
-	const connections, workers = 32, 8 // 0.15 for each, so that 7 are too many
-	want := 1.0
-	for others := range 6 {
-		want -= binomial(connections-1, others, 1./workers)
-	}
-	s := longLived(connections, workers, Hash)
-	s.Life = 20 // only to see many placements in a short time
-	agrees(t, want, simulate(t, s).Overloaded, 0.1)
-	s.Policy = LeastLoaded
-	assert.Zero(t, simulate(t, s).Overloaded.Mean)
-}
-
-// TestConnectionsSpread has so many of them that each request might have its own.
-func TestConnectionsSpread(t *testing.T) {
-	s := longLived(8192, 8, LeastLoaded)
-	s.Life = 0
-	agrees(t, 1/(1-s.Load), simulate(t, s).Response, 0.05)
-	s.Policy = Shared
-	agrees(t, 1+erlangC(8, s.Load)/(8*(1-s.Load)), simulate(t, s).Response, 0.03)
 }
 
 // TestConnectionsEnd holds their life, and that the load stays what it is.

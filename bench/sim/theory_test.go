@@ -1,41 +1,21 @@
+//go:build !race
+
 package sim
 
 import (
-	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
+// These tests count many steps, which one goroutine takes: the race detector would find nothing, in ten times the time.
+
 // The formulas are those of Kleinrock, Queueing Systems I (1975) and II (1976), and of Harchol-Balter, Performance Modeling
 // and Design of Computer Systems (2013). The mean demand is 1, so that mu = 1 and lambda = load for each worker.
-
-// queue is one worker, or several with a connection for each request.
-func queue(workers int, load float64, law Law, d Discipline, p Policy) Scenario {
-	const requests = 50e3
-	duration := requests / (load * float64(workers))
-	return Scenario{
-		Workers: workers, Load: load, Law: law, Discipline: d, Policy: p,
-		Warmup: duration / 10, Duration: duration, Replications: 8, Seed: 1,
-	}
-}
-
-func simulate(t *testing.T, s Scenario) Outcome {
-	t.Helper()
-	o, err := Simulate(t.Context(), s)
-	require.NoError(t, err)
-	return o
-}
-
-// agrees fails when an estimate is not what theory says: further away than twice the half-width of its interval, which
-// for a right simulator happens with two seeds in a thousand, or too vague to tell.
-func agrees(t *testing.T, want float64, got Estimate, vague float64, what ...any) {
-	t.Helper()
-	assert.InDelta(t, want, got.Mean, 2*got.HalfWidth+1e-9, fmt.Sprint(what...))
-	assert.LessOrEqual(t, got.HalfWidth, vague*want, fmt.Sprint(what...))
-}
 
 // TestPS is M/G/1-PS: the law of the demands does not matter to the mean, which is 1/(mu-lambda), nor to the mean slowdown
 // (Kleinrock II, 4.4; Harchol-Balter, chapter 30).
@@ -95,23 +75,6 @@ func TestFCFSExponential(t *testing.T) {
 	agrees(t, math.Log(100)/(1-load), o.P99, 0.06)
 	agrees(t, math.Log(1000)/(1-load), o.P999, 0.15)
 	assert.Nil(t, o.Slowdown, "its mean is infinite")
-}
-
-// secondMoment returns E[S^2].
-func secondMoment(law Law) float64 {
-	switch law {
-	case Deterministic:
-		return 1
-	case Exponential:
-		return 2
-	case Bimodal:
-		const short = 1 / 1.49
-		return 0.99*short*short + 0.01*50*50*short*short
-	default: // Pareto: E[S^n] = a least^a (most^(n-a) - least^(n-a)) / (n-a) / (1 - (least/most)^a)
-		const a, most = 1.5, 1000
-		moment := func(n float64) float64 { return a / (n - a) * (math.Pow(most, n-a) - 1) / (1 - math.Pow(most, -a)) }
-		return moment(2) / (moment(1) * moment(1))
-	}
 }
 
 // TestFCFS is M/G/1: the mean wait is lambda E[S^2] / (2(1-rho)) (Pollaczek and Khinchine; Kleinrock I, 5.6).
@@ -247,6 +210,91 @@ func shortestOfTwo(load float64) float64 {
 		}
 	}
 	return mean / lambda
+}
+
+// crowds returns the probability that none of n workers gets more than most of c connections by the hash:
+// c!/n^c times the coefficient of x^c in (sum of x^j/j! for j to most)^n, here by adding one worker after the other.
+func crowds(c, n, most int) float64 {
+	p := make([]float64, c+1) // that k connections are on the workers so far, and none has more
+	p[0] = 1
+	for worker := range n {
+		share := 1 / float64(n-worker) // of the next one in what the workers so far have not got
+		next := make([]float64, c+1)
+		for k, here := range p {
+			for j := range min(most, c-k) + 1 {
+				next[k+j] += here * binomial(c-k, j, share)
+			}
+		}
+		p = next
+	}
+	return p[c]
+}
+
+func binomial(n, k int, p float64) float64 {
+	if p == 1 {
+		return map[bool]float64{true: 1}[n == k]
+	}
+	return math.Exp(logFactorial(n) - logFactorial(k) - logFactorial(n-k) +
+		float64(k)*math.Log(p) + float64(n-k)*math.Log1p(-p))
+}
+
+func logFactorial(n int) float64 {
+	l, _ := math.Lgamma(float64(n + 1))
+	return l
+}
+
+// TestHashOfConnections are balls in bins: the mean of the most that a worker gets, and how often one gets none.
+func TestHashOfConnections(t *testing.T) {
+	for _, c := range []struct{ connections, workers int }{{8, 4}, {32, 8}, {128, 16}} {
+		want := 0.0
+		for most := range min(c.connections, 50) { // more on one worker never happens
+			want += 1 - crowds(c.connections, c.workers, most)
+		}
+		var means, idle []float64
+		for replication := range 10 {
+			const times = 1000
+			most, empty := 0.0, 0.0
+			r := rand.New(rand.NewPCG(1, uint64(replication)))
+			for range times {
+				open := make([]int, c.workers)
+				s := &site{open: open, choices: r}
+				newLinks(longLived(c.connections, c.workers, Hash), s, policies[Hash](s), r)
+				most += float64(slices.Max(open))
+				if slices.Min(open) == 0 {
+					empty++
+				}
+			}
+			means, idle = append(means, most/times), append(idle, empty/times)
+		}
+		agrees(t, want, estimate(means), 0.02)
+		if c.workers == 4 {
+			agrees(t, 4*math.Pow(3./4, 8)-6*math.Pow(2./4, 8)+4*math.Pow(1./4, 8), estimate(idle), 0.05)
+		}
+	}
+}
+
+// TestOverloaded counts the requests whose worker has so many of the equal connections that it cannot keep up: itself and
+// a binomial number of the others.
+func TestOverloaded(t *testing.T) {
+	const connections, workers = 32, 8 // 0.15 for each, so that 7 are too many
+	want := 1.0
+	for others := range 6 {
+		want -= binomial(connections-1, others, 1./workers)
+	}
+	s := longLived(connections, workers, Hash)
+	s.Life = 20 // only to see many placements in a short time
+	agrees(t, want, simulate(t, s).Overloaded, 0.1)
+	s.Policy = LeastLoaded
+	assert.Zero(t, simulate(t, s).Overloaded.Mean)
+}
+
+// TestConnectionsSpread has so many of them that each request might have its own.
+func TestConnectionsSpread(t *testing.T) {
+	s := longLived(8192, 8, LeastLoaded)
+	s.Life = 0
+	agrees(t, 1/(1-s.Load), simulate(t, s).Response, 0.05)
+	s.Policy = Shared
+	agrees(t, 1+erlangC(8, s.Load)/(8*(1-s.Load)), simulate(t, s).Response, 0.03)
 }
 
 // TestOrderOfPolicies holds weights between the hash, which they are when they are seldom renewed, and the shortest queue.
