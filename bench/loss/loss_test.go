@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 
 // brief is as much as a test has time for. The long form is `make loss`.
 var brief = config{
-	Drains: 8, Connections: 200, Restarts: 8, Requests: 1000, Delayed: 1, Clients: 8, Duration: 4 * time.Second, Closes: 300 * time.Millisecond,
+	Drains: 8, Connections: 200, Restarts: 8, Requests: 500, Delayed: 1, Clients: 4, Duration: 3 * time.Second, Closes: 300 * time.Millisecond,
 	Untimed: true,
 }
 
