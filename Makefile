@@ -21,13 +21,15 @@ all: lint cross test
 
 # All tests of all modules. The only green is with the race detector and in any order; what takes one goroutine many steps
 # runs without, since it would take ten times the time to find nothing. One command runs all others, those that take longest
-# first, so that no CPU is idle; a test of processes waits more than it computes, so more run at once than there are CPUs.
+# first, so that no CPU is idle; a test of processes waits more than it computes, so more run at once than there are CPUs, 3
+# packages and 4 of their tests on the smallest machine.
 # lint vets. A hang is found by the test that waits (internal/await): the time-out is for a machine with a tenth of the speed.
 SEQUENTIAL     := framing/internal/difftest bench/sim
+PACKAGES       := $(shell echo $$((1 + $$(nproc || echo 2))))
 LONGEST        := ./cluster ./peer/invalidate ./cmd/chat ./bench/cost
 test:
 	$(GO) test -vet=off -shuffle=on -timeout 3h $(SEQUENTIAL:%=./%)
-	$(GO) test -race -vet=off -shuffle=on -parallel 4 -timeout 3h $(LONGEST) \
+	$(GO) test -race -vet=off -shuffle=on -p $(PACKAGES) -parallel 4 -timeout 3h $(LONGEST) \
 		$(patsubst %,./%/...,$(filter-out $(SEQUENTIAL),$(MODULES) $(TEST_MODULES)))
 
 # What the test of package peer with a WebSocket client of Node needs. Without it, that test skips.
