@@ -25,6 +25,7 @@ type members struct {
 	parties []*party
 	seats   []*seats
 	chosen  chan int // who has accepted a connection
+	over    chan struct{}
 }
 
 // newMembers makes a group that is steered by program, with so many nodes that are ready.
@@ -35,11 +36,12 @@ func newMembers(t *testing.T, count int) *members {
 	require.NoError(t, err)
 	g, err := s.group(t.Context(), portKey{Network: "tcp", Address: "127.0.0.1:0"})
 	require.NoError(t, err)
-	m := &members{group: g, t: t, chosen: make(chan int)}
+	m := &members{group: g, t: t, chosen: make(chan int), over: make(chan struct{})}
 	for id := 1; id <= count; id++ {
 		m.add(id)
 	}
 	t.Cleanup(func() {
+		close(m.over)
 		for _, seats := range m.seats {
 			assert.NoError(t, seats.close())
 		}
@@ -60,14 +62,18 @@ func (m *members) addAccepting(id int) {
 	m.addSilent(id)
 	one, err := m.seats[len(m.seats)-1].get(m.key)
 	require.NoError(m.t, err)
-	go func() { // ends with the listener
+	go func() { // ends with the listener, or the test
 		for {
 			conn, err := one.listener.Accept()
 			if err != nil {
 				return
 			}
 			_ = conn.Close()
-			m.chosen <- id
+			select {
+			case m.chosen <- id:
+			case <-m.over:
+				return
+			}
 		}
 	}()
 }
@@ -250,7 +256,7 @@ func (m *members) inherited() (next *members, questions *atomic.Int32) {
 	s, err := newSteering("cbpf", slog.New(slog.DiscardHandler), func(Event) {})
 	require.NoError(m.t, err)
 	m.t.Cleanup(func() { assert.NoError(m.t, s.close()) })
-	next, questions = &members{t: m.t, chosen: m.chosen, seats: m.seats}, new(atomic.Int32)
+	next, questions = &members{t: m.t, chosen: m.chosen, over: m.over, seats: m.seats}, new(atomic.Int32)
 	for i, seats := range m.seats {
 		p := s.enter(m.parties[i].id, 0, func(ctx context.Context, q message) (message, error) {
 			if q.Kind == kindExpect {
