@@ -10,8 +10,13 @@ import (
 	"time"
 )
 
-// killTimeout bounds what is done after the second signal.
-const killTimeout = 2 * time.Second
+const (
+	// killTimeout bounds how long a node takes to end after the second signal, should a part of it hang: a master that ends
+	// earlier leaves processes behind which it has not killed, and a busy machine may give it no CPU for seconds.
+	killTimeout = 30 * time.Second
+	// raiseTimeout bounds how long a signal to the own process takes.
+	raiseTimeout = 2 * time.Second
+)
 
 // passedOn is how long after the first signal to stop another one is the same wish: a terminal interrupts, and a service
 // manager terminates, master and workers, the master passes on what its workers may have got already, and timeout(1) signals
@@ -187,7 +192,7 @@ func raiseSignal(sig os.Signal) {
 		os.Exit(1)
 	}
 	if self, err := os.FindProcess(os.Getpid()); err == nil && self.Signal(sig) == nil && os.Getpid() != 1 {
-		time.Sleep(killTimeout) // the signal is on its way
+		time.Sleep(raiseTimeout) // the signal is on its way
 	}
 	os.Exit(128 + int(number))
 }

@@ -178,6 +178,27 @@ func TestSecondSignalKills(t *testing.T) {
 	}
 }
 
+// TestSecondSignalKillsWithoutACPU: a master that gets no CPU for some time still ends its workers before itself.
+func TestSecondSignalKillsWithoutACPU(t *testing.T) {
+	t.Parallel()
+	c := run(t, "stubborn", programOptions{Nodes: 8, DisableMasterListen: true})
+	c.ready(t)
+	c.signal(t, syscall.SIGTERM)
+	c.logged(t, "stopping", 1)
+	killing := make(chan struct{})
+	go func() { // ends with the line, or with the program
+		defer close(killing)
+		c.log.await(t, 1, func(line string) bool { return strings.Contains(line, "second signal") })
+		_ = c.cmd.Process.Signal(syscall.SIGSTOP)
+	}()
+	assert.Eventually(t, func() bool { return isClosed(killing) || c.cmd.Process.Signal(syscall.SIGTERM) != nil }, patience, 10*time.Millisecond)
+	<-killing
+	time.Sleep(3 * time.Second)
+	c.signal(t, syscall.SIGCONT)
+	c.exit(t)
+	c.gone(t)
+}
+
 // TestTwoSignalsAtOnce: they are one wish, and every request is answered.
 func TestTwoSignalsAtOnce(t *testing.T) {
 	t.Parallel()

@@ -187,15 +187,22 @@ func TestStopWhileARequestSleeps(t *testing.T) {
 		body string
 		err  error
 	}
-	answers := make(chan answer)
 	const requests = 8
-	for range requests {
-		go func() { // ends with the request, for which the test waits
-			_, body, err := h.do(http.MethodGet, "/sleep?d=2s")
-			answers <- answer{body, err}
-		}()
+	answers := make(chan answer, requests)
+	for d := 2 * time.Second; ; d *= 3 { // on a slow machine the first has its answer before the last is read
+		for range requests {
+			go func() { // ends with the request, for which the test waits
+				_, body, err := h.do(http.MethodGet, fmt.Sprintf("/sleep?d=%v", d))
+				answers <- answer{body, err}
+			}()
+		}
+		if awaitConnections(t, h, requests, func() bool { return len(answers) > 0 }) {
+			break
+		}
+		for range requests {
+			require.NoError(t, (<-answers).err)
+		}
 	}
-	awaitConnections(t, h, requests)
 	require.NoError(t, h.cmd.Process.Signal(syscall.SIGTERM))
 	for range requests {
 		a := <-answers
@@ -205,17 +212,18 @@ func TestStopWhileARequestSleeps(t *testing.T) {
 	assert.Zero(t, h.wait(t))
 }
 
-// awaitConnections waits until the servers have read all of so many requests: until each of their connections has an
-// empty receive queue.
-func awaitConnections(t *testing.T, h *program, requests int) {
+// awaitConnections waits until the servers have read all of so many requests, and returns true, or until it is too late:
+// all have been read when each of their connections has an empty receive queue.
+func awaitConnections(t *testing.T, h *program, requests int, tooLate func() bool) bool {
 	t.Helper()
 	port, err := strconv.Atoi(h.addr[strings.LastIndexByte(h.addr, ':')+1:])
 	require.NoError(t, err)
 	local := fmt.Sprintf(":%04X ", port)
+	read := 0
 	assert.Eventually(t, func() bool {
 		table, err := os.ReadFile("/proc/net/tcp")
 		require.NoError(t, err)
-		read := 0
+		read = 0
 		for line := range strings.Lines(string(table)) {
 			fields := strings.Fields(line) // number, local, remote, state, tx_queue:rx_queue, ..., inode
 			const established, inode = "01", 9
@@ -224,8 +232,9 @@ func awaitConnections(t *testing.T, h *program, requests int) {
 				read++
 			}
 		}
-		return read == requests
+		return read == requests || tooLate()
 	}, patience, 10*time.Millisecond)
+	return read == requests
 }
 
 func TestUsage(t *testing.T) {

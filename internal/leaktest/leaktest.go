@@ -22,8 +22,9 @@ import (
 	"time"
 )
 
-// settle bounds how long a goroutine, a descriptor or a child may take to go after the last test.
-const settle = 5 * time.Second
+// settle bounds how long a goroutine, a descriptor or a child may take to go after the last test, on a machine with a
+// tenth of the speed, too.
+const settle = time.Minute
 
 // Run runs the tests and returns the exit code for os.Exit: that of the tests, or 1 when they passed and left
 // something behind, which is then described on standard error.
@@ -135,9 +136,9 @@ func children() (left []string) {
 			continue // the thread has ended
 		}
 		for pid := range strings.FieldsSeq(string(pids)) {
-			name, err := os.ReadFile("/proc/" + pid + "/comm")
-			if err == nil {
-				left = append(left, fmt.Sprintf("child process %s: %s", pid, strings.TrimSpace(string(name))))
+			if name, err := os.ReadFile("/proc/" + pid + "/comm"); err == nil {
+				arguments, _ := os.ReadFile("/proc/" + pid + "/cmdline") // empty: it has ended
+				left = append(left, fmt.Sprintf("child process %s: %s: %q", pid, strings.TrimSpace(string(name)), arguments))
 			}
 		}
 	}
