@@ -185,14 +185,13 @@ func TestSecondSignalKillsWithoutACPU(t *testing.T) {
 	c.ready(t)
 	c.signal(t, syscall.SIGTERM)
 	c.logged(t, "stopping", 1)
-	killing := make(chan struct{})
-	go func() { // ends with the line, or with the program
-		defer close(killing)
-		c.log.await(t, 1, func(line string) bool { return strings.Contains(line, "second signal") })
-		_ = c.cmd.Process.Signal(syscall.SIGSTOP)
-	}()
-	assert.Eventually(t, func() bool { return isClosed(killing) || c.cmd.Process.Signal(syscall.SIGTERM) != nil }, patience, 10*time.Millisecond)
-	<-killing
+	assert.Eventually(t, func() bool {
+		if strings.Contains(c.log.text(), "second signal") {
+			return c.cmd.Process.Signal(syscall.SIGSTOP) == nil
+		}
+		_ = c.cmd.Process.Signal(syscall.SIGTERM) // at once it would be the same wish
+		return false
+	}, patience, time.Millisecond)
 	time.Sleep(3 * time.Second)
 	c.signal(t, syscall.SIGCONT)
 	c.exit(t)
