@@ -33,6 +33,7 @@ func run(opts cluster.Options) error {
 			conn.WriteError("ERR only ECHO is known here")
 		}
 		if node.Draining().Err() != nil {
+			joinEnd(conn.NetConn())
 			conn.Close() // after the answer; the client comes to another node
 		}
 	}, nil, nil)
