@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/monotonic"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -24,7 +25,7 @@ func (g *group) entrust() {
 		return
 	}
 	g.kept = inodes
-	told := message{Kind: kindPicture, Picture: &picture{At: monotonic(), Inodes: inodes}}
+	told := message{Kind: kindPicture, Picture: &picture{At: monotonic.Now(), Inodes: inodes}}
 	trusted := slices.DeleteFunc(g.callable(), func(m *member) bool { return m.id == g.steering.self || m.suspect.Load() })
 	for _, m := range trusted[:min(trustees, len(trusted))] {
 		p := m.party                   // it may get another one later

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/multinode-go/multinode/cluster/internal/monotonic"
 )
 
 // notifyTimeout bounds a message to the service manager, and how long close waits for a question of the watchdog's.
@@ -81,7 +83,7 @@ func (n *notifier) ready(status string) error { return n.notify("READY=1", statu
 // reloading says that a reload has begun, which ready ends.
 func (n *notifier) reloading() error {
 	message := []string{"RELOADING=1"}
-	if now := monotonic(); now > 0 {
+	if now := monotonic.Now(); now > 0 {
 		message = append(message, "MONOTONIC_USEC="+strconv.FormatInt(now.Microseconds(), 10))
 	}
 	return n.notify(message...)

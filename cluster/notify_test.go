@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/cluster/internal/monotonic"
 )
 
 // environment is one that a notifier takes its variables from.
@@ -65,7 +67,7 @@ func TestNotify(t *testing.T) {
 		if runtime.GOOS == "linux" {
 			_, err = fmt.Sscanf(message, "RELOADING=1\nMONOTONIC_USEC=%d", &now)
 			require.NoError(t, err, message)
-			assert.InDelta(t, monotonic().Microseconds(), now, float64(longest.Microseconds()))
+			assert.InDelta(t, monotonic.Now().Microseconds(), now, float64(longest.Microseconds()))
 		} else {
 			assert.Equal(t, "RELOADING=1", message)
 		}

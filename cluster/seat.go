@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/monotonic"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -115,7 +116,7 @@ func (s *seats) apply(one *seat, q message) error {
 		if q.Steering == nil {
 			return errors.New("the question has no steering")
 		}
-		if q.Until != 0 && monotonic() > q.Until {
+		if q.Until != 0 && monotonic.Now() > q.Until {
 			return errors.New("the program comes too late: another one may be attached by now")
 		}
 		return reuseport.Attach(one.socket, *q.Steering)

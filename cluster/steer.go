@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/monotonic"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -148,7 +149,7 @@ func (g *group) attachSteering(ctx context.Context, s reuseport.Steering) error 
 func (g *group) attachThrough(ctx context.Context, m *member, s reuseport.Steering, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	until := monotonic() + timeout
+	until := monotonic.Now() + timeout
 	_, err := g.call(ctx, m.party, message{Kind: kindAttach, Steering: &s, Until: until})
 	if errors.Is(err, context.DeadlineExceeded) {
 		g.epoch++ // it may do it in this moment
