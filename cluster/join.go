@@ -1,14 +1,6 @@
 package cluster
 
-import (
-	"errors"
-	"fmt"
-)
+import "github.com/multinode-go/multinode/internal/errline"
 
 // join joins two errors in one line.
-func join(first, second error) error {
-	if first == nil || second == nil {
-		return errors.Join(first, second)
-	}
-	return fmt.Errorf("%w; %w", first, second)
-}
+func join(first, second error) error { return errline.Join(first, second) }
