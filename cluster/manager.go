@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
+	"github.com/multinode-go/multinode/cluster/internal/pidfile"
 )
 
 // writePID leaves our process id in Options.PIDFile, where a predecessor, or one of before, may have its own.
@@ -16,7 +17,7 @@ func (m *master) writePID(before ...int) (err error) {
 	if m.predecessor != nil {
 		before = append(before, m.predecessor.PID)
 	}
-	m.unlinkPID, err = writePIDFile(m.opts.PIDFile, before...)
+	m.unlinkPID, err = pidfile.Write(m.opts.PIDFile, before...)
 	return err
 }
 
