@@ -40,8 +40,8 @@ func (m *master) announce(n *Node) {
 		m.supervisor.do(func() { m.supervisor.doing = "" })
 		<-m.operation
 	}
-	m.tellManager(m.notifier.ready(n.summary()))
-	m.notifier.startWatchdog(func() bool { return m.supervisor.do(func() {}) }, m.tellManager)
+	m.tellManager(m.notifier.Ready(n.summary()))
+	m.notifier.StartWatchdog(func() bool { return m.supervisor.do(func() {}) }, m.tellManager)
 }
 
 // await waits for all of these events. It returns false if the node ends before.
@@ -83,7 +83,7 @@ func (m *master) starter() string {
 	switch {
 	case pid1.Init != nil:
 		return "the container"
-	case m.notifier.address != "" || isSystemdService():
+	case m.notifier.HasManager() || isSystemdService():
 		return "the service manager"
 	default:
 		return ""

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
+	"github.com/multinode-go/multinode/cluster/internal/sdnotify"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -32,7 +33,7 @@ type master struct {
 	lock       *peer.Lock // guarded by lockMu
 	spare      []int      // guarded by lockMu; ids for guests
 	supervised bool       // run has been started
-	notifier   *notifier
+	notifier   *sdnotify.Notifier
 	unlinkPID  func() error
 
 	predecessor *succession   // nil: nobody has handed over to us
@@ -86,7 +87,7 @@ func startMaster(ctx context.Context, opts Options, sys system, program *program
 	}
 	m.steering.program = program
 	m.steering.pauses = opts.AcceptPauses
-	if m.notifier, err = newNotifier(takeVariable); err != nil {
+	if m.notifier, err = sdnotify.New(); err != nil {
 		opts.Logger.Warn("the service manager is told less than it wants", "error", err)
 	}
 	if err := m.takeSuccession(ctx); err != nil {
@@ -273,7 +274,7 @@ func (m *master) stop(n *Node, cause error) error {
 		return m.giveBack(n)
 	}
 	pid1.Init.Stopping()
-	m.tellManager(m.notifier.stopping())
+	m.tellManager(m.notifier.Stopping())
 	m.journal.emit(Event{Kind: EventStopping, ID: -1})
 	n.services.end() // it may take a moment until the port is ours to leave
 	m.custody <- struct{}{}
@@ -305,7 +306,7 @@ func (m *master) close() (err error) {
 	m.journal.close() // its readers are on the mesh, and are to hear of the end
 	m.journal.awaitReaders(lastWord)
 	if m.notifier != nil {
-		m.notifier.close()
+		m.notifier.Close()
 	}
 	err = m.seats.close()
 	if m.unlinkPID != nil {

@@ -110,8 +110,8 @@ func (n *Node) reloadAll(ctx context.Context) error {
 	m, begin := n.master, time.Now()
 	m.opts.Logger.Info("reloading")
 	m.journal.emit(Event{Kind: EventReloading, ID: -1})
-	m.tellManager(m.notifier.reloading())
-	defer func() { m.tellManager(m.notifier.ready(n.summary())) }()
+	m.tellManager(m.notifier.Reloading())
+	defer func() { m.tellManager(m.notifier.Ready(n.summary())) }()
 	if err := n.reloadEach(ctx); err != nil {
 		return fmt.Errorf("reload: the nodes that were not replaced go on: %w", err)
 	}
@@ -205,7 +205,7 @@ func (n *Node) scaleTo(ctx context.Context, count int) error {
 		}
 	}
 	m.opts.Logger.Info("scaled", "nodes", count, "took", round(time.Since(begin)))
-	m.tellManager(m.notifier.status(n.summary()))
+	m.tellManager(m.notifier.Status(n.summary()))
 	m.journal.emit(Event{Kind: EventScaled, ID: -1, Text: fmt.Sprintf("to %d nodes", count), Took: time.Since(begin)})
 	return nil
 }

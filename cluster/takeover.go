@@ -112,7 +112,7 @@ func (n *Node) startSuccessor() (*takeover, error) {
 	cmd := exec.CommandContext(context.Background(), program, os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), successionVariable+"="+string(value))
-	cmd.Env = append(cmd.Env, n.master.notifier.environ()...)
+	cmd.Env = append(cmd.Env, n.master.notifier.Environ()...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdin, os.Stdout, os.Stderr, []*os.File{theirs}
 	pid1.Init.Share(cmd)
 	if err := cmd.Start(); err != nil {
@@ -218,9 +218,9 @@ func (t *takeover) succeed() bool {
 	m.opts.Logger.Info("handed over", "successor", t.process.Pid)
 	m.journal.emit(Event{Kind: EventHandedOver, ID: -1, PID: t.process.Pid})
 	if pid1.Init == nil { // else the service manager's process is the init, which stays
-		m.tellManager(m.notifier.mainPID(t.process.Pid))
+		m.tellManager(m.notifier.MainPID(t.process.Pid))
 	}
-	m.notifier.close()
+	m.notifier.Close()
 	m.supervisor.send(quit{})
 	_ = t.handoff.conn.Close() // which is the answer
 	close(t.told)

@@ -1,4 +1,4 @@
-package cluster
+package sdnotify
 
 import (
 	"errors"
@@ -17,9 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/cluster/internal/monotonic"
+	"github.com/multinode-go/multinode/internal/await"
 )
 
-// environment is one that a notifier takes its variables from.
+// environment holds the variables of a notifier.
 type environment map[string]string
 
 func (e environment) take(name string) string {
@@ -38,7 +39,7 @@ func listenNotify(t *testing.T, address string) (receive func() string) {
 	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	return func() string {
 		t.Helper()
-		require.NoError(t, conn.SetReadDeadline(time.Now().Add(longest)))
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(await.Limit)))
 		message := make([]byte, 1024)
 		n, err := conn.Read(message)
 		require.NoError(t, err)
@@ -57,46 +58,48 @@ func TestNotify(t *testing.T) {
 		n, err := newNotifier(env.take)
 		require.NoError(t, err)
 		assert.Equal(t, environment{"OTHER": "stays"}, env)
-		assert.Equal(t, []string{"NOTIFY_SOCKET=" + address}, n.environ())
+		assert.True(t, n.HasManager())
+		assert.Equal(t, []string{"NOTIFY_SOCKET=" + address}, n.Environ())
 
-		require.NoError(t, n.ready("3 of 3\nworkers"))
+		require.NoError(t, n.Ready("3 of 3\nworkers"))
 		assert.Equal(t, "READY=1\nSTATUS=3 of 3 workers", receive())
-		require.NoError(t, n.reloading())
-		var now int64
+		require.NoError(t, n.Reloading())
 		message := receive()
 		if runtime.GOOS == "linux" {
+			var now int64
 			_, err = fmt.Sscanf(message, "RELOADING=1\nMONOTONIC_USEC=%d", &now)
 			require.NoError(t, err, message)
-			assert.InDelta(t, monotonic.Now().Microseconds(), now, float64(longest.Microseconds()))
+			assert.InDelta(t, monotonic.Now().Microseconds(), now, float64(await.Limit.Microseconds()))
 		} else {
 			assert.Equal(t, "RELOADING=1", message)
 		}
-		require.NoError(t, n.status("reloading slot 2"))
+		require.NoError(t, n.Status("reloading slot 2"))
 		assert.Equal(t, "STATUS=reloading slot 2", receive())
-		require.NoError(t, n.mainPID(17))
+		require.NoError(t, n.MainPID(17))
 		assert.Equal(t, "MAINPID=17", receive())
-		require.NoError(t, n.stopping())
+		require.NoError(t, n.Stopping())
 		assert.Equal(t, "STOPPING=1", receive())
-		n.startWatchdog(func() bool { panic("nobody wants to know") }, nil)
-		n.close()
+		n.StartWatchdog(func() bool { panic("no sign of life is wanted") }, nil)
+		n.Close()
 	}
 }
 
 func TestNotifyWithoutAManager(t *testing.T) {
 	n, err := newNotifier(environment{}.take)
 	require.NoError(t, err)
-	require.NoError(t, n.ready(""))
-	require.NoError(t, n.reloading())
-	require.NoError(t, n.stopping())
-	n.startWatchdog(func() bool { panic("nobody wants to know") }, nil)
-	n.close()
-	assert.Empty(t, n.environ())
+	require.NoError(t, n.Ready(""))
+	require.NoError(t, n.Reloading())
+	require.NoError(t, n.Stopping())
+	n.StartWatchdog(func() bool { panic("no sign of life is wanted") }, nil)
+	n.Close()
+	assert.Empty(t, n.Environ())
+	assert.False(t, n.HasManager())
 }
 
 func TestNotifyOfAManagerThatIsGone(t *testing.T) {
 	n, err := newNotifier(environment{"NOTIFY_SOCKET": filepath.Join(t.TempDir(), "gone")}.take)
 	require.NoError(t, err)
-	err = n.ready("")
+	err = n.Ready("")
 	require.Error(t, err)
 	assert.ErrorContains(t, err, "READY=1")
 }
@@ -124,7 +127,7 @@ func TestNotifyVariables(t *testing.T) {
 		assert.Equal(t, c.interval, n.interval, "%+v", c)
 		assert.Empty(t, env)
 		if errors.Is(c.err, errors.ErrUnsupported) {
-			require.NoError(t, n.ready(""), "it does nothing")
+			require.NoError(t, n.Ready(""), "it does nothing")
 		}
 	}
 }
@@ -141,7 +144,7 @@ func TestWatchdog(t *testing.T) {
 		env := environment{"NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "10000000"}
 		n, err := newNotifier(env.take)
 		require.NoError(t, err)
-		assert.Equal(t, []string{"NOTIFY_SOCKET=/run/notify", "WATCHDOG_USEC=10000000"}, n.environ())
+		assert.Equal(t, []string{"NOTIFY_SOCKET=/run/notify", "WATCHDOG_USEC=10000000"}, n.Environ())
 		begin := time.Now()
 		var signs []time.Duration
 		var failures []error
@@ -156,18 +159,26 @@ func TestWatchdog(t *testing.T) {
 			}
 			return nil
 		}
-		n.startWatchdog(alive.Load, func(err error) { failures = append(failures, err) })
+		n.StartWatchdog(alive.Load, func(err error) { failures = append(failures, err) })
 		time.Sleep(11 * time.Second)
 		synctest.Wait()
 		alive.Store(false)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		n.close()
-		n.close() // twice does no harm
+		n.Close()
+		n.Close() // twice does no harm
 		assert.Equal(t, []time.Duration{0, 5 * time.Second, 10 * time.Second}, signs)
 		require.Len(t, failures, 1)
 		assert.ErrorIs(t, failures[0], broken)
 	})
+}
+
+// TestWatchdogAfterClose: a service may stop in the moment in which it gets ready.
+func TestWatchdogAfterClose(t *testing.T) {
+	n, err := newNotifier(environment{"NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "10000000"}.take)
+	require.NoError(t, err)
+	n.Close()
+	n.StartWatchdog(func() bool { panic("no sign of life is wanted") }, nil)
 }
 
 // TestWatchdogThatIsStuck: what does not answer is not alive, and does not keep the node from ending.
@@ -180,13 +191,13 @@ func TestWatchdogThatIsStuck(t *testing.T) {
 			return nil
 		}
 		stuck := make(chan struct{})
-		n.startWatchdog(func() bool {
+		n.StartWatchdog(func() bool {
 			<-stuck
 			return false
 		}, nil)
 		begin := time.Now()
-		n.close()
-		assert.Equal(t, notifyTimeout, time.Since(begin))
+		n.Close()
+		assert.Equal(t, timeout, time.Since(begin))
 		close(stuck)
 	})
 }
