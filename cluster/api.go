@@ -33,7 +33,7 @@ type controller interface {
 	Takeover(ctx context.Context) error
 	// stopSoon begins the stop, and does not wait for it.
 	stopSoon()
-	// watch is that of journal.
+	// watch returns the events behind that of Seq after, and those to come, see [journal.Journal.Watch].
 	watch(after int) (past []Event, next <-chan Event, cancel func())
 }
 

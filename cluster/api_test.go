@@ -21,12 +21,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/internal/journal"
 	"github.com/multinode-go/multinode/peer"
 )
 
 // fakeController is a master whose orders a test carries out.
 type fakeController struct {
-	journal
+	*journal.Journal[Event]
+
 	nodes   []NodeStatus
 	orders  chan string // what was asked for
 	results chan error  // how it ends
@@ -35,6 +37,7 @@ type fakeController struct {
 
 func newFakeController() *fakeController {
 	return &fakeController{
+		Journal: journal.New(stamp),
 		nodes: []NodeStatus{
 			{ID: 0, PID: 10, Master: true, State: StateReady},
 			{ID: 3, Slot: 1, PID: 13, State: StateReady},
@@ -50,6 +53,10 @@ func (f *fakeController) Status() Status {
 	return Status{
 		Version: StatusVersion, Cluster: "web", Directory: "/run/web", PID: 10, Address: "127.0.0.1:8080", Nodes: f.nodes,
 	}
+}
+
+func (f *fakeController) watch(after int) (past []Event, next <-chan Event, cancel func()) {
+	return f.Watch(after)
 }
 
 // order waits for its result whatever becomes of the request, as a Node does.
@@ -293,7 +300,7 @@ func readEvents(t *testing.T, in *bufio.Reader, n int) (lines []string) {
 func TestAPIEvents(t *testing.T) {
 	a := newAPITest(t)
 	for range 3 {
-		a.emit(Event{Kind: EventStarted})
+		a.Emit(Event{Kind: EventStarted})
 	}
 	for _, c := range []struct {
 		path, last string
@@ -316,13 +323,13 @@ func TestAPIEvents(t *testing.T) {
 	}
 	in := bufio.NewReader(a.ask(t, http.MethodGet, "/events", "").Body)
 	readEvents(t, in, 1)
-	a.emit(Event{Kind: EventReady, ID: 3, Slot: 1, Text: "two\nlines", Took: time.Second})
+	a.Emit(Event{Kind: EventReady, ID: 3, Slot: 1, Text: "two\nlines", Took: time.Second})
 	lines := readEvents(t, in, 3)
 	assert.Equal(t, []string{"id: 4", "event: ready"}, lines[:2])
 	var e Event
 	require.NoError(t, json.Unmarshal([]byte(strings.TrimPrefix(lines[2], "data: ")), &e))
 	assert.Equal(t, []any{4, EventReady, 3, 1, "two\nlines", time.Second}, []any{e.Seq, e.Kind, e.ID, e.Slot, e.Text, e.Took})
-	a.close()
+	a.Close()
 	assert.Contains(t, readEvents(t, in, 1)[0], ": the end")
 	rest, err := io.ReadAll(in)
 	require.NoError(t, err)
@@ -331,8 +338,8 @@ func TestAPIEvents(t *testing.T) {
 
 func TestAPIEventsForgotten(t *testing.T) {
 	a := newAPITest(t)
-	for range remembered + 7 {
-		a.emit(Event{})
+	for range journal.Capacity + 7 {
+		a.Emit(Event{})
 	}
 	in := bufio.NewReader(a.ask(t, http.MethodGet, "/events?after=2", "").Body)
 	assert.Equal(t, []string{": those from 3 to 7 are forgotten", "id: 8"}, readEvents(t, in, 3)[1:])
@@ -387,7 +394,7 @@ func TestAPIOnTheMesh(t *testing.T) {
 	defer answer.Body.Close()
 	assert.Equal(t, http.StatusOK, answer.StatusCode)
 	assert.Equal(t, "scale 2", <-c.orders)
-	c.emit(Event{Kind: EventScaled})
+	c.Emit(Event{Kind: EventScaled})
 	assert.Equal(t, []string{"id: 1", "event: scaled"}, readEvents(t, in, 3)[:2])
 	require.NoError(t, m.Close())
 	_, err = in.ReadString('x')

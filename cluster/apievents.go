@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/multinode-go/multinode/cluster/internal/journal"
 )
 
 // keepAlive is how often a stream of events says that it is there, if nothing else is to be said: a reader may take
@@ -51,7 +53,7 @@ func eventsAfter(r *http.Request) (int, error) {
 	}
 	text := cmp.Or(r.Header.Get("Last-Event-ID"), in.get("after"))
 	if text == "" {
-		return fromNow, nil
+		return journal.FromNow, nil
 	}
 	after, err := strconv.Atoi(text)
 	if err != nil || after < 0 {

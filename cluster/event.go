@@ -43,3 +43,9 @@ type Event struct {
 	Text       string        `json:"text,omitempty"` // why, or what else there is to say
 	Took       time.Duration `json:"took,omitempty"` // nanoseconds
 }
+
+// stamp returns an event of the journal with its number and its time.
+func stamp(e Event, seq int, now time.Time) Event {
+	e.Seq, e.Time = seq, now
+	return e
+}

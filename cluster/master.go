@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/journal"
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
 	"github.com/multinode-go/multinode/cluster/internal/sdnotify"
 	"github.com/multinode-go/multinode/peer"
@@ -25,7 +26,7 @@ type master struct {
 	links      links
 	seats      *seats
 	steering   *steering
-	journal    *journal
+	journal    *journal.Journal[Event]
 	supervisor *supervisor
 	operation  chan struct{} // holds a value while a reload or a change of the number of nodes runs
 	waiting    waitingOrders // for their turn, by signal
@@ -71,7 +72,7 @@ func startMaster(ctx context.Context, opts Options, sys system, program *program
 	}
 	m := &master{
 		opts: opts, program: program, since: time.Now(), seats: newSeats(opts),
-		journal: new(journal), operation: make(chan struct{}, 1), greeted: make(chan struct{}),
+		journal: journal.New(stamp), operation: make(chan struct{}, 1), greeted: make(chan struct{}),
 		custody: make(chan struct{}, 1),
 	}
 	if program == nil {
@@ -82,7 +83,7 @@ func startMaster(ctx context.Context, opts Options, sys system, program *program
 			err = join(err, m.close())
 		}
 	}()
-	if m.steering, err = newSteering(opts.Steering, opts.Logger, m.journal.emit); err != nil {
+	if m.steering, err = newSteering(opts.Steering, opts.Logger, m.journal.Emit); err != nil {
 		return nil, err
 	}
 	m.steering.program = program
@@ -275,7 +276,7 @@ func (m *master) stop(n *Node, cause error) error {
 	}
 	pid1.Init.Stopping()
 	m.tellManager(m.notifier.Stopping())
-	m.journal.emit(Event{Kind: EventStopping, ID: -1})
+	m.journal.Emit(Event{Kind: EventStopping, ID: -1})
 	n.services.end() // it may take a moment until the port is ours to leave
 	m.custody <- struct{}{}
 	if m.ceded {
@@ -303,8 +304,8 @@ func (m *master) close() (err error) {
 		m.supervisor.send(quit{})
 		<-m.supervisor.done
 	}
-	m.journal.close() // its readers are on the mesh, and are to hear of the end
-	m.journal.awaitReaders(lastWord)
+	m.journal.Close() // its readers are on the mesh, and are to hear of the end
+	m.journal.AwaitReaders(lastWord)
 	if m.notifier != nil {
 		m.notifier.Close()
 	}

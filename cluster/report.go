@@ -112,5 +112,5 @@ func (n *Node) stopSoon() { n.stop(nil, n.opts.StopTimeout) }
 
 // watch returns the events since that of Seq after, and those to come.
 func (n *Node) watch(after int) (past []Event, next <-chan Event, cancel func()) {
-	return n.master.journal.watch(after)
+	return n.master.journal.Watch(after)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/journal"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -18,7 +19,7 @@ type supervisor struct {
 	role     role     // what all workers have in common
 	program  *program // nil: this one
 	steering *steering
-	journal  *journal
+	journal  *journal.Journal[Event]
 
 	events   chan event
 	allReady chan struct{} // closed when each slot has been ready once
@@ -75,7 +76,7 @@ type (
 
 // newSupervisor makes a supervisor whose workers have the ids that nextID gives. It has no slots until fill.
 func newSupervisor(
-	opts Options, common role, nextID func() (int, error), sys system, steering *steering, journal *journal,
+	opts Options, common role, nextID func() (int, error), sys system, steering *steering, journal *journal.Journal[Event],
 ) *supervisor {
 	return &supervisor{
 		opts: opts, logger: opts.Logger, sys: sys, role: common, steering: steering, journal: journal,
@@ -322,7 +323,7 @@ func (s *supervisor) stopAll(timeout time.Duration) {
 }
 
 func (s *supervisor) tell(kind EventKind, w *worker, text string) {
-	s.journal.emit(w.event(kind, text, 0))
+	s.journal.Emit(w.event(kind, text, 0))
 }
 
 func round(d time.Duration) time.Duration { return max(0, d).Round(time.Millisecond) }

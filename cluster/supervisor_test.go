@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/internal/journal"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -123,8 +124,8 @@ func supervise(t *testing.T, opts Options) (*supervisor, *fakes) {
 // supervisor returns a supervisor that does not run yet, without a port.
 func (f *fakes) supervisor(t *testing.T, opts Options) *supervisor {
 	t.Helper()
-	journal := new(journal)
-	steering, err := newSteering("hash", opts.Logger, journal.emit)
+	journal := journal.New(stamp)
+	steering, err := newSteering("hash", opts.Logger, journal.Emit)
 	require.NoError(t, err)
 	last := 0
 	nextID := func() (int, error) { last++; return last, nil }

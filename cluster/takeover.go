@@ -38,7 +38,7 @@ func (n *Node) takeover(ctx context.Context) error {
 		return ErrStopping
 	}
 	m.opts.Logger.Info("handing over to a successor")
-	m.journal.emit(Event{Kind: EventHandingOver, ID: n.ID(), PID: os.Getpid()})
+	m.journal.Emit(Event{Kind: EventHandingOver, ID: n.ID(), PID: os.Getpid()})
 	t, err := n.startSuccessor()
 	if err != nil {
 		<-m.custody
@@ -216,7 +216,7 @@ func (t *takeover) succeed() bool {
 		return false
 	}
 	m.opts.Logger.Info("handed over", "successor", t.process.Pid)
-	m.journal.emit(Event{Kind: EventHandedOver, ID: -1, PID: t.process.Pid})
+	m.journal.Emit(Event{Kind: EventHandedOver, ID: -1, PID: t.process.Pid})
 	if pid1.Init == nil { // else the service manager's process is the init, which stays
 		m.tellManager(m.notifier.MainPID(t.process.Pid))
 	}

@@ -116,7 +116,7 @@ func (s *supervisor) becameReady(w *worker) {
 	}
 	w.slot.everReady = true
 	s.logger.Info("worker ready", append(w.attrs(), "after", round(now.Sub(w.started)))...)
-	s.journal.emit(w.event(EventReady, "", now.Sub(w.started)))
+	s.journal.Emit(w.event(EventReady, "", now.Sub(w.started)))
 	if w.part == candidate {
 		s.install(w)
 	}
@@ -146,7 +146,7 @@ func (s *supervisor) handleDrained(w *worker, m message) {
 		return
 	}
 	s.logger.Info("worker drained", append(w.attrs(), "took", m.Took.Round(time.Microsecond))...)
-	s.journal.emit(w.event(EventDrained, m.Error, m.Took))
+	s.journal.Emit(w.event(EventDrained, m.Error, m.Took))
 	w.endDrain() // last: who waits for it goes on with what comes after
 }
 
