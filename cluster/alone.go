@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 
+	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -22,7 +23,7 @@ func startAlone(ctx context.Context, opts Options, why error) (*Node, error) {
 	if err != nil {
 		return nil, join(err, listener.Close())
 	}
-	front := newAcceptor(listener)
+	front := serve.NewAcceptor(listener)
 	n := newNode(opts, links, newSeats(opts), key, front.Addr())
 	n.takeFront(front)
 	n.start()

@@ -330,7 +330,7 @@ func (m *members) awaitTrustees() {
 			}
 		}
 		return keep == trustees
-	}, longest, time.Millisecond)
+	}, patience, time.Millisecond)
 }
 
 // hold lets a member keep an answer back until release is called. asked is closed when it is waited for.

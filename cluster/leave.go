@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -34,24 +35,19 @@ func (n *Node) leave(cause error) {
 
 // endServing drains the servers, and waits until the connections are closed that the program has accepted by itself.
 func (n *Node) endServing(ctx context.Context, lameDuck time.Duration) error {
-	err := n.endServices(ctx, lameDuck)
-	served := func(addr net.Addr) bool { return n.services.serving(addr) != nil }
-	return join(err, awaitClosed(ctx, slices.DeleteFunc(n.allPorts(), served)))
+	err := n.endServers(ctx, lameDuck)
+	return join(err, serve.AwaitClosed(ctx, slices.DeleteFunc(n.allPorts(), n.servers.Serves)))
 }
 
 // settleTime is what a server has to begin with the connections that it has accepted last, before it may end. That of gRPC
 // drops those that it has accepted and whose goroutine has not begun.
 const settleTime = 100 * time.Millisecond
 
-// settle waits for settleTime if connections are open that nobody counts.
+// settle waits for settleTime if connections are open that no server counts.
 func (n *Node) settle(ctx context.Context) {
-	counted := func(addr net.Addr) bool {
-		one := n.services.serving(addr)
-		return one != nil && one.traffic != nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	_ = awaitClosed(ctx, slices.DeleteFunc(n.allPorts(), counted)) // it has only to take its time
+	_ = serve.AwaitClosed(ctx, slices.DeleteFunc(n.allPorts(), n.servers.Counts)) // it has only to take its time
 }
 
 func (n *Node) allPorts() []net.Addr {
@@ -60,7 +56,7 @@ func (n *Node) allPorts() []net.Addr {
 	return slices.Clone(n.ports)
 }
 
-// ending is the end of a node's services, which a master may have before its own.
+// ending is the end of a node's servers, which a master may have before its own.
 type ending struct {
 	once sync.Once
 	done chan struct{} // closed when it has ended
@@ -68,8 +64,8 @@ type ending struct {
 	err  error // readable after done
 }
 
-// endServices drains the servers; the second call waits for the first one, and cuts it when its own time is over.
-func (n *Node) endServices(ctx context.Context, lameDuck time.Duration) error {
+// endServers drains the servers; the second call waits for the first one, and cuts it when its own time is over.
+func (n *Node) endServers(ctx context.Context, lameDuck time.Duration) error {
 	e := &n.ending
 	e.once.Do(func() {
 		e.done = make(chan struct{})
@@ -77,7 +73,7 @@ func (n *Node) endServices(ctx context.Context, lameDuck time.Duration) error {
 		inner, e.cut = context.WithCancel(context.Background())
 		go func() { // ends soon after cut
 			defer close(e.done)
-			e.err = n.services.drain(inner, lameDuck, func(ctx context.Context) error {
+			e.err = n.servers.Drain(inner, lameDuck, func(ctx context.Context) error {
 				err := n.leavePorts(ctx)
 				n.settle(ctx)
 				return err
@@ -111,7 +107,7 @@ func (n *Node) leavePorts(ctx context.Context) error {
 	defer cancel()
 	var leaves sync.WaitGroup
 	for _, one := range n.seats.all() {
-		one.listener.park(n.done)
+		one.listener.Park(n.done)
 		go n.watchQueue(ctx, one)
 		leaves.Go(func() { // ends with ctx
 			if err := n.leavePort(ctx, one); err != nil && !errors.Is(err, net.ErrClosed) {
@@ -141,10 +137,10 @@ func (n *Node) watchQueue(ctx context.Context, one *seat) {
 			return
 		}
 		poke, cancel := context.WithTimeout(ctx, stuckTime)
-		err := one.listener.poke(poke)
+		err := one.listener.Poke(poke)
 		cancel()
 		if length, _ := one.queue(); length > 0 && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			n.services.tell()
+			n.servers.AnnounceDraining()
 			return
 		}
 	}

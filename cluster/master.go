@@ -13,6 +13,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/journal"
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
 	"github.com/multinode-go/multinode/cluster/internal/sdnotify"
+	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -258,7 +259,7 @@ func (m *master) standIn(ctx context.Context, key portKey) (net.Listener, error)
 	if err != nil {
 		return nil, err
 	}
-	return newIdleListener(addr), nil
+	return serve.NewIdleListener(addr), nil
 }
 
 // stop lets the workers and our own server stop at the same time, and waits until no worker is left. When the node is
@@ -277,7 +278,7 @@ func (m *master) stop(n *Node, cause error) error {
 	pid1.Init.Stopping()
 	m.tellManager(m.notifier.Stopping())
 	m.journal.Emit(Event{Kind: EventStopping, ID: -1})
-	n.services.end() // it may take a moment until the port is ours to leave
+	n.servers.BeginDrain() // it may take a moment until the port is ours to leave
 	m.custody <- struct{}{}
 	if m.ceded {
 		return join(n.endServing(ctx, m.opts.LameDuck), m.close())

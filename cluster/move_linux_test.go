@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"slices"
 	"syscall"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/internal/serve/servetest"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -49,7 +49,7 @@ func TestStrangerIsGuarded(t *testing.T) {
 		}
 		return moved
 	}
-	require.Eventually(t, func() bool { return len(moved()) == 1 }, longest, 10*time.Millisecond, "a worker moves")
+	require.Eventually(t, func() bool { return len(moved()) == 1 }, patience, 10*time.Millisecond, "a worker moves")
 	s := c.awaitStatus(t, func(s Status) bool {
 		weights := 0.
 		for _, n := range s.Nodes {
@@ -72,7 +72,7 @@ func TestStrangerIsGuarded(t *testing.T) {
 	require.Eventually(t, func() bool { // the socket is closed, and not only its process gone from /proc
 		left, err := reuseport.Listeners(t.Context(), "tcp", addr)
 		return err == nil && !slices.ContainsFunc(left, func(l reuseport.Listener) bool { return l.Inode == before[victim] })
-	}, longest, time.Millisecond)
+	}, patience, time.Millisecond)
 	const requests = 400
 	strange := 0
 	for range requests {
@@ -153,40 +153,19 @@ func TestMove(t *testing.T) {
 			key := portKey{Network: "tcp", Address: "127.0.0.1:0"}
 			before, err := seats.open(t.Context(), key, key.Address)
 			require.NoError(t, err)
-			accepted := acceptAll(t, before.listener)
+			accepted := servetest.AcceptAll(t, before.listener)
 			n.move(key)
 			after, err := seats.get(key)
 			require.NoError(t, err)
 			assert.Same(t, before.listener, after.listener)
 			assert.Equal(t, c.moves, before.inode != after.inode)
 			assert.Equal(t, c.asked, keeper.asked)
-			require.NoError(t, visit(after.listener.Addr()))
-			require.NoError(t, after.listener.poke(t.Context()))
+			require.NoError(t, servetest.Visit(after.listener.Addr()))
+			require.NoError(t, after.listener.Poke(t.Context()))
 			assert.EqualValues(t, 1, accepted.Load())
 			require.NoError(t, seats.close())
 			n.move(key) // does nothing any more
-			assert.Error(t, visit(after.listener.Addr()))
+			assert.Error(t, servetest.Visit(after.listener.Addr()))
 		})
 	}
-}
-
-func TestAcceptorSuspended(t *testing.T) {
-	a := newTestAcceptor(t, "127.0.0.1:0")
-	accepted := acceptAll(t, a)
-	require.NoError(t, visit(a.Addr()))
-	require.NoError(t, a.suspend())
-	require.ErrorIs(t, a.suspend(), net.ErrClosed)
-	require.ErrorIs(t, a.poke(t.Context()), net.ErrClosed)
-	next, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, a.resume(next))
-	require.NoError(t, visit(next.Addr()))
-	require.NoError(t, a.poke(t.Context()))
-	assert.EqualValues(t, 2, accepted.Load())
-	require.NoError(t, a.suspend())
-	require.NoError(t, a.Close(), "and Accept returns")
-	late, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.ErrorIs(t, a.resume(late), net.ErrClosed)
-	assert.Error(t, visit(late.Addr()), "it is closed, too")
 }

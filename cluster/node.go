@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/internal/descriptors"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
@@ -16,18 +17,18 @@ import (
 
 // Node is this process in its cluster. All methods may be called at the same time.
 type Node struct {
-	opts     Options
-	links    links
-	services *services
-	seats    *seats
-	keeper   keeping
-	key      portKey // of the main port
-	addr     net.Addr
-	front    func() (net.Listener, error) // returns the main port's listener; the first call makes it
-	master   *master                      // nil in a worker
-	worker   *upstream                    // nil in a master
-	started  chan struct{}                // closed when the fields above are set: orders may come before
-	ready    chan struct{}
+	opts    Options
+	links   links
+	servers *serve.Servers
+	seats   *seats
+	keeper  keeping
+	key     portKey // of the main port
+	addr    net.Addr
+	front   func() (net.Listener, error) // returns the main port's listener; the first call makes it
+	master  *master                      // nil in a worker
+	worker  *upstream                    // nil in a master
+	started chan struct{}                // closed when the fields above are set: orders may come before
+	ready   chan struct{}
 
 	leaving     sync.Mutex // held while the node leaves a group
 	onServing   func()     // called before serving is closed
@@ -36,7 +37,7 @@ type Node struct {
 	leftOnce    sync.Once
 	serving     chan struct{} // closed when the main port is accepted from, or is not to be any more
 	left        chan struct{} // closed when this node has no listener any more
-	ending      ending        // of the services
+	ending      ending        // of the servers
 	accepts     atomic.Bool   // this node listens itself, and does not only stand for the port
 
 	begun     chan struct{} // closed when the stop begins
@@ -60,13 +61,14 @@ type Node struct {
 // newNode makes a node at the port key, which has the address addr. It does not listen yet.
 func newNode(opts Options, links links, seats *seats, key portKey, addr net.Addr) *Node {
 	n := &Node{
-		opts: opts, links: links, services: newServices(opts.HijackTimeout), seats: seats, key: key, addr: addr,
+		opts: opts, links: links, seats: seats, key: key, addr: addr,
 		started: make(chan struct{}), ready: make(chan struct{}), serving: make(chan struct{}), left: make(chan struct{}),
 		done: make(chan struct{}), begun: make(chan struct{}), hurried: make(chan struct{}), calls: make(map[portKey]int), onServing: func() {},
 	}
+	n.servers = serve.New(serve.Config{HijackTimeout: opts.HijackTimeout, PrepareHTTP: n.provide})
 	n.accepts.Store(true)
 	n.front = sync.OnceValues(n.openFront)
-	seats.serve(n.services.load, n.move)
+	seats.serve(n.servers.Load, n.move)
 	return n
 }
 
@@ -90,29 +92,29 @@ func (n *Node) giveUp() {
 
 // openFront makes the listener of the main port.
 func (n *Node) openFront() (net.Listener, error) {
-	ctx, cancel := context.WithTimeout(n.services.told, n.opts.BootTimeout)
+	ctx, cancel := context.WithTimeout(n.servers.Draining(), n.opts.BootTimeout)
 	defer cancel()
 	l, err := n.listen(ctx, n.key)
 	if err != nil && !n.isWanted() { // it has stopped, or handed over, in this moment
-		return n.keep(newIdleListener(n.addr), nil)
+		return n.keep(serve.NewIdleListener(n.addr), nil)
 	}
-	if a, ok := l.(*acceptor); ok {
+	if a, ok := l.(*serve.Acceptor); ok {
 		go n.watchFront(a)
 	}
 	return l, err
 }
 
 // takeFront gives a node that is alone the listener of its main port.
-func (n *Node) takeFront(a *acceptor) {
+func (n *Node) takeFront(a *serve.Acceptor) {
 	n.kept, n.ports = append(n.kept, a), append(n.ports, a.Addr())
 	n.front = func() (net.Listener, error) { return a, nil }
 	go n.watchFront(a)
 }
 
 // watchFront waits until the main port is accepted from. It is a goroutine that ends with the node.
-func (n *Node) watchFront(a *acceptor) {
+func (n *Node) watchFront(a *serve.Acceptor) {
 	select {
-	case <-a.accepting:
+	case <-a.Accepting():
 		n.markServing()
 	case <-n.done:
 	}
@@ -189,7 +191,7 @@ func (n *Node) Listener() net.Listener {
 	l, err := n.front()
 	if err != nil {
 		n.stop(err, n.opts.StopTimeout)
-		l, _ = n.keep(newIdleListener(n.addr), nil)
+		l, _ = n.keep(serve.NewIdleListener(n.addr), nil)
 	}
 	return l
 }
@@ -227,7 +229,7 @@ func (n *Node) listen(ctx context.Context, key portKey) (net.Listener, error) {
 			return nil, err
 		}
 		n.notePort(l)
-		return n.keep(newAcceptor(l), nil)
+		return n.keep(serve.NewAcceptor(l), nil)
 	case !n.accepts.Load():
 		return n.keep(n.master.standIn(ctx, key))
 	}
@@ -265,9 +267,9 @@ func (n *Node) shutKept() (err error) {
 	n.portsMu.Lock()
 	defer n.portsMu.Unlock()
 	for _, l := range n.kept {
-		if a, ok := l.(*acceptor); ok {
-			a.park(n.done)
-			err = join(err, a.shut())
+		if a, ok := l.(*serve.Acceptor); ok {
+			a.Park(n.done)
+			err = join(err, a.Shut())
 		}
 	}
 	return err
@@ -278,7 +280,7 @@ func (n *Node) closeKept() (err error) {
 	n.portsMu.Lock()
 	defer n.portsMu.Unlock()
 	for _, l := range n.kept {
-		err = join(err, closeListener(l))
+		err = join(err, l.Close())
 	}
 	return err
 }

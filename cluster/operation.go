@@ -166,7 +166,7 @@ func (n *Node) replaceMaster(ctx context.Context) error {
 	go func() { // ends within StopTimeout; the node's end waits for it
 		ctx, cancel := context.WithTimeout(context.Background(), n.opts.StopTimeout)
 		defer cancel()
-		if err := n.endServices(ctx, n.opts.LameDuck); err != nil {
+		if err := n.endServers(ctx, n.opts.LameDuck); err != nil {
 			m.opts.Logger.Warn("requests of the master were cut when it handed over to a worker", "error", err)
 		}
 	}()

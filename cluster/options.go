@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/multinode-go/multinode/cluster/internal/serve"
 )
 
 // maxNodes bounds Options.Nodes, so that a slip of the keyboard is not a fork bomb.
@@ -115,7 +117,7 @@ func (o Options) withDefaults(server Server) (Options, error) {
 	if err := checkServer(server); err != nil {
 		return o, err
 	}
-	if s := httpServer(server); s != nil {
+	if s := serve.HTTPServer(server); s != nil {
 		setDefault(&o.Addr, s.Addr)
 	}
 	if servesTLS(server) {

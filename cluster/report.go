@@ -12,7 +12,7 @@ func (n *Node) Status() Status {
 	out := Status{
 		Version: StatusVersion, Cluster: self.Cluster, PID: os.Getpid(), Address: n.Addr().String(), Nodes: []NodeStatus{},
 	}
-	conns, requests := n.services.load()
+	conns, requests := n.servers.Load()
 	own := NodeStatus{
 		ID: self.ID, Slot: self.Slot, Generation: self.Generation, PID: os.Getpid(), State: StateReady,
 		Master: n.IsMaster(), Accepts: n.accepts.Load(), Connections: conns, Requests: requests,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/monotonic"
+	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -18,7 +19,7 @@ import (
 type seat struct {
 	key      portKey
 	address  string
-	listener *acceptor
+	listener *serve.Acceptor
 	socket   *net.TCPListener // below listener
 	inode    uint32
 }
@@ -32,7 +33,7 @@ type seats struct {
 	move    func(portKey)                // guarded by mu; lets the node leave a group and join it again
 	taken   map[portKey]*seat            // guarded by mu
 	told    map[portKey]*picture         // guarded by mu
-	moving  map[portKey]*acceptor        // guarded by mu; of seats that are given up only to be taken again
+	moving  map[portKey]*serve.Acceptor  // guarded by mu; of seats that are given up only to be taken again
 	awaited map[netip.AddrPort]*expected // guarded by mu; by source
 	closed  bool                         // guarded by mu
 }
@@ -40,7 +41,7 @@ type seats struct {
 func newSeats(opts Options) *seats {
 	return &seats{
 		pauses: opts.AcceptPauses, load: func() (int, int) { return 0, 0 }, move: func(portKey) {},
-		taken: make(map[portKey]*seat), told: make(map[portKey]*picture), moving: make(map[portKey]*acceptor), awaited: make(map[netip.AddrPort]*expected),
+		taken: make(map[portKey]*seat), told: make(map[portKey]*picture), moving: make(map[portKey]*serve.Acceptor), awaited: make(map[netip.AddrPort]*expected),
 	}
 }
 
@@ -176,8 +177,8 @@ func (s *seats) open(ctx context.Context, key portKey, address string) (*seat, e
 		return nil, join(net.ErrClosed, socket.Close())
 	}
 	if one.listener = s.moving[key]; one.listener == nil {
-		one.listener = newAcceptor(socket)
-	} else if err := one.listener.resume(socket); err != nil {
+		one.listener = serve.NewAcceptor(socket)
+	} else if err := one.listener.Resume(socket); err != nil {
 		return nil, err
 	}
 	s.taken[key] = one
@@ -193,9 +194,9 @@ func (s *seats) shut(one *seat) error {
 	}
 	_ = reuseport.Hide(one.socket) // where it cannot be, the close may lose a connection, as it always did
 	if s.moving[one.key] == one.listener && !s.closed {
-		return one.listener.suspend()
+		return one.listener.Suspend()
 	}
-	return one.listener.shut()
+	return one.listener.Shut()
 }
 
 // beginMove lets the acceptor of a seat that is given up wait until the seat is taken again, or endMove.
@@ -214,7 +215,7 @@ func (s *seats) endMove(key portKey) error {
 	if s.taken[key] != nil {
 		return nil
 	}
-	return listener.shut()
+	return listener.Shut()
 }
 
 // refuse takes no more seats.
@@ -251,7 +252,7 @@ func (s *seats) probe(ctx context.Context) (message, error) {
 			continue
 		}
 		pokes.Go(func() { // ends with ctx
-			err := one.listener.poke(ctx)
+			err := one.listener.Poke(ctx)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil && !errors.Is(err, net.ErrClosed) {
@@ -273,7 +274,7 @@ type expected struct {
 // expect watches for a question, until forget or after callTimeout: a master that has given this node up does not tell it
 // to forget, and the port may be a client's then.
 func (s *seats) expect(one *seat, source netip.AddrPort) {
-	e := &expected{came: one.listener.expect(source), forgotten: make(chan struct{})}
+	e := &expected{came: one.listener.Expect(source), forgotten: make(chan struct{})}
 	e.expiry = time.AfterFunc(callTimeout, func() { s.forget(one, source) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -282,7 +283,7 @@ func (s *seats) expect(one *seat, source netip.AddrPort) {
 
 // forget ends that, and tells whether the question has come.
 func (s *seats) forget(one *seat, source netip.AddrPort) (came bool) {
-	one.listener.forget(source)
+	one.listener.Forget(source)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.awaited[source]

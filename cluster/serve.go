@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+
+	"github.com/multinode-go/multinode/cluster/internal/serve"
 )
 
 // Server is what a node serves with. [http.Server] is one; for TLS there is [TLSServer].
@@ -70,18 +72,13 @@ func (n *Node) serve(server Server, listeners []net.Listener) error {
 		}
 		listeners = []net.Listener{front}
 	}
-	s, err := n.services.add(server, listeners, n)
-	if s == nil || err != nil {
-		return err
-	}
-	go s.serve(func(err error) { n.stop(err, n.opts.StopTimeout) }) // ends with the drain, which waits for it
-	return nil
+	return n.servers.Serve(server, listeners, func(err error) { n.stop(err, n.opts.StopTimeout) })
 }
 
 // checkServer returns an error for an *http.Server that is not there, which would panic much later.
 func checkServer(server Server) error {
 	_, isHTTP := server.(*http.Server)
-	if (isHTTP || servesTLS(server)) && httpServer(server) == nil {
+	if (isHTTP || servesTLS(server)) && serve.HTTPServer(server) == nil {
 		return errors.New("the server is a nil *http.Server: pass a server, or nil to serve Node.Listener yourself")
 	}
 	return nil

@@ -18,7 +18,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/cluster/internal/serve/servetest"
 )
+
+// moment bounds a wait that is to fail.
+const moment = 50 * time.Millisecond
 
 const goVariable = "MULTINODE_TEST_GO" // names a file for which the workers wait before they serve
 
@@ -150,7 +155,7 @@ func TestAllServersHaveTheSameDrain(t *testing.T) {
 			began <- struct{}{}
 			<-n.Draining().Done()
 		case "/hijack":
-			conn, _, err := hijack(w)
+			conn, err := servetest.Hijack(w)
 			if !assert.NoError(t, err) {
 				return
 			}
@@ -160,28 +165,28 @@ func TestAllServersHaveTheSameDrain(t *testing.T) {
 			assert.NoError(t, errors.Join(err, conn.Close()))
 			return
 		}
-		echo(w, r)
+		servetest.Echo(w, r)
 	})
-	require.NoError(t, n.Serve(&http.Server{Handler: handler}, more, newLimitListener(third, 10)))
+	require.NoError(t, n.Serve(&http.Server{Handler: handler}, more, servetest.NewLimitListener(third, 10)))
 	require.NoError(t, n.Serve(&http.Server{Handler: handler}))
 	require.NoError(t, n.WaitReady(t.Context()))
 
 	var clients sync.WaitGroup
 	for _, addr := range []net.Addr{n.Addr(), more.Addr(), third.Addr()} {
 		idle, taken := dialTo(t, addr), dialTo(t, addr)
-		_, err := exchange(idle, "/before")
+		_, err := servetest.Exchange(idle, "/before")
 		require.NoError(t, err)
 		_, err = io.WriteString(taken, "GET /hijack HTTP/1.1\r\nHost: town\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n")
 		require.NoError(t, err)
 		<-began
 		clients.Go(func() {
-			_, err := exchange(dialTo(t, addr), "/sleep")
+			_, err := servetest.Exchange(dialTo(t, addr), "/sleep")
 			assert.NoError(t, err, "in flight")
 		})
 		<-began
 		clients.Go(func() {
 			<-n.Draining().Done()
-			response, err := exchange(idle, "/after")
+			response, err := servetest.Exchange(idle, "/after")
 			if assert.NoError(t, err, "idle") {
 				assert.True(t, response.Close)
 			}
@@ -189,7 +194,7 @@ func TestAllServersHaveTheSameDrain(t *testing.T) {
 			assert.Contains(t, string(rest), "goodbye")
 		})
 	}
-	connections, requests := n.services.load()
+	connections, requests := n.servers.Load()
 	assert.Equal(t, 6, connections)
 	assert.Equal(t, 6, requests)
 	require.NoError(t, n.Shutdown(t.Context()))
@@ -207,13 +212,20 @@ func dialTo(t *testing.T, addr net.Addr) net.Conn {
 	return conn
 }
 
+// brokenServer cannot serve.
+type brokenServer struct{ err error }
+
+func (s brokenServer) Serve(net.Listener) error { return s.err }
+
+func (brokenServer) Shutdown(context.Context) error { return nil }
+
 func TestAnyServerThatEndsEndsTheNode(t *testing.T) {
 	n := startOne(t, Options{})
 	more, err := n.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	broken := errors.New("broken")
 	require.NoError(t, n.Serve(new(http.Server)))
-	require.NoError(t, n.Serve(&ownServer{err: broken, stopped: make(chan struct{})}, more))
+	require.NoError(t, n.Serve(brokenServer{broken}, more))
 	require.ErrorIs(t, n.Wait(), broken)
 	assert.ErrorContains(t, n.Wait(), more.Addr().String())
 }
@@ -249,7 +261,7 @@ type userKey struct{}
 func TestFromContext(t *testing.T) {
 	_, ok := FromContext(t.Context())
 	assert.False(t, ok)
-	certFile, keyFile, roots := certificate(t)
+	certFile, keyFile, roots := servetest.Certificate(t)
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(protocol, func(t *testing.T) {
 			n := startOne(t, Options{})
@@ -319,13 +331,13 @@ func TestTheQueueBelowAFullLimit(t *testing.T) {
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began <- struct{}{}
 		<-n.Draining().Done()
-		echo(w, r)
+		servetest.Echo(w, r)
 	})}
-	require.NoError(t, n.Serve(limitedServer{server}))
+	require.NoError(t, n.Serve(servetest.LimitedServer{Server: server}))
 	first, second := dialTo(t, n.Addr()), dialTo(t, n.Addr())
 	answers := make(chan error, 2)
 	ask := func(conn net.Conn) {
-		_, err := exchange(conn, "/")
+		_, err := servetest.Exchange(conn, "/")
 		answers <- errors.Join(err, conn.Close())
 	}
 	go ask(first)

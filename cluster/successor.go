@@ -23,7 +23,7 @@ func (s *succession) await(ctx context.Context) (*probation, error) {
 		return nil, fmt.Errorf("predecessor: %w", err)
 	}
 	t := newHandoff(conn)
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(aLongTimeAgo) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	err = t.say(stepPrepared)
 	var step successionStep
 	if err == nil {

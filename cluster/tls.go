@@ -18,30 +18,13 @@ type TLSServer struct {
 	CertFile, KeyFile string
 }
 
-var (
-	_ Server     = TLSServer{}
-	_ httpServed = TLSServer{}
-)
+var _ Server = TLSServer{}
 
 // Serve accepts on l and serves each connection with TLS, until Shutdown or Close.
 func (s TLSServer) Serve(l net.Listener) error { return s.ServeTLS(l, s.CertFile, s.KeyFile) }
 
 // HTTPServer returns the server that does the work; see [Server].
 func (s TLSServer) HTTPServer() *http.Server { return s.Server }
-
-// httpServed is a Server that serves by means of an *http.Server.
-type httpServed interface{ HTTPServer() *http.Server }
-
-// httpServer returns the *http.Server that server is or has, or nil.
-func httpServer(server Server) *http.Server {
-	switch s := server.(type) {
-	case *http.Server:
-		return s
-	case httpServed:
-		return s.HTTPServer()
-	}
-	return nil
-}
 
 func servesTLS(server Server) bool {
 	switch server.(type) {

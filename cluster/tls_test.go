@@ -9,11 +9,13 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/cluster/internal/serve/servetest"
 )
 
 // TestListenTLS: a node serves HTTPS, with files and with certificates, and tells its clients when it drains.
 func TestListenTLS(t *testing.T) {
-	certFile, keyFile, roots := certificate(t)
+	certFile, keyFile, roots := servetest.Certificate(t)
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 	require.NoError(t, err)
 	config := &tls.Config{Certificates: []tls.Certificate{cert}}
@@ -66,7 +68,7 @@ func TestOptionsOfAServer(t *testing.T) {
 		{&http.Server{Addr: ":8080"}, ":8080"},
 		{TLSServer{Server: &http.Server{}}, ":https"},
 		{&TLSServer{Server: &http.Server{Addr: ":8443"}}, ":8443"},
-		{limitedServer{&http.Server{Addr: ":8081"}}, ":8081"},
+		{servetest.LimitedServer{Server: &http.Server{Addr: ":8081"}}, ":8081"},
 	} {
 		opts, err := Options{}.withDefaults(c.server)
 		require.NoError(t, err)

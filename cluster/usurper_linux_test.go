@@ -241,7 +241,7 @@ func TestUsurperOnce(t *testing.T) {
 		time.Sleep(time.Second)
 		line, _ := c.log.find(1, steers)
 		return line != ""
-	}, longest, time.Second)
+	}, patience, time.Second)
 	assert.Equal(t, other.Process.Pid, c.logged(t, "stranger steers the port", 1).PID)
 	c.logged(t, "connections are steered by our weights again", 1)
 	s := c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture })

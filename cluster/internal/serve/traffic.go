@@ -1,4 +1,4 @@
-package cluster
+package serve
 
 import (
 	"context"
@@ -10,26 +10,28 @@ import (
 	"sync/atomic"
 )
 
-// traffic counts what an *http.Server is doing, and tells its clients to leave once the node drains. It costs a request
-// two atomic additions and two loads; the ResponseWriter is the server's own, so that handlers find all that it can do.
+// traffic counts the connections and requests of an *http.Server, and tells its clients to leave once the drain has begun.
+// It costs a request two atomic additions and two loads; the ResponseWriter is the server's own, so that handlers find all
+// its abilities.
 //
-// What has a response header before the drain begins cannot be told any more, and a handler that is running then only
-// if it has written nothing when it returns: the header map is the handler's, so nobody else may touch it meanwhile, and
-// what net/http has for this, SetKeepAlivesEnabled, closes idle connections at once. The connection of such a request
-// becomes idle, and its next request is told; after the lame duck, Shutdown makes net/http set the header by itself.
+// A response whose header was written before the drain cannot tell its client any more, and a response whose handler runs
+// when the drain begins can only if the handler has written nothing when it returns: the header map is the handler's, so no
+// other goroutine may touch it meanwhile, and SetKeepAlivesEnabled, which net/http has for this, closes idle connections at
+// once. The connection of such a request becomes idle, and the response to its next request tells; after the lame duck,
+// Shutdown makes net/http set the header by itself.
 type traffic struct {
 	draining    atomic.Bool
 	connections atomic.Int64 // open, and not hijacked
-	requests    atomic.Int64 // whose handler has not returned
+	requests    atomic.Int64 // with a handler that has not returned
 	hijacks     atomic.Int64 // number of hijacked, read without mu
 
-	quiet chan struct{} // has room for one; told in a drain when one of the counts has come down to 0
+	quiet chan struct{} // has room for one; gets a value in a drain when one of the counts has come down to 0
 
 	mu       sync.Mutex          // guards hijacked
 	hijacked map[string]net.Conn // by remote address, until the handler has returned
 }
 
-// watchTraffic installs the hooks of a traffic in server, around those of the user.
+// watchTraffic installs the hooks of a traffic in server, around those of the user. The server must not serve yet.
 func watchTraffic(server *http.Server) *traffic {
 	t := &traffic{quiet: make(chan struct{}, 1), hijacked: make(map[string]net.Conn)}
 	server.Handler = t.handler(server.Handler)
@@ -57,15 +59,15 @@ func (t *traffic) handler(next http.Handler) http.Handler {
 	})
 }
 
-// dismiss tells the client not to use the connection again; HTTP/2 makes a GOAWAY of it (RFC 9113, section 6.8). A
-// request for another protocol has an answer with a Connection header of its own: some clients refuse a second one.
+// dismiss tells the client not to use the connection again; HTTP/2 makes a GOAWAY of it (RFC 9113, section 6.8). The
+// response to an upgrade has a Connection header of its own: some clients refuse a second one.
 func (*traffic) dismiss(w http.ResponseWriter, upgrade bool) {
 	if !upgrade {
 		w.Header().Set("Connection", "close")
 	}
 }
 
-// returned counts a handler out.
+// returned notes that a handler has returned.
 func (t *traffic) returned(remoteAddr string) {
 	if t.hijacks.Load() > 0 {
 		t.release(remoteAddr)
@@ -132,7 +134,7 @@ func (t *traffic) leave(count *atomic.Int64) {
 	}
 }
 
-// await waits until count is 0, which must be one of ours. One at a time, and in a drain only.
+// await waits until count, one of the fields, is 0. One goroutine at a time may wait, and only in a drain.
 func (t *traffic) await(ctx context.Context, count *atomic.Int64) error {
 	for count.Load() > 0 {
 		select {

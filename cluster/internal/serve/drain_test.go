@@ -1,25 +1,16 @@
-package cluster
+package serve
 
 import (
-	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/binary"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
-	mathrand "math/rand/v2"
+	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,6 +19,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/cluster/internal/serve/servetest"
+	"github.com/multinode-go/multinode/internal/await"
 )
 
 // place is a server at work.
@@ -49,7 +43,7 @@ func newPlace(t *testing.T, server *http.Server, wrap func(*http.Server) Server)
 		}
 	}
 	server.ErrorLog = log.New(io.Discard, "", 0)
-	p.served = newServed(t, wrap(server), l, longest)
+	p.served = newServed(t, wrap(server), l, await.Limit)
 	t.Cleanup(func() {
 		// Shutdown alone would wait for ever for a connection of HTTP/2 whose handshake ends behind its back.
 		assert.NoError(t, server.Close())
@@ -61,9 +55,9 @@ func newPlace(t *testing.T, server *http.Server, wrap func(*http.Server) Server)
 
 func plainHTTP(server *http.Server) Server { return server }
 
-// town is where the clients of a test go: one place after the other, as the kernel steers connections.
+// town dials for the clients of a test: one place after the other, as the kernel steers connections.
 type town struct {
-	mu     sync.RWMutex // held for reading while somebody is on the way
+	mu     sync.RWMutex // held for reading by a client that dials
 	place  *place
 	visits int64 // to place; atomic
 }
@@ -78,7 +72,7 @@ func (w *town) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	return conn, err
 }
 
-// leave sends everybody to the next place, and waits until nobody is left in the queue of this one.
+// leave sends new connections to the next place, and waits until no connection is left in the queue of this one.
 func (w *town) leave(next *place) func(context.Context) error {
 	return func(ctx context.Context) error {
 		w.mu.Lock()
@@ -86,22 +80,12 @@ func (w *town) leave(next *place) func(context.Context) error {
 		w.place, w.visits = next, 0
 		w.mu.Unlock()
 		for last.opened.Load() < visits {
-			if err := last.listener.poke(ctx); err != nil {
+			if err := last.listener.Poke(ctx); err != nil {
 				return err
 			}
 		}
 		return last.listener.Close()
 	}
-}
-
-// echo answers with the body of the request.
-func echo(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	_, _ = w.Write(body)
 }
 
 // hammer lets n clients send one request after the other through drains of three places, and counts what fails. A
@@ -112,7 +96,7 @@ func hammer(t *testing.T, n int, wrap func(*http.Server) Server, client func(*to
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, twice := handled.LoadOrStore(r.URL.Path, true)
 		assert.False(t, twice, "%s was done twice", r.URL.Path)
-		echo(w, r)
+		servetest.Echo(w, r)
 	})
 	here := newPlace(t, &http.Server{Handler: handler}, wrap)
 	w := &town{place: here}
@@ -130,17 +114,17 @@ func hammer(t *testing.T, n int, wrap func(*http.Server) Server, client func(*to
 				}
 				done.Add(1)
 				if i%16 == 0 {
-					time.Sleep(time.Duration(mathrand.IntN(20)) * time.Millisecond)
+					time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
 				}
 			}
 		})
 	}
 	for range 3 {
 		enough := done.Load() + int64(20*n)
-		require.Eventually(t, func() bool { return done.Load() > enough }, longest, time.Millisecond)
+		require.Eventually(t, func() bool { return done.Load() > enough }, await.Limit, time.Millisecond)
 		next := newPlace(t, &http.Server{Handler: handler}, wrap)
 		require.NoError(t, here.drain(t.Context(), w.leave(next)), "lame ducks are told, and it ends long before its time")
-		connections, requests := here.load()
+		connections, requests := here.Load()
 		assert.Zero(t, connections)
 		assert.Zero(t, requests)
 		require.NoError(t, here.failure(), "Serve was told to end")
@@ -152,7 +136,7 @@ func hammer(t *testing.T, n int, wrap func(*http.Server) Server, client func(*to
 	t.Logf("%d requests", done.Load())
 }
 
-// oneWay hides what would let a Transport send a body again behind our back.
+// oneWay hides the methods by which a Transport could send a body again without the test.
 type oneWay struct{ io.Reader }
 
 func post(client *http.Client, scheme, body string, again bool) error {
@@ -209,7 +193,7 @@ func TestDrainLosesNoRequestOfARawClient(t *testing.T) {
 					return err
 				}
 			}
-			response, err := exchange(conn, body)
+			response, err := servetest.Exchange(conn, body)
 			if err == nil && response.Close {
 				err, conn = conn.Close(), nil
 			}
@@ -218,29 +202,13 @@ func TestDrainLosesNoRequestOfARawClient(t *testing.T) {
 	})
 }
 
-// exchange sends one request on conn.
-func exchange(conn net.Conn, body string) (*http.Response, error) {
-	if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: town\r\nContent-Length: %d\r\n\r\n%s", body, len(body), body); err != nil {
-		return nil, err
-	}
-	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := io.ReadAll(response.Body)
-	if err == nil && string(answer) != body {
-		return nil, fmt.Errorf("%s was answered %s %q", body, response.Status, answer)
-	}
-	return response, err
-}
-
 // TestDrainLosesNoRequestOverTLS has clients of HTTP/1 and of HTTP/2. The latter may send a request while the GOAWAY is
 // on its way: the server ignores it, and the client sends it again (RFC 9113, section 6.8), for which it needs the body
 // again. No request is handled twice.
 func TestDrainLosesNoRequestOverTLS(t *testing.T) {
-	certFile, keyFile, roots := certificate(t)
+	certFile, keyFile, roots := servetest.Certificate(t)
 	secure := func(server *http.Server) Server {
-		return TLSServer{Server: server, CertFile: certFile, KeyFile: keyFile}
+		return secureServer{server, certFile, keyFile}
 	}
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(protocol, func(t *testing.T) {
@@ -258,11 +226,21 @@ func TestDrainLosesNoRequestOverTLS(t *testing.T) {
 	}
 }
 
+// secureServer serves with TLS.
+type secureServer struct {
+	*http.Server
+	certFile, keyFile string
+}
+
+func (s secureServer) Serve(l net.Listener) error { return s.ServeTLS(l, s.certFile, s.keyFile) }
+
+func (s secureServer) HTTPServer() *http.Server { return s.Server }
+
 // TestDrainSaysGoAway looks at the frames.
 func TestDrainSaysGoAway(t *testing.T) {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
-	p := newPlace(t, &http.Server{Handler: http.HandlerFunc(echo), Protocols: protocols}, plainHTTP)
+	p := newPlace(t, &http.Server{Handler: http.HandlerFunc(servetest.Echo), Protocols: protocols}, plainHTTP)
 	w := &town{place: p}
 	frames := make(chan frame, 1000)
 	tr := transport(t, w)
@@ -273,7 +251,7 @@ func TestDrainSaysGoAway(t *testing.T) {
 	}
 	client := &http.Client{Transport: tr}
 	require.NoError(t, post(client, "http", "/before", false))
-	connections, _ := p.load()
+	connections, _ := p.Load()
 	assert.Equal(t, 1, connections)
 
 	left := make(chan struct{})
@@ -288,7 +266,7 @@ func TestDrainSaysGoAway(t *testing.T) {
 	require.NoError(t, post(client, "http", "/after", false), "on the same connection")
 	require.NoError(t, <-drained, "the connection is closed by itself")
 	assert.EqualValues(t, 1, p.opened.Load())
-	connections, _ = p.load()
+	connections, _ = p.Load()
 	assert.Zero(t, connections)
 	const goAway = 7 // RFC 9113, section 6.8
 	for {
@@ -304,13 +282,13 @@ func TestDrainSaysGoAway(t *testing.T) {
 	}
 }
 
-// frame is one of HTTP/2.
+// frame is a frame of HTTP/2.
 type frame struct {
 	kind    byte
 	payload []byte
 }
 
-// sniff returns conn, and sends to frames what is read from it.
+// sniff returns conn, and sends the frames that are read from it to frames.
 func sniff(conn net.Conn, frames chan<- frame) net.Conn {
 	r, w := io.Pipe()
 	go func() { // ends with conn
@@ -340,39 +318,16 @@ func (c *sniffedConn) Read(b []byte) (int, error) { return c.tee.Read(b) }
 
 func (c *sniffedConn) Close() error { return errors.Join(c.pipe.Close(), c.Conn.Close()) }
 
-// certificate makes one for the host "town".
-func certificate(t *testing.T) (certFile, keyFile string, roots *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"town"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	require.NoError(t, err)
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(t, err)
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
-	certFile, keyFile = filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
-	require.NoError(t, os.WriteFile(certFile, certPEM, 0o600))
-	require.NoError(t, os.WriteFile(keyFile, keyPEM, 0o600))
-	roots = x509.NewCertPool()
-	require.True(t, roots.AppendCertsFromPEM(certPEM))
-	return certFile, keyFile, roots
-}
-
 // TestDrainBelowAFullLimit: Serve waits for a place and not for a connection, and does not see that the listener is
 // closed.
 func TestDrainBelowAFullLimit(t *testing.T) {
-	p := newPlace(t, &http.Server{Handler: http.HandlerFunc(echo)}, func(server *http.Server) Server {
-		return limitedServer{server}
+	p := newPlace(t, &http.Server{Handler: http.HandlerFunc(servetest.Echo)}, func(server *http.Server) Server {
+		return servetest.LimitedServer{Server: server}
 	})
 	conn, err := net.Dial("tcp", p.listener.Addr().String())
 	require.NoError(t, err)
 	defer conn.Close()
-	_, err = exchange(conn, "/before")
+	_, err = servetest.Exchange(conn, "/before")
 	require.NoError(t, err)
 	left := make(chan struct{})
 	drained := make(chan error)
@@ -383,16 +338,9 @@ func TestDrainBelowAFullLimit(t *testing.T) {
 		})
 	}()
 	<-left
-	response, err := exchange(conn, "/after")
+	response, err := servetest.Exchange(conn, "/after")
 	require.NoError(t, err)
 	assert.True(t, response.Close)
 	require.NoError(t, <-drained)
 	assert.NoError(t, p.failure())
 }
-
-// limitedServer takes one connection at a time.
-type limitedServer struct{ *http.Server }
-
-func (s limitedServer) Serve(l net.Listener) error { return s.Server.Serve(newLimitListener(l, 1)) }
-
-func (s limitedServer) HTTPServer() *http.Server { return s.Server }

@@ -1,4 +1,4 @@
-package cluster
+package serve
 
 import (
 	"context"
@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// The time between two looks at the open connections of a node that drains: it grows from the first to the last, and a
-// look takes at most a twentieth of it.
+// The time between two looks at the open connections: it grows from the first to the last, and a look takes at most a
+// twentieth of it.
 const (
 	firstClosedInterval = time.Millisecond
 	lastClosedInterval  = 50 * time.Millisecond
 	closedIntervalRatio = 20
 )
 
-// awaitClosed waits until this process has no connection open any more that was accepted from a port with one of the
-// addresses, by whomever. The error then Is ctx.Err(), and says how many are left. Where the kernel does not tell which
-// are open, it does not wait.
+// AwaitClosed waits until this process has no open connection any more that it has accepted from a port with one of the
+// addresses, with or without an [Acceptor]. If ctx is done before, the error Is ctx.Err() and says how many are left. Only
+// Linux tells which connections are open; elsewhere AwaitClosed does not wait.
 //
-// It looks at the process's descriptors and only in a drain, so that the connections cost nothing before, and what Accept
-// returns stays a *net.TCPConn.
-func awaitClosed(ctx context.Context, addrs []net.Addr) error {
+// It looks at the process's descriptors, and only when it is called: connections cost nothing before, and Accept returns
+// them as the *net.TCPConns that they are.
+func AwaitClosed(ctx context.Context, addrs []net.Addr) error {
 	var ports []netip.AddrPort
 	for _, addr := range addrs {
 		if tcp, ok := addr.(*net.TCPAddr); ok && tcp.Port != 0 {

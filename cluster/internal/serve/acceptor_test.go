@@ -1,4 +1,4 @@
-package cluster
+package serve
 
 import (
 	"context"
@@ -15,67 +15,20 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/internal/serve/servetest"
 	"github.com/multinode-go/multinode/internal/await"
 )
 
-// longest bounds a wait for an event, and moment one that is to fail.
-const (
-	longest = await.Limit
-	moment  = 50 * time.Millisecond
-)
+// moment bounds a wait that is to fail.
+const moment = 50 * time.Millisecond
 
-func newTestAcceptor(t *testing.T, address string) *acceptor {
+func newTestAcceptor(t *testing.T, address string) *Acceptor {
 	t.Helper()
 	l, err := net.Listen("tcp", address)
 	require.NoError(t, err)
-	a := newAcceptor(l)
+	a := NewAcceptor(l)
 	t.Cleanup(func() { assert.NoError(t, a.Close()) })
 	return a
-}
-
-// acceptAll accepts with l until it is closed, and answers each connection with what it is.
-func acceptAll(t *testing.T, l net.Listener) (accepted *atomic.Int64) {
-	t.Helper()
-	accepted = new(atomic.Int64)
-	var loop sync.WaitGroup
-	loop.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				assert.ErrorIs(t, err, net.ErrClosed)
-				return
-			}
-			accepted.Add(1)
-			_, err = io.WriteString(conn, conn.RemoteAddr().String())
-			assert.NoError(t, err)
-			assert.NoError(t, conn.Close())
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		loop.Wait()
-	})
-	return accepted
-}
-
-// visit makes a connection and returns an error unless it is answered.
-func visit(addr net.Addr) error {
-	conn, err := net.DialTimeout(addr.Network(), addr.String(), longest)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(longest)); err != nil {
-		return err
-	}
-	answer, err := io.ReadAll(conn)
-	if err != nil {
-		return err
-	}
-	if string(answer) != conn.LocalAddr().String() {
-		return fmt.Errorf("%v was answered %q", conn.LocalAddr(), answer)
-	}
-	return nil
 }
 
 func TestAcceptorIsOnlyAListener(t *testing.T) {
@@ -86,24 +39,24 @@ func TestAcceptorIsOnlyAListener(t *testing.T) {
 
 func TestPokeWakesABlockedAccept(t *testing.T) {
 	a := newTestAcceptor(t, "127.0.0.1:0")
-	acceptAll(t, a)
+	servetest.AcceptAll(t, a)
 	for range 100 {
-		require.NoError(t, a.poke(t.Context()))
+		require.NoError(t, a.Poke(t.Context()))
 	}
-	assert.NoError(t, visit(a.Addr()))
+	assert.NoError(t, servetest.Visit(a.Addr()))
 }
 
 func TestPokeCountsTheNextAccept(t *testing.T) {
 	a := newTestAcceptor(t, "127.0.0.1:0")
 	poked := make(chan error)
-	go func() { poked <- a.poke(t.Context()) }()
-	assert.Eventually(t, a.isPoked, longest, time.Millisecond)
-	acceptAll(t, a)
+	go func() { poked <- a.Poke(t.Context()) }()
+	assert.Eventually(t, a.isPoked, await.Limit, time.Millisecond)
+	servetest.AcceptAll(t, a)
 	require.NoError(t, <-poked)
-	assert.NoError(t, visit(a.Addr()), "the deadline is gone")
+	assert.NoError(t, servetest.Visit(a.Addr()), "the deadline is gone")
 }
 
-func (a *acceptor) isPoked() bool {
+func (a *Acceptor) isPoked() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.passed) > 0
@@ -113,12 +66,12 @@ func TestPokeWithoutAnAcceptLoop(t *testing.T) {
 	a := newTestAcceptor(t, "127.0.0.1:0")
 	ctx, cancel := context.WithTimeout(t.Context(), moment)
 	defer cancel()
-	err := a.poke(ctx)
+	err := a.Poke(ctx)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "nobody has begun to accept")
 	assert.False(t, a.isPoked(), "nothing is kept")
-	acceptAll(t, a)
-	assert.NoError(t, visit(a.Addr()))
+	servetest.AcceptAll(t, a)
+	assert.NoError(t, servetest.Visit(a.Addr()))
 }
 
 func TestPokeOfALoopThatIsStuck(t *testing.T) {
@@ -141,21 +94,21 @@ func TestPokeOfALoopThatIsStuck(t *testing.T) {
 	<-stuck
 	for range 3 {
 		ctx, cancel := context.WithTimeout(t.Context(), moment)
-		err = a.poke(ctx)
+		err = a.Poke(ctx)
 		cancel()
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorContains(t, err, "does not come back to Accept")
 	}
 	close(freed)
-	assert.NoError(t, a.poke(t.Context()))
+	assert.NoError(t, a.Poke(t.Context()))
 	require.NoError(t, a.Close())
 	loop.Wait()
 }
 
-// TestPokeOfAFullLimit: who waits for a place below the limit is not in our Accept.
+// TestPokeOfAFullLimit: a loop that waits for a place below the limit is not in our Accept.
 func TestPokeOfAFullLimit(t *testing.T) {
 	a := newTestAcceptor(t, "127.0.0.1:0")
-	l := newLimitListener(a, 1)
+	l := servetest.NewLimitListener(a, 1)
 	conns := make(chan net.Conn)
 	var loop sync.WaitGroup
 	loop.Go(func() {
@@ -174,10 +127,10 @@ func TestPokeOfAFullLimit(t *testing.T) {
 	accepted := <-conns
 	ctx, cancel := context.WithTimeout(t.Context(), moment)
 	defer cancel()
-	require.ErrorIs(t, a.poke(ctx), context.DeadlineExceeded)
+	require.ErrorIs(t, a.Poke(ctx), context.DeadlineExceeded)
 
 	require.NoError(t, accepted.Close())
-	assert.NoError(t, a.poke(t.Context()), "there is a place again")
+	assert.NoError(t, a.Poke(t.Context()), "there is a place again")
 	require.NoError(t, l.Close())
 	loop.Wait()
 }
@@ -185,11 +138,11 @@ func TestPokeOfAFullLimit(t *testing.T) {
 func TestPokeAfterClose(t *testing.T) {
 	a := newTestAcceptor(t, "127.0.0.1:0")
 	poked := make(chan error)
-	go func() { poked <- a.poke(t.Context()) }()
-	assert.Eventually(t, a.isPoked, longest, time.Millisecond)
+	go func() { poked <- a.Poke(t.Context()) }()
+	assert.Eventually(t, a.isPoked, await.Limit, time.Millisecond)
 	require.NoError(t, a.Close())
 	require.ErrorIs(t, <-poked, net.ErrClosed)
-	require.ErrorIs(t, a.poke(t.Context()), net.ErrClosed)
+	require.ErrorIs(t, a.Poke(t.Context()), net.ErrClosed)
 	require.NoError(t, a.Close(), "a second time")
 	_, err := a.Accept()
 	assert.ErrorIs(t, err, net.ErrClosed)
@@ -198,12 +151,12 @@ func TestPokeAfterClose(t *testing.T) {
 // TestPokeWithoutDeadlines: an idle listener has none, so only a new Accept counts.
 func TestPokeWithoutDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := newAcceptor(newIdleListener(new(net.TCPAddr)))
-		acceptAll(t, a)
+		a := NewAcceptor(NewIdleListener(new(net.TCPAddr)))
+		servetest.AcceptAll(t, a)
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		assert.ErrorIs(t, a.poke(ctx), context.DeadlineExceeded)
+		assert.ErrorIs(t, a.Poke(ctx), context.DeadlineExceeded)
 	})
 }
 
@@ -211,14 +164,14 @@ func TestPokeWithoutDeadlines(t *testing.T) {
 func TestPokeUnderLoad(t *testing.T) {
 	const clients, visits, pokers = 8, 500, 4
 	a := newTestAcceptor(t, "127.0.0.1:0")
-	accepted := acceptAll(t, a)
+	accepted := servetest.AcceptAll(t, a)
 	ctx, cancel := context.WithCancel(t.Context())
 	var poking, visiting sync.WaitGroup
 	var pokes, slowest atomic.Int64
 	for range pokers {
 		poking.Go(func() {
 			for ctx.Err() == nil {
-				if err := a.poke(ctx); ctx.Err() == nil {
+				if err := a.Poke(ctx); ctx.Err() == nil {
 					assert.NoError(t, err)
 					pokes.Add(1)
 				}
@@ -230,7 +183,7 @@ func TestPokeUnderLoad(t *testing.T) {
 		visiting.Go(func() {
 			for range visits {
 				begin := time.Now()
-				if err := visit(a.Addr()); err != nil {
+				if err := servetest.Visit(a.Addr()); err != nil {
 					t.Error(err)
 					return
 				}
@@ -250,16 +203,16 @@ func TestPokeUnderLoad(t *testing.T) {
 func TestPokeOfManyLoops(t *testing.T) {
 	a := newTestAcceptor(t, "127.0.0.1:0")
 	for range 4 {
-		acceptAll(t, a)
+		servetest.AcceptAll(t, a)
 	}
 	for range 500 {
-		require.NoError(t, a.poke(t.Context()))
-		require.NoError(t, visit(a.Addr()))
+		require.NoError(t, a.Poke(t.Context()))
+		require.NoError(t, servetest.Visit(a.Addr()))
 	}
 }
 
-// ask connects as the master does, from a source that is known before.
-func ask(t *testing.T, addr net.Addr, expect func(source netip.AddrPort)) net.Conn {
+// probe makes a probe connection: its source is known before.
+func probe(t *testing.T, addr net.Addr, expect func(source netip.AddrPort)) net.Conn {
 	t.Helper()
 	target := addr.(*net.TCPAddr)
 	host := "127.0.0.1"
@@ -271,7 +224,7 @@ func ask(t *testing.T, addr net.Addr, expect func(source netip.AddrPort)) net.Co
 	source := free.Addr().(*net.TCPAddr)
 	require.NoError(t, free.Close())
 	expect(source.AddrPort())
-	dialer := &net.Dialer{LocalAddr: source, Timeout: longest}
+	dialer := &net.Dialer{LocalAddr: source, Timeout: await.Limit}
 	conn, err := dialer.Dial("tcp", net.JoinHostPort(host, fmt.Sprint(target.Port)))
 	require.NoError(t, err)
 	return conn
@@ -281,20 +234,20 @@ func TestExpectedConnectionIsKeptFromTheServer(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0", "[::]:0"} { // the last has mapped addresses
 		t.Run(address, func(t *testing.T) {
 			a := newTestAcceptor(t, address)
-			accepted := acceptAll(t, a)
+			accepted := servetest.AcceptAll(t, a)
 			var arrived <-chan struct{}
-			question := ask(t, a.Addr(), func(source netip.AddrPort) {
-				arrived = a.expect(source)
-				assert.Equal(t, arrived, a.expect(source), "the same question")
+			conn := probe(t, a.Addr(), func(source netip.AddrPort) {
+				arrived = a.Expect(source)
+				assert.Equal(t, arrived, a.Expect(source), "the same probe connection")
 			})
-			defer question.Close()
+			defer conn.Close()
 			select {
 			case <-arrived:
-			case <-time.After(longest):
-				require.Fail(t, "the question was not seen")
+			case <-time.After(await.Limit):
+				require.Fail(t, "the probe connection was not seen")
 			}
-			require.NoError(t, question.SetDeadline(time.Now().Add(longest)))
-			answer, err := io.ReadAll(question)
+			require.NoError(t, conn.SetDeadline(time.Now().Add(await.Limit)))
+			answer, err := io.ReadAll(conn)
 			require.NoError(t, err)
 			assert.Empty(t, answer)
 			assert.Zero(t, accepted.Load(), "the server has not seen it")
@@ -305,15 +258,15 @@ func TestExpectedConnectionIsKeptFromTheServer(t *testing.T) {
 
 func TestForgottenConnectionIsServed(t *testing.T) {
 	a := newTestAcceptor(t, "127.0.0.1:0")
-	accepted := acceptAll(t, a)
-	other := a.expect(netip.MustParseAddrPort("127.0.0.1:1"))
-	conn := ask(t, a.Addr(), func(source netip.AddrPort) {
-		a.expect(source)
-		a.forget(source)
-		a.forget(source) // twice does no harm
+	accepted := servetest.AcceptAll(t, a)
+	other := a.Expect(netip.MustParseAddrPort("127.0.0.1:1"))
+	conn := probe(t, a.Addr(), func(source netip.AddrPort) {
+		a.Expect(source)
+		a.Forget(source)
+		a.Forget(source) // twice does no harm
 	})
 	defer conn.Close()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(longest)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(await.Limit)))
 	answer, err := io.ReadAll(conn)
 	require.NoError(t, err)
 	assert.Equal(t, conn.LocalAddr().String(), string(answer))
@@ -321,68 +274,27 @@ func TestForgottenConnectionIsServed(t *testing.T) {
 	assert.EqualValues(t, 1, a.expecting.Load())
 	select {
 	case <-other:
-		assert.Fail(t, "nobody came from there")
+		assert.Fail(t, "no connection came from there")
 	default:
 	}
 }
 
-// TestExpectBehindALimit: a question takes no place below a limit that the user has put around the listener.
+// TestExpectBehindALimit: a probe connection takes no place below a limit that the user has put around the listener.
 func TestExpectBehindALimit(t *testing.T) {
 	a := newTestAcceptor(t, "127.0.0.1:0")
-	acceptAll(t, newLimitListener(a, 1))
+	servetest.AcceptAll(t, servetest.NewLimitListener(a, 1))
 	for range 3 {
 		var arrived <-chan struct{}
-		question := ask(t, a.Addr(), func(source netip.AddrPort) { arrived = a.expect(source) })
+		conn := probe(t, a.Addr(), func(source netip.AddrPort) { arrived = a.Expect(source) })
 		<-arrived
-		require.NoError(t, question.Close())
+		require.NoError(t, conn.Close())
 	}
-	assert.NoError(t, visit(a.Addr()))
+	assert.NoError(t, servetest.Visit(a.Addr()))
 }
 
-// limitListener is what golang.org/x/net/netutil.LimitListener is: at most so many connections at once.
-type limitListener struct {
-	net.Listener
-	places chan struct{}
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newLimitListener(l net.Listener, n int) *limitListener {
-	return &limitListener{Listener: l, places: make(chan struct{}, n), closed: make(chan struct{})}
-}
-
-func (l *limitListener) Accept() (net.Conn, error) {
-	select {
-	case l.places <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		<-l.places
-		return nil, err
-	}
-	return &limitConn{Conn: conn, leave: sync.OnceFunc(func() { <-l.places })}, nil
-}
-
-func (l *limitListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
-}
-
-type limitConn struct {
-	net.Conn
-	leave func()
-}
-
-func (c *limitConn) Close() error {
-	defer c.leave()
-	return c.Conn.Close()
-}
-
-// BenchmarkAccept is what the acceptor adds to an Accept.
+// BenchmarkAccept measures how much an Acceptor adds to an Accept.
 func BenchmarkAccept(b *testing.B) {
-	for name, l := range map[string]net.Listener{"bare": instantListener{}, "acceptor": newAcceptor(instantListener{})} {
+	for name, l := range map[string]net.Listener{"bare": instantListener{}, "acceptor": NewAcceptor(instantListener{})} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
@@ -397,21 +309,23 @@ type instantListener struct{ net.Listener }
 
 func (instantListener) Accept() (net.Conn, error) { return nil, nil }
 
-// TestExpectationEnds: a master that has given a node up, as it does not answer in time, does not tell it to forget. A client
-// that has the port of the question then must not be taken for it.
-func TestExpectationEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		one := &seat{listener: newTestAcceptor(t, "127.0.0.1:0")}
-		s := newSeats(Options{})
-		source := netip.MustParseAddrPort("127.0.0.1:1")
-		s.expect(one, source)
-		assert.EqualValues(t, 1, one.listener.expecting.Load())
-		told := make(chan error, 1)
-		go func() { told <- s.await(t.Context(), source) }() // ends when the question is forgotten
-		time.Sleep(callTimeout + 1)
-		synctest.Wait()
-		assert.Zero(t, one.listener.expecting.Load())
-		require.Error(t, <-told)
-		assert.False(t, s.forget(one, source), "it has not come")
-	})
+func TestAcceptorSuspended(t *testing.T) {
+	a := newTestAcceptor(t, "127.0.0.1:0")
+	accepted := servetest.AcceptAll(t, a)
+	require.NoError(t, servetest.Visit(a.Addr()))
+	require.NoError(t, a.Suspend())
+	require.ErrorIs(t, a.Suspend(), net.ErrClosed)
+	require.ErrorIs(t, a.Poke(t.Context()), net.ErrClosed)
+	next, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, a.Resume(next))
+	require.NoError(t, servetest.Visit(next.Addr()))
+	require.NoError(t, a.Poke(t.Context()))
+	assert.EqualValues(t, 2, accepted.Load())
+	require.NoError(t, a.Suspend())
+	require.NoError(t, a.Close(), "and Accept returns")
+	late, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.ErrorIs(t, a.Resume(late), net.ErrClosed)
+	assert.Error(t, servetest.Visit(late.Addr()), "it is closed, too")
 }

@@ -1,4 +1,4 @@
-package cluster
+package serve
 
 import (
 	"context"
@@ -9,15 +9,17 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/multinode-go/multinode/internal/errline"
 )
 
-// service is a server at work on its listeners, and its gentle end.
+// service is a server that works on its listeners, and the drain of it.
 type service struct {
 	server    Server
 	listeners []net.Listener
 	traffic   *traffic // nil for a server that is not an *http.Server
 
-	ending atomic.Bool   // Serve may return: it is told to
+	ending atomic.Bool   // Serve may return
 	ended  chan struct{} // closed when Serve has returned for each listener
 }
 
@@ -39,7 +41,7 @@ func (s *service) serve(failed func(error)) {
 	serving.Wait()
 }
 
-// serveOn serves one listener. It returns an error if the server has not been told to end.
+// serveOn serves one listener. It returns an error if the server ends and the drain has not begun.
 func (s *service) serveOn(l net.Listener) error {
 	err := s.server.Serve(l)
 	wanted := s.ending.Load() // first the listener is closed, which Serve may report, then the server
@@ -53,7 +55,7 @@ func (s *service) serveOn(l net.Listener) error {
 	}
 }
 
-// end lets the server know of the drain: it may end, and tells its clients to leave.
+// end begins the drain: the server may end, and tells its clients to leave.
 func (s *service) end() {
 	s.ending.Store(true)
 	if s.traffic != nil {
@@ -61,7 +63,7 @@ func (s *service) end() {
 	}
 }
 
-// addrs returns the addresses that are served.
+// addrs returns the addresses of the listeners.
 func (s *service) addrs() (all []net.Addr) {
 	for _, l := range s.listeners {
 		all = append(all, l.Addr())
@@ -69,22 +71,22 @@ func (s *service) addrs() (all []net.Addr) {
 	return all
 }
 
-// closeListeners closes what the node has not closed by itself.
+// closeListeners closes the listeners that are not closed yet.
 func (s *service) closeListeners() (err error) {
 	for _, l := range s.listeners {
-		err = join(err, closeListener(l))
+		err = errline.Join(err, closeListener(l))
 	}
 	return err
 }
 
-// finish cuts what is left when ctx is done, and waits for the end of Serve; err is what has gone wrong until now.
+// finish closes the server by force if ctx is done, and waits for the end of Serve. err is the error so far.
 func (s *service) finish(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		if closer, ok := s.server.(interface{ Close() error }); ok {
-			err = join(err, closer.Close())
+			err = errline.Join(err, closer.Close())
 		}
 	}
-	err = join(err, s.closeListeners())
+	err = errline.Join(err, s.closeListeners())
 	select {
 	case <-s.ended:
 	case <-ctx.Done(): // a Serve that does not return is left behind: the process ends
@@ -92,7 +94,7 @@ func (s *service) finish(ctx context.Context, err error) error {
 	return err
 }
 
-// drain ends the service when no new connection comes any more, see [services.drain].
+// drain ends the service when no new connection comes any more, see [Servers.Drain].
 func (s *service) drain(ctx, hijack context.Context, lameDuck time.Duration) error {
 	if s.traffic == nil {
 		hijack = ctx
@@ -102,17 +104,17 @@ func (s *service) drain(ctx, hijack context.Context, lameDuck time.Duration) err
 	}
 	err := s.server.Shutdown(ctx)
 	if s.traffic != nil {
-		err = join(err, s.awaitHijacked(hijack))
+		err = errline.Join(err, s.awaitHijacked(hijack))
 	}
 	if err == nil {
-		err = awaitClosed(hijack, s.addrs())
+		err = AwaitClosed(hijack, s.addrs())
 	}
 	return s.finish(ctx, err)
 }
 
-// awaitCounted waits until no connection of an *http.Server is open, at most for the time of the lame duck. The
-// connection that was accepted last is counted when Serve has returned, which the end of the listeners makes it do:
-// Shutdown would drop it before it has sent its request.
+// awaitCounted waits until no connection of an *http.Server is open, at most for the time of the lame duck. Serve returns
+// when the listeners are closed, and only then is the connection that was accepted last counted: Shutdown would drop it
+// before it has sent its request.
 func (s *service) awaitCounted(ctx context.Context, lameDuck time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, lameDuck)
 	defer cancel()
@@ -125,16 +127,15 @@ func (s *service) awaitCounted(ctx context.Context, lameDuck time.Duration) {
 	_ = s.traffic.await(ctx, &s.traffic.connections) // those that are still open are Shutdown's
 }
 
-// awaitUncounted does the same for another server. Its Serve goes on: for some the end of Accept is that of all
-// connections.
+// awaitUncounted does the same for any other server. Its Serve goes on: some servers end all connections when Accept ends.
 func (s *service) awaitUncounted(ctx context.Context, lameDuck time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, lameDuck)
 	defer cancel()
-	_ = awaitClosed(ctx, s.addrs()) // those that are still open are Shutdown's
+	_ = AwaitClosed(ctx, s.addrs()) // those that are still open are Shutdown's
 }
 
-// awaitHijacked waits for the handlers of hijacked connections: after Shutdown no others are left. Those that don't
-// return lose their connections.
+// awaitHijacked waits for the handlers of hijacked connections: after Shutdown no others are left. It closes the connections
+// of those that do not return.
 func (s *service) awaitHijacked(ctx context.Context) error {
 	err := s.traffic.await(ctx, &s.traffic.requests)
 	if err == nil {
@@ -143,10 +144,10 @@ func (s *service) awaitHijacked(ctx context.Context) error {
 	if cut := s.traffic.cut(); cut > 0 {
 		return fmt.Errorf("%d connections that handlers had taken over were cut: %w", cut, err)
 	}
-	return nil // what else is left is an error of Shutdown
+	return nil // Shutdown has returned an error for all else that is left
 }
 
-// closeListener closes l, which a server may have done before.
+// closeListener closes l, unless the server has.
 func closeListener(l net.Listener) error {
 	if err := l.Close(); !errors.Is(err, net.ErrClosed) {
 		return err

@@ -1,4 +1,4 @@
-package cluster
+package serve
 
 import (
 	"errors"
@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openConnections returns how many TCP connections this process has open that were accepted from the ports: by its
-// descriptors, so that those of other nodes and those that only the kernel still has do not count. One that the peer has
-// reset does not count either: it has no peer any more (inet_getname), and nothing can be lost on it.
+// openConnections returns how many open TCP connections of this process were accepted from the ports. It counts descriptors,
+// so that the connections of other processes and those that only the kernel still has do not count. A connection that the
+// peer has reset does not count either: it has no peer any more (inet_getname), and nothing can be lost on it.
 //
 // A connection that is open under two descriptors counts twice.
 func openConnections(ports []netip.AddrPort) (open int, err error) {

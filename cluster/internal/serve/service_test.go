@@ -1,4 +1,4 @@
-package cluster
+package serve
 
 import (
 	"bufio"
@@ -16,9 +16,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/cluster/internal/serve/servetest"
 )
 
-// pipes is a listener within one process and without the network, for tests in which time is not real.
+// pipes is a listener for connections within this process, for tests in virtual time.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -49,28 +51,28 @@ func (p *pipes) dial() net.Conn {
 	return here
 }
 
-// served is a server at work on one listener, in a node that has nothing else.
+// served is a server at work on one listener.
 type served struct {
-	*services
+	*Servers
 
 	one      *service
-	listener *acceptor
+	listener *Acceptor
 	lameDuck time.Duration
 	failed   chan error
 }
 
 func newServed(t *testing.T, server Server, l net.Listener, lameDuck time.Duration) *served {
 	t.Helper()
-	s := &served{services: newServices(0), listener: newAcceptor(l), lameDuck: lameDuck, failed: make(chan error, 1)}
+	s := &served{Servers: New(Config{}), listener: NewAcceptor(l), lameDuck: lameDuck, failed: make(chan error, 1)}
 	var err error
-	s.one, err = s.add(server, []net.Listener{s.listener}, nil)
+	s.one, err = s.add(server, []net.Listener{s.listener})
 	require.NoError(t, err)
 	go s.one.serve(func(err error) { s.failed <- err })
 	return s
 }
 
 func (s *served) drain(ctx context.Context, leave func(context.Context) error) error {
-	return s.services.drain(ctx, s.lameDuck, leave)
+	return s.Drain(ctx, s.lameDuck, leave)
 }
 
 // failure returns why the server has ended by itself.
@@ -84,7 +86,7 @@ func (s *served) failure() error {
 	}
 }
 
-// scene is a server on pipes, in a time of its own.
+// scene is a server on pipes, in virtual time.
 type scene struct {
 	t       *testing.T
 	service *served
@@ -99,7 +101,7 @@ func bubble(t *testing.T, handler http.HandlerFunc, f func(scene)) {
 		s := newServed(t, &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}, p, 5*time.Second)
 		f(scene{t, s, p})
 		synctest.Wait()
-		connections, requests := s.load()
+		connections, requests := s.Load()
 		assert.Zero(t, connections)
 		assert.Zero(t, requests)
 	})
@@ -119,23 +121,23 @@ func startDrain(s *served, timeout time.Duration) func() (time.Duration, error) 
 }
 
 func TestDrainWithoutConnectionsIsAtOnce(t *testing.T) {
-	bubble(t, echo, func(in scene) {
+	bubble(t, servetest.Echo, func(in scene) {
 		t, s := in.t, in.service
-		require.NoError(t, s.told.Err())
+		require.NoError(t, s.Draining().Err())
 		took, err := startDrain(s, time.Hour)()
 		require.NoError(t, err)
 		assert.Zero(t, took)
-		require.Error(t, s.told.Err())
+		require.Error(t, s.Draining().Err())
 		assert.NoError(t, s.failure())
 	})
 }
 
 func TestDrainClosesIdleConnectionsAfterTheLameDuck(t *testing.T) {
-	bubble(t, echo, func(in scene) {
+	bubble(t, servetest.Echo, func(in scene) {
 		t, s, p := in.t, in.service, in.pipes
 		conn := p.dial()
 		defer conn.Close()
-		response, err := exchange(conn, "/before")
+		response, err := servetest.Exchange(conn, "/before")
 		require.NoError(t, err)
 		assert.False(t, response.Close)
 		wait := startDrain(s, time.Hour)
@@ -150,32 +152,32 @@ func TestDrainClosesIdleConnectionsAfterTheLameDuck(t *testing.T) {
 }
 
 func TestDrainTellsIdleConnections(t *testing.T) {
-	bubble(t, echo, func(in scene) {
+	bubble(t, servetest.Echo, func(in scene) {
 		t, s, p := in.t, in.service, in.pipes
 		conn := p.dial()
 		defer conn.Close()
-		_, err := exchange(conn, "/before")
+		_, err := servetest.Exchange(conn, "/before")
 		require.NoError(t, err)
 		wait := startDrain(s, time.Hour)
 		time.Sleep(3 * time.Second)
-		response, err := exchange(conn, "/after")
+		response, err := servetest.Exchange(conn, "/after")
 		require.NoError(t, err)
 		assert.True(t, response.Close)
 		took, err := wait()
 		require.NoError(t, err)
-		assert.Equal(t, 3*time.Second, took, "nobody is left")
+		assert.Equal(t, 3*time.Second, took, "no connection is left")
 	})
 }
 
 // TestDrainLetsAConnectionSpeak: Shutdown would drop a connection that has not sent its first request.
 func TestDrainLetsAConnectionSpeak(t *testing.T) {
-	bubble(t, echo, func(in scene) {
+	bubble(t, servetest.Echo, func(in scene) {
 		t, s, p := in.t, in.service, in.pipes
 		conn := p.dial()
 		defer conn.Close()
 		wait := startDrain(s, time.Hour)
 		time.Sleep(4 * time.Second)
-		response, err := exchange(conn, "/first")
+		response, err := servetest.Exchange(conn, "/first")
 		require.NoError(t, err)
 		assert.True(t, response.Close)
 		_, err = wait()
@@ -187,18 +189,18 @@ func TestDrainLetsRequestsFinish(t *testing.T) {
 	for _, d := range []time.Duration{500 * time.Millisecond, 20 * time.Second} {
 		bubble(t, func(w http.ResponseWriter, r *http.Request) {
 			time.Sleep(d)
-			echo(w, r)
+			servetest.Echo(w, r)
 		}, func(in scene) {
 			t, s, p := in.t, in.service, in.pipes
 			conn := p.dial()
 			defer conn.Close()
 			answered := make(chan error)
 			go func() {
-				_, err := exchange(conn, "/long")
+				_, err := servetest.Exchange(conn, "/long")
 				answered <- errors.Join(err, conn.Close())
 			}()
 			synctest.Wait()
-			connections, requests := s.load()
+			connections, requests := s.Load()
 			assert.Equal(t, 1, connections)
 			assert.Equal(t, 1, requests)
 			wait := startDrain(s, time.Hour)
@@ -243,7 +245,7 @@ func TestDrainIsCutAtItsTime(t *testing.T) {
 		defer conn.Close()
 		cut := make(chan error, 1)
 		go func() {
-			_, err := exchange(conn, "/long")
+			_, err := servetest.Exchange(conn, "/long")
 			cut <- err
 		}()
 		synctest.Wait()
@@ -256,25 +258,16 @@ func TestDrainIsCutAtItsTime(t *testing.T) {
 
 // TestDrainOfIdleConnectionsIsCutAtItsTime: idle connections are no reason for an error.
 func TestDrainOfIdleConnectionsIsCutAtItsTime(t *testing.T) {
-	bubble(t, echo, func(in scene) {
+	bubble(t, servetest.Echo, func(in scene) {
 		t, s, p := in.t, in.service, in.pipes
 		conn := p.dial()
 		defer conn.Close()
-		_, err := exchange(conn, "/before")
+		_, err := servetest.Exchange(conn, "/before")
 		require.NoError(t, err)
 		took, err := startDrain(s, 2*time.Second)()
 		require.NoError(t, err)
 		assert.Equal(t, 2*time.Second, took)
 	})
-}
-
-// hijack takes the connection over, and says so to the client.
-func hijack(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := w.(http.Hijacker).Hijack() // the ResponseWriter is the server's own
-	if err == nil {
-		_, err = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n")
-	}
-	return conn, rw, err
 }
 
 // upgrade asks for another protocol.
@@ -292,12 +285,12 @@ func TestDrainWaitsForHijackedConnections(t *testing.T) {
 	var s *served
 	bubble(t, func(w http.ResponseWriter, r *http.Request) {
 		r.RemoteAddr = "changed by a middleware"
-		conn, _, err := hijack(w)
+		conn, err := servetest.Hijack(w)
 		if !assert.NoError(t, err) {
 			return
 		}
 		defer conn.Close()
-		<-s.told.Done()
+		<-s.Draining().Done()
 		time.Sleep(10 * time.Second)
 		_, err = io.WriteString(conn, "goodbye")
 		assert.NoError(t, err)
@@ -308,7 +301,7 @@ func TestDrainWaitsForHijackedConnections(t *testing.T) {
 		defer conn.Close()
 		upgrade(t, conn)
 		synctest.Wait()
-		connections, requests := s.load()
+		connections, requests := s.Load()
 		assert.Zero(t, connections)
 		assert.Equal(t, 1, requests)
 		wait := startDrain(s, time.Hour)
@@ -332,14 +325,14 @@ func TestDrainCutsHijackedConnections(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(w http.ResponseWriter, _ *http.Request) {
-				conn, _, err := hijack(w)
+				conn, err := servetest.Hijack(w)
 				if assert.NoError(t, err) {
 					_, err = conn.Read(make([]byte, 1)) // and looks at nothing else
 					assert.Error(t, err)
 				}
 			}, func(in scene) {
 				t, s, p := in.t, in.service, in.pipes
-				s.hijackTimeout = c.hijackTimeout
+				s.config.HijackTimeout = c.hijackTimeout
 				conn := p.dial()
 				defer conn.Close()
 				upgrade(t, conn)
@@ -356,7 +349,7 @@ func TestDrainCutsHijackedConnections(t *testing.T) {
 func TestDrainServesAnUpgrade(t *testing.T) {
 	bubble(t, func(w http.ResponseWriter, _ *http.Request) {
 		assert.Empty(t, w.Header())
-		if conn, _, err := hijack(w); assert.NoError(t, err) {
+		if conn, err := servetest.Hijack(w); assert.NoError(t, err) {
 			assert.NoError(t, conn.Close())
 		}
 	}, func(in scene) {
@@ -375,21 +368,21 @@ func TestDrainServesAnUpgrade(t *testing.T) {
 func TestPanicsAreCounted(t *testing.T) {
 	bubble(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "" {
-			_, _, err := hijack(w)
+			_, err := servetest.Hijack(w)
 			assert.NoError(t, err)
 		}
 		panic("this handler is broken")
 	}, func(in scene) {
 		t, s, p := in.t, in.service, in.pipes
 		conn := p.dial()
-		_, err := exchange(conn, "/")
+		_, err := servetest.Exchange(conn, "/")
 		require.Error(t, err)
 		require.NoError(t, conn.Close())
 		conn = p.dial()
 		upgrade(t, conn)
 		require.NoError(t, conn.Close())
 		synctest.Wait()
-		connections, requests := s.load()
+		connections, requests := s.Load()
 		assert.Zero(t, connections)
 		assert.Zero(t, requests)
 		_, err = startDrain(s, time.Hour)()
@@ -409,7 +402,7 @@ func (s *ownServer) Serve(l net.Listener) error {
 	if s.err != nil {
 		return s.err
 	}
-	_, err := l.Accept() // nobody comes
+	_, err := l.Accept() // no connection comes
 	if !s.untilClosed {
 		<-s.stopped
 		err = nil
@@ -429,13 +422,13 @@ func TestDrainOfAServerOfItsOwn(t *testing.T) {
 			server := &ownServer{stopped: make(chan struct{}), untilClosed: untilClosed}
 			s := newServed(t, server, newPipes(), time.Hour)
 			wait := startDrain(s, time.Hour)
-			<-s.told.Done()
+			<-s.Draining().Done()
 			took, err := wait()
 			require.NoError(t, err)
 			assert.Zero(t, took)
 			require.NoError(t, s.failure(), "it was told to")
 			assert.EqualValues(t, 1, server.shutdowns.Load())
-			connections, requests := s.load()
+			connections, requests := s.Load()
 			assert.Zero(t, connections+requests)
 		})
 	}
@@ -445,7 +438,7 @@ func TestServerThatStopsByItself(t *testing.T) {
 	broken := errors.New("broken")
 	for want, server := range map[error]Server{
 		broken:               &ownServer{err: broken},
-		net.ErrClosed:        &ownServer{untilClosed: true}, // whose listener somebody has closed
+		net.ErrClosed:        &ownServer{untilClosed: true}, // whose listener is closed
 		http.ErrServerClosed: stoppedServer(),
 	} {
 		l := newPipes()
@@ -461,19 +454,19 @@ func stoppedServer() *http.Server {
 }
 
 func TestDrainWithoutAServer(t *testing.T) {
-	s := newServices(0)
-	require.NoError(t, s.drain(t.Context(), time.Hour, func(context.Context) error {
-		assert.NoError(t, s.told.Err(), "connections may still come")
+	s := New(Config{})
+	require.NoError(t, s.Drain(t.Context(), time.Hour, func(context.Context) error {
+		assert.NoError(t, s.Draining().Err(), "connections may still come")
 		return nil
 	}))
-	require.Error(t, s.told.Err())
-	one, err := s.add(new(http.Server), []net.Listener{newPipes()}, nil)
+	require.Error(t, s.Draining().Err())
+	one, err := s.add(new(http.Server), []net.Listener{newPipes()})
 	require.NoError(t, err)
 	assert.Nil(t, one, "it is over")
 }
 
 func TestLeaveThatFailsEndsTheServiceAllTheSame(t *testing.T) {
-	bubble(t, echo, func(in scene) {
+	bubble(t, servetest.Echo, func(in scene) {
 		t, s := in.t, in.service
 		broken := errors.New("broken")
 		require.ErrorIs(t, s.drain(t.Context(), func(context.Context) error { return broken }), broken)
@@ -484,14 +477,14 @@ func TestLeaveThatFailsEndsTheServiceAllTheSame(t *testing.T) {
 func TestConnStateOfTheUserIsCalled(t *testing.T) {
 	var states []http.ConnState // called by one goroutine after the other
 	server := &http.Server{
-		Handler:   http.HandlerFunc(echo),
+		Handler:   http.HandlerFunc(servetest.Echo),
 		ConnState: func(_ net.Conn, state http.ConnState) { states = append(states, state) },
 	}
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipes()
 		s := newServed(t, server, p, time.Hour)
 		conn := p.dial()
-		_, err := exchange(conn, "/")
+		_, err := servetest.Exchange(conn, "/")
 		require.NoError(t, err)
 		require.NoError(t, conn.Close())
 		synctest.Wait()
@@ -513,7 +506,7 @@ func TestHandlerOfTheDefaultMux(t *testing.T) {
 		s := newServed(t, inTheClear{server}, p, time.Hour)
 		assert.NotNil(t, s.one.traffic)
 		conn := p.dial()
-		response, err := exchange(conn, "/")
+		response, err := servetest.Exchange(conn, "/")
 		require.Error(t, err)
 		assert.Nil(t, response)
 		require.NoError(t, conn.Close())
