@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -22,12 +23,12 @@ func (s *supervisor) adopt(info peer.Info, now time.Time) {
 	process, err := s.sys.adopt(info)
 	w := s.adoptProcess(info, process, now)
 	if err != nil {
-		s.handleExit(w, exit{err: fmt.Errorf("it was gone when it was to be adopted: %w", err)})
+		s.handleExit(w, proc.Exit{Err: fmt.Errorf("it was gone when it was to be adopted: %w", err)})
 	}
 }
 
 // adoptProcess makes a worker of a process, which is nil if it is gone already.
-func (s *supervisor) adoptProcess(info peer.Info, process *process, now time.Time) *worker {
+func (s *supervisor) adoptProcess(info peer.Info, process *proc.Process, now time.Time) *worker {
 	slot := s.slotBy(info.Slot)
 	w := s.newWorker(slot, now)
 	w.info, w.process, w.adopted = info, process, true

@@ -8,10 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync"
 
-	"github.com/multinode-go/multinode/cluster/internal/proctree"
+	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/internal/descriptors"
 	"github.com/multinode-go/multinode/peer"
 )
@@ -85,118 +83,36 @@ func superviseCommand(opts Options, command Command) (*Node, error) {
 		return nil, err
 	}
 	p := newProgram(command, opts.Logger)
-	sys.start = func(r role) (*process, error) {
-		started, err := p.start(r)
-		return started, descriptors.Explain(err)
-	}
-	sys.adopt = p.adopt
+	sys.start, sys.adopt = p.start, p.adopt
 	n, err := startMaster(context.Background(), opts, sys, p)
 	if err != nil {
 		return nil, err
 	}
-	go p.reapUntil(n.done)
+	go p.processes.ReapUntil(n.done)
 	return n, nil
 }
 
 // start starts a process of the program as the worker with role r. A program that does not use this package does not look
 // at its role.
-func (p *program) start(r role) (*process, error) {
+func (p *program) start(r role) (*proc.Process, error) {
 	environ, err := r.environ()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(context.Background(), p.Path, p.Args...)
-	cmd.Env = append(os.Environ(), environ)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = proctree.Attributes()
-	if p.output.out == nil {
-		return p.startTree(cmd, nil, r.Incarnation)
-	}
-	reader, writer, err := lastingPipe()
-	if err != nil {
-		return nil, fmt.Errorf("output of worker %d: %w", r.ID, err)
-	}
-	cmd.Stdout, cmd.Stderr = writer, writer
-	words := newTail(reader, p.output.slot(r.Slot))
-	started, err := p.startTree(cmd, words, r.Incarnation)
-	if err = join(err, writer.Close()); err != nil { // the worker has it now
-		_ = words.finish()
-		return nil, err
-	}
-	return started, nil
+	started, err := p.processes.Start(instance(r.info()), environ)
+	return started, descriptors.Explain(err)
 }
 
 // adopt takes over a process that another master has started in this way, and what it writes.
-func (p *program) adopt(info peer.Info) (*process, error) {
-	adopted, err := adoptProcess(info.PID)
-	if err != nil {
-		return nil, err
+func (p *program) adopt(info peer.Info) (*proc.Process, error) {
+	return p.processes.Adopt(instance(info), info.PID)
+}
+
+// instance says how errors, the output and the environment tell the process of a worker from others.
+func instance(info peer.Info) proc.Instance {
+	return proc.Instance{
+		Name: fmt.Sprintf("worker %d", info.ID), Prefix: fmt.Sprintf("slot %d | ", info.Slot), Mark: info.Incarnation.String(),
 	}
-	adopted = p.whole(adopted, info.Incarnation)
-	if p.output.out == nil {
-		return adopted, nil
-	}
-	reader, err := outputOf(info.PID)
-	if err != nil {
-		return adopted, nil //nolint:nilerr // it writes somewhere else
-	}
-	words, exited := newTail(reader, p.output.slot(info.Slot)), make(chan exit, 1)
-	go func() { // ends with the process
-		e := <-adopted.exited
-		e.lastWords = lastWords(words.finish())
-		exited <- e
-	}()
-	return &process{pid: adopted.pid, signal: adopted.signal, exited: exited, note: adopted.note}, nil
-}
-
-// prefixer writes lines of several sources to one writer, each behind where it comes from.
-type prefixer struct {
-	mu  sync.Mutex
-	out io.Writer // guarded by mu
-}
-
-// slot returns a writer for what comes from a slot. It writes whole lines, and a last one that has no end.
-func (p *prefixer) slot(number int) *prefixed {
-	return &prefixed{to: p, prefix: fmt.Sprintf("slot %d | ", number)}
-}
-
-type prefixed struct {
-	to     *prefixer
-	prefix string
-	half   string
-}
-
-// maxOutputLine is the length from which on a line is written in parts.
-const maxOutputLine = 64 << 10
-
-var _ io.WriteCloser = (*prefixed)(nil)
-
-// Write writes the lines that are whole.
-func (w *prefixed) Write(b []byte) (int, error) {
-	w.half += string(b)
-	for {
-		line, rest, whole := strings.Cut(w.half, "\n")
-		if !whole && len(w.half) < maxOutputLine {
-			return len(b), nil
-		}
-		w.half = rest
-		w.write(line)
-	}
-}
-
-// Close writes what has no end.
-func (w *prefixed) Close() error {
-	if w.half != "" {
-		w.write(w.half)
-		w.half = ""
-	}
-	return nil
-}
-
-func (w *prefixed) write(line string) {
-	w.to.mu.Lock()
-	defer w.to.mu.Unlock()
-	_, _ = io.WriteString(w.to.out, w.prefix+line+"\n") // where it cannot be written, nobody can be told
 }
 
 // nowhere is the address of a master that does not know where its workers listen.

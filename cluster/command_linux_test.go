@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -148,23 +147,6 @@ func TestSuperviseAProgramThatIsNotThere(t *testing.T) {
 	_, err := Supervise(Options{Dir: ownDir(t)}, Command{Path: "./no-such-program"})
 	require.ErrorContains(t, err, "the program to run")
 	assert.ErrorIs(t, err, os.ErrNotExist)
-}
-
-func TestPrefixerKeepsLinesWhole(t *testing.T) {
-	var out bytes.Buffer
-	p := &prefixer{out: &out}
-	one, two := p.slot(1), p.slot(2)
-	for _, w := range []struct {
-		to   *prefixed
-		text string
-	}{{one, "a"}, {two, "x\n"}, {one, "b\nc\nd"}, {two, strings.Repeat("y", maxOutputLine)}} {
-		n, err := w.to.Write([]byte(w.text))
-		require.NoError(t, err)
-		assert.Len(t, w.text, n)
-	}
-	require.NoError(t, one.Close())
-	require.NoError(t, two.Close())
-	assert.Equal(t, "slot 2 | x\nslot 1 | ab\nslot 1 | c\nslot 2 | "+strings.Repeat("y", maxOutputLine)+"\nslot 1 | d\n", out.String())
 }
 
 // blindfold lets pidfd_getfd(2) fail in this process and in those that it starts, as it does in many containers.

@@ -7,9 +7,11 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/multinode-go/multinode/cluster/internal/proc"
 )
 
-func (s *supervisor) handleExit(w *worker, e exit) {
+func (s *supervisor) handleExit(w *worker, e proc.Exit) {
 	now := time.Now()
 	delete(s.workers, w.info.ID)
 	s.steering.gone(w.info.ID)
@@ -20,7 +22,7 @@ func (s *supervisor) handleExit(w *worker, e exit) {
 	if !w.adopted { // its start was not seen here
 		attrs = append(attrs, "lived", round(now.Sub(w.started)))
 	}
-	attrs = append(attrs, e.leftBehind()...)
+	attrs = append(attrs, leftBehind(e)...)
 	switch {
 	case w.asked:
 		s.logger.Info("worker left", attrs...)
@@ -41,8 +43,19 @@ func (s *supervisor) handleExit(w *worker, e exit) {
 	}
 }
 
+// leftBehind returns what the log says of the processes that a worker has left behind.
+func leftBehind(e proc.Exit) (attrs []any) {
+	if e.Left != "" {
+		attrs = append(attrs, "ended_with_it", e.Left)
+	}
+	if e.Alive != "" {
+		attrs = append(attrs, "still_alive", e.Alive)
+	}
+	return attrs
+}
+
 // handleFailedCandidate keeps the worker that was to be replaced.
-func (s *supervisor) handleFailedCandidate(w *worker, e exit, died *WorkerError, attrs []any) {
+func (s *supervisor) handleFailedCandidate(w *worker, e proc.Exit, died *WorkerError, attrs []any) {
 	s.logger.Warn("worker died; it was to replace another",
 		append(attrs, "was_ready", died.Ready, "last_words", died.LastWords)...)
 	s.tell(EventDied, w, died.Reason)
@@ -57,8 +70,8 @@ func (s *supervisor) handleFailedCandidate(w *worker, e exit, died *WorkerError,
 }
 
 // handleDeath fills the slot again, as its rules say.
-func (s *supervisor) handleDeath(w *worker, e exit, died *WorkerError, attrs []any) {
-	byItself := e.isDone() && died.Ready
+func (s *supervisor) handleDeath(w *worker, e proc.Exit, died *WorkerError, attrs []any) {
+	byItself := e.IsDone() && died.Ready
 	wasLooping := w.slot.looping
 	s.vacate(w, byItself)
 	if byItself && !s.opts.DisableRestart {
@@ -82,7 +95,7 @@ func (s *supervisor) handleDeath(w *worker, e exit, died *WorkerError, attrs []a
 }
 
 // verdict returns why a worker that was never ready could not be, if that is certain of its program.
-func (s *supervisor) verdict(w *worker, e exit, died *WorkerError) error {
+func (s *supervisor) verdict(w *worker, e proc.Exit, died *WorkerError) error {
 	if s.program == nil || died.Ready || w.known {
 		return nil
 	}
@@ -112,13 +125,13 @@ func (s *supervisor) vacate(w *worker, byItself bool) {
 	}
 }
 
-func (w *worker) death(e exit) *WorkerError {
+func (w *worker) death(e proc.Exit) *WorkerError {
 	died := &WorkerError{
 		ID: w.info.ID, Slot: w.slot.number, Generation: w.info.Generation, PID: w.info.PID,
 		Ready: w.wasReady(), Reason: e.String(), LastWords: w.failure,
 	}
 	if !died.Ready && died.LastWords == "" {
-		died.LastWords = e.lastWords
+		died.LastWords = e.LastWords
 	}
 	if w.hung != "" {
 		died.Reason = w.hung + ", ended by us: " + died.Reason
@@ -178,8 +191,8 @@ func (s *supervisor) dump(w *worker) {
 	}
 	s.logger.Warn("worker is hung: it gets SIGQUIT, to write what its goroutines do", append(w.attrs(), "reason", w.hung)...)
 	s.tell(EventHung, w, w.hung)
-	for _, sig := range []syscall.Signal{syscall.SIGQUIT, sigContinue} {
-		_ = w.process.signal(sig) // it may be gone already, then its exit is on the way
+	for _, sig := range []syscall.Signal{syscall.SIGQUIT, proc.Continue} {
+		_ = w.process.Signal(sig) // it may be gone already, then its exit is on the way
 	}
 }
 
@@ -188,7 +201,7 @@ func (s *supervisor) kill(w *worker) {
 		s.late = append(s.late, w)
 	}
 	s.logger.Warn("worker is killed", w.attrs()...)
-	_ = w.process.signal(os.Kill) // it may be gone already, then its exit is on the way
+	_ = w.process.Signal(os.Kill) // it may be gone already, then its exit is on the way
 }
 
 // lateError names the workers that did not leave by themselves.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/proctree"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -37,7 +38,7 @@ type foreignSeat struct {
 //
 // A listener that has its address for itself, or that may not be borrowed, keeps its group from being steered.
 func (s *steering) foreignSeats(ctx context.Context, id, pid int, signal func() error, talks func() bool) ([]*foreignSeat, error) {
-	holders := append([]int{pid}, descendantsOf(pid)...)
+	holders := append([]int{pid}, proctree.Descendants(pid)...)
 	listening, err := reuseport.ListeningOf(ctx, holders)
 	switch {
 	case err != nil || len(listening) == 0:
@@ -177,7 +178,7 @@ func (f *foreignSeat) await(ctx context.Context, q message) error {
 	if err != nil {
 		return err
 	}
-	_, err = reuseport.Holder(ctx, local.AddrPort(), q.Source, append(descendantsOf(f.root), f.root))
+	_, err = reuseport.Holder(ctx, local.AddrPort(), q.Source, append(proctree.Descendants(f.root), f.root))
 	return err
 }
 
@@ -270,7 +271,7 @@ func (s *supervisor) watchForeign(w *worker, ended <-chan struct{}) {
 		case err != nil || len(seats) == 0:
 			continue
 		}
-		w.process.note()
+		w.process.Note()
 		s.do(func() {
 			w.seats = seats
 			if w.phase < stopping { // it may have been asked to leave, in the moment in which it came to listen

@@ -19,9 +19,7 @@ func (m *master) leaveNothing(ctx context.Context) (err error) {
 	if m.program == nil {
 		return nil
 	}
-	late, cancel := context.WithTimeout(ctx, leftoverGrace)
-	defer cancel()
-	m.program.endOrphans(late.Done())
+	m.program.processes.EndOrphans(ctx)
 	looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), dyingTime)
 	defer cancel()
 	for _, g := range m.steering.all() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/internal/journal"
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
+	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/cluster/internal/sdnotify"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/peer"
@@ -127,11 +128,11 @@ func leaveProcessOne() error {
 	if os.Getpid() != 1 {
 		return nil
 	}
-	program, err := programPath()
+	self, err := proc.Self()
 	if err != nil {
 		return fmt.Errorf("find the program that process 1 is to start: %w", err)
 	}
-	return pid1.Become(program)
+	return pid1.Become(self.Path)
 }
 
 // takeWorkers links us with the nodes that are there, and begins to supervise: those that a master has left are ours from

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -48,7 +49,7 @@ func (s *supervisor) serving() map[int]int {
 func (s *supervisor) drained(f *fakes, id int) {
 	s.send(received{id: id, message: message{Kind: kindDrained}})
 	synctest.Wait()
-	f.exit(id, exit{})
+	f.exit(id, proc.Exit{})
 	synctest.Wait()
 }
 
@@ -82,7 +83,7 @@ func TestSupervisorRenewFails(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		s.ready(1)
 		renewed := inBackground(func() error { return s.renew(t.Context(), s.slotOf(1)) })
-		f.exit(2, exit{code: 4, lastWords: "no licence"})
+		f.exit(2, proc.Exit{Code: 4, LastWords: "no licence"})
 		err := <-renewed
 		var died *WorkerError
 		require.ErrorAs(t, err, &died)
@@ -112,7 +113,7 @@ func TestSupervisorRenewWhileTheOldOneDies(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		s.ready(1)
 		renewed := inBackground(func() error { return s.renew(t.Context(), s.slotOf(1)) })
-		f.exit(1, exit{signal: syscall.SIGKILL})
+		f.exit(1, proc.Exit{Signal: syscall.SIGKILL})
 		time.Sleep(time.Minute / 2)
 		assert.Len(t, f.started(), 2, "its replacement is on its way")
 		s.ready(2)
@@ -127,9 +128,9 @@ func TestSupervisorRenewWhileBothDie(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		s.ready(1)
 		renewed := inBackground(func() error { return s.renew(t.Context(), s.slotOf(1)) })
-		f.exit(1, exit{signal: syscall.SIGKILL})
+		f.exit(1, proc.Exit{Signal: syscall.SIGKILL})
 		synctest.Wait()
-		f.exit(2, exit{code: 1})
+		f.exit(2, proc.Exit{Code: 1})
 		require.Error(t, <-renewed)
 		f.awaitStart(s, 2)
 		s.ready(3)
@@ -141,9 +142,9 @@ func TestSupervisorRenewWhileBothDie(t *testing.T) {
 func TestSupervisorRenewIsGivenUp(t *testing.T) {
 	for name, f := range map[string]func(s *supervisor, f *fakes){
 		"the old one lives":               func(*supervisor, *fakes) {},
-		"the old one dies":                func(_ *supervisor, f *fakes) { f.exit(1, exit{signal: syscall.SIGKILL}) },
+		"the old one dies":                func(_ *supervisor, f *fakes) { f.exit(1, proc.Exit{Signal: syscall.SIGKILL}) },
 		"it is too late":                  func(s *supervisor, _ *fakes) { s.ready(2) },
-		"it has just died, and the other": func(_ *supervisor, f *fakes) { f.exit(1, exit{code: 1}); f.exit(2, exit{code: 1}) },
+		"it has just died, and the other": func(_ *supervisor, f *fakes) { f.exit(1, proc.Exit{Code: 1}); f.exit(2, proc.Exit{Code: 1}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -193,7 +194,7 @@ func TestSupervisorGrowFails(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		s.ready(1)
 		grown := inBackground(func() error { err := s.grow(t.Context()); return err })
-		f.exit(2, exit{code: 1})
+		f.exit(2, proc.Exit{Code: 1})
 		require.Error(t, <-grown)
 		time.Sleep(time.Hour)
 		assert.Len(t, f.started(), 2, "nobody is started in a slot that was given up")
@@ -259,7 +260,7 @@ func TestSupervisorShrinksASlotThatIsEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 3})
 		s.ready(1)
-		f.exit(2, exit{code: 1})
+		f.exit(2, proc.Exit{Code: 1})
 		synctest.Wait()
 		require.NoError(t, s.shrink(t.Context(), s.slotOf(2)))
 		time.Sleep(time.Hour)
@@ -288,7 +289,7 @@ func TestSupervisorRenewWithoutRestart(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 3, DisableRestart: true})
 		s.ready(1)
 		s.ready(2)
-		f.exit(1, exit{code: 1})
+		f.exit(1, proc.Exit{Code: 1})
 		synctest.Wait()
 		renewed := inBackground(func() error { return s.renew(t.Context(), s.slotOf(1)) })
 		if len(f.started()) > 2 {
@@ -334,7 +335,7 @@ func TestSupervisorReplacesWhoDoesNotAnswer(t *testing.T) {
 		silence()
 		f.awaitStart(s, 1)
 		assert.Less(t, time.Since(begin), 6*time.Second, "replaced before it is gone")
-		assert.Equal(t, []os.Signal{syscall.SIGQUIT, sigContinue}, f.sent(1))
+		assert.Equal(t, []os.Signal{syscall.SIGQUIT, proc.Continue}, f.sent(1))
 		time.Sleep(2 * dumpGrace)
 		assert.Equal(t, os.Kill, f.sent(1)[2])
 		assert.Equal(t, []int{2}, s.liveIDs())
@@ -407,7 +408,7 @@ func TestSupervisorAdoptsAndIsReadyWithAll(t *testing.T) {
 		assert.False(t, isClosed(s.allReady))
 		s.ready(f.started()[0].ID)
 		assert.True(t, isClosed(s.allReady))
-		f.exit(103, exit{unknown: true})
+		f.exit(103, proc.Exit{Unknown: true})
 		synctest.Wait()
 		require.Len(t, f.started(), 2)
 		assert.Equal(t, 3, f.started()[1].Slot)
@@ -449,7 +450,7 @@ func TestSupervisorAdoptsFewerThanThereAre(t *testing.T) {
 func TestSupervisorAdoptsOneThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := adopting(t, Options{Nodes: 2}, survivor(101, 1, 1))
-		f.exit(101, exit{unknown: true})
+		f.exit(101, proc.Exit{Unknown: true})
 		synctest.Wait()
 		s.do(s.fill)
 		f.awaitStart(s, 0)

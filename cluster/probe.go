@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/multinode-go/multinode/cluster/internal/proc"
 )
 
 func (s *supervisor) probeInterval() time.Duration {
@@ -24,7 +26,7 @@ func (s *supervisor) probeAll(now time.Time) {
 		case w.asking || w.link == nil:
 			s.feel(w, elapsed)
 		default:
-			w.asking, w.threads = true, readThreadTimes(w.info.PID)
+			w.asking, w.threads = true, proc.ReadThreadTimes(w.info.PID)
 			go s.probe(w.info.ID, w.link)
 		}
 	}
@@ -40,8 +42,8 @@ func (s *supervisor) probe(id int, l *link) {
 
 // feel counts a missed answer, and draws the consequences.
 func (s *supervisor) feel(w *worker, elapsed time.Duration) {
-	threads := readThreadTimes(w.info.PID)
-	w.pulse.missed(elapsed, threads.starvedSince(w.threads, elapsed))
+	threads := proc.ReadThreadTimes(w.info.PID)
+	w.pulse.missed(elapsed, threads.StarvedSince(w.threads, elapsed))
 	w.threads = threads
 	if w.pulse.isSuspect() && !w.suspect {
 		w.suspect = true

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/proctree"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -258,7 +259,7 @@ func (s *steering) partyOf(pid int) *party {
 		}
 	}
 	for _, p := range s.parties {
-		if p.pid != 0 && p.id != s.self && p.id != s.elder && slices.Contains(descendantsOf(p.pid), pid) {
+		if p.pid != 0 && p.id != s.self && p.id != s.elder && slices.Contains(proctree.Descendants(p.pid), pid) {
 			return p
 		}
 	}

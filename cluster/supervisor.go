@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/journal"
+	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -48,7 +49,7 @@ type event any
 type (
 	exited struct { // a worker is gone
 		id   int
-		exit exit
+		exit proc.Exit
 	}
 	linked struct { // a worker, if it is one of ours, has opened its control stream
 		info  peer.Info

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/cluster/internal/journal"
+	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -27,19 +28,19 @@ type fakes struct {
 
 	mu      sync.Mutex // guards what follows
 	roles   []role     // in the order of their starts
-	exits   map[int]chan exit
+	exits   map[int]chan proc.Exit
 	signals map[int][]os.Signal
 }
 
 func newFakes() *fakes {
-	return &fakes{exits: make(map[int]chan exit), signals: make(map[int][]os.Signal)}
+	return &fakes{exits: make(map[int]chan proc.Exit), signals: make(map[int][]os.Signal)}
 }
 
-func (f *fakes) start(r role) (*process, error) {
+func (f *fakes) start(r role) (*proc.Process, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.roles = append(f.roles, r)
-	return f.processLocked(r.ID, sigContinue)
+	return f.processLocked(r.ID, proc.Continue)
 }
 
 // firstPID is the process id of the worker with the id 0, if there were one. No process has it, nor one after it
@@ -47,26 +48,26 @@ func (f *fakes) start(r role) (*process, error) {
 const firstPID = 1 << 30
 
 // adopt finds the process that has been running before.
-func (f *fakes) adopt(info peer.Info) (*process, error) {
+func (f *fakes) adopt(info peer.Info) (*proc.Process, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.processLocked(info.PID-firstPID, sigContinue)
+	return f.processLocked(info.PID-firstPID, proc.Continue)
 }
 
 // processLocked makes the process of a worker, which ends with any signal but those in f.deaf and harmless.
-func (f *fakes) processLocked(id int, harmless os.Signal) (*process, error) {
+func (f *fakes) processLocked(id int, harmless os.Signal) (*proc.Process, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	exited := make(chan exit, 1)
+	exited := make(chan proc.Exit, 1)
 	f.exits[id] = exited
-	return &process{pid: firstPID + id, exited: exited, signal: func(sig os.Signal) error {
+	return &proc.Process{PID: firstPID + id, Exited: exited, Signal: func(sig os.Signal) error {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.signals[id] = append(f.signals[id], sig)
 		if sig != harmless && !slices.Contains(f.deaf, sig) {
 			select {
-			case exited <- exit{signal: sig.(syscall.Signal)}:
+			case exited <- proc.Exit{Signal: sig.(syscall.Signal)}:
 			default: // it is dead
 			}
 		}
@@ -89,7 +90,7 @@ func (f *fakes) sent(id int) []os.Signal {
 }
 
 // exit ends a process.
-func (f *fakes) exit(id int, e exit) {
+func (f *fakes) exit(id int, e proc.Exit) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.exits[id] <- e
@@ -171,7 +172,7 @@ func TestSupervisorReplacesAtOnceAfterReady(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		s.ready(1)
 		begin := time.Now()
-		f.exit(1, exit{signal: syscall.SIGKILL})
+		f.exit(1, proc.Exit{Signal: syscall.SIGKILL})
 		synctest.Wait()
 		require.Len(t, f.started(), 2)
 		assert.Zero(t, time.Since(begin))
@@ -187,7 +188,7 @@ func TestSupervisorGivesUpWhenNobodyEverBecameReady(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		begin := time.Now()
 		for id := 1; !isClosed(s.done); id++ {
-			f.exit(id, exit{code: 3, lastWords: "no licence"})
+			f.exit(id, proc.Exit{Code: 3, LastWords: "no licence"})
 			f.awaitStart(s, id)
 		}
 		assert.Len(t, f.started(), crashLimit)
@@ -206,7 +207,7 @@ func TestSupervisorKeepsACrashLoopingSlotWhenAnotherServes(t *testing.T) {
 		s.ready(2)
 		id := 1
 		for range 20 {
-			f.exit(id, exit{code: 1})
+			f.exit(id, proc.Exit{Code: 1})
 			before := len(f.started())
 			f.awaitStart(s, before)
 			id = f.started()[before].ID
@@ -214,7 +215,7 @@ func TestSupervisorKeepsACrashLoopingSlotWhenAnotherServes(t *testing.T) {
 		}
 		assert.False(t, isClosed(s.done))
 		last := time.Now()
-		f.exit(id, exit{code: 1})
+		f.exit(id, proc.Exit{Code: 1})
 		f.awaitStart(s, len(f.started()))
 		assert.InDelta(t, longestDelay, time.Since(last), delayJitter*float64(longestDelay)+float64(100*time.Millisecond))
 	})
@@ -250,7 +251,7 @@ func TestSupervisorStop(t *testing.T) {
 		synctest.Wait()
 		assert.Empty(t, f.sent(1))
 		assert.Equal(t, []os.Signal{syscall.SIGTERM}, f.sent(2), "by signal while there is none")
-		f.exit(1, exit{})
+		f.exit(1, proc.Exit{})
 		<-s.done
 		require.NoError(t, s.err)
 		assert.Len(t, f.started(), 3, "nobody is replaced")
@@ -266,7 +267,7 @@ func TestSupervisorFillsNoSlotWhenTheNodeEnds(t *testing.T) {
 		s.do(func() { s.ending = ending })
 		for id := 1; id <= 3; id++ {
 			s.ready(id)
-			f.exit(id, exit{})
+			f.exit(id, proc.Exit{})
 		}
 		time.Sleep(firstDelay - time.Nanosecond)
 		close(ending)
@@ -286,7 +287,7 @@ func TestSupervisorStopOfTheStubborn(t *testing.T) {
 		s.send(stopAll{timeout: time.Second})
 		<-s.done
 		assert.Equal(t, time.Second+stopMargin+dumpGrace, time.Since(begin))
-		assert.Equal(t, []os.Signal{syscall.SIGTERM, syscall.SIGQUIT, sigContinue, os.Kill}, f.sent(1))
+		assert.Equal(t, []os.Signal{syscall.SIGTERM, syscall.SIGQUIT, proc.Continue, os.Kill}, f.sent(1))
 		assert.ErrorContains(t, s.err, fmt.Sprintf("worker 1 (slot 1, pid %d) did not leave in time and was killed", firstPID+1))
 	})
 }
@@ -325,8 +326,8 @@ func TestSupervisorDisableRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 3, DisableRestart: true})
 		s.ready(1)
-		f.exit(1, exit{})
-		f.exit(2, exit{})
+		f.exit(1, proc.Exit{})
+		f.exit(2, proc.Exit{})
 		time.Sleep(time.Hour)
 		assert.Len(t, f.started(), 2)
 		assert.False(t, isClosed(s.done), "the master still serves")

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"syscall"
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
+	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -93,30 +93,26 @@ type takeover struct {
 
 // startSuccessor starts the program as a master in waiting.
 func (n *Node) startSuccessor() (*takeover, error) {
-	program, err := programPath()
-	if err != nil {
-		return nil, err
-	}
-	ours, theirs, err := socketPair()
+	ours, theirs, err := proc.SocketPair()
 	if err != nil {
 		return nil, err
 	}
 	defer theirs.Close() // the successor has it then
 	value, err := json.Marshal(succession{
 		Cluster: n.Name(), PID: os.Getpid(), Directory: n.master.directory.Path(), Generation: n.Generation(), Nodes: n.accepting(),
-		Talk: extraFile,
+		Talk: proc.ExtraFile,
 	})
 	if err != nil {
 		return nil, join(err, ours.Close())
 	}
-	cmd := exec.CommandContext(context.Background(), program, os.Args[1:]...)
-	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(os.Environ(), successionVariable+"="+string(value))
-	cmd.Env = append(cmd.Env, n.master.notifier.Environ()...)
+	cmd, err := proc.Self(append(n.master.notifier.Environ(), successionVariable+"="+string(value))...)
+	if err != nil {
+		return nil, join(err, ours.Close())
+	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdin, os.Stdout, os.Stderr, []*os.File{theirs}
 	pid1.Init.Share(cmd)
 	if err := cmd.Start(); err != nil {
-		return nil, join(fmt.Errorf("start %s: %w", program, err), ours.Close())
+		return nil, join(fmt.Errorf("start %s: %w", cmd.Path, err), ours.Close())
 	}
 	pid1.Init.Heir(cmd.Process.Pid)
 	t := &takeover{

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -123,7 +124,7 @@ func (u *upstream) tellReady(n *Node, stderr uintptr) {
 	if !n.await(n.readiness()) {
 		return
 	}
-	if err := restoreStderr(stderr); err != nil {
+	if err := proc.RestoreStderr(stderr); err != nil {
 		u.opts.Logger.Warn("standard error stays a pipe to the master", "error", err)
 	}
 	u.mu.Lock()

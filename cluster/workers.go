@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -24,7 +25,7 @@ type worker struct {
 	slot    *slot
 	part    part
 	info    peer.Info
-	process *process
+	process *proc.Process
 	started time.Time
 	link    *link         // nil until it is linked, and when it is no longer
 	known   bool          // it has been linked
@@ -34,8 +35,8 @@ type worker struct {
 	hung    string        // what it did not do in time
 
 	pulse   pulse
-	asking  bool        // a probe is on its way
-	threads threadTimes // when they were last read
+	asking  bool             // a probe is on its way
+	threads proc.ThreadTimes // when they were last read
 	suspect bool
 	load    message // of its last answer
 
@@ -72,13 +73,13 @@ func (s *supervisor) startWorker(slot *slot, as part, now time.Time) *worker {
 	w.info = role.info()
 	s.workers[w.info.ID] = w
 	if err != nil {
-		s.handleExit(w, exit{err: err})
+		s.handleExit(w, proc.Exit{Err: err})
 		return w
 	}
-	w.info.PID = w.process.pid
+	w.info.PID = w.process.PID
 	if s.program != nil {
 		s.steering.expect(w.info.ID, w.info.PID) // it may listen before we look
-		w.finish = sync.OnceValue(func() error { return w.process.signal(s.program.StopSignal) })
+		w.finish = sync.OnceValue(func() error { return w.process.Signal(s.program.StopSignal) })
 	}
 	s.logger.Info("worker started", w.attrs()...)
 	s.tell(EventStarted, w, "")
@@ -91,8 +92,8 @@ func (s *supervisor) startWorker(slot *slot, as part, now time.Time) *worker {
 }
 
 // awaitExit is a goroutine that ends with the process; run does not end before it has been told.
-func (s *supervisor) awaitExit(id int, p *process, ended chan<- struct{}) {
-	e := <-p.exited
+func (s *supervisor) awaitExit(id int, p *proc.Process, ended chan<- struct{}) {
+	e := <-p.Exited
 	close(ended)
 	s.send(exited{id: id, exit: e})
 }
@@ -169,7 +170,7 @@ func (s *supervisor) order(w *worker, timeout time.Duration) {
 	case !w.known && s.program != nil:
 		_ = w.finish() // as below
 	case !w.known:
-		_ = w.process.signal(syscall.SIGTERM) // it may be gone already, then its exit is on the way
+		_ = w.process.Signal(syscall.SIGTERM) // it may be gone already, then its exit is on the way
 	}
 }
 

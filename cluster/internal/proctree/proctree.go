@@ -64,6 +64,9 @@ func (t *Tree) Note() {
 	}
 }
 
+// Descendants returns the processes that a process has started, and those that these have started.
+func Descendants(pid int) []int { return descendants(pid) }
+
 // Orphans returns the children of this process that are in another session than it, and what they have started, but not
 // those of which isKnown is true. After [Adopt], the daemons that programs have left behind are among them.
 func Orphans(isKnown func(pid int) bool) []Process { return orphans(isKnown) }

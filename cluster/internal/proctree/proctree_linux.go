@@ -162,7 +162,7 @@ func reap(isKnown, isGroup func(int) bool) {
 	if !ok {
 		return
 	}
-	for _, pid := range children() {
+	for _, pid := range childrenOf("self") {
 		s, ok := statOf(pid)
 		if ok && s.parent == own.pid && s.dead() && !isKnown(pid) && (isGroup(s.group) || s.session != own.session) {
 			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil) // somebody may have been faster
@@ -170,21 +170,28 @@ func reap(isKnown, isGroup func(int) bool) {
 	}
 }
 
-// children returns the children of this process (/proc/PID/task/TID/children, proc(5)).
-func children() (pids []int) {
-	paths, _ := filepath.Glob("/proc/self/task/*/children") // fails for a malformed pattern only
+func descendants(pid int) (all []int) {
+	for _, child := range childrenOf(strconv.Itoa(pid)) {
+		all = append(append(all, child), descendants(child)...)
+	}
+	return all
+}
+
+// childrenOf returns the children of all threads of a process (/proc/PID/task/TID/children, proc(5)).
+func childrenOf(pid string) (children []int) {
+	paths, _ := filepath.Glob("/proc/" + pid + "/task/*/children") // fails for a malformed pattern only
 	for _, path := range paths {
 		content, err := os.ReadFile(path)
 		if err != nil {
 			continue // the thread is gone
 		}
 		for field := range strings.FieldsSeq(string(content)) {
-			if pid, err := strconv.Atoi(field); err == nil {
-				pids = append(pids, pid)
+			if child, err := strconv.Atoi(field); err == nil {
+				children = append(children, child)
 			}
 		}
 	}
-	return pids
+	return children
 }
 
 // signal opens a pidfd first, and sends the signal through it if the process is still the one that was found.

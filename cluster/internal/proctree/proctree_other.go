@@ -13,6 +13,8 @@ func attributes() *syscall.SysProcAttr { return nil }
 
 func (*Tree) leftLocked() []Process { return nil }
 
+func descendants(int) []int { return nil }
+
 func orphans(func(int) bool) []Process { return nil }
 
 func adopt() error { return errors.ErrUnsupported }

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package cluster
+package proc
 
 import (
 	"errors"
@@ -8,5 +8,4 @@ import (
 	"os"
 )
 
-// socketPair is for masters, which are Linux.
 func socketPair() (net.Conn, *os.File, error) { return nil, nil, errors.ErrUnsupported }

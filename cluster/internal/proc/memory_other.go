@@ -1,6 +1,6 @@
 //go:build !linux
 
-package cluster
+package proc
 
 // outOfMemoryKills is known on Linux only.
 func outOfMemoryKills() int { return 0 }

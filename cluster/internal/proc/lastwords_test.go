@@ -1,13 +1,10 @@
-package cluster
+package proc
 
 import (
-	"errors"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 func TestLastWords(t *testing.T) {
@@ -27,24 +24,4 @@ func TestLastWords(t *testing.T) {
 	} {
 		assert.Equal(t, c.want, lastWords(c.tail), c.name)
 	}
-}
-
-func TestExitString(t *testing.T) {
-	for want, e := range map[string]exit{
-		"exit code 0":                              {},
-		"exit code 7":                              {code: 7},
-		"signal: killed":                           {signal: syscall.SIGKILL},
-		"out of memory, killed by the kernel":      {signal: syscall.SIGKILL, outOfMemory: true},
-		"signal: segmentation fault (core dumped)": {signal: syscall.SIGSEGV, core: true},
-		"start: no such file":                      {err: errors.New("start: no such file")},
-	} {
-		assert.Equal(t, want, e.String())
-	}
-}
-
-func TestWorkerErrorTellsLastWords(t *testing.T) {
-	err := &WorkerError{ID: 5, Slot: 2, PID: 99, Reason: "exit code 2", LastWords: "panic: a\n\tb"}
-	require.EqualError(t, err, "worker 5 (slot 2, pid 99) died before it was ready: exit code 2; its last words:\n\tpanic: a\n\t\tb")
-	err = &WorkerError{ID: 5, Slot: 2, PID: 99, Reason: "signal: killed", Ready: true}
-	assert.EqualError(t, err, "worker 5 (slot 2, pid 99) died after it was ready: signal: killed")
 }

@@ -1,14 +1,15 @@
 //go:build unix
 
-package cluster
+package proc
 
 import (
 	"net"
 	"os"
 	"syscall"
+
+	"github.com/multinode-go/multinode/internal/errline"
 )
 
-// socketPair returns two ends of a Unix socket: ours, and one for a child process.
 func socketPair() (ours net.Conn, theirs *os.File, err error) {
 	syscall.ForkLock.RLock()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
@@ -20,11 +21,11 @@ func socketPair() (ours net.Conn, theirs *os.File, err error) {
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
-	own := os.NewFile(uintptr(fds[0]), "successor")
-	theirs = os.NewFile(uintptr(fds[1]), "predecessor")
+	own := os.NewFile(uintptr(fds[0]), "child")
+	theirs = os.NewFile(uintptr(fds[1]), "parent")
 	ours, err = net.FileConn(own)
-	if err = join(err, own.Close()); err != nil {
-		return nil, nil, join(err, theirs.Close())
+	if err = errline.Join(err, own.Close()); err != nil {
+		return nil, nil, errline.Join(err, theirs.Close())
 	}
 	return ours, theirs, nil
 }

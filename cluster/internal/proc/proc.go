@@ -1,0 +1,46 @@
+// Package proc starts, adopts and signals the processes that a master supervises, and says why each of them ended.
+//
+// There are three ways to a [Process]. [StartSelf] starts this program again. A [Program] starts another one, and ends
+// whatever that has started together with it. [Adopt] watches a process that is no child of this one. However it was made, a
+// Process delivers one [Exit]: the exit code or signal, whether the kernel killed it for want of memory, and the last words
+// that it wrote to standard error where those come through a pipe of ours.
+//
+// Of a process that lives, the package says how long it has waited for a CPU ([ThreadTimes]), which tells a process that
+// hangs from one that cannot run.
+//
+// The package decides nothing: when a process is started, signalled or replaced is up to its caller. It logs nothing either.
+//
+// A Process owns its descriptors and goroutines, which end by themselves once the process has ended. All functions and
+// methods may be called at the same time, but Exited has one reader. Supervising needs Linux; elsewhere what it takes returns
+// errors.ErrUnsupported, or says that nothing is known.
+package proc
+
+import "os"
+
+// Process is a process that this one has started or adopted.
+type Process struct {
+	PID int
+
+	// Signal sends a signal to the process. It fails when the process has ended.
+	Signal func(os.Signal) error
+
+	// Exited gets one value, when the process has ended.
+	Exited <-chan Exit
+
+	note func() // nil: the process is not the root of a tree
+}
+
+// Note remembers what the process, as one of a [Program], has started by now: that ends with the process, whatever it does to
+// leave its group. It does nothing for other processes.
+func (p *Process) Note() {
+	if p.note != nil {
+		p.note()
+	}
+}
+
+// Adopt watches a process that is no child of this one. How it ends is known to its parent alone: its Exit is Unknown.
+func Adopt(pid int) (*Process, error) { return adopt(pid) }
+
+// RestoreStderr makes fd the standard error of this process, and closes fd. A child of [StartSelf] calls it with
+// [ExtraFile] when what it writes is no last words any more. If fd is 0, it does nothing.
+func RestoreStderr(fd uintptr) error { return restoreStderr(fd) }

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package proc
+
+func readThreadTimes(int) ThreadTimes { return nil }
