@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/peer"
 )
@@ -53,7 +54,7 @@ func (s *supervisor) adoptProcess(info peer.Info, process *proc.Process, now tim
 // are filled without them. A guest of the mesh is not ours to end.
 func (s *supervisor) endAll(absent []peer.Info) {
 	for _, info := range absent {
-		if !isWorkerProcess(info.PID) {
+		if !boot.HasRole(info.PID) {
 			s.logger.Warn("a guest does not answer: it is passed over", "id", info.ID, "pid", info.PID)
 			continue
 		}

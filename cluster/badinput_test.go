@@ -17,6 +17,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/cluster/internal/boot"
 )
 
 // refused listens with opts, which must fail, and returns the error.
@@ -181,18 +183,18 @@ func TestOptionsOutOfRange(t *testing.T) {
 }
 
 func TestRoleThatIsGarbage(t *testing.T) {
-	c := run(t, "http", programOptions{Nodes: 2}, roleVariable+"=garbage")
+	c := run(t, "http", programOptions{Nodes: 2}, "MULTINODE_ROLE=garbage")
 	code, stderr := c.exit(t)
 	assert.Equal(t, 1, code)
-	assert.Contains(t, stderr, roleVariable)
+	assert.Contains(t, stderr, "MULTINODE_ROLE")
 	assert.Contains(t, stderr, "only a master sets")
 }
 
 // TestWorkerWithoutAMaster starts a worker by hand, as if its master had died before it came to Listen.
 func TestWorkerWithoutAMaster(t *testing.T) {
 	dir := ownDir(t)
-	r := role{Cluster: "gone", Directory: dir, ID: 1, Slot: 1, Generation: 1, Incarnation: 1, Port: portKey{Network: "tcp", Address: "127.0.0.1:0"}}
-	environ, err := r.environ()
+	r := boot.Role{Cluster: "gone", Directory: dir, ID: 1, Slot: 1, Generation: 1, Incarnation: 1, Port: portKey{Network: "tcp", Address: "127.0.0.1:0"}}
+	environ, err := r.Environ()
 	require.NoError(t, err)
 	c := run(t, "http", programOptions{Nodes: 2, Dir: dir}, environ)
 	code, stderr := c.exit(t)

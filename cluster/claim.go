@@ -5,19 +5,26 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync/atomic"
 
+	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/peer"
 )
+
+// handoverTaken tells that this process has been the master to whom its predecessor has handed over: another cluster that it
+// is the master of later has no predecessor.
+var handoverTaken atomic.Bool
 
 // takeSuccession lets the predecessor that has started us hand over. What it said at the start, or was told since, goes
 // before what our options say.
 func (m *master) takeSuccession(ctx context.Context) (err error) {
-	if inheritedSuccession == nil {
-		return errInheritedSuccession
+	predecessor, err := boot.InheritedHandover()
+	if predecessor == nil || !handoverTaken.CompareAndSwap(false, true) {
+		return err
 	}
-	m.predecessor, inheritedSuccession = inheritedSuccession, nil
+	m.predecessor = predecessor
 	m.opts.Name, m.opts.Dir, m.opts.Nodes = m.predecessor.Cluster, m.predecessor.Directory, m.predecessor.Nodes
-	m.probation, err = m.predecessor.await(ctx)
+	m.probation, err = awaitPredecessor(ctx, m.predecessor.Talk)
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/internal/descriptors"
 	"github.com/multinode-go/multinode/peer"
@@ -94,12 +95,12 @@ func superviseCommand(opts Options, command Command) (*Node, error) {
 
 // start starts a process of the program as the worker with role r. A program that does not use this package does not look
 // at its role.
-func (p *program) start(r role) (*proc.Process, error) {
-	environ, err := r.environ()
+func (p *program) start(r boot.Role) (*proc.Process, error) {
+	environ, err := r.Environ()
 	if err != nil {
 		return nil, err
 	}
-	started, err := p.processes.Start(instance(r.info()), environ)
+	started, err := p.processes.Start(instance(r.Info()), environ)
 	return started, descriptors.Explain(err)
 }
 

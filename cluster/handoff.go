@@ -4,47 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"time"
 )
 
-// successionVariable is the environment variable in which a successor finds what its predecessor tells it.
-const successionVariable = "MULTINODE_SUCCESSION"
-
 // successionStream names the stream on which a master that has handed over asks its successor, of the given generation, as a
 // worker does. A successor has one to its predecessor, and later another one to its own successor.
 func successionStream(generation int) string { return fmt.Sprintf("succession-%d", generation) }
-
-// succession is what a master tells its successor at its start.
-type succession struct {
-	Cluster    string  `json:"cluster"`
-	Directory  string  `json:"directory"`
-	PID        int     `json:"pid"`        // of the predecessor
-	Generation int     `json:"generation"` // of the predecessor
-	Nodes      int     `json:"nodes"`      // that accept connections
-	Talk       uintptr `json:"talk"`       // descriptor of a Unix socket to the predecessor
-}
-
-// inheritedSuccession is what this process was told by its predecessor. It is read, and the variable unset, before main runs,
-// so that no process started by the program can take it for its own.
-var inheritedSuccession, errInheritedSuccession = inheritSuccession()
-
-func inheritSuccession() (*succession, error) {
-	value, ok := os.LookupEnv(successionVariable)
-	if !ok {
-		return nil, nil
-	}
-	if err := os.Unsetenv(successionVariable); err != nil {
-		return nil, err
-	}
-	var s succession
-	if err := json.Unmarshal([]byte(value), &s); err != nil {
-		return nil, fmt.Errorf("environment variable %s, which only a master sets: %w", successionVariable, err)
-	}
-	holdStderr(s.Talk)
-	return &s, nil
-}
 
 // successionStep is what the two masters of a takeover say to each other, a line each. The predecessor closes the connection
 // when it has left the cluster to its successor. Until then the successor is on probation: it gives all back when it is

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/journal"
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
@@ -39,10 +40,10 @@ type master struct {
 	notifier   *sdnotify.Notifier
 	unlinkPID  func() error
 
-	predecessor *succession   // nil: nobody has handed over to us
-	greeted     chan struct{} // closed when the predecessor has told what it has
-	probation   *probation    // nil: all is ours
-	custody     chan struct{} // holds a value while a successor may have what is ours, and from the stop on
+	predecessor *boot.Handover // nil: nobody has handed over to us
+	greeted     chan struct{}  // closed when the predecessor has told what it has
+	probation   *probation     // nil: all is ours
+	custody     chan struct{}  // holds a value while a successor may have what is ours, and from the stop on
 	successors  sync.WaitGroup
 	late        error     // of a successor that had to be killed; readable with custody
 	successor   *takeover // that is the master now; set when the node stops
@@ -162,7 +163,7 @@ func (m *master) takeWorkers(ctx context.Context, sys system) (err error) {
 			return err
 		}
 	}
-	common := role{
+	common := boot.Role{
 		Cluster: m.opts.Name, Directory: m.directory.Path(), Port: m.key, Procs: share(m.opts.Nodes),
 	}
 	m.supervisor = newSupervisor(m.opts, common, m.nextID, sys, m.steering, m.journal)

@@ -306,7 +306,7 @@ func (s *supervisor) answering(t *testing.T, f *fakes, id int) (silence func()) 
 	r := f.started()[id-1]
 	l := newLink(near)
 	known := make(chan bool, 1)
-	s.send(linked{info: r.info(), link: l, known: known})
+	s.send(linked{info: r.Info(), link: l, known: known})
 	require.True(t, <-known)
 	silent := make(chan struct{})
 	go l.serve(func(message) {}, sameBack) // ends with near

@@ -9,16 +9,12 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// portKey names a port in the same way in all nodes: it is the nth that the program asks for with this network and
-// address, so that two times port 0 are two ports.
-type portKey struct {
-	Network string `json:"network"`
-	Address string `json:"address"`
-	Nth     int    `json:"nth"`
-}
+// portKey names a port in the same way in all nodes.
+type portKey = portgroup.Key
 
 // explain adds to the error of a bind who holds the port, or what the user can do.
 func explain(ctx context.Context, key portKey, err error) error {

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/internal/leaktest"
 )
 
@@ -150,8 +151,20 @@ func waitTelling(n *Node) error {
 	return n.Wait()
 }
 
+// isStartedAsWorker tells, also before Listen, whether this process is a worker.
+func isStartedAsWorker() bool {
+	role, _ := boot.InheritedRole()
+	return role != nil
+}
+
+// isStartedAsSuccessor tells, also before Listen, whether this process is to take over.
+func isStartedAsSuccessor() bool {
+	handover, _ := boot.InheritedHandover()
+	return handover != nil
+}
+
 func panicInWorker() error {
-	if inherited != nil {
+	if isStartedAsWorker() {
 		panic("the worker cannot go on")
 	}
 	return serveHTTP()
@@ -159,7 +172,7 @@ func panicInWorker() error {
 
 // exitInWorker stands for an os.Exit in an init: it happens before anything of ours.
 func exitInWorker() error {
-	if inherited != nil {
+	if isStartedAsWorker() {
 		fmt.Fprintln(os.Stderr, "no licence found")
 		os.Exit(3)
 	}
@@ -167,7 +180,7 @@ func exitInWorker() error {
 }
 
 func hangInWorker() error {
-	if inherited != nil {
+	if isStartedAsWorker() {
 		select {}
 	}
 	return serveHTTP()
@@ -177,7 +190,7 @@ func hangInWorker() error {
 type deafServer struct{ *http.Server }
 
 func (s deafServer) Serve(l net.Listener) error {
-	if inherited != nil {
+	if isStartedAsWorker() {
 		return errors.New("this server is deaf")
 	}
 	return s.Server.Serve(l)
@@ -274,7 +287,7 @@ func morePorts() error {
 func stubborn() error {
 	opts, _ := options()
 	var server Server = new(http.Server)
-	if inherited != nil {
+	if isStartedAsWorker() {
 		server = stubbornServer{new(http.Server)}
 	}
 	n, err := Listen(opts, server)
@@ -297,7 +310,7 @@ func nested() error {
 		if err != nil {
 			return err
 		}
-		fmt.Println("nested", n.IsMaster(), n.ID(), os.Getenv(roleVariable) == "")
+		fmt.Println("nested", n.IsMaster(), n.ID(), os.Getenv("MULTINODE_ROLE") == "")
 		return n.Shutdown(context.Background())
 	}
 	n, err := Listen(opts, new(http.Server))

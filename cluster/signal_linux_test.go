@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/cluster/internal/boot"
 )
 
 // gate is where a program waits until the test opens it: a file in a directory that gateVariable names.
@@ -42,7 +44,7 @@ func (g gate) open(t *testing.T, name string) {
 
 // gatedReplacements has workers that wait before Listen if they are to replace others.
 func gatedReplacements() error {
-	if inherited != nil && inherited.Generation > 1 {
+	if role, _ := boot.InheritedRole(); role != nil && role.Generation > 1 {
 		gate(os.Getenv(gateVariable)).pass("replacement")
 	}
 	return serveHTTP()

@@ -11,13 +11,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/peer"
 )
 
-// await waits until the predecessor has freed the lock. The probation that it returns is nil when the predecessor was killed
-// before: then the lock is free, too.
-func (s *succession) await(ctx context.Context) (*probation, error) {
-	file := os.NewFile(s.Talk, "predecessor")
+// awaitPredecessor waits until the predecessor, to which the descriptor talk is a socket, has freed the lock. The probation
+// that it returns is nil when the predecessor was killed before: then the lock is free, too.
+func awaitPredecessor(ctx context.Context, talk uintptr) (*probation, error) {
+	file := os.NewFile(talk, "predecessor")
 	conn, err := net.FileConn(file)
 	if err = join(err, file.Close()); err != nil {
 		return nil, fmt.Errorf("predecessor: %w", err)
@@ -193,7 +194,7 @@ func (m *master) refuse(absent []peer.Info) error {
 	}
 	var pids []int
 	for _, info := range absent {
-		if isWorkerProcess(info.PID) {
+		if boot.HasRole(info.PID) {
 			pids = append(pids, info.PID)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/journal"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/peer"
@@ -17,8 +18,8 @@ type supervisor struct {
 	opts     Options
 	logger   *slog.Logger
 	sys      system
-	role     role     // what all workers have in common
-	program  *program // nil: this one
+	role     boot.Role // what all workers have in common
+	program  *program  // nil: this one
 	steering *steering
 	journal  *journal.Journal[Event]
 
@@ -77,7 +78,7 @@ type (
 
 // newSupervisor makes a supervisor whose workers have the ids that nextID gives. It has no slots until fill.
 func newSupervisor(
-	opts Options, common role, nextID func() (int, error), sys system, steering *steering, journal *journal.Journal[Event],
+	opts Options, common boot.Role, nextID func() (int, error), sys system, steering *steering, journal *journal.Journal[Event],
 ) *supervisor {
 	return &supervisor{
 		opts: opts, logger: opts.Logger, sys: sys, role: common, steering: steering, journal: journal,

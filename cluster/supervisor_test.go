@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/journal"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/peer"
@@ -26,8 +27,8 @@ type fakes struct {
 	deaf []os.Signal // that end nobody
 	err  error       // of all starts
 
-	mu      sync.Mutex // guards what follows
-	roles   []role     // in the order of their starts
+	mu      sync.Mutex  // guards what follows
+	roles   []boot.Role // in the order of their starts
 	exits   map[int]chan proc.Exit
 	signals map[int][]os.Signal
 }
@@ -36,7 +37,7 @@ func newFakes() *fakes {
 	return &fakes{exits: make(map[int]chan proc.Exit), signals: make(map[int][]os.Signal)}
 }
 
-func (f *fakes) start(r role) (*proc.Process, error) {
+func (f *fakes) start(r boot.Role) (*proc.Process, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.roles = append(f.roles, r)
@@ -76,7 +77,7 @@ func (f *fakes) processLocked(id int, harmless os.Signal) (*proc.Process, error)
 }
 
 // started returns the roles of all processes that were started.
-func (f *fakes) started() []role {
+func (f *fakes) started() []boot.Role {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.roles)
@@ -130,7 +131,7 @@ func (f *fakes) supervisor(t *testing.T, opts Options) *supervisor {
 	require.NoError(t, err)
 	last := 0
 	nextID := func() (int, error) { last++; return last, nil }
-	return newSupervisor(opts, role{Cluster: "test"}, nextID, system{start: f.start, adopt: f.adopt}, steering, journal)
+	return newSupervisor(opts, boot.Role{Cluster: "test"}, nextID, system{start: f.start, adopt: f.adopt}, steering, journal)
 }
 
 // ready makes the worker with the id ready.
@@ -242,7 +243,7 @@ func TestSupervisorStop(t *testing.T) {
 		near, far := net.Pipe()
 		defer far.Close()
 		known := make(chan bool, 1)
-		s.send(linked{info: f.started()[0].info(), link: newLink(near), known: known})
+		s.send(linked{info: f.started()[0].Info(), link: newLink(near), known: known})
 		require.True(t, <-known)
 		order := make(chan message, 1)
 		go newLink(far).serve(func(m message) { order <- m }, sameBack) // ends with far
@@ -309,14 +310,14 @@ func TestSupervisorCutsAtOnce(t *testing.T) {
 func TestSupervisorKnowsItsWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
-		for name, change := range map[string]func(*role){
-			"another incarnation": func(r *role) { r.Incarnation++ },
-			"another id":          func(r *role) { r.ID = 99 },
+		for name, change := range map[string]func(*boot.Role){
+			"another incarnation": func(r *boot.Role) { r.Incarnation++ },
+			"another id":          func(r *boot.Role) { r.ID = 99 },
 		} {
 			r := f.started()[0]
 			change(&r)
 			known := make(chan bool, 1)
-			s.send(linked{info: r.info(), known: known})
+			s.send(linked{info: r.Info(), known: known})
 			assert.False(t, <-known, name)
 		}
 	})

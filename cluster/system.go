@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 
+	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/internal/descriptors"
 	"github.com/multinode-go/multinode/peer"
@@ -12,7 +13,7 @@ import (
 // system is all that a master needs of the operating system, so that its rules can be run without.
 type system struct {
 	balances func() error // nil where the kernel balances the connections of a shared port
-	start    func(role) (*proc.Process, error)
+	start    func(boot.Role) (*proc.Process, error)
 	adopt    func(peer.Info) (*proc.Process, error) // a process that is not our child
 }
 
@@ -24,9 +25,9 @@ func realSystem() system {
 }
 
 // startSelf starts this program again as the worker with role r. Its error tells of a limit that is too low.
-func startSelf(r role) (*proc.Process, error) {
+func startSelf(r boot.Role) (*proc.Process, error) {
 	r.Stderr = proc.ExtraFile
-	environ, err := r.environ()
+	environ, err := r.Environ()
 	if err != nil {
 		return nil, err
 	}

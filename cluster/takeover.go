@@ -2,13 +2,13 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"syscall"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/peer"
@@ -98,14 +98,14 @@ func (n *Node) startSuccessor() (*takeover, error) {
 		return nil, err
 	}
 	defer theirs.Close() // the successor has it then
-	value, err := json.Marshal(succession{
+	environ, err := boot.Handover{
 		Cluster: n.Name(), PID: os.Getpid(), Directory: n.master.directory.Path(), Generation: n.Generation(), Nodes: n.accepting(),
 		Talk: proc.ExtraFile,
-	})
+	}.Environ()
 	if err != nil {
 		return nil, join(err, ours.Close())
 	}
-	cmd, err := proc.Self(append(n.master.notifier.Environ(), successionVariable+"="+string(value))...)
+	cmd, err := proc.Self(append(n.master.notifier.Environ(), environ)...)
 	if err != nil {
 		return nil, join(err, ours.Close())
 	}

@@ -59,7 +59,7 @@ func TestTakeover(t *testing.T) {
 // impatientSuccessor has successors that wait 5 s for an answer.
 func impatientSuccessor() error {
 	opts, _ := options()
-	if inheritedSuccession != nil {
+	if isStartedAsSuccessor() {
 		opts.LivenessTimeout = 5 * time.Second
 	}
 	return serveWith(opts)
@@ -131,8 +131,8 @@ func (s Status) masterID() int {
 }
 
 func TestSuccessionIsNotInherited(t *testing.T) {
-	_, found := os.LookupEnv(successionVariable)
-	assert.False(t, found || strings.Contains(strings.Join(os.Environ(), " "), roleVariable))
+	_, found := os.LookupEnv("MULTINODE_SUCCESSION")
+	assert.False(t, found || strings.Contains(strings.Join(os.Environ(), " "), "MULTINODE_ROLE"))
 }
 
 // TestHolderIsNotThePredecessor: the workers are descendants of the master that has handed over, and not its listeners.

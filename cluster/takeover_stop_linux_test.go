@@ -26,7 +26,7 @@ import (
 // turn at its port behind the gate "hold".
 func gatedSuccessor() error {
 	g := gate(os.Getenv(gateVariable))
-	isSuccessor := inheritedSuccession != nil
+	isSuccessor := isStartedAsSuccessor()
 	if isSuccessor {
 		g.pass("booting")
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/peer"
 )
@@ -39,7 +40,7 @@ type upstream struct {
 var _ keeper = (*upstream)(nil)
 
 // startWorker makes this process the worker that its master has started.
-func startWorker(ctx context.Context, opts Options, r role) (_ *Node, err error) {
+func startWorker(ctx context.Context, opts Options, r boot.Role) (_ *Node, err error) {
 	if err := enoughDescriptors(opts.Nodes, false); err != nil {
 		return nil, err
 	}
@@ -56,7 +57,7 @@ func startWorker(ctx context.Context, opts Options, r role) (_ *Node, err error)
 		return nil, join(ErrOrphaned, err)
 	}
 	// Linked first, for no connection is to wait for a share of the port whose node is still to be linked.
-	links, err := joinLinks(ctx, opts, peer.Options{Directory: directory, Self: r.info()}, opts.BootTimeout)
+	links, err := joinLinks(ctx, opts, peer.Options{Directory: directory, Self: r.Info()}, opts.BootTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +79,7 @@ func newUpstream(opts Options, mesh *peer.Mesh, seats *seats) *upstream {
 }
 
 // takeSeat reserves the port, and makes the node.
-func (u *upstream) takeSeat(ctx context.Context, links links, r role) (*Node, error) {
+func (u *upstream) takeSeat(ctx context.Context, links links, r boot.Role) (*Node, error) {
 	var n *Node
 	made := make(chan struct{}) // closed when n is there
 	ctx, fail := context.WithCancelCause(ctx)

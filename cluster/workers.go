@@ -70,7 +70,7 @@ func (s *supervisor) startWorker(slot *slot, as part, now time.Time) *worker {
 	} else {
 		role.ID = -slot.number // nobody's
 	}
-	w.info = role.info()
+	w.info = role.Info()
 	s.workers[w.info.ID] = w
 	if err != nil {
 		s.handleExit(w, proc.Exit{Err: err})

@@ -1,4 +1,4 @@
-package cluster
+package boot
 
 import (
 	"bytes"
@@ -6,9 +6,8 @@ import (
 	"os"
 )
 
-// isWorkerProcess tells whether a process was started as a worker: /proc shows the environment with which it was, also
-// what it has unset since.
-func isWorkerProcess(pid int) bool {
+// hasRole looks at the environment with which the process was started: /proc shows what it has unset since, too.
+func hasRole(pid int) bool {
 	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	return err == nil && (bytes.HasPrefix(environ, []byte(roleVariable+"=")) || bytes.Contains(environ, []byte("\x00"+roleVariable+"=")))
 }

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package boot
+
+func closeOnExec(uintptr) {}

@@ -1,5 +1,0 @@
-//go:build !unix
-
-package cluster
-
-func holdStderr(uintptr) {}
