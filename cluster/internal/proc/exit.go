@@ -39,7 +39,7 @@ func (e Exit) String() string {
 	case e.Err != nil:
 		return e.Err.Error()
 	case e.Unknown:
-		return "exit status not known, as another master had started it"
+		return "exit status not known, because a previous master started it"
 	case e.Signal == 0:
 		return fmt.Sprintf("exit code %d", e.Code)
 	case e.OutOfMemory:
