@@ -21,8 +21,8 @@ all: lint cross test
 
 # All tests of all modules. The only green is with the race detector and in any order; what takes one goroutine many steps
 # runs without, since it would take ten times the time to find nothing. One command runs all others, those that take longest
-# first, so that no CPU is idle; a test of processes waits more than it computes, so more run at once than there are CPUs, 3
-# packages and 4 of their tests on the smallest machine.
+# first, so that no CPU is idle; a test of processes waits more than it computes, so one package more runs at once than
+# there are CPUs, with 4 tests of each.
 # lint vets. A hang is found by the test that waits (internal/await): the time-out is for a machine with a tenth of the speed.
 SEQUENTIAL     := framing/internal/difftest bench/report bench/sim
 PACKAGES       := $(shell echo $$((1 + $$(nproc || echo 2))))

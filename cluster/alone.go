@@ -5,6 +5,7 @@ import (
 	"net"
 
 	"github.com/multinode-go/multinode/cluster/internal/serve"
+	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -21,7 +22,7 @@ func startAlone(ctx context.Context, opts Options, why error) (*Node, error) {
 	setDefault(&opts.Name, defaultName(listener.Addr().(*net.TCPAddr).Port))
 	links, err := soloLinks(opts, peer.Info{Cluster: opts.Name, Generation: 1})
 	if err != nil {
-		return nil, join(err, listener.Close())
+		return nil, errline.Join(err, listener.Close())
 	}
 	front := serve.NewAcceptor(listener)
 	n := newNode(opts, links, newSeats(opts), key, front.Addr())

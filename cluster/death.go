@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/proc"
+	"github.com/multinode-go/multinode/internal/errline"
 )
 
 func (s *supervisor) handleExit(w *worker, e proc.Exit) {
@@ -207,7 +208,7 @@ func (s *supervisor) kill(w *worker) {
 // lateError names the workers that did not leave by themselves.
 func (s *supervisor) lateError() (err error) {
 	for _, w := range s.late {
-		err = join(err, fmt.Errorf("%v did not leave in time and was killed", w))
+		err = errline.Join(err, fmt.Errorf("%v did not leave in time and was killed", w))
 	}
 	return err
 }

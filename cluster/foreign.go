@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/proctree"
+	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -159,7 +160,7 @@ func (f *foreignSeat) borrow(use func(*reuseport.Borrowed) error) error {
 	if err != nil {
 		return err
 	}
-	return join(use(b), b.Close())
+	return errline.Join(use(b), b.Close())
 }
 
 // queue returns the length and the limit of the accept queue, 0 where we may not look.

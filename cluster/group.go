@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -365,11 +366,11 @@ func (g *group) sealKnown(ctx context.Context) error {
 		return nil // nobody listens
 	}
 	if err != nil || !g.certain() {
-		return join(errUncertain, err)
+		return errline.Join(errUncertain, err)
 	}
 	if g.published == nil { // all are leaving: the hash would give the sink its part before it is full
 		if err := g.attach(ctx, reuseport.Steering{Weights: g.evenly()}); err != nil {
-			return join(errUncertain, err)
+			return errline.Join(errUncertain, err)
 		}
 	}
 	sink, err := reuseport.NewSink(ctx, g.key.Network, g.address)
@@ -378,7 +379,7 @@ func (g *group) sealKnown(ctx context.Context) error {
 	}
 	inode, err := reuseport.Inode(sink)
 	if err != nil {
-		return join(err, sink.Close())
+		return errline.Join(err, sink.Close())
 	}
 	m := &member{inode: inode}
 	g.enter(m)
@@ -387,8 +388,8 @@ func (g *group) sealKnown(ctx context.Context) error {
 	if err := sink.Fill(ctx, g.order.Index(m), attach, weights); err != nil {
 		g.drop(m)
 		g.doubt()
-		err = join(err, sink.Close())
-		return join(err, g.settle(ctx))
+		err = errline.Join(err, sink.Close())
+		return errline.Join(err, g.settle(ctx))
 	}
 	g.sink, g.drain = sink, m
 	return nil
@@ -411,9 +412,9 @@ func (g *group) close() (err error) {
 		err = g.reservation.Close()
 	}
 	if g.sink != nil {
-		err = join(err, g.sink.Close())
+		err = errline.Join(err, g.sink.Close())
 	}
-	return join(err, g.watch.close())
+	return errline.Join(err, g.watch.close())
 }
 
 // call asks a node something about this port.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/serve"
+	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -23,12 +24,12 @@ func (n *Node) leave(cause error) {
 	case n.worker != nil:
 		n.worker.report(cause)
 		err = n.endServing(n.stopping, n.worker.lameDuck())
-		err = join(err, n.seats.close())
-		err = join(err, n.links.close())
-		err = join(err, n.worker.close())
+		err = errline.Join(err, n.seats.close())
+		err = errline.Join(err, n.links.close())
+		err = errline.Join(err, n.worker.close())
 	default:
 		err = n.endServing(n.stopping, min(n.opts.LameDuck, briefLameDuck))
-		err = join(err, n.links.close())
+		err = errline.Join(err, n.links.close())
 	}
 	n.finish(cause, err)
 }
@@ -36,7 +37,7 @@ func (n *Node) leave(cause error) {
 // endServing drains the servers, and waits until the connections are closed that the program has accepted by itself.
 func (n *Node) endServing(ctx context.Context, lameDuck time.Duration) error {
 	err := n.endServers(ctx, lameDuck)
-	return join(err, serve.AwaitClosed(ctx, slices.DeleteFunc(n.allPorts(), n.servers.Serves)))
+	return errline.Join(err, serve.AwaitClosed(ctx, slices.DeleteFunc(n.allPorts(), n.servers.Serves)))
 }
 
 // settleTime is what a server has to begin with the connections that it has accepted last, before it may end. That of gRPC
@@ -86,7 +87,7 @@ func (n *Node) endServers(ctx context.Context, lameDuck time.Duration) error {
 	case <-ctx.Done():
 		e.cut()
 		<-e.done
-		return join(e.err, ctx.Err())
+		return errline.Join(e.err, ctx.Err())
 	}
 	return e.err
 }
@@ -117,7 +118,7 @@ func (n *Node) leavePorts(ctx context.Context) error {
 		})
 	}
 	leaves.Wait()
-	err := join(n.seats.close(), n.shutKept())
+	err := errline.Join(n.seats.close(), n.shutKept())
 	if n.worker != nil {
 		n.worker.tell(message{Kind: kindDrained, Took: time.Since(begin)})
 	}
@@ -183,7 +184,7 @@ func (n *Node) leavePort(ctx context.Context, one *seat) error {
 		}
 		_, drainErr := reuseport.Drain(ctx, one.socket)
 		if err != nil || drainErr != nil {
-			return join(drainErr, err)
+			return errline.Join(drainErr, err)
 		}
 		again, err := n.keeper.get().leave(ctx, one.key, epoch)
 		if !again || err != nil {
@@ -201,11 +202,11 @@ func (n *Node) finish(cause, err error) {
 	if raise != nil {
 		raiseSignal(raise)
 	}
-	err = join(err, n.closeKept())
+	err = errline.Join(err, n.closeKept())
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("requests still in flight after the time to stop were cut: %w", err)
 	}
-	if err = join(cause, err); err != nil {
+	if err = errline.Join(cause, err); err != nil {
 		n.err = fmt.Errorf("cluster: %w", err)
 	}
 	close(n.done)

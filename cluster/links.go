@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
 )
@@ -28,7 +29,7 @@ func joinLinks(ctx context.Context, opts Options, mesh peer.Options, timeout tim
 	ctx, cancel = context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if l.bus, err = bus.New(ctx, l.mesh, bus.Options{Logger: opts.Logger}); err != nil {
-		return links{}, join(err, l.mesh.Close())
+		return links{}, errline.Join(err, l.mesh.Close())
 	}
 	return l, nil
 }
@@ -42,5 +43,5 @@ func soloLinks(opts Options, self peer.Info) (l links, err error) {
 
 // close delivers what is queued and leaves.
 func (l links) close() error {
-	return join(l.bus.Close(), l.mesh.Close())
+	return errline.Join(l.bus.Close(), l.mesh.Close())
 }

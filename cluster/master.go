@@ -16,6 +16,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/cluster/internal/sdnotify"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
+	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -40,7 +41,7 @@ type master struct {
 	notifier   *sdnotify.Notifier
 	unlinkPID  func() error
 
-	predecessor *boot.Handover // nil: nobody has handed over to us
+	predecessor *boot.Handover // nil: this master does not take over from another one
 	greeted     chan struct{}  // closed when the predecessor has told what it has
 	probation   *probation     // nil: all is ours
 	custody     chan struct{}  // holds a value while a successor may have what is ours, and from the stop on
@@ -83,7 +84,7 @@ func startMaster(ctx context.Context, opts Options, sys system, program *program
 	}
 	defer func() {
 		if err != nil {
-			err = join(err, m.close())
+			err = errline.Join(err, m.close())
 		}
 	}()
 	if m.steering, err = newSteering(opts.Steering, opts.Logger, m.journal.Emit); err != nil {
@@ -273,7 +274,7 @@ func (m *master) stop(n *Node, cause error) error {
 	switch {
 	case m.successor != nil:
 		<-m.successor.told
-		return join(n.endServing(ctx, m.opts.LameDuck), m.close())
+		return errline.Join(n.endServing(ctx, m.opts.LameDuck), m.close())
 	case m.probation.isOn() && m.probation.giveUp(cause):
 		return m.giveBack(n)
 	}
@@ -283,7 +284,7 @@ func (m *master) stop(n *Node, cause error) error {
 	n.servers.BeginDrain() // it may take a moment until the port is ours to leave
 	m.custody <- struct{}{}
 	if m.ceded {
-		return join(n.endServing(ctx, m.opts.LameDuck), m.close())
+		return errline.Join(n.endServing(ctx, m.opts.LameDuck), m.close())
 	}
 	m.steering.seal(ctx)
 	deadline, _ := ctx.Deadline()
@@ -298,7 +299,7 @@ func (m *master) stop(n *Node, cause error) error {
 		<-m.supervisor.done // each worker that has not left is killed when its time is over
 	}
 	m.successors.Wait()
-	return join(join(join(m.supervisor.err, m.late), err), join(m.leaveNothing(ctx), m.close()))
+	return errline.Join(errline.Join(errline.Join(m.supervisor.err, m.late), err), errline.Join(m.leaveNothing(ctx), m.close()))
 }
 
 // close gives back what the master has taken. What a successor has got stays.
@@ -314,17 +315,17 @@ func (m *master) close() (err error) {
 	}
 	err = m.seats.close()
 	if m.unlinkPID != nil {
-		err = join(err, m.unlinkPID())
+		err = errline.Join(err, m.unlinkPID())
 	}
 	if m.links.mesh != nil {
-		err = join(err, m.links.close())
+		err = errline.Join(err, m.links.close())
 	}
-	err = join(err, m.leaveDirectory())
+	err = errline.Join(err, m.leaveDirectory())
 	if m.probation != nil {
-		err = join(err, m.probation.close())
+		err = errline.Join(err, m.probation.close())
 	}
 	if m.steering != nil {
-		err = join(err, m.steering.close())
+		err = errline.Join(err, m.steering.close())
 	}
 	return err
 }
@@ -343,10 +344,10 @@ func (m *master) leaveDirectory() (err error) {
 	}
 	if ceded {
 		if others, lockErr := m.directory.Locked(); others || lockErr != nil {
-			return join(join(err, lockErr), m.directory.Close())
+			return errline.Join(errline.Join(err, lockErr), m.directory.Close())
 		}
 	}
-	return join(err, m.directory.Remove())
+	return errline.Join(err, m.directory.Remove())
 }
 
 // watchSupervisor ends the node when the supervisor has given up. It is a goroutine that ends with the supervisor.

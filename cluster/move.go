@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -78,8 +79,8 @@ func (n *Node) move(key portKey) {
 	}
 	n.seats.beginMove(one)
 	err = n.tryMove(one)
-	err = join(err, n.joinAgain(one))
-	err = join(err, n.seats.endMove(key))
+	err = errline.Join(err, n.joinAgain(one))
+	err = errline.Join(err, n.seats.endMove(key))
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		n.opts.Logger.Warn("moving within the group failed", "id", n.ID(), "slot", n.Slot(), "address", one.address, "error", err)
 	}
@@ -114,7 +115,7 @@ func (n *Node) joinAgain(one *seat) error {
 			return nil
 		}
 		if _, openErr := n.seats.open(context.Background(), one.key, one.address); openErr != nil {
-			return join(openErr, err)
+			return errline.Join(openErr, err)
 		}
 		if !told {
 			n.opts.Logger.Warn("the master does not take this node into the group again: asking it until it does", "id", n.ID(),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/internal/descriptors"
+	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
 )
@@ -215,7 +216,7 @@ func (n *Node) Listen(ctx context.Context, network, address string) (net.Listene
 	}
 	if n.isStopping() {
 		why := fmt.Errorf("%w: %w", ErrStopping, net.ErrClosed)
-		return nil, join(&net.OpError{Op: "listen", Net: network, Addr: l.Addr(), Err: why}, l.Close())
+		return nil, errline.Join(&net.OpError{Op: "listen", Net: network, Addr: l.Addr(), Err: why}, l.Close())
 	}
 	return l, nil
 }
@@ -269,7 +270,7 @@ func (n *Node) shutKept() (err error) {
 	for _, l := range n.kept {
 		if a, ok := l.(*serve.Acceptor); ok {
 			a.Park(n.done)
-			err = join(err, a.Shut())
+			err = errline.Join(err, a.Shut())
 		}
 	}
 	return err
@@ -280,7 +281,7 @@ func (n *Node) closeKept() (err error) {
 	n.portsMu.Lock()
 	defer n.portsMu.Unlock()
 	for _, l := range n.kept {
-		err = join(err, l.Close())
+		err = errline.Join(err, l.Close())
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -42,7 +43,7 @@ func (g *group) settle(ctx context.Context) error {
 	} else {
 		g.reconcile(ctx, listed)
 	}
-	err = join(err, g.publish(ctx))
+	err = errline.Join(err, g.publish(ctx))
 	g.complain(ctx, &g.complaint, err)
 	g.entrust()
 	g.draw()

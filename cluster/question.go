@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -81,7 +82,7 @@ func (g *group) ask(ctx context.Context, hole *member, timeout time.Duration) er
 
 	posed, err := g.pose(ctx, hole, q.Port())
 	if err != nil || posed.hole == nil {
-		return join(err, g.note(ctx, posed, nil))
+		return errline.Join(err, g.note(ctx, posed, nil))
 	}
 	if q.Connect(short) == nil { // else the queue there is full, or whoever sits there is about to close it
 		found = g.await(short, q.Source(), watching)

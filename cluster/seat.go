@@ -12,6 +12,7 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/internal/monotonic"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
+	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -168,13 +169,13 @@ func (s *seats) open(ctx context.Context, key portKey, address string) (*seat, e
 	}
 	inode, err := reuseport.Inode(socket)
 	if err != nil {
-		return nil, join(err, socket.Close())
+		return nil, errline.Join(err, socket.Close())
 	}
 	one := &seat{key: key, address: address, socket: socket, inode: inode}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.taken[key] != nil {
-		return nil, join(net.ErrClosed, socket.Close())
+		return nil, errline.Join(net.ErrClosed, socket.Close())
 	}
 	if one.listener = s.moving[key]; one.listener == nil {
 		one.listener = serve.NewAcceptor(socket)
@@ -229,7 +230,7 @@ func (s *seats) refuse() {
 func (s *seats) close() (err error) {
 	s.refuse()
 	for _, one := range s.all() {
-		err = join(err, s.shut(one))
+		err = errline.Join(err, s.shut(one))
 	}
 	return err
 }

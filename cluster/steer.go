@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/monotonic"
+	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -188,7 +189,7 @@ func (g *group) cover(ctx context.Context) (err error) {
 			cpu = cpus[i]
 		}
 		if _, callErr := g.call(ctx, m.party, message{Kind: kindCPU, CPU: cpu}); callErr != nil && !m.suspect.Load() {
-			err = join(err, fmt.Errorf("node %d: %w", m.id, callErr))
+			err = errline.Join(err, fmt.Errorf("node %d: %w", m.id, callErr))
 		}
 	}
 	return err

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -211,7 +212,7 @@ func (s *steering) groupBy(key portKey, reserve func() (*reuseport.Reservation, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, join(net.ErrClosed, g.close()) // a foreign group has no reservation
+		return nil, errline.Join(net.ErrClosed, g.close()) // a foreign group has no reservation
 	}
 	if s.holds {
 		g.turn <- struct{}{}
@@ -248,7 +249,7 @@ func (s *steering) close() (err error) {
 	defer s.mu.Unlock()
 	s.closed = true
 	for _, g := range s.groups {
-		err = join(err, g.close())
+		err = errline.Join(err, g.close())
 	}
 	s.groups = nil
 	return err

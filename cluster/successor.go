@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/boot"
+	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -20,7 +21,7 @@ import (
 func awaitPredecessor(ctx context.Context, talk uintptr) (*probation, error) {
 	file := os.NewFile(talk, "predecessor")
 	conn, err := net.FileConn(file)
-	if err = join(err, file.Close()); err != nil {
+	if err = errline.Join(err, file.Close()); err != nil {
 		return nil, fmt.Errorf("predecessor: %w", err)
 	}
 	t := newHandoff(conn)
@@ -40,7 +41,7 @@ func awaitPredecessor(ctx context.Context, talk uintptr) (*probation, error) {
 		err = fmt.Errorf("it says %q: the takeover is called off", step)
 	}
 	if err != nil {
-		return nil, join(fmt.Errorf("predecessor: %w", err), conn.Close())
+		return nil, errline.Join(fmt.Errorf("predecessor: %w", err), conn.Close())
 	}
 	return newProbation(t), nil
 }
@@ -170,7 +171,7 @@ func (m *master) giveBack(n *Node) error {
 	if err == nil {
 		_ = m.probation.handoff.say(stepBack) // it sees our end, too
 	}
-	return join(join(err, <-served), m.close())
+	return errline.Join(errline.Join(err, <-served), m.close())
 }
 
 // surrender leaves the workers, the port and the lock to another master, and touches them no more.

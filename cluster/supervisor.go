@@ -9,6 +9,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/journal"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
+	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -170,7 +171,7 @@ func (s *supervisor) run() {
 			timer.Reset(time.Until(next))
 		}
 	}
-	s.err = join(s.err, s.lateError())
+	s.err = errline.Join(s.err, s.lateError())
 }
 
 // perform does what is due.

@@ -11,6 +11,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
+	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -103,16 +104,16 @@ func (n *Node) startSuccessor() (*takeover, error) {
 		Talk: proc.ExtraFile,
 	}.Environ()
 	if err != nil {
-		return nil, join(err, ours.Close())
+		return nil, errline.Join(err, ours.Close())
 	}
 	cmd, err := proc.Self(append(n.master.notifier.Environ(), environ)...)
 	if err != nil {
-		return nil, join(err, ours.Close())
+		return nil, errline.Join(err, ours.Close())
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdin, os.Stdout, os.Stderr, []*os.File{theirs}
 	pid1.Init.Share(cmd)
 	if err := cmd.Start(); err != nil {
-		return nil, join(fmt.Errorf("start %s: %w", cmd.Path, err), ours.Close())
+		return nil, errline.Join(fmt.Errorf("start %s: %w", cmd.Path, err), ours.Close())
 	}
 	pid1.Init.Heir(cmd.Process.Pid)
 	t := &takeover{
@@ -274,9 +275,9 @@ func (t *takeover) callOff(why error) error {
 	<-m.custody
 	t.reap()
 	if errors.Is(why, ErrStopping) {
-		return join(why, err)
+		return errline.Join(why, err)
 	}
-	return fmt.Errorf("takeover: the successor has failed, this master goes on: %w", join(why, err))
+	return fmt.Errorf("takeover: the successor has failed, this master goes on: %w", errline.Join(why, err))
 }
 
 // How long a successor may take, when a takeover is called off, for each step of its way out.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
+	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -50,11 +51,11 @@ func startWorker(ctx context.Context, opts Options, r boot.Role) (_ *Node, err e
 	}
 	defer func() {
 		if err != nil {
-			err = join(err, directory.Close())
+			err = errline.Join(err, directory.Close())
 		}
 	}()
 	if locked, err := directory.Locked(); err != nil || !locked {
-		return nil, join(ErrOrphaned, err)
+		return nil, errline.Join(ErrOrphaned, err)
 	}
 	// Linked first, for no connection is to wait for a share of the port whose node is still to be linked.
 	links, err := joinLinks(ctx, opts, peer.Options{Directory: directory, Self: r.Info()}, opts.BootTimeout)
@@ -69,7 +70,7 @@ func startWorker(ctx context.Context, opts Options, r boot.Role) (_ *Node, err e
 		if u.orphan != nil {
 			u.orphan.Stop()
 		}
-		return nil, join(join(err, u.seats.close()), links.close())
+		return nil, errline.Join(errline.Join(err, u.seats.close()), links.close())
 	}
 	return n, nil
 }

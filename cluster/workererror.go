@@ -12,8 +12,8 @@ type WorkerError struct {
 	Ready  bool   // it had been ready
 	Reason string // what it died of: "exit code 1", "signal: killed", ...
 
-	// LastWords is what it wrote last to its standard error, or the error with which its node ended. Empty when
-	// it was ready: from then on a worker writes to the standard error of the master by itself.
+	// LastWords holds the end of its standard error, or the error with which its node ended. It is empty if the worker was
+	// ready: from then on a worker writes to the standard error of the master by itself.
 	LastWords string
 }
 

@@ -1,7 +1,5 @@
 //go:build !race
 
-// One goroutine writes and reads a page: the race detector would find nothing, in ten times the time.
-
 package report
 
 import (

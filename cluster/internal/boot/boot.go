@@ -6,7 +6,7 @@
 // closed on exec from then on. The descriptors belong to the caller, who sees to it that each is used once.
 //
 // The names of the variables and of their fields are read by other versions of this package: a master starts the program as
-// it is on disk then, and one that is older may have started this process.
+// it is on disk then, and an older version may have started this process.
 package boot
 
 import (
@@ -40,7 +40,7 @@ func environ(variable string, told any) (string, error) {
 // handoverVariable is the environment variable in which a successor finds its handover.
 const handoverVariable = "MULTINODE_SUCCESSION"
 
-// Handover is what a master tells its successor at its start.
+// Handover describes a takeover to the successor that a master starts.
 type Handover struct {
 	Cluster    string  `json:"cluster"`
 	Directory  string  `json:"directory"`

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// report is what a child finds.
+// report holds the role and the handover that a child finds.
 type report struct {
 	Role       *boot.Role
 	RoleError  string

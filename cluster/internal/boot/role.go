@@ -10,7 +10,7 @@ import (
 // roleVariable is the environment variable in which a worker finds its role.
 const roleVariable = "MULTINODE_ROLE"
 
-// Role is what the master tells a worker at its start.
+// Role describes a worker to itself: the master passes it on at the start.
 type Role struct {
 	Cluster     string           `json:"cluster"`
 	Directory   string           `json:"directory"`

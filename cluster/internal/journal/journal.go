@@ -1,7 +1,7 @@
 // Package journal keeps the last events of a program and passes each new one on to its watchers.
 //
 // Events are numbered from 1, and a watcher that comes back says which number it has seen last: it gets the events that
-// followed and those to come, each once and in order. Whoever emits never waits for a watcher: a watcher that is too far
+// followed and those to come, each once and in order. Emit never waits for a watcher: a watcher that is too far
 // behind loses its channel, and has to watch again.
 //
 // The type of an event is the caller's. Events are values: the journal hands out copies.

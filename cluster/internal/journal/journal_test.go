@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// event is what the tests write into a journal.
+// event is the type of the events of these tests.
 type event struct {
 	Seq  int
 	Time time.Time
@@ -151,7 +151,7 @@ func TestAtOnce(t *testing.T) {
 func TestAwaitsItsReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := newJournal()
-		j.AwaitReaders(time.Hour) // nobody reads
+		j.AwaitReaders(time.Hour) // without a reader
 		_, next, cancel := j.Watch(FromNow)
 		_, _, cancelSlow := j.Watch(FromNow)
 		cancelSlow()

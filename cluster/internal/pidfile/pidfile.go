@@ -1,4 +1,4 @@
-// Package pidfile keeps the id of this process in a file, for those who want to send it a signal.
+// Package pidfile keeps the id of this process in a file, for scripts that signal it.
 //
 // A pid file is always whole: it is replaced by a rename, so a reader sees the old id or the new one. The file of a process
 // that runs is never taken over, unless the caller names that process as a predecessor, and a file that holds anything but
@@ -27,8 +27,8 @@ import (
 )
 
 // Write writes the id of this process to the file at path, and returns a function that removes the file if it still names
-// this process. A file that names a process that has ended is replaced, and so is one that names one of predecessors, which
-// are the processes that this one takes over from. A file that names any other process that runs is an error that Is
+// this process. It replaces a file that names a process that has ended, and a file that names one of predecessors: the
+// processes that this process takes over from. A file that names any other process that runs is an error that Is
 // [os.ErrExist]; a file that holds no process id is an error too.
 func Write(path string, predecessors ...int) (remove func() error, err error) {
 	self := os.Getpid()

@@ -12,7 +12,7 @@ type prefixer struct {
 	out io.Writer // guarded by mu
 }
 
-// writer returns a writer for one source. It writes whole lines, and a last one that has no end.
+// writer returns a writer for one source. It writes whole lines, and at the end an unfinished line.
 func (p *prefixer) writer(prefix string) *prefixed { return &prefixed{to: p, prefix: prefix} }
 
 type prefixed struct {

@@ -6,7 +6,7 @@
 // that it wrote to standard error where those come through a pipe of ours.
 //
 // Of a process that lives, the package says how long it has waited for a CPU ([ThreadTimes]), which tells a process that
-// hangs from one that cannot run.
+// hangs from a process that gets no CPU.
 //
 // The package decides nothing: when a process is started, signalled or replaced is up to its caller. It logs nothing either.
 //

@@ -33,7 +33,7 @@ type Program struct {
 	roots map[int]bool // guarded by mu: of the trees, whether the exit of the root is waited for
 }
 
-// Instance is what is particular to one process of a Program.
+// Instance describes one process of a Program.
 type Instance struct {
 	Name   string // in errors, such as "worker 3"
 	Prefix string // of its lines in Config.Output

@@ -63,7 +63,7 @@ var invoked = func() string {
 	return path
 }()
 
-// ownFile is what that path stood for.
+// ownFile is the file at that path.
 var ownFile, _ = os.Stat(invoked)
 
 // selfPath returns the path of this program as it is on disk now: the path by which it was started, so that a symbolic link

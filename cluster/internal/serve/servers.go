@@ -24,7 +24,7 @@ import (
 	"github.com/multinode-go/multinode/internal/errline"
 )
 
-// Server is what serves: an [http.Server], or any other with these methods. Serve accepts until Shutdown, or until its
+// Server is an [http.Server], or any other server with these methods. Serve accepts until Shutdown, or until its
 // listener is closed, or until it fails. Shutdown waits for the work in progress until ctx is done; then Close() error is
 // called, if the server has it.
 type Server interface {
