@@ -50,6 +50,7 @@ type group struct {
 	mu       sync.Mutex
 	left     bool                             // guarded by mu; nothing is served and nothing begins any more
 	members  map[peer.Incarnation]*member     // guarded by mu
+	asked    map[peer.Incarnation]none        // guarded by mu; who was asked, and has not ended since
 	gen      uint64                           // guarded by mu; changes with each suspension: a round from before renews nothing
 	joined   bool                             // guarded by mu; known is closed
 	problems map[peer.Incarnation]Unconfirmed // guarded by mu; who has failed the last round
@@ -77,6 +78,7 @@ func newGroup(b *bus.Bus, name string, length time.Duration, t target, l *lease,
 		closing:  make(chan none),
 		known:    make(chan none),
 		members:  make(map[peer.Incarnation]*member),
+		asked:    make(map[peer.Incarnation]none),
 		problems: make(map[peer.Incarnation]Unconfirmed),
 		open:     make(map[string]int),
 	}

@@ -183,6 +183,40 @@ func cacheMadeAgain(t *testing.T, w way) {
 	}
 }
 
+// An answer takes a shorter way than the message that the cache is closed, and may be later than that.
+func TestAnswerOfAClosedCache(t *testing.T) {
+	t.Parallel()
+	nodes := meshOf(t, 2)
+	var r row
+	opts := Options[string, int64]{Lease: maxLease, DisableSharedMemory: true}
+	stays := cacheOf(t, nodes[0].Bus, opts, r.load)
+	asked := func() *Cache[string, int64] {
+		t.Helper()
+		c, err := New(nodes[1].Bus, opts, r.load)
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, c.Close()) })
+		awaitServing(t, stays, c)
+		stays.group.asks(c.group.mesh.Self())
+		return c
+	}
+	answer := func(c *Cache[string, int64]) error {
+		t.Helper()
+		given := message{kind: kindGrant, session: c.group.session}
+		return stays.group.follow(limited(t), c.group.mesh.Self(), given, now())
+	}
+	closed := asked()
+	require.NoError(t, answer(closed), "in time")
+	require.NoError(t, closed.Close())
+	eventually(t, func() bool { return len(stays.Stats().Peers) == 0 }, "the cache is known to be closed")
+	require.ErrorIs(t, answer(closed), errChanged)
+	assert.Empty(t, stays.Stats().Peers)
+
+	next := asked()
+	require.ErrorIs(t, answer(closed), errChanged, "one that is closed, in place of another one")
+	require.Len(t, stays.Stats().Peers, 1)
+	assert.Equal(t, next.group.session, stays.group.member(next.group.mesh.Self()).session)
+}
+
 // A process that closes its mesh or its bus while its cache is in use.
 func TestCacheWithoutItsMesh(t *testing.T) {
 	t.Parallel()

@@ -32,7 +32,7 @@ func (g *group) event(e peer.Event) {
 	case e.Reason == peer.ReasonCut:
 		g.lost(e.Peer)
 	default:
-		g.end(e.Peer, g.member(e.Peer))
+		g.ended(e.Peer)
 	}
 }
 
@@ -64,6 +64,7 @@ func (g *group) end(p peer.Info, m *member) bool {
 		return false
 	}
 	delete(g.problems, p.Incarnation)
+	delete(g.asked, p.Incarnation)
 	if m == nil {
 		g.mu.Unlock()
 		return true
@@ -132,11 +133,23 @@ func (g *group) meet(p peer.Info, session uint64) *member {
 	if g.board.has(p.Incarnation) {
 		return nil
 	}
-	if old := g.member(p); old != nil && old.session != session {
-		g.end(p, old)
+	for {
+		m := g.admit(p, session)
+		if m.session == session {
+			return m
+		}
+		g.end(p, m)
 	}
+}
+
+// admit returns the member that a process is, a new one where there is none.
+func (g *group) admit(p peer.Info, session uint64) *member {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.admitLocked(p, session)
+}
+
+func (g *group) admitLocked(p peer.Info, session uint64) *member {
 	m := g.members[p.Incarnation]
 	if m == nil {
 		m = &member{info: p, session: session, stream: newStream(g.target), trusted: never}
@@ -152,9 +165,18 @@ func (g *group) member(p peer.Info) *member {
 	return g.members[p.Incarnation]
 }
 
+// ended is for a process that is dead or has left.
+func (g *group) ended(p peer.Info) {
+	for !g.end(p, g.member(p)) { // an answer has come meanwhile
+	}
+}
+
 // gone is for a process that has closed its cache.
 func (g *group) gone(from peer.Info, bye message) {
-	if m := g.member(from); m != nil && m.session == bye.session {
-		g.end(from, m)
+	for {
+		m := g.member(from)
+		if m != nil && m.session != bye.session || g.end(from, m) {
+			return
+		}
 	}
 }

@@ -142,7 +142,7 @@ func (g *group) askAll(ctx context.Context, peers []peer.Info, found []byte) err
 func (g *group) ask(ctx context.Context, p peer.Info, found []byte) error {
 	begin := now()
 	question := message{kind: kindAsk, own: g.session, time: g.length, ops: found}
-	m := g.member(p)
+	m := g.asks(p)
 	if m != nil {
 		question.session, question.seq, _ = m.stream.at()
 	}
@@ -164,6 +164,31 @@ func (g *group) ask(ctx context.Context, p peer.Info, found []byte) error {
 	return g.note(p, err)
 }
 
+// asks notes that a process is asked, and returns what is known of it. One question at a time is open for each.
+func (g *group) asks(p peer.Info) *member {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.asked[p.Incarnation] = none{}
+	return g.members[p.Incarnation]
+}
+
+// answered returns the member that has answered, or nil for one that shares the board. An answer takes a shorter way than
+// the messages: the cache that has given it may be closed by now, and another one known in its place. Such an answer is
+// void, and the process is asked again.
+func (g *group) answered(p peer.Info, session uint64) (*member, error) {
+	if g.board.has(p.Incarnation) {
+		return nil, nil //nolint:nilnil // no member, and no error
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := g.members[p.Incarnation]
+	_, isValid := g.asked[p.Incarnation]
+	if !isValid || m != nil && m.session != session {
+		return nil, errChanged
+	}
+	return g.admitLocked(p, session), nil
+}
+
 // unanswered finds out what it means that a process has not answered.
 func (g *group) unanswered(p peer.Info, m *member, err error) error {
 	failed, _ := errors.AsType[*bus.PeerError](err)
@@ -175,7 +200,7 @@ func (g *group) unanswered(p peer.Info, m *member, err error) error {
 		if live, liveErr := g.mesh.Live(); liveErr == nil && !slices.ContainsFunc(live, func(l peer.Info) bool {
 			return l.Incarnation == p.Incarnation
 		}) {
-			g.end(p, g.member(p))
+			g.ended(p)
 			return g.noteGone()
 		}
 	}
@@ -185,9 +210,9 @@ func (g *group) unanswered(p peer.Info, m *member, err error) error {
 // follow waits until a stream is applied as far as its writer has said. It takes the answer on a shorter way than the
 // changes.
 func (g *group) follow(ctx context.Context, p peer.Info, answer message, begin int64) error {
-	m := g.meet(p, answer.session)
+	m, err := g.answered(p, answer.session)
 	if m == nil {
-		return nil
+		return err
 	}
 	g.target.distrust(answer.time)
 	ctx, cancel := context.WithTimeout(ctx, g.length/2)
