@@ -57,9 +57,12 @@ func (p *Program) whole(root *Process, mark string) *Process {
 			asked.Store(true)
 		case os.Kill:
 			kill()
-			for _, o := range tree.Left() {
+			left := tree.Left()     // first: what belongs only as a child of the root is not found without it
+			err := root.Signal(sig) // before them: it might end by itself when they end
+			for _, o := range left {
 				_ = o.Signal(syscall.SIGKILL) // it may be gone
 			}
+			return err
 		}
 		return root.Signal(sig)
 	}}
