@@ -34,6 +34,7 @@ func orphans(t *testing.T, nodes int) programOptions {
 	t.Helper()
 	return programOptions{
 		Nodes: nodes, Name: "shop", Dir: ownDir(t), Addr: "127.0.0.1:0", DisableMasterListen: true, LameDuck: shortDuck,
+		OrphanTimeout: patience,
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,14 +49,16 @@ func (c *client) status(ctx context.Context) (status cluster.Status, raw []byte,
 	begin := time.Now()
 	short, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
+	var starting error // as it has answered
 	for again := true; again; {
 		raw, err = c.ask(short, http.MethodGet, "/status", nil)
 		if again = errors.Is(err, errNoAPI); again {
+			starting = err
 			again = pause(short, askAgain)
 		}
 	}
 	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		err = c.silent(time.Since(begin), err)
+		err = cmp.Or(starting, c.silent(time.Since(begin), err))
 	}
 	if err != nil {
 		return status, nil, err

@@ -85,6 +85,23 @@ func TestMasterWithoutAPI(t *testing.T) {
 	}
 }
 
+// TestMasterThatStartsAndIsSilent: what it has answered last is what is known of it.
+func TestMasterThatStartsAndIsSilent(t *testing.T) {
+	place := tempPlace(t)
+	f := startFake(t, place, "web")
+	asked := false
+	f.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked {
+			<-r.Context().Done()
+		}
+		asked = true
+		http.NotFound(w, r)
+	})
+	code, _, stderr := runs(t, place, "status")
+	assert.Equal(t, codeFailed, code)
+	assert.Contains(t, stderr, "it is starting")
+}
+
 // TestMasterThatIsLate: it is not the version of a program when a master does not answer at once.
 func TestMasterThatIsLate(t *testing.T) {
 	place := tempPlace(t)
