@@ -202,7 +202,7 @@ func TestFullQueue(t *testing.T) {
 	ctx := limited(t)
 	var greeting []message
 	greeting = append(greeting, message{kind: kindHello, id: version, bytes: 1 << 20})
-	for i := range 8 { // more than the link takes at one time: 2 messages in the queue, and 3 that are being written
+	for i := range 16 { // more than the link takes: 2 messages in the queue, 3 that are being written, and what the socket holds
 		greeting = append(greeting, message{kind: kindSubscribe, id: uint64(i + 1), data: []byte(strconv.Itoa(i))})
 	}
 	for _, m := range append(greeting, message{kind: kindFlush}, message{kind: kindFlushed}) {
@@ -210,17 +210,25 @@ func TestFullQueue(t *testing.T) {
 	}
 	eventually(t, func() bool { return len(a.Stats().Peers) == 1 }, "it is linked")
 	failing := a.WhenFull(Fail)
-	topic := 0
-	for failing.Send(ctx, 2, strconv.Itoa(topic), make([]byte, 600<<10)) == nil {
-		topic++
+	topic, blocked := 0, make(chan error, 1)
+	for waits := false; !waits; {
+		err := error(nil)
+		for ; err == nil; topic++ {
+			err = failing.Send(ctx, 2, strconv.Itoa(topic), make([]byte, 600<<10))
+		}
+		require.ErrorIs(t, err, ErrFull)
+		require.ErrorContains(t, err, "wait in the queue of the link")
+		topic-- // it has all of its window
+		go func(unused string) { blocked <- a.Send(ctx, 2, unused, 2) }(strconv.Itoa(topic))
+		eventually(t, func() bool {
+			s := a.Stats()
+			waits = s.Total.Blocked > 0 && s.Peers[0].Queued > boundMessages
+			return waits || len(blocked) > 0
+		}, "it waits")
+		if !waits { // the writer took more before it was held up
+			require.NoError(t, <-blocked)
+		}
 	}
-	unused := strconv.Itoa(topic)
-	require.ErrorIs(t, failing.Send(ctx, 2, unused, 1), ErrFull)
-	require.ErrorContains(t, failing.Send(ctx, 2, unused, 1), "wait in the queue of the link")
-	assert.Greater(t, a.Stats().Peers[0].Queued, boundMessages)
-	blocked := make(chan error)
-	go func() { blocked <- a.Send(ctx, 2, unused, 2) }()
-	eventually(t, func() bool { return a.Stats().Total.Blocked == 1 }, "it waits")
 	subscribed, err := a.Subscribe("own", echo) // which is of another class
 	require.NoError(t, err)
 	require.NoError(t, subscribed.Close())
