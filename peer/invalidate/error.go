@@ -35,17 +35,17 @@ type Unconfirmed struct {
 
 // Error names each peer with its reason.
 func (e *UnconfirmedError) Error() string {
-	var b strings.Builder
+	var peers, parts []string
+	for _, p := range e.Peers {
+		peers = append(peers, fmt.Sprintf("node %d has not confirmed: %s", p.Peer.ID, p.Reason))
+	}
 	if e.NotCommitted {
-		b.WriteString("nothing was committed: ")
+		parts = append(parts, "nothing was committed")
 	}
-	for i, p := range e.Peers {
-		if i > 0 {
-			b.WriteString("; ")
-		}
-		fmt.Fprintf(&b, "node %d has not confirmed: %s", p.Peer.ID, p.Reason)
+	if len(peers) > 0 {
+		parts = append(parts, strings.Join(peers, "; "))
 	}
-	return fmt.Sprintf("%s: %v", b.String(), e.Err)
+	return strings.Join(append(parts, fmt.Sprint(e.Err)), ": ")
 }
 
 // Unwrap returns Err.

@@ -471,6 +471,21 @@ func TestNodeThatNobodyIsLinkedTo(t *testing.T) {
 	require.ErrorIs(t, err, errUnknown)
 	assert.False(t, c.Stats().Serving)
 	require.NoError(t, silent.Close())
-	require.NoError(t, c.Invalidate(limited(t), "k"))
+	eventually(t, func() bool { return c.Invalidate(limited(t), "k") == nil }, "all that live know it")
 	awaitServing(t, c)
+}
+
+func TestErrorNamesWhoHasNotConfirmed(t *testing.T) {
+	t.Parallel()
+	why := errors.New("too late")
+	one := Unconfirmed{Peer: peer.Info{ID: 3}, Reason: "it sleeps"}
+	two := Unconfirmed{Peer: peer.Info{ID: 4}, Reason: "it is gone"}
+	for want, err := range map[string]*UnconfirmedError{
+		"too late":                        {Err: why},
+		"nothing was committed: too late": {Err: why, NotCommitted: true},
+		"node 3 has not confirmed: it sleeps: too late":                                       {Err: why, Peers: []Unconfirmed{one}},
+		"node 3 has not confirmed: it sleeps; node 4 has not confirmed: it is gone: too late": {Err: why, Peers: []Unconfirmed{one, two}},
+	} {
+		assert.EqualError(t, err, want)
+	}
 }
