@@ -50,6 +50,7 @@ type Node struct {
 	cut      context.CancelFunc // ends the patience of the stop; guarded by stopMu
 	raise    os.Signal          // with which the process is to end; guarded by stopMu
 
+	deaf chan struct{} // closed when it takes signals no longer
 	done chan struct{} // closed when the node has ended
 	err  error         // readable after done
 
@@ -64,7 +65,7 @@ func newNode(opts Options, links links, seats *seats, key portKey, addr net.Addr
 	n := &Node{
 		opts: opts, links: links, seats: seats, key: key, addr: addr,
 		started: make(chan struct{}), ready: make(chan struct{}), serving: make(chan struct{}), left: make(chan struct{}),
-		done: make(chan struct{}), begun: make(chan struct{}), hurried: make(chan struct{}), calls: make(map[portKey]int), onServing: func() {},
+		done: make(chan struct{}), deaf: make(chan struct{}), begun: make(chan struct{}), hurried: make(chan struct{}), calls: make(map[portKey]int), onServing: func() {},
 	}
 	n.servers = serve.New(serve.Config{HijackTimeout: opts.HijackTimeout, PrepareHTTP: n.provide})
 	n.accepts.Store(true)
@@ -79,15 +80,19 @@ func (n *Node) start() {
 	close(n.started)
 }
 
-// giveUp takes start back, in a node that has done nothing else.
+// giveUp takes start back, in a node that has done nothing else. When it returns, the signals are the program's again.
 func (n *Node) giveUp() {
 	n.stopMu.Lock()
-	defer n.stopMu.Unlock()
-	if n.stopping == nil { // else a signal has begun to stop it
+	isStopped := n.stopping != nil // a signal has begun to stop it
+	if !isStopped {
 		n.stopping, n.cut = context.WithCancel(context.Background())
 		n.cut()
 		close(n.begun)
 		close(n.done)
+	}
+	n.stopMu.Unlock()
+	if !isStopped {
+		<-n.deaf
 	}
 }
 

@@ -55,8 +55,11 @@ func (n *Node) watchSignals() {
 // handleSignals stops the node with the first signal to stop, kills it with a later one, and has orders carried out. It is
 // a goroutine that ends with the node. Orders have a channel of their own, so that a flood of them leaves room for a stop.
 func (n *Node) handleSignals(stops, others chan os.Signal) {
-	defer signal.Stop(stops)
-	defer signal.Stop(others)
+	defer func() {
+		signal.Stop(stops)
+		signal.Stop(others)
+		close(n.deaf)
+	}()
 	var first time.Time // of the signals to stop
 	for {
 		var sig os.Signal
