@@ -50,13 +50,13 @@ func (m *Mesh) passOver(ctx context.Context, err error) bool {
 func (m *Mesh) Absent() ([]Info, error) {
 	others, err := m.others()
 	if err != nil {
-		return nil, fmt.Errorf("peer: look for nodes in %s: %w", m.dir.path, err)
+		return nil, fmt.Errorf("peer: look for nodes in %s: %w", m.dir.Path(), err)
 	}
 	missing, _ := m.missing(others)
 	var absent []Info
 	for _, n := range missing {
-		info := Info{Cluster: m.self.Cluster, ID: n.id, Incarnation: n.incarnation}
-		if conn, err := m.dir.dial(n); err == nil { // the kernel connects whether or not the process accepts
+		info := Info{Cluster: m.self.Cluster, ID: n.ID, Incarnation: n.Incarnation}
+		if conn, err := m.dir.Dial(n); err == nil { // the kernel connects whether or not the process accepts
 			info.PID, _, _ = credentials(conn) // 0 where it does not tell
 			_ = conn.Close()                   // it carried nothing
 		}
@@ -77,14 +77,14 @@ func (m *Mesh) Live() ([]Info, error) {
 	if m.dir == nil { // a mesh of one
 		return live, nil
 	}
-	nodes, err := m.dir.present()
+	nodes, err := m.dir.Present()
 	if err != nil {
-		return nil, fmt.Errorf("peer: look for nodes in %s: %w", m.dir.path, err)
+		return nil, fmt.Errorf("peer: look for nodes in %s: %w", m.dir.Path(), err)
 	}
 	for n := range nodes {
 		isMember := slices.ContainsFunc(live, func(p Info) bool { return p.node() == n })
 		if n != m.self.node() && !isMember && !m.gone(n) {
-			live = append(live, Info{Cluster: m.self.Cluster, ID: n.id, Incarnation: n.incarnation})
+			live = append(live, Info{Cluster: m.self.Cluster, ID: n.ID, Incarnation: n.Incarnation})
 		}
 	}
 	return live, nil
@@ -92,7 +92,7 @@ func (m *Mesh) Live() ([]Info, error) {
 
 // others returns the nodes that are published, but for our own.
 func (m *Mesh) others() ([]node, error) {
-	nodes, err := m.dir.nodes()
+	nodes, err := m.dir.Nodes()
 	if err != nil {
 		return nil, err
 	}
@@ -100,8 +100,8 @@ func (m *Mesh) others() ([]node, error) {
 	for n, published := range nodes {
 		switch {
 		case n == m.self.node() || !published || m.gone(n):
-		case n.id == m.self.ID:
-			return nil, fmt.Errorf("id %d is in use by the node whose files are %s/%v.*: choose another id", n.id, m.dir.path, n)
+		case n.ID == m.self.ID:
+			return nil, fmt.Errorf("id %d is in use by the node whose files are %s/%v.*: choose another id", n.ID, m.dir.Path(), n)
 		default:
 			others = append(others, n)
 		}
@@ -114,7 +114,7 @@ func (m *Mesh) missing(nodes []node) ([]node, <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(nodes), func(n node) bool {
-		if n.id > m.self.ID {
+		if n.ID > m.self.ID {
 			if k := m.dialed[n]; k == nil || k.refused {
 				return true // gone, or not willing
 			}

@@ -42,7 +42,7 @@ func TestIntegrationConnectionOfAnotherUser(t *testing.T) {
 	d := openTemp(t)
 	log := newTestLog()
 	m := joinTest(t, d, Options{Self: Info{ID: 1}, Logger: log.logger()})
-	path := filepath.Join(d.Path(), m.self.node().socket())
+	path := filepath.Join(d.Path(), m.self.node().SocketName())
 	if os.Geteuid() == 0 {
 		require.NoError(t, os.Chmod(path, 0o777))
 	}
@@ -62,13 +62,13 @@ func TestIntegrationConnectionOfAnotherUser(t *testing.T) {
 
 func TestIntegrationListenerOfAnotherUser(t *testing.T) {
 	d := openTemp(t)
-	n := node{5, NewIncarnation()}
-	lock, err := d.folder.acquire(n.lock())
-	require.NoError(t, err)
-	defer lock.Close()
+	n := node{ID: 5, Incarnation: NewIncarnation()}
+	publishSilent(t, d, n)
+	require.NoError(t, os.Remove(filepath.Join(d.Path(), n.SocketName())))
 	var listener net.Listener
+	var err error
 	asNobody(t, d, func() {
-		listener, err = net.Listen("unix", filepath.Join(d.Path(), n.socket()))
+		listener, err = net.Listen("unix", filepath.Join(d.Path(), n.SocketName()))
 	})
 	require.NoError(t, err)
 	defer listener.Close()
@@ -83,14 +83,14 @@ func TestIntegrationListenerOfAnotherUser(t *testing.T) {
 func TestFullBacklog(t *testing.T) {
 	d := openTemp(t)
 	info := Info{Cluster: "test", ID: 5, Incarnation: NewIncarnation()}
-	lock, err := d.folder.acquire(info.node().lock())
-	require.NoError(t, err)
-	defer lock.Close()
-	listener := listenWithoutBacklog(t, d, info.node().socket())
+	publishSilent(t, d, info.node())
+	require.NoError(t, os.Remove(filepath.Join(d.Path(), info.node().SocketName())))
+	listener := listenWithoutBacklog(t, d, info.node().SocketName())
 	var queued []net.Conn
+	var err error
 	for err == nil {
 		var conn net.Conn
-		if conn, err = d.dial(info.node()); err == nil {
+		if conn, err = d.Dial(info.node()); err == nil {
 			queued = append(queued, conn)
 		}
 	}
@@ -124,7 +124,7 @@ func listenWithoutBacklog(t *testing.T, d *Directory, name string) net.Listener 
 	require.NoError(t, err)
 	file := os.NewFile(uintptr(fd), name)
 	defer file.Close()
-	require.NoError(t, d.folder.at(name, func(path string) error { return unix.Bind(fd, &unix.SockaddrUnix{Name: path}) }))
+	require.NoError(t, unix.Bind(fd, &unix.SockaddrUnix{Name: filepath.Join(d.Path(), name)}))
 	require.NoError(t, unix.Listen(fd, 0))
 	listener, err := net.FileListener(file)
 	require.NoError(t, err)

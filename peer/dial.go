@@ -105,7 +105,7 @@ func (m *Mesh) dialContext(ctx context.Context, n node, name string) (stream *St
 }
 
 func (m *Mesh) ask(ctx context.Context, q question) (stream *Stream, asked bool, err error) {
-	conn, err := m.dir.dial(q.peer)
+	conn, err := m.dir.Dial(q.peer)
 	if err != nil {
 		return nil, false, err
 	}
@@ -148,7 +148,7 @@ func (m *Mesh) shake(ctx context.Context, conn *net.UnixConn, q question) (*Stre
 
 // gone reports whether a node has ended, and removes the files of one that was killed.
 func (m *Mesh) gone(n node) bool {
-	gone, err := m.dir.sweep(n)
+	gone, err := m.dir.Sweep(n)
 	if err != nil {
 		m.log.Warn("cannot clean up after a peer", "peer", n.String(), "error", err)
 	}

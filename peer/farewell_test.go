@@ -45,14 +45,14 @@ func TestLive(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, live)
 
-	stranger := node{7, NewIncarnation()} // is published and joins nobody
-	p, err := dir.publish(stranger)
+	stranger := node{ID: 7, Incarnation: NewIncarnation()} // is published and joins nobody
+	p, err := dir.Publish(stranger)
 	require.NoError(t, err)
 	live, err = a.Live()
 	require.NoError(t, err)
-	assert.Equal(t, []Info{{Cluster: a.Self().Cluster, ID: 7, Incarnation: stranger.incarnation}}, live)
-	require.NoError(t, p.listener.Close())
-	require.NoError(t, p.withdraw())
+	assert.Equal(t, []Info{{Cluster: a.Self().Cluster, ID: 7, Incarnation: stranger.Incarnation}}, live)
+	require.NoError(t, p.Listener().Close())
+	require.NoError(t, p.Withdraw())
 	live, err = a.Live()
 	require.NoError(t, err)
 	assert.Empty(t, live)

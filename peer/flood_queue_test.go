@@ -20,7 +20,7 @@ func TestSilentConnectionsHoldNobodyUp(t *testing.T) {
 				_, _ = io.WriteString(w, "here")
 			})))
 			ask := func() {
-				conn, err := d.dial(m.self.node())
+				conn, err := d.Dial(m.self.node())
 				require.NoError(t, err)
 				defer conn.Close()
 				_, err = io.WriteString(conn, "GET /status HTTP/1.1\r\nHost: multinode\r\n\r\n")

@@ -19,7 +19,7 @@ import (
 // dialIdle opens a connection to a node that says nothing, and closes it after the test.
 func dialIdle(t *testing.T, d *Directory, n node) net.Conn {
 	t.Helper()
-	conn, err := d.dial(n)
+	conn, err := d.Dial(n)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn
@@ -118,9 +118,9 @@ func TestHandshakesEnterUntilClose(t *testing.T) {
 
 func TestNodesJoinDuringAFlood(t *testing.T) {
 	d := openTemp(t)
-	flooded := node{9, NewIncarnation()}
+	flooded := node{ID: 9, Incarnation: NewIncarnation()}
 	pid, _ := startChild(t, childJob{
-		Directory: d.Path(), Join: true, ID: flooded.id, Incarnation: flooded.incarnation, HandshakeTimeout: time.Hour,
+		Directory: d.Path(), Join: true, ID: flooded.ID, Incarnation: flooded.Incarnation, HandshakeTimeout: time.Hour,
 	})
 	fds, memory := usage(t, pid)
 	startFlood(t, d, flooded)
@@ -128,7 +128,7 @@ func TestNodesJoinDuringAFlood(t *testing.T) {
 		streams, onStream := collect()
 		begin := time.Now()
 		joinTest(t, d, Options{Self: Info{ID: id}}, onStream)
-		for receive(t, streams).Peer().ID != flooded.id {
+		for receive(t, streams).Peer().ID != flooded.ID {
 		}
 		nowFds, nowMemory := usage(t, pid)
 		t.Logf("joined after %v; %d descriptors, %d KiB", time.Since(begin), nowFds, nowMemory)
@@ -171,7 +171,7 @@ func flood(d *Directory, n node, done <-chan struct{}) {
 			return
 		default:
 		}
-		conn, err := d.dial(n)
+		conn, err := d.Dial(n)
 		if err != nil { // EAGAIN: the queue is full
 			time.Sleep(100 * time.Microsecond)
 			continue

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -86,7 +85,7 @@ func askMaster(ctx context.Context, opts Options) (int, error) {
 }
 
 func askMasterOnce(ctx context.Context, opts Options) (int, error) {
-	conn, err := opts.Directory.dialMaster()
+	conn, err := opts.Directory.DialMaster()
 	if err != nil {
 		return 0, err
 	}
@@ -124,11 +123,4 @@ func parseGuestID(answer *http.Response) (int, error) {
 		return 0, fmt.Errorf("the master gives no id: %.80q", body)
 	}
 	return got.ID, nil
-}
-
-// dialMaster connects to the socket of the master.
-func (d *Directory) dialMaster() (*net.UnixConn, error) {
-	f, done := d.use()
-	defer done()
-	return f.dial(masterSocket)
 }

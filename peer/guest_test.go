@@ -170,19 +170,19 @@ func TestMasterSocketSpeaksHTTP(t *testing.T) {
 	status, body := post("master.sock")
 	assert.Equal(t, http.StatusOK, status)
 	assert.JSONEq(t, `{"id":5}`, body)
-	status, body = post(worker.self.node().socket())
+	status, body = post(worker.self.node().SocketName())
 	assert.Equal(t, http.StatusNotFound, status)
 	assert.Equal(t, "node 1 is not the master, which gives out ids", body)
 }
 
 func TestMasterSocket(t *testing.T) {
 	d := openTemp(t)
-	path := filepath.Join(d.Path(), masterSocket)
+	path := filepath.Join(d.Path(), "master.sock")
 	require.NoError(t, os.Symlink("0-9f86d081884c7d65.sock", path)) // of a master that was killed
 	m := joinTest(t, d, Options{})
 	target, err := os.Readlink(path)
 	require.NoError(t, err)
-	assert.Equal(t, m.self.node().socket(), target)
+	assert.Equal(t, m.self.node().SocketName(), target)
 	require.NoError(t, os.Remove(path))
 	require.Eventually(t, func() bool { _, err := os.Readlink(path); return err == nil }, limit, time.Millisecond)
 	require.NoError(t, m.Close())
@@ -192,13 +192,13 @@ func TestMasterSocket(t *testing.T) {
 	require.NoError(t, os.Symlink("another", path+".new"))
 	require.NoError(t, os.Rename(path+".new", path))
 	require.NoError(t, m.Close())
-	assert.Equal(t, []string{masterSocket}, files(t, d), "that of another master is left alone")
+	assert.Equal(t, []string{"master.sock"}, files(t, d), "that of another master is left alone")
 
 	require.NoError(t, os.Remove(path))
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	_, err = start(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}, NextID: noGuests})
 	require.ErrorContains(t, err, path+" is not a symbolic link")
-	assert.Equal(t, []string{masterSocket}, files(t, d))
+	assert.Equal(t, []string{"master.sock"}, files(t, d))
 }
 
 func FuzzGuestAnswer(f *testing.F) {
@@ -225,15 +225,15 @@ func TestShowMaster(t *testing.T) {
 	first := joinTest(t, dir, Options{NextID: noGuests})
 	second, err := Join(t.Context(), Options{Directory: dir, Self: Info{Cluster: "test", ID: 1}, NextID: noGuests})
 	require.NoError(t, err)
-	path := filepath.Join(dir.Path(), masterSocket)
+	path := filepath.Join(dir.Path(), "master.sock")
 	target, err := os.Readlink(path)
 	require.NoError(t, err)
-	assert.Equal(t, second.Self().node().socket(), target)
+	assert.Equal(t, second.Self().node().SocketName(), target)
 	require.NoError(t, second.Close())
 	require.NoError(t, first.ShowMaster())
 	target, err = os.Readlink(path)
 	require.NoError(t, err)
-	assert.Equal(t, first.Self().node().socket(), target)
+	assert.Equal(t, first.Self().node().SocketName(), target)
 
 	worker, err := Join(t.Context(), Options{Directory: dir, Self: Info{Cluster: "test", ID: 2}})
 	require.NoError(t, err)

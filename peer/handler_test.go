@@ -30,7 +30,7 @@ func tryNode(t *testing.T, m *Mesh, method, path string, body io.Reader) (*http.
 	transport := &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(context.Context, string, string) (net.Conn, error) {
-			return m.dir.dial(m.self.node())
+			return m.dir.Dial(m.self.node())
 		},
 	}
 	r, err := http.NewRequestWithContext(t.Context(), method, "http://multinode"+path, body)

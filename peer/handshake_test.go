@@ -220,7 +220,7 @@ func TestBytesBehindTheRequest(t *testing.T) {
 // connect connects to a node and sends raw bytes.
 func connect(t *testing.T, m *Mesh, raw string) *net.UnixConn {
 	t.Helper()
-	conn, err := m.dir.dial(m.self.node())
+	conn, err := m.dir.Dial(m.self.node())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	require.NoError(t, conn.SetDeadline(time.Now().Add(limit)))
@@ -232,13 +232,13 @@ func connect(t *testing.T, m *Mesh, raw string) *net.UnixConn {
 // fakeNode publishes a node that gives the same answer to every request.
 func fakeNode(t *testing.T, d *Directory, n node, answer string) {
 	t.Helper()
-	p, err := d.publish(n)
+	p, err := d.Publish(n)
 	require.NoError(t, err)
 	served := make(chan struct{})
 	go func() { // ended by the listener's Close; the cleanup waits
 		defer close(served)
 		for {
-			conn, err := p.listener.Accept()
+			conn, err := p.Listener().Accept()
 			if err != nil {
 				return
 			}
@@ -249,8 +249,8 @@ func fakeNode(t *testing.T, d *Directory, n node, answer string) {
 		}
 	}()
 	t.Cleanup(func() {
-		assert.NoError(t, p.withdraw())
-		assert.NoError(t, p.listener.Close())
+		assert.NoError(t, p.Withdraw())
+		assert.NoError(t, p.Listener().Close())
 		<-served
 	})
 }
@@ -277,8 +277,8 @@ func TestBytesBehindTheAnswer(t *testing.T) {
 }
 
 func TestDialerRefuses(t *testing.T) {
-	n := node{5, NewIncarnation()}
-	good := Info{Cluster: "test", ID: n.id, Incarnation: n.incarnation}
+	n := node{ID: 5, Incarnation: NewIncarnation()}
+	good := Info{Cluster: "test", ID: n.ID, Incarnation: n.Incarnation}
 	older, stranger := good, good
 	newer := strings.Replace(answerOf(t, good), headerVersion+": 2", headerVersion+": 3", 1)
 	older.Incarnation++

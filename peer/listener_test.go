@@ -209,8 +209,8 @@ func TestCloseWithBacklog(t *testing.T) {
 // A peer that gives no answer keeps a Dial until its context is done.
 func TestDialEndsWithItsContext(t *testing.T) {
 	d := openTemp(t)
-	n := node{5, NewIncarnation()}
-	p, err := d.publish(n)
+	n := node{ID: 5, Incarnation: NewIncarnation()}
+	p, err := d.Publish(n)
 	require.NoError(t, err)
 	m := joinTest(t, openAt(t, d.Path()), Options{Self: Info{ID: 9}})
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -219,11 +219,11 @@ func TestDialEndsWithItsContext(t *testing.T) {
 		_, _, err := m.dialContext(ctx, n, "x")
 		ended <- err
 	}()
-	conn, err := p.listener.Accept()
+	conn, err := p.Listener().Accept()
 	require.NoError(t, err)
 	cancel(errors.New("had enough"))
 	require.ErrorContains(t, receive(t, ended), "had enough")
-	require.NoError(t, errors.Join(conn.Close(), p.withdraw(), p.listener.Close()))
+	require.NoError(t, errors.Join(conn.Close(), p.Withdraw(), p.Listener().Close()))
 }
 
 // A node that is no member yet, or not any more, gets no stream.

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/internal/rendezvous"
+
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/multinode-go/multinode/internal/farewell"
@@ -50,7 +52,7 @@ type Mesh struct {
 	self    Info
 	dir     *Directory // nil: no other node can be there
 	log     *slog.Logger
-	public  *publication
+	public  *rendezvous.Publication
 	server  *http.Server
 	mux     *http.ServeMux
 	shakes  *handshakes   // of the connections that peers dial
@@ -113,7 +115,7 @@ func start(ctx context.Context, opts Options) (*Mesh, error) {
 	if opts.isGuest() {
 		id, err := askMaster(ctx, opts)
 		if err != nil {
-			return nil, fmt.Errorf("ask the master in %s for an id: %w", opts.Directory.path, err)
+			return nil, fmt.Errorf("ask the master in %s for an id: %w", opts.Directory.Path(), err)
 		}
 		opts.Self.ID = id
 	}
@@ -121,14 +123,14 @@ func start(ctx context.Context, opts Options) (*Mesh, error) {
 	m.server = m.newServer()
 	public, err := m.publish()
 	if err != nil {
-		return nil, fmt.Errorf("publish in %s: %w", m.dir.path, err)
+		return nil, fmt.Errorf("publish in %s: %w", m.dir.Path(), err)
 	}
 	m.public = public
 	m.close = sync.OnceValue(m.shutdown)
-	listener := public.listener
+	listener := public.Listener()
 	m.running.Go(func() { m.serve(listener) }) // ended by server.Close in shutdown, which waits
 	if err := m.discover(); err != nil {
-		return nil, errors.Join(fmt.Errorf("scan %s: %w", m.dir.path, err), m.close())
+		return nil, errors.Join(fmt.Errorf("scan %s: %w", m.dir.Path(), err), m.close())
 	}
 	return m, nil
 }
@@ -143,7 +145,7 @@ func (opts *Options) check() error {
 		return fmt.Errorf("slot %d, generation %d: a guest, which has no id yet, has neither; a master has NextID",
 			self.Slot, self.Generation)
 	}
-	return checkCluster(opts.Self.Cluster)
+	return rendezvous.CheckCluster(opts.Self.Cluster)
 }
 
 // fill puts defaults in place of what is not set.
@@ -152,7 +154,7 @@ func (opts *Options) fill() {
 	opts.versions = cmp.Or(opts.versions, versions{oldestVersion, newestVersion})
 	opts.handshakeTimeout = cmp.Or(opts.handshakeTimeout, handshakeTimeout)
 	if opts.watch == nil {
-		opts.watch = (*Directory).watch
+		opts.watch = (*Directory).Watch
 	}
 	opts.Self.PID = os.Getpid()
 	if opts.Self.Incarnation == 0 {
@@ -207,7 +209,7 @@ func (m *Mesh) Close() error {
 func (m *Mesh) shutdown() (err error) {
 	m.farewells.Call()
 	if m.public != nil {
-		err = m.public.withdraw() // first, so that nobody dials any more
+		err = m.public.Withdraw() // first, so that nobody dials any more
 	}
 	m.leave()
 	m.mu.Lock()

@@ -22,6 +22,42 @@ import (
 
 const limit = await.Limit // for an event that has to come
 
+// openTemp opens a directory that does not exist yet, and closes it after the test.
+func openTemp(t *testing.T) *Directory {
+	t.Helper()
+	return openAt(t, filepath.Join(t.TempDir(), "web"))
+}
+
+func files(t *testing.T, d *Directory) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(d.Path())
+	require.NoError(t, err)
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	return names
+}
+
+// leaveSocket leaves a socket that nobody listens on, as a killed process does.
+func leaveSocket(t *testing.T, d *Directory, name string) {
+	t.Helper()
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(d.Path(), name), Net: "unix"})
+	require.NoError(t, err)
+	listener.SetUnlinkOnClose(false)
+	require.NoError(t, listener.Close())
+}
+
+// publishSilent publishes a node that does not answer. It lives until leave is called, or the test ends.
+func publishSilent(t *testing.T, d *Directory, n node) (leave func()) {
+	t.Helper()
+	p, err := d.Publish(n)
+	require.NoError(t, err)
+	require.NoError(t, p.Listener().Close())
+	leave = sync.OnceFunc(func() { assert.NoError(t, p.Withdraw()) })
+	t.Cleanup(leave)
+	return leave
+}
+
 // joinTest joins a mesh of cluster "test" without waiting for its peers, wants streams "x" if there is somebody to take
 // them, and closes the mesh after the test.
 func joinTest(t *testing.T, d *Directory, opts Options, onStream ...func(*Stream)) *Mesh {
@@ -98,7 +134,7 @@ func (l testLog) waitFor(t *testing.T, text string) {
 // waitForFiles waits until the directory holds the files of m and nothing else.
 func waitForFiles(t *testing.T, m *Mesh) {
 	t.Helper()
-	own := []string{m.self.node().lock(), m.self.node().socket()}
+	own := []string{m.self.node().LockName(), m.self.node().SocketName()}
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		entries, err := os.ReadDir(m.dir.Path())
 		assert.NoError(c, err)
@@ -127,12 +163,12 @@ func TestTwoNodes(t *testing.T) {
 	s := receive(t, dialed)
 	assert.Equal(t, "x", s.Name())
 	assert.Equal(t, high.Self(), s.Peer())
-	assert.Equal(t, filepath.Join(d.Path(), high.self.node().socket()), s.RemoteAddr().String())
-	assert.Equal(t, filepath.Join(d.Path(), low.self.node().socket()), s.LocalAddr().String())
+	assert.Equal(t, filepath.Join(d.Path(), high.self.node().SocketName()), s.RemoteAddr().String())
+	assert.Equal(t, filepath.Join(d.Path(), low.self.node().SocketName()), s.LocalAddr().String())
 	s = receive(t, accepted)
 	assert.Equal(t, "x", s.Name())
 	assert.Equal(t, low.Self(), s.Peer())
-	assert.Equal(t, filepath.Join(d.Path(), low.self.node().socket()), s.RemoteAddr().String())
+	assert.Equal(t, filepath.Join(d.Path(), low.self.node().SocketName()), s.RemoteAddr().String())
 	assert.Equal(t, []Info{high.Self()}, low.Peers())
 	assert.Equal(t, []Info{low.Self()}, high.Peers())
 }
@@ -204,26 +240,23 @@ func inVain(t *testing.T, want string, f func(context.Context) error) {
 
 func TestJoinWaitsForWhoHangs(t *testing.T) {
 	d := openTemp(t)
-	hung := node{5, NewIncarnation()}
-	lock, err := d.folder.acquire(hung.lock())
-	require.NoError(t, err)
-	defer lock.Close()
-	leaveSocket(t, d, hung.socket())
+	hung := node{ID: 5, Incarnation: NewIncarnation()}
+	end := publishSilent(t, d, hung)
 	inVain(t, "no link with node "+hung.String(), func(ctx context.Context) error {
 		_, err := Join(ctx, Options{Directory: d, Self: Info{Cluster: "test", ID: 1}})
 		return err
 	})
-	assert.ElementsMatch(t, []string{hung.lock(), hung.socket()}, files(t, d))
+	assert.ElementsMatch(t, []string{hung.LockName(), hung.SocketName()}, files(t, d))
 
 	joined := make(chan error, 1)
-	go func() { // ends when the hung one has died
+	go func() { // ends when the hung one has
 		m, err := Join(context.Background(), Options{Directory: d, Self: Info{Cluster: "test", ID: 9}})
 		if err == nil {
 			err = m.Close()
 		}
 		joined <- err
 	}()
-	require.NoError(t, lock.Close())
+	end()
 	assert.NoError(t, receive(t, joined))
 }
 
@@ -287,7 +320,7 @@ func TestLongDirectory(t *testing.T) {
 	d, err := OpenDirectory(filepath.Join(t.TempDir(), strings.Repeat("x", 200), strings.Repeat("y", 200)))
 	require.NoError(t, err)
 	defer d.Close()
-	if !d.folder.viaProc {
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
 		t.Skip("no /proc here: the address of a socket is the limit")
 	}
 	streams, onStream := collect()
@@ -338,22 +371,22 @@ func TestJoinSweepsTheDeadAndLeavesTheRest(t *testing.T) {
 	_, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 0})
 	kill()
 	require.Len(t, files(t, d), 3, "a killed master leaves its files, and the link to its socket")
-	low, high := node{1, NewIncarnation()}, node{9, NewIncarnation()}
-	leaveSocket(t, d, low.socket())
+	low, high := node{ID: 1, Incarnation: NewIncarnation()}, node{ID: 9, Incarnation: NewIncarnation()}
+	leaveSocket(t, d, low.SocketName())
 	leaveSocket(t, d, "foreign.sock")
-	require.NoError(t, os.WriteFile(filepath.Join(d.Path(), high.socket()), nil, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(d.Path(), high.SocketName()), nil, 0o600))
 	joinTest(t, d, Options{Self: Info{ID: 2, Incarnation: 42}}, func(*Stream) {
 		t.Error("nobody is there")
 	})
-	self := node{2, 42}
-	assert.ElementsMatch(t, []string{self.lock(), self.socket(), "foreign.sock", high.socket()}, files(t, d))
+	self := node{ID: 2, Incarnation: 42}
+	assert.ElementsMatch(t, []string{self.LockName(), self.SocketName(), "foreign.sock", high.SocketName()}, files(t, d))
 }
 
 func TestCloseWithIdleConnections(t *testing.T) {
 	d := openTemp(t)
 	m := joinTest(t, d, Options{Self: Info{ID: 1}, handshakeTimeout: time.Hour})
 	for range maxHandshakes + 5 {
-		conn, err := d.dial(m.self.node())
+		conn, err := d.Dial(m.self.node())
 		require.NoError(t, err)
 		t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	}

@@ -5,6 +5,9 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
+
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 // offer is a stream that this node wants to have with its peers.
@@ -175,4 +178,13 @@ func (m *Mesh) PeersWith(name string) []Info {
 	return slices.DeleteFunc(m.peersLocked(), func(peer Info) bool {
 		return m.sessions[peer.node()].wanted[name] == 0
 	})
+}
+
+// checkStream returns an error when name cannot name a stream.
+func checkStream(name string) error {
+	if !rendezvous.IsName(name) || strings.ToLower(name) != name {
+		return fmt.Errorf("stream name %.80q: want 1 to %d lower-case letters, digits, dots, hyphens and underscores",
+			name, rendezvous.MaxName)
+	}
+	return nil
 }

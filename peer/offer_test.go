@@ -128,3 +128,12 @@ func TestSolo(t *testing.T) {
 	require.NoError(t, m.Close())
 	require.NoError(t, m.Close())
 }
+
+func TestStreamNames(t *testing.T) {
+	for _, good := range []string{"a", "node", "chat.v1_x-2", "."} {
+		require.NoError(t, checkStream(good), good)
+	}
+	for _, bad := range []string{"", "A", "a b", "a/b", "ä", string(make([]byte, 65))} {
+		require.ErrorContains(t, checkStream(bad), "want 1 to 64 lower-case letters", bad)
+	}
+}

@@ -40,12 +40,9 @@
 // [errors.ErrUnsupported].
 package peer
 
-import (
-	"crypto/rand"
-	"encoding/binary"
-	"fmt"
-	"strconv"
-)
+import "github.com/multinode-go/multinode/internal/rendezvous"
+
+type node = rendezvous.Node
 
 // Info says who a node is.
 type Info struct {
@@ -59,35 +56,4 @@ type Info struct {
 	PID int
 }
 
-func (info Info) node() node { return node{info.ID, info.Incarnation} }
-
-// Incarnation is the random 64-bit name of one process, in the names of its files. It is never used again, so what
-// belongs to one process cannot be taken for a later one's.
-type Incarnation uint64
-
-// NewIncarnation returns a random incarnation, never 0.
-func NewIncarnation() Incarnation {
-	var b [8]byte
-	for {
-		_, _ = rand.Read(b[:]) // never fails
-		if n := binary.BigEndian.Uint64(b[:]); n != 0 {
-			return Incarnation(n)
-		}
-	}
-}
-
-// String returns 16 hexadecimal digits in lower case.
-func (i Incarnation) String() string { return fmt.Sprintf("%016x", uint64(i)) }
-
-// MarshalText returns what String returns.
-func (i Incarnation) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
-
-// UnmarshalText takes what String returns and nothing else.
-func (i *Incarnation) UnmarshalText(text []byte) error {
-	n, err := strconv.ParseUint(string(text), 16, 64)
-	if err != nil || Incarnation(n).String() != string(text) {
-		return fmt.Errorf("peer: incarnation %.40q is not 16 hexadecimal digits in lower case", text)
-	}
-	*i = Incarnation(n)
-	return nil
-}
+func (info Info) node() node { return node{ID: info.ID, Incarnation: info.Incarnation} }

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -51,13 +50,12 @@ func TestWhatIsNoSocketIsLeftAlone(t *testing.T) {
 		for _, held := range []bool{true, false} {
 			t.Run(test.name+", lock held "+strconv.FormatBool(held), func(t *testing.T) {
 				d := openTemp(t)
-				n := node{5, NewIncarnation()}
+				n := node{ID: 5, Incarnation: NewIncarnation()}
 				if held {
-					lock, err := d.folder.acquire(n.lock())
-					require.NoError(t, err)
-					t.Cleanup(func() { assert.NoError(t, lock.Close()) })
+					publishSilent(t, d, n)
+					require.NoError(t, os.Remove(filepath.Join(d.Path(), n.SocketName())))
 				}
-				path := filepath.Join(d.Path(), n.socket())
+				path := filepath.Join(d.Path(), n.SocketName())
 				test.make(t, path)
 				m := joinTest(t, d, Options{Self: Info{ID: 1}})
 				require.NoError(t, m.awaitAll(t.Context()), "nobody is there")
@@ -74,37 +72,6 @@ func TestWhatIsNoSocketIsLeftAlone(t *testing.T) {
 			})
 		}
 	}
-}
-
-// An incarnation that lives is not published again. There is nothing that could go away but the process itself.
-func TestPublishNameInUse(t *testing.T) {
-	d := openTemp(t)
-	n := node{3, NewIncarnation()}
-	startChild(t, childJob{Directory: d.Path(), Join: true, ID: n.id, Incarnation: n.incarnation})
-	before := files(t, d)
-	synctest.Test(t, func(t *testing.T) { // the wait for who holds the lock to look at it takes no time here
-		_, err := d.publish(n)
-		require.ErrorContains(t, err, "node "+n.String()+" is in use by another process")
-		require.ErrorContains(t, err, filepath.Join(d.Path(), n.lock()))
-	})
-	assert.Equal(t, before, files(t, d))
-	conn, err := d.dial(n)
-	require.NoError(t, err, "it is where it was")
-	require.NoError(t, conn.Close())
-}
-
-// An incarnation that was killed can be published again: its lock is free, and its socket is replaced.
-func TestPublishNameOfTheDead(t *testing.T) {
-	d := openTemp(t)
-	n := node{3, NewIncarnation()}
-	_, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: n.id, Incarnation: n.incarnation})
-	kill()
-	p, err := d.publish(n)
-	require.NoError(t, err)
-	conn, err := d.dial(n)
-	require.NoError(t, err)
-	require.NoError(t, errors.Join(conn.Close(), p.withdraw(), p.listener.Close()))
-	assert.Empty(t, files(t, d))
 }
 
 // The kernel drops events when its queue is full, and says so. The scan that follows finds what they would have told.
@@ -142,8 +109,8 @@ func TestDescriptorsAreNotInherited(t *testing.T) {
 	receive(t, streams)
 	receive(t, streams)
 	dialIdle(t, d, m.self.node())
-	require.NoError(t, os.Remove(filepath.Join(d.Path(), m.self.node().socket())))
-	require.NoError(t, os.Remove(filepath.Join(d.Path(), m.self.node().lock())))
+	require.NoError(t, os.Remove(filepath.Join(d.Path(), m.self.node().SocketName())))
+	require.NoError(t, os.Remove(filepath.Join(d.Path(), m.self.node().LockName())))
 	require.NoError(t, m.republish(), "what is made later is not inherited either")
 	assert.Equal(t, before, inherited(t))
 	require.NoError(t, lock.Release())

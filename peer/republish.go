@@ -2,8 +2,11 @@ package peer
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 const (
@@ -26,7 +29,7 @@ func newMending(m *Mesh) *mending {
 	return &mending{mesh: m, timer: timer}
 }
 
-func (k *mending) damage() string { return cmp.Or(k.mesh.dir.damage(), k.mesh.public.damage()) }
+func (k *mending) damage() string { return cmp.Or(k.mesh.dir.Damage(), k.mesh.public.Damage()) }
 
 // look reports whether something is amiss, and sees to it that it is mended.
 func (k *mending) look() bool {
@@ -65,13 +68,39 @@ func (k *mending) mend() {
 
 // republish makes again what was removed, and listens on the new socket before it leaves the old one.
 func (m *Mesh) republish() error {
-	if err := m.dir.mend(); err != nil {
+	if err := m.dir.Mend(); err != nil {
 		return err
 	}
-	fresh, old, err := m.public.mend()
+	fresh, old, err := m.public.Mend()
 	if fresh != nil {
 		m.running.Go(func() { m.serve(fresh) }) // ended by server.Close in shutdown, which waits
 		_ = old.Close()                         // who waits in its queue dials again
 	}
 	return err
+}
+
+// publish publishes this node, and shows where the master is if it is this one.
+func (m *Mesh) publish() (*rendezvous.Publication, error) {
+	p, err := m.dir.Publish(m.self.node())
+	if err != nil {
+		return nil, err
+	}
+	if m.opts.NextID != nil && !m.opts.Unshown {
+		if err := p.ShowMaster(); err != nil {
+			return nil, errors.Join(err, p.Withdraw(), p.Listener().Close())
+		}
+	}
+	return p, nil
+}
+
+// ShowMaster leads master.sock to this node: for the first time if it has joined with Options.Unshown, or again, after another one
+// that was to be the master, and is not. It is for a node with Options.NextID.
+func (m *Mesh) ShowMaster() error {
+	if m.opts.NextID == nil {
+		return errors.New("peer: show the master: this node has no NextID")
+	}
+	if err := m.public.ShowMaster(); err != nil {
+		return fmt.Errorf("peer: show the master: %w", err)
+	}
+	return nil
 }

@@ -31,7 +31,7 @@ func removeAll(t *testing.T, path string) {
 // waitIntact waits until all that a node has made is in place.
 func waitIntact(t *testing.T, m *Mesh) {
 	t.Helper()
-	require.Eventually(t, func() bool { return m.dir.damage()+m.public.damage() == "" }, limit, time.Millisecond)
+	require.Eventually(t, func() bool { return m.dir.Damage()+m.public.Damage() == "" }, limit, time.Millisecond)
 }
 
 // requireEcho shows that a stream is open, by what the other end sends back.
@@ -99,7 +99,7 @@ func TestDirectoryRemovedWhileInUse(t *testing.T) {
 	_, err = other.Lock(Owner{})
 	require.ErrorContains(t, err, "process 4711 holds it")
 	require.NoError(t, lock.Release())
-	assert.NoFileExists(t, filepath.Join(r.path, masterLock))
+	assert.NoFileExists(t, filepath.Join(r.path, "master.lock"))
 }
 
 // All see it at the same time, and make the same directory.
@@ -134,10 +134,10 @@ func TestFilesRemovedWhileInUse(t *testing.T) {
 		names func(node) []string
 		opts  Options
 	}{
-		{"socket", func(n node) []string { return []string{n.socket()} }, Options{}},
-		{"lock", func(n node) []string { return []string{n.lock()} }, Options{}},
-		{"both", func(n node) []string { return []string{n.socket(), n.lock()} }, Options{}},
-		{"both, without events", func(n node) []string { return []string{n.lock(), n.socket()} }, Options{watch: noEvents}},
+		{"socket", func(n node) []string { return []string{n.SocketName()} }, Options{}},
+		{"lock", func(n node) []string { return []string{n.LockName()} }, Options{}},
+		{"both", func(n node) []string { return []string{n.SocketName(), n.LockName()} }, Options{}},
+		{"both, without events", func(n node) []string { return []string{n.LockName(), n.SocketName()} }, Options{watch: noEvents}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestLockOfTheClusterRemovedWhileInUse(t *testing.T) {
 	r := newRemoval(t, Options{})
 	lock, err := r.low.dir.Lock(Owner{PID: 4711})
 	require.NoError(t, err)
-	require.NoError(t, os.Remove(filepath.Join(r.path, masterLock)))
+	require.NoError(t, os.Remove(filepath.Join(r.path, "master.lock")))
 	r.log.waitFor(t, "it is there again")
 	other := openAt(t, r.path)
 	_, err = other.Lock(Owner{})
@@ -170,12 +170,12 @@ func TestLockOfTheClusterLost(t *testing.T) {
 	r := newRemoval(t, Options{})
 	lock, err := r.low.dir.Lock(Owner{PID: 4711})
 	require.NoError(t, err)
-	require.NoError(t, os.Remove(filepath.Join(r.path, masterLock)))
+	require.NoError(t, os.Remove(filepath.Join(r.path, "master.lock")))
 	second, err := openAt(t, r.path).Lock(Owner{PID: 4712})
 	require.NoError(t, err)
 	r.log.waitFor(t, "the lock of the cluster is lost")
 	require.NoError(t, lock.Release())
-	assert.FileExists(t, filepath.Join(r.path, masterLock), "it is the other one's")
+	assert.FileExists(t, filepath.Join(r.path, "master.lock"), "it is the other one's")
 	require.NoError(t, second.Release())
 }
 
@@ -183,8 +183,8 @@ func TestLockOfTheClusterLost(t *testing.T) {
 func TestSweptWithoutLockFile(t *testing.T) {
 	r := newRemoval(t, Options{})
 	n := r.low.self.node()
-	require.NoError(t, os.Remove(filepath.Join(r.path, n.lock())))
-	gone, err := openAt(t, r.path).sweep(n)
+	require.NoError(t, os.Remove(filepath.Join(r.path, n.LockName())))
+	gone, err := openAt(t, r.path).Sweep(n)
 	require.NoError(t, err)
 	assert.True(t, gone)
 	r.log.waitFor(t, "it is there again")
@@ -208,7 +208,7 @@ func TestDirectoryReplacedByAForeignOne(t *testing.T) {
 
 func TestSocketReplacedByAPlainFile(t *testing.T) {
 	r := newRemoval(t, Options{})
-	path := filepath.Join(r.path, r.low.self.node().socket())
+	path := filepath.Join(r.path, r.low.self.node().SocketName())
 	require.NoError(t, os.Remove(path))
 	require.NoError(t, os.WriteFile(path, []byte("mine"), 0o600))
 	r.log.waitFor(t, "is not a socket")
@@ -236,47 +236,4 @@ func TestJoinRemovedDirectory(t *testing.T) {
 	removeAll(t, d.Path())
 	joinTest(t, d, Options{Self: Info{ID: 1}})
 	assert.Len(t, files(t, d), 2)
-}
-
-// Who was faster to make the parent again could exchange what is put into it.
-func TestMendUnderAForeignParent(t *testing.T) {
-	base := t.TempDir()
-	parent := filepath.Join(base, "base")
-	d := openAt(t, filepath.Join(parent, "web"))
-	other := filepath.Join(base, "other")
-	require.NoError(t, os.Mkdir(other, 0o755)) // now, or it may get the inode of the one that is removed
-	removeAll(t, parent)
-	require.NoError(t, os.Rename(other, parent))
-	require.ErrorContains(t, d.mend(), parent+": its mode 0755 lets others in")
-	assert.NoDirExists(t, d.Path())
-	require.NoError(t, os.Chmod(parent, 0o700))
-	require.NoError(t, d.mend())
-	assert.DirExists(t, d.Path())
-}
-
-// Who has made a directory removes it, also when somebody else has made it again.
-func TestRemoveAfterMend(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "base", "web")
-	first, err := OpenDirectory(path)
-	require.NoError(t, err)
-	second, err := OpenDirectory(path)
-	require.NoError(t, err)
-	removeAll(t, filepath.Dir(path))
-	require.NoError(t, second.mend())
-	require.NoError(t, first.mend())
-	require.NoError(t, second.Remove(), "the first one has it open")
-	assert.DirExists(t, path)
-	require.NoError(t, first.Remove())
-	assert.NoDirExists(t, filepath.Dir(path))
-}
-
-// What is at the path by now, and was not made by us, stays.
-func TestRemoveOfWhatWasReplaced(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "web")
-	d, err := OpenDirectory(path)
-	require.NoError(t, err)
-	require.NoError(t, os.Remove(path))
-	require.NoError(t, os.Mkdir(path, 0o700))
-	require.NoError(t, d.Remove())
-	assert.DirExists(t, path)
 }

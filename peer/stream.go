@@ -53,7 +53,7 @@ func socketAddr(dir *Directory, info Info) net.Addr {
 	if dir == nil { // a mesh of one
 		return &net.UnixAddr{Net: "unix"}
 	}
-	return &net.UnixAddr{Name: filepath.Join(dir.path, info.node().socket()), Net: "unix"}
+	return &net.UnixAddr{Name: filepath.Join(dir.Path(), info.node().SocketName()), Net: "unix"}
 }
 
 // Name returns the name of the stream.

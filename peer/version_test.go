@@ -97,13 +97,13 @@ func TestVersionsTooFarApart(t *testing.T) {
 func TestDialListenerOfTheFirstVersion(t *testing.T) {
 	d := openTemp(t)
 	self := Info{Cluster: "test", ID: 5, Incarnation: NewIncarnation()}
-	p, err := d.publish(self.node())
+	p, err := d.Publish(self.node())
 	require.NoError(t, err)
 	served := make(chan struct{})
 	go func() { // ended by the listener's Close, which the cleanup waits for
 		defer close(served)
 		for {
-			conn, err := p.listener.Accept()
+			conn, err := p.Listener().Accept()
 			if err != nil {
 				return
 			}
@@ -114,8 +114,8 @@ func TestDialListenerOfTheFirstVersion(t *testing.T) {
 		}
 	}()
 	t.Cleanup(func() {
-		assert.NoError(t, p.withdraw())
-		assert.NoError(t, p.listener.Close())
+		assert.NoError(t, p.Withdraw())
+		assert.NoError(t, p.Listener().Close())
 		<-served
 	})
 	m := joinTest(t, d, Options{Self: Info{ID: 1}})

@@ -9,23 +9,7 @@ import (
 const (
 	pollInterval  = 100 * time.Millisecond // without events
 	sweepInterval = 5 * time.Second        // with events, whatever they say
-	eventBuffer   = 64                     // events that become one scan
 )
-
-// watch returns a watcher of the directory.
-func (d *Directory) watch() (*fsnotify.Watcher, error) {
-	f, done := d.use()
-	defer done()
-	watcher, err := fsnotify.NewBufferedWatcher(eventBuffer)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.at(".", watcher.Add); err != nil {
-		_ = watcher.Close() // nothing was watched
-		return nil, err
-	}
-	return watcher, nil
-}
 
 // feed tells when the directory may have changed.
 type feed struct {
@@ -51,7 +35,7 @@ func (m *Mesh) newFeed() *feed {
 // discover makes the first scan, and goes on scanning. The feed begins before the scan, so that nothing falls between
 // them.
 func (m *Mesh) discover() error {
-	watched := m.dir.current()
+	watched := m.dir.Remade()
 	f := m.newFeed()
 	if err := m.scan(true); err != nil {
 		f.close()
@@ -63,7 +47,7 @@ func (m *Mesh) discover() error {
 
 // follow scans whenever something may have changed: an event, an overflow, any other error of the watcher, or time. And
 // it looks after what this node has in the directory.
-func (m *Mesh) follow(f *feed, watched *folder) {
+func (m *Mesh) follow(f *feed, watched int) {
 	defer func() { f.close() }()
 	sweeps := time.NewTicker(sweepInterval)
 	defer sweeps.Stop()
@@ -83,7 +67,7 @@ func (m *Mesh) follow(f *feed, watched *folder) {
 		case <-m.closing:
 			return
 		}
-		if now := m.dir.current(); now != watched { // made again, by this node or another one of this process
+		if now := m.dir.Remade(); now != watched { // made again, by this node or another one of this process
 			f.close()
 			watched, f, sweep = now, m.newFeed(), true
 		}
@@ -109,7 +93,7 @@ func drain(events <-chan fsnotify.Event) {
 // scan keeps a link to each node that is ours to dial. With sweep it also looks for the dead among all nodes, also
 // those that nobody dials.
 func (m *Mesh) scan(sweep bool) error {
-	nodes, err := m.dir.nodes()
+	nodes, err := m.dir.Nodes()
 	if err != nil {
 		return err
 	}
@@ -117,7 +101,7 @@ func (m *Mesh) scan(sweep bool) error {
 		switch {
 		case n == m.self.node():
 		case sweep && m.gone(n):
-		case published && n.id > m.self.ID:
+		case published && n.ID > m.self.ID:
 			m.keepLink(n)
 		}
 	}

@@ -161,7 +161,7 @@ func TestIntegrationWebSocketClient(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	command := exec.CommandContext(ctx, node, script, filepath.Join(base, "d", m.self.node().socket()))
+	command := exec.CommandContext(ctx, node, script, filepath.Join(base, "d", m.self.node().SocketName()))
 	output, err := command.CombinedOutput()
 	require.NoError(t, err, string(output))
 	var closed *framing.CloseError

@@ -1,4 +1,4 @@
-package peer
+package rendezvous
 
 import (
 	"errors"
@@ -13,21 +13,24 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/fsnotify/fsnotify"
 )
 
 const (
-	maxElement = 255         // NAME_MAX of all file systems that matter
-	openWait   = time.Second // how long OpenDirectory runs after a directory that others make and remove
+	maxElement  = 255         // NAME_MAX of all file systems that matter
+	openWait    = time.Second // how long Open runs after a directory that others make and remove
+	eventBuffer = 64          // events that become one scan
 )
 
-// DefaultDirectory returns the path of the rendezvous directory of the cluster of that name:
+// DefaultPath returns the path of the rendezvous directory of the cluster of that name:
 // $XDG_RUNTIME_DIR/multinode/NAME when XDG_RUNTIME_DIR names a directory of ours by an absolute path, else
 // multinode-UID/NAME in the directory for temporary files. It makes nothing.
 //
 // The name of a cluster has 1 to 64 letters, digits, dots, hyphens and underscores, and no dot in front.
-func DefaultDirectory(name string) (string, error) {
-	if err := checkCluster(name); err != nil {
-		return "", fmt.Errorf("peer: default directory: %w", err)
+func DefaultPath(name string) (string, error) {
+	if err := CheckCluster(name); err != nil {
+		return "", fmt.Errorf("default directory: %w", err)
 	}
 	if base := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(base) {
 		if info, err := os.Stat(base); err == nil && info.IsDir() && owner(info) == os.Geteuid() {
@@ -38,7 +41,7 @@ func DefaultDirectory(name string) (string, error) {
 	// Everybody can make it there before us, and could exchange what we put into it.
 	if info, err := os.Lstat(base); err == nil {
 		if err := errors.Join(checkKind(info), checkAccess(base, info)); err != nil {
-			return "", fmt.Errorf("peer: default directory %s: %w", base, err)
+			return "", fmt.Errorf("default directory %s: %w", base, err)
 		}
 	}
 	return filepath.Join(base, name), nil
@@ -47,33 +50,34 @@ func DefaultDirectory(name string) (string, error) {
 // Directory is an open rendezvous directory. Its methods may be called at the same time, but for Close and Remove,
 // which come after everything else. While one process has it open, Remove of another leaves it in place.
 //
-// When somebody else removes it all the same, or files in it that are in use, a [Mesh] makes it again with what its node
-// and the [Lock] of its Directory have in it.
+// When somebody else removes it all the same, or files in it that are in use, [Directory.Mend] makes it again with the
+// [Lock] that this process has in it, and [Publication.Mend] what a node has in it.
 type Directory struct {
 	path string
 
 	lock    atomic.Pointer[Lock] // nil: none is held
-	mending sync.Mutex           // held by mend
+	mending sync.Mutex           // held by Mend
 
-	mu     sync.RWMutex // read-locked as long as folder is used: mend closes the one before
+	mu     sync.RWMutex // read-locked as long as folder is used: Mend closes the one before
 	folder *folder      // guarded by mu
-	made   []string     // guarded by mu; what OpenDirectory made, the deepest first
+	made   []string     // guarded by mu; what Open made, the deepest first
 	parent fs.FileInfo  // guarded by mu; of path
+	remade int          // guarded by mu; how often
 }
 
-// OpenDirectory opens the rendezvous directory at path, and makes it and its parents, with mode 0700, if absent.
+// Open opens the rendezvous directory at path, and makes it and its parents, with mode 0700, if absent.
 //
 // It refuses a symbolic link, anything else that is not a directory, a directory of another user, and one that the
 // group or others have any right to. The error says what is wrong and how to mend it.
-func OpenDirectory(path string) (*Directory, error) {
-	d, err := openDirectory(path)
+func Open(path string) (*Directory, error) {
+	d, err := open(path)
 	if err != nil {
-		return nil, fmt.Errorf("peer: open directory %s: %w", path, err)
+		return nil, fmt.Errorf("open directory %s: %w", path, err)
 	}
 	return d, nil
 }
 
-func openDirectory(path string) (*Directory, error) {
+func open(path string) (*Directory, error) {
 	if !supported {
 		return nil, fmt.Errorf("on %s: %w", runtime.GOOS, errors.ErrUnsupported)
 	}
@@ -120,23 +124,38 @@ func (d *Directory) Close() error {
 }
 
 // Remove removes what nodes that were killed have left in the directory, then the directory and the parents that were
-// made for it, as far as this OpenDirectory made them and they are empty, and closes it. What is in use by another
+// made for it, as far as this Open made them and they are empty, and closes it. What is in use by another
 // process stays; that is not an error.
 func (d *Directory) Remove() error {
 	f, done := d.use()
 	defer done()
 	err := f.remove(d.made)
 	if err = errors.Join(err, f.close()); err != nil {
-		return fmt.Errorf("peer: remove directory %s: %w", d.path, err)
+		return fmt.Errorf("remove directory %s: %w", d.path, err)
 	}
 	return nil
 }
 
-// current returns the folder, to compare it with another.
-func (d *Directory) current() *folder {
+// Remade returns how often the directory was made again. What watches it then watches one that is gone.
+func (d *Directory) Remade() int {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return d.folder
+	return d.remade
+}
+
+// Watch returns a watcher of the directory.
+func (d *Directory) Watch() (*fsnotify.Watcher, error) {
+	f, done := d.use()
+	defer done()
+	watcher, err := fsnotify.NewBufferedWatcher(eventBuffer)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.at(".", watcher.Add); err != nil {
+		_ = watcher.Close() // nothing was watched
+		return nil, err
+	}
+	return watcher, nil
 }
 
 // use returns the folder, which stays open until done is called.

@@ -1,4 +1,4 @@
-package peer
+package rendezvous
 
 import (
 	"errors"
@@ -18,15 +18,15 @@ import (
 // openTemp opens a directory that does not exist yet, and closes it after the test.
 func openTemp(t *testing.T) *Directory {
 	t.Helper()
-	d, err := OpenDirectory(filepath.Join(t.TempDir(), "web"))
+	d, err := Open(filepath.Join(t.TempDir(), "web"))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, d.Close()) })
 	return d
 }
 
-func TestOpenDirectoryMakesItForUsOnly(t *testing.T) {
+func TestOpenMakesItForUsOnly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "base", "web")
-	d, err := OpenDirectory(path)
+	d, err := Open(path)
 	require.NoError(t, err)
 	defer d.Close()
 	assert.Equal(t, path, d.Path())
@@ -37,7 +37,7 @@ func TestOpenDirectoryMakesItForUsOnly(t *testing.T) {
 	}
 }
 
-func TestOpenDirectoryRefuses(t *testing.T) {
+func TestOpenRefuses(t *testing.T) {
 	at := func(t *testing.T, name string) string { t.Helper(); return filepath.Join(t.TempDir(), name) }
 	tests := []struct {
 		name string
@@ -96,8 +96,8 @@ func TestOpenDirectoryRefuses(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			path := test.make(t)
-			_, err := OpenDirectory(path)
-			require.ErrorContains(t, err, "peer: open directory "+path)
+			_, err := Open(path)
+			require.ErrorContains(t, err, "open directory "+path)
 			for _, want := range test.want {
 				require.ErrorContains(t, err, want)
 			}
@@ -107,9 +107,9 @@ func TestOpenDirectoryRefuses(t *testing.T) {
 }
 
 // A path that is too long is found out at its end only: what was made on the way is removed again.
-func TestOpenDirectoryFailedLeavesNothing(t *testing.T) {
+func TestOpenFailedLeavesNothing(t *testing.T) {
 	base := t.TempDir()
-	_, err := OpenDirectory(filepath.Join(base, "a", "b", strings.Repeat("x", 256)))
+	_, err := Open(filepath.Join(base, "a", "b", strings.Repeat("x", 256)))
 	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
 	entries, err := os.ReadDir(base)
 	require.NoError(t, err)
@@ -119,10 +119,10 @@ func TestOpenDirectoryFailedLeavesNothing(t *testing.T) {
 func TestDirectoryRemove(t *testing.T) {
 	base := t.TempDir()
 	path := filepath.Join(base, "multinode", "web")
-	first, err := OpenDirectory(path)
+	first, err := Open(path)
 	require.NoError(t, err)
 
-	second, err := OpenDirectory(path)
+	second, err := Open(path)
 	require.NoError(t, err)
 	require.NoError(t, second.Remove(), "what another one made is left alone")
 	require.DirExists(t, path)
@@ -135,9 +135,9 @@ func TestDirectoryRemove(t *testing.T) {
 
 func TestDirectoryRemoveLeavesWhatIsInUse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "web")
-	first, err := OpenDirectory(path)
+	first, err := Open(path)
 	require.NoError(t, err)
-	second, err := OpenDirectory(path)
+	second, err := Open(path)
 	require.NoError(t, err)
 	require.NoError(t, first.Remove())
 	_, err = second.Lock(Owner{})
@@ -158,13 +158,13 @@ func TestDirectoryAlive(t *testing.T) {
 	alive, err := d.Alive()
 	require.NoError(t, err)
 	assert.Zero(t, alive)
-	startChild(t, childJob{Directory: d.Path(), Join: true, ID: 7})
-	_, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 8})
+	startChild(t, childJob{Directory: d.Path(), Publish: &Node{7, NewIncarnation()}})
+	_, kill := startChild(t, childJob{Directory: d.Path(), Publish: &Node{8, NewIncarnation()}})
 	alive, err = d.Alive()
 	require.NoError(t, err)
 	assert.Equal(t, 2, alive)
 	kill()
-	require.EventuallyWithT(t, func(c *assert.CollectT) { // its peer may hold its lock for a moment, to sweep it
+	require.EventuallyWithT(t, func(c *assert.CollectT) { // it may be some time until the kernel has freed its lock
 		alive, err := d.Alive()
 		require.NoError(c, err)
 		assert.Equal(c, 1, alive)
@@ -173,9 +173,9 @@ func TestDirectoryAlive(t *testing.T) {
 
 func TestDirectoryRemoveSweepsTheDead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "web")
-	d, err := OpenDirectory(path)
+	d, err := Open(path)
 	require.NoError(t, err)
-	_, kill := startChild(t, childJob{Directory: path, Join: true, ID: 7})
+	_, kill := startChild(t, childJob{Directory: path, Publish: &Node{7, NewIncarnation()}})
 	kill()
 	left, err := filepath.Glob(filepath.Join(path, "7-*"))
 	require.NoError(t, err)
@@ -192,7 +192,7 @@ func TestDirectoryOpenLockRemoveAtOnce(t *testing.T) {
 	for range 4 {
 		group.Go(func() {
 			for range 50 {
-				d, err := OpenDirectory(path)
+				d, err := Open(path)
 				if err != nil {
 					errs <- err
 					return
@@ -214,10 +214,10 @@ func TestDirectoryOpenLockRemoveAtOnce(t *testing.T) {
 	}
 }
 
-func TestDefaultDirectory(t *testing.T) {
+func TestDefaultPath(t *testing.T) {
 	runtimeDir := t.TempDir()
 	t.Setenv("XDG_RUNTIME_DIR", runtimeDir)
-	path, err := DefaultDirectory("web")
+	path, err := DefaultPath("web")
 	require.NoError(t, err)
 	assert.Equal(t, filepath.Join(runtimeDir, "multinode", "web"), path)
 
@@ -225,36 +225,36 @@ func TestDefaultDirectory(t *testing.T) {
 	t.Setenv("TMPDIR", temp)
 	for _, unusable := range []string{"", "relative", filepath.Join(runtimeDir, "absent")} {
 		t.Setenv("XDG_RUNTIME_DIR", unusable)
-		path, err = DefaultDirectory("web")
+		path, err = DefaultPath("web")
 		require.NoError(t, err)
 		assert.Equal(t, temp, filepath.Dir(filepath.Dir(path)), "XDG_RUNTIME_DIR=%q", unusable)
 		assert.Regexp(t, `/multinode-\d+/web$`, path)
 	}
 	base := filepath.Dir(path)
 	require.NoError(t, os.Symlink(runtimeDir, base))
-	_, err = DefaultDirectory("web")
+	_, err = DefaultPath("web")
 	require.ErrorContains(t, err, base+": it is a symbolic link")
 	require.NoError(t, os.Remove(base))
 	require.NoError(t, os.Mkdir(base, 0o755))
-	_, err = DefaultDirectory("web")
+	_, err = DefaultPath("web")
 	require.ErrorContains(t, err, "lets others in")
 	require.NoError(t, os.Remove(base))
 	for _, bad := range []string{"", ".", "..", ".web", "a/b", "a b", "a\x00", strings.Repeat("x", 65)} {
-		_, err := DefaultDirectory(bad)
+		_, err := DefaultPath(bad)
 		assert.ErrorContains(t, err, "want 1 to 64 letters, digits, dots", bad)
 	}
 }
 
 // Without /proc a path has to fit into the address of a socket.
 func TestSocketPathTooLong(t *testing.T) {
-	d, err := OpenDirectory(filepath.Join(t.TempDir(), strings.Repeat("x", 100)))
+	d, err := Open(filepath.Join(t.TempDir(), strings.Repeat("x", 100)))
 	require.NoError(t, err)
 	defer d.Close()
 	d.folder.viaProc = false
-	_, err = start(t.Context(), Options{Directory: d, Self: Info{Cluster: "test", ID: 1}})
+	_, err = d.Publish(Node{1, NewIncarnation()})
 	require.ErrorContains(t, err, d.Path())
 	require.ErrorContains(t, err, "choose a shorter directory")
 	entries, err := os.ReadDir(d.Path())
 	require.NoError(t, err)
-	assert.Empty(t, entries, "a failed Join leaves nothing")
+	assert.Empty(t, entries, "it leaves nothing")
 }

@@ -1,4 +1,4 @@
-package peer
+package rendezvous
 
 import (
 	"errors"
@@ -10,45 +10,52 @@ import (
 	"sync"
 )
 
-// publication is what a node has in the directory while it lives.
-type publication struct {
+// Publication is what a node has in the directory while it lives.
+type Publication struct {
 	dir  *Directory
-	node node
+	node Node
 
 	mu       sync.Mutex        // taken before the directory's
-	lock     *os.File          // guarded by mu; nil after withdraw
+	lock     *os.File          // guarded by mu; nil after Withdraw
 	listener *net.UnixListener // guarded by mu
 	socket   fs.FileInfo       // guarded by mu; what the name of the listener stands for
 	isMaster bool              // guarded by mu; has the link to the master
 }
 
-// publish makes the lock file, locks it for life, listens on a socket of a hidden name, and gives it the final one. So
+// Publish makes the lock file, locks it for life, listens on a socket of a hidden name, and gives it the final one. So
 // a socket that can be found is one that listens, and its lock file was there before it.
-func (d *Directory) publish(n node) (*publication, error) {
-	if err := d.mend(); err != nil { // nobody has looked after it since it was opened
+func (d *Directory) Publish(n Node) (*Publication, error) {
+	if err := d.Mend(); err != nil { // nobody has looked after it since it was opened
 		return nil, err
 	}
 	f, done := d.use()
 	defer done()
-	lock, err := f.acquire(n.lock())
+	lock, err := f.acquire(n.LockName())
 	if errors.Is(err, errBusy) {
 		err = fmt.Errorf("node %v is in use by another process, which holds %s: choose another incarnation",
-			n, filepath.Join(f.path, n.lock()))
+			n, filepath.Join(f.path, n.LockName()))
 	}
 	if err != nil {
 		return nil, err
 	}
 	listener, socket, err := f.listen(n)
 	if err != nil {
-		return nil, errors.Join(err, f.releaseFile(n.lock(), lock))
+		return nil, errors.Join(err, f.releaseFile(n.LockName(), lock))
 	}
-	return &publication{dir: d, node: n, lock: lock, listener: listener, socket: socket}, nil
+	return &Publication{dir: d, node: n, lock: lock, listener: listener, socket: socket}, nil
+}
+
+// Listener returns what listens on the node's socket. It is the caller's, who closes it.
+func (p *Publication) Listener() *net.UnixListener {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.listener
 }
 
 // listen makes the socket of a node whose lock is held.
-func (f *folder) listen(n node) (*net.UnixListener, fs.FileInfo, error) {
-	if info, err := f.root.Lstat(n.socket()); err == nil && info.Mode().Type() != fs.ModeSocket {
-		path := filepath.Join(f.path, n.socket())
+func (f *folder) listen(n Node) (*net.UnixListener, fs.FileInfo, error) {
+	if info, err := f.root.Lstat(n.SocketName()); err == nil && info.Mode().Type() != fs.ModeSocket {
+		path := filepath.Join(f.path, n.SocketName())
 		return nil, nil, errNotMade(path, "a socket", info)
 	}
 	if err := f.removeSocket(n.hidden()); err != nil { // left by one that failed half-way
@@ -65,7 +72,7 @@ func (f *folder) listen(n node) (*net.UnixListener, fs.FileInfo, error) {
 	listener.SetUnlinkOnClose(false) // it would remove by the name of the bind, which is not the socket's any more
 	info, err := f.root.Lstat(n.hidden())
 	if err == nil {
-		err = f.root.Rename(n.hidden(), n.socket())
+		err = f.root.Rename(n.hidden(), n.SocketName())
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, f.removeSocket(n.hidden()), listener.Close())
@@ -73,8 +80,8 @@ func (f *folder) listen(n node) (*net.UnixListener, fs.FileInfo, error) {
 	return listener, info, nil
 }
 
-// withdraw removes the files, the socket first, so that none is ever found without its lock.
-func (p *publication) withdraw() error {
+// Withdraw removes the files, the socket first, so that none is ever found without its lock.
+func (p *Publication) Withdraw() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f, done := p.dir.use()
@@ -83,21 +90,21 @@ func (p *publication) withdraw() error {
 	if p.isMaster {
 		err = f.unlinkMaster(p.node)
 	}
-	err = errors.Join(err, f.removeSockets(p.node), f.releaseFile(p.node.lock(), p.lock))
+	err = errors.Join(err, f.removeSockets(p.node), f.releaseFile(p.node.LockName(), p.lock))
 	p.lock = nil
 	return err
 }
 
-// nodes returns the nodes that have files in the directory, and whether they are published: have a socket of the final
+// Nodes returns the nodes that have files in the directory, and whether they are published: have a socket of the final
 // name.
-func (d *Directory) nodes() (map[node]bool, error) {
+func (d *Directory) Nodes() (map[Node]bool, error) {
 	f, done := d.use()
 	defer done()
 	return f.nodes()
 }
 
-// present is nodes, and an error while the directory is not in place.
-func (d *Directory) present() (map[node]bool, error) {
+// Present is Nodes, and an error while the directory is not in place.
+func (d *Directory) Present() (map[Node]bool, error) {
 	f, done := d.use()
 	defer done()
 	if !f.inPlace() {
@@ -106,25 +113,25 @@ func (d *Directory) present() (map[node]bool, error) {
 	return f.nodes()
 }
 
-func (f *folder) nodes() (map[node]bool, error) {
+func (f *folder) nodes() (map[Node]bool, error) {
 	entries, err := fs.ReadDir(f.root.FS(), ".")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // it was removed
 		return nil, err
 	}
-	nodes := make(map[node]bool)
+	nodes := make(map[Node]bool)
 	for _, entry := range entries {
 		if n, ok := parseFile(entry.Name()); ok {
-			nodes[n] = nodes[n] || entry.Name() == n.socket() && entry.Type() == fs.ModeSocket
+			nodes[n] = nodes[n] || entry.Name() == n.SocketName() && entry.Type() == fs.ModeSocket
 		}
 	}
 	return nodes, nil
 }
 
-// sweep removes the files of a node that is dead, and reports whether it is gone. Dead is whose lock can be taken, or
+// Sweep removes the files of a node that is dead, and reports whether it is gone. Dead is whose lock can be taken, or
 // who has no files: the lock file is the first to come and the last to go. A refused connection proves nothing, nor does
 // a pid. When another process sweeps at the same time, the lock is held for that moment and the node seems alive, as it
 // does when the directory was removed; who wants to know asks again.
-func (d *Directory) sweep(n node) (gone bool, err error) {
+func (d *Directory) Sweep(n Node) (gone bool, err error) {
 	f, done := d.use()
 	defer done()
 	if !f.inPlace() {
@@ -133,15 +140,15 @@ func (d *Directory) sweep(n node) (gone bool, err error) {
 	return f.sweep(n)
 }
 
-func (f *folder) sweep(n node) (gone bool, err error) {
-	lock, err := f.tryAcquire(n.lock(), 0)
+func (f *folder) sweep(n Node) (gone bool, err error) {
+	lock, err := f.tryAcquire(n.LockName(), 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		if !f.hasSocket(n) {
 			return true, nil
 		}
 		// Somebody has removed the lock file only. The node may be about to make it again: what is removed now, with
 		// its lock held, it then makes again as well.
-		lock, err = f.tryAcquire(n.lock(), os.O_CREATE)
+		lock, err = f.tryAcquire(n.LockName(), os.O_CREATE)
 	}
 	if errors.Is(err, errBusy) {
 		return false, nil
@@ -149,7 +156,7 @@ func (f *folder) sweep(n node) (gone bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return true, errors.Join(f.unlinkMaster(n), f.removeSockets(n), f.releaseFile(n.lock(), lock))
+	return true, errors.Join(f.unlinkMaster(n), f.removeSockets(n), f.releaseFile(n.LockName(), lock))
 }
 
 // Alive returns how many nodes live in the directory, whether or not they have a master, and removes the files of those
@@ -159,7 +166,7 @@ func (d *Directory) Alive() (int, error) {
 	defer done()
 	alive, err := f.sweepAll()
 	if err != nil {
-		return 0, fmt.Errorf("peer: look for nodes in %s: %w", d.path, err)
+		return 0, fmt.Errorf("look for nodes in %s: %w", d.path, err)
 	}
 	return alive, nil
 }
@@ -177,8 +184,8 @@ func (f *folder) sweepAll() (alive int, err error) {
 	return alive, err
 }
 
-func (f *folder) hasSocket(n node) bool {
-	for _, name := range []string{n.hidden(), n.socket()} {
+func (f *folder) hasSocket(n Node) bool {
+	for _, name := range []string{n.hidden(), n.SocketName()} {
 		if info, err := f.root.Lstat(name); err == nil && info.Mode().Type() == fs.ModeSocket {
 			return true
 		}
@@ -186,8 +193,8 @@ func (f *folder) hasSocket(n node) bool {
 	return false
 }
 
-func (f *folder) removeSockets(n node) error {
-	return errors.Join(f.removeSocket(n.hidden()), f.removeSocket(n.socket()))
+func (f *folder) removeSockets(n Node) error {
+	return errors.Join(f.removeSocket(n.hidden()), f.removeSocket(n.SocketName()))
 }
 
 // removeSocket removes a socket and nothing else: a plain file or a link of that name is not ours. That there is none
@@ -203,9 +210,9 @@ func (f *folder) removeSocket(name string) error {
 	return err
 }
 
-// dial connects to the socket of a node.
-func (d *Directory) dial(n node) (*net.UnixConn, error) {
+// Dial connects to the socket of a node.
+func (d *Directory) Dial(n Node) (*net.UnixConn, error) {
 	f, done := d.use()
 	defer done()
-	return f.dial(n.socket())
+	return f.dial(n.SocketName())
 }

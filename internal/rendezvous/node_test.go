@@ -1,4 +1,4 @@
-package peer
+package rendezvous
 
 import (
 	"encoding/json"
@@ -12,18 +12,18 @@ func TestIncarnationText(t *testing.T) {
 	i := NewIncarnation()
 	require.NotZero(t, i)
 	assert.Len(t, i.String(), 16)
-	content, err := json.Marshal(Info{Incarnation: i})
+	content, err := json.Marshal(Node{Incarnation: i})
 	require.NoError(t, err)
-	var info Info
-	require.NoError(t, json.Unmarshal(content, &info))
-	assert.Equal(t, i, info.Incarnation)
+	var n Node
+	require.NoError(t, json.Unmarshal(content, &n))
+	assert.Equal(t, i, n.Incarnation)
 	for _, bad := range []string{"", "12", "9F86D081884C7D65", "9f86d081884c7d651", "+f86d081884c7d65", "9f86d081884c7d6 "} {
 		assert.ErrorContains(t, new(Incarnation).UnmarshalText([]byte(bad)), "16 hexadecimal digits", bad)
 	}
 }
 
 func TestParseFile(t *testing.T) {
-	want := node{3, 0x9f86d081884c7d65}
+	want := Node{3, 0x9f86d081884c7d65}
 	for _, file := range []string{"3-9f86d081884c7d65.lock", "3-9f86d081884c7d65.sock", ".3-9f86d081884c7d65.sock"} {
 		n, ok := parseFile(file)
 		assert.True(t, ok, file)
@@ -40,22 +40,13 @@ func TestParseFile(t *testing.T) {
 	}
 }
 
-func TestStreamNames(t *testing.T) {
-	for _, good := range []string{"a", "node", "chat.v1_x-2", "."} {
-		require.NoError(t, checkStream(good), good)
-	}
-	for _, bad := range []string{"", "A", "a b", "a/b", "ä", string(make([]byte, 65))} {
-		require.ErrorContains(t, checkStream(bad), "want 1 to 64 lower-case letters", bad)
-	}
-}
-
 func FuzzParseFile(f *testing.F) {
 	f.Add("3-9f86d081884c7d65.lock")
 	f.Add(".3-9f86d081884c7d65.sock")
 	f.Add("master.lock")
 	f.Fuzz(func(t *testing.T, file string) {
 		n, ok := parseFile(file)
-		if ok && file != n.lock() && file != n.socket() && file != n.hidden() {
+		if ok && file != n.LockName() && file != n.SocketName() && file != n.hidden() {
 			t.Errorf("%q is not a name of node %v", file, n)
 		}
 	})

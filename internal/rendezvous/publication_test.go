@@ -1,4 +1,4 @@
-package peer
+package rendezvous
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -38,29 +39,29 @@ func leaveSocket(t *testing.T, d *Directory, name string) {
 
 func TestPublishAndWithdraw(t *testing.T) {
 	d := openTemp(t)
-	n := node{3, NewIncarnation()}
-	p, err := d.publish(n)
+	n := Node{3, NewIncarnation()}
+	p, err := d.Publish(n)
 	require.NoError(t, err)
-	assert.ElementsMatch(t, []string{n.lock(), n.socket()}, files(t, d))
-	gone, err := d.sweep(n)
+	assert.ElementsMatch(t, []string{n.LockName(), n.SocketName()}, files(t, d))
+	gone, err := d.Sweep(n)
 	require.NoError(t, err)
 	assert.False(t, gone, "it lives")
-	require.NoError(t, p.withdraw())
-	require.NoError(t, p.listener.Close())
+	require.NoError(t, p.Withdraw())
+	require.NoError(t, p.Listener().Close())
 	assert.Empty(t, files(t, d))
 }
 
 func TestPublishFailedLeavesNothing(t *testing.T) {
 	d := openTemp(t)
-	n := node{3, NewIncarnation()}
+	n := Node{3, NewIncarnation()}
 	require.NoError(t, os.WriteFile(filepath.Join(d.Path(), n.hidden()), nil, 0o600)) // its name is taken
-	_, err := d.publish(n)
+	_, err := d.Publish(n)
 	require.Error(t, err)
 	assert.Equal(t, []string{n.hidden()}, files(t, d))
 }
 
 func TestSweep(t *testing.T) {
-	n := node{7, 0x9f86d081884c7d65}
+	n := Node{7, 0x9f86d081884c7d65}
 	plain := func(name string) func(*testing.T, *Directory) {
 		return func(t *testing.T, d *Directory) {
 			t.Helper()
@@ -84,13 +85,13 @@ func TestSweep(t *testing.T) {
 		gone bool
 		left []string
 	}{
-		{"killed", []func(*testing.T, *Directory){plain(n.lock()), socket(n.socket())}, true, nil},
-		{"killed while it published", []func(*testing.T, *Directory){plain(n.lock()), socket(n.hidden())}, true, nil},
-		{"no lock file", []func(*testing.T, *Directory){socket(n.socket())}, true, nil},
+		{"killed", []func(*testing.T, *Directory){plain(n.LockName()), socket(n.SocketName())}, true, nil},
+		{"killed while it published", []func(*testing.T, *Directory){plain(n.LockName()), socket(n.hidden())}, true, nil},
+		{"no lock file", []func(*testing.T, *Directory){socket(n.SocketName())}, true, nil},
 		{"nothing", nil, true, nil},
-		{"plain file named like a socket", []func(*testing.T, *Directory){plain(n.socket())}, true, []string{n.socket()}},
-		{"link named like a socket", []func(*testing.T, *Directory){link(n.socket())}, true, []string{n.socket()}},
-		{"link named like a lock", []func(*testing.T, *Directory){link(n.lock())}, false, []string{n.lock()}},
+		{"plain file named like a socket", []func(*testing.T, *Directory){plain(n.SocketName())}, true, []string{n.SocketName()}},
+		{"link named like a socket", []func(*testing.T, *Directory){link(n.SocketName())}, true, []string{n.SocketName()}},
+		{"link named like a lock", []func(*testing.T, *Directory){link(n.LockName())}, false, []string{n.LockName()}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -98,7 +99,7 @@ func TestSweep(t *testing.T) {
 			for _, make := range test.make {
 				make(t, d)
 			}
-			gone, err := d.sweep(n)
+			gone, err := d.Sweep(n)
 			assert.Equal(t, test.gone, gone)
 			assert.Equal(t, test.gone, err == nil, err)
 			assert.Equal(t, test.left, files(t, d))
@@ -109,15 +110,15 @@ func TestSweep(t *testing.T) {
 // A lock that is held to look at it, by another who sweeps, only puts the answer off.
 func TestSweepWhileAnotherLooks(t *testing.T) {
 	d := openTemp(t)
-	n := node{7, NewIncarnation()}
-	require.NoError(t, os.WriteFile(filepath.Join(d.Path(), n.lock()), nil, 0o600))
-	other, err := d.folder.tryAcquire(n.lock(), 0)
+	n := Node{7, NewIncarnation()}
+	require.NoError(t, os.WriteFile(filepath.Join(d.Path(), n.LockName()), nil, 0o600))
+	other, err := d.folder.tryAcquire(n.LockName(), 0)
 	require.NoError(t, err)
-	gone, err := d.sweep(n)
+	gone, err := d.Sweep(n)
 	require.NoError(t, err)
 	assert.False(t, gone)
 	require.NoError(t, other.Close())
-	gone, err = d.sweep(n)
+	gone, err = d.Sweep(n)
 	require.NoError(t, err)
 	assert.True(t, gone)
 	assert.Empty(t, files(t, d))
@@ -141,22 +142,53 @@ func TestPublishWhileOthersSweep(t *testing.T) {
 				return
 			default:
 			}
-			nodes, err := d.nodes()
+			nodes, err := d.Nodes()
 			assert.NoError(t, err)
 			for n := range nodes {
-				_, err := d.sweep(n)
+				_, err := d.Sweep(n)
 				assert.NoError(t, err)
 			}
 		}
 	}()
 	for range 200 {
-		n := node{1, NewIncarnation()}
-		p, err := d.publish(n)
+		n := Node{1, NewIncarnation()}
+		p, err := d.Publish(n)
 		require.NoError(t, err)
-		conn, err := d.dial(n)
+		conn, err := d.Dial(n)
 		require.NoError(t, err, "a published node can be dialed")
-		require.NoError(t, errors.Join(conn.Close(), p.withdraw(), p.listener.Close()))
+		require.NoError(t, errors.Join(conn.Close(), p.Withdraw(), p.Listener().Close()))
 	}
 	stop()
+	assert.Empty(t, files(t, d))
+}
+
+// An incarnation that lives is not published again. There is nothing that could go away but the process itself.
+func TestPublishNameInUse(t *testing.T) {
+	d := openTemp(t)
+	n := Node{3, NewIncarnation()}
+	startChild(t, childJob{Directory: d.Path(), Publish: &n})
+	before := files(t, d)
+	synctest.Test(t, func(t *testing.T) { // the wait for who holds the lock to look at it takes no time here
+		_, err := d.Publish(n)
+		require.ErrorContains(t, err, "node "+n.String()+" is in use by another process")
+		require.ErrorContains(t, err, filepath.Join(d.Path(), n.LockName()))
+	})
+	assert.Equal(t, before, files(t, d))
+	conn, err := d.Dial(n)
+	require.NoError(t, err, "it is where it was")
+	require.NoError(t, conn.Close())
+}
+
+// An incarnation that was killed can be published again: its lock is free, and its socket is replaced.
+func TestPublishNameOfTheDead(t *testing.T) {
+	d := openTemp(t)
+	n := Node{3, NewIncarnation()}
+	_, kill := startChild(t, childJob{Directory: d.Path(), Publish: &n})
+	kill()
+	p, err := d.Publish(n)
+	require.NoError(t, err)
+	conn, err := d.Dial(n)
+	require.NoError(t, err)
+	require.NoError(t, errors.Join(conn.Close(), p.Withdraw(), p.Listener().Close()))
 	assert.Empty(t, files(t, d))
 }

@@ -1,6 +1,6 @@
 //go:build !(darwin || dragonfly || freebsd || linux || netbsd || openbsd)
 
-package peer
+package rendezvous
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// supported says whether this system has flock(2). Where it has not, OpenDirectory fails, and nothing below is called.
+// supported says whether this system has flock(2). Where it has not, Open fails, and nothing below is called.
 const supported = false
 
 const maxSocketPath = 0

@@ -1,4 +1,4 @@
-package peer
+package rendezvous
 
 import (
 	"cmp"
@@ -11,9 +11,9 @@ import (
 	"slices"
 )
 
-// mend makes the directory again if it was removed, with the lock of the cluster if that is held. It has no effect on
+// Mend makes the directory again if it was removed, with the lock of the cluster if that is held. It has no effect on
 // what is in place.
-func (d *Directory) mend() error {
+func (d *Directory) Mend() error {
 	d.mending.Lock()
 	defer d.mending.Unlock()
 	f, done := d.use()
@@ -51,14 +51,15 @@ func (d *Directory) reopen() error {
 	}
 	old := d.folder
 	d.folder, d.parent = fresh, parent
+	d.remade++
 	d.made = append(d.made, made...)
 	slices.SortFunc(d.made, func(a, b string) int { return cmp.Compare(len(b), len(a)) }) // each is above the one before
 	d.made = slices.Compact(d.made)
 	return old.close()
 }
 
-// damage says what is not as this process has made it, or "".
-func (d *Directory) damage() string {
+// Damage says what is not as this process has made it, or "".
+func (d *Directory) Damage() string {
 	f, done := d.use()
 	defer done()
 	if !f.inPlace() {
@@ -95,8 +96,8 @@ func (l *Lock) mend() error {
 	return nil
 }
 
-// damage says what is not as the node has made it, or "".
-func (p *publication) damage() string {
+// Damage says what is not as the node has made it, or "".
+func (p *Publication) Damage() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f, done := p.dir.use()
@@ -104,24 +105,24 @@ func (p *publication) damage() string {
 	switch {
 	case p.lock == nil: // withdrawn
 		return ""
-	case !f.holds(p.node.lock(), p.lock):
-		return "the lock file " + filepath.Join(f.path, p.node.lock())
+	case !f.holds(p.node.LockName(), p.lock):
+		return "the lock file " + filepath.Join(f.path, p.node.LockName())
 	case !p.holdsSocket(f):
-		return "the socket " + filepath.Join(f.path, p.node.socket())
+		return "the socket " + filepath.Join(f.path, p.node.SocketName())
 	case p.isMaster && !f.hasMaster():
 		return "the link " + filepath.Join(f.path, masterSocket)
 	}
 	return ""
 }
 
-func (p *publication) holdsSocket(f *folder) bool {
-	named, err := f.root.Lstat(p.node.socket())
+func (p *Publication) holdsSocket(f *folder) bool {
+	named, err := f.root.Lstat(p.node.SocketName())
 	return err == nil && os.SameFile(p.socket, named)
 }
 
-// mend makes the files again that were removed. If the socket was among them, it returns the new listener, and the old
+// Mend makes the files again that were removed. If the socket was among them, it returns the new listener, and the old
 // one, which the caller closes, also beside an error.
-func (p *publication) mend() (fresh, old *net.UnixListener, err error) {
+func (p *Publication) Mend() (fresh, old *net.UnixListener, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.lock == nil { // withdrawn
@@ -129,8 +130,8 @@ func (p *publication) mend() (fresh, old *net.UnixListener, err error) {
 	}
 	f, done := p.dir.use()
 	defer done()
-	if !f.holds(p.node.lock(), p.lock) {
-		lock, err := f.acquire(p.node.lock())
+	if !f.holds(p.node.LockName(), p.lock) {
+		lock, err := f.acquire(p.node.LockName())
 		if err != nil {
 			return nil, nil, err
 		}

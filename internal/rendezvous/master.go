@@ -1,9 +1,9 @@
-package peer
+package rendezvous
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
+	"net"
 	"path/filepath"
 )
 
@@ -14,22 +14,8 @@ const (
 	hiddenMasterSocket = hiddenPrefix + masterSocket
 )
 
-// publish publishes this node, and shows where the master is if it is this one.
-func (m *Mesh) publish() (*publication, error) {
-	p, err := m.dir.publish(m.self.node())
-	if err != nil {
-		return nil, err
-	}
-	if m.opts.NextID != nil && !m.opts.Unshown {
-		if err := p.showMaster(); err != nil {
-			return nil, errors.Join(err, p.withdraw(), p.listener.Close())
-		}
-	}
-	return p, nil
-}
-
-// showMaster makes the link. The one of a master that was killed is replaced.
-func (p *publication) showMaster() error {
+// ShowMaster makes the link to the master lead to this node. The one of a master that was killed is replaced.
+func (p *Publication) ShowMaster() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f, done := p.dir.use()
@@ -38,19 +24,14 @@ func (p *publication) showMaster() error {
 	return f.linkMaster(p.node)
 }
 
-// ShowMaster leads master.sock to this node: for the first time if it has joined with Options.Unshown, or again, after another one
-// that was to be the master, and is not. It is for a node with Options.NextID.
-func (m *Mesh) ShowMaster() error {
-	if m.opts.NextID == nil {
-		return errors.New("peer: show the master: this node has no NextID")
-	}
-	if err := m.public.showMaster(); err != nil {
-		return fmt.Errorf("peer: show the master: %w", err)
-	}
-	return nil
+// DialMaster connects to the socket of the master.
+func (d *Directory) DialMaster() (*net.UnixConn, error) {
+	f, done := d.use()
+	defer done()
+	return f.dial(masterSocket)
 }
 
-func (f *folder) linkMaster(n node) error {
+func (f *folder) linkMaster(n Node) error {
 	for _, name := range []string{masterSocket, hiddenMasterSocket} {
 		if info, err := f.root.Lstat(name); err == nil && info.Mode().Type() != fs.ModeSymlink {
 			path := filepath.Join(f.path, name)
@@ -61,16 +42,16 @@ func (f *folder) linkMaster(n node) error {
 	if err := f.root.Remove(hiddenMasterSocket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := f.root.Symlink(n.socket(), hiddenMasterSocket); err != nil {
+	if err := f.root.Symlink(n.SocketName(), hiddenMasterSocket); err != nil {
 		return err
 	}
 	return f.root.Rename(hiddenMasterSocket, masterSocket)
 }
 
 // unlinkMaster removes the link, unless it is that of another master by now.
-func (f *folder) unlinkMaster(n node) error {
+func (f *folder) unlinkMaster(n Node) error {
 	target, _ := f.root.Readlink(masterSocket) // "" if there is none
-	if target != n.socket() {
+	if target != n.SocketName() {
 		return nil
 	}
 	return f.root.Remove(masterSocket)

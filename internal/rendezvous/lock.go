@@ -1,4 +1,4 @@
-package peer
+package rendezvous
 
 import (
 	"bytes"
@@ -51,10 +51,10 @@ type LockedError struct {
 
 func (e *LockedError) Error() string {
 	if e.Owner == (Owner{}) {
-		return fmt.Sprintf("peer: lock %s: another process holds it: stop that one, or choose another name or directory",
+		return fmt.Sprintf("lock %s: another process holds it: stop that one, or choose another name or directory",
 			e.Path)
 	}
-	return fmt.Sprintf("peer: lock %s: process %d holds it for cluster %q at %s, since %s: "+
+	return fmt.Sprintf("lock %s: process %d holds it for cluster %q at %s, since %s: "+
 		"stop that one, or choose another name or directory",
 		e.Path, e.Owner.PID, e.Owner.Cluster, e.Owner.Address, e.Owner.Since.Format(time.RFC3339))
 }
@@ -116,7 +116,7 @@ func (l *Lock) Release() error {
 	err := f.releaseFile(masterLock, l.file)
 	l.file = nil
 	if err != nil {
-		return fmt.Errorf("peer: release lock: %w", err)
+		return fmt.Errorf("release lock: %w", err)
 	}
 	return nil
 }
@@ -129,12 +129,12 @@ func (l *Lock) NextID() (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file == nil {
-		return 0, fmt.Errorf("peer: next id: the lock %s was released", filepath.Join(f.path, masterLock))
+		return 0, fmt.Errorf("next id: the lock %s was released", filepath.Join(f.path, masterLock))
 	}
 	owner := l.owner
 	owner.LastID++
 	if err := writeOwner(l.file, owner); err != nil {
-		return 0, fmt.Errorf("peer: next id: write %s: %w", filepath.Join(f.path, masterLock), err)
+		return 0, fmt.Errorf("next id: write %s: %w", filepath.Join(f.path, masterLock), err)
 	}
 	l.owner = owner
 	return owner.LastID, nil
@@ -161,7 +161,7 @@ func (l *Lock) SetAddress(address string) error {
 	owner := l.owner
 	owner.Address = address
 	if err := writeOwner(l.file, owner); err != nil {
-		return fmt.Errorf("peer: write who holds the lock: %w", err)
+		return fmt.Errorf("write who holds the lock: %w", err)
 	}
 	l.owner = owner
 	return nil
@@ -178,7 +178,7 @@ func (l *Lock) HandOver() error {
 	err := l.file.Close()
 	l.file = nil
 	if err != nil {
-		return fmt.Errorf("peer: hand over lock: %w", err)
+		return fmt.Errorf("hand over lock: %w", err)
 	}
 	return nil
 }
@@ -190,7 +190,7 @@ func (d *Directory) Locked() (bool, error) {
 	defer done()
 	locked, err := f.locked()
 	if err != nil {
-		return false, fmt.Errorf("peer: ask for the lock of %s: %w", d.path, err)
+		return false, fmt.Errorf("ask for the lock of %s: %w", d.path, err)
 	}
 	return locked, nil
 }
@@ -203,16 +203,16 @@ func (f *folder) lockMaster(owner Owner) (*os.File, Owner, error) {
 		return nil, owner, &LockedError{Path: path, Owner: f.readOwner()}
 	}
 	if err != nil {
-		return nil, owner, fmt.Errorf("peer: lock %s: %w", path, err)
+		return nil, owner, fmt.Errorf("lock %s: %w", path, err)
 	}
 	nodes, err := f.nodes()
 	before := f.readOwner() // who was killed, or has handed over
 	owner.LastID, owner.Made = max(owner.LastID, before.LastID), max(owner.Made, before.Made)
 	for n := range nodes {
-		owner.LastID = max(owner.LastID, n.id)
+		owner.LastID = max(owner.LastID, n.ID)
 	}
 	if err = errors.Join(err, writeOwner(file, owner)); err != nil {
-		return nil, owner, fmt.Errorf("peer: lock %s: %w", path, errors.Join(err, f.releaseFile(masterLock, file)))
+		return nil, owner, fmt.Errorf("lock %s: %w", path, errors.Join(err, f.releaseFile(masterLock, file)))
 	}
 	return file, owner, nil
 }

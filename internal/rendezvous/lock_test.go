@@ -1,4 +1,4 @@
-package peer
+package rendezvous
 
 import (
 	"os"
@@ -149,7 +149,7 @@ func TestLockCountsIDs(t *testing.T) {
 func TestLockCountsOnFromNodesThatLive(t *testing.T) {
 	d := openTemp(t)
 	for _, id := range []int{3, 12, 7} {
-		leaveSocket(t, d, node{id, NewIncarnation()}.socket())
+		leaveSocket(t, d, Node{id, NewIncarnation()}.SocketName())
 	}
 	lock, err := d.Lock(Owner{PID: 1})
 	require.NoError(t, err)
@@ -162,14 +162,14 @@ func TestLockCountsOnFromNodesThatLive(t *testing.T) {
 // TestLockRemembersWhatWasMade: a master that is killed leaves its directory to the next one.
 func TestLockRemembersWhatWasMade(t *testing.T) {
 	parent := filepath.Join(t.TempDir(), "parent")
-	first, err := OpenDirectory(filepath.Join(parent, "dir"))
+	first, err := Open(filepath.Join(parent, "dir"))
 	require.NoError(t, err)
 	lock, err := first.Lock(Owner{PID: 1})
 	require.NoError(t, err)
 	require.NoError(t, lock.HandOver(), "as if it were killed")
 	require.NoError(t, first.Close())
 
-	second, err := OpenDirectory(first.Path())
+	second, err := Open(first.Path())
 	require.NoError(t, err)
 	lock, err = second.Lock(Owner{PID: 2})
 	require.NoError(t, err)
