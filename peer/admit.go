@@ -18,94 +18,101 @@ type admission struct {
 	drop   func()        // instead of handle, when the stream did not come about; nil: nothing is to be done
 }
 
-func (m *Mesh) handleStream(w http.ResponseWriter, r *http.Request) {
-	a, refused := m.admit(r)
+// admissions decide about the streams that others ask for.
+type admissions struct {
+	*core
+	members *members
+	streams *streams
+}
+
+func (ad *admissions) handleStream(w http.ResponseWriter, r *http.Request) {
+	a, refused := ad.admit(r)
 	if refused != nil {
 		level := slog.LevelWarn
 		if refused.status == http.StatusNotFound {
 			level = slog.LevelDebug // a question that has its answer
 		}
-		m.log.Log(r.Context(), level, "stream refused", "stream", a.name, "pid", a.from.PID, "reason", refused.reason)
+		ad.log.Log(r.Context(), level, "stream refused", "stream", a.name, "pid", a.from.PID, "reason", refused.reason)
 		maps.Copy(w.Header(), refused.header)
 		http.Error(w, refused.reason, refused.status)
 		return
 	}
-	if !m.grant(w, a) && a.drop != nil {
+	if !ad.grant(w, a) && a.drop != nil {
 		a.drop()
 	}
 }
 
 // grant makes the connection of a request a stream.
-func (m *Mesh) grant(w http.ResponseWriter, a admission) bool {
+func (ad *admissions) grant(w http.ResponseWriter, a admission) bool {
 	conn, early, err := switchProtocols(w, a.header)
 	if err != nil {
-		m.log.Warn("stream failed", "stream", a.name, "peer", a.from.node().String(), "error", err)
+		ad.log.Warn("stream failed", "stream", a.name, "peer", a.from.node().String(), "error", err)
 		return false
 	}
-	if !m.track(conn, a.from.node()) {
+	if !ad.track(conn, a.from.node()) {
 		return false
 	}
-	if !m.run(func() { a.handle(newStream(m, conn, a.name, a.from, early)) }) {
-		_ = m.release(conn) // the mesh was closed meanwhile
+	if !ad.run(func() { a.handle(newStream(ad.core, conn, a.name, a.from, early)) }) {
+		_ = ad.release(conn) // the mesh was closed meanwhile
 		return false
 	}
 	return true
 }
 
 // admit decides about a request. Even of one that is refused it tells the stream's name and the pid.
-func (m *Mesh) admit(r *http.Request) (a admission, refused *refusedError) {
+func (ad *admissions) admit(r *http.Request) (a admission, refused *refusedError) {
 	a.name = r.PathValue("name")
 	a.from.PID, _, _ = credentials(requestConn(r).UnixConn) // Accept has looked at the error
 	if err := checkStream(a.name); err != nil {
 		return a, refuse(http.StatusBadRequest, "%v", err)
 	}
 	if isWebSocket(r.Header) {
-		return m.admitWebSocket(a, r)
+		return ad.admitWebSocket(a, r)
 	}
 	pid := a.from.PID
-	from, version, refused := parseRequest(r.Header, m.self.Cluster, m.opts.versions)
+	from, version, refused := parseRequest(r.Header, ad.self.Cluster, ad.opts.versions)
 	a.from, a.from.PID = from, pid
 	if refused != nil {
 		if refused.status == http.StatusUpgradeRequired {
 			refused.header = http.Header{ // RFC 9110, section 15.5.22
-				"Upgrade": {protocol}, headerVersion: {strconv.Itoa(m.opts.versions.newest)},
+				"Upgrade": {protocol}, headerVersion: {strconv.Itoa(ad.opts.versions.newest)},
 			}
 		}
 		return a, refused
 	}
-	a.header = m.self.header()
+	a.header = ad.self.header()
 	a.header.Set(headerVersion, strconv.Itoa(version))
-	return m.admitNode(a)
+	return ad.admitNode(a)
 }
 
 // admitNode finds out what is to be done with a stream that a node has dialed.
-func (m *Mesh) admitNode(a admission) (admission, *refusedError) {
+func (ad *admissions) admitNode(a admission) (admission, *refusedError) {
 	if a.name == linkStream {
-		if a.from.ID >= m.self.ID {
+		if a.from.ID >= ad.self.ID {
 			return a, refuse(http.StatusForbidden, "node %d dials the link to node %d, whose id is not higher",
-				a.from.ID, m.self.ID)
+				a.from.ID, ad.self.ID)
 		}
-		a.handle = m.acceptLink
+		a.handle = ad.acceptLink
 		return a, nil
 	}
-	if l := m.listener(a.name); l != nil {
-		if !m.isMember(a.from) { // it sees us as one already, or still
-			return a, refuse(http.StatusServiceUnavailable, "node %d is no member for node %d", a.from.ID, m.self.ID)
+	if l := ad.streams.listener(a.name); l != nil {
+		if !ad.members.isMember(a.from) { // it sees us as one already, or still
+			return a, refuse(http.StatusServiceUnavailable, "node %d is no member for node %d", a.from.ID, ad.self.ID)
 		}
 		return l.admit(a)
 	}
-	o := m.offerFor(a.name, a.from)
+	o := ad.streams.offerFor(a.name, a.from)
 	if o == nil {
-		return a, refuse(http.StatusNotFound, "node %d wants no stream %q with node %d", m.self.ID, a.name, a.from.ID)
+		return a, refuse(http.StatusNotFound, "node %d wants no stream %q with node %d", ad.self.ID, a.name, a.from.ID)
 	}
 	a.handle = o.handle
 	return a, nil
 }
 
 // acceptLink runs a link that a peer has dialed.
-func (m *Mesh) acceptLink(stream *Stream) {
-	if err := m.runLink(stream); err != nil {
-		m.log.Warn("link failed", "peer", stream.peer.node().String(), "error", err)
+func (ad *admissions) acceptLink(stream *Stream) {
+	if err := ad.members.runLink(stream); err != nil {
+		ad.log.Warn("link failed", "peer", stream.peer.node().String(), "error", err)
 	}
 }
 

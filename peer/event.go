@@ -42,14 +42,12 @@ type Event struct {
 // watcher gets the events, one after the other.
 type watcher struct {
 	handle  func(Event)
-	queue   []Event // guarded by Mesh.mu
-	running bool    // guarded by Mesh.mu; a goroutine empties the queue
+	queue   []Event // guarded by core.mu
+	running bool    // guarded by core.mu; a goroutine empties the queue
 }
 
-// OnEvent calls f with a Joined for each member, and then with each event, one after the other, in the order in which
-// they happen, until remove is called or the mesh is closed. What is on the way at that time is not delivered. f may
-// take its time: it keeps nobody but its own next event.
-func (m *Mesh) OnEvent(f func(Event)) (remove func()) {
+// onEvent is Mesh.OnEvent.
+func (m *members) onEvent(f func(Event)) (remove func()) {
 	w := &watcher{handle: f}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -66,14 +64,14 @@ func (m *Mesh) OnEvent(f func(Event)) (remove func()) {
 }
 
 // emitLocked tells all watchers, and all that wait for a change.
-func (m *Mesh) emitLocked(event Event) {
+func (m *members) emitLocked(event Event) {
 	for w := range m.watchers {
 		m.tellLocked(w, event)
 	}
 	m.changeLocked()
 }
 
-func (m *Mesh) tellLocked(w *watcher, event Event) {
+func (m *members) tellLocked(w *watcher, event Event) {
 	if m.ended {
 		return
 	}
@@ -85,7 +83,7 @@ func (m *Mesh) tellLocked(w *watcher, event Event) {
 }
 
 // deliver empties the queue of a watcher.
-func (m *Mesh) deliver(w *watcher) {
+func (m *members) deliver(w *watcher) {
 	for {
 		m.mu.Lock()
 		if len(w.queue) == 0 || m.ended {
@@ -98,10 +96,4 @@ func (m *Mesh) deliver(w *watcher) {
 		m.mu.Unlock()
 		w.handle(event)
 	}
-}
-
-// changeLocked wakes those who wait for a change.
-func (m *Mesh) changeLocked() {
-	close(m.changed)
-	m.changed = make(chan struct{})
 }

@@ -31,7 +31,7 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 	streams, onStream := collect()
 	m := joinTest(t, d, Options{Self: Info{ID: 1}, handshakeTimeout: time.Hour}, onStream)
 	var idle []net.Conn
-	for len(idle) < 2*maxHandshakes || len(m.shakes.places) < maxHandshakes {
+	for len(idle) < 2*maxHandshakes || len(m.handlers.shakes.places) < maxHandshakes {
 		idle = append(idle, dialIdle(t, d, m.self.node()))
 	}
 	joinTest(t, d, Options{Self: Info{ID: 0}}, echo)

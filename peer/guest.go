@@ -28,37 +28,40 @@ type guestID struct {
 
 func (opts *Options) isGuest() bool { return opts.Self.ID == 0 && opts.NextID == nil }
 
-// handleGuest gives an id to a process that wants to join. It need not be one of this package: all that it has to say is
+// guests get their id from this node, if it is the master.
+type guests struct{ *core }
+
+// handle gives an id to a process that wants to join. It need not be one of this package: all that it has to say is
 // the name of the cluster.
-func (m *Mesh) handleGuest(w http.ResponseWriter, r *http.Request) {
+func (g guests) handle(w http.ResponseWriter, r *http.Request) {
 	pid, _, _ := credentials(requestConn(r).UnixConn) // Accept has looked at the error
-	id, refused := m.admitGuest(r.Header)
+	id, refused := g.admit(r.Header)
 	if refused != nil {
-		m.log.Warn("guest refused", "pid", pid, "reason", refused.reason)
+		g.log.Warn("guest refused", "pid", pid, "reason", refused.reason)
 		http.Error(w, refused.reason, refused.status)
 		return
 	}
-	m.log.Info("a guest gets an id", "pid", pid, "id", id)
+	g.log.Info("a guest gets an id", "pid", pid, "id", id)
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(guestID{id}) // one who is gone needs no id
 }
 
-func (m *Mesh) admitGuest(h http.Header) (int, *refusedError) {
-	if m.opts.NextID == nil {
-		return 0, refuse(http.StatusNotFound, "node %d is not the master, which gives out ids", m.self.ID)
+func (g guests) admit(h http.Header) (int, *refusedError) {
+	if g.opts.NextID == nil {
+		return 0, refuse(http.StatusNotFound, "node %d is not the master, which gives out ids", g.self.ID)
 	}
 	if h.Get(headerVersion) != "" {
-		if _, refused := m.opts.versions.agree(h); refused != nil {
+		if _, refused := g.opts.versions.agree(h); refused != nil {
 			return 0, refused
 		}
 	}
-	if cluster := h.Get(headerCluster); cluster != m.self.Cluster {
+	if cluster := h.Get(headerCluster); cluster != g.self.Cluster {
 		return 0, refuse(http.StatusConflict, "%s %.80q: this node belongs to cluster %q",
-			headerCluster, cluster, m.self.Cluster)
+			headerCluster, cluster, g.self.Cluster)
 	}
-	id := m.opts.NextID()
+	id := g.opts.NextID()
 	if id <= 0 {
-		return 0, refuse(http.StatusForbidden, "cluster %q takes no guests", m.self.Cluster)
+		return 0, refuse(http.StatusForbidden, "cluster %q takes no guests", g.self.Cluster)
 	}
 	return id, nil
 }

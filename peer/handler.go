@@ -20,33 +20,29 @@ const (
 	maxAnswers = 256
 )
 
-// Handle lets this node answer more HTTP on its own socket, beside streams: requests that match pattern, as in
-// [http.ServeMux], go to handler. Only processes of our own user get in. In a mesh of [Solo] nobody can ask.
-//
-// An answer may take as long as it likes and can be sent in pieces, with [http.ResponseController] or [http.Flusher];
-// the context of the request ends when the client goes away, when it has not taken a piece for 10 s, and in Close, which
-// waits for the handler. The body of a request can have 1 MiB, and 256 requests are answered at a time; what is beyond
-// that is refused. The handler cannot take over the connection: that is what streams are for.
-//
-// It is an error if pattern is none, names a host, or collides with an earlier one or with those of the mesh: /stream and
-// /nodes, and all below them. After Close the error is [net.ErrClosed].
-func (m *Mesh) Handle(pattern string, handler http.Handler) error {
-	if err := m.handle(pattern, handler); err != nil {
-		return fmt.Errorf("peer: handle %q: %w", pattern, err)
-	}
-	return nil
+// handlers answer what is asked on this node's socket beside streams.
+type handlers struct {
+	*core
+	shakes  *handshakes
+	mux     *http.ServeMux
+	answers chan struct{} // one for each request to a handler of Handle that is being answered
 }
 
-func (m *Mesh) handle(pattern string, handler http.Handler) (err error) {
+func newHandlers(c *core) *handlers {
+	return &handlers{core: c, shakes: newHandshakes(), mux: http.NewServeMux(), answers: make(chan struct{}, maxAnswers)}
+}
+
+// handle is Mesh.Handle.
+func (h *handlers) handle(pattern string, handler http.Handler) (err error) {
 	if handler == nil {
 		return errors.New("no handler")
 	}
 	if err := checkPattern(pattern); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.ended {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended {
 		return net.ErrClosed
 	}
 	defer func() {
@@ -54,7 +50,7 @@ func (m *Mesh) handle(pattern string, handler http.Handler) (err error) {
 			err = fmt.Errorf("%v", reason)
 		}
 	}()
-	m.mux.Handle(pattern, m.answerLong(handler))
+	h.mux.Handle(pattern, h.answerLong(handler))
 	return nil
 }
 
@@ -82,23 +78,23 @@ func checkPattern(pattern string) error {
 }
 
 // answerLong lets a handler take its time: the request has been read when it begins, so that it is no handshake any more.
-func (m *Mesh) answerLong(next http.Handler) http.Handler {
+func (h *handlers) answerLong(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
-		case m.answers <- struct{}{}:
-			defer func() { <-m.answers }()
+		case h.answers <- struct{}{}:
+			defer func() { <-h.answers }()
 		default:
 			http.Error(w, fmt.Sprintf("%d requests are being answered, and there is room for no more: try again", maxAnswers),
 				http.StatusServiceUnavailable)
 			return
 		}
-		long := &longAnswer{ResponseWriter: w, control: http.NewResponseController(w), timeout: 2 * m.opts.handshakeTimeout}
-		body, err := m.readBody(w, r)
+		long := &longAnswer{ResponseWriter: w, control: http.NewResponseController(w), timeout: 2 * h.opts.handshakeTimeout}
+		body, err := h.readBody(w, r)
 		if err != nil {
 			refuseBody(long, err) // waiting for the body has used up the time of the usual answer
 			return
 		}
-		if !m.shakes.release(requestConn(r)) {
+		if !h.shakes.release(requestConn(r)) {
 			panic(http.ErrAbortHandler) // it has got its answer
 		}
 		defer long.extend() // for what the server writes when the handler has returned
@@ -113,11 +109,11 @@ func (m *Mesh) answerLong(next http.Handler) http.Handler {
 }
 
 // readBody reads the body of a request, which counts as a handshake meanwhile: it may have to give way.
-func (m *Mesh) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func (h *handlers) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.Body == http.NoBody {
 		return nil, nil
 	}
-	m.shakes.unask(requestConn(r))
+	h.shakes.unask(requestConn(r))
 	return io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 }
 

@@ -135,7 +135,7 @@ func TestLongAnswer(t *testing.T) {
 		if err != nil {
 			return false
 		}
-		assert.Empty(t, m.shakes.places)
+		assert.Empty(t, m.handlers.shakes.places)
 		lines := bufio.NewReader(answer.Body)
 		for i := range 3 {
 			time.Sleep(2 * timeout) // each is more than the server's ReadTimeout, and all are more than its WriteTimeout
@@ -146,7 +146,7 @@ func TestLongAnswer(t *testing.T) {
 		}
 		require.NoError(t, answer.Body.Close())
 		receive(t, ended)
-		require.Eventually(t, func() bool { return len(m.answers) == 0 }, limit, time.Millisecond)
+		require.Eventually(t, func() bool { return len(m.handlers.answers) == 0 }, limit, time.Millisecond)
 		return true
 	})
 }
@@ -183,7 +183,7 @@ func TestOwedBodyGivesWay(t *testing.T) {
 		_, err := conn.Write([]byte("POST /x HTTP/1.1\r\nHost: multinode\r\nContent-Length: 9\r\n\r\n"))
 		require.NoError(t, err)
 	}
-	require.Eventually(t, func() bool { return len(m.answers) == maxHandshakes }, limit, time.Millisecond)
+	require.Eventually(t, func() bool { return len(m.handlers.answers) == maxHandshakes }, limit, time.Millisecond)
 	assert.Equal(t, "done", content(t, askNode(t, m, http.MethodPost, "/x", strings.NewReader("something"))))
 }
 

@@ -268,7 +268,7 @@ func TestBytesBehindTheAnswer(t *testing.T) {
 	info := Info{Cluster: "test", ID: 5, Incarnation: NewIncarnation()}
 	fakeNode(t, d, info.node(), answerOf(t, info)+"early bytes")
 	m := joinTest(t, d, Options{Self: Info{ID: 1}})
-	stream, _, err := m.dial(info.node(), "x")
+	stream, _, err := m.streams.dialer.dial(t.Context(), info.node(), "x")
 	require.NoError(t, err)
 	content, err := io.ReadAll(stream)
 	require.NoError(t, err)

@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,7 +12,7 @@ const maxBacklog = 128
 
 // Listener takes the streams of one name that others open with [Mesh.Dial]. Its methods may be called at the same time.
 type Listener struct {
-	mesh      *Mesh
+	home      *streams
 	name      string
 	webSocket bool // takes WebSocket clients, too
 
@@ -27,67 +26,43 @@ type Listener struct {
 
 var _ net.Listener = (*Listener)(nil)
 
-// Listen takes the streams of that name, which any member may open, any number of times, with [Mesh.Dial]. So an
-// http.Server, or a server of any other protocol, can serve on the mesh.
-//
-// A name has 1 to 64 lower-case letters, digits, dots, hyphens and underscores, and is in use once in a node: by Listen,
-// by [Mesh.ListenWebSocket] or by [Mesh.OnStream].
-func (m *Mesh) Listen(name string) (*Listener, error) { return m.listen(name, false) }
-
-// ListenWebSocket is Listen for clients of the WebSocket protocol (RFC 6455) beside nodes: a program in any language that
-// runs as our user connects to the node's socket and asks for /stream/NAME. [Stream.Peer] of such a client has the id
-// -1 and its process id. It names no cluster and is no member.
-//
-// The streams carry WebSocket frames. The handshake is done, with no subprotocol and no extension; what follows is for
-// framing.New, and the same on the other side if that is a node.
-//
-// The header Origin is not looked at: no browser gets at the socket. A proxy that lets one has to do it.
-func (m *Mesh) ListenWebSocket(name string) (*Listener, error) { return m.listen(name, true) }
-
-func (m *Mesh) listen(name string, webSocket bool) (*Listener, error) {
+// listen is Mesh.Listen and Mesh.ListenWebSocket.
+func (st *streams) listen(name string, webSocket bool) (*Listener, error) {
 	l := &Listener{
-		mesh:      m,
+		home:      st,
 		name:      name,
 		webSocket: webSocket,
 		places:    make(chan struct{}, maxBacklog),
 		streams:   make(chan *Stream, maxBacklog),
 		closed:    make(chan struct{}),
 	}
-	if err := m.addListener(l); err != nil {
+	if err := st.addListener(l); err != nil {
 		return nil, fmt.Errorf("peer: listen for streams %q: %w", name, err)
 	}
 	return l, nil
 }
 
-func (m *Mesh) addListener(l *Listener) error {
+func (st *streams) addListener(l *Listener) error {
 	if err := checkStream(l.name); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.ended {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.ended {
 		return net.ErrClosed
 	}
-	if err := m.checkUnusedLocked(l.name); err != nil {
+	if err := st.checkUnusedLocked(l.name); err != nil {
 		return err
 	}
-	m.listeners[l.name] = l
-	return nil
-}
-
-// checkUnusedLocked returns an error when this node has something that takes streams of that name.
-func (m *Mesh) checkUnusedLocked(name string) error {
-	if m.offers[name] != nil || m.listeners[name] != nil || name == linkStream {
-		return errors.New("the name is in use in this node: choose another")
-	}
+	st.listeners[l.name] = l
 	return nil
 }
 
 // listener returns what takes the streams of that name, or nil.
-func (m *Mesh) listener(name string) *Listener {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.listeners[name]
+func (st *streams) listener(name string) *Listener {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.listeners[name]
 }
 
 // Accept returns the next stream, a *Stream. It waits until there is one or the Listener or the Mesh is closed. Then its
@@ -107,7 +82,7 @@ func (l *Listener) AcceptStream() (*Stream, error) {
 		<-l.places
 		return stream, nil
 	case <-l.closed:
-	case <-l.mesh.closing:
+	case <-l.home.closing:
 	}
 	return nil, &net.OpError{Op: "accept", Net: l.Addr().Network(), Addr: l.Addr(), Err: net.ErrClosed}
 }
@@ -115,11 +90,11 @@ func (l *Listener) AcceptStream() (*Stream, error) {
 // Close refuses the streams to come, closes those that nobody has accepted, and ends Accept. The streams that were
 // accepted stay open. It may be called again.
 func (l *Listener) Close() error {
-	l.mesh.mu.Lock()
-	if l.mesh.listeners[l.name] == l {
-		delete(l.mesh.listeners, l.name)
+	l.home.mu.Lock()
+	if l.home.listeners[l.name] == l {
+		delete(l.home.listeners, l.name)
 	}
-	l.mesh.mu.Unlock()
+	l.home.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {
@@ -138,7 +113,7 @@ func (l *Listener) Close() error {
 }
 
 // Addr returns the path of our node's socket.
-func (l *Listener) Addr() net.Addr { return socketAddr(l.mesh.dir, l.mesh.self) }
+func (l *Listener) Addr() net.Addr { return socketAddr(l.home.dir, l.home.self) }
 
 // Name returns the name of the streams.
 func (l *Listener) Name() string { return l.name }

@@ -19,8 +19,8 @@ func pair(t *testing.T) (low, high *Mesh) {
 	d := openTemp(t)
 	low = joinTest(t, d, Options{Self: Info{ID: 0}})
 	high = joinTest(t, d, Options{Self: Info{ID: 1}})
-	require.NoError(t, low.awaitAll(t.Context()))
-	require.NoError(t, high.awaitAll(t.Context()))
+	require.NoError(t, low.census.awaitAll(t.Context()))
+	require.NoError(t, high.census.awaitAll(t.Context()))
 	return low, high
 }
 
@@ -62,7 +62,7 @@ func TestDialBothWays(t *testing.T) {
 // accepted dials and returns the other end.
 func accepted(t *testing.T, from *Mesh, l *Listener) *Stream {
 	t.Helper()
-	_, err := from.Dial(t.Context(), l.mesh.self.ID, l.name)
+	_, err := from.Dial(t.Context(), l.home.self.ID, l.name)
 	require.NoError(t, err)
 	stream, err := l.AcceptStream()
 	require.NoError(t, err)
@@ -216,7 +216,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	ended := make(chan error, 1)
 	go func() { // ended by cancel
-		_, _, err := m.dialContext(ctx, n, "x")
+		_, _, err := m.streams.dialer.dial(ctx, n, "x")
 		ended <- err
 	}()
 	conn, err := p.Listener().Accept()
@@ -240,7 +240,7 @@ func TestDialTheDying(t *testing.T) {
 	d := openTemp(t)
 	m := joinTest(t, d, Options{Self: Info{ID: 0}})
 	_, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 1})
-	require.NoError(t, m.awaitAll(t.Context()))
+	require.NoError(t, m.census.awaitAll(t.Context()))
 	var refused *RefusedError
 	_, err := m.Dial(t.Context(), 1, "none")
 	require.ErrorAs(t, err, &refused)

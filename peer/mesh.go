@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -48,35 +47,16 @@ type Options struct {
 
 // Mesh is a node's part in the mesh. Its methods may be called at the same time.
 type Mesh struct {
-	opts    Options // clone, filled in
-	self    Info
-	dir     *Directory // nil: no other node can be there
-	log     *slog.Logger
-	public  *rendezvous.Publication
-	server  *http.Server
-	mux     *http.ServeMux
-	shakes  *handshakes   // of the connections that peers dial
-	answers chan struct{} // one for each request to a handler of Handle that is being answered
-
-	closing   chan struct{} // closed by Close
+	*core
+	members   *members
+	streams   *streams
+	handlers  *handlers
+	census    census
+	server    *server   // nil in a mesh of one
+	presence  *presence // nil in a mesh of one
 	close     func() error
-	running   sync.WaitGroup
 	farewells farewell.List // of OnClose
-
-	mu        sync.Mutex
-	ended     bool                 // guarded by mu; nothing is added to what follows, nor to running, once it is set
-	conns     map[net.Conn]node    // guarded by mu; in a dialer's handshake, a link or a stream, and to whom
-	dialed    map[node]*keeper     // guarded by mu; each has a goroutine
-	links     map[*session]none    // guarded by mu; those that run, be the peer a member or not yet
-	sessions  map[node]*session    // guarded by mu; the members
-	offers    map[string]*offer    // guarded by mu; by name of the stream
-	listeners map[string]*Listener // guarded by mu; by name of the stream
-	offered   int                  // guarded by mu; offers that there ever were
-	watchers  map[*watcher]none    // guarded by mu
-	changed   chan struct{}        // guarded by mu; closed when one of sessions or dialed has changed
 }
-
-type none = struct{}
 
 // Join publishes this node in the directory and links it to every node that lives there, and to those that come, until
 // Close. It returns when it is a member for each node that it has found, and each of them is one for it. A node that
@@ -86,7 +66,7 @@ type none = struct{}
 func Join(ctx context.Context, opts Options) (*Mesh, error) {
 	m, err := start(ctx, opts)
 	if err == nil {
-		if err = m.awaitAll(ctx); err == nil || m.passOver(ctx, err) {
+		if err = m.census.awaitAll(ctx); err == nil || m.census.passOver(ctx, err) {
 			return m, nil
 		}
 		err = errors.Join(err, m.close())
@@ -98,9 +78,7 @@ func Join(ctx context.Context, opts Options) (*Mesh, error) {
 func Solo(self Info) *Mesh {
 	opts := Options{Self: self}
 	opts.fill()
-	m := newMesh(opts)
-	m.close = sync.OnceValue(m.shutdown)
-	return m
+	return newMesh(opts)
 }
 
 // start is Join without the wait.
@@ -120,16 +98,12 @@ func start(ctx context.Context, opts Options) (*Mesh, error) {
 		opts.Self.ID = id
 	}
 	m := newMesh(opts)
-	m.server = m.newServer()
-	public, err := m.publish()
-	if err != nil {
+	m.server = newServer(m.core, m.handlers.shakes, m.handlers.mux)
+	m.presence = &presence{core: m.core, keepers: m.census.keepers, server: m.server}
+	if err := m.presence.publish(); err != nil {
 		return nil, fmt.Errorf("publish in %s: %w", m.dir.Path(), err)
 	}
-	m.public = public
-	m.close = sync.OnceValue(m.shutdown)
-	listener := public.Listener()
-	m.running.Go(func() { m.serve(listener) }) // ended by server.Close in shutdown, which waits
-	if err := m.discover(); err != nil {
+	if err := m.presence.discover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("scan %s: %w", m.dir.Path(), err), m.close())
 	}
 	return m, nil
@@ -163,26 +137,22 @@ func (opts *Options) fill() {
 }
 
 func newMesh(opts Options) *Mesh {
-	m := &Mesh{
-		opts:      opts,
-		self:      opts.Self,
-		dir:       opts.Directory,
-		log:       opts.Logger.With("node", opts.Self.node().String()),
-		mux:       http.NewServeMux(),
-		shakes:    newHandshakes(),
-		answers:   make(chan struct{}, maxAnswers),
-		closing:   make(chan struct{}),
-		conns:     make(map[net.Conn]node),
-		dialed:    make(map[node]*keeper),
-		links:     make(map[*session]none),
-		sessions:  make(map[node]*session),
-		offers:    make(map[string]*offer),
-		listeners: make(map[string]*Listener),
-		watchers:  make(map[*watcher]none),
-		changed:   make(chan struct{}),
+	c := newCore(opts)
+	all := &members{
+		core: c, links: make(map[*session]none), sessions: make(map[node]*session), watchers: make(map[*watcher]none),
 	}
-	m.mux.HandleFunc("GET "+streamsPath+"/{name}", m.handleStream)
-	m.mux.HandleFunc("POST "+guestsPath, m.handleGuest)
+	names := &streams{
+		core: c, dialer: dialer{c}, members: all, offers: make(map[string]*offer), listeners: make(map[string]*Listener),
+	}
+	all.wants, all.renewed = names.wants, names.openStreams
+	m := &Mesh{
+		core: c, members: all, streams: names, handlers: newHandlers(c),
+		census: census{c, &keepers{c, dialer{c}, all, make(map[node]*keeper)}, all},
+	}
+	asked := &admissions{c, all, names}
+	m.handlers.mux.HandleFunc("GET "+streamsPath+"/{name}", asked.handleStream)
+	m.handlers.mux.HandleFunc("POST "+guestsPath, guests{c}.handle)
+	m.close = sync.OnceValue(m.shutdown)
 	return m
 }
 
@@ -208,84 +178,122 @@ func (m *Mesh) Close() error {
 
 func (m *Mesh) shutdown() (err error) {
 	m.farewells.Call()
-	if m.public != nil {
-		err = m.public.Withdraw() // first, so that nobody dials any more
+	if m.presence != nil {
+		err = m.presence.public.Withdraw() // first, so that nobody dials any more
 	}
-	m.leave()
-	m.mu.Lock()
-	for conn := range m.conns {
-		_ = conn.Close() // whoever uses it sees the error
-	}
-	m.mu.Unlock()
+	m.members.leave()
+	m.closeConns()
 	if m.server != nil {
-		err = errors.Join(err, m.server.Close())
+		err = errors.Join(err, m.server.http.Close())
 	}
 	m.running.Wait()
 	return err
 }
 
-// leave says goodbye on all links, at the same time.
-func (m *Mesh) leave() {
-	m.mu.Lock()
-	m.ended = true
-	close(m.closing)
-	var goodbyes sync.WaitGroup
-	for s := range m.links {
-		goodbyes.Go(s.sayGoodbye)
-	}
-	m.mu.Unlock()
-	goodbyes.Wait()
+// Peers returns the members, this node not among them, by id.
+func (m *Mesh) Peers() []Info { return m.members.peers() }
+
+// OnEvent calls f with a Joined for each member, and then with each event, one after the other, in the order in which
+// they happen, until remove is called or the mesh is closed. What is on the way at that time is not delivered. f may
+// take its time: it keeps nobody but its own next event.
+func (m *Mesh) OnEvent(f func(Event)) (remove func()) { return m.members.onEvent(f) }
+
+// OnStream links this node by a stream of that name with each peer that has called OnStream for it, too: one for each
+// such pair, which the mesh opens. f is called with it, in a goroutine of its own, on both sides. want, if it is not
+// nil, chooses the peers; both sides have to want each other.
+//
+// The stream is f's: it stays open when f returns, and whoever has it closes it when Read or Write fails. It is opened
+// once: when it has ended, there is a new one only after the peer has left and joined again, or one of the two has
+// removed the name and called OnStream again. The mesh closes it with Close, which waits for f to return.
+//
+// remove takes the name back: no stream of it is opened any more. Those that are open stay.
+//
+// A name has 1 to 64 lower-case letters, digits, dots, hyphens and underscores. A second OnStream for it is an error.
+func (m *Mesh) OnStream(name string, want func(Info) bool, f func(*Stream)) (remove func(), err error) {
+	return m.streams.onStream(name, want, f)
 }
 
-// track makes Close close conn, unless it is released before. It returns false, with conn closed, after Close.
-func (m *Mesh) track(conn net.Conn, to node) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.ended {
-		_ = conn.Close()
-		return false
+// Listen takes the streams of that name, which any member may open, any number of times, with [Mesh.Dial]. So an
+// http.Server, or a server of any other protocol, can serve on the mesh.
+//
+// A name has 1 to 64 lower-case letters, digits, dots, hyphens and underscores, and is in use once in a node: by Listen,
+// by [Mesh.ListenWebSocket] or by [Mesh.OnStream].
+func (m *Mesh) Listen(name string) (*Listener, error) { return m.streams.listen(name, false) }
+
+// ListenWebSocket is Listen for clients of the WebSocket protocol (RFC 6455) beside nodes: a program in any language that
+// runs as our user connects to the node's socket and asks for /stream/NAME. [Stream.Peer] of such a client has the id
+// -1 and its process id. It names no cluster and is no member.
+//
+// The streams carry WebSocket frames. The handshake is done, with no subprotocol and no extension; what follows is for
+// framing.New, and the same on the other side if that is a node.
+//
+// The header Origin is not looked at: no browser gets at the socket. A proxy that lets one has to do it.
+func (m *Mesh) ListenWebSocket(name string) (*Listener, error) { return m.streams.listen(name, true) }
+
+// Dial opens a stream to the member of that id, for what has called [Mesh.Listen] or [Mesh.ListenWebSocket] for the name
+// there. Who has the lower id does not matter, and there may be any number of streams of a name.
+//
+// It waits, until ctx is done, as long as the peer has no room for another stream. Its error is a *[RefusedError] when
+// nobody listens, and Is [ErrNoPeer] when there is no such member, also while a link that was cut comes up again,
+// [net.ErrClosed] when the mesh is closed, and [os.ErrDeadlineExceeded] when a peer that hangs gives no answer for 10 s.
+//
+// The stream is the caller's. Close of the mesh closes it, too, as does [Mesh.Cut].
+func (m *Mesh) Dial(ctx context.Context, id int, name string) (*Stream, error) {
+	stream, err := m.streams.dialMember(ctx, id, name)
+	if err != nil {
+		return nil, fmt.Errorf("peer: dial stream %q of node %d: %w", name, id, err)
 	}
-	m.conns[conn] = to
-	return true
+	return stream, nil
 }
 
-// release forgets a tracked conn and closes it.
-func (m *Mesh) release(conn net.Conn) error {
-	m.mu.Lock()
-	delete(m.conns, conn)
-	m.mu.Unlock()
-	return conn.Close()
+// Handle lets this node answer more HTTP on its own socket, beside streams: requests that match pattern, as in
+// [http.ServeMux], go to handler. Only processes of our own user get in. In a mesh of [Solo] nobody can ask.
+//
+// An answer may take as long as it likes and can be sent in pieces, with [http.ResponseController] or [http.Flusher];
+// the context of the request ends when the client goes away, when it has not taken a piece for 10 s, and in Close, which
+// waits for the handler. The body of a request can have 1 MiB, and 256 requests are answered at a time; what is beyond
+// that is refused. The handler cannot take over the connection: that is what streams are for.
+//
+// It is an error if pattern is none, names a host, or collides with an earlier one or with those of the mesh: /stream and
+// /nodes, and all below them. After Close the error is [net.ErrClosed].
+func (m *Mesh) Handle(pattern string, handler http.Handler) error {
+	if err := m.handlers.handle(pattern, handler); err != nil {
+		return fmt.Errorf("peer: handle %q: %w", pattern, err)
+	}
+	return nil
 }
 
-// use makes Close wait until running is done. It returns false after Close.
-func (m *Mesh) use() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.ended {
-		m.running.Add(1)
+// Cut ends the membership of a peer, as one that is not wanted in the state that it is in: all streams to it are closed,
+// and both sides see it leave with ReasonCut. It is not kept out: its link comes up again. Cut of a node that is no
+// member does nothing.
+func (m *Mesh) Cut(peer Info, reason string) { m.members.cut(peer, reason) }
+
+// PeersWith returns the members that want to have a stream of that name with this node, as far as they have said so, by
+// id. What a peer wanted before it joined, it has said when it becomes a member.
+func (m *Mesh) PeersWith(name string) []Info { return m.members.peersWith(name) }
+
+// Absent returns the nodes that live in the directory and are no members now, since they hang, for instance, or join just
+// now. Of each only ID, Incarnation and PID are known, and PID only where the kernel tells.
+func (m *Mesh) Absent() ([]Info, error) { return m.census.absent() }
+
+// Live returns the other nodes that live: the members, and those that are in the directory and no members now, of which
+// only ID and Incarnation are known. A node that is not among them has left or is dead: it does nothing in the mesh any
+// more. While the directory is removed that cannot be told, and is an error. After Close the error Is net.ErrClosed.
+func (m *Mesh) Live() ([]Info, error) { return m.census.live() }
+
+// ShowMaster leads master.sock to this node: for the first time if it has joined with Options.Unshown, or again, after another one
+// that was to be the master, and is not. It is for a node with Options.NextID.
+func (m *Mesh) ShowMaster() error {
+	if m.opts.NextID == nil {
+		return errors.New("peer: show the master: this node has no NextID")
 	}
-	return !m.ended
+	if err := m.presence.public.ShowMaster(); err != nil {
+		return fmt.Errorf("peer: show the master: %w", err)
+	}
+	return nil
 }
 
-// run runs f, which ends when the conns are closed or closing is. Close waits for it. It returns false after Close.
-func (m *Mesh) run(f func()) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.ended {
-		return false
-	}
-	m.running.Go(f)
-	return true
-}
-
-// pause waits for d and reports whether the mesh is still open.
-func (m *Mesh) pause(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-m.closing:
-		return false
-	}
-}
+// OnClose calls f at the beginning of Close, while this node is still in the directory and linked to its peers, and they
+// take it for alive: so f can end what they rely on as long as it is there. Close waits for f, which must not close the
+// mesh. remove takes f back; after Close, f is called at once.
+func (m *Mesh) OnClose(f func()) (remove func()) { return m.farewells.Add(f) }

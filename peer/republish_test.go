@@ -31,7 +31,7 @@ func removeAll(t *testing.T, path string) {
 // waitIntact waits until all that a node has made is in place.
 func waitIntact(t *testing.T, m *Mesh) {
 	t.Helper()
-	require.Eventually(t, func() bool { return m.dir.Damage()+m.public.Damage() == "" }, limit, time.Millisecond)
+	require.Eventually(t, func() bool { return m.dir.Damage()+m.presence.public.Damage() == "" }, limit, time.Millisecond)
 }
 
 // requireEcho shows that a stream is open, by what the other end sends back.

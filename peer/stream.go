@@ -13,7 +13,7 @@ import (
 //
 // When the process at the other end dies, Read returns io.EOF, or ECONNRESET if it left something unread.
 type Stream struct {
-	mesh   *Mesh
+	core   *core
 	conn   *net.UnixConn
 	name   string
 	peer   Info
@@ -30,23 +30,23 @@ var (
 )
 
 // newStream takes over conn, which is tracked. It keeps no reference to early.
-func newStream(m *Mesh, conn *net.UnixConn, name string, peer Info, early []byte) *Stream {
+func newStream(c *core, conn *net.UnixConn, name string, peer Info, early []byte) *Stream {
 	return &Stream{
-		mesh:   m,
+		core:   c,
 		conn:   conn,
 		name:   name,
 		peer:   peer,
-		local:  socketAddr(m.dir, m.self),
-		remote: remoteAddr(m, peer, conn),
+		local:  socketAddr(c.dir, c.self),
+		remote: remoteAddr(c, peer, conn),
 		early:  append([]byte(nil), early...),
 	}
 }
 
-func remoteAddr(m *Mesh, peer Info, conn *net.UnixConn) net.Addr {
+func remoteAddr(c *core, peer Info, conn *net.UnixConn) net.Addr {
 	if peer.ID < 0 {
 		return conn.RemoteAddr()
 	}
-	return socketAddr(m.dir, peer)
+	return socketAddr(c.dir, peer)
 }
 
 func socketAddr(dir *Directory, info Info) net.Addr {
@@ -87,7 +87,7 @@ func (s *Stream) Write(b []byte) (int, error) { return s.conn.Write(b) }
 func (s *Stream) CloseWrite() error { return s.conn.CloseWrite() }
 
 // Close closes the stream.
-func (s *Stream) Close() error { return s.mesh.release(s.conn) }
+func (s *Stream) Close() error { return s.core.release(s.conn) }
 
 // LocalAddr returns the path of our own node's socket, on whichever side the stream was dialed.
 func (s *Stream) LocalAddr() net.Addr { return s.local }

@@ -119,7 +119,7 @@ func TestDialListenerOfTheFirstVersion(t *testing.T) {
 		<-served
 	})
 	m := joinTest(t, d, Options{Self: Info{ID: 1}})
-	stream, _, err := m.dial(self.node(), "x")
+	stream, _, err := m.streams.dialer.dial(t.Context(), self.node(), "x")
 	require.NoError(t, err)
 	assert.Equal(t, 5, stream.Peer().ID)
 	require.NoError(t, stream.Close())

@@ -1,9 +1,12 @@
 package peer
 
 import (
+	"errors"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 const (
@@ -19,10 +22,33 @@ type feed struct {
 	close    func()
 }
 
-func (m *Mesh) newFeed() *feed {
-	watcher, err := m.opts.watch(m.dir)
+// presence is what this node has in the directory, and its look at what others have there.
+type presence struct {
+	*core
+	keepers *keepers
+	server  *server
+	public  *rendezvous.Publication
+}
+
+// publish publishes this node, and shows where the master is if it is this one.
+func (p *presence) publish() (err error) {
+	if p.public, err = p.dir.Publish(p.self.node()); err != nil {
+		return err
+	}
+	listener := p.public.Listener()
+	if p.opts.NextID != nil && !p.opts.Unshown {
+		if err := p.public.ShowMaster(); err != nil {
+			return errors.Join(err, p.public.Withdraw(), listener.Close())
+		}
+	}
+	p.running.Go(func() { p.server.serve(listener) }) // ended by server.Close in shutdown, which waits
+	return nil
+}
+
+func (p *presence) newFeed() *feed {
+	watcher, err := p.opts.watch(p.dir)
 	if err != nil { // 128 inotify instances is all that a user has, by default
-		m.log.Info("no events of the directory, so it is read every 100 ms", "error", err)
+		p.log.Info("no events of the directory, so it is read every 100 ms", "error", err)
 		ticker := time.NewTicker(pollInterval)
 		return &feed{polls: ticker.C, close: ticker.Stop}
 	}
@@ -34,47 +60,47 @@ func (m *Mesh) newFeed() *feed {
 
 // discover makes the first scan, and goes on scanning. The feed begins before the scan, so that nothing falls between
 // them.
-func (m *Mesh) discover() error {
-	watched := m.dir.Remade()
-	f := m.newFeed()
-	if err := m.scan(true); err != nil {
+func (p *presence) discover() error {
+	watched := p.dir.Remade()
+	f := p.newFeed()
+	if err := p.scan(true); err != nil {
 		f.close()
 		return err
 	}
-	m.running.Go(func() { m.follow(f, watched) }) // ended by Close, which waits
+	p.running.Go(func() { p.follow(f, watched) }) // ended by Close, which waits
 	return nil
 }
 
 // follow scans whenever something may have changed: an event, an overflow, any other error of the watcher, or time. And
 // it looks after what this node has in the directory.
-func (m *Mesh) follow(f *feed, watched int) {
+func (p *presence) follow(f *feed, watched int) {
 	defer func() { f.close() }()
 	sweeps := time.NewTicker(sweepInterval)
 	defer sweeps.Stop()
-	keep := newMending(m)
+	keep := newMending(p)
 	defer keep.timer.Stop()
 	for {
 		sweep := false
 		select {
 		case <-f.events:
 		case err := <-f.failures:
-			m.log.Debug("events of the directory were lost", "error", err)
+			p.log.Debug("events of the directory were lost", "error", err)
 		case <-f.polls:
 		case <-sweeps.C:
 			sweep = true
 		case <-keep.timer.C:
 			keep.mend()
-		case <-m.closing:
+		case <-p.closing:
 			return
 		}
-		if now := m.dir.Remade(); now != watched { // made again, by this node or another one of this process
+		if now := p.dir.Remade(); now != watched { // made again, by this node or another one of this process
 			f.close()
-			watched, f, sweep = now, m.newFeed(), true
+			watched, f, sweep = now, p.newFeed(), true
 		}
 		drain(f.events)
-		err := m.scan(sweep)
+		err := p.scan(sweep)
 		if damaged := keep.look(); err != nil && !damaged {
-			m.log.Warn("cannot read the directory", "error", err)
+			p.log.Warn("cannot read the directory", "error", err)
 		}
 	}
 }
@@ -92,17 +118,17 @@ func drain(events <-chan fsnotify.Event) {
 
 // scan keeps a link to each node that is ours to dial. With sweep it also looks for the dead among all nodes, also
 // those that nobody dials.
-func (m *Mesh) scan(sweep bool) error {
-	nodes, err := m.dir.Nodes()
+func (p *presence) scan(sweep bool) error {
+	nodes, err := p.dir.Nodes()
 	if err != nil {
 		return err
 	}
 	for n, published := range nodes {
 		switch {
-		case n == m.self.node():
-		case sweep && m.gone(n):
-		case published && n.ID > m.self.ID:
-			m.keepLink(n)
+		case n == p.self.node():
+		case sweep && p.gone(n):
+		case published && n.ID > p.self.ID:
+			p.keepers.keepLink(n)
 		}
 	}
 	return nil

@@ -17,15 +17,15 @@ const (
 func isWebSocket(h http.Header) bool { return hasToken(h["Upgrade"], webSocket) }
 
 // admitWebSocket decides about the request of a WebSocket client.
-func (m *Mesh) admitWebSocket(a admission, r *http.Request) (admission, *refusedError) {
-	a.from = Info{Cluster: m.self.Cluster, ID: clientID, PID: a.from.PID}
+func (ad *admissions) admitWebSocket(a admission, r *http.Request) (admission, *refusedError) {
+	a.from = Info{Cluster: ad.self.Cluster, ID: clientID, PID: a.from.PID}
 	accept, refused := webSocketAccept(r)
 	if refused != nil {
 		return a, refused
 	}
-	l := m.listener(a.name)
+	l := ad.streams.listener(a.name)
 	if l == nil || !l.webSocket {
-		return a, refuse(http.StatusNotFound, "node %d has nothing that takes WebSocket clients as %q", m.self.ID, a.name)
+		return a, refuse(http.StatusNotFound, "node %d has nothing that takes WebSocket clients as %q", ad.self.ID, a.name)
 	}
 	a.header = http.Header{
 		"Connection":           {"Upgrade"},

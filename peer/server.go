@@ -14,38 +14,46 @@ import (
 
 type connKey struct{}
 
-func (m *Mesh) newServer() *http.Server {
-	server := &http.Server{
-		Handler:        m.answer(m.mux),
-		ReadTimeout:    m.opts.handshakeTimeout, // of the header and what body a client might send; a stream has none
-		WriteTimeout:   2 * m.opts.handshakeTimeout,
+// server answers on this node's socket.
+type server struct {
+	*core
+	shakes *handshakes // of the connections that others dial
+	http   *http.Server
+}
+
+func newServer(c *core, shakes *handshakes, handler http.Handler) *server {
+	s := &server{core: c, shakes: shakes}
+	s.http = &http.Server{
+		Handler:        s.answer(handler),
+		ReadTimeout:    c.opts.handshakeTimeout, // of the header and what body a client might send; a stream has none
+		WriteTimeout:   2 * c.opts.handshakeTimeout,
 		MaxHeaderBytes: maxHeader,
-		ConnState:      m.countHandshake,
+		ConnState:      s.countHandshake,
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, conn)
 		},
-		ErrorLog: slog.NewLogLogger(m.log.Handler(), slog.LevelWarn),
+		ErrorLog: slog.NewLogLogger(c.log.Handler(), slog.LevelWarn),
 	}
-	server.SetKeepAlivesEnabled(false) // a refused connection gives its place back at once
-	return server
+	s.http.SetKeepAlivesEnabled(false) // a refused connection gives its place back at once
+	return s
 }
 
 // serve runs the server on listener, until shutdown closes the one or republish the other.
-func (m *Mesh) serve(listener *net.UnixListener) {
-	err := m.server.Serve(ownListener{listener, m})
+func (s *server) serve(listener *net.UnixListener) {
+	err := s.http.Serve(ownListener{listener, s})
 	if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-		m.log.Error("no longer accepting streams", "error", err)
+		s.log.Error("no longer accepting streams", "error", err)
 	}
 }
 
 // answer tells the handshakes which connections have sent their request. One that has had to give way gets no answer.
-func (m *Mesh) answer(next http.Handler) http.Handler {
+func (s *server) answer(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn := requestConn(r)
-		if !m.shakes.ask(conn) {
+		if !s.shakes.ask(conn) {
 			panic(http.ErrAbortHandler)
 		}
-		defer m.shakes.unask(conn)
+		defer s.shakes.unask(conn)
 		next.ServeHTTP(w, r)
 	})
 }
@@ -55,7 +63,7 @@ func requestConn(r *http.Request) *ownConn { return r.Context().Value(connKey{})
 // ownListener accepts connections of our own user, as many at a time as there are places for handshakes.
 type ownListener struct {
 	*net.UnixListener
-	mesh *Mesh
+	server *server
 }
 
 // Accept finds a place among the handshakes, which countHandshake gives back.
@@ -65,14 +73,14 @@ func (l ownListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, descriptors.ExplainAccept(err)
 		}
-		conn := &ownConn{UnixConn: unix, shakes: l.mesh.shakes}
+		conn := &ownConn{UnixConn: unix, shakes: l.server.shakes}
 		if err := checkOwn(unix); err != nil {
-			l.mesh.log.Warn("connection refused", "error", err)
+			l.server.log.Warn("connection refused", "error", err)
 			_ = conn.Close() // it carried nothing
 			continue
 		}
 		// server.Close waits for this Accept before it closes those that have the places.
-		if !l.mesh.shakes.enter(conn, l.mesh.closing) {
+		if !l.server.shakes.enter(conn, l.server.closing) {
 			_ = conn.Close() // it carried nothing
 			return nil, net.ErrClosed
 		}
@@ -94,13 +102,13 @@ func checkOwn(conn *net.UnixConn) error {
 
 // countHandshake keeps account of the server's connections, in shakes and in running: net/http waits for none of them.
 // Each goes from StateNew, which Serve sets, to one of the other two.
-func (m *Mesh) countHandshake(conn net.Conn, state http.ConnState) {
+func (s *server) countHandshake(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
-		m.running.Add(1)
+		s.running.Add(1)
 	case http.StateHijacked, http.StateClosed:
-		m.shakes.leave(conn.(*ownConn))
-		m.running.Done()
+		s.shakes.leave(conn.(*ownConn))
+		s.running.Done()
 	default:
 	}
 }

@@ -1,0 +1,190 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/multinode-go/multinode/internal/rendezvous"
+)
+
+// offer is a stream that this node wants to have with its peers.
+type offer struct {
+	name   string
+	number int // of this OnStream in the life of the mesh
+	want   func(Info) bool
+	handle func(*Stream)
+}
+
+func (o *offer) wants(peer Info) bool { return o.want == nil || o.want(peer) }
+
+// streams are the names of streams that this node takes part in.
+type streams struct {
+	*core
+	dialer    dialer
+	members   *members
+	offers    map[string]*offer    // guarded by mu
+	listeners map[string]*Listener // guarded by mu
+	offered   int                  // guarded by mu; offers that there ever were
+}
+
+// checkUnusedLocked returns an error when this node has something that takes streams of that name.
+func (st *streams) checkUnusedLocked(name string) error {
+	if st.offers[name] != nil || st.listeners[name] != nil || name == linkStream {
+		return errors.New("the name is in use in this node: choose another")
+	}
+	return nil
+}
+
+// onStream is Mesh.OnStream.
+func (st *streams) onStream(name string, want func(Info) bool, f func(*Stream)) (remove func(), err error) {
+	o := &offer{name: name, want: want, handle: f}
+	if err := st.addOffer(o); err != nil {
+		return nil, fmt.Errorf("peer: streams %q: %w", name, err)
+	}
+	st.announce()
+	return func() { st.removeOffer(o) }, nil
+}
+
+func (st *streams) addOffer(o *offer) error {
+	if err := checkStream(o.name); err != nil {
+		return err
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if err := st.checkUnusedLocked(o.name); err != nil {
+		return err
+	}
+	st.offered++
+	o.number = st.offered
+	st.offers[o.name] = o
+	return nil
+}
+
+func (st *streams) removeOffer(o *offer) {
+	st.mu.Lock()
+	if st.offers[o.name] != o {
+		st.mu.Unlock()
+		return
+	}
+	delete(st.offers, o.name)
+	for _, s := range st.members.sessions {
+		delete(s.opened, o.name)
+	}
+	st.mu.Unlock()
+	st.announce()
+}
+
+// announce tells all members what this node wants by now, and opens what is wanted on both sides.
+func (st *streams) announce() {
+	st.mu.Lock()
+	sessions := slices.Collect(maps.Values(st.members.sessions))
+	st.mu.Unlock()
+	for _, s := range sessions {
+		st.run(func() { // ended by the end of the link
+			s.renew()
+			st.openStreams(s)
+		})
+	}
+}
+
+// wants returns the streams that this node wants to have with a peer, see state.
+func (st *streams) wants(peer Info) map[string]int {
+	st.mu.Lock()
+	offers := slices.Collect(maps.Values(st.offers))
+	st.mu.Unlock()
+	wanted := make(map[string]int)
+	for _, o := range offers { // with the lock released: want is not ours
+		if o.wants(peer) {
+			wanted[o.name] = o.number
+		}
+	}
+	return wanted
+}
+
+// opening is a stream that is being opened or was, in one session.
+type opening struct {
+	session *session
+	offer   *offer
+}
+
+// openStreams opens what both sides want, if it is ours to do so.
+func (st *streams) openStreams(s *session) {
+	if !s.isDialer() {
+		return
+	}
+	for name := range st.wants(s.peer) {
+		if o := st.claim(s, name); o != nil {
+			st.run(func() { st.open(o) }) // ended by the end of the session
+		}
+	}
+}
+
+// claim returns what is to be opened now for a name.
+func (st *streams) claim(s *session, name string) *opening {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if s.opened[name] != nil || st.offers[name] == nil || s.wanted[name] == 0 {
+		return nil
+	}
+	o := &opening{session: s, offer: st.offers[name]}
+	s.opened[name] = o
+	return o
+}
+
+// open opens a stream. A peer that was asked may have taken the stream for open: then the two of them start anew, lest
+// one of them waits for ever.
+func (st *streams) open(o *opening) {
+	to, name := o.session.peer, o.offer.name
+	for delay := minDelay; st.isDue(o); delay = min(2*delay, maxDelay) {
+		stream, asked, err := st.dialer.dial(context.Background(), to.node(), name)
+		switch {
+		case err == nil && st.isDue(o):
+			o.offer.handle(stream)
+			return
+		case err == nil:
+			_ = stream.Close() // nothing was said on it
+		case asked && !isRefused(err):
+			st.members.cut(to, fmt.Sprintf("cannot open stream %q: %v", name, err))
+			return
+		}
+		if !st.pause(delay/2 + rand.N(delay)) {
+			return
+		}
+	}
+}
+
+// isDue reports whether a stream is still to be opened.
+func (st *streams) isDue(o *opening) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	s := o.session
+	return s.opened[o.offer.name] == o && st.members.sessions[s.peer.node()] == s
+}
+
+// offerFor returns the offer for a stream that a peer has dialed, nil if there is none.
+func (st *streams) offerFor(name string, from Info) *offer {
+	st.mu.Lock()
+	o := st.offers[name]
+	if st.members.sessions[from.node()] == nil || from.ID >= st.self.ID {
+		o = nil
+	}
+	st.mu.Unlock()
+	if o == nil || !o.wants(from) {
+		return nil
+	}
+	return o
+}
+
+// checkStream returns an error when name cannot name a stream.
+func checkStream(name string) error {
+	if !rendezvous.IsName(name) || strings.ToLower(name) != name {
+		return fmt.Errorf("stream name %.80q: want 1 to %d lower-case letters, digits, dots, hyphens and underscores",
+			name, rendezvous.MaxName)
+	}
+	return nil
+}
