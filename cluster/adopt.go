@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/peer"
@@ -44,7 +45,7 @@ func (s *supervisor) adoptProcess(info peer.Info, process *proc.Process, now tim
 	s.steering.expect(info.ID, info.PID)
 	if process != nil {
 		s.logger.Info("worker adopted", w.attrs()...)
-		s.tell(EventAdopted, w, "another master has started it")
+		s.tell(control.EventAdopted, w, "another master has started it")
 		go s.awaitExit(info.ID, process, make(chan struct{}))
 	}
 	return w

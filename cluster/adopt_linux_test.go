@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 // killMaster kills the master of c, and returns when its process is gone.
@@ -49,18 +51,18 @@ func TestAdoption(t *testing.T) {
 	c := run(t, "http", opts)
 	assert.Equal(t, addr, c.ready(t), "also of port 0")
 	s := c.status(t)
-	assert.Equal(t, before.pids(), s.pids(), "nobody who lives is started again")
+	assert.Equal(t, pidsOf(before), pidsOf(s), "nobody who lives is started again")
 	assert.Equal(t, 4, s.Nodes[0].ID, "an id that nobody had")
 	assert.NotContains(t, c.log.text(), "worker started")
 	assert.Empty(t, s.Steering.Strangers)
 
 	c.ordered(t, "/reload")
 	s = c.status(t)
-	assert.Len(t, s.pids(), 3)
-	for slot, pid := range s.pids() {
-		assert.NotEqual(t, before.pids()[slot], pid)
+	assert.Len(t, pidsOf(s), 3)
+	for slot, pid := range pidsOf(s) {
+		assert.NotEqual(t, pidsOf(before)[slot], pid)
 	}
-	assert.Equal(t, 7, s.highestID(), "the ids count on")
+	assert.Equal(t, 7, highestIDOf(s), "the ids count on")
 	c.ordered(t, "/scale?nodes=4")
 	c.ordered(t, "/scale?nodes=2")
 	noneFailed(t, load)
@@ -96,14 +98,14 @@ func TestAdoptionTwice(t *testing.T) {
 	opts := orphans(t, 2)
 	c := run(t, "http", opts)
 	addr := c.ready(t)
-	before := c.status(t).pids()
+	before := pidsOf(c.status(t))
 	load := underLoad(t, addr)
 	for i := range 3 {
 		c.killMaster(t)
 		c = run(t, "http", opts)
 		c.ready(t)
 		s := c.status(t)
-		assert.Equal(t, before, s.pids())
+		assert.Equal(t, before, pidsOf(s))
 		assert.Equal(t, 3+i, s.Nodes[0].ID)
 	}
 	noneFailed(t, load)
@@ -119,11 +121,11 @@ func TestAdoptionByAMasterThatListens(t *testing.T) {
 	opts.DisableMasterListen = false
 	old := run(t, "http", opts)
 	addr := old.ready(t)
-	before := old.status(t).pids()
+	before := pidsOf(old.status(t))
 	old.killMaster(t)
 	c := run(t, "http", opts)
 	c.ready(t)
-	after := c.status(t).pids()
+	after := pidsOf(c.status(t))
 	assert.Len(t, survey(t, addr, 3), 3)
 	delete(before, 0)
 	delete(after, 0)
@@ -136,14 +138,14 @@ func TestAdoptionWithOtherNodes(t *testing.T) {
 		opts := orphans(t, 3)
 		old := run(t, "http", opts)
 		addr := old.ready(t)
-		before := old.status(t).pids()
+		before := pidsOf(old.status(t))
 		old.killMaster(t)
 		opts.Nodes = nodes
 		c := run(t, "http", opts)
 		c.ready(t)
-		s := c.awaitStatus(t, func(s Status) bool { return len(s.Nodes) == nodes+1 })
-		require.Len(t, s.pids(), nodes)
-		for slot, pid := range s.pids() {
+		s := c.awaitStatus(t, func(s control.Status) bool { return len(s.Nodes) == nodes+1 })
+		require.Len(t, pidsOf(s), nodes)
+		for slot, pid := range pidsOf(s) {
 			if slot <= 3 {
 				assert.Equal(t, before[slot], pid, "those of the lowest slots stay")
 			}
@@ -158,12 +160,12 @@ func TestAdoptionOfOneThatDies(t *testing.T) {
 	opts := orphans(t, 3)
 	old := run(t, "http", opts)
 	addr := old.ready(t)
-	before := old.status(t).pids()
+	before := pidsOf(old.status(t))
 	old.killMaster(t)
 	require.NoError(t, syscall.Kill(before[2], syscall.SIGKILL))
 	c := run(t, "http", opts)
 	c.ready(t)
-	after := c.awaitStatus(t, func(s Status) bool { return len(s.pids()) == 3 }).pids()
+	after := pidsOf(c.awaitStatus(t, func(s control.Status) bool { return len(pidsOf(s)) == 3 }))
 	assert.Equal(t, before[1], after[1])
 	assert.NotEqual(t, before[2], after[2])
 	assert.Equal(t, before[3], after[3])
@@ -177,7 +179,7 @@ func TestAdoptionOfOneThatIsStopped(t *testing.T) {
 	opts.LivenessTimeout = time.Second
 	old := run(t, "http", opts)
 	addr := old.ready(t)
-	before := old.status(t).pids()
+	before := pidsOf(old.status(t))
 	old.killMaster(t)
 	require.NoError(t, syscall.Kill(before[2], syscall.SIGSTOP))
 	defer syscall.Kill(before[2], syscall.SIGKILL)
@@ -185,7 +187,7 @@ func TestAdoptionOfOneThatIsStopped(t *testing.T) {
 	c := run(t, "http", opts)
 	c.ready(t)
 	t.Logf("ready after %v", time.Since(begin))
-	after := c.awaitStatus(t, func(s Status) bool { return len(s.pids()) == 3 }).pids()
+	after := pidsOf(c.awaitStatus(t, func(s control.Status) bool { return len(pidsOf(s)) == 3 }))
 	assert.Equal(t, before[1], after[1])
 	assert.NotEqual(t, before[2], after[2])
 	assert.Equal(t, before[3], after[3])
@@ -201,15 +203,15 @@ func TestAdoptionDuringAReload(t *testing.T) {
 	opts := orphans(t, 2)
 	old := run(t, "warm", opts)
 	addr := old.ready(t)
-	before := old.status(t).pids()
+	before := pidsOf(old.status(t))
 	load := underLoad(t, addr)
 	old.signal(t, syscall.SIGHUP)
 	old.logged(t, "worker started", 3)
 	old.killMaster(t)
 	c := run(t, "warm", opts)
 	c.ready(t)
-	s := c.awaitStatus(t, func(s Status) bool { return len(s.pids()) == 2 && len(s.Nodes) == 3 })
-	assert.Equal(t, before[2], s.pids()[2], "whose turn had not come")
+	s := c.awaitStatus(t, func(s control.Status) bool { return len(pidsOf(s)) == 2 && len(s.Nodes) == 3 })
+	assert.Equal(t, before[2], pidsOf(s)[2], "whose turn had not come")
 	noneFailed(t, load)
 	survey(t, addr, 2)
 }
@@ -220,14 +222,14 @@ func TestAdoptionWithoutOrphans(t *testing.T) {
 	opts := orphans(t, 1)
 	old := run(t, "http", opts)
 	addr := old.ready(t)
-	pid := old.status(t).pids()[1]
+	pid := pidsOf(old.status(t))[1]
 	old.killMaster(t)
 	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 	assert.Eventually(t, func() bool { return len(old.processes(t)) == 0 }, patience, time.Millisecond)
 	opts.Addr = addr
 	c := run(t, "http", opts)
 	assert.Equal(t, addr, c.ready(t))
-	assert.Len(t, c.status(t).pids(), 1)
+	assert.Len(t, pidsOf(c.status(t)), 1)
 }
 
 // TestAdoptionOfMorePorts: each port that the workers have is kept, also those of port 0.

@@ -105,11 +105,11 @@ func TestSuperviseAForeignProgram(t *testing.T) {
 	}
 
 	end := underLoad(t, addr)
-	before := c.status(t).pids()
+	before := pidsOf(c.status(t))
 	c.ordered(t, "/reload")
-	after := c.status(t).pids()
+	after := pidsOf(c.status(t))
 	c.ordered(t, "/scale?nodes=5")
-	assert.Len(t, c.status(t).pids(), 5)
+	assert.Len(t, pidsOf(c.status(t)), 5)
 	c.ordered(t, "/scale?nodes=2")
 	requests, failed := end()
 	assert.Empty(t, failed, "of %d", requests)

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/internal/errline"
 )
@@ -27,13 +28,13 @@ func (s *supervisor) handleExit(w *worker, e proc.Exit) {
 	switch {
 	case w.asked:
 		s.logger.Info("worker left", attrs...)
-		s.tell(EventLeft, w, died.Reason)
+		s.tell(control.EventLeft, w, died.Reason)
 		if !died.Ready {
 			w.settled <- fmt.Errorf("it was told to leave before it was ready: %w", died)
 		}
 	case w.part == retired: // given up: its slot is filled already
 		s.logger.Warn("worker died", append(attrs, "was_ready", died.Ready)...)
-		s.tell(EventDied, w, died.Reason)
+		s.tell(control.EventDied, w, died.Reason)
 		if s.opts.DisableRestart {
 			s.giveUpIfEmpty(died)
 		}
@@ -59,7 +60,7 @@ func leftBehind(e proc.Exit) (attrs []any) {
 func (s *supervisor) handleFailedCandidate(w *worker, e proc.Exit, died *WorkerError, attrs []any) {
 	s.logger.Warn("worker died; it was to replace another",
 		append(attrs, "was_ready", died.Ready, "last_words", died.LastWords)...)
-	s.tell(EventDied, w, died.Reason)
+	s.tell(control.EventDied, w, died.Reason)
 	if err := s.verdict(w, e, died); err != nil {
 		w.settled <- fmt.Errorf("%w (%v: %s)", err, w, died.Reason)
 	} else {
@@ -77,10 +78,10 @@ func (s *supervisor) handleDeath(w *worker, e proc.Exit, died *WorkerError, attr
 	s.vacate(w, byItself)
 	if byItself && !s.opts.DisableRestart {
 		s.logger.Info("worker left by itself", append(attrs, "restart_in", s.restartIn(w.slot))...)
-		s.tell(EventLeft, w, "by itself")
+		s.tell(control.EventLeft, w, "by itself")
 		return
 	}
-	s.tell(EventDied, w, died.Reason)
+	s.tell(control.EventDied, w, died.Reason)
 	if err := s.verdict(w, e, died); err != nil {
 		if !w.slot.everReady { // nothing is lost that has been there
 			s.logger.Error("worker died, and others would die like it: the cluster stops", attrs...)
@@ -191,7 +192,7 @@ func (s *supervisor) dump(w *worker) {
 		s.late = append(s.late, w)
 	}
 	s.logger.Warn("worker is hung: it gets SIGQUIT, to write what its goroutines do", append(w.attrs(), "reason", w.hung)...)
-	s.tell(EventHung, w, w.hung)
+	s.tell(control.EventHung, w, w.hung)
 	for _, sig := range []syscall.Signal{syscall.SIGQUIT, proc.Continue} {
 		_ = w.process.Signal(sig) // it may be gone already, then its exit is on the way
 	}

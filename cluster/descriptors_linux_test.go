@@ -43,7 +43,7 @@ func TestScaleWithTooFewDescriptors(t *testing.T) {
 	code, body := c.order(t, http.MethodPost, "/scale?nodes=100")
 	assert.Equal(t, http.StatusInternalServerError, code)
 	assert.Contains(t, body, "RLIMIT_NOFILE")
-	assert.Len(t, c.status(t).pids(), 2)
+	assert.Len(t, pidsOf(c.status(t)), 2)
 	survey(t, addr, 2)
 }
 

@@ -1,22 +1,26 @@
 package cluster
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/multinode-go/multinode/cluster/control"
+)
 
 // Errors that a caller can tell apart with errors.Is. The control API has status codes for them, see docs/control.md.
 var (
 	// ErrNotMaster: the order is one for the master, and this node is a worker.
 	ErrNotMaster = errors.New("this node is not the master: ask it, by its control socket or in its process")
 
-	// ErrStopping: the node or its cluster has begun to stop, so the order or the listener is refused.
-	ErrStopping = errors.New("the cluster stops")
-
 	// ErrOrphaned: the worker has no master. [Node.Wait] returns it when none has come within Options.OrphanTimeout, and
 	// [Listen] and [Start] when the master is gone before the worker could join it.
 	ErrOrphaned = errors.New("the master is gone")
 
+	// ErrStopping: the node or its cluster has begun to stop, so the order or the listener is refused.
+	ErrStopping = control.ErrStopping
+
 	// ErrBusy: another order is running, and the caller did not want to wait for it.
-	ErrBusy = errors.New("a reload or a change of the number of nodes is running: try again when it is done")
+	ErrBusy = control.ErrBusy
 
 	// ErrNoNode: no node that accepts connections has this id.
-	ErrNoNode = errors.New("no node that accepts connections has this id (multinode status lists them)")
+	ErrNoNode = control.ErrNoNode
 )

@@ -10,12 +10,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
 // A new master may look at the port before an adopted worker has told that a listener there is its own.
 func TestAdoptAfterALook(t *testing.T) {
-	s, err := newSteering("", slog.New(slog.DiscardHandler), func(Event) {})
+	s, err := newSteering("", slog.New(slog.DiscardHandler), func(control.Event) {})
 	require.NoError(t, err)
 	reservation, err := reuseport.Reserve(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -40,7 +41,7 @@ func TestAdoptAfterALook(t *testing.T) {
 
 // TestGroupOfNoReservationAfterClose: a supervised program listens just when the master ends.
 func TestGroupOfNoReservationAfterClose(t *testing.T) {
-	s, err := newSteering("", slog.New(slog.DiscardHandler), func(Event) {})
+	s, err := newSteering("", slog.New(slog.DiscardHandler), func(control.Event) {})
 	require.NoError(t, err)
 	_, err = s.groupBy(portKey{Network: "tcp", Address: "127.0.0.1:1"}, func() (*reuseport.Reservation, error) {
 		return nil, s.close()
@@ -50,7 +51,7 @@ func TestGroupOfNoReservationAfterClose(t *testing.T) {
 
 // TestListenersOfAWorkerAreNotForeign: a worker is linked before it listens. It may be both while its listeners are looked up.
 func TestListenersOfAWorkerAreNotForeign(t *testing.T) {
-	s, err := newSteering("", slog.New(slog.DiscardHandler), func(Event) {})
+	s, err := newSteering("", slog.New(slog.DiscardHandler), func(control.Event) {})
 	require.NoError(t, err)
 	pid, asked := os.Getpid(), 0
 	var l *net.TCPListener

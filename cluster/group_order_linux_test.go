@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -32,7 +33,7 @@ type members struct {
 func newMembers(t *testing.T, count int) *members {
 	t.Helper()
 	needSteering(t)
-	s, err := newSteering("cbpf", slog.New(slog.DiscardHandler), func(Event) {})
+	s, err := newSteering("cbpf", slog.New(slog.DiscardHandler), func(control.Event) {})
 	require.NoError(t, err)
 	g, err := s.group(t.Context(), portKey{Network: "tcp", Address: "127.0.0.1:0"})
 	require.NoError(t, err)
@@ -253,7 +254,7 @@ func TestGroupWithASuspectMeanwhile(t *testing.T) {
 // inherited returns the group of these members as a new master has it from them, and how often it asks the kernel.
 func (m *members) inherited() (next *members, questions *atomic.Int32) {
 	m.t.Helper()
-	s, err := newSteering("cbpf", slog.New(slog.DiscardHandler), func(Event) {})
+	s, err := newSteering("cbpf", slog.New(slog.DiscardHandler), func(control.Event) {})
 	require.NoError(m.t, err)
 	m.t.Cleanup(func() { assert.NoError(m.t, s.close()) })
 	next, questions = &members{t: m.t, chosen: m.chosen, over: m.over, seats: m.seats}, new(atomic.Int32)

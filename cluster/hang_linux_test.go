@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -73,7 +74,7 @@ func (c *testCluster) replacedFor(t *testing.T, pid int, begin time.Time) {
 	hung := c.logged(t, "worker is hung", 1)
 	found := time.Since(begin)
 	assert.Equal(t, pid, hung.PID)
-	c.awaitStatus(t, func(s Status) bool { return len(s.pids()) == 2 && s.pids()[hung.Slot] != pid })
+	c.awaitStatus(t, func(s control.Status) bool { return len(pidsOf(s)) == 2 && pidsOf(s)[hung.Slot] != pid })
 	t.Logf("found after %v, replaced after %v", found, time.Since(begin))
 	assert.Contains(t, c.logged(t, "worker died", 1).Reason, "did not answer")
 	c.log.await(t, 1, func(line string) bool { return line == "SIGQUIT: quit" })
@@ -83,12 +84,12 @@ func TestStoppedWorkerIsReplaced(t *testing.T) {
 	t.Parallel()
 	c := run(t, "http", quick(2))
 	addr := c.ready(t)
-	pid := c.status(t).pids()[1]
+	pid := pidsOf(c.status(t))[1]
 	begin := time.Now()
 	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
 	c.logged(t, "worker does not answer", 1)
 	if reuseport.Probe().Rung >= reuseport.RungBPF {
-		c.awaitStatus(t, func(s Status) bool { return isLeftOut(s, pid) })
+		c.awaitStatus(t, func(s control.Status) bool { return isLeftOut(s, pid) })
 		t.Logf("without connections after %v", time.Since(begin))
 	}
 	c.replacedFor(t, pid, begin)
@@ -97,7 +98,7 @@ func TestStoppedWorkerIsReplaced(t *testing.T) {
 
 // weights returns what a process and what the others get of the new connections, in percent: nothing at all if they are not
 // steered.
-func (s Status) weights(pid int) (own, others float64) {
+func weightsOf(s control.Status, pid int) (own, others float64) {
 	for _, n := range s.Nodes {
 		if n.PID == pid {
 			own = n.Weight
@@ -108,8 +109,8 @@ func (s Status) weights(pid int) (own, others float64) {
 	return own, others
 }
 
-func isLeftOut(s Status, pid int) bool {
-	own, others := s.weights(pid)
+func isLeftOut(s control.Status, pid int) bool {
+	own, others := weightsOf(s, pid)
 	return own == 0 && others > 0
 }
 
@@ -121,17 +122,17 @@ func TestStoppedWorkerGetsNothing(t *testing.T) {
 	opts.LivenessTimeout = 40 * time.Second // it is not ended
 	c := run(t, "http", opts)
 	addr := c.ready(t)
-	pid := c.status(t).pids()[1]
-	c.awaitStatus(t, func(s Status) bool { own, _ := s.weights(pid); return own > 0 }) // or it is left out since it was not ready yet
+	pid := pidsOf(c.status(t))[1]
+	c.awaitStatus(t, func(s control.Status) bool { own, _ := weightsOf(s, pid); return own > 0 }) // or it is left out since it was not ready yet
 	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
-	c.awaitStatus(t, func(s Status) bool { return isLeftOut(s, pid) })
+	c.awaitStatus(t, func(s control.Status) bool { return isLeftOut(s, pid) })
 	for range 100 {
 		a, err := get(addr, "/")
 		require.NoError(t, err)
 		require.NotEqual(t, pid, a.PID)
 	}
 	require.NoError(t, syscall.Kill(pid, syscall.SIGCONT))
-	c.awaitStatus(t, func(s Status) bool { own, _ := s.weights(pid); return own > 0 })
+	c.awaitStatus(t, func(s control.Status) bool { own, _ := weightsOf(s, pid); return own > 0 })
 	survey(t, addr, 3)
 	assert.NotContains(t, c.log.text(), "worker is hung")
 }
@@ -196,7 +197,7 @@ func TestStarvedWorkerDoesNotHang(t *testing.T) {
 	opts.LivenessTimeout = 3 * time.Second
 	c := run(t, "http", opts)
 	addr := c.ready(t)
-	for _, pid := range c.status(t).pids() {
+	for _, pid := range pidsOf(c.status(t)) {
 		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 		require.NoError(t, err)
 		for _, task := range tasks {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -26,7 +27,7 @@ func (m *master) leaveNothing(ctx context.Context) (err error) {
 	for _, g := range m.steering.all() {
 		for _, o := range g.lastListeners(looking) {
 			left := fmt.Errorf("%w: %s still listens on %v: %s", ErrLeftBehind, o, o.Addr, endCommand(o))
-			m.journal.Emit(Event{Kind: EventLeftBehind, ID: -1, PID: o.PID, Text: left.Error()})
+			m.journal.Emit(control.Event{Kind: control.EventLeftBehind, ID: -1, PID: o.PID, Text: left.Error()})
 			err = errline.Join(err, left)
 		}
 	}

@@ -74,7 +74,7 @@ func TestMasterThatIsRestartedAtOnce(t *testing.T) {
 	opts := orphans(t, 2)
 	c := run(t, "http", opts)
 	addr := c.ready(t)
-	before := c.status(t).pids()
+	before := pidsOf(c.status(t))
 	load := underLoad(t, addr)
 	for range 3 {
 		c.killMaster(t)
@@ -84,7 +84,7 @@ func TestMasterThatIsRestartedAtOnce(t *testing.T) {
 		c = run(t, "http", opts)
 		c.ready(t)
 	}
-	assert.Equal(t, before, c.status(t).pids())
+	assert.Equal(t, before, pidsOf(c.status(t)))
 	noneFailed(t, load)
 	c.signal(t, syscall.SIGTERM)
 	code, stderr := c.exit(t)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/api"
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/journal"
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
@@ -30,7 +32,7 @@ type master struct {
 	links      links
 	seats      *seats
 	steering   *steering
-	journal    *journal.Journal[Event]
+	journal    *journal.Journal[control.Event]
 	supervisor *supervisor
 	operation  chan struct{} // holds a value while a reload or a change of the number of nodes runs
 	waiting    waitingOrders // for their turn, by signal
@@ -228,7 +230,7 @@ func (m *master) takeSeat(ctx context.Context) (*Node, error) {
 		n.giveUp()
 		return nil, err
 	}
-	if err := m.links.mesh.Handle("/", apiHandler(n)); err != nil {
+	if err := m.links.mesh.Handle("/", api.Handler(controlled{n}, maxNodes)); err != nil {
 		return nil, err
 	}
 	m.supervisor.do(func() {
@@ -280,7 +282,7 @@ func (m *master) stop(n *Node, cause error) error {
 	}
 	pid1.Init.Stopping()
 	m.tellManager(m.notifier.Stopping())
-	m.journal.Emit(Event{Kind: EventStopping, ID: -1})
+	m.journal.Emit(control.Event{Kind: control.EventStopping, ID: -1})
 	n.servers.BeginDrain() // it may take a moment until the port is ours to leave
 	m.custody <- struct{}{}
 	if m.ceded {

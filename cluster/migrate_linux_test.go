@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/internal/proctest"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -55,7 +56,7 @@ func TestMigrationInside(t *testing.T) {
 	}
 	c := run(t, "http", programOptions{Nodes: 2, DisableMasterListen: true, Steering: rung})
 	addr := c.ready(t)
-	victim := c.awaitStatus(t, isEven).pids()[1]
+	victim := pidsOf(c.awaitStatus(t, isEven))[1]
 	require.NoError(t, syscall.Kill(victim, syscall.SIGSTOP))
 	require.Eventually(t, func() bool { return proctest.IsStopped(victim) }, patience, time.Millisecond) // it may be in accept(2)
 
@@ -88,11 +89,11 @@ func TestMigrationInside(t *testing.T) {
 		assert.Positive(t, failed.Load(), "they were in the queue of the one that was killed")
 		assert.Less(t, failed.Load(), int32(clients), "the other half were not")
 	}
-	c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture && len(s.pids()) == 2 })
+	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture && len(pidsOf(s)) == 2 })
 }
 
 // isEven tells whether two nodes get the same.
-func isEven(s Status) bool {
+func isEven(s control.Status) bool {
 	even := 0
 	for _, n := range s.Nodes {
 		if n.Weight == 50 {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/serve/servetest"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/reuseport"
@@ -37,7 +38,7 @@ func TestStrangerIsGuarded(t *testing.T) {
 	opts := orphans(t, 4)
 	c := run(t, "http", opts)
 	addr := c.ready(t)
-	c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture && len(s.pids()) == 4 })
+	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture && len(pidsOf(s)) == 4 })
 	before := listeners(t, addr)
 	load := underLoad(t, addr)
 	letJoin(t, addr)
@@ -50,7 +51,7 @@ func TestStrangerIsGuarded(t *testing.T) {
 		return moved
 	}
 	require.Eventually(t, func() bool { return len(moved()) == 1 }, patience, 10*time.Millisecond, "a worker moves")
-	s := c.awaitStatus(t, func(s Status) bool {
+	s := c.awaitStatus(t, func(s control.Status) bool {
 		weights := 0.
 		for _, n := range s.Nodes {
 			weights = max(weights, n.Weight)
@@ -63,7 +64,7 @@ func TestStrangerIsGuarded(t *testing.T) {
 
 	c.killMaster(t)
 	var victim int
-	for _, pid := range s.pids() {
+	for _, pid := range pidsOf(s) {
 		if pid != moved()[0] {
 			victim = pid
 		}
@@ -87,7 +88,7 @@ func TestStrangerIsGuarded(t *testing.T) {
 
 	c = run(t, "http", opts)
 	c.ready(t)
-	c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture && len(s.pids()) == 4 })
+	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture && len(pidsOf(s)) == 4 })
 	survey(t, addr, 4)
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 // Reload replaces all nodes that accept connections, one after the other, by processes that run the program as it is on
@@ -100,7 +102,7 @@ func (n *Node) operate(ctx context.Context, wait bool, what string, do func(cont
 		return fmt.Errorf("cluster: %s: %w", what, err)
 	} else if err != nil {
 		n.opts.Logger.Error("an order has failed", "error", err)
-		n.master.journal.Emit(Event{Kind: EventFailed, ID: -1, Text: err.Error()})
+		n.master.journal.Emit(control.Event{Kind: control.EventFailed, ID: -1, Text: err.Error()})
 		return fmt.Errorf("cluster: %w", err)
 	}
 	return nil
@@ -109,7 +111,7 @@ func (n *Node) operate(ctx context.Context, wait bool, what string, do func(cont
 func (n *Node) reloadAll(ctx context.Context) error {
 	m, begin := n.master, time.Now()
 	m.opts.Logger.Info("reloading")
-	m.journal.Emit(Event{Kind: EventReloading, ID: -1})
+	m.journal.Emit(control.Event{Kind: control.EventReloading, ID: -1})
 	m.tellManager(m.notifier.Reloading())
 	defer func() { m.tellManager(m.notifier.Ready(n.summary())) }()
 	if err := n.reloadEach(ctx); err != nil {
@@ -117,7 +119,7 @@ func (n *Node) reloadAll(ctx context.Context) error {
 	}
 	took := time.Since(begin)
 	m.opts.Logger.Info("reloaded", "took", round(took))
-	m.journal.Emit(Event{Kind: EventReloaded, ID: -1, Took: took})
+	m.journal.Emit(control.Event{Kind: control.EventReloaded, ID: -1, Took: took})
 	return nil
 }
 
@@ -159,7 +161,7 @@ func (n *Node) replaceMaster(ctx context.Context) error {
 		return err
 	}
 	m, pid := n.master, n.links.mesh.Self().PID
-	m.journal.Emit(Event{Kind: EventDraining, ID: n.ID(), PID: pid})
+	m.journal.Emit(control.Event{Kind: control.EventDraining, ID: n.ID(), PID: pid})
 	begin := time.Now()
 	n.accepts.Store(false)
 	n.markServing()
@@ -174,7 +176,7 @@ func (n *Node) replaceMaster(ctx context.Context) error {
 	case <-n.left:
 	case <-n.done:
 	}
-	m.journal.Emit(Event{Kind: EventDrained, ID: n.ID(), PID: pid, Took: time.Since(begin)})
+	m.journal.Emit(control.Event{Kind: control.EventDrained, ID: n.ID(), PID: pid, Took: time.Since(begin)})
 	return nil
 }
 
@@ -193,7 +195,7 @@ func (n *Node) scaleTo(ctx context.Context, count int) error {
 	s := m.supervisor
 	slots := s.openSlots()
 	m.opts.Logger.Info("scaling", "nodes", count)
-	m.journal.Emit(Event{Kind: EventScaling, ID: -1, Text: fmt.Sprintf("to %d nodes", count)})
+	m.journal.Emit(control.Event{Kind: control.EventScaling, ID: -1, Text: fmt.Sprintf("to %d nodes", count)})
 	for i := len(slots); i < workers; i++ {
 		if err := s.grow(ctx); err != nil {
 			return fmt.Errorf("scale to %d: %w", count, err)
@@ -206,7 +208,7 @@ func (n *Node) scaleTo(ctx context.Context, count int) error {
 	}
 	m.opts.Logger.Info("scaled", "nodes", count, "took", round(time.Since(begin)))
 	m.tellManager(m.notifier.Status(n.summary()))
-	m.journal.Emit(Event{Kind: EventScaled, ID: -1, Text: fmt.Sprintf("to %d nodes", count), Took: time.Since(begin)})
+	m.journal.Emit(control.Event{Kind: control.EventScaled, ID: -1, Text: fmt.Sprintf("to %d nodes", count), Took: time.Since(begin)})
 	return nil
 }
 

@@ -20,6 +20,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 // order sends a request to the control socket, as curl --unix-socket does, and returns status and body.
@@ -60,7 +62,7 @@ func (c *testCluster) ordered(t *testing.T, path string) {
 }
 
 // status asks the master.
-func (c *testCluster) status(t *testing.T) (s Status) {
+func (c *testCluster) status(t *testing.T) (s control.Status) {
 	t.Helper()
 	code, body := c.order(t, http.MethodGet, "/status")
 	require.Equal(t, http.StatusOK, code, body)
@@ -73,7 +75,7 @@ const maxPause = 10 * time.Millisecond
 
 // awaitStatus waits until the master says what ok wants to hear. One that has just been replaced may leave a request without
 // an answer.
-func (c *testCluster) awaitStatus(t *testing.T, ok func(Status) bool) (s Status) {
+func (c *testCluster) awaitStatus(t *testing.T, ok func(control.Status) bool) (s control.Status) {
 	t.Helper()
 	for begin := time.Now(); time.Since(begin) < patience; time.Sleep(min(time.Since(begin)/10, maxPause)) {
 		code, body, err := c.tryOrder(t.Context(), http.MethodGet, "/status")
@@ -81,7 +83,7 @@ func (c *testCluster) awaitStatus(t *testing.T, ok func(Status) bool) (s Status)
 			continue
 		}
 		require.Equal(t, http.StatusOK, code, body)
-		s = Status{}
+		s = control.Status{}
 		require.NoError(t, json.Unmarshal([]byte(body), &s))
 		if ok(s) {
 			return s
@@ -93,17 +95,17 @@ func (c *testCluster) awaitStatus(t *testing.T, ok func(Status) bool) (s Status)
 
 // pids returns the processes of the nodes that accept, by slot. One that is slow to answer, as on a busy machine, is one of
 // them.
-func (s Status) pids() map[int]int {
+func pidsOf(s control.Status) map[int]int {
 	pids := make(map[int]int)
 	for _, n := range s.Nodes {
-		if n.Accepts && (n.State == StateReady || n.State == StateSuspect) {
+		if n.Accepts && (n.State == control.StateReady || n.State == control.StateSuspect) {
 			pids[n.Slot] = n.PID
 		}
 	}
 	return pids
 }
 
-func (s Status) highestID() (highest int) {
+func highestIDOf(s control.Status) (highest int) {
 	for _, n := range s.Nodes {
 		highest = max(highest, n.ID)
 	}
@@ -165,9 +167,9 @@ func TestReload(t *testing.T) {
 			c.ordered(t, "/reload")
 			after := c.status(t)
 			noneFailed(t, load)
-			assert.Len(t, after.pids(), 3)
-			for slot, pid := range after.pids() {
-				assert.NotContains(t, before.pids(), pid, "slot %d", slot)
+			assert.Len(t, pidsOf(after), 3)
+			for slot, pid := range pidsOf(after) {
+				assert.NotContains(t, pidsOf(before), pid, "slot %d", slot)
 				assert.NotEqual(t, c.cmd.Process.Pid, pid, "the master has handed over")
 			}
 			assert.Equal(t, 3, after.Wanted)
@@ -193,17 +195,17 @@ func TestReloadBySignal(t *testing.T) {
 			}
 		}
 	}
-	before := c.status(t).pids()
+	before := pidsOf(c.status(t))
 	c.signal(t, syscall.SIGHUP)
 	c.logged(t, "reloaded", 1)
-	after := c.status(t).pids()
+	after := pidsOf(c.status(t))
 	assert.Len(t, after, 2)
 	assert.NotEqual(t, before, after)
 	c.signal(t, syscall.SIGTTIN)
-	c.awaitStatus(t, func(s Status) bool { return len(s.pids()) == 3 && s.Doing == "" })
+	c.awaitStatus(t, func(s control.Status) bool { return len(pidsOf(s)) == 3 && s.Doing == "" })
 	c.signal(t, syscall.SIGTTOU)
-	s := c.awaitStatus(t, func(s Status) bool { return len(s.pids()) == 2 && s.Doing == "" })
-	assert.Equal(t, after, s.pids(), "the last one left again")
+	s := c.awaitStatus(t, func(s control.Status) bool { return len(pidsOf(s)) == 2 && s.Doing == "" })
+	assert.Equal(t, after, pidsOf(s), "the last one left again")
 	assert.NotContains(t, c.log.text(), "worker died")
 }
 
@@ -229,7 +231,7 @@ func TestReloadOfABrokenProgram(t *testing.T) {
 	path := copyProgram(t)
 	c := runCommand(t, exec.Command(path), "http", programOptions{Nodes: 3, DisableMasterListen: true, LameDuck: shortDuck})
 	addr := c.ready(t)
-	before := c.status(t).pids()
+	before := pidsOf(c.status(t))
 	install(t, path, []byte("#!/bin/sh\necho the licence has expired >&2\nexit 5\n"))
 	load := underLoad(t, addr)
 	status, body := c.order(t, http.MethodPost, "/reload")
@@ -241,7 +243,7 @@ func TestReloadOfABrokenProgram(t *testing.T) {
 	assert.Contains(t, body, "the licence has expired")
 	noneFailed(t, load)
 	s := c.status(t)
-	assert.Equal(t, before, s.pids(), "all serve on")
+	assert.Equal(t, before, pidsOf(s), "all serve on")
 	assert.Equal(t, 3, s.Wanted)
 	assert.Empty(t, s.Doing)
 
@@ -253,7 +255,7 @@ func TestReloadOfABrokenProgram(t *testing.T) {
 	status, body = c.order(t, http.MethodPost, "/reload")
 	assert.Equal(t, http.StatusInternalServerError, status)
 	assert.Contains(t, body, "no such file")
-	assert.Equal(t, before, c.status(t).pids())
+	assert.Equal(t, before, pidsOf(c.status(t)))
 	survey(t, addr, 3)
 }
 
@@ -268,7 +270,7 @@ func TestReloadThroughASymbolicLink(t *testing.T) {
 	require.NoError(t, os.Symlink(next, link+".new"))
 	require.NoError(t, os.Rename(link+".new", link))
 	c.ordered(t, "/reload")
-	runs, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", c.status(t).pids()[1]))
+	runs, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pidsOf(c.status(t))[1]))
 	require.NoError(t, err)
 	assert.Equal(t, next, runs)
 }
@@ -307,7 +309,7 @@ func TestReloadWhileWorkersDie(t *testing.T) {
 	t.Parallel()
 	c := run(t, "warm", programOptions{Nodes: 2, DisableMasterListen: true, LameDuck: shortDuck})
 	addr := c.ready(t)
-	old := c.status(t).pids()
+	old := pidsOf(c.status(t))
 	done := make(chan string, 1)
 	go func() { // ends with the reload
 		status, body, err := c.tryOrder(context.Background(), http.MethodPost, "/reload")
@@ -318,7 +320,7 @@ func TestReloadWhileWorkersDie(t *testing.T) {
 	require.NoError(t, syscall.Kill(old[2], syscall.SIGKILL))
 	assert.Contains(t, <-done, "200")
 	// The master and two workers, and no third one in a slot.
-	s := c.awaitStatus(t, func(s Status) bool { return len(s.pids()) == 2 && len(s.Nodes) == 3 })
+	s := c.awaitStatus(t, func(s control.Status) bool { return len(pidsOf(s)) == 2 && len(s.Nodes) == 3 })
 	assert.Empty(t, s.Doing)
 	survey(t, addr, 2)
 }
@@ -331,7 +333,7 @@ func TestScale(t *testing.T) {
 	for _, nodes := range []int{4, 3, 1, 2} {
 		c.ordered(t, fmt.Sprint("/scale?nodes=", nodes))
 		s := c.status(t)
-		assert.Len(t, s.pids(), nodes)
+		assert.Len(t, pidsOf(s), nodes)
 		assert.Equal(t, s.Wanted, nodes)
 		survey(t, addr, nodes)
 	}
@@ -340,8 +342,8 @@ func TestScale(t *testing.T) {
 		status, body := c.order(t, http.MethodPost, "/scale?nodes="+nodes)
 		assert.Equal(t, http.StatusBadRequest, status, body)
 	}
-	assert.Len(t, c.status(t).pids(), 2)
-	c.awaitStatus(t, func(s Status) bool { return len(s.Nodes) == 2 })
+	assert.Len(t, pidsOf(c.status(t)), 2)
+	c.awaitStatus(t, func(s control.Status) bool { return len(s.Nodes) == 2 })
 	assert.NotContains(t, c.log.text(), "worker died")
 }
 
@@ -350,17 +352,17 @@ func TestDrain(t *testing.T) {
 	c := run(t, "http", programOptions{Nodes: 2, LameDuck: shortDuck})
 	addr := c.ready(t)
 	load := underLoad(t, addr)
-	before := c.status(t).pids()
+	before := pidsOf(c.status(t))
 	c.ordered(t, "/drain/1")
-	after := c.status(t).pids()
+	after := pidsOf(c.status(t))
 	assert.Equal(t, before[0], after[0])
 	assert.NotEqual(t, before[1], after[1])
 	status, body := c.order(t, http.MethodPost, "/drain/1")
 	assert.Equal(t, http.StatusNotFound, status, body)
 	c.ordered(t, "/drain/0")
 	s := c.status(t)
-	assert.Len(t, s.pids(), 2)
-	assert.NotContains(t, s.pids(), 0, "the master only supervises now")
+	assert.Len(t, pidsOf(s), 2)
+	assert.NotContains(t, pidsOf(s), 0, "the master only supervises now")
 	noneFailed(t, load)
 	survey(t, addr, 2)
 }
@@ -424,7 +426,7 @@ func TestEventsOverTheSocket(t *testing.T) {
 	for in := bufio.NewScanner(response.Body); in.Scan(); {
 		if kind, ok := strings.CutPrefix(in.Text(), "event: "); ok {
 			kinds = append(kinds, kind)
-			if kind == string(EventReloaded) {
+			if kind == string(control.EventReloaded) {
 				break
 			}
 		}
@@ -437,9 +439,9 @@ func TestStatus(t *testing.T) {
 	c := run(t, "http", programOptions{Nodes: 2, Name: "shop", Steering: "hash"})
 	addr := c.ready(t)
 	wait := inFlight(t, c, 2, time.Second)
-	s := c.awaitStatus(t, func(s Status) bool { return s.Nodes[1].Requests == 1 })
+	s := c.awaitStatus(t, func(s control.Status) bool { return s.Nodes[1].Requests == 1 })
 	wait()
-	assert.Equal(t, StatusVersion, s.Version)
+	assert.Equal(t, control.StatusVersion, s.Version)
 	assert.Equal(t, "shop", s.Cluster)
 	assert.Equal(t, c.dir, s.Directory)
 	assert.Equal(t, c.cmd.Process.Pid, s.PID)
@@ -453,7 +455,7 @@ func TestStatus(t *testing.T) {
 		assert.Equal(t, slot, n.ID)
 		assert.Equal(t, 1, n.Generation)
 		assert.Equal(t, slot == 0, n.Master)
-		assert.Equal(t, StateReady, n.State)
+		assert.Equal(t, control.StateReady, n.State)
 		assert.True(t, n.Accepts)
 		assert.Equal(t, 1, n.Requests)
 		assert.GreaterOrEqual(t, n.Connections, 1)
@@ -461,7 +463,7 @@ func TestStatus(t *testing.T) {
 		assert.WithinDuration(t, time.Now(), n.Since, patience)
 	}
 	require.NoError(t, syscall.Kill(s.Nodes[1].PID, syscall.SIGKILL))
-	s = c.awaitStatus(t, func(s Status) bool { return s.Nodes[1].ID == 2 && s.Nodes[1].State == StateReady })
+	s = c.awaitStatus(t, func(s control.Status) bool { return s.Nodes[1].ID == 2 && s.Nodes[1].State == control.StateReady })
 	assert.Equal(t, 1, s.Nodes[1].Restarts)
 	assert.Equal(t, "signal: killed", s.Nodes[1].LastExit)
 	assert.Equal(t, 2, s.Nodes[1].Generation)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -21,7 +22,7 @@ type drawing struct {
 	contested bool            // another process replaces the program that steers
 	asking    time.Time       // since when the kernel is asked; zero: it is not
 	weight    map[int]float64 // by id, in percent
-	strangers []Stranger
+	strangers []control.Stranger
 }
 
 // doubt says that the order may be wrong, and that a node that is excluded may have got connections.

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -28,7 +29,7 @@ type fakePort struct {
 
 func newFakePort(t *testing.T, random *rand.Rand) *fakePort {
 	t.Helper()
-	s, err := newSteering("", slog.New(slog.DiscardHandler), func(Event) {})
+	s, err := newSteering("", slog.New(slog.DiscardHandler), func(control.Event) {})
 	require.NoError(t, err)
 	s.rung, s.self = reuseport.RungBPF, -1
 	t.Cleanup(func() { require.NoError(t, s.close()) })

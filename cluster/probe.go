@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 )
 
@@ -50,7 +51,7 @@ func (s *supervisor) feel(w *worker, elapsed time.Duration) {
 		s.steering.suspected(w.info.ID, true)
 		s.logger.Warn("worker does not answer: it gets no new connections where they can be steered",
 			append(w.attrs(), "silence", round(w.pulse.clock))...)
-		s.tell(EventSuspect, w, "does not answer")
+		s.tell(control.EventSuspect, w, "does not answer")
 	}
 	if w.pulse.isHung() && s.loan == nil {
 		s.giveUp(w)
@@ -70,7 +71,7 @@ func (s *supervisor) handleAnswer(w *worker, a answered) {
 	w.suspect = false
 	s.steering.suspected(w.info.ID, false)
 	s.logger.Info("worker answers again", w.attrs()...)
-	s.tell(EventTrusted, w, "answers again")
+	s.tell(control.EventTrusted, w, "answers again")
 }
 
 // giveUp ends a worker that does not answer. Its slot is filled without waiting for its end.

@@ -17,6 +17,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 // container is a cluster whose program was started as process 1 of a pid namespace of its own.
@@ -77,10 +79,10 @@ func (c container) stopped(t *testing.T) {
 }
 
 // awaitMaster waits until the nth master, which is another process than the one before, has so many nodes.
-func (c container) awaitMaster(t *testing.T, nth, before, nodes int) (s Status) {
+func (c container) awaitMaster(t *testing.T, nth, before, nodes int) (s control.Status) {
 	t.Helper()
 	c.printed(t, "ready", nth)
-	return c.awaitStatus(t, func(s Status) bool { return s.PID != before && len(s.pids()) == nodes })
+	return c.awaitStatus(t, func(s control.Status) bool { return s.PID != before && len(pidsOf(s)) == nodes })
 }
 
 // TestIntegrationProcessOneLeavesChildrenToTheProgram: the program waits for its own, and orphans are reaped.
@@ -140,12 +142,12 @@ func TestIntegrationProcessOneTakesOrders(t *testing.T) {
 	addr := c.ready(t)
 	before := c.status(t)
 	c.kill(t, 1, syscall.SIGHUP)
-	after := c.awaitStatus(t, func(s Status) bool {
-		return len(s.pids()) == 3 && s.Doing == "" && s.highestID() >= 5
+	after := c.awaitStatus(t, func(s control.Status) bool {
+		return len(pidsOf(s)) == 3 && s.Doing == "" && highestIDOf(s) >= 5
 	})
 	assert.Equal(t, before.PID, after.PID)
-	for slot, pid := range after.pids() {
-		assert.NotContains(t, before.pids(), pid, "slot %d", slot)
+	for slot, pid := range pidsOf(after) {
+		assert.NotContains(t, pidsOf(before), pid, "slot %d", slot)
 	}
 	survey(t, addr, 3)
 	c.stopped(t)
@@ -168,11 +170,11 @@ func TestIntegrationProcessOneStartsTheMasterAgain(t *testing.T) {
 	for nth := range 3 {
 		c.kill(t, last.PID, syscall.SIGKILL)
 		s := c.awaitMaster(t, nth+2, last.PID, 2)
-		assert.Equal(t, first.pids(), s.pids(), "the workers live on")
+		assert.Equal(t, pidsOf(first), pidsOf(s), "the workers live on")
 		last = s
 	}
-	c.kill(t, last.pids()[1], syscall.SIGKILL) // process 1 reaps it
-	c.awaitStatus(t, func(s Status) bool { return len(s.pids()) == 2 && s.pids()[1] != last.pids()[1] })
+	c.kill(t, pidsOf(last)[1], syscall.SIGKILL) // process 1 reaps it
+	c.awaitStatus(t, func(s control.Status) bool { return len(pidsOf(s)) == 2 && pidsOf(s)[1] != pidsOf(last)[1] })
 	c.ordered(t, "/reload")
 	_, failed := load()
 	assert.LessOrEqual(t, len(failed), 4, "the connections of the worker: %v", failed)
@@ -305,12 +307,12 @@ func TestIntegrationProcessOneFollowsTheSuccessor(t *testing.T) {
 	for nth := range 2 {
 		c.kill(t, 1, syscall.SIGUSR2)
 		s := c.awaitMaster(t, nth+2, last.PID, 3)
-		assert.Equal(t, first.pids(), s.pids())
+		assert.Equal(t, pidsOf(first), pidsOf(s))
 		last = s
 	}
 	c.kill(t, last.PID, syscall.SIGKILL)
 	last = c.awaitMaster(t, 4, last.PID, 3)
-	assert.Equal(t, first.pids(), last.pids(), "that the successor crashes is no end either")
+	assert.Equal(t, pidsOf(first), pidsOf(last), "that the successor crashes is no end either")
 	noneFailed(t, load)
 	c.stopped(t)
 }
@@ -331,6 +333,6 @@ func TestIntegrationProcessOneWhenTheMasterDiesInATakeover(t *testing.T) {
 	g.open(t, "warming")
 	after := c.awaitMaster(t, 2, before.PID, 2)
 	assert.Equal(t, successor, c.outside(t, after.PID))
-	assert.Equal(t, before.pids(), after.pids())
+	assert.Equal(t, pidsOf(before), pidsOf(after))
 	c.stopped(t)
 }

@@ -4,17 +4,20 @@ import (
 	"cmp"
 	"os"
 	"slices"
+	"time"
+
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 // Status returns what the master knows of the cluster now. In a worker it has no nodes but this one.
-func (n *Node) Status() Status {
+func (n *Node) Status() control.Status {
 	self := n.links.mesh.Self()
-	out := Status{
-		Version: StatusVersion, Cluster: self.Cluster, PID: os.Getpid(), Address: n.Addr().String(), Nodes: []NodeStatus{},
+	out := control.Status{
+		Version: control.StatusVersion, Cluster: self.Cluster, PID: os.Getpid(), Address: n.Addr().String(), Nodes: []control.NodeStatus{},
 	}
 	conns, requests := n.servers.Load()
-	own := NodeStatus{
-		ID: self.ID, Slot: self.Slot, Generation: self.Generation, PID: os.Getpid(), State: StateReady,
+	own := control.NodeStatus{
+		ID: self.ID, Slot: self.Slot, Generation: self.Generation, PID: os.Getpid(), State: control.StateReady,
 		Master: n.IsMaster(), Accepts: n.accepts.Load(), Connections: conns, Requests: requests,
 	}
 	if n.master == nil {
@@ -49,22 +52,22 @@ func (n *Node) Status() Status {
 	for i := range out.Nodes {
 		out.Nodes[i].Weight = drawing.weight[out.Nodes[i].ID]
 	}
-	slices.SortFunc(out.Nodes, func(a, b NodeStatus) int { return cmp.Or(a.Slot-b.Slot, a.ID-b.ID) })
+	slices.SortFunc(out.Nodes, func(a, b control.NodeStatus) int { return cmp.Or(a.Slot-b.Slot, a.ID-b.ID) })
 	return out
 }
 
 // status returns all workers, and the slots that wait for one.
-func (s *supervisor) status(main portKey) (all []NodeStatus) {
+func (s *supervisor) status(main portKey) (all []control.NodeStatus) {
 	for _, w := range s.workers {
 		all = append(all, w.status(main))
 	}
 	for _, slot := range s.slots {
 		if !slot.next.IsZero() && s.occupantOf(slot) == nil {
-			state := StateWaiting
+			state := control.StateWaiting
 			if slot.looping {
-				state = StateLooping
+				state = control.StateLooping
 			}
-			all = append(all, NodeStatus{
+			all = append(all, control.NodeStatus{
 				ID: -1, Slot: slot.number, Generation: slot.generation, State: state, Since: slot.diedAt,
 				Restarts: slot.restarts, LastExit: slot.lastExit,
 			})
@@ -73,8 +76,8 @@ func (s *supervisor) status(main portKey) (all []NodeStatus) {
 	return all
 }
 
-func (w *worker) status(main portKey) NodeStatus {
-	out := NodeStatus{
+func (w *worker) status(main portKey) control.NodeStatus {
+	out := control.NodeStatus{
 		ID: w.info.ID, Slot: w.info.Slot, Generation: w.info.Generation, PID: w.info.PID, State: w.state(), Since: w.since,
 		Restarts: w.slot.restarts, LastExit: w.slot.lastExit, Connections: w.load.Conns, Requests: w.load.Requests,
 		Accepts: w.wasReady() && !isClosed(w.drained),
@@ -92,25 +95,34 @@ func (w *worker) status(main portKey) NodeStatus {
 	return out
 }
 
-func (w *worker) state() State {
+func (w *worker) state() control.State {
 	switch {
 	case w.phase >= dumping:
-		return StateHung
+		return control.StateHung
 	case w.phase == stopping:
-		return StateDraining
+		return control.StateDraining
 	case w.phase == starting:
-		return StateStarting
+		return control.StateStarting
 	case w.suspect:
-		return StateSuspect
+		return control.StateSuspect
 	default:
-		return StateReady
+		return control.StateReady
 	}
 }
 
-// stopSoon begins the stop.
-func (n *Node) stopSoon() { n.stop(nil, n.opts.StopTimeout) }
+// controlled is a master as its control API sees it.
+type controlled struct{ *Node }
 
-// watch returns the events since that of Seq after, and those to come.
-func (n *Node) watch(after int) (past []Event, next <-chan Event, cancel func()) {
-	return n.master.journal.Watch(after)
+// Stop begins the stop.
+func (c controlled) Stop() { c.stop(nil, c.opts.StopTimeout) }
+
+// Watch returns the events since that of Seq after, and those to come.
+func (c controlled) Watch(after int) (past []control.Event, next <-chan control.Event, cancel func()) {
+	return c.master.journal.Watch(after)
+}
+
+// stamp returns an event of the journal with its number and its time.
+func stamp(e control.Event, seq int, now time.Time) control.Event {
+	e.Seq, e.Time = seq, now
+	return e
 }

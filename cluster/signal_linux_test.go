@@ -137,7 +137,7 @@ func TestScaleBySignalKeepsItsBounds(t *testing.T) {
 	c.signal(t, syscall.SIGTTOU)
 	c.logged(t, "an order has failed", 1)
 	assert.Contains(t, c.log.text(), "scale to 0: it must be 1 to 1024 nodes")
-	assert.Len(t, c.status(t).pids(), 1)
+	assert.Len(t, pidsOf(c.status(t)), 1)
 }
 
 // TestSignalLeftToTheProgram: SIGHUP is the program's in all processes, and SIGTERM the node's.
@@ -145,13 +145,13 @@ func TestSignalLeftToTheProgram(t *testing.T) {
 	t.Parallel()
 	c := run(t, "own hangup", programOptions{Nodes: 3})
 	wait := inFlight(t, c, 3, time.Second)
-	pids := c.status(t).pids()
+	pids := pidsOf(c.status(t))
 	require.Len(t, pids, 3)
 	for _, pid := range pids {
 		require.NoError(t, syscall.Kill(pid, syscall.SIGHUP))
 		c.out.await(t, 1, func(line string) bool { return line == "configured "+strconv.Itoa(pid) })
 	}
-	assert.Equal(t, pids, c.status(t).pids(), "nobody was replaced")
+	assert.Equal(t, pids, pidsOf(c.status(t)), "nobody was replaced")
 	assert.NotContains(t, c.log.text(), "order by signal")
 	c.signal(t, syscall.SIGTERM)
 	c.stoppedWith(t, 3, wait)
@@ -162,7 +162,7 @@ func TestDisableSignals(t *testing.T) {
 	t.Parallel()
 	c := run(t, "own signals", programOptions{Nodes: 3})
 	wait := inFlight(t, c, 3, time.Second)
-	worker := c.status(t).pids()[1]
+	worker := pidsOf(c.status(t))[1]
 	require.NoError(t, syscall.Kill(worker, syscall.SIGTERM))
 	assert.Equal(t, worker, c.logged(t, "worker left by itself", 1).PID)
 	c.logged(t, "worker ready", 3)

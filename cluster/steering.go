@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -17,7 +18,7 @@ type steering struct {
 	support reuseport.Support
 	rung    reuseport.Rung
 	logger  *slog.Logger
-	tell    func(Event)
+	tell    func(control.Event)
 	self    int      // id of the master's node
 	program *program // whose listeners these are; nil: this one
 
@@ -46,7 +47,7 @@ type steering struct {
 }
 
 // newSteering chooses the rung: the best, or the one that forced names.
-func newSteering(forced string, logger *slog.Logger, tell func(Event)) (*steering, error) {
+func newSteering(forced string, logger *slog.Logger, tell func(control.Event)) (*steering, error) {
 	support := reuseport.Probe()
 	rung := support.Rung
 	if forced != "" {
@@ -298,12 +299,12 @@ func (s *steering) handle(ctx context.Context, id int, q message) (m message, er
 }
 
 // status returns what Status tells of the main port.
-func (s *steering) status(key portKey) (Steering, drawing) {
+func (s *steering) status(key portKey) (control.Steering, drawing) {
 	rung, promise := s.promise()
-	out := Steering{Rung: rung.String(), Promise: promise}
+	out := control.Steering{Rung: rung.String(), Promise: promise}
 	if rung == s.support.Rung {
 		for _, a := range s.support.Advice {
-			out.Advice = append(out.Advice, Advice{Gives: a.Gives, Command: a.Command})
+			out.Advice = append(out.Advice, control.Advice{Gives: a.Gives, Command: a.Command})
 		}
 	}
 	g := s.mainGroup(key)

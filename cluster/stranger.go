@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/proctree"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -26,7 +27,7 @@ const (
 
 // sighting is what is known of a stranger on a port. What is below the first line is guarded by the mutex of its sightings.
 type sighting struct {
-	Stranger
+	control.Stranger
 	seen      time.Time // last
 	told      bool      // that it listens
 	toldFlaps bool
@@ -43,7 +44,7 @@ func (s *sightings) flaps(one *sighting) bool {
 type sightings struct {
 	rung   reuseport.Rung
 	logger *slog.Logger
-	tell   func(Event)
+	tell   func(control.Event)
 
 	mu     sync.Mutex
 	all    []*sighting        // guarded by mu
@@ -56,12 +57,12 @@ type ghosts struct {
 	last         time.Time
 }
 
-func newSightings(rung reuseport.Rung, logger *slog.Logger, tell func(Event)) *sightings {
+func newSightings(rung reuseport.Rung, logger *slog.Logger, tell func(control.Event)) *sightings {
 	return &sightings{rung: rung, logger: logger, tell: tell, ghosts: make(map[string]*ghosts)}
 }
 
 // add takes note of a listener of a process that was not there before. PID 0 stands for a process that is not known.
-func (s *sightings) add(found Stranger) *sighting {
+func (s *sightings) add(found control.Stranger) *sighting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	same := func(o *sighting) bool { return o.PID == found.PID && o.Address == found.Address }
@@ -69,7 +70,7 @@ func (s *sightings) add(found Stranger) *sighting {
 	if i := slices.IndexFunc(s.all, same); i >= 0 {
 		one = s.all[i]
 	} else {
-		one = &sighting{Stranger: Stranger{PID: found.PID, Program: found.Program, Address: found.Address}}
+		one = &sighting{Stranger: control.Stranger{PID: found.PID, Program: found.Program, Address: found.Address}}
 		s.all = append(s.all, one)
 		if len(s.all) > maxSightings {
 			s.all = s.all[1:]
@@ -110,7 +111,7 @@ func (s *sightings) hunting(address string) bool {
 }
 
 // caught takes note that a process was found to be the one that comes and goes, or that none was after many looks.
-func (s *sightings) caught(address string, found Stranger, ok bool) {
+func (s *sightings) caught(address string, found control.Stranger, ok bool) {
 	s.mu.Lock()
 	one := s.ghosts[address]
 	if one == nil {
@@ -133,42 +134,42 @@ func (s *sightings) report(one *sighting) {
 	attrs := []any{"pid", one.PID, "program", one.Program, "address", one.Address, "steering", s.rung.String()}
 	if !one.told && one.Joins < flapsToTell {
 		one.told = true
-		text := fmt.Sprintf("%s listens on %s and is no node of this cluster", one.name(), one.Address)
+		text := fmt.Sprintf("%s listens on %s and is no node of this cluster", nameOf(one.Stranger), one.Address)
 		if s.rung >= reuseport.RungBPF {
 			text += "; it gets no connections while it only listens"
 		} else {
 			text += "; it gets a share of the connections"
 		}
 		s.logger.Warn("stranger on the port", attrs...)
-		s.tell(Event{Kind: EventStranger, ID: -1, PID: one.PID, Text: text})
+		s.tell(control.Event{Kind: control.EventStranger, ID: -1, PID: one.PID, Text: text})
 	}
 	if one.Joins >= flapsToTell && !one.toldFlaps {
 		one.toldFlaps = true
 		s.logger.Warn("stranger comes and goes", append(attrs, "joins", one.Joins)...)
-		s.tell(Event{Kind: EventStranger, ID: -1, PID: one.PID, Text: fmt.Sprintf(
-			"%s listens on %s and stops again and again: it was seen to join %d times", one.name(), one.Address, one.Joins)})
+		s.tell(control.Event{Kind: control.EventStranger, ID: -1, PID: one.PID, Text: fmt.Sprintf(
+			"%s listens on %s and stops again and again: it was seen to join %d times", nameOf(one.Stranger), one.Address, one.Joins)})
 	}
 }
 
 // usurp takes note of those that were found to have taken connections by a program of their own. It returns their names, and
 // whether that is new of one of them.
-func (s *sightings) usurp(address string, by []Stranger) (names []string, others bool) {
+func (s *sightings) usurp(address string, by []control.Stranger) (names []string, others bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, one := range s.all {
-		if one.Address == address && slices.ContainsFunc(by, func(o Stranger) bool { return o.PID == one.PID }) {
+		if one.Address == address && slices.ContainsFunc(by, func(o control.Stranger) bool { return o.PID == one.PID }) {
 			others = others || !one.Steers
 			one.Steers, one.seen = true, time.Now()
 		}
 	}
 	for _, one := range by {
-		names = append(names, one.name())
+		names = append(names, nameOf(one))
 	}
 	return names, others
 }
 
 // of returns the strangers on a port for Status: those that are there, and those that come and go.
-func (s *sightings) of(address string, there []*sighting) (all []Stranger) {
+func (s *sightings) of(address string, there []*sighting) (all []control.Stranger) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, one := range s.all {
@@ -177,7 +178,7 @@ func (s *sightings) of(address string, there []*sighting) (all []Stranger) {
 			all = append(all, one.Stranger)
 		}
 	}
-	slices.SortFunc(all, func(a, b Stranger) int { return cmp.Compare(a.PID, b.PID) })
+	slices.SortFunc(all, func(a, b control.Stranger) int { return cmp.Compare(a.PID, b.PID) })
 	return all
 }
 
@@ -221,7 +222,7 @@ func (g *group) hunt(ctx context.Context) {
 	isNode := func(pid int) bool { return g.steering.partyOf(pid) != nil }
 	o, ok, err := reuseport.Visitor(ctx, g.key.Network, g.address, isNode)
 	if err == nil {
-		sightings.caught(g.address, Stranger{PID: o.PID, Program: o.Program}, ok)
+		sightings.caught(g.address, control.Stranger{PID: o.PID, Program: o.Program}, ok)
 	}
 }
 
@@ -235,8 +236,8 @@ func (g *group) hasUnmet(ctx context.Context) bool {
 }
 
 // holder returns the node that has a listener, or else the process that has.
-func (s *steering) holder(owners []reuseport.Owner, inode uint32) (*party, Stranger) {
-	var found Stranger
+func (s *steering) holder(owners []reuseport.Owner, inode uint32) (*party, control.Stranger) {
+	var found control.Stranger
 	for _, o := range owners {
 		if o.Inode != inode || o.PID == 0 {
 			continue
@@ -244,7 +245,7 @@ func (s *steering) holder(owners []reuseport.Owner, inode uint32) (*party, Stran
 		if p := s.partyOf(o.PID); p != nil {
 			return p, found
 		}
-		found = Stranger{PID: o.PID, Program: o.Program, Address: o.Addr.String()}
+		found = control.Stranger{PID: o.PID, Program: o.Program, Address: o.Addr.String()}
 	}
 	return nil, found
 }
@@ -266,7 +267,7 @@ func (s *steering) partyOf(pid int) *party {
 	return nil
 }
 
-func (s Stranger) name() string {
+func nameOf(s control.Stranger) string {
 	if s.PID == 0 {
 		return "a process"
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -63,9 +64,9 @@ func TestStranger(t *testing.T) {
 	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 3, DisableMasterListen: true})
 	addr := c.ready(t)
-	c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture })
+	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture })
 	other := letJoin(t, addr)
-	s := c.awaitStatus(t, func(s Status) bool { return len(s.Steering.Strangers) == 1 && s.Steering.Picture })
+	s := c.awaitStatus(t, func(s control.Status) bool { return len(s.Steering.Strangers) == 1 && s.Steering.Picture })
 	assert.Equal(t, other.Process.Pid, s.Steering.Strangers[0].PID)
 	assert.NotEmpty(t, s.Steering.Strangers[0].Program)
 	assert.Equal(t, addr, s.Steering.Strangers[0].Address)
@@ -78,7 +79,7 @@ func TestStranger(t *testing.T) {
 	survey(t, addr, 3)
 
 	require.NoError(t, other.Process.Kill())
-	c.awaitStatus(t, func(s Status) bool { return len(s.Steering.Strangers) == 0 && s.Steering.Picture })
+	c.awaitStatus(t, func(s control.Status) bool { return len(s.Steering.Strangers) == 0 && s.Steering.Picture })
 	survey(t, addr, 3)
 	line, _ := c.log.find(2, func(line string) bool { return jsonHasMsg(line, "stranger on the port") })
 	assert.Empty(t, line, "it is reported once")
@@ -98,11 +99,11 @@ func TestPictureAfterDeaths(t *testing.T) {
 	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 4, DisableMasterListen: true, LameDuck: shortDuck})
 	addr := c.ready(t)
-	pids := c.status(t).pids()
+	pids := pidsOf(c.status(t))
 	require.NoError(t, syscall.Kill(pids[1], syscall.SIGKILL))
 	require.NoError(t, syscall.Kill(pids[3], syscall.SIGKILL))
-	c.awaitStatus(t, func(s Status) bool {
-		return len(s.pids()) == 4 && s.pids()[1] != pids[1] && s.pids()[3] != pids[3] && s.Steering.Picture
+	c.awaitStatus(t, func(s control.Status) bool {
+		return len(pidsOf(s)) == 4 && pidsOf(s)[1] != pids[1] && pidsOf(s)[3] != pids[3] && s.Steering.Picture
 	})
 	load := underLoad(t, addr)
 	c.ordered(t, "/drain/2")

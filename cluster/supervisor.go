@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/journal"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
@@ -22,7 +23,7 @@ type supervisor struct {
 	role     boot.Role // what all workers have in common
 	program  *program  // nil: this one
 	steering *steering
-	journal  *journal.Journal[Event]
+	journal  *journal.Journal[control.Event]
 
 	events   chan event
 	allReady chan struct{} // closed when each slot has been ready once
@@ -79,7 +80,7 @@ type (
 
 // newSupervisor makes a supervisor whose workers have the ids that nextID gives. It has no slots until fill.
 func newSupervisor(
-	opts Options, common boot.Role, nextID func() (int, error), sys system, steering *steering, journal *journal.Journal[Event],
+	opts Options, common boot.Role, nextID func() (int, error), sys system, steering *steering, journal *journal.Journal[control.Event],
 ) *supervisor {
 	return &supervisor{
 		opts: opts, logger: opts.Logger, sys: sys, role: common, steering: steering, journal: journal,
@@ -325,7 +326,7 @@ func (s *supervisor) stopAll(timeout time.Duration) {
 	}
 }
 
-func (s *supervisor) tell(kind EventKind, w *worker, text string) {
+func (s *supervisor) tell(kind control.EventKind, w *worker, text string) {
 	s.journal.Emit(w.event(kind, text, 0))
 }
 

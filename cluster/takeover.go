@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
@@ -39,7 +40,7 @@ func (n *Node) takeover(ctx context.Context) error {
 		return ErrStopping
 	}
 	m.opts.Logger.Info("handing over to a successor")
-	m.journal.Emit(Event{Kind: EventHandingOver, ID: n.ID(), PID: os.Getpid()})
+	m.journal.Emit(control.Event{Kind: control.EventHandingOver, ID: n.ID(), PID: os.Getpid()})
 	t, err := n.startSuccessor()
 	if err != nil {
 		<-m.custody
@@ -213,7 +214,7 @@ func (t *takeover) succeed() bool {
 		return false
 	}
 	m.opts.Logger.Info("handed over", "successor", t.process.Pid)
-	m.journal.Emit(Event{Kind: EventHandedOver, ID: -1, PID: t.process.Pid})
+	m.journal.Emit(control.Event{Kind: control.EventHandedOver, ID: -1, PID: t.process.Pid})
 	if pid1.Init == nil { // else the service manager's process is the init, which stays
 		m.tellManager(m.notifier.MainPID(t.process.Pid))
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 // TestTakeover replaces the master three times under load, and the last one by one that a reload follows: no request fails,
@@ -30,19 +32,19 @@ func TestTakeover(t *testing.T) {
 			for nth := range 3 {
 				require.NoError(t, syscall.Kill(last.PID, syscall.SIGUSR2))
 				c.printed(t, "ready", nth+2)
-				now := c.awaitStatus(t, func(s Status) bool { return s.PID != last.PID && s.Steering.Picture && len(s.pids()) == 3 })
-				assert.Greater(t, now.masterID(), last.masterID(), "ids count on")
+				now := c.awaitStatus(t, func(s control.Status) bool { return s.PID != last.PID && s.Steering.Picture && len(pidsOf(s)) == 3 })
+				assert.Greater(t, masterIDOf(now), masterIDOf(last), "ids count on")
 				last = now
 			}
 			<-c.exited
-			for slot, pid := range first.pids() {
+			for slot, pid := range pidsOf(first) {
 				if slot > 0 {
-					assert.Equal(t, pid, last.pids()[slot], "slot %d", slot)
+					assert.Equal(t, pid, pidsOf(last)[slot], "slot %d", slot)
 				}
 			}
 			c.ordered(t, "/reload")
-			for slot, pid := range c.status(t).pids() {
-				assert.NotEqual(t, last.pids()[slot], pid, "slot %d", slot)
+			for slot, pid := range pidsOf(c.status(t)) {
+				assert.NotEqual(t, pidsOf(last)[slot], pid, "slot %d", slot)
 			}
 			requests, failed := end()
 			assert.Empty(t, failed, "of %d", requests)
@@ -71,20 +73,20 @@ func TestTakeoverOfOneThatIsStopped(t *testing.T) {
 	c := run(t, "impatient successor", programOptions{Nodes: 3, DisableMasterListen: true, LivenessTimeout: time.Hour})
 	c.ready(t)
 	before := c.status(t)
-	require.NoError(t, syscall.Kill(before.pids()[2], syscall.SIGSTOP))
+	require.NoError(t, syscall.Kill(pidsOf(before)[2], syscall.SIGSTOP))
 	code, body := c.order(t, "POST", "/takeover")
-	require.NoError(t, syscall.Kill(before.pids()[2], syscall.SIGCONT))
+	require.NoError(t, syscall.Kill(pidsOf(before)[2], syscall.SIGCONT))
 	assert.Equal(t, 500, code)
 	assert.Contains(t, body, "the successor has failed, this master goes on")
-	late := fmt.Sprintf("the workers with the pids [%d] did not answer their new master for 5s", before.pids()[2])
+	late := fmt.Sprintf("the workers with the pids [%d] did not answer their new master for 5s", pidsOf(before)[2])
 	c.log.await(t, 1, func(line string) bool { return strings.Contains(line, late) })
-	after := c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture && len(s.pids()) == 3 })
+	after := c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture && len(pidsOf(s)) == 3 })
 	assert.Equal(t, before.PID, after.PID)
-	assert.Equal(t, before.pids(), after.pids())
+	assert.Equal(t, pidsOf(before), pidsOf(after))
 
 	require.NoError(t, syscall.Kill(before.PID, syscall.SIGUSR2))
 	c.printed(t, "ready", 2)
-	c.awaitStatus(t, func(s Status) bool { return s.PID != before.PID && len(s.pids()) == 3 })
+	c.awaitStatus(t, func(s control.Status) bool { return s.PID != before.PID && len(pidsOf(s)) == 3 })
 }
 
 // TestTakeoverByABrokenProgram: the master goes on, with its workers and its port.
@@ -122,7 +124,7 @@ func replace(t *testing.T, path, content string) {
 	require.NoError(t, os.Rename(path+".new", path))
 }
 
-func (s Status) masterID() int {
+func masterIDOf(s control.Status) int {
 	for _, n := range s.Nodes {
 		if n.Master {
 			return n.ID
@@ -144,7 +146,7 @@ func TestHolderIsNotThePredecessor(t *testing.T) {
 		_ = worker.Process.Kill()
 		_ = worker.Wait()
 	})
-	s, err := newSteering("hash", slog.New(slog.DiscardHandler), func(Event) {})
+	s, err := newSteering("hash", slog.New(slog.DiscardHandler), func(control.Event) {})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, s.close()) })
 	s.self = 7

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -140,7 +141,7 @@ func TestStopDuringTakeover(t *testing.T) {
 		"joining": {
 			reach: func(t *testing.T, c takeoverTest) {
 				t.Helper()
-				require.NoError(t, syscall.Kill(c.status(t).pids()[2], syscall.SIGSTOP)) // the successor waits for it
+				require.NoError(t, syscall.Kill(pidsOf(c.status(t))[2], syscall.SIGSTOP)) // the successor waits for it
 				successor := c.begin(t)
 				c.open(t, "booting")
 				assert.Eventually(t, func() bool { return c.owner().PID == successor }, patience, time.Millisecond)
@@ -251,7 +252,7 @@ func TestSignalAfterTakeover(t *testing.T) {
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)   // it may be gone
 	<-c.exited
 	require.NoError(t, <-end)
-	c.awaitStatus(t, func(s Status) bool { return s.PID == successor && len(s.pids()) == 2 })
+	c.awaitStatus(t, func(s control.Status) bool { return s.PID == successor && len(pidsOf(s)) == 2 })
 	assert.NotContains(t, c.log.text(), "passed on")
 	require.NoError(t, syscall.Kill(successor, syscall.SIGTERM))
 	<-c.log.end
@@ -298,11 +299,11 @@ func TestMasterServesDuringTakeover(t *testing.T) {
 		s := c.status(t)
 		assert.Equal(t, doingTakeover, s.Doing)
 		assert.Equal(t, first, s.PID)
-		assert.Len(t, s.pids(), 3)
+		assert.Len(t, pidsOf(s), 3)
 	}
-	victim := c.status(t).pids()[1]
+	victim := pidsOf(c.status(t))[1]
 	require.NoError(t, syscall.Kill(victim, syscall.SIGKILL))
-	c.awaitStatus(t, func(s Status) bool { pid := s.pids()[1]; return s.PID == first && pid != 0 && pid != victim })
+	c.awaitStatus(t, func(s control.Status) bool { pid := pidsOf(s)[1]; return s.PID == first && pid != 0 && pid != victim })
 	assert.NotContains(t, messages.text(), "MAINPID")
 
 	c.open(t, "warming")
@@ -311,7 +312,7 @@ func TestMasterServesDuringTakeover(t *testing.T) {
 		return strings.HasPrefix(line, fmt.Sprintf("MAINPID=%d\nWATCHDOG=1", successor))
 	})
 	c.printed(t, "ready", 2)
-	c.awaitStatus(t, func(s Status) bool { return s.PID == successor && s.Doing == "" && len(s.pids()) == 3 })
+	c.awaitStatus(t, func(s control.Status) bool { return s.PID == successor && s.Doing == "" && len(pidsOf(s)) == 3 })
 	require.NoError(t, syscall.Kill(successor, syscall.SIGTERM))
 	<-c.log.end
 	c.gone(t)
@@ -336,16 +337,16 @@ func TestTakeoverThatIsGivenUp(t *testing.T) {
 			t.Parallel()
 			c := startTakeoverTest(t, programOptions{Nodes: 4, DisableMasterListen: true})
 			end := underLoad(t, c.out.address(t))
-			before := c.status(t).pids()
+			before := pidsOf(c.status(t))
 			successor := c.warm(t)
 			require.NoError(t, syscall.Kill(before[2], syscall.SIGTERM)) // gently, for the load
 			started := c.logged(t, "worker started", 5)
-			c.awaitStatus(t, func(s Status) bool { return s.pids()[2] == started.PID }) // the old master knows of it
+			c.awaitStatus(t, func(s control.Status) bool { return pidsOf(s)[2] == started.PID }) // the old master knows of it
 			fail(t, c, successor)
 			c.logged(t, "an order has failed", 1)
-			after := c.awaitStatus(t, func(s Status) bool { return s.Doing == "" && len(s.pids()) == 4 && s.Steering.Picture })
+			after := c.awaitStatus(t, func(s control.Status) bool { return s.Doing == "" && len(pidsOf(s)) == 4 && s.Steering.Picture })
 			assert.Equal(t, c.cmd.Process.Pid, after.PID)
-			for slot, pid := range after.pids() {
+			for slot, pid := range pidsOf(after) {
 				if slot == 2 {
 					assert.Equal(t, started.PID, pid, "the worker of the successor is ours")
 				} else {

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -173,9 +174,9 @@ func TestUsurper(t *testing.T) {
 			t.Parallel()
 			c := run(t, "http", programOptions{Nodes: 3, DisableMasterListen: supervises})
 			addr := c.ready(t)
-			c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture })
+			c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture })
 			other := letRun(t, "usurp", addr)
-			s := c.awaitStatus(t, func(s Status) bool {
+			s := c.awaitStatus(t, func(s control.Status) bool {
 				return s.Steering.Contested && slices.ContainsFunc(s.Steering.Strangers, isUsurper)
 			})
 			assert.False(t, s.Steering.Picture)
@@ -188,7 +189,7 @@ func TestUsurper(t *testing.T) {
 			assert.Equal(t, other.Process.Pid, c.logged(t, "stranger steers the port", 1).PID)
 
 			require.NoError(t, other.Process.Kill())
-			c.awaitStatus(t, func(s Status) bool {
+			c.awaitStatus(t, func(s control.Status) bool {
 				return !s.Steering.Contested && s.Steering.Picture && len(s.Steering.Strangers) == 0
 			})
 			c.logged(t, "connections are steered by our weights again", 1)
@@ -198,17 +199,17 @@ func TestUsurper(t *testing.T) {
 				return jsonHasMsg(line, "stranger steers the port: our weights are attached again")
 			})
 			assert.Empty(t, line, "it is reported once")
-			events := c.eventTexts(t, EventMended)
+			events := c.eventTexts(t, control.EventMended)
 			assert.Contains(t, events, fmt.Sprintf("process %d", other.Process.Pid))
 			assert.NotContains(t, events, "it gets no connections\"")
 		})
 	}
 }
 
-func isUsurper(s Stranger) bool { return s.Steers }
+func isUsurper(s control.Stranger) bool { return s.Steers }
 
 // eventTexts returns the events that there were until the first one of a kind.
-func (c *testCluster) eventTexts(t *testing.T, until EventKind) string {
+func (c *testCluster) eventTexts(t *testing.T, until control.EventKind) string {
 	t.Helper()
 	conn, err := net.Dial("unix", filepath.Join(c.dir, "master.sock"))
 	require.NoError(t, err)
@@ -234,7 +235,7 @@ func TestUsurperOnce(t *testing.T) {
 	c := run(t, "http", programOptions{Nodes: 3})
 	addr := c.ready(t)
 	other := letRun(t, "usurp", addr, "MULTINODE_TEST_SIGNAL=1")
-	c.awaitStatus(t, func(s Status) bool { return len(s.Steering.Strangers) == 1 && s.Steering.Picture })
+	c.awaitStatus(t, func(s control.Status) bool { return len(s.Steering.Strangers) == 1 && s.Steering.Picture })
 	steers := func(line string) bool { return strings.Contains(line, "stranger steers the port") }
 	require.Eventually(t, func() bool { // not while our own program changes, which wipes the other
 		require.NoError(t, other.Process.Signal(syscall.SIGUSR1))
@@ -244,7 +245,7 @@ func TestUsurperOnce(t *testing.T) {
 	}, patience, time.Second)
 	assert.Equal(t, other.Process.Pid, c.logged(t, "stranger steers the port", 1).PID)
 	c.logged(t, "connections are steered by our weights again", 1)
-	s := c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture })
+	s := c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture })
 	require.Len(t, s.Steering.Strangers, 1)
 	assert.True(t, s.Steering.Strangers[0].Steers)
 	assert.Zero(t, shareOfStrangers(addr, 50))
@@ -257,7 +258,7 @@ func TestUsurperAtOnce(t *testing.T) {
 	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 3, DisableMasterListen: true})
 	addr := c.ready(t)
-	c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture })
+	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture })
 	isReportOf := func(pid int) func(line string) bool {
 		return func(line string) bool {
 			var r record
@@ -280,7 +281,7 @@ func TestUsurperAtOnce(t *testing.T) {
 	second := letRun(t, "usurp", addr) // whether or not the first one is forgotten
 	c.log.await(t, 1, isReportOf(second.Process.Pid))
 	require.NoError(t, second.Process.Kill())
-	c.awaitStatus(t, func(s Status) bool { return s.Steering.Picture && len(s.Steering.Strangers) == 1 })
+	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture && len(s.Steering.Strangers) == 1 })
 	c.logged(t, "connections are steered by our weights again", 1)
 	assert.Zero(t, shareOfStrangers(addr, 50))
 }
@@ -292,8 +293,8 @@ func TestFlappingStranger(t *testing.T) {
 	c := run(t, "http", programOptions{Nodes: 3, LameDuck: shortDuck})
 	addr := c.ready(t)
 	other := letRun(t, "flap", addr)
-	s := c.awaitStatus(t, func(s Status) bool {
-		return slices.ContainsFunc(s.Steering.Strangers, func(o Stranger) bool { return o.PID == other.Process.Pid && o.Joins >= flapsToTell })
+	s := c.awaitStatus(t, func(s control.Status) bool {
+		return slices.ContainsFunc(s.Steering.Strangers, func(o control.Stranger) bool { return o.PID == other.Process.Pid && o.Joins >= flapsToTell })
 	})
 	isReport := func(line string) bool {
 		var r record
@@ -305,5 +306,5 @@ func TestFlappingStranger(t *testing.T) {
 	line, _ := c.log.find(2, isReport)
 	assert.Empty(t, line, "it is reported once")
 	require.NoError(t, syscall.Kill(other.Process.Pid, syscall.SIGKILL))
-	c.awaitStatus(t, func(s Status) bool { return len(s.Steering.Strangers) == 0 && s.Steering.Picture })
+	c.awaitStatus(t, func(s control.Status) bool { return len(s.Steering.Strangers) == 0 && s.Steering.Picture })
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -41,7 +42,7 @@ type watch struct {
 	answers   bool                // the kernel has answered questions since the program was last known to be ours
 	contested bool                // it was found not to be ours, and is not trusted since
 	untold    bool                // and nobody was told yet
-	takers    []Stranger          // that have taken connections, as far as is known
+	takers    []control.Stranger  // that have taken connections, as far as is known
 	late      time.Time           // when a node was last given up that was to attach a program
 	passes    int                 // how often it was found to be ours since then, in a row
 	needed    int                 // of them
@@ -192,11 +193,11 @@ func (g *group) trust() {
 	lasted := round(time.Since(w.began))
 	g.steering.logger.Info("connections are steered by our weights again", "address", g.address, "after", lasted)
 	text := fmt.Sprintf("connections to %s are steered by our weights again", g.address)
-	g.steering.tell(Event{Kind: EventMended, ID: -1, Took: lasted, Text: text})
+	g.steering.tell(control.Event{Kind: control.EventMended, ID: -1, Took: lasted, Text: text})
 }
 
 // distrust takes note that a program of another process steers. What was asked under it may be wrong.
-func (g *group) distrust(takers []Stranger) {
+func (g *group) distrust(takers []control.Stranger) {
 	w := &g.watch
 	g.epoch++
 	if w.answers {
@@ -239,17 +240,17 @@ func (g *group) accuse(ctx context.Context) {
 		who, pid = strings.Join(names, ", "), w.takers[0].PID
 	}
 	g.steering.logger.Warn("stranger steers the port: our weights are attached again", "pid", pid, "who", who, "address", g.address)
-	g.steering.tell(Event{Kind: EventStranger, ID: -1, PID: pid, Text: fmt.Sprintf(
+	g.steering.tell(control.Event{Kind: control.EventStranger, ID: -1, PID: pid, Text: fmt.Sprintf(
 		"%s has replaced the program that steers the connections to %s, and may take all of them; ours is attached again", who, g.address)})
 }
 
 // suspects returns the stranger that is in the group, if there is one only.
-func (g *group) suspects() []Stranger {
+func (g *group) suspects() []control.Stranger {
 	strangers := slices.DeleteFunc(slices.Clone(g.seen), func(m *member) bool { return !m.foreign || m.sighting == nil })
 	if len(strangers) != 1 {
 		return nil
 	}
-	return []Stranger{strangers[0].sighting.Stranger}
+	return []control.Stranger{strangers[0].sighting.Stranger}
 }
 
 // whereabouts is where a connection has gone.
@@ -263,7 +264,7 @@ const (
 
 // whereIs makes the connection of a question, and tells whether it has come to the member that it is steered to, and else
 // who has it. It says elsewhere only on evidence, never because something takes long.
-func (g *group) whereIs(ctx context.Context, q *reuseport.Question, m witness) (whereabouts, []Stranger) {
+func (g *group) whereIs(ctx context.Context, q *reuseport.Question, m witness) (whereabouts, []control.Stranger) {
 	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
 	question := message{Kind: kindExpect, Source: q.Source()}
@@ -305,7 +306,7 @@ func (g *group) expects(ctx context.Context, m witness, question message) bool {
 
 // lastWord asks a member once more whether it has accepted a connection that seems to be elsewhere: whatever its accept
 // loop was about to do is done when it has passed.
-func (g *group) lastWord(ctx context.Context, q *reuseport.Question, m witness, takers []Stranger) (whereabouts, []Stranger) {
+func (g *group) lastWord(ctx context.Context, q *reuseport.Question, m witness, takers []control.Stranger) (whereabouts, []control.Stranger) {
 	_, err := g.call(ctx, m.party, message{Kind: kindProbe})
 	if err != nil && (len(takers) == 0 || !errors.Is(err, errors.ErrUnsupported)) {
 		return unknownWhere, nil
@@ -325,7 +326,7 @@ func (g *group) lastWord(ctx context.Context, q *reuseport.Question, m witness, 
 const evidenceInterval = 5 * time.Millisecond
 
 // taken tells whether a connection seems to have gone to another member than m, and to which processes that are no nodes.
-func (g *group) taken(ctx context.Context, q *reuseport.Question, m witness) (takers []Stranger, seems bool) {
+func (g *group) taken(ctx context.Context, q *reuseport.Question, m witness) (takers []control.Stranger, seems bool) {
 	arrival, inode, err := q.Arrival()
 	switch {
 	case err != nil:
@@ -335,7 +336,7 @@ func (g *group) taken(ctx context.Context, q *reuseport.Question, m witness) (ta
 		for _, o := range holders {
 			switch p := g.steering.partyOf(o.PID); {
 			case p == nil:
-				takers = append(takers, Stranger{PID: o.PID, Program: o.Program, Address: g.address})
+				takers = append(takers, control.Stranger{PID: o.PID, Program: o.Program, Address: g.address})
 			case p.id == m.id:
 				return nil, false // it will tell
 			}

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/peer"
 )
@@ -82,7 +83,7 @@ func (s *supervisor) startWorker(slot *slot, as part, now time.Time) *worker {
 		w.finish = sync.OnceValue(func() error { return w.process.Signal(s.program.StopSignal) })
 	}
 	s.logger.Info("worker started", w.attrs()...)
-	s.tell(EventStarted, w, "")
+	s.tell(control.EventStarted, w, "")
 	ended := make(chan struct{})
 	go s.awaitExit(w.info.ID, w.process, ended)
 	if s.program != nil {
@@ -117,7 +118,7 @@ func (s *supervisor) becameReady(w *worker) {
 	}
 	w.slot.everReady = true
 	s.logger.Info("worker ready", append(w.attrs(), "after", round(now.Sub(w.started)))...)
-	s.journal.Emit(w.event(EventReady, "", now.Sub(w.started)))
+	s.journal.Emit(w.event(control.EventReady, "", now.Sub(w.started)))
 	if w.part == candidate {
 		s.install(w)
 	}
@@ -137,7 +138,7 @@ func (s *supervisor) install(w *worker) {
 func (s *supervisor) retire(w *worker) {
 	w.part = retired
 	if w.leave(time.Now(), s.opts.StopTimeout) {
-		s.tell(EventDraining, w, "")
+		s.tell(control.EventDraining, w, "")
 		s.order(w, s.opts.StopTimeout)
 	}
 }
@@ -147,7 +148,7 @@ func (s *supervisor) handleDrained(w *worker, m message) {
 		return
 	}
 	s.logger.Info("worker drained", append(w.attrs(), "took", m.Took.Round(time.Microsecond))...)
-	s.journal.Emit(w.event(EventDrained, m.Error, m.Took))
+	s.journal.Emit(w.event(control.EventDrained, m.Error, m.Took))
 	w.endDrain() // last: who waits for it goes on with what comes after
 }
 
@@ -186,8 +187,8 @@ func (s *supervisor) workerIn(slot *slot, as part) *worker {
 	return nil
 }
 
-func (w *worker) event(kind EventKind, text string, took time.Duration) Event {
-	return Event{
+func (w *worker) event(kind control.EventKind, text string, took time.Duration) control.Event {
+	return control.Event{
 		Kind: kind, ID: w.info.ID, Slot: w.info.Slot, Generation: w.info.Generation, PID: w.info.PID,
 		Text: text, Took: took,
 	}

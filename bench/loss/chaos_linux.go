@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 // storm is random trouble. One goroutine chooses and kills; what takes time goes on beside it: orders to the cluster,
@@ -197,18 +197,18 @@ func (s *storm) around(at time.Duration) string {
 
 // choose returns one of the workers that live and fail not yet; none when there are too few.
 func (s *storm) choose(ctx context.Context) (pid int, about string, err error) {
-	status, err := s.status(ctx)
+	status, err := s.Status(ctx)
 	if err != nil {
 		return 0, "", err
 	}
-	var all []cluster.NodeStatus
+	var all []control.NodeStatus
 	serving := 0
 	for _, n := range status.Nodes {
 		if n.Master || n.PID == 0 || s.victims.open(n.PID) {
 			continue
 		}
 		all = append(all, n)
-		if n.State == cluster.StateReady && n.Accepts {
+		if n.State == control.StateReady && n.Accepts {
 			serving++
 		}
 	}
@@ -276,14 +276,17 @@ func (s *storm) stopWorker(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-func (s *storm) reload(ctx context.Context) (bool, error) { return s.command(ctx, "/reload"), nil }
+func (s *storm) reload(ctx context.Context) (bool, error) {
+	return s.command(ctx, "reload", func(ctx context.Context) error { return s.Reload(ctx, control.Wait) }), nil
+}
 
 func (s *storm) scale(ctx context.Context) (bool, error) {
-	return s.command(ctx, fmt.Sprintf("/scale?nodes=%d", fewest+s.random.IntN(most-fewest+1))), nil
+	nodes := fewest + s.random.IntN(most-fewest+1)
+	return s.command(ctx, fmt.Sprint("scale ", nodes), func(ctx context.Context) error { return s.Scale(ctx, nodes, control.Wait) }), nil
 }
 
 func (s *storm) drain(ctx context.Context) (bool, error) {
-	status, err := s.status(ctx)
+	status, err := s.Status(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -296,23 +299,24 @@ func (s *storm) drain(ctx context.Context) (bool, error) {
 	if len(ids) == 0 {
 		return false, nil
 	}
-	return s.command(ctx, fmt.Sprintf("/drain/%d", ids[s.random.IntN(len(ids))])), nil
+	id := ids[s.random.IntN(len(ids))]
+	return s.command(ctx, fmt.Sprint("drain ", id), func(ctx context.Context) error { return s.Drain(ctx, id, control.Wait) }), nil
 }
 
 // command gives an order and does not wait for it: it may fail, as whom it needs may die.
-func (s *storm) command(ctx context.Context, path string) bool {
+func (s *storm) command(ctx context.Context, name string, order func(context.Context) error) bool {
 	select {
 	case s.orders <- struct{}{}:
 	default:
 		return false
 	}
-	s.tell("POST %s", path)
+	s.tell("%s", name)
 	s.running.Go(func() { // ends with the order, or with its master
 		defer func() { <-s.orders }()
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		err := s.order(ctx, path)
-		s.tell("POST %s: %v", path, err)
+		err := order(ctx)
+		s.tell("%s: %v", name, err)
 		if err != nil {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -379,7 +383,7 @@ func (s *storm) judge(r *report, tallies []tally) {
 
 // inventory is what a cluster that is at peace has.
 type inventory struct {
-	status      cluster.Status
+	status      control.Status
 	pids        []int       // of the workers
 	descriptors map[int]int // by pid; 0: the master
 	goroutines  map[int]int
@@ -397,7 +401,7 @@ func (s *storm) calm() time.Duration {
 func (s *storm) inventory(ctx context.Context) (i inventory, err error) {
 	var why string
 	for end := time.Now().Add(s.calm()); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if i.status, err = s.status(ctx); err != nil {
+		if i.status, err = s.Status(ctx); err != nil {
 			return i, err
 		}
 		if why = unrest(i.status); why == "" {
@@ -428,13 +432,13 @@ func (s *storm) inventory(ctx context.Context) (i inventory, err error) {
 }
 
 // unrest tells what a cluster at peace has not.
-func unrest(s cluster.Status) string {
+func unrest(s control.Status) string {
 	ready := 0
 	for _, n := range s.Nodes {
 		if n.Master {
 			continue
 		}
-		if n.State != cluster.StateReady || !n.Accepts {
+		if n.State != control.StateReady || !n.Accepts {
 			return fmt.Sprintf("node %d (pid %d) is %s, accepts %t", n.ID, n.PID, n.State, n.Accepts)
 		}
 		ready++
@@ -455,16 +459,16 @@ func unrest(s cluster.Status) string {
 	return ""
 }
 
-func equalWeights(s cluster.Status) bool {
+func equalWeights(s control.Status) bool {
 	share := 100 / float64(s.Wanted)
-	return !slices.ContainsFunc(s.Nodes, func(n cluster.NodeStatus) bool {
+	return !slices.ContainsFunc(s.Nodes, func(n control.NodeStatus) bool {
 		return !n.Master && (n.Weight < share-0.1 || n.Weight > share+0.1)
 	})
 }
 
 // judgePeace compares what there is after the storm with what was before.
 func (s *storm) judgePeace(ctx context.Context, r *report, before inventory) error {
-	if err := s.order(ctx, fmt.Sprintf("/scale?nodes=%d", nodes)); err != nil {
+	if err := s.Scale(ctx, nodes, control.Wait); err != nil {
 		return err
 	}
 	begin := now()

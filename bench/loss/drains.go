@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -15,7 +16,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 // nodes is how many accept connections.
@@ -191,17 +192,17 @@ func (c config) drainCluster(ctx context.Context, at site, s serve) (t trial, er
 
 // drainNext drains a worker, another one each time.
 func (c *server) drainNext(ctx context.Context, turn int) error {
-	s, err := c.status(ctx)
+	s, err := c.Status(ctx)
 	if err != nil {
 		return err
 	}
-	workers := slices.DeleteFunc(s.Nodes, func(n cluster.NodeStatus) bool {
-		return n.Master || n.State != cluster.StateReady && n.State != cluster.StateSuspect
+	workers := slices.DeleteFunc(s.Nodes, func(n control.NodeStatus) bool {
+		return n.Master || n.State != control.StateReady && n.State != control.StateSuspect
 	})
 	if len(workers) == 0 {
 		return errors.New("no worker is ready")
 	}
-	return c.order(ctx, fmt.Sprintf("/drain/%d", workers[turn%len(workers)].ID))
+	return c.Drain(ctx, workers[turn%len(workers)].ID, control.Wait)
 }
 
 // watcher reads the events of a cluster.
@@ -220,23 +221,42 @@ func (c *server) watch() *watcher {
 	w := &watcher{cancel: cancel, done: make(chan struct{}), times: newHistogram()}
 	go func() { // ended by close
 		defer close(w.done)
-		if err := c.events(ctx, 0, w.add); ctx.Err() == nil {
+		if err := c.follow(ctx, w.add); ctx.Err() == nil {
 			w.err = err
 		}
 	}()
 	return w
 }
 
-func (w *watcher) add(e cluster.Event) {
+// follow calls f for each event until ctx is done or the master is gone.
+func (c *server) follow(ctx context.Context, f func(control.Event)) error {
+	stream, err := c.Events(ctx, 0)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for {
+		e, err := stream.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		f(e)
+	}
+}
+
+func (w *watcher) add(e control.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch e.Kind {
-	case cluster.EventDrained:
+	case control.EventDrained:
 		_ = w.times.RecordValue(max(1e3, e.Took.Nanoseconds())) // no drain takes longer than it holds
 		if e.Text != "" {
 			w.trouble = append(w.trouble, fmt.Sprintf("node %d: %s", e.ID, e.Text))
 		}
-	case cluster.EventDied, cluster.EventHung, cluster.EventStranger, cluster.EventFailed:
+	case control.EventDied, control.EventHung, control.EventStranger, control.EventFailed:
 		w.trouble = append(w.trouble, fmt.Sprintf("node %d: %s: %s", e.ID, e.Kind, e.Text))
 	default:
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 // masterless is how long there is no master.
@@ -38,7 +40,7 @@ func proveMaster(ctx context.Context, c config) (_ *report, err error) {
 				return err
 			}
 			ready = append(ready, now()-begin)
-			if err := s.order(ctx, fmt.Sprintf("/scale?nodes=%d", nodes)); err != nil { // it has adopted them
+			if err := s.Scale(ctx, nodes, control.Wait); err != nil { // it has adopted them
 				return err
 			}
 		}

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 const (
@@ -41,7 +41,7 @@ func proveReloads(ctx context.Context, c config) (_ *report, err error) {
 	reloads := 0
 	busy, err := c.upTo(ctx, s, func() error {
 		next := time.Now().Add(reloadInterval)
-		if err := s.order(ctx, "/reload"); err != nil {
+		if err := s.Reload(ctx, control.Wait); err != nil {
 			return err
 		}
 		reloads++
@@ -108,7 +108,7 @@ func (s *server) watchCapacity(untimed bool) *capacity {
 	w := &capacity{cancel: cancel, lowest: nodes}
 	w.running.Go(func() { // ended by end
 		for ctx.Err() == nil {
-			status, err := s.status(ctx)
+			status, err := s.Status(ctx)
 			if err != nil {
 				if ctx.Err() == nil {
 					w.err = err
@@ -117,7 +117,7 @@ func (s *server) watchCapacity(untimed bool) *capacity {
 			}
 			ready := 0
 			for _, n := range status.Nodes {
-				if n.Accepts && (n.State == cluster.StateReady || untimed && n.State == cluster.StateSuspect) {
+				if n.Accepts && (n.State == control.StateReady || untimed && n.State == control.StateSuspect) {
 					ready++
 				}
 			}

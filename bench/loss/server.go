@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -128,7 +129,7 @@ func runPrefork() error {
 // server is a cluster that runs.
 type server struct {
 	*process // its master
-	*control
+	*control.Client
 	serve serve
 	addr  string
 	dir   string // ours
@@ -141,7 +142,7 @@ func startServer(s serve) (_ *server, err error) {
 		return nil, err
 	}
 	s.Dir, s.Log = filepath.Join(dir, "nodes"), filepath.Join(dir, "log")
-	c := &server{serve: s, dir: dir, control: newControl(filepath.Join(s.Dir, "master.sock"))}
+	c := &server{serve: s, dir: dir, Client: control.NewClient(s.Dir)}
 	if err := c.startMaster(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -177,7 +178,6 @@ func (c *server) launch(cmd *exec.Cmd) (err error) {
 
 // end stops the cluster and returns an error if something is left of it.
 func (c *server) end() error {
-	c.close()
 	err := c.stop(syscall.SIGTERM) // and not SIGINT, which a shell lets its background processes ignore
 	left, globErr := filepath.Glob(filepath.Join(c.serve.Dir, "*"))
 	err = errors.Join(err, globErr)

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 const (
@@ -38,12 +38,12 @@ func proveStopped(ctx context.Context, c config) (_ *report, err error) {
 }
 
 func (s *server) stopOne(ctx context.Context, c config, r *report, round int) error {
-	status, err := s.status(ctx)
+	status, err := s.Status(ctx)
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(status.Nodes, func(n cluster.NodeStatus) bool {
-		return !n.Master && n.State == cluster.StateReady && n.Accepts
+	i := slices.IndexFunc(status.Nodes, func(n control.NodeStatus) bool {
+		return !n.Master && n.State == control.StateReady && n.Accepts
 	})
 	if i < 0 {
 		return errors.New("no worker")
@@ -60,11 +60,11 @@ func (s *server) stopOne(ctx context.Context, c config, r *report, round int) er
 	var replaced time.Duration
 	for replaced == 0 && now()-begin < patience && ctx.Err() == nil {
 		time.Sleep(5 * time.Millisecond)
-		if status, err = s.status(ctx); err != nil {
+		if status, err = s.Status(ctx); err != nil {
 			return errors.Join(err, load.stop(os.Kill))
 		}
-		if slices.ContainsFunc(status.Nodes, func(n cluster.NodeStatus) bool {
-			return n.Slot == node.Slot && n.Generation > node.Generation && n.State == cluster.StateReady && n.Accepts
+		if slices.ContainsFunc(status.Nodes, func(n control.NodeStatus) bool {
+			return n.Slot == node.Slot && n.Generation > node.Generation && n.State == control.StateReady && n.Accepts
 		}) {
 			replaced = now() - begin
 		}

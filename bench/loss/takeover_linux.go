@@ -68,7 +68,7 @@ func (s *server) takeOver(ctx context.Context, old int) (pid int, err error) {
 		if !isGone(old) {
 			continue
 		}
-		status, err := s.status(ctx)
+		status, err := s.Status(ctx)
 		if err != nil {
 			why = err.Error()
 			continue

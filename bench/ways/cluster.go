@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 
 	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 // nodesDir is the rendezvous directory, in that of the server.
@@ -48,7 +49,7 @@ func nodesThatAccept(dir string) (list []int, err error) {
 		return nil, err
 	}
 	defer response.Body.Close()
-	var status cluster.Status
+	var status control.Status
 	if err := json.NewDecoder(response.Body).Decode(&status); err != nil {
 		return nil, err
 	}

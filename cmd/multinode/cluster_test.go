@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 // programVariable makes the test binary a cluster in that directory.
@@ -69,10 +70,10 @@ func startReal(t *testing.T, place string) (wait func() int) {
 func ready(t *testing.T, place string) (ids []int) {
 	t.Helper()
 	_, stdout, _ := runs(t, place, "status", "--json")
-	var s cluster.Status
+	var s control.Status
 	_ = json.Unmarshal([]byte(stdout), &s) // it may not run yet
 	for _, n := range s.Nodes {
-		if n.State == cluster.StateReady && n.Accepts {
+		if n.State == control.StateReady && n.Accepts {
 			ids = append(ids, n.ID)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 // completeNames offers the clusters that run, to the shell.
@@ -38,7 +38,7 @@ func (a *app) completeNameAndID(command *cobra.Command, args []string, typed str
 	}
 	var all []string
 	for _, n := range status.Nodes {
-		if !n.Master && n.PID != 0 && n.State != cluster.StateDraining {
+		if !n.Master && n.PID != 0 && n.State != control.StateDraining {
 			all = append(all, strconv.Itoa(n.ID)+fmt.Sprintf("\tslot %d, %s", n.Slot, n.State))
 		}
 	}

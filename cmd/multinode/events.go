@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 func (a *app) eventsCommand() *cobra.Command {
@@ -51,9 +51,9 @@ func (a *app) events(ctx context.Context, c *client, after int, asJSON bool) err
 		}
 		last, err := a.showEvents(stream, asJSON)
 		if err != nil {
-			return errors.Join(err, stream.close())
+			return errors.Join(err, stream.Close())
 		}
-		if err := stream.close(); err != nil || ctx.Err() != nil {
+		if err := stream.Close(); err != nil || ctx.Err() != nil {
 			return err
 		}
 		if last > 0 {
@@ -77,19 +77,20 @@ func endOfEvents(ctx context.Context, c *client, err error) error {
 }
 
 // showEvents shows a stream to its end and returns the number of its last event.
-func (a *app) showEvents(stream *eventStream, asJSON bool) (last int, err error) {
+func (a *app) showEvents(stream *control.EventStream, asJSON bool) (last int, err error) {
 	for {
-		e, raw, err := stream.next()
+		e, err := stream.Next()
 		if errors.Is(err, io.EOF) {
 			return last, nil
 		}
 		if err != nil {
 			return last, err
 		}
+		text := stream.JSON()
 		if !asJSON {
-			raw = a.line(e)
+			text = a.line(e)
 		}
-		if _, err := fmt.Fprintln(a.stdout, raw); err != nil {
+		if _, err := fmt.Fprintln(a.stdout, text); err != nil {
 			return last, err
 		}
 		last = e.Seq
@@ -97,14 +98,14 @@ func (a *app) showEvents(stream *eventStream, asJSON bool) (last int, err error)
 }
 
 // line is an event for people.
-func (a *app) line(e cluster.Event) string {
+func (a *app) line(e control.Event) string {
 	colour := ""
 	switch e.Kind {
-	case cluster.EventDied, cluster.EventHung, cluster.EventFailed, cluster.EventStranger, cluster.EventLeftBehind:
+	case control.EventDied, control.EventHung, control.EventFailed, control.EventStranger, control.EventLeftBehind:
 		colour = red
-	case cluster.EventSuspect:
+	case control.EventSuspect:
 		colour = yellow
-	case cluster.EventReady, cluster.EventReloaded, cluster.EventScaled, cluster.EventHandedOver:
+	case control.EventReady, control.EventReloaded, control.EventScaled, control.EventHandedOver:
 		colour = green
 	default:
 	}
@@ -114,10 +115,10 @@ func (a *app) line(e cluster.Event) string {
 }
 
 // who names the node of an event.
-func who(e cluster.Event) string {
+func who(e control.Event) string {
 	switch e.Kind {
-	case cluster.EventReloading, cluster.EventReloaded, cluster.EventScaling, cluster.EventScaled, cluster.EventFailed,
-		cluster.EventHandingOver, cluster.EventHandedOver, cluster.EventStopping, cluster.EventLeftBehind:
+	case control.EventReloading, control.EventReloaded, control.EventScaling, control.EventScaled, control.EventFailed,
+		control.EventHandingOver, control.EventHandedOver, control.EventStopping, control.EventLeftBehind:
 		return "cluster"
 	default:
 	}
@@ -128,26 +129,26 @@ func who(e cluster.Event) string {
 }
 
 // sentence says what has happened.
-func sentence(e cluster.Event) string {
-	words := map[cluster.EventKind]string{
-		cluster.EventStarted: "was started", cluster.EventReady: "is ready " + after(e),
-		cluster.EventSuspect: "does not answer", cluster.EventTrusted: "answers again",
-		cluster.EventHung:     "hangs, and is being ended",
-		cluster.EventDraining: "was told to leave", cluster.EventDrained: "is drained " + in(e),
-		cluster.EventLeft: "has left " + after(e), cluster.EventDied: "has died",
-		cluster.EventAdopted: "was taken over by a new master", cluster.EventStranger: "a process that is no node listens on the port",
-		cluster.EventReloading: "reload begins", cluster.EventReloaded: "reload is done " + in(e),
-		cluster.EventHandingOver: "takeover begins", cluster.EventHandedOver: fmt.Sprintf("process %d is the master now", e.PID),
-		cluster.EventScaling: "scale begins", cluster.EventScaled: "scale is done " + in(e),
-		cluster.EventFailed: "it failed " + after(e), cluster.EventStopping: "stop begins",
-		cluster.EventLeftBehind: "something is left behind",
+func sentence(e control.Event) string {
+	words := map[control.EventKind]string{
+		control.EventStarted: "was started", control.EventReady: "is ready " + after(e),
+		control.EventSuspect: "does not answer", control.EventTrusted: "answers again",
+		control.EventHung:     "hangs, and is being ended",
+		control.EventDraining: "was told to leave", control.EventDrained: "is drained " + in(e),
+		control.EventLeft: "has left " + after(e), control.EventDied: "has died",
+		control.EventAdopted: "was taken over by a new master", control.EventStranger: "a process that is no node listens on the port",
+		control.EventReloading: "reload begins", control.EventReloaded: "reload is done " + in(e),
+		control.EventHandingOver: "takeover begins", control.EventHandedOver: fmt.Sprintf("process %d is the master now", e.PID),
+		control.EventScaling: "scale begins", control.EventScaled: "scale is done " + in(e),
+		control.EventFailed: "it failed " + after(e), control.EventStopping: "stop begins",
+		control.EventLeftBehind: "something is left behind",
 	}
 	text := words[e.Kind]
 	if text == "" {
 		text = string(e.Kind) // of a master that knows more than we
 	}
 	text = strings.TrimSpace(text)
-	if e.Kind == cluster.EventStarted && e.PID != 0 {
+	if e.Kind == control.EventStarted && e.PID != 0 {
 		text += fmt.Sprintf(" as process %d", e.PID)
 	}
 	if e.Text != "" {
@@ -156,10 +157,10 @@ func sentence(e cluster.Event) string {
 	return text
 }
 
-func after(e cluster.Event) string { return span("after", e) }
-func in(e cluster.Event) string    { return span("in", e) }
+func after(e control.Event) string { return span("after", e) }
+func in(e control.Event) string    { return span("in", e) }
 
-func span(word string, e cluster.Event) string {
+func span(word string, e control.Event) string {
 	if e.Took == 0 {
 		return ""
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 func TestEvents(t *testing.T) {
@@ -19,11 +19,11 @@ func TestEvents(t *testing.T) {
 	c := begins(t, place, "events")
 	f.awaitReader(t)
 	f.emit(
-		cluster.Event{Kind: cluster.EventStarted, Slot: 2, ID: 17, PID: 4720},
-		cluster.Event{Kind: cluster.EventReady, Slot: 2, ID: 17, Took: 41 * time.Millisecond},
-		cluster.Event{Kind: cluster.EventDied, Slot: 2, ID: 17, Text: "exit code 1"},
-		cluster.Event{Kind: cluster.EventReloading, ID: -1},
-		cluster.Event{Kind: "unheard-of", ID: -1, Text: "of a later version"},
+		control.Event{Kind: control.EventStarted, Slot: 2, ID: 17, PID: 4720},
+		control.Event{Kind: control.EventReady, Slot: 2, ID: 17, Took: 41 * time.Millisecond},
+		control.Event{Kind: control.EventDied, Slot: 2, ID: 17, Text: "exit code 1"},
+		control.Event{Kind: control.EventReloading, ID: -1},
+		control.Event{Kind: "unheard-of", ID: -1, Text: "of a later version"},
 	)
 	c.awaitOutput(t, "later version\n")
 	f.stop()
@@ -43,15 +43,15 @@ func TestEventsJSON(t *testing.T) {
 	f := startFake(t, place, "web")
 	c := begins(t, place, "events", "--json", "--all")
 	f.awaitReader(t)
-	f.emit(cluster.Event{Kind: cluster.EventReady, Slot: 2, ID: 17}, cluster.Event{Kind: cluster.EventLeft, Slot: 2, ID: 17})
+	f.emit(control.Event{Kind: control.EventReady, Slot: 2, ID: 17}, control.Event{Kind: control.EventLeft, Slot: 2, ID: 17})
 	c.awaitOutput(t, `"left"`)
 	c.interrupt()
 	assert.Equal(t, codeDone, c.wait(t))
 	lines := strings.Split(strings.TrimSpace(c.stdout.String()), "\n")
 	require.Len(t, lines, 2)
-	var e cluster.Event
+	var e control.Event
 	require.NoError(t, json.Unmarshal([]byte(lines[1]), &e))
-	assert.Equal(t, cluster.Event{Seq: 2, Time: begin, Kind: cluster.EventLeft, Slot: 2, ID: 17}, e)
+	assert.Equal(t, control.Event{Seq: 2, Time: begin, Kind: control.EventLeft, Slot: 2, ID: 17}, e)
 }
 
 // Who is too slow is cut, and goes on where that was.
@@ -60,11 +60,11 @@ func TestEventsGoOn(t *testing.T) {
 	f := startFake(t, place, "web")
 	c := begins(t, place, "events")
 	f.awaitReader(t)
-	f.emit(cluster.Event{Kind: cluster.EventReloading, ID: -1})
+	f.emit(control.Event{Kind: control.EventReloading, ID: -1})
 	c.awaitOutput(t, "reload begins")
 	f.cut()
 	f.awaitReader(t)
-	f.emit(cluster.Event{Kind: cluster.EventReloaded, ID: -1, Took: time.Second})
+	f.emit(control.Event{Kind: control.EventReloaded, ID: -1, Took: time.Second})
 	c.awaitOutput(t, "reload is done in 1s")
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/internal/await"
 	"github.com/multinode-go/multinode/internal/leaktest"
 	"github.com/multinode-go/multinode/peer"
@@ -55,7 +55,7 @@ type fakeMaster struct {
 	stop    func()
 
 	mu      sync.Mutex
-	status  cluster.Status           // guarded by mu
+	status  control.Status           // guarded by mu
 	seq     int                      // guarded by mu
 	readers map[chan []byte]struct{} // guarded by mu
 	asked   []string                 // guarded by mu; queries for events
@@ -104,24 +104,24 @@ func startFake(t *testing.T, place, name string) *fakeMaster {
 
 var begin = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-func fakeStatus(name string) cluster.Status {
-	return cluster.Status{
+func fakeStatus(name string) control.Status {
+	return control.Status{
 		Version: 1, Cluster: name, PID: 4711, Since: begin, Address: "127.0.0.1:8080", Wanted: 3,
-		Nodes: []cluster.NodeStatus{
+		Nodes: []control.NodeStatus{
 			{
-				ID: 0, Slot: 0, Generation: 1, PID: 4711, State: cluster.StateReady, Since: begin, Master: true, Accepts: true,
+				ID: 0, Slot: 0, Generation: 1, PID: 4711, State: control.StateReady, Since: begin, Master: true, Accepts: true,
 				QueueLimit: 4096, Connections: 12, Requests: 3, Weight: 33.3,
 			},
 			{
-				ID: 3, Slot: 1, Generation: 2, PID: 4713, State: cluster.StateReady, Since: begin.Add(time.Hour), Accepts: true,
+				ID: 3, Slot: 1, Generation: 2, PID: 4713, State: control.StateReady, Since: begin.Add(time.Hour), Accepts: true,
 				Restarts: 1, LastExit: "exit code 1", Queue: 4000, QueueLimit: 4096, Connections: 1500, Weight: 66.7,
 			},
-			{ID: 2, Slot: 2, Generation: 9, State: cluster.StateLooping, Since: begin.Add(2 * time.Hour), Restarts: 8, LastExit: "killed"},
+			{ID: 2, Slot: 2, Generation: 9, State: control.StateLooping, Since: begin.Add(2 * time.Hour), Restarts: 8, LastExit: "killed"},
 		},
-		Steering: cluster.Steering{
+		Steering: control.Steering{
 			Rung: "cbpf", Promise: "A reload loses nothing.", Picture: true,
-			Advice:    []cluster.Advice{{Gives: "a crash loses less", Command: "sysctl -w net.ipv4.tcp_migrate_req=1"}},
-			Strangers: []cluster.Stranger{{PID: 99, Program: "nc", Address: "127.0.0.1:8080"}},
+			Advice:    []control.Advice{{Gives: "a crash loses less", Command: "sysctl -w net.ipv4.tcp_migrate_req=1"}},
+			Strangers: []control.Stranger{{PID: 99, Program: "nc", Address: "127.0.0.1:8080"}},
 		},
 	}
 }
@@ -168,7 +168,7 @@ func (f *fakeMaster) serveEvents(w http.ResponseWriter, r *http.Request) {
 }
 
 // emit sends events to all who read them.
-func (f *fakeMaster) emit(events ...cluster.Event) {
+func (f *fakeMaster) emit(events ...control.Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, e := range events {

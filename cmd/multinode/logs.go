@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 const (
@@ -91,7 +93,7 @@ func (a *app) logs(ctx context.Context, t target, o logOptions) error {
 
 // noLog says why there is no log.
 func (a *app) noLog(ctx context.Context, t target) error {
-	conn, err := dial(ctx, t.dir)
+	conn, err := control.NewClient(t.dir).Dial(ctx)
 	if err != nil {
 		return a.places.notRunning(ctx, t, err)
 	}

@@ -4,24 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"net/url"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 // order is what the master is asked to do, and how a user is told.
 type order struct {
-	path       string
-	query      url.Values
+	give       func(c *control.Client, ctx context.Context, w control.Waiting) error
 	doing      string                   // "reloading the 3 workers of web"
 	done       string                   // "reloaded web"
 	goesOn     string                   // "the reload"
-	ends       func(cluster.Event) bool // whether it is the last event of what was asked for
+	ends       func(control.Event) bool // whether it is the last event of what was asked for
 	refuseBusy bool
 	noWait     bool
 	timeout    time.Duration
@@ -59,7 +56,7 @@ over, so that all that serve run the new program.`,
 			if err != nil {
 				return err
 			}
-			o.path, o.goesOn, o.ends = "/reload", "the reload", isKind(cluster.EventReloaded)
+			o.give, o.goesOn, o.ends = (*control.Client).Reload, "the reload", isKind(control.EventReloaded)
 			o.doing = fmt.Sprintf("reloading the %s of %s", plural(workers(status), "worker"), c.name)
 			o.done = "reloaded " + c.name
 			return a.give(ctx, c, o, status)
@@ -88,7 +85,8 @@ Workers that are taken away finish their requests first.`,
 			if err != nil {
 				return err
 			}
-			o.path, o.query, o.goesOn, o.ends = "/scale", url.Values{"nodes": {strconv.Itoa(n)}}, "the scale", isKind(cluster.EventScaled)
+			o.give = func(c *control.Client, ctx context.Context, w control.Waiting) error { return c.Scale(ctx, n, w) }
+			o.goesOn, o.ends = "the scale", isKind(control.EventScaled)
 			o.doing = fmt.Sprintf("scaling %s from %d to %s", c.name, status.Wanted, plural(n, "node"))
 			o.done = fmt.Sprintf("%s has %s", c.name, plural(n, "node"))
 			return a.give(ctx, c, o, status)
@@ -117,9 +115,10 @@ requests and leaves.`,
 			if err != nil {
 				return err
 			}
-			o.path, o.goesOn = "/drain/"+strconv.Itoa(id), "the replacement"
-			o.ends = func(e cluster.Event) bool {
-				return e.ID == id && (e.Kind == cluster.EventDrained || e.Kind == cluster.EventLeft)
+			o.give = func(c *control.Client, ctx context.Context, w control.Waiting) error { return c.Drain(ctx, id, w) }
+			o.goesOn = "the replacement"
+			o.ends = func(e control.Event) bool {
+				return e.ID == id && (e.Kind == control.EventDrained || e.Kind == control.EventLeft)
 			}
 			o.doing = fmt.Sprintf("replacing node %d of %s", id, c.name)
 			o.done = fmt.Sprintf("replaced node %d", id)
@@ -147,7 +146,7 @@ A reload afterwards brings the workers to the new program, too.`,
 			if err != nil {
 				return err
 			}
-			o.path, o.goesOn, o.ends = "/takeover", "the takeover", isKind(cluster.EventHandedOver)
+			o.give, o.goesOn, o.ends = (*control.Client).Takeover, "the takeover", isKind(control.EventHandedOver)
 			o.doing = fmt.Sprintf("replacing the master of %s, process %d", c.name, status.PID)
 			o.done = "replaced the master of " + c.name
 			return a.give(ctx, c, o, status)
@@ -157,8 +156,8 @@ A reload afterwards brings the workers to the new program, too.`,
 	return command
 }
 
-func isKind(kind cluster.EventKind) func(cluster.Event) bool {
-	return func(e cluster.Event) bool { return e.Kind == kind }
+func isKind(kind control.EventKind) func(control.Event) bool {
+	return func(e control.Event) bool { return e.Kind == kind }
 }
 
 // nameAndNumber reads "[NAME] NUMBER".
@@ -174,18 +173,18 @@ func nameAndNumber(args []string, what string) (name string, n int, err error) {
 	return name, n, nil
 }
 
-func (a *app) findStatus(ctx context.Context, name string) (*client, cluster.Status, error) {
+func (a *app) findStatus(ctx context.Context, name string) (*client, control.Status, error) {
 	c, err := a.find(ctx, name)
 	if err != nil {
-		return nil, cluster.Status{}, err
+		return nil, control.Status{}, err
 	}
 	status, _, err := c.status(ctx)
 	return c, status, err
 }
 
-func workers(s cluster.Status) (n int) {
+func workers(s control.Status) (n int) {
 	for _, node := range s.Nodes {
-		if !node.Master && node.State != cluster.StateDraining {
+		if !node.Master && node.State != control.StateDraining {
 			n++
 		}
 	}
@@ -193,17 +192,13 @@ func workers(s cluster.Status) (n int) {
 }
 
 // give gives an order, and tells how it goes until it is carried out.
-func (a *app) give(ctx context.Context, c *client, o order, status cluster.Status) error {
+func (a *app) give(ctx context.Context, c *client, o order, status control.Status) error {
 	if o.noWait {
-		o.query = with(o.query, "wait", "false")
-		if err := c.post(ctx, o.path, o.query); err != nil {
+		if err := c.order(ctx, o, control.NoWait); err != nil {
 			return err
 		}
 		fmt.Fprintf(a.stdout, "%s; multinode events tells how it goes\n", o.doing)
 		return nil
-	}
-	if o.refuseBusy {
-		o.query = with(o.query, "busy", "refuse")
 	}
 	waiting := ctx
 	if o.timeout > 0 {
@@ -214,7 +209,7 @@ func (a *app) give(ctx context.Context, c *client, o order, status cluster.Statu
 	err := a.giveAndFollow(waiting, c, o, status)
 	switch {
 	case o.refuseBusy && codeOf(err) == codeBusy:
-		return failure(codeBusy, cluster.ErrBusy)
+		return failure(codeBusy, control.ErrBusy)
 	case ctx.Err() != nil:
 		return failure(codeInterrupted, fmt.Errorf("interrupted: %s goes on, multinode events tells how", o.goesOn))
 	case waiting.Err() != nil && errors.Is(err, context.DeadlineExceeded):
@@ -223,27 +218,25 @@ func (a *app) give(ctx context.Context, c *client, o order, status cluster.Statu
 	return err
 }
 
-func with(query url.Values, name, value string) url.Values {
-	all := url.Values{name: {value}}
-	maps.Copy(all, query)
-	return all
-}
-
 // settle bounds the wait for the last events, which may come behind the answer.
 const settle = time.Second
 
-func (a *app) giveAndFollow(ctx context.Context, c *client, o order, status cluster.Status) error {
+func (a *app) giveAndFollow(ctx context.Context, c *client, o order, status control.Status) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := c.events(ctx, fromNow)
 	if err != nil {
 		return err
 	}
-	defer stream.close()
-	events, result := make(chan cluster.Event), make(chan error, 1)
+	defer stream.Close()
+	events, result := make(chan control.Event), make(chan error, 1)
 	begin := time.Now()
-	go stream.follow(ctx, events)                          // ended by cancel
-	go func() { result <- c.post(ctx, o.path, o.query) }() // ended by cancel
+	w := control.Wait
+	if o.refuseBusy {
+		w = control.RefuseBusy
+	}
+	go follow(ctx, stream, events)               // ended by cancel
+	go func() { result <- c.order(ctx, o, w) }() // ended by cancel
 
 	p := progress{out: a.stdout, paint: a.paint, steps: make(map[int]*step)}
 	if status.Doing != "" && !o.refuseBusy {

@@ -6,17 +6,17 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 // replacement are the events of one slot in a reload.
-func replacement(slot, old, next int) []cluster.Event {
-	return []cluster.Event{
-		{Kind: cluster.EventStarted, Slot: slot, ID: next},
-		{Kind: cluster.EventReady, Slot: slot, ID: next, Took: 41 * time.Millisecond},
-		{Kind: cluster.EventDraining, Slot: slot, ID: old},
-		{Kind: cluster.EventDrained, Slot: slot, ID: old, Took: 24 * time.Millisecond},
-		{Kind: cluster.EventLeft, Slot: slot, ID: old, Took: time.Second},
+func replacement(slot, old, next int) []control.Event {
+	return []control.Event{
+		{Kind: control.EventStarted, Slot: slot, ID: next},
+		{Kind: control.EventReady, Slot: slot, ID: next, Took: 41 * time.Millisecond},
+		{Kind: control.EventDraining, Slot: slot, ID: old},
+		{Kind: control.EventDrained, Slot: slot, ID: old, Took: 24 * time.Millisecond},
+		{Kind: control.EventLeft, Slot: slot, ID: old, Took: time.Second},
 	}
 }
 
@@ -25,16 +25,16 @@ func TestReload(t *testing.T) {
 	f := startFake(t, place, "web")
 	c := begins(t, place, "reload")
 	assert.Equal(t, "POST /reload", f.order(t))
-	f.emit(cluster.Event{Kind: cluster.EventReloading, ID: -1})
+	f.emit(control.Event{Kind: control.EventReloading, ID: -1})
 	f.emit(replacement(1, 3, 7)...)
 	c.awaitOutput(t, "slot 1") // as it goes
 	f.emit(                    // a worker takes over from the master
-		cluster.Event{Kind: cluster.EventReady, Slot: 3, ID: 9},
-		cluster.Event{Kind: cluster.EventDraining, Slot: 0, ID: 0},
-		cluster.Event{Kind: cluster.EventDrained, Slot: 0, ID: 0, Took: 15 * time.Millisecond})
+		control.Event{Kind: control.EventReady, Slot: 3, ID: 9},
+		control.Event{Kind: control.EventDraining, Slot: 0, ID: 0},
+		control.Event{Kind: control.EventDrained, Slot: 0, ID: 0, Took: 15 * time.Millisecond})
 	f.emit(replacement(2, 2, 8)...)
 	f.answers <- answer{200, "{}"} // before the last event
-	f.emit(cluster.Event{Kind: cluster.EventReloaded, ID: -1})
+	f.emit(control.Event{Kind: control.EventReloaded, ID: -1})
 	assert.Equal(t, codeDone, c.wait(t))
 	assert.Regexp(t, `^reloading the 2 workers of web
 slot 1: node 7 ready after 41ms, node 3 drained in 24ms
@@ -50,8 +50,8 @@ func TestReloadFails(t *testing.T) {
 	f := startFake(t, place, "web")
 	c := begins(t, place, "reload")
 	f.order(t)
-	f.emit(cluster.Event{Kind: cluster.EventReloading, ID: -1}, cluster.Event{
-		Kind: cluster.EventDied, Slot: 1, ID: 7, Text: "exit code 1",
+	f.emit(control.Event{Kind: control.EventReloading, ID: -1}, control.Event{
+		Kind: control.EventDied, Slot: 1, ID: 7, Text: "exit code 1",
 	})
 	c.awaitOutput(t, "slot 1: node 7 has died: exit code 1")
 	f.answers <- answer{500, `{"error": "slot 1: node 7 has not become ready"}`}
@@ -76,7 +76,7 @@ func TestReloadWhileAnotherRuns(t *testing.T) {
 	assert.Equal(t, "POST /reload", f.order(t))
 	c.awaitOutput(t, "waiting for the scale that runs")
 	f.answers <- answer{200, "{}"}
-	f.emit(cluster.Event{Kind: cluster.EventReloaded, ID: -1})
+	f.emit(control.Event{Kind: control.EventReloaded, ID: -1})
 	assert.Equal(t, codeDone, c.wait(t))
 }
 
@@ -112,7 +112,7 @@ func TestMasterGoesDuringAnOrder(t *testing.T) {
 	f.order(t)
 	f.stop()
 	assert.Equal(t, codeFailed, c.wait(t))
-	assert.Contains(t, c.stderr.String(), "the master of cluster web has gone before it could answer")
+	assert.Contains(t, c.stderr.String(), "cluster web: the master has gone before it could answer")
 }
 
 func TestScale(t *testing.T) {
@@ -121,12 +121,12 @@ func TestScale(t *testing.T) {
 	c := begins(t, place, "scale", "5")
 	assert.Equal(t, "POST /scale?nodes=5", f.order(t))
 	f.emit(
-		cluster.Event{Kind: cluster.EventScaling, ID: -1},
-		cluster.Event{Kind: cluster.EventReady, Slot: 4, ID: 9, Took: time.Second},
-		cluster.Event{Kind: cluster.EventReady, Slot: 3, ID: 8},
-		cluster.Event{Kind: cluster.EventDraining, Slot: 7, ID: 1},
-		cluster.Event{Kind: cluster.EventLeft, Slot: 7, ID: 1, Took: time.Second},
-		cluster.Event{Kind: cluster.EventScaled, ID: -1})
+		control.Event{Kind: control.EventScaling, ID: -1},
+		control.Event{Kind: control.EventReady, Slot: 4, ID: 9, Took: time.Second},
+		control.Event{Kind: control.EventReady, Slot: 3, ID: 8},
+		control.Event{Kind: control.EventDraining, Slot: 7, ID: 1},
+		control.Event{Kind: control.EventLeft, Slot: 7, ID: 1, Took: time.Second},
+		control.Event{Kind: control.EventScaled, ID: -1})
 	f.answers <- answer{200, "{}"}
 	assert.Equal(t, codeDone, c.wait(t))
 	assert.Regexp(t, `^scaling web from 3 to 5 nodes
@@ -165,7 +165,7 @@ func TestStop(t *testing.T) {
 	f.answers <- answer{202, "{}"}
 	c := begins(t, place, "stop")
 	assert.Equal(t, "POST /stop", f.order(t))
-	f.emit(cluster.Event{Kind: cluster.EventLeft, Slot: 1, ID: 3, Took: time.Second})
+	f.emit(control.Event{Kind: control.EventLeft, Slot: 1, ID: 3, Took: time.Second})
 	c.awaitOutput(t, "stopping the 3 nodes of web\nslot 1: node 3 has left after 1s\n")
 	f.stop()
 	select {

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 // progress tells how an order goes: one line for each slot, when its new node is ready and its old one has left.
@@ -26,24 +26,24 @@ type step struct {
 	leaves bool   // an old node was told to leave
 }
 
-func (p *progress) add(e cluster.Event) {
+func (p *progress) add(e control.Event) {
 	switch e.Kind {
-	case cluster.EventReady:
+	case control.EventReady:
 		p.at(e.Slot).ready = fmt.Sprintf("node %d %s", e.ID, strings.TrimSpace("ready "+after(e)))
-	case cluster.EventDraining:
+	case control.EventDraining:
 		p.flushOthers(e.Slot)
 		p.at(e.Slot).leaves = true
-	case cluster.EventDrained:
+	case control.EventDrained:
 		if e.Slot == 0 {
 			p.tell(0, strings.TrimSpace("the master no longer accepts, drained "+in(e)))
 			return
 		}
 		p.tell(e.Slot, fmt.Sprintf("node %d %s", e.ID, strings.TrimSpace("drained "+in(e))))
-	case cluster.EventLeft:
+	case control.EventLeft:
 		if s := p.steps[e.Slot]; s != nil && s.leaves { // nobody has said that it was drained
 			p.tell(e.Slot, fmt.Sprintf("node %d left", e.ID))
 		}
-	case cluster.EventDied, cluster.EventHung, cluster.EventSuspect: // of a failure, the answer tells
+	case control.EventDied, control.EventHung, control.EventSuspect: // of a failure, the answer tells
 		fmt.Fprintln(p.out, p.paint.paint(red, strings.TrimSpace(who(e)+" "+sentence(e))))
 	default:
 	}

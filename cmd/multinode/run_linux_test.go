@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -151,7 +151,7 @@ func startRun(t *testing.T, environ []string, nodes string, program ...string) *
 }
 
 // status returns what the status is, zero where there is none.
-func (r *aRun) status(t *testing.T) (s cluster.Status) {
+func (r *aRun) status(t *testing.T) (s control.Status) {
 	t.Helper()
 	_, stdout, _ := runs(t, r.place, "status", "--json")
 	_ = json.Unmarshal([]byte(stdout), &s)
@@ -159,7 +159,7 @@ func (r *aRun) status(t *testing.T) (s cluster.Status) {
 }
 
 // await waits until the status is as wanted.
-func (r *aRun) await(t *testing.T, wanted func(cluster.Status) bool) (s cluster.Status) {
+func (r *aRun) await(t *testing.T, wanted func(control.Status) bool) (s control.Status) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		s = r.status(t)
@@ -169,15 +169,15 @@ func (r *aRun) await(t *testing.T, wanted func(cluster.Status) bool) (s cluster.
 }
 
 // ready waits until so many nodes are.
-func (r *aRun) ready(t *testing.T, count int) cluster.Status {
+func (r *aRun) ready(t *testing.T, count int) control.Status {
 	t.Helper()
-	return r.await(t, func(s cluster.Status) bool { return len(pids(s)) == count })
+	return r.await(t, func(s control.Status) bool { return len(pids(s)) == count })
 }
 
 // pids returns those of the nodes that are ready.
-func pids(s cluster.Status) (pids []int) {
+func pids(s control.Status) (pids []int) {
 	for _, n := range s.Nodes {
-		if n.State == cluster.StateReady && n.Accepts {
+		if n.State == control.StateReady && n.Accepts {
 			pids = append(pids, n.PID)
 		}
 	}
@@ -188,7 +188,7 @@ func pids(s cluster.Status) (pids []int) {
 func (r *aRun) crash(t *testing.T, pid, count int) {
 	t.Helper()
 	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
-	r.await(t, func(s cluster.Status) bool { return len(pids(s)) == count && !slices.Contains(pids(s), pid) })
+	r.await(t, func(s control.Status) bool { return len(pids(s)) == count && !slices.Contains(pids(s), pid) })
 }
 
 // does runs a command on it that has to be done.
@@ -269,7 +269,7 @@ func TestRunKillsWhatDoesNotEnd(t *testing.T) {
 	r.crash(t, pids(r.ready(t, 2))[0], 2)
 	assert.Len(t, listenersOn(t, address), 2)
 	require.NoError(t, r.cmd.Process.Signal(syscall.SIGTERM))
-	r.await(t, func(s cluster.Status) bool { return s.Doing == "stop" || len(pids(s)) == 0 })
+	r.await(t, func(s control.Status) bool { return s.Doing == "stop" || len(pids(s)) == 0 })
 	require.Eventually(t, func() bool { // a second one ends them at once
 		_ = r.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 		select {
@@ -408,7 +408,7 @@ func TestRunAsksWithoutAReset(t *testing.T) {
 	t.Parallel()
 	address := freeAddress(t)
 	r := startRun(t, []string{listenVariable + "=shared " + address}, "3", os.Args[0])
-	r.await(t, func(s cluster.Status) bool { return len(pids(s)) == 3 && s.Steering.Picture })
+	r.await(t, func(s control.Status) bool { return len(pids(s)) == 3 && s.Steering.Picture })
 	r.does(t, "reload")
 	r.does(t, "stop")
 	assert.Equal(t, codeDone, r.exit(t))
@@ -432,7 +432,7 @@ http {
 }`, dir, address)
 	require.NoError(t, os.WriteFile(config, []byte(text), 0o600))
 	r := startRun(t, nil, "3", "nginx", "-e", "stderr", "-c", config)
-	r.await(t, func(s cluster.Status) bool { return len(pids(s)) == 3 && s.Steering.Picture })
+	r.await(t, func(s control.Status) bool { return len(pids(s)) == 3 && s.Steering.Picture })
 	assert.Contains(t, r.status(t).Steering.Promise, "SIGQUIT")
 
 	end := load(t, address)

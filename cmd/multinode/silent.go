@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -10,16 +9,6 @@ import (
 
 	"github.com/multinode-go/multinode/peer"
 )
-
-// errNoAPI is for a master that answers, but not yet to the control API.
-var errNoAPI = errors.New("it does not answer to the control API yet: it is starting, and may wait for workers of a master before it " +
-	"(its log says for what); try again")
-
-// noAPI is the error of an answer that is not of the control API.
-func (c *client) noAPI() error {
-	owner := c.owner()
-	return fmt.Errorf("the master of cluster %s%s: %w", c.name, describeMaster(owner), errNoAPI)
-}
 
 // silent is the error of a master that has not answered in time. It says what is known of its process.
 func (c *client) silent(waited time.Duration, err error) error {

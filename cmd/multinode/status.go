@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -111,7 +111,7 @@ func (a *app) writePage(page string, redraw, asJSON bool) error {
 	return err
 }
 
-func writeStatus(out io.Writer, p painter, s cluster.Status, now time.Time) {
+func writeStatus(out io.Writer, p painter, s control.Status, now time.Time) {
 	fmt.Fprintf(out, "%s at %s: %s, master pid %d, up %s\n",
 		p.paint(bold, s.Cluster), s.Address, plural(accepting(s), "node"), s.PID, age(s.Since, now))
 	if have := accepting(s); have != s.Wanted {
@@ -126,16 +126,16 @@ func writeStatus(out io.Writer, p painter, s cluster.Status, now time.Time) {
 	writeSteering(out, p, s.Steering, now)
 }
 
-func accepting(s cluster.Status) (n int) {
+func accepting(s control.Status) (n int) {
 	for _, node := range s.Nodes {
-		if node.Accepts && (node.State == cluster.StateReady || node.State == cluster.StateSuspect) {
+		if node.Accepts && (node.State == control.StateReady || node.State == control.StateSuspect) {
 			n++
 		}
 	}
 	return n
 }
 
-func writeNodes(out io.Writer, p painter, nodes []cluster.NodeStatus, now time.Time) {
+func writeNodes(out io.Writer, p painter, nodes []control.NodeStatus, now time.Time) {
 	t := newTable(">SLOT", ">ID", ">GEN", ">PID", "STATE", ">SINCE", ">RESTARTS", ">CONNS", ">REQS", ">QUEUE", ">WEIGHT",
 		"LAST EXIT")
 	for _, n := range nodes {
@@ -163,7 +163,7 @@ func orDash(known bool, text string) string {
 	return text
 }
 
-func queue(n cluster.NodeStatus) cell {
+func queue(n control.NodeStatus) cell {
 	if !n.Accepts || n.QueueLimit == 0 { // it has not told yet
 		return cell{text: "-"}
 	}
@@ -174,18 +174,18 @@ func queue(n cluster.NodeStatus) cell {
 	return c
 }
 
-func stateColour(s cluster.State) string {
+func stateColour(s control.State) string {
 	switch s {
-	case cluster.StateReady:
+	case control.StateReady:
 		return green
-	case cluster.StateHung, cluster.StateLooping:
+	case control.StateHung, control.StateLooping:
 		return red
 	default:
 		return yellow
 	}
 }
 
-func writeSteering(out io.Writer, p painter, s cluster.Steering, now time.Time) {
+func writeSteering(out io.Writer, p painter, s control.Steering, now time.Time) {
 	if s.Rung == "" {
 		return
 	}
@@ -211,7 +211,7 @@ func writeSteering(out io.Writer, p painter, s cluster.Steering, now time.Time) 
 	}
 }
 
-func strange(s cluster.Stranger) string {
+func strange(s control.Stranger) string {
 	who := "a process of this user that is no node"
 	if s.PID != 0 {
 		who = fmt.Sprintf("process %d", s.PID)

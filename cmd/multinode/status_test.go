@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 func TestStatusForPeople(t *testing.T) {
@@ -52,7 +52,7 @@ func TestStatusJSON(t *testing.T) {
 	place := tempPlace(t)
 	f := startFake(t, place, "web")
 	_, stdout, _ := runs(t, place, "status", "--json")
-	var got cluster.Status
+	var got control.Status
 	require.NoError(t, json.Unmarshal([]byte(stdout), &got))
 	assert.Equal(t, f.status, got)
 }
@@ -65,7 +65,7 @@ func TestStatusOfAnotherVersion(t *testing.T) {
 	f.mu.Unlock()
 	code, _, stderr := runs(t, place, "status")
 	assert.Equal(t, codeFailed, code)
-	assert.Contains(t, stderr, "the status of cluster web has version 2, and this tool knows 1")
+	assert.Contains(t, stderr, "cluster web: the master speaks version 2 of the status, and this program 1")
 }
 
 func TestMasterWithoutAPI(t *testing.T) {
@@ -73,7 +73,7 @@ func TestMasterWithoutAPI(t *testing.T) {
 	f := startFake(t, place, "web")
 	for header, want := range map[string]string{
 		"":  "it is starting",
-		"7": "speaks version 7 of the control API, and this tool 1",
+		"7": "speaks version 7 of the control API, and this program 1",
 	} {
 		f.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Multinode-API", header)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 func (a *app) stopCommand() *cobra.Command {
@@ -38,12 +38,12 @@ When a process that multinode run could not end still listens on the port, it fa
 	return command
 }
 
-func (a *app) stop(ctx context.Context, c *client, status cluster.Status, timeout time.Duration, noWait bool) error {
+func (a *app) stop(ctx context.Context, c *client, status control.Status, timeout time.Duration, noWait bool) error {
 	begin := time.Now()
 	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if noWait {
-		if err := c.post(waiting, "/stop", nil); err != nil {
+		if err := c.stop(waiting); err != nil {
 			return err
 		}
 		fmt.Fprintf(a.stdout, "stopping %s\n", c.name)
@@ -66,25 +66,25 @@ func (a *app) stop(ctx context.Context, c *client, status cluster.Status, timeou
 }
 
 // stopAndFollow returns what the cluster has left behind.
-func (a *app) stopAndFollow(ctx context.Context, c *client, status cluster.Status) (left []string, err error) {
+func (a *app) stopAndFollow(ctx context.Context, c *client, status control.Status) (left []string, err error) {
 	stream, err := c.events(ctx, fromNow)
 	if err != nil {
 		return nil, err
 	}
-	defer stream.close()
-	if err := c.post(ctx, "/stop", nil); err != nil {
+	defer stream.Close()
+	if err := c.stop(ctx); err != nil {
 		return nil, err
 	}
 	fmt.Fprintf(a.stdout, "stopping the %s of %s\n", plural(len(status.Nodes), "node"), c.name)
 	for {
-		e, _, err := stream.next()
+		e, err := stream.Next()
 		if err != nil {
 			break // the master has closed it, or ctx has ended
 		}
 		switch e.Kind {
-		case cluster.EventLeft, cluster.EventDied, cluster.EventHung:
+		case control.EventLeft, control.EventDied, control.EventHung:
 			fmt.Fprintf(a.stdout, "%s %s\n", who(e), sentence(e))
-		case cluster.EventLeftBehind:
+		case control.EventLeftBehind:
 			left = append(left, e.Text)
 		default:
 		}
@@ -107,7 +107,7 @@ func awaitGone(ctx context.Context, c *client, pid int) error {
 }
 
 func isGone(ctx context.Context, c *client, pid int) bool {
-	conn, err := dial(ctx, c.dir)
+	conn, err := c.Dial(ctx)
 	if err != nil {
 		return ctx.Err() == nil && !isLocked(c.dir)
 	}

@@ -10,15 +10,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/peer"
 )
 
 const (
-	masterSocket = "master.sock"
+	masterSocket = control.Socket
 	masterLock   = "master.lock"
-	dialTimeout  = 5 * time.Second
 )
 
 // target is a cluster that was named or found.
@@ -69,7 +68,7 @@ func (a *app) find(ctx context.Context, argument string) (*client, error) {
 	if err := notOurs(t.dir); err != nil {
 		return nil, err
 	}
-	conn, err := dial(ctx, t.dir)
+	conn, err := control.NewClient(t.dir).Dial(ctx)
 	if err != nil {
 		return nil, a.places.notRunning(ctx, t, err)
 	}
@@ -165,6 +164,9 @@ func (p places) notRunning(ctx context.Context, t target, err error) error {
 			return someoneElses(t.name, other)
 		}
 	}
+	if cause, ok := errors.AsType[*net.OpError](err); ok {
+		err = cause
+	}
 	text := fmt.Sprintf("cluster %s is not running: %v", t.name, err)
 	if errors.Is(err, os.ErrNotExist) {
 		text = fmt.Sprintf("cluster %s is not running: there is no %s", t.name, filepath.Join(t.dir, masterSocket))
@@ -188,7 +190,7 @@ func (p places) running(ctx context.Context) (all []target) {
 		}
 		for _, entry := range entries {
 			t := target{name: entry.Name(), dir: filepath.Join(base, entry.Name())}
-			if conn, err := dial(ctx, t.dir); err == nil {
+			if conn, err := control.NewClient(t.dir).Dial(ctx); err == nil {
 				_ = conn.Close() // it carried nothing
 				all = append(all, t)
 			}
@@ -201,20 +203,4 @@ func (p places) running(ctx context.Context) (all []target) {
 func isDirectory(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
-}
-
-// dial connects to the master in a directory.
-func dial(ctx context.Context, dir string) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: dialTimeout}
-	path := filepath.Join(dir, masterSocket)
-	const room = 100 // of the address of a socket, on all systems
-	if len(path) > room {
-		if handle, err := os.Open(dir); err == nil {
-			defer handle.Close()
-			if short := fmt.Sprintf("/proc/self/fd/%d", handle.Fd()); isDirectory(short) {
-				path = filepath.Join(short, masterSocket)
-			}
-		}
-	}
-	return dialer.DialContext(ctx, "unix", path)
 }

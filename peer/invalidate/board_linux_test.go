@@ -529,7 +529,7 @@ func TestMemoryIsNotInherited(t *testing.T) {
 	t.Parallel()
 	b := share(t, memoryOf(t), 1)
 	for _, file := range []*os.File{b.seat.memory, b.seat.locks} {
-		flags, err := control(file, func(fd uintptr) (int, error) { return unix.FcntlInt(fd, unix.F_GETFD, 0) })
+		flags, err := withDescriptor(file, func(fd uintptr) (int, error) { return unix.FcntlInt(fd, unix.F_GETFD, 0) })
 		require.NoError(t, err)
 		assert.Equal(t, unix.FD_CLOEXEC, flags&unix.FD_CLOEXEC)
 	}

@@ -23,7 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 const (
@@ -63,7 +63,7 @@ func newClusterStorm(t *testing.T, seed uint64, share sharing) *clusterStorm {
 	s.control = &http.Client{Transport: transport, Timeout: time.Second}
 	t.Cleanup(s.end)
 	s.startMaster()
-	s.awaitSettled(func(status cluster.Status) bool { return status.Wanted == clusterNodes })
+	s.awaitSettled(func(status control.Status) bool { return status.Wanted == clusterNodes })
 	return s
 }
 
@@ -118,7 +118,7 @@ func (s *clusterStorm) pids() (pids []int) {
 }
 
 // status asks the master. There may be none.
-func (s *clusterStorm) status() (status cluster.Status, err error) {
+func (s *clusterStorm) status() (status control.Status, err error) {
 	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://multinode/status", nil)
 	if err != nil {
 		return status, err
@@ -132,9 +132,9 @@ func (s *clusterStorm) status() (status cluster.Status, err error) {
 }
 
 // awaitSettled waits until the cluster has nothing to do, each of its nodes is ready, and ok says so.
-func (s *clusterStorm) awaitSettled(ok func(cluster.Status) bool) cluster.Status {
+func (s *clusterStorm) awaitSettled(ok func(control.Status) bool) control.Status {
 	s.t.Helper()
-	var status cluster.Status
+	var status control.Status
 	var err error
 	for end := time.Now().Add(patient); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		status, err = s.status()
@@ -146,13 +146,13 @@ func (s *clusterStorm) awaitSettled(ok func(cluster.Status) bool) cluster.Status
 	return status
 }
 
-func always(cluster.Status) bool { return true }
+func always(control.Status) bool { return true }
 
 // workers returns the pids of the workers that are ready, by slot.
-func workers(status cluster.Status) map[int]int {
+func workers(status control.Status) map[int]int {
 	pids := make(map[int]int)
 	for _, node := range status.Nodes {
-		if !node.Master && node.State == cluster.StateReady {
+		if !node.Master && node.State == control.StateReady {
 			pids[node.Slot] = node.PID
 		}
 	}
@@ -160,14 +160,14 @@ func workers(status cluster.Status) map[int]int {
 }
 
 // order sends the master a signal, and waits until ok says that it was obeyed.
-func (s *clusterStorm) order(sig syscall.Signal, ok func(before, after cluster.Status) bool) {
+func (s *clusterStorm) order(sig syscall.Signal, ok func(before, after control.Status) bool) {
 	before := s.awaitSettled(always)
 	require.NoError(s.t, syscall.Kill(before.PID, sig))
-	s.awaitSettled(func(after cluster.Status) bool { return ok(before, after) })
+	s.awaitSettled(func(after control.Status) bool { return ok(before, after) })
 }
 
 // isReplaced tells whether a status has none of the workers of another.
-func isReplaced(before, after cluster.Status) bool {
+func isReplaced(before, after control.Status) bool {
 	old := slices.Collect(maps.Values(workers(before)))
 	for _, pid := range workers(after) {
 		if slices.Contains(old, pid) {
@@ -178,7 +178,7 @@ func isReplaced(before, after cluster.Status) bool {
 }
 
 // isSucceeded tells whether a status is that of another master, who wants as many nodes.
-func isSucceeded(before, after cluster.Status) bool {
+func isSucceeded(before, after control.Status) bool {
 	return after.PID != before.PID && after.Wanted == before.Wanted
 }
 
@@ -186,10 +186,10 @@ func isSucceeded(before, after cluster.Status) bool {
 var clusterFaults = map[string]func(*clusterStorm){
 	"reload": func(s *clusterStorm) { s.order(syscall.SIGHUP, isReplaced) },
 	"up": func(s *clusterStorm) {
-		s.order(syscall.SIGTTIN, func(before, after cluster.Status) bool { return after.Wanted == before.Wanted+1 })
+		s.order(syscall.SIGTTIN, func(before, after control.Status) bool { return after.Wanted == before.Wanted+1 })
 	},
 	"down": func(s *clusterStorm) {
-		s.order(syscall.SIGTTOU, func(before, after cluster.Status) bool { return after.Wanted == before.Wanted-1 })
+		s.order(syscall.SIGTTOU, func(before, after control.Status) bool { return after.Wanted == before.Wanted-1 })
 	},
 	"takeover":         (*clusterStorm).takeOver,
 	"kill":             (*clusterStorm).killWorker,
@@ -220,7 +220,7 @@ func (s *clusterStorm) killWorker() { s.kill(s.someWorker(s.awaitSettled(always)
 func (s *clusterStorm) killInReload() {
 	before := s.awaitSettled(always)
 	require.NoError(s.t, syscall.Kill(before.PID, syscall.SIGHUP))
-	var during cluster.Status
+	var during control.Status
 	require.Eventually(s.t, func() (begun bool) {
 		during, _ = s.status()
 		return during.Doing == "reload" && len(workers(during)) > 0
@@ -235,7 +235,7 @@ func (s *clusterStorm) killMaster() {
 	s.kill(before.PID)
 	time.Sleep(time.Duration(s.random.IntN(300)) * time.Millisecond)
 	s.startMaster()
-	after := s.awaitSettled(func(after cluster.Status) bool { return isSucceeded(before, after) })
+	after := s.awaitSettled(func(after control.Status) bool { return isSucceeded(before, after) })
 	assert.False(s.t, isReplaced(before, after), "workers were adopted")
 }
 
@@ -259,7 +259,7 @@ func (s *clusterStorm) freezeSome() {
 	p.signal(unix.SIGCONT)
 }
 
-func (s *clusterStorm) someWorker(status cluster.Status) int {
+func (s *clusterStorm) someWorker(status control.Status) int {
 	pids := workers(status)
 	slots := slices.Sorted(maps.Keys(pids)) // so that the seed decides
 	return pids[slots[s.random.IntN(len(slots))]]

@@ -15,7 +15,7 @@ func sendFile(socket syscall.Conn, with byte, file *os.File) error {
 	if err != nil {
 		return err
 	}
-	_, err = control(file, func(fd uintptr) (n int, err error) {
+	_, err = withDescriptor(file, func(fd uintptr) (n int, err error) {
 		rights := unix.UnixRights(int(fd))
 		writeErr := raw.Write(func(to uintptr) bool {
 			err = again(func() error { return unix.Sendmsg(int(to), []byte{with}, rights, nil, unix.MSG_NOSIGNAL) })

@@ -47,7 +47,7 @@ func createMemory(name string, entries int) (*os.File, error) {
 	if _, err := file.WriteAt(content, 0); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	if _, err := control(file, func(fd uintptr) (int, error) { return unix.FcntlInt(fd, unix.F_ADD_SEALS, memorySeals) }); err != nil {
+	if _, err := withDescriptor(file, func(fd uintptr) (int, error) { return unix.FcntlInt(fd, unix.F_ADD_SEALS, memorySeals) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("seal the memory: %w", err), file.Close())
 	}
 	return file, nil
@@ -119,7 +119,7 @@ func (s *seat) open() (*board, error) {
 		return nil, err
 	}
 	var mapped []byte
-	_, err = control(s.memory, func(fd uintptr) (n int, err error) {
+	_, err = withDescriptor(s.memory, func(fd uintptr) (n int, err error) {
 		mapped, err = unix.Mmap(int(fd), 0, boardSize(classes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 		return 0, err
 	})
@@ -133,7 +133,7 @@ func (s *seat) open() (*board, error) {
 
 // checkMemory returns the size and the base of the board in a memory. It trusts nothing: the memory comes from another process.
 func checkMemory(memory *os.File) (classes, base uint64, err error) {
-	seals, err := control(memory, func(fd uintptr) (int, error) { return unix.FcntlInt(fd, unix.F_GET_SEALS, 0) })
+	seals, err := withDescriptor(memory, func(fd uintptr) (int, error) { return unix.FcntlInt(fd, unix.F_GET_SEALS, 0) })
 	if err != nil || seals&memorySeals != memorySeals {
 		return 0, 0, errors.New("it is not sealed: its size could change")
 	}
@@ -160,7 +160,7 @@ func boardSize(classes uint64) int { return int(wordVersion+classes) * wordSize 
 
 // reopen returns the same file by another open file description.
 func reopen(file *os.File) (other *os.File, err error) {
-	_, err = control(file, func(fd uintptr) (n int, err error) {
+	_, err = withDescriptor(file, func(fd uintptr) (n int, err error) {
 		other, err = os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_RDWR, 0)
 		return 0, err
 	})
@@ -235,12 +235,12 @@ func (s *seat) unlock(row int) { _, _ = s.control(unix.F_OFD_SETLK, unix.F_UNLCK
 
 func (s *seat) control(command int, kind int16, row int) (was int16, err error) {
 	lock := unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: int64(row), Len: 1}
-	_, err = control(s.locks, func(fd uintptr) (int, error) { return 0, unix.FcntlFlock(fd, command, &lock) })
+	_, err = withDescriptor(s.locks, func(fd uintptr) (int, error) { return 0, unix.FcntlFlock(fd, command, &lock) })
 	return lock.Type, err
 }
 
-// control calls f with the descriptor of a file, which is not closed meanwhile.
-func control(file *os.File, f func(fd uintptr) (int, error)) (n int, err error) {
+// withDescriptor calls f with the descriptor of a file, which is not closed meanwhile.
+func withDescriptor(file *os.File, f func(fd uintptr) (int, error)) (n int, err error) {
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return 0, err

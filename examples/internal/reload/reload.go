@@ -25,6 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/internal/await"
 	"github.com/multinode-go/multinode/internal/leaktest"
 )
@@ -141,12 +142,12 @@ func start(t *testing.T) *program {
 func (p *program) ready(t *testing.T) (addr string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		var s cluster.Status
+		var s control.Status
 		if p.ask(http.MethodGet, "/status", &s) != nil || len(s.Nodes) < s.Wanted {
 			return false
 		}
 		for _, n := range s.Nodes {
-			if n.State != cluster.StateReady {
+			if n.State != control.StateReady {
 				return false
 			}
 		}

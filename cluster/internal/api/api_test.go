@@ -1,4 +1,4 @@
-package cluster
+package api
 
 import (
 	"bufio"
@@ -21,42 +21,47 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/journal"
 	"github.com/multinode-go/multinode/peer"
 )
 
 // fakeController is a master whose orders a test carries out.
 type fakeController struct {
-	*journal.Journal[Event]
+	*journal.Journal[control.Event]
 
-	nodes   []NodeStatus
+	nodes   []control.NodeStatus
 	orders  chan string // what was asked for
 	results chan error  // how it ends
 	busy    bool        // another order runs
 }
 
+// maxNodes is how many nodes a test's cluster can have.
+const maxNodes = 1024
+
+func stamp(e control.Event, seq int, now time.Time) control.Event {
+	e.Seq, e.Time = seq, now
+	return e
+}
+
 func newFakeController() *fakeController {
 	return &fakeController{
 		Journal: journal.New(stamp),
-		nodes: []NodeStatus{
-			{ID: 0, PID: 10, Master: true, State: StateReady},
-			{ID: 3, Slot: 1, PID: 13, State: StateReady},
-			{ID: 7, Slot: 2, PID: 17, State: StateReady},
-			{ID: 5, Slot: 3, State: StateWaiting},
-			{ID: 6, Slot: 2, PID: 16, State: StateDraining},
+		nodes: []control.NodeStatus{
+			{ID: 0, PID: 10, Master: true, State: control.StateReady},
+			{ID: 3, Slot: 1, PID: 13, State: control.StateReady},
+			{ID: 7, Slot: 2, PID: 17, State: control.StateReady},
+			{ID: 5, Slot: 3, State: control.StateWaiting},
+			{ID: 6, Slot: 2, PID: 16, State: control.StateDraining},
 		},
 		orders: make(chan string, 10), results: make(chan error, 10),
 	}
 }
 
-func (f *fakeController) Status() Status {
-	return Status{
-		Version: StatusVersion, Cluster: "web", Directory: "/run/web", PID: 10, Address: "127.0.0.1:8080", Nodes: f.nodes,
+func (f *fakeController) Status() control.Status {
+	return control.Status{
+		Version: control.StatusVersion, Cluster: "web", Directory: "/run/web", PID: 10, Address: "127.0.0.1:8080", Nodes: f.nodes,
 	}
-}
-
-func (f *fakeController) watch(after int) (past []Event, next <-chan Event, cancel func()) {
-	return f.Watch(after)
 }
 
 // order waits for its result whatever becomes of the request, as a Node does.
@@ -73,7 +78,7 @@ func (f *fakeController) order(ctx context.Context, name string) error {
 
 func (f *fakeController) try(ctx context.Context, name string) error {
 	if f.busy {
-		return fmt.Errorf("cluster: %s: %w", name, ErrBusy)
+		return fmt.Errorf("cluster: %s: %w", name, control.ErrBusy)
 	}
 	return f.order(ctx, name)
 }
@@ -95,7 +100,7 @@ func (f *fakeController) Drain(ctx context.Context, id int) error {
 
 func (f *fakeController) Takeover(ctx context.Context) error { return f.order(ctx, "takeover") }
 
-func (f *fakeController) stopSoon() { f.orders <- "stop" }
+func (f *fakeController) Stop() { f.orders <- "stop" }
 
 // apiTest is an API that a test asks.
 type apiTest struct {
@@ -106,7 +111,7 @@ type apiTest struct {
 func newAPITest(t *testing.T) apiTest {
 	t.Helper()
 	c := newFakeController()
-	server := httptest.NewServer(apiHandler(c))
+	server := httptest.NewServer(Handler(c, maxNodes))
 	t.Cleanup(server.Close)
 	return apiTest{c, server.URL}
 }
@@ -137,7 +142,7 @@ func TestAPIStatus(t *testing.T) {
 	a := newAPITest(t)
 	code, answer := a.askAll(t, http.MethodGet, "/status", "")
 	assert.Equal(t, http.StatusOK, code)
-	var got Status
+	var got control.Status
 	require.NoError(t, json.Unmarshal([]byte(answer), &got))
 	assert.Equal(t, a.Status(), got)
 	assert.Contains(t, answer, "\"version\": 1,\n")
@@ -273,8 +278,8 @@ func TestAPIOrderFails(t *testing.T) {
 		want string
 	}{
 		{errors.New("slot 2: node 9 has not become ready"), 500, `"error": "slot 2: node 9 has not become ready"`},
-		{fmt.Errorf("cluster: reload: %w", ErrStopping), 503, "the cluster stops"},
-		{fmt.Errorf("cluster: drain: %w", ErrBusy), 409, `"error": "drain: a reload or a change of the number of nodes is running: try again when it is done"`},
+		{fmt.Errorf("cluster: reload: %w", control.ErrStopping), 503, "the cluster stops"},
+		{fmt.Errorf("cluster: drain: %w", control.ErrBusy), 409, `"error": "drain: a reload or a change of the number of nodes is running: try again when it is done"`},
 	} {
 		a.results <- c.err
 		code, answer := a.askAll(t, http.MethodPost, "/reload", "")
@@ -300,7 +305,7 @@ func readEvents(t *testing.T, in *bufio.Reader, n int) (lines []string) {
 func TestAPIEvents(t *testing.T) {
 	a := newAPITest(t)
 	for range 3 {
-		a.Emit(Event{Kind: EventStarted})
+		a.Emit(control.Event{Kind: control.EventStarted})
 	}
 	for _, c := range []struct {
 		path, last string
@@ -323,12 +328,12 @@ func TestAPIEvents(t *testing.T) {
 	}
 	in := bufio.NewReader(a.ask(t, http.MethodGet, "/events", "").Body)
 	readEvents(t, in, 1)
-	a.Emit(Event{Kind: EventReady, ID: 3, Slot: 1, Text: "two\nlines", Took: time.Second})
+	a.Emit(control.Event{Kind: control.EventReady, ID: 3, Slot: 1, Text: "two\nlines", Took: time.Second})
 	lines := readEvents(t, in, 3)
 	assert.Equal(t, []string{"id: 4", "event: ready"}, lines[:2])
-	var e Event
+	var e control.Event
 	require.NoError(t, json.Unmarshal([]byte(strings.TrimPrefix(lines[2], "data: ")), &e))
-	assert.Equal(t, []any{4, EventReady, 3, 1, "two\nlines", time.Second}, []any{e.Seq, e.Kind, e.ID, e.Slot, e.Text, e.Took})
+	assert.Equal(t, []any{4, control.EventReady, 3, 1, "two\nlines", time.Second}, []any{e.Seq, e.Kind, e.ID, e.Slot, e.Text, e.Took})
 	a.Close()
 	assert.Contains(t, readEvents(t, in, 1)[0], ": the end")
 	rest, err := io.ReadAll(in)
@@ -339,7 +344,7 @@ func TestAPIEvents(t *testing.T) {
 func TestAPIEventsForgotten(t *testing.T) {
 	a := newAPITest(t)
 	for range journal.Capacity + 7 {
-		a.Emit(Event{})
+		a.Emit(control.Event{})
 	}
 	in := bufio.NewReader(a.ask(t, http.MethodGet, "/events?after=2", "").Body)
 	assert.Equal(t, []string{": those from 3 to 7 are forgotten", "id: 8"}, readEvents(t, in, 3)[1:])
@@ -351,13 +356,13 @@ func TestAPIEventsKeepAlive(t *testing.T) {
 		defer cancel()
 		answer := httptest.NewRecorder()
 		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/events", http.NoBody)
-		apiHandler(newFakeController()).ServeHTTP(answer, r)
+		Handler(newFakeController(), maxNodes).ServeHTTP(answer, r)
 		assert.Equal(t, 3, strings.Count(answer.Body.String(), ": still here\n\n"))
 	})
 }
 
 // onMesh answers the API on the socket of a master of a mesh, and returns a client for it.
-func onMesh(t *testing.T, c controller) (*peer.Mesh, *http.Client) {
+func onMesh(t *testing.T, c Master) (*peer.Mesh, *http.Client) {
 	t.Helper()
 	base, err := os.MkdirTemp("", "") //nolint:usetesting // short: the client knows no way around the limit of sun_path
 	require.NoError(t, err)
@@ -370,7 +375,7 @@ func onMesh(t *testing.T, c controller) (*peer.Mesh, *http.Client) {
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, m.Close()) })
-	require.NoError(t, m.Handle("/", apiHandler(c)))
+	require.NoError(t, m.Handle("/", Handler(c, maxNodes)))
 	return m, &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -394,7 +399,7 @@ func TestAPIOnTheMesh(t *testing.T) {
 	defer answer.Body.Close()
 	assert.Equal(t, http.StatusOK, answer.StatusCode)
 	assert.Equal(t, "scale 2", <-c.orders)
-	c.Emit(Event{Kind: EventScaled})
+	c.Emit(control.Event{Kind: control.EventScaled})
 	assert.Equal(t, []string{"id: 1", "event: scaled"}, readEvents(t, in, 3)[:2])
 	require.NoError(t, m.Close())
 	_, err = in.ReadString('x')

@@ -1,4 +1,4 @@
-package cluster
+package control
 
 import "time"
 
@@ -42,10 +42,4 @@ type Event struct {
 	PID        int           `json:"pid,omitempty"`
 	Text       string        `json:"text,omitempty"` // why, or what else there is to say
 	Took       time.Duration `json:"took,omitempty"` // nanoseconds
-}
-
-// stamp returns an event of the journal with its number and its time.
-func stamp(e Event, seq int, now time.Time) Event {
-	e.Seq, e.Time = seq, now
-	return e
 }

@@ -1,4 +1,6 @@
-package cluster
+// Package api answers the control API of a master over HTTP. The types of its answers are those of package control, and
+// docs/control.md describes it.
+package api
 
 import (
 	"context"
@@ -10,20 +12,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
-// apiVersion is in the header of each answer of the API. It changes when something that was there goes.
-const (
-	headerAPI  = "Multinode-API"
-	apiVersion = "1"
-)
-
-// controller is what the API drives. A master's Node is one.
-type controller interface {
-	Status() Status
+// Master is what the API drives.
+type Master interface {
+	Status() control.Status
 	// Reload replaces all workers. It waits for an order that runs, as Scale does.
 	Reload(ctx context.Context) error
-	// TryReload is Reload that returns ErrBusy when an order runs.
+	// TryReload is Reload that returns control.ErrBusy when an order runs.
 	TryReload(ctx context.Context) error
 	Scale(ctx context.Context, n int) error
 	TryScale(ctx context.Context, n int) error
@@ -31,24 +29,20 @@ type controller interface {
 	Drain(ctx context.Context, id int) error
 	// Takeover replaces the master.
 	Takeover(ctx context.Context) error
-	// stopSoon begins the stop, and does not wait for it.
-	stopSoon()
-	// watch returns the events behind that of Seq after, and those to come, see [journal.Journal.Watch].
-	watch(after int) (past []Event, next <-chan Event, cancel func())
+	// Stop begins the stop, and does not wait for it.
+	Stop()
+	// Watch returns the events behind that of Seq after, and those to come, see [journal.Journal.Watch].
+	Watch(after int) (past []control.Event, next <-chan control.Event, cancel func())
 }
 
 // maxWaiting bounds the clients that read events, and those that wait for an order to end, each. They may stay for ever, and
 // together are half of those that the mesh answers: the others find a place.
 const maxWaiting = 64
 
-// api answers requests to the master. docs/control.md describes it.
 type api struct {
-	controller
+	Master
+	maxNodes         int
 	readers, waiters chan struct{} // hold a value for each
-}
-
-func newAPI(c controller) api {
-	return api{c, make(chan struct{}, maxWaiting), make(chan struct{}, maxWaiting)}
 }
 
 // enter takes one of the places of those who wait. leave gives it back.
@@ -80,10 +74,11 @@ func (a api) endpoints() []endpoint {
 	}
 }
 
-// apiHandler returns the control API of a master.
-func apiHandler(c controller) http.Handler {
+// Handler returns the control API of a master, whose cluster can have so many nodes.
+func Handler(m Master, maxNodes int) http.Handler {
+	a := api{m, maxNodes, make(chan struct{}, maxWaiting), make(chan struct{}, maxWaiting)}
 	mux := http.NewServeMux()
-	for _, e := range newAPI(c).endpoints() {
+	for _, e := range a.endpoints() {
 		mux.HandleFunc(e.method+" "+e.path, func(w http.ResponseWriter, r *http.Request) {
 			if err := e.handle(w, r); err != nil {
 				writeError(w, err)
@@ -98,7 +93,7 @@ func apiHandler(c controller) http.Handler {
 		writeError(w, inputError(http.StatusNotFound, "there is no %s here: GET / lists what there is", r.URL.Path))
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set(headerAPI, apiVersion)
+		w.Header().Set(control.Header, control.Version)
 		mux.ServeHTTP(w, r)
 	})
 }
@@ -107,7 +102,7 @@ func (a api) help(w http.ResponseWriter, _ *http.Request) error {
 	status := a.Status()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	fmt.Fprintf(w, "multinode: the cluster %s at %s, master pid %d. Control API, version %s:\n\n",
-		status.Cluster, status.Address, status.PID, apiVersion)
+		status.Cluster, status.Address, status.PID, control.Version)
 	for _, e := range a.endpoints() {
 		path := strings.NewReplacer("{$}", "", "{id}", "ID").Replace(e.path)
 		line := fmt.Sprintf("%-4s %-10s %-42s %s", e.method, path, e.about, e.parameters)
@@ -134,7 +129,7 @@ func (a api) scale(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	n, err := in.number("nodes", 1, maxNodes)
+	n, err := in.number("nodes", 1, a.maxNodes)
 	if err != nil {
 		return err
 	}
@@ -169,14 +164,14 @@ func (a api) nodeID(text string) (int, error) {
 	nodes := a.Status().Nodes
 	var ids []string
 	for _, n := range nodes {
-		if (!n.Master || n.Accepts) && n.PID != 0 && n.State != StateDraining {
+		if (!n.Master || n.Accepts) && n.PID != 0 && n.State != control.StateDraining {
 			ids = append(ids, strconv.Itoa(n.ID))
 		}
 	}
 	if slices.Contains(ids, text) {
 		return strconv.Atoi(text)
 	}
-	if slices.ContainsFunc(nodes, func(n NodeStatus) bool { return n.Master && strconv.Itoa(n.ID) == text }) {
+	if slices.ContainsFunc(nodes, func(n control.NodeStatus) bool { return n.Master && strconv.Itoa(n.ID) == text }) {
 		return 0, inputError(http.StatusBadRequest,
 			"node %s is the master, and accepts no connections that it could hand over: a takeover replaces it (SIGUSR2)", text)
 	}
@@ -194,7 +189,7 @@ func (a api) stop(w http.ResponseWriter, r *http.Request) error {
 	// Before the stop, which may take the connection away.
 	_ = writeJSON(w, http.StatusAccepted, accepted{"stop"})
 	_ = http.NewResponseController(w).Flush() // one who is gone wanted the stop all the same
-	a.stopSoon()
+	a.Master.Stop()
 	return nil
 }
 
@@ -241,7 +236,7 @@ func (a api) obey(w http.ResponseWriter, r *http.Request, name string, in input,
 	}
 	select {
 	case err := <-result:
-		if errors.Is(err, ErrBusy) && refuse {
+		if errors.Is(err, control.ErrBusy) && refuse {
 			return fmt.Errorf("%w, or without busy=refuse to wait for it", err)
 		}
 		if err != nil {
@@ -271,11 +266,11 @@ func writeError(w http.ResponseWriter, err error) {
 		status = known.status
 	}
 	switch {
-	case errors.Is(err, ErrBusy):
+	case errors.Is(err, control.ErrBusy):
 		status = http.StatusConflict
-	case errors.Is(err, ErrNoNode):
+	case errors.Is(err, control.ErrNoNode):
 		status = http.StatusNotFound
-	case errors.Is(err, ErrStopping):
+	case errors.Is(err, control.ErrStopping):
 		status = http.StatusServiceUnavailable
 	}
 	text := strings.TrimPrefix(err.Error(), "cluster: ")       // who asks knows whom

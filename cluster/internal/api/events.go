@@ -1,4 +1,4 @@
-package cluster
+package api
 
 import (
 	"cmp"
@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/journal"
 )
 
@@ -27,7 +28,7 @@ func (a api) events(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer leave()
-	past, next, cancel := a.watch(after)
+	past, next, cancel := a.Watch(after)
 	defer cancel()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
@@ -66,14 +67,14 @@ func eventsAfter(r *http.Request) (int, error) {
 // eventStream writes events. An error of a write ends the context of its request, and need not be looked at.
 type eventStream struct {
 	io.Writer
-	control *http.ResponseController
+	flusher *http.ResponseController
 }
 
-func (s eventStream) follow(next <-chan Event, gone <-chan struct{}) {
+func (s eventStream) follow(next <-chan control.Event, gone <-chan struct{}) {
 	ticker := time.NewTicker(keepAlive)
 	defer ticker.Stop()
 	for {
-		_ = s.control.Flush()
+		_ = s.flusher.Flush()
 		select {
 		case e, open := <-next:
 			if !open {
@@ -93,7 +94,7 @@ func (s eventStream) comment(format string, args ...any) {
 	_, _ = fmt.Fprintf(s, ": %s\n\n", fmt.Sprintf(format, args...))
 }
 
-func (s eventStream) event(e Event) {
+func (s eventStream) event(e control.Event) {
 	data, _ := json.Marshal(e) // of these types it cannot fail, and without line breaks
 	_, _ = fmt.Fprintf(s, "id: %d\nevent: %s\ndata: %s\n\n", e.Seq, e.Kind, data)
 }
