@@ -17,6 +17,7 @@ import (
 
 	"github.com/multinode-go/multinode/bench/compare"
 	"github.com/multinode-go/multinode/bench/cost"
+	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/bench/loss"
 	"github.com/multinode-go/multinode/bench/sim"
@@ -24,11 +25,7 @@ import (
 )
 
 func main() {
-	for _, role := range []func() (func() error, bool){cost.Role, loss.Role, load.Role, ways.Role} {
-		if run, ok := role(); ok {
-			exit(run())
-		}
-	}
+	child.Become(cost.Roles(), loss.Roles(), load.Roles(), ways.Roles())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))

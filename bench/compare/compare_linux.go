@@ -22,6 +22,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/multinode-go/multinode/bench/internal/proc"
 	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/bench/report"
 	"github.com/multinode-go/multinode/bench/ways"
@@ -123,7 +124,7 @@ func (r *comparison) splitCPUs() error {
 		rest[i] = len(own) + i
 	}
 	r.loadCPUs, r.limits.cpus = rest, float64(len(own))
-	return setAffinity(own)
+	return proc.Bind(own)
 }
 
 // start starts a server for each way. One that cannot run here is noted as missing.

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/bench/internal/proc"
 	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/bench/report"
 	"github.com/multinode-go/multinode/bench/ways"
@@ -22,14 +24,7 @@ import (
 
 // The test binary is also the servers and the load, as the program is.
 func TestMain(m *testing.M) {
-	for _, role := range []func() (func() error, bool){load.Role, ways.Role} {
-		if run, ok := role(); ok {
-			if err := run(); err != nil {
-				panic(err)
-			}
-			os.Exit(0)
-		}
-	}
+	child.Become(load.Roles(), ways.Roles())
 	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil { // or each process takes a second to end
 		panic(err)
 	}
@@ -160,7 +155,7 @@ func TestUsageOfAProcess(t *testing.T) {
 	assert.GreaterOrEqual(t, total, burned-10*time.Millisecond)
 	assert.Equal(t, total, user+system)
 	assert.Positive(t, user)
-	rss, pss := memoryOf(pids)
+	rss, pss := proc.Memory(pids...)
 	assert.Greater(t, rss, 1.0)
 	assert.LessOrEqual(t, pss, rss)
 }

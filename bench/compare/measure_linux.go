@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/multinode-go/multinode/bench/internal/proc"
 	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/bench/report"
 	"github.com/multinode-go/multinode/bench/ways"
@@ -37,7 +38,7 @@ func (r *comparison) measure(ctx context.Context, p pattern, s *ways.Server, rou
 	sample.Figures = figures(result)
 	maps.Copy(sample.Figures, extra)
 	maps.Copy(sample.Figures, queueFigures(queue))
-	sample.Figures[report.RSS], sample.Figures[report.PSS] = memoryOf(s.PIDs())
+	sample.Figures[report.RSS], sample.Figures[report.PSS] = proc.Memory(s.PIDs()...)
 	if p.event == nil {
 		addUsage(sample.Figures, usageOf(pids).since, before, float64(result.Requests))
 		addFairness(sample.Figures, s.Workers(), result)

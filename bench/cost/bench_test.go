@@ -4,7 +4,6 @@ package cost
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -12,18 +11,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/internal/leaktest"
 )
 
 // The test binary is also the servers and the load, as the program is.
 func TestMain(m *testing.M) {
-	if run, ok := Role(); ok {
-		if err := run(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
+	child.Become(Roles(), load.Roles())
 	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil { // or each process takes a second to end
 		panic(err)
 	}
@@ -53,8 +48,8 @@ func TestCompare(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, p.stop()) }()
 	for _, short := range []bool{false, true} {
-		l := load{Connections: 4, Duration: 100 * time.Millisecond, Short: short}
-		require.NoError(t, p.compare(t.Context(), 2, l.apply))
+		plan := load.Plan{Connections: 4, Duration: 100 * time.Millisecond, KeepAlive: !short}
+		require.NoError(t, p.compare(t.Context(), 2, func(s *server) (result, error) { return s.measure(t.Context(), plan) }))
 	}
 	require.Len(t, p.baselineResult, 4, "the first of each comparison does not count")
 	require.Len(t, p.clusterResult, 4)
@@ -69,21 +64,20 @@ func TestCompare(t *testing.T) {
 	for _, row := range p.rows("baseline", "cluster") {
 		assert.Len(t, row, 5)
 	}
-	plain, worker, err := p.residents()
-	require.NoError(t, err)
+	plain, worker := p.residents()
 	assert.Greater(t, plain, 1.0)
 	assert.Greater(t, worker, 1.0)
 }
 
 // TestLoadTellsFailures loads a port that nobody serves any more.
 func TestLoadTellsFailures(t *testing.T) {
-	s, err := startServer("plain", 0)
+	s, err := startServer(plainRole, 0)
 	require.NoError(t, err)
 	require.NoError(t, s.stop())
-	c := client{load: load{Addr: s.addr}, times: newHistogram()}
-	c.run(time.Now().Add(10 * time.Millisecond))
-	assert.Positive(t, c.requests)
-	assert.Equal(t, c.requests, c.failures)
+	r, err := s.measure(t.Context(), load.Plan{Connections: 1, Duration: 10 * time.Millisecond})
+	require.ErrorContains(t, err, "requests failed")
+	assert.Zero(t, r.Requests)
+	assert.Positive(t, r.Failures)
 }
 
 func TestRestartOnce(t *testing.T) {

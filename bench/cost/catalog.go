@@ -1,7 +1,6 @@
 package cost
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +10,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 const (
@@ -29,14 +30,11 @@ func startCatalog(program, dir string, args ...string) (*server, error) {
 	}, args...)...)
 	var log strings.Builder
 	cmd.Stderr = &log
-	out, err := cmd.StdoutPipe()
+	p, err := child.Start("catalog", cmd)
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	s := &server{cmd: cmd, out: bufio.NewScanner(out)}
+	s := &server{Process: p}
 	line, err := s.await("nodes ready")
 	if err != nil {
 		return nil, errors.Join(err, s.stop(), errors.New(log.String()))
@@ -67,7 +65,7 @@ func startCatalogIn(program, dir string, args ...string) (*server, error) {
 // apply loads s from a process of its own.
 func (l shop) apply(s *server) (result, error) {
 	l.Addr = s.addr
-	return s.load("shop", shopVariable, l)
+	return s.load(shopRole, l.Warm+l.Duration, l)
 }
 
 // measureCatalog asks what the cache brings to a program whose values come from a database.

@@ -40,12 +40,6 @@ type config struct {
 	natsd  string // path of the program
 }
 
-// Role returns what this process is to run, if it was started as one of ours.
-func Role() (run func() error, ok bool) {
-	run, ok = roles[os.Getenv(roleVariable)]
-	return run, ok
-}
-
 // Run is the command: it prints tables.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	c := config{

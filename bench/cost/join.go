@@ -2,7 +2,6 @@ package cost
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,13 +10,15 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 // crowd is the processes of some joiners, in one directory.
 type crowd struct {
 	joiner     // what each is told, but for its id
 	gomaxprocs int
-	processes  []*process // ids from 1
+	processes  []*child.Process // ids from 1
 }
 
 func (c config) newCrowd(system string) (*crowd, error) {
@@ -27,18 +28,18 @@ func (c config) newCrowd(system string) (*crowd, error) {
 
 // startAll starts n of them at once.
 func (c *crowd) startAll(n int) error {
-	c.processes = make([]*process, n)
+	c.processes = make([]*child.Process, n)
 	failures := make([]error, n)
 	var starts sync.WaitGroup
 	for i := range n {
 		starts.Go(func() { c.processes[i], failures[i] = c.start(i+1, false) })
 	}
 	starts.Wait()
-	c.processes = slices.DeleteFunc(c.processes, func(p *process) bool { return p == nil })
+	c.processes = slices.DeleteFunc(c.processes, func(p *child.Process) bool { return p == nil })
 	return errors.Join(failures...)
 }
 
-func (c *crowd) start(id int, hold bool) (*process, error) {
+func (c *crowd) start(id int, hold bool) (*child.Process, error) {
 	j := c.joiner
 	j.ID, j.Hold = id, hold
 	if hold {
@@ -46,38 +47,30 @@ func (c *crowd) start(id int, hold bool) (*process, error) {
 			j.Others = append(j.Others, other+1)
 		}
 	}
-	task, err := json.Marshal(j)
-	if err != nil {
-		return nil, err
-	}
-	cmd, err := command("joiner", joinerVariable+"="+string(task))
-	if err != nil {
-		return nil, err
-	}
-	return startProcess(fmt.Sprintf("%s, process %d", c.System, id), cmd, c.gomaxprocs)
+	return startRole(fmt.Sprintf("%s, process %d", c.System, id), joinerRole, j, c.gomaxprocs)
 }
 
 func (c *crowd) stop() (err error) {
 	for _, p := range c.processes {
-		p.end()
+		p.End(nil)
 	}
 	for _, p := range c.processes {
-		err = errors.Join(err, p.wait())
+		err = errors.Join(err, p.Wait())
 	}
 	return errors.Join(err, os.RemoveAll(c.Dir))
 }
 
 // last returns the latest time in the next lines of all, so many of each, that begin with prefix.
-func last(processes []*process, lines int, prefix string) (latest int64, err error) {
+func last(processes []*child.Process, lines int, prefix string) (latest int64, err error) {
 	for _, p := range processes {
 		for range lines {
-			rest, err := p.line(prefix+" ", 0)
+			rest, err := p.Line(0, prefix+" ")
 			if err != nil {
 				return 0, err
 			}
 			now, err := strconv.ParseInt(rest[strings.LastIndexByte(rest, ' ')+1:], 10, 64)
 			if err != nil {
-				return 0, fmt.Errorf("%s: %w", p.name, err)
+				return 0, fmt.Errorf("%s: %w", p.Name, err)
 			}
 			latest = max(latest, now)
 		}
@@ -206,18 +199,18 @@ func (c *crowd) joinOnce(id int) (ms float64, err error) {
 		return 0, err
 	}
 	defer func() {
-		p.end()
-		if err = errors.Join(err, p.wait()); err == nil {
+		p.End(nil)
+		if err = errors.Join(err, p.Wait()); err == nil {
 			_, err = last(c.processes, 1, fmt.Sprint("left ", id))
 		}
 	}()
-	if _, err := p.line("ready", 0); err != nil {
+	if _, err := p.Line(0, "ready"); err != nil {
 		return 0, err
 	}
-	if err := p.tell("go"); err != nil {
+	if err := p.Tell("go"); err != nil {
 		return 0, err
 	}
-	one := []*process{p}
+	one := []*child.Process{p}
 	began, err := last(one, 1, "began")
 	if err != nil {
 		return 0, err

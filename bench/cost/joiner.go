@@ -3,18 +3,17 @@ package cost
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 
+	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/peer"
 )
 
-// joiner is what a process is told that joins others, as JSON in its environment. It prints lines with times of the
-// clock that all processes share: "began TIME", "joined ID TIME" and "left ID TIME" for each of the others.
+// joiner is what a process is told that joins others. It prints lines with times of the clock that all processes share: "began TIME", "joined ID TIME" and "left ID TIME" for each of the others.
 type joiner struct {
 	System string // trivial, raw or mesh
 	Dir    string // for sockets
@@ -22,8 +21,6 @@ type joiner struct {
 	Others []int  // raw: who is there
 	Hold   bool   // print "ready" and begin with the first byte on standard input
 }
-
-const joinerVariable = "MULTINODE_BENCH_JOINER"
 
 // What joins.
 const (
@@ -34,7 +31,7 @@ const (
 // runJoiner is the process of a joiner. It ends when its standard input does.
 func runJoiner() error {
 	var j joiner
-	if err := json.Unmarshal([]byte(os.Getenv(joinerVariable)), &j); err != nil {
+	if err := child.Task(&j); err != nil {
 		return err
 	}
 	switch j.System {

@@ -10,6 +10,9 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/multinode-go/multinode/bench/internal/proc"
+	"github.com/multinode-go/multinode/bench/load"
 )
 
 func median(values []float64) float64 {
@@ -44,10 +47,10 @@ type pair struct {
 
 func startPair(nodes int) (p *pair, err error) {
 	p = new(pair)
-	if p.baseline, err = startServer("plain", 0); err != nil {
+	if p.baseline, err = startServer(plainRole, 0); err != nil {
 		return nil, err
 	}
-	if p.cluster, err = startServer("cluster", nodes); err != nil {
+	if p.cluster, err = startServer(clusterRole, nodes); err != nil {
 		return nil, errors.Join(err, p.baseline.stop())
 	}
 	return p, nil
@@ -123,8 +126,9 @@ func measurePair(ctx context.Context, c config, w io.Writer, nodes int, name str
 		if err != nil {
 			return err
 		}
-		l := load{Connections: c.connections, Duration: c.duration, Short: pattern == shortConnections}
-		if err := errors.Join(p.compare(ctx, c.rounds, l.apply), p.stop()); err != nil {
+		plan := load.Plan{Connections: c.connections, Duration: c.duration, KeepAlive: pattern != shortConnections}
+		apply := func(s *server) (result, error) { return s.measure(ctx, plan) }
+		if err := errors.Join(p.compare(ctx, c.rounds, apply), p.stop()); err != nil {
 			return err
 		}
 		table(w, fmt.Sprintf("%s against one net/http process, %s", name, pattern), p.rows("net/http", name)...)
@@ -152,15 +156,12 @@ func measureRestart(ctx context.Context, c config, w io.Writer) error {
 }
 
 func restartOnce() (took time.Duration, err error) {
-	s, err := startServer("cluster", 2)
+	s, err := startServer(clusterRole, 2)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	pids, err := s.processes()
-	if err != nil {
-		return 0, err
-	}
+	pids := s.processes()
 	if len(pids) != 2 {
 		return 0, fmt.Errorf("want a master and a worker, have %v", pids)
 	}
@@ -183,7 +184,7 @@ func restartOnce() (took time.Duration, err error) {
 func measureStart(ctx context.Context, c config, w io.Writer) error {
 	times := map[string][]float64{}
 	for range 2 * c.rounds {
-		for _, role := range []string{"plain", "cluster"} {
+		for _, role := range []string{plainRole, clusterRole} {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -198,7 +199,7 @@ func measureStart(ctx context.Context, c config, w io.Writer) error {
 			}
 		}
 	}
-	plain, cluster := times["plain"], times["cluster"]
+	plain, cluster := times[plainRole], times[clusterRole]
 	table(w, "start of the program until it is ready, ms", []string{"", "median", "quartiles", "max"},
 		[]string{"net/http", fmt.Sprintf("%.1f", median(plain)), spread(plain), fmt.Sprintf("%.1f", slices.Max(plain))},
 		[]string{"cluster of 4", fmt.Sprintf("%.1f", median(cluster)), spread(cluster), fmt.Sprintf("%.1f", slices.Max(cluster))})
@@ -216,8 +217,8 @@ func measureMemory(ctx context.Context, c config, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		b, m, err := p.residents()
-		if err := errors.Join(err, p.stop()); err != nil {
+		b, m := p.residents()
+		if err := p.stop(); err != nil {
 			return err
 		}
 		plain, worker, more = append(plain, b), append(worker, m), append(more, m-b)
@@ -228,15 +229,9 @@ func measureMemory(ctx context.Context, c config, w io.Writer) error {
 }
 
 // residents returns the resident memory of the plain server and of a worker, in MiB.
-func (p *pair) residents() (plain, worker float64, err error) {
-	pids, err := p.cluster.processes()
-	if err != nil {
-		return 0, 0, err
-	}
-	b, err := resident(p.baseline.cmd.Process.Pid)
-	if err != nil {
-		return 0, 0, err
-	}
-	m, err := resident(pids[len(pids)-1])
-	return float64(b) / (1 << 20), float64(m) / (1 << 20), err
+func (p *pair) residents() (plain, worker float64) {
+	pids := p.cluster.processes()
+	plain, _ = proc.Memory(p.baseline.PID())
+	worker, _ = proc.Memory(pids[len(pids)-1])
+	return plain, worker
 }

@@ -169,8 +169,8 @@ func TestTeamTellsDeath(t *testing.T) {
 	for _, name := range []string{raw, rawReaders, framed, busName} {
 		team, err := tiny().startTeam(player{System: name, Peers: 2}, 2)
 		require.NoError(t, err)
-		team.peers[1].kill()
-		require.Error(t, team.peers[1].wait())
+		team.peers[1].Kill()
+		require.Error(t, team.peers[1].Wait())
 		_, err = team.ask(order{Do: fanOuts, Duration: time.Millisecond})
 		require.Error(t, err, name)
 		require.Error(t, team.stop())

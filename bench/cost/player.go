@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 // messageSize is the size of all that is sent and answered, in bytes.
 const messageSize = 64
 
-// player is what a process of a team is told, as JSON in its environment.
+// player is what a process of a team is told.
 type player struct {
 	System string
 	Dir    string // for sockets
@@ -21,8 +23,6 @@ type player struct {
 	Broker string // address of the team's broker, if its system has one
 	Window int    // bound of the bus, in bytes; 0 is its default
 }
-
-const playerVariable = "MULTINODE_BENCH_PLAYER"
 
 // system is one way in which processes exchange messages. Each of its functions runs in a process of its own.
 type system struct {
@@ -63,7 +63,7 @@ type link interface {
 // runPlayer is the process of a player. It ends when its standard input does.
 func runPlayer() error {
 	var p player
-	if err := json.Unmarshal([]byte(os.Getenv(playerVariable)), &p); err != nil {
+	if err := child.Task(&p); err != nil {
 		return err
 	}
 	s, ok := systems[p.System]

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -38,13 +36,9 @@ func (t *team) startRedis() (addr string, err error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(context.Background(), redisProgram, "--bind", host, "--port", port, "--save", "", "--dir", t.dir,
-		"--loglevel", "warning")
-	cmd.Stderr = os.Stderr
-	if t.broker, err = startProcess("broker of "+t.system, cmd, t.gomaxprocs); err != nil {
+	if err := t.startBroker(redisProgram, "--bind", host, "--port", port, "--save", "", "--dir", t.dir, "--loglevel", "warning"); err != nil {
 		return "", err
 	}
-	t.broker.ends = syscall.SIGTERM
 	return addr, awaitListener(addr)
 }
 

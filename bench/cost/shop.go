@@ -17,10 +17,11 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 const (
-	shopVariable = "MULTINODE_BENCH_SHOP"
 	// products is how many a new catalogue has.
 	products = 1000
 	// writeShare is the share of the requests that change a product.
@@ -29,7 +30,7 @@ const (
 	zipf = 1.01
 )
 
-// shop is a load on a catalogue, as JSON in the environment of its process. Each request goes to the connection that is
+// shop is a load on a catalogue. Each request goes to the connection that is
 // free; without a rate, each connection sends the next request when it has its answer.
 type shop struct {
 	Addr           string
@@ -59,7 +60,7 @@ type shopper struct {
 // runShop is that process.
 func runShop() error {
 	s := &shopper{times: newHistogram()}
-	if err := json.Unmarshal([]byte(os.Getenv(shopVariable)), &s.shop); err != nil {
+	if err := child.Task(&s.shop); err != nil {
 		return err
 	}
 	if err := s.look(); err != nil {

@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"time"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 // stalledPeer is the one that stops: not the first, which answers.
@@ -73,11 +75,11 @@ func (t *team) stallOnce(d time.Duration) (s stalled, err error) {
 }
 
 // whileStopped resumes p only after the bound was met, or the figures would show nothing.
-func (t *team) whileStopped(p *process, d time.Duration) (r result, err error) {
-	if err := p.pause(); err != nil {
+func (t *team) whileStopped(p *child.Process, d time.Duration) (r result, err error) {
+	if err := pause(p); err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, p.resume()) }()
+	defer func() { err = errors.Join(err, resume(p)) }()
 	if r, err = t.ask(order{Do: roundTrips, Duration: d}); err != nil {
 		return r, err
 	}

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 // monotonic returns the time of CLOCK_MONOTONIC in nanoseconds, which all processes of one machine share. The times of
@@ -17,8 +19,8 @@ func monotonic() (int64, error) {
 }
 
 // pause stops a process until resume.
-func (p *process) pause() error  { return p.cmd.Process.Signal(unix.SIGSTOP) }
-func (p *process) resume() error { return p.cmd.Process.Signal(unix.SIGCONT) }
+func pause(p *child.Process) error  { return p.Signal(unix.SIGSTOP) }
+func resume(p *child.Process) error { return p.Signal(unix.SIGCONT) }
 
 // ownCPU returns the CPU time that this process has used. Other than schedstat it is exact while a thread runs.
 func ownCPU() (time.Duration, error) {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 // errNotLinux is why some tables are not to be had.
@@ -13,7 +15,7 @@ var errNotLinux = fmt.Errorf("bench: needs Linux: %w", errors.ErrUnsupported)
 
 func monotonic() (int64, error) { return 0, errNotLinux }
 
-func (p *process) pause() error  { return errNotLinux }
-func (p *process) resume() error { return errNotLinux }
+func pause(*child.Process) error  { return errNotLinux }
+func resume(*child.Process) error { return errNotLinux }
 
 func ownCPU() (time.Duration, error) { return 0, errNotLinux }

@@ -9,7 +9,11 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/bench/internal/proc"
 )
 
 // team is the processes of one system: a leader, its peers, and a broker if the system has one.
@@ -17,9 +21,9 @@ type team struct {
 	system     string
 	dir        string
 	gomaxprocs int
-	leader     *process
-	peers      []*process
-	broker     *process // nil: none
+	leader     *child.Process
+	peers      []*child.Process
+	broker     *child.Process // nil: none
 	results    []result
 }
 
@@ -39,7 +43,7 @@ func (t *team) start(p player, natsd string) (err error) {
 	p.Dir = t.dir
 	switch t.rival() {
 	case natsName:
-		p.Broker, err = t.startBroker(natsd)
+		p.Broker, err = t.startNATS(natsd)
 	case redisName:
 		p.Broker, err = t.startRedis()
 	}
@@ -52,18 +56,25 @@ func (t *team) start(p player, natsd string) (err error) {
 	if t.leader, err = t.startPlayer(p); err != nil {
 		return err
 	}
-	_, err = t.leader.line("ready", 0)
+	_, err = t.leader.Line(0, "ready")
 	return err
 }
 
-// startBroker returns the address of the broker.
-func (t *team) startBroker(program string) (addr string, err error) {
-	cmd := exec.CommandContext(context.Background(), program)
+// startBroker starts a foreign program.
+func (t *team) startBroker(program string, args ...string) (err error) {
+	cmd := exec.CommandContext(context.Background(), program, args...)
 	cmd.Stderr = os.Stderr
-	if t.broker, err = startProcess("broker of "+t.system, cmd, t.gomaxprocs); err != nil {
+	child.SetGOMAXPROCS(cmd, t.gomaxprocs)
+	t.broker, err = child.Start("broker of "+t.system, cmd)
+	return err
+}
+
+// startNATS returns the address of the broker.
+func (t *team) startNATS(program string) (addr string, err error) {
+	if err := t.startBroker(program); err != nil {
 		return "", err
 	}
-	return t.broker.line("ready ", 0)
+	return t.broker.Line(0, "ready ")
 }
 
 func (t *team) startPeers(p player) error {
@@ -75,37 +86,46 @@ func (t *team) startPeers(p player) error {
 		t.peers = append(t.peers, peer)
 	}
 	for _, peer := range t.peers {
-		if _, err := peer.line("ready", 0); err != nil {
+		if _, err := peer.Line(0, "ready"); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *team) startPlayer(p player) (*process, error) {
-	task, err := json.Marshal(p)
+func (t *team) startPlayer(p player) (*child.Process, error) {
+	return startRole(fmt.Sprintf("process %d of %s", p.ID, p.System), playerRole, p, t.gomaxprocs)
+}
+
+// startRole starts this program in a role.
+func startRole(name, role string, task any, gomaxprocs int) (*child.Process, error) {
+	cmd, err := child.Command(context.Background(), role, task)
 	if err != nil {
 		return nil, err
 	}
-	cmd, err := command("player", playerVariable+"="+string(task))
-	if err != nil {
-		return nil, err
-	}
-	return startProcess(fmt.Sprintf("process %d of %s", p.ID, p.System), cmd, t.gomaxprocs)
+	child.SetGOMAXPROCS(cmd, gomaxprocs)
+	return child.Start(name, cmd)
 }
 
 // processes returns all of them, in the order in which they have to end.
-func (t *team) processes() []*process {
-	all := slices.Concat([]*process{t.leader}, t.peers, []*process{t.broker})
-	return slices.DeleteFunc(all, func(p *process) bool { return p == nil })
+func (t *team) processes() []*child.Process {
+	all := slices.Concat([]*child.Process{t.leader}, t.peers, []*child.Process{t.broker})
+	return slices.DeleteFunc(all, func(p *child.Process) bool { return p == nil })
 }
 
 func (t *team) stop() (err error) {
 	for _, p := range t.processes() {
-		p.end()
-		err = errors.Join(err, p.wait())
+		err = errors.Join(err, p.Stop(t.order(p)))
 	}
 	return errors.Join(err, os.RemoveAll(t.dir))
+}
+
+// order is the signal that ends a process, nil if the end of its standard input does.
+func (t *team) order(p *child.Process) os.Signal {
+	if p == t.broker && t.rival() == redisName {
+		return syscall.SIGTERM
+	}
+	return nil
 }
 
 func stopTeams(teams []*team) (err error) {
@@ -117,31 +137,27 @@ func stopTeams(teams []*team) (err error) {
 
 // ask has the leader do something, and returns what came of it.
 func (t *team) ask(o order) (r result, err error) {
-	before, err := t.cpu()
+	before := t.cpu()
+	if err := t.leader.Tell(o); err != nil {
+		return r, err
+	}
+	answer, err := t.leader.Line(o.Warm+o.Duration, "")
 	if err != nil {
 		return r, err
 	}
-	if err := t.leader.tell(o); err != nil {
+	if err := json.Unmarshal([]byte(answer), &r); err != nil {
 		return r, err
 	}
-	answer, err := t.leader.line("{", o.Warm+o.Duration)
-	if err != nil {
-		return r, err
-	}
-	if err := json.Unmarshal([]byte("{"+answer), &r); err != nil {
-		return r, err
-	}
-	after, err := t.cpu()
-	r.CPU = after - before
-	return r, err
+	r.CPU = t.cpu() - before
+	return r, nil
 }
 
-func (t *team) cpu() (time.Duration, error) {
+func (t *team) cpu() time.Duration {
 	var pids []int
 	for _, p := range t.processes() {
-		pids = append(pids, p.cmd.Process.Pid)
+		pids = append(pids, p.PID())
 	}
-	return cpuOf(pids)
+	return proc.CPU(pids...)
 }
 
 // contest asks each team in turn, in changing order, after a round that does not count.

@@ -8,15 +8,14 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
-// delayVariable says how long the server of checks sleeps in each request.
-const delayVariable = "MULTINODE_LOAD_DELAY"
-
-// runDelay is the server of checks, whose latency is known. It ends with its standard input.
+// runDelay is the server of checks, which sleeps for a known time in each request. It ends with its standard input.
 func runDelay() error {
-	delay, err := time.ParseDuration(os.Getenv(delayVariable))
-	if err != nil {
+	var delay time.Duration
+	if err := child.Task(&delay); err != nil {
 		return err
 	}
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")

@@ -1,56 +1,39 @@
 package load
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os/exec"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 // delayServer is a server of a known latency, in a process of its own.
 type delayServer struct {
-	cmd  *exec.Cmd
-	addr string
-	end  io.Closer
+	process *child.Process
+	addr    string
 }
 
 func startDelay(ctx context.Context, delay time.Duration) (*delayServer, error) {
-	cmd, err := command(ctx, "delay")
+	cmd, err := child.Command(ctx, delayRole, delay)
 	if err != nil {
 		return nil, err
 	}
-	cmd.Env = append(cmd.Env, delayVariable+"="+delay.String())
-	end, err := cmd.StdinPipe()
-	if err != nil {
+	s := new(delayServer)
+	if s.process, err = child.Start("server", cmd); err != nil {
 		return nil, err
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	s := &delayServer{cmd: cmd, end: end}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
+	if s.addr, err = s.process.Line(0, ""); err != nil {
 		s.stop()
-		return nil, fmt.Errorf("server: %w", err)
+		return nil, err
 	}
-	s.addr = strings.TrimSpace(line)
 	return s, nil
 }
 
-func (s *delayServer) stop() {
-	_ = s.end.Close()
-	_ = s.cmd.Wait() // it ends with status 1
-}
+func (s *delayServer) stop() { _ = s.process.Stop(nil) } // it ends with status 1
 
 // load loads s, and stops it for a time if that is not 0.
 func (s *delayServer) load(ctx context.Context, p Plan, stall time.Duration) (m measured, err error) {
@@ -77,9 +60,9 @@ func (s *delayServer) load(ctx context.Context, p Plan, stall time.Duration) (m 
 func (s *delayServer) stallAfter(after, stall time.Duration) <-chan error {
 	done := make(chan error, 1)
 	time.AfterFunc(after, func() {
-		err := s.cmd.Process.Signal(unix.SIGSTOP)
+		err := s.process.Signal(unix.SIGSTOP)
 		time.Sleep(stall)
-		done <- errors.Join(err, s.cmd.Process.Signal(unix.SIGCONT))
+		done <- errors.Join(err, s.process.Signal(unix.SIGCONT))
 	})
 	return done
 }

@@ -2,10 +2,13 @@ package load
 
 import (
 	"container/heap"
+	"errors"
 	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/multinode-go/multinode/bench/internal/proc"
 )
 
 const (
@@ -43,7 +46,7 @@ type generator struct {
 func generate(p Plan, begun func()) (Result, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := ownThread(); err != nil {
+	if err := errors.Join(proc.Bind(p.CPUs), ownThread()); err != nil {
 		return Result{}, err
 	}
 	g, err := newGenerator(p)

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +21,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 // run carries out a plan in a process of its own.
@@ -437,19 +438,12 @@ func loadStopped(t *testing.T, p Plan, stop time.Duration) Result {
 // The load must not outlive who wanted it.
 func TestLoadEndsWithParent(t *testing.T) {
 	s := newSite(t, hello)
-	cmd, err := command(t.Context(), "load")
+	p, err := child.Run(loadRole, Plan{Addr: s.addr(), Path: "/", Connections: 1, KeepAlive: true, Duration: time.Hour, Timeout: time.Second})
 	require.NoError(t, err)
-	in, err := cmd.StdinPipe()
+	line, err := p.Line(0, "")
 	require.NoError(t, err)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	require.NoError(t, json.NewEncoder(in).Encode(Plan{Addr: s.addr(), Connections: 1, KeepAlive: true, Duration: time.Hour}))
-	line, err := bufio.NewReader(out).ReadString('\n')
-	require.NoError(t, err)
-	assert.Equal(t, "begun\n", line)
-	require.NoError(t, in.Close())
-	assert.Error(t, cmd.Wait())
+	assert.Equal(t, "begun", line)
+	assert.Error(t, p.Stop(nil))
 }
 
 // What else the machine does makes a run worse, never better, so the best of some are compared. `bench check-load` has the

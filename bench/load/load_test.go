@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -12,18 +11,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/internal/leaktest"
 )
 
 // The test binary is also the load and the server of checks, as the program is.
 func TestMain(m *testing.M) {
-	if run, ok := Role(); ok {
-		if err := run(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
+	child.Become(Roles())
 	os.Exit(leaktest.Run(m))
 }
 

@@ -18,11 +18,7 @@
 // Short connections ask for "Connection: close", and the server closes first. So TIME_WAIT is on its side, where it holds
 // no port of ours, and connections in a row are not limited by the 28,232 ports of a client.
 //
-// A load is a process that runs this same program, so main begins with
-//
-//	if run, ok := load.Role(); ok {
-//		exit(run())
-//	}
+// A load is a process that runs this same program, so main begins with child.Become(load.Roles()).
 //
 // Check compares it with wrk.
 //

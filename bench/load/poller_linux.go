@@ -78,20 +78,3 @@ func threadCPU() time.Duration {
 	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &spec) // it cannot fail
 	return time.Duration(spec.Nano())
 }
-
-// bindTo lets all threads of this process, and those to come, run on some CPUs only.
-func bindTo(cpus []int) error {
-	if len(cpus) == 0 {
-		return nil
-	}
-	var set unix.CPUSet
-	for _, cpu := range cpus {
-		set.Set(cpu)
-	}
-	for _, thread := range threads() {
-		if err := unix.SchedSetaffinity(thread, &set); err != nil && err != unix.ESRCH {
-			return os.NewSyscallError("sched_setaffinity", err)
-		}
-	}
-	return nil
-}

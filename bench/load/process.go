@@ -1,7 +1,6 @@
 package load
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -9,39 +8,29 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"runtime"
-	"strings"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
-// roleVariable says which of our processes this is.
-const roleVariable = "MULTINODE_LOAD_ROLE"
+const (
+	loadRole  = "load"
+	delayRole = "load delay"
+)
 
-// Role returns what this process is to run, if it was started as one of ours.
-func Role() (run func() error, ok bool) {
-	run, ok = map[string]func() error{"load": runLoad, "delay": runDelay}[os.Getenv(roleVariable)]
-	return run, ok
-}
-
-// command is this program in another role.
-func command(ctx context.Context, role string) (*exec.Cmd, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(ctx, program)
-	cmd.Env = append(os.Environ(), roleVariable+"="+role, "GORACE=atexit_sleep_ms=0")
-	return cmd, nil
+// Roles returns what this program runs in each of them.
+func Roles() map[string]func() error {
+	return map[string]func() error{loadRole: runLoad, delayRole: runDelay}
 }
 
 // Runner is a load at work.
 type Runner struct {
-	cmd    *exec.Cmd
-	stderr bytes.Buffer
-	begun  chan struct{}
-	done   chan struct{} // closed when the process has ended
-	result Result
-	err    error // readable after done, as is result
+	process *child.Process
+	stderr  bytes.Buffer
+	begun   chan struct{}
+	done    chan struct{} // closed when the process has ended
+	result  Result
+	err     error // readable after done, as is result
 }
 
 // Start starts a load in a process of its own, which ends by itself, or with ctx, or with this process. The caller must
@@ -62,29 +51,16 @@ func start(ctx context.Context, p Plan) (*Runner, error) {
 	if runtime.GOOS != "linux" {
 		return nil, fmt.Errorf("needs Linux: %w", errors.ErrUnsupported)
 	}
-	cmd, err := command(ctx, "load")
+	cmd, err := child.Command(ctx, loadRole, p)
 	if err != nil {
 		return nil, err
 	}
-	r := &Runner{cmd: cmd, begun: make(chan struct{}), done: make(chan struct{})}
+	r := &Runner{begun: make(chan struct{}), done: make(chan struct{})}
 	cmd.Stderr = &r.stderr
-	in, err := cmd.StdinPipe() // open until Wait: its end would be that of the load
-	if err != nil {
+	if r.process, err = child.Start("load", cmd); err != nil {
 		return nil, err
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	go r.follow(ctx, out) // ends with the process; Wait waits for it
-	if err := json.NewEncoder(in).Encode(p); err != nil {
-		_ = cmd.Process.Kill()
-		_, waitErr := r.Wait()
-		return nil, errors.Join(err, waitErr)
-	}
+	go r.follow(ctx) // ends with the process; Wait waits for it
 	return r, nil
 }
 
@@ -98,45 +74,34 @@ func (r *Runner) Wait() (Result, error) {
 }
 
 // PID is the process.
-func (r *Runner) PID() int { return r.cmd.Process.Pid }
+func (r *Runner) PID() int { return r.process.PID() }
 
 // follow reads what the load says: a line when the warm-up is over, and the result.
-func (r *Runner) follow(ctx context.Context, out io.Reader) {
+func (r *Runner) follow(ctx context.Context) {
 	defer close(r.done)
-	lines := bufio.NewReader(out)
-	_, err := lines.ReadString('\n')
+	<-r.process.Lines()
 	close(r.begun)
-	if err == nil {
-		err = json.NewDecoder(lines).Decode(&r.result)
-	}
-	_, _ = io.Copy(io.Discard, lines)
-	if waitErr := r.cmd.Wait(); waitErr != nil {
-		err = waitErr
+	err := json.Unmarshal([]byte(<-r.process.Lines()), &r.result)
+	<-r.process.Ended()
+	if failed := r.process.Wait(); failed != nil {
+		err = failed
 	}
 	switch {
 	case ctx.Err() != nil:
 		r.err = fmt.Errorf("load: %w", context.Cause(ctx))
 	case err != nil:
-		r.err = fmt.Errorf("load: the process failed: %w: %s", err, strings.TrimSpace(r.stderr.String()))
+		r.err = fmt.Errorf("load: the process failed: %w: %s", err, bytes.TrimSpace(r.stderr.Bytes()))
 	}
 }
 
 // runLoad is the load process.
 func runLoad() error {
 	var p Plan
-	in := json.NewDecoder(os.Stdin)
-	if err := in.Decode(&p); err != nil {
-		return err
-	}
-	p, err := p.withDefaults()
-	if err != nil {
+	if err := child.Task(&p); err != nil {
 		return err
 	}
 	go endWith(os.Stdin) // until the process ends
 	runtime.GOMAXPROCS(1)
-	if err := bindTo(p.CPUs); err != nil {
-		return err
-	}
 	result, err := generate(p, func() { fmt.Println("begun") })
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
@@ -236,9 +237,9 @@ func (s *storm) killWorker(ctx context.Context) (bool, error) {
 
 // killMaster kills the master, and starts a new one that adopts the workers.
 func (s *storm) killMaster(context.Context) (bool, error) {
-	s.tell("SIGKILL to the master, pid %d", s.pid())
-	s.kill()
-	<-s.ended
+	s.tell("SIGKILL to the master, pid %d", s.PID())
+	s.Kill()
+	<-s.Ended()
 	wait := time.Duration(s.random.Int64N(int64(time.Second)))
 	time.Sleep(wait)
 	begin := now()
@@ -246,7 +247,7 @@ func (s *storm) killMaster(context.Context) (bool, error) {
 		return false, err
 	}
 	s.adopted = append(s.adopted, now()-begin)
-	s.tell("a new master, pid %d, ready after %v", s.pid(), now()-begin)
+	s.tell("a new master, pid %d, ready after %v", s.PID(), now()-begin)
 	return true, nil
 }
 
@@ -328,21 +329,21 @@ func (s *storm) command(ctx context.Context, name string, order func(context.Con
 
 // stranger lets somebody else listen on the port for a moment.
 func (s *storm) stranger(context.Context) (bool, error) {
-	p, err := startProcess("stranger", serve{Addr: s.addr, Ledger: s.serve.Ledger})
+	p, err := child.Run(strangerRole, serve{Addr: s.addr, Ledger: s.serve.Ledger})
 	if err != nil {
 		return false, err
 	}
-	v := s.victims.add(foreign, p.pid())
-	if _, err := p.line("ready "); err != nil {
-		return false, errors.Join(err, p.stop(os.Kill))
+	v := s.victims.add(foreign, p.PID())
+	if _, err := p.Line(0, "ready "); err != nil {
+		return false, errors.Join(err, p.Stop(os.Kill))
 	}
-	s.tell("a stranger, pid %d, listens", p.pid())
+	s.tell("a stranger, pid %d, listens", p.PID())
 	stays := time.Duration(s.random.Int64N(int64(3 * time.Second)))
 	s.running.Go(func() { // ends after that time
 		time.Sleep(stays)
-		err := p.stop(nil)
+		err := p.Stop(nil)
 		s.victims.over(v)
-		s.tell("the stranger, pid %d, has left: %v", p.pid(), err)
+		s.tell("the stranger, pid %d, has left: %v", p.PID(), err)
 	})
 	return true, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
@@ -107,21 +108,21 @@ const enoughRestarts = 50
 // restartPrefork restarts processes that are made without us: the replacement is there first, then the old one is told to
 // shut down. It goes on until something was lost, up to most restarts.
 func (c config) restartPrefork(ctx context.Context, at site, most int) (t trial, err error) {
-	var all []*process
+	var all []*child.Process
 	defer func() {
 		for _, p := range all {
-			err = errors.Join(err, p.stop(nil))
+			err = errors.Join(err, p.Stop(nil))
 		}
 	}()
 	addr := ":0"
 	begin := func() error {
-		var p *process
-		err := at.server(func() (err error) { p, err = startProcess("prefork", serve{Addr: addr}); return err })
+		var p *child.Process
+		err := at.server(func() (err error) { p, err = child.Run(preforkRole, serve{Addr: addr}); return err })
 		if err != nil {
 			return err
 		}
 		all = append(all, p)
-		said, err := p.line("ready ")
+		said, err := p.Line(0, "ready ")
 		addr = said
 		return err
 	}
@@ -148,7 +149,7 @@ func (c config) restartPrefork(ctx context.Context, at site, most int) (t trial,
 			return t, err
 		}
 		told := time.Now()
-		if err := all[0].stop(nil); err != nil {
+		if err := all[0].Stop(nil); err != nil {
 			return t, err
 		}
 		_ = t.times.RecordValue(time.Since(told).Nanoseconds()) // it would have been killed before
@@ -174,7 +175,7 @@ func (c config) drainCluster(ctx context.Context, at site, s serve) (t trial, er
 	var so, failed int64
 	for ; (t.restarts < c.Drains || so < c.Connections) && ctx.Err() == nil; t.restarts++ {
 		if err := cluster.drainNext(ctx, t.restarts); err != nil {
-			return t, errors.Join(err, r.stop(os.Kill))
+			return t, errors.Join(err, r.Stop(os.Kill))
 		}
 		select {
 		case said := <-r.told:

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 // load is what a load process is told: some clients in a closed loop, until its standard input ends.
@@ -78,7 +80,7 @@ type failed struct {
 // runLoad is the load process.
 func runLoad() error {
 	var l load
-	if err := readTask(&l); err != nil {
+	if err := child.Task(&l); err != nil {
 		return err
 	}
 	if l.Timeout == 0 {

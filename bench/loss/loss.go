@@ -24,6 +24,8 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 // ErrUsage is the error of flags that are wrong, which package flag has told the user already.
@@ -226,7 +228,7 @@ func (r *report) print(w io.Writer, took time.Duration) {
 // runPart is a process that proves a part. It prints its report as JSON.
 func runPart() error {
 	var c config
-	if err := readTask(&c); err != nil {
+	if err := child.Task(&c); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -15,8 +15,8 @@ var ErrUsage = errors.New("usage")
 
 var errNotLinux = fmt.Errorf("bench: needs Linux: %w", errors.ErrUnsupported)
 
-// Role returns what this process is to run: nothing here.
-func Role() (run func() error, ok bool) { return nil, false }
+// Roles returns none here.
+func Roles() map[string]func() error { return nil }
 
 // Run returns an error.
 func Run(context.Context, []string, io.Writer, io.Writer) error { return errNotLinux }

@@ -19,17 +19,12 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
-	if run, ok := Role(); ok {
-		if err := run(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
+	child.Become(Roles())
 	os.Exit(leaktest.Run(m))
 }
 

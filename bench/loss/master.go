@@ -32,8 +32,8 @@ func proveMaster(ctx context.Context, c config) (_ *report, err error) {
 	loads := []load{{Clients: c.Clients / 2}, {Clients: c.Clients / 2, KeepAlive: true}}
 	tallies, err := under(loads, addrs(s.addr), func() error {
 		for range times {
-			s.kill()
-			<-s.ended
+			s.Kill()
+			<-s.Ended()
 			time.Sleep(masterless)
 			begin := now()
 			if err := s.startMaster(); err != nil {

@@ -80,7 +80,7 @@ func (c config) upTo(ctx context.Context, s *server, f func() error) (tally, err
 	}
 	for enough := false; !enough && ctx.Err() == nil; {
 		if err := f(); err != nil {
-			return tally{}, errors.Join(err, r.stop(os.Kill))
+			return tally{}, errors.Join(err, r.Stop(os.Kill))
 		}
 		select {
 		case said := <-r.told:

@@ -11,12 +11,12 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
 
+	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/cluster"
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/reuseport"
@@ -68,7 +68,7 @@ func (l *ledger) noteConn(conn net.Conn, pid int) {
 // runServer is a node of a cluster.
 func runServer() error {
 	var s serve
-	if err := readTask(&s); err != nil {
+	if err := child.Task(&s); err != nil {
 		return err
 	}
 	log, err := os.OpenFile(s.Log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
@@ -98,7 +98,7 @@ func runServer() error {
 // does. Shutdown closes the listener, and lets the requests finish that have been accepted.
 func runPrefork() error {
 	var s serve
-	if err := readTask(&s); err != nil {
+	if err := child.Task(&s); err != nil {
 		return err
 	}
 	server, err := s.httpServer()
@@ -128,7 +128,7 @@ func runPrefork() error {
 
 // server is a cluster that runs.
 type server struct {
-	*process // its master
+	*child.Process // its master
 	*control.Client
 	serve serve
 	addr  string
@@ -151,14 +151,10 @@ func startServer(s serve) (_ *server, err error) {
 
 // startMaster starts a master, also after one that was killed.
 func (c *server) startMaster() error {
-	cmd, err := command("server", c.serve)
+	cmd, err := child.Command(context.Background(), serverRole, c.serve)
 	if err != nil {
 		return err
 	}
-	return c.launch(cmd)
-}
-
-func (c *server) launch(cmd *exec.Cmd) (err error) {
 	// What a hung node writes about its goroutines is for the log.
 	log, err := os.OpenFile(c.serve.Log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -166,19 +162,18 @@ func (c *server) launch(cmd *exec.Cmd) (err error) {
 	}
 	defer log.Close()
 	cmd.Stderr = log
-	if c.process, err = launch("server", cmd); err != nil {
+	if c.Process, err = child.Start("server", cmd); err != nil {
 		return err
 	}
-	if c.addr, err = c.line("ready "); err != nil {
-		return errors.Join(err, errors.New(tail(c.serve.Log, 4000)), c.stop(os.Kill))
+	if c.addr, err = c.Line(0, "ready "); err != nil {
+		return errors.Join(err, errors.New(tail(c.serve.Log, 4000)), c.Process.Stop(os.Kill))
 	}
-	c.forget()
 	return nil
 }
 
 // end stops the cluster and returns an error if something is left of it.
 func (c *server) end() error {
-	err := c.stop(syscall.SIGTERM) // and not SIGINT, which a shell lets its background processes ignore
+	err := c.Process.Stop(syscall.SIGTERM) // and not SIGINT, which a shell lets its background processes ignore
 	left, globErr := filepath.Glob(filepath.Join(c.serve.Dir, "*"))
 	err = errors.Join(err, globErr)
 	if len(left) > 0 {

@@ -2,6 +2,11 @@
 
 package loss
 
+import (
+	"errors"
+	"os"
+)
+
 // site is where servers and clients are started: each function calls its argument there.
 type site struct {
 	server, client func(func() error) error
@@ -22,9 +27,7 @@ func (at site) load(l load, addr string) (r *runner, err error) {
 		return nil, err
 	}
 	if err := r.await(anyAnswer); err != nil {
-		r.kill()
-		<-r.ended
-		return nil, err
+		return nil, errors.Join(err, r.Stop(os.Kill))
 	}
 	return r, nil
 }

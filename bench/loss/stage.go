@@ -10,10 +10,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 // nobody is the user that those without privilege are, when this program has it.
@@ -72,14 +73,14 @@ func (s *stage) prove(ctx context.Context, p part, c config) (*report, error) {
 		return nil, nil
 	}
 	c.Part = p.name
-	task, err := json.Marshal(c)
+	cmd, err := child.Command(ctx, partRole, c)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, s.program)
+	cmd.Path = s.program
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = patience
-	cmd.Env = append(os.Environ(), roleVariable+"=part", taskVariable+"="+string(task), "TMPDIR="+s.dir)
+	cmd.Env = append(cmd.Env, "TMPDIR="+s.dir)
 	cmd.Dir = s.dir
 	cmd.Stderr = s.stderr
 	if os.Getuid() == 0 && !p.privileged {

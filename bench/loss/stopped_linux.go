@@ -55,13 +55,13 @@ func (s *server) stopOne(ctx context.Context, c config, r *report, round int) er
 	}
 	begin := now()
 	if err := unix.Kill(node.PID, unix.SIGSTOP); err != nil {
-		return errors.Join(os.NewSyscallError("kill", err), load.stop(os.Kill))
+		return errors.Join(os.NewSyscallError("kill", err), load.Stop(os.Kill))
 	}
 	var replaced time.Duration
 	for replaced == 0 && now()-begin < patience && ctx.Err() == nil {
 		time.Sleep(5 * time.Millisecond)
 		if status, err = s.Status(ctx); err != nil {
-			return errors.Join(err, load.stop(os.Kill))
+			return errors.Join(err, load.Stop(os.Kill))
 		}
 		if slices.ContainsFunc(status.Nodes, func(n control.NodeStatus) bool {
 			return n.Slot == node.Slot && n.Generation > node.Generation && n.State == control.StateReady && n.Accepts

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 
+	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -17,7 +18,7 @@ import (
 // without an answer. It ends when its standard input does.
 func runStranger() error {
 	var s serve
-	if err := readTask(&s); err != nil {
+	if err := child.Task(&s); err != nil {
 		return err
 	}
 	book, err := openLedger(s.Ledger)

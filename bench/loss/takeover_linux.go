@@ -23,7 +23,7 @@ func proveTakeovers(ctx context.Context, c config) (_ *report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	master := s.pid()
+	master := s.PID()
 	defer func() { err = errors.Join(err, s.endMaster(master)) }()
 	r := &report{Title: fmt.Sprintf("Takeovers by a new master (SIGUSR2), with %d nodes of which the master is one", nodes)}
 	times := c.Restarts/20 + 1
@@ -89,7 +89,7 @@ func (s *server) takeOver(ctx context.Context, old int) (pid int, err error) {
 
 // endMaster is end for a cluster whose master is another process now.
 func (s *server) endMaster(pid int) error {
-	if pid == s.pid() {
+	if pid == s.PID() {
 		return s.end()
 	}
 	send(pid, unix.SIGTERM)

@@ -1,14 +1,15 @@
 package loss
 
 import (
-	"bytes"
-	"fmt"
+	"errors"
 	"os"
 	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/multinode-go/multinode/bench/internal/proc"
 )
 
 // What a request may be lost by.
@@ -112,17 +113,8 @@ func (one *victim) queued(f failed, slack time.Duration) bool {
 // isGone tells whether a process has ended, reaped or not. Its first thread is a zombie while others still end, and the
 // listeners are open as long.
 func isGone(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return true
-	}
-	after := bytes.LastIndexByte(stat, ')') // the name may hold anything
-	fields := bytes.Fields(stat[after+1:])
-	const state, threads = 0, 17 // proc_pid_stat(5), counted from the state
-	if len(fields) <= threads {
-		return true
-	}
-	return bytes.ContainsAny(fields[state], "ZX") && len(fields[threads]) == 1 && fields[threads][0] <= '1'
+	s, err := proc.Stat(pid)
+	return err != nil && (!errors.Is(err, os.ErrProcessDone) || s.NumThreads <= 1)
 }
 
 // awaitGone returns false when the process lives on.

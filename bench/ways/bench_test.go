@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/bench/internal/proc"
 )
 
 // BenchmarkConnection is a connection with one request and its answer, 32 of them at a time for each CPU. It reports the
@@ -25,7 +27,7 @@ func BenchmarkConnection(b *testing.B) {
 			s, err := w.Start(b.Context(), Config{Dir: b.TempDir()})
 			require.NoError(b, err)
 			defer func() { require.NoError(b, s.Stop()) }()
-			all, first := cpuTime(b, s.PIDs()), cpuTime(b, s.PIDs()[:1])
+			all, first := proc.CPU(s.PIDs()...), proc.CPU(s.PIDs()[:1]...)
 			b.ReportAllocs()
 			b.SetParallelism(32)
 			b.ResetTimer()
@@ -38,7 +40,7 @@ func BenchmarkConnection(b *testing.B) {
 				}
 			})
 			b.StopTimer()
-			all, first = cpuTime(b, s.PIDs())-all, cpuTime(b, s.PIDs()[:1])-first
+			all, first = proc.CPU(s.PIDs()...)-all, proc.CPU(s.PIDs()[:1]...)-first
 			b.ReportMetric(float64(all)/float64(b.N)/float64(time.Microsecond), "server-us/op")
 			b.ReportMetric(float64(first)/float64(b.N)/float64(time.Microsecond), "first-us/op")
 		})

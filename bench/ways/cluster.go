@@ -4,14 +4,12 @@ package ways
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 
+	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/cluster"
 	"github.com/multinode-go/multinode/cluster/control"
 )
@@ -25,7 +23,7 @@ func clusterPlan(steering string) func(Config) (plan, error) {
 		return plan{
 			command: func(addr, dir string) (*exec.Cmd, error) {
 				t := task{Addr: addr, Dir: dir, Workers: c.Workers, Steering: steering}
-				return command("cluster", t, c.GOMAXPROCS) // 0: a node takes its share by itself
+				return command(clusterRole, t, c.GOMAXPROCS) // 0: a node takes its share by itself
 			},
 			workers: c.Workers, workerPIDs: nodesThatAccept, restart: (*Server).order,
 		}, nil
@@ -34,23 +32,8 @@ func clusterPlan(steering string) func(Config) (plan, error) {
 
 // nodesThatAccept asks the master. After a reload it is none of them.
 func nodesThatAccept(dir string) (list []int, err error) {
-	client := http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, nodesDir, "master.sock"))
-		},
-	}}
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://multinode/status", nil)
+	status, err := control.NewClient(filepath.Join(dir, nodesDir)).Status(context.Background())
 	if err != nil {
-		return nil, err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	var status control.Status
-	if err := json.NewDecoder(response.Body).Decode(&status); err != nil {
 		return nil, err
 	}
 	for _, n := range status.Nodes {
@@ -62,8 +45,8 @@ func nodesThatAccept(dir string) (list []int, err error) {
 }
 
 func runCluster() error {
-	t, err := readTask()
-	if err != nil {
+	var t task
+	if err := child.Task(&t); err != nil {
 		return err
 	}
 	node, err := cluster.Listen(cluster.Options{

@@ -3,15 +3,15 @@
 package ways
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 // restartPause is how long the master waits before it replaces a worker that has died, so that a broken one is no fork bomb.
@@ -34,7 +34,7 @@ func crewPlan(way string) func(Config) (plan, error) {
 		}
 		return plan{
 			command: func(addr, _ string) (*exec.Cmd, error) {
-				return command("crew", task{Way: way, Addr: addr, Workers: c.Workers, GOMAXPROCS: c.share()}, gomaxprocs)
+				return command(crewRole, task{Way: way, Addr: addr, Workers: c.Workers, GOMAXPROCS: c.share()}, gomaxprocs)
 			},
 			workers: c.Workers, restart: (*Server).order,
 		}, nil
@@ -62,11 +62,8 @@ type seat interface {
 
 // worker is a process of a crew. It ends when its standard input does.
 type worker struct {
-	seat  seat
-	cmd   *exec.Cmd
-	in    io.WriteCloser
-	ready chan error    // gets one value
-	ended chan struct{} // closed when it is gone
+	*child.Process
+	seat seat
 }
 
 // crew keeps so many workers, and replaces them.
@@ -83,8 +80,8 @@ type crew struct {
 
 // runCrew is the master.
 func runCrew() error {
-	t, err := readTask()
-	if err != nil {
+	var t task
+	if err := child.Task(&t); err != nil {
 		return err
 	}
 	c, err := newCrew(t)
@@ -101,14 +98,14 @@ func runCrew() error {
 }
 
 func newCrew(t task) (c *crew, err error) {
-	c = &crew{task: t, role: "acceptor"}
+	c = &crew{task: t, role: acceptorRole}
 	switch t.Way {
 	case proxied:
 		c.desk, err = newProxy(t.Addr)
 	case inherited:
 		c.desk, err = newInheritance(t.Addr)
 	default:
-		c.role = "receiver"
+		c.role = receiverRole
 		c.desk, err = newPasser(t.Addr, t.Way == leastConnections)
 	}
 	if err == nil {
@@ -123,16 +120,16 @@ func (c *crew) hire() error {
 	if err != nil {
 		return err
 	}
-	w := &worker{cmd: cmd, ready: make(chan error, 1), ended: make(chan struct{})}
+	w := new(worker)
 	if w.seat, err = c.desk.hire(cmd); err != nil {
 		return err
 	}
-	if err := w.start(); err != nil {
+	if w.Process, err = child.Start("a worker", cmd); err != nil {
 		w.seat.free()
 		return err
 	}
 	go c.watch(w) // ends with the worker
-	if err := <-w.ready; err != nil {
+	if _, err := w.Line(0, saidWorker); err != nil {
 		w.retire()
 		return err
 	}
@@ -146,48 +143,18 @@ func (c *crew) hire() error {
 	return w.seat.open()
 }
 
-func (w *worker) start() error {
-	w.cmd.Stderr = os.Stderr
-	in, err := w.cmd.StdinPipe()
-	if err != nil {
-		return err
-	}
-	out, err := w.cmd.StdoutPipe()
-	if err != nil {
-		return errors.Join(err, in.Close())
-	}
-	w.in = in
-	if err := w.cmd.Start(); err != nil {
-		return err
-	}
-	go w.read(out) // ends with the worker
-	return nil
-}
-
-// read waits for the worker's word that it serves, and for its end.
-func (w *worker) read(out io.Reader) {
-	lines := bufio.NewScanner(out)
-	if lines.Scan() {
-		w.ready <- nil
-	} else {
-		w.ready <- errors.New("a worker has ended before it served")
-	}
-	_, _ = io.Copy(io.Discard, out) // it says no more
-	if err := w.cmd.Wait(); err != nil {
-		fmt.Fprintf(os.Stderr, "worker %d: %v\n", w.cmd.Process.Pid, err)
-	}
-	close(w.ended)
-}
-
 // retire lets the worker finish what it has begun.
 func (w *worker) retire() {
 	w.seat.close()
-	_ = w.in.Close() // it may have ended
+	w.End(nil)
 }
 
 // watch replaces a worker that dies.
 func (c *crew) watch(w *worker) {
-	<-w.ended
+	<-w.Ended()
+	if err := w.Wait(); err != nil {
+		fmt.Fprintf(os.Stderr, "%d: %v\n", w.PID(), err)
+	}
 	w.seat.free()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -219,7 +186,7 @@ func (c *crew) restart() error {
 		c.workers = slices.DeleteFunc(c.workers, func(one *worker) bool { return one == w })
 		c.mu.Unlock()
 		w.retire()
-		<-w.ended
+		<-w.Ended()
 	}
 	return nil
 }
@@ -233,7 +200,7 @@ func (c *crew) stop() error {
 		w.retire()
 	}
 	for _, w := range workers {
-		<-w.ended
+		<-w.Ended()
 	}
 	c.hiring.Wait()
 	return c.desk.close()

@@ -96,7 +96,7 @@ func TestKilledMasterLeavesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := begin(t, name) // and ends it
 			require.NoError(t, syscall.Kill(s.main(), syscall.SIGKILL))
-			<-s.ended
+			<-s.process.Ended()
 		})
 	}
 }

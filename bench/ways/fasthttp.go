@@ -17,6 +17,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/prefork"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 var errStopping = errors.New("ways: the server stops")
@@ -25,7 +27,7 @@ var errStopping = errors.New("ways: the server stops")
 func fasthttpPlan(c Config) (plan, error) {
 	return plan{
 		command: func(addr, _ string) (*exec.Cmd, error) {
-			return command("fasthttp", task{Addr: addr, GOMAXPROCS: c.share()}, c.Workers)
+			return command(fasthttpRole, task{Addr: addr, GOMAXPROCS: c.share()}, c.Workers)
 		},
 		version: "fasthttp " + moduleVersion("github.com/valyala/fasthttp") + ", prefork with Reuseport",
 		workers: c.Workers, reserves: true,
@@ -33,8 +35,8 @@ func fasthttpPlan(c Config) (plan, error) {
 }
 
 func runFasthttp() error {
-	t, err := readTask()
-	if err != nil {
+	var t task
+	if err := child.Task(&t); err != nil {
 		return err
 	}
 	server := &fasthttp.Server{Handler: handleFast}

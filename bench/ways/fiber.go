@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 
 	"github.com/gofiber/fiber/v3"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 // fiberPlan is Fiber's prefork. It starts as many workers as its master has for GOMAXPROCS. When one ends, for whatever
@@ -18,7 +20,7 @@ import (
 func fiberPlan(c Config) (plan, error) {
 	return plan{
 		command: func(addr, _ string) (*exec.Cmd, error) {
-			return command("fiber", task{Addr: addr, GOMAXPROCS: c.share()}, c.Workers)
+			return command(fiberRole, task{Addr: addr, GOMAXPROCS: c.share()}, c.Workers)
 		},
 		version: "fiber " + moduleVersion("github.com/gofiber/fiber/v3") + ", EnablePrefork",
 		workers: c.Workers, reserves: true,
@@ -26,8 +28,8 @@ func fiberPlan(c Config) (plan, error) {
 }
 
 func runFiber() error {
-	t, err := readTask()
-	if err != nil {
+	var t task
+	if err := child.Task(&t); err != nil {
 		return err
 	}
 	app := fiber.New()

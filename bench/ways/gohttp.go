@@ -8,21 +8,23 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 // goPlan is what most Go services are. It is restarted by a stop and a start.
 func goPlan(Config) (plan, error) {
 	return plan{
 		command: func(addr, _ string) (*exec.Cmd, error) {
-			return command("go", task{Addr: addr}, 0) // all CPUs
+			return command(goRole, task{Addr: addr}, 0) // all CPUs
 		},
 		workers: 1, mainServes: true,
 	}, nil
 }
 
 func runGo() error {
-	t, err := readTask()
-	if err != nil {
+	var t task
+	if err := child.Task(&t); err != nil {
 		return err
 	}
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", t.Addr)

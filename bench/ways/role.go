@@ -5,20 +5,12 @@ package ways
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"slices"
-	"strconv"
-	"strings"
-)
 
-// This program is also the servers: one variable says which, another holds its task as JSON.
-const (
-	roleVariable = "MULTINODE_WAYS_ROLE"
-	taskVariable = "MULTINODE_WAYS_TASK"
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 // task is what a process of a server is told.
@@ -31,46 +23,33 @@ type task struct {
 	Steering   string // of a cluster
 }
 
-// Role returns what this process is to run, if it was started as one of the servers.
-func Role() (run func() error, ok bool) {
-	run, ok = map[string]func() error{
-		"go": runGo, "cluster": runCluster, "crew": runCrew, "receiver": runReceiver, "acceptor": runAcceptor,
-		"fasthttp": runFasthttp, "fiber": runFiber,
-	}[os.Getenv(roleVariable)]
-	return run, ok
-}
+// Roles of this program, which is also the servers.
+const (
+	goRole       = "ways go"
+	clusterRole  = "ways cluster"
+	crewRole     = "ways crew"
+	receiverRole = "ways receiver"
+	acceptorRole = "ways acceptor"
+	fasthttpRole = "ways fasthttp"
+	fiberRole    = "ways fiber"
+)
 
-func readTask() (t task, err error) {
-	if err := json.Unmarshal([]byte(os.Getenv(taskVariable)), &t); err != nil {
-		return t, fmt.Errorf("ways: task: %w", err)
+// Roles returns what this program runs in each of them.
+func Roles() map[string]func() error {
+	return map[string]func() error{
+		goRole: runGo, clusterRole: runCluster, crewRole: runCrew, receiverRole: runReceiver, acceptorRole: runAcceptor,
+		fasthttpRole: runFasthttp, fiberRole: runFiber,
 	}
-	return t, nil
 }
 
 // command is this program in a role. GOMAXPROCS 0 leaves it to the Go runtime.
 func command(role string, t task, gomaxprocs int) (*exec.Cmd, error) {
-	program, err := os.Executable()
+	cmd, err := child.Command(context.Background(), role, t) // ended by us, and in its time
 	if err != nil {
 		return nil, err
 	}
-	text, err := json.Marshal(t)
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(context.Background(), program) // ended by us, and in its time
-	cmd.Env = append(without(os.Environ(), "GOMAXPROCS", roleVariable, taskVariable),
-		roleVariable+"="+role, taskVariable+"="+string(text), "GORACE=atexit_sleep_ms=0")
-	if gomaxprocs > 0 {
-		cmd.Env = append(cmd.Env, "GOMAXPROCS="+strconv.Itoa(gomaxprocs))
-	}
+	child.SetGOMAXPROCS(cmd, gomaxprocs)
 	return cmd, nil
-}
-
-func without(env []string, names ...string) []string {
-	return slices.DeleteFunc(env, func(variable string) bool {
-		name, _, _ := strings.Cut(variable, "=")
-		return slices.Contains(names, name)
-	})
 }
 
 // What processes say and are told, a line each. The end of standard input is the order to stop.

@@ -7,14 +7,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
 
+	"github.com/prometheus/procfs"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/bench/internal/proc"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -25,12 +27,9 @@ type Server struct {
 	dir  string
 	held *reuseport.Reservation // nil: none
 
-	mu    sync.Mutex // guards the rest
-	addr  string
-	cmd   *exec.Cmd
-	in    io.WriteCloser
-	lines chan string   // of standard output; closed with it
-	ended chan struct{} // closed when the first process is gone
+	mu      sync.Mutex // guards the rest
+	addr    string
+	process *child.Process // the first one
 }
 
 // Addr returns the address at which it serves. It does not change.
@@ -44,7 +43,7 @@ func (s *Server) Addr() string {
 func (s *Server) Version() string { return s.plan.version }
 
 // PIDs returns all its processes that run now.
-func (s *Server) PIDs() []int { return pids(s.family()) }
+func (s *Server) PIDs() []int { return proc.PIDs(s.family()) }
 
 // Workers returns the processes that answer requests now. While they are replaced, old and new ones count.
 func (s *Server) Workers() []int {
@@ -66,18 +65,19 @@ func (s *Server) Workers() []int {
 func (s *Server) main() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cmd == nil {
+	if s.process == nil {
 		return 0
 	}
-	return s.cmd.Process.Pid
+	return s.process.PID()
 }
 
-func (s *Server) family() []process {
+// family returns the group of the first process, which comes first. It finds workers whose parent is gone, too.
+func (s *Server) family() []procfs.ProcStat {
 	main := s.main()
 	if main == 0 {
 		return nil
 	}
-	return group(main)
+	return proc.Find(func(p procfs.ProcStat) bool { return p.PGRP == main })
 }
 
 // Restart replaces all workers as the users of this way do, so that the program can be another one afterwards. README.md
@@ -100,10 +100,10 @@ func (s *Server) again(ctx context.Context) error {
 
 // order lets our program do it.
 func (s *Server) order(ctx context.Context) error {
-	if _, err := fmt.Fprintln(s.in, toldRestart); err != nil {
+	if _, err := fmt.Fprintln(s.process.In, toldRestart); err != nil {
 		return err
 	}
-	failure, err := s.line(ctx, saidFailed, saidRestarted)
+	failure, err := s.process.Await(ctx, saidFailed, saidRestarted)
 	if err == nil && failure != "" {
 		err = errors.New(failure)
 	}
@@ -113,7 +113,7 @@ func (s *Server) order(ctx context.Context) error {
 // hangUp lets a program do it by SIGHUP, and waits until the old workers are gone.
 func (s *Server) hangUp(ctx context.Context) error {
 	old := s.Workers()
-	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+	if err := s.process.Signal(syscall.SIGHUP); err != nil {
 		return err
 	}
 	if err := s.awaitWorkers(ctx, old); err != nil || s.plan.silent {

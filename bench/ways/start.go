@@ -3,18 +3,16 @@
 package ways
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
+	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -28,12 +26,12 @@ type plan struct {
 	// command makes the program's command, for an address and a directory for its files.
 	command func(addr, dir string) (*exec.Cmd, error)
 
-	version    string         // of a foreign program, with its options
-	workers    int            // processes that answer requests
-	mainServes bool           // the first process is one of them
-	silent     bool           // workers don't say that they serve
-	reserves   bool           // each process binds the address by itself: it must be held, and port 0 be made one port
-	end        syscall.Signal // the order to stop; 0: the end of standard input
+	version    string    // of a foreign program, with its options
+	workers    int       // processes that answer requests
+	mainServes bool      // the first process is one of them
+	silent     bool      // workers don't say that they serve
+	reserves   bool      // each process binds the address by itself: it must be held, and port 0 be made one port
+	end        os.Signal // the order to stop; nil: the end of standard input
 
 	// workerPIDs returns the workers, where it takes more than to look at the processes.
 	workerPIDs func(dir string) ([]int, error)
@@ -97,50 +95,22 @@ func (s *Server) launch(cmd *exec.Cmd) error {
 		return err
 	}
 	defer log.Close()
-	in, err := cmd.StdinPipe()
+	cmd.Stderr = log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is for the caller, who stops us
+	p, err := child.Start("it", cmd)
 	if err != nil {
 		return err
 	}
-	// A pipe of our own, whose end is not that of the process: its workers hold it, too.
-	read, write, err := os.Pipe()
-	if err != nil {
-		return errors.Join(err, in.Close())
-	}
-	cmd.Stdout, cmd.Stderr = write, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is for the caller, who stops us
-	if err := errors.Join(cmd.Start(), write.Close()); err != nil {
-		return errors.Join(err, read.Close(), in.Close())
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cmd, s.in, s.lines, s.ended = cmd, in, make(chan string, 1024), make(chan struct{})
-	go readLines(read, s.lines) // ends when nobody holds the other end
-	go wait(cmd, s.ended)       // ends with the process
+	s.process = p
 	return nil
-}
-
-// readLines drops what nobody takes: a program must not wait for us.
-func readLines(out io.ReadCloser, lines chan<- string) {
-	defer close(lines)
-	defer out.Close()
-	scanner := bufio.NewScanner(out)
-	for scanner.Scan() {
-		select {
-		case lines <- scanner.Text():
-		default:
-		}
-	}
-}
-
-func wait(cmd *exec.Cmd, ended chan<- struct{}) {
-	_ = cmd.Wait() // how it ended is of no interest: it was told to, or whoever waits for it says that it has ended
-	close(ended)
 }
 
 // awaitServing waits until all workers have said that they serve.
 func (s *Server) awaitServing(ctx context.Context) error {
 	for range s.plan.workers {
-		line, err := s.line(ctx, saidWorker)
+		line, err := s.process.Await(ctx, saidWorker)
 		if err != nil {
 			return err
 		}
@@ -151,27 +121,6 @@ func (s *Server) awaitServing(ctx context.Context) error {
 	return nil
 }
 
-// line returns the next line that starts with a prefix, without it. Others are skipped.
-func (s *Server) line(ctx context.Context, prefixes ...string) (string, error) {
-	for {
-		select {
-		case line, ok := <-s.lines:
-			if !ok {
-				return "", errors.New("it has ended")
-			}
-			for _, prefix := range prefixes {
-				if rest, ok := strings.CutPrefix(line, prefix); ok {
-					return rest, nil
-				}
-			}
-		case <-s.ended:
-			return "", errors.New("it has ended")
-		case <-ctx.Done():
-			return "", fmt.Errorf("it has not said %q: %w", prefixes, ctx.Err())
-		}
-	}
-}
-
 // awaitWorkers waits until there are as many workers as there have to be, none of them one of old.
 func (s *Server) awaitWorkers(ctx context.Context, old []int) error {
 	isOld := func(pid int) bool { return slices.Contains(old, pid) }
@@ -180,7 +129,7 @@ func (s *Server) awaitWorkers(ctx context.Context, old []int) error {
 			return nil
 		}
 		select {
-		case <-s.ended:
+		case <-s.process.Ended():
 			return errors.New("it has ended")
 		case <-ctx.Done():
 			return fmt.Errorf("%d workers are to be there, none of them of %v; there are %v: %w", s.plan.workers, old,

@@ -7,6 +7,10 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/procfs"
+
+	"github.com/multinode-go/multinode/bench/internal/proc"
 )
 
 // stopWithin is how long a server may take to finish what it has begun, or it hangs: no bound for its speed.
@@ -19,30 +23,27 @@ func (s *Server) halt() error {
 		return nil
 	}
 	signalAll(all, syscall.SIGCONT) // whom the caller has stopped
-	_ = s.in.Close()
-	if s.plan.end != 0 {
-		_ = s.cmd.Process.Signal(s.plan.end) // it may have ended
-	}
-	if all[0].pid != s.main() { // it was killed, and has left its workers
+	s.process.End(s.plan.end)
+	if all[0].PID != s.main() { // it was killed, and has left its workers
 		signalAll(all, syscall.SIGTERM)
 	}
 	clean := awaitGone(all, stopWithin)
 	signalAll(s.family(), syscall.SIGKILL) // also one that was started meanwhile
-	<-s.ended
+	<-s.process.Ended()
 	if !clean {
 		return fmt.Errorf("it did not end in %v and was killed", stopWithin)
 	}
 	return nil
 }
 
-func signalAll(all []process, signal syscall.Signal) {
+func signalAll(all []procfs.ProcStat, signal syscall.Signal) {
 	for _, p := range all {
-		_ = syscall.Kill(p.pid, signal) // it may have ended
+		_ = syscall.Kill(p.PID, signal) // it may have ended
 	}
 }
 
-func awaitGone(all []process, within time.Duration) bool {
-	for end := time.Now().Add(within); slices.ContainsFunc(all, process.runs); time.Sleep(glance) {
+func awaitGone(all []procfs.ProcStat, within time.Duration) bool {
+	for end := time.Now().Add(within); slices.ContainsFunc(all, proc.Runs); time.Sleep(glance) {
 		if time.Now().After(end) {
 			return false
 		}

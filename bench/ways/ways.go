@@ -8,13 +8,9 @@
 // close". With /?burn=N the worker first uses N microseconds of CPU: of the time of its thread, not of the clock, so that a
 // worker which waits for a CPU has the same work as one that does not. Nginx cannot, see Way.Burns.
 //
-// The caller's main must begin with Role, since the servers are this program again:
+// The servers are this program again, so main begins with child.Become(ways.Roles()).
 //
-//	if run, ok := ways.Role(); ok {
-//		exit(run())
-//	}
-//
-// It is for Linux. Elsewhere there is Role alone, which does nothing.
+// It is for Linux. Elsewhere there is Roles alone, which returns none.
 package ways
 
 import (

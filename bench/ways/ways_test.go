@@ -19,18 +19,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/bench/internal/proc"
 	"github.com/multinode-go/multinode/internal/await"
 	"github.com/multinode-go/multinode/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
-	if run, ok := Role(); ok {
-		if err := run(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
+	child.Become(Roles())
 	os.Exit(leaktest.Run(m))
 }
 
@@ -63,7 +59,7 @@ func end(t *testing.T, s *Server, dir string) {
 	all := s.PIDs()
 	require.NoError(t, s.Stop())
 	for _, pid := range all {
-		_, err := readProcess(pid)
+		_, err := proc.Stat(pid)
 		require.Error(t, err, "process %d is left", pid)
 	}
 	assert.Empty(t, s.PIDs())
@@ -153,26 +149,6 @@ func hold(t *testing.T, s *Server) {
 	}
 }
 
-// cpuTime returns that of processes.
-func cpuTime(tb testing.TB, pids []int) (sum time.Duration) {
-	tb.Helper()
-	for _, pid := range pids {
-		tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-		require.NoError(tb, err)
-		for _, task := range tasks {
-			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/schedstat", pid, task.Name()))
-			if err != nil {
-				continue // the thread has ended
-			}
-			var ns time.Duration
-			_, err = fmt.Sscan(string(text), &ns)
-			require.NoError(tb, err)
-			sum += ns
-		}
-	}
-	return sum
-}
-
 func testWay(t *testing.T, name string) {
 	t.Helper()
 	way := find(t, name)
@@ -213,11 +189,11 @@ func testBurn(t *testing.T, s *Server) {
 	t.Helper()
 	const each, times, turns = time.Millisecond, 10, 10 // a clock that moves with the tick would show
 	ask := func(burn time.Duration) time.Duration {
-		before := cpuTime(t, s.PIDs())
+		before := proc.CPU(s.PIDs()...)
 		for range times {
 			once(t, s, fmt.Sprintf("/?burn=%d", burn.Microseconds()))
 		}
-		return cpuTime(t, s.PIDs()) - before
+		return proc.CPU(s.PIDs()...) - before
 	}
 	var plain, burnt time.Duration
 	for range turns {
