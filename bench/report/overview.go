@@ -61,8 +61,6 @@ func cellOf(c Comparison) changeCell {
 	return changeCell{Text: "×" + significant(c.Change.Median), Verdict: c.Verdict}
 }
 
-const overviewLegend = "▲ better than the baseline, ▼ worse, ~ cannot be told from it, ! some requests failed. × is a ratio, + or − a difference."
-
 // overview has a row for each way and a column for each pattern.
 type overview struct {
 	Heads []overviewHead

@@ -13,7 +13,9 @@ var (
 	//go:embed page.css
 	pageStyle string
 
-	pageTemplate = template.Must(template.New("page").Parse(pageText))
+	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+		"counts": counts, "percent": percent, "kind": Way.kind, "gib": func(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/(1<<30)) },
+	}).Parse(pageText))
 )
 
 // WriteHTML writes one page that needs nothing else: no file, no network, no script.
@@ -26,43 +28,27 @@ func (d *Document) WriteHTML(w io.Writer) error {
 
 // page is what page.html shows. Fields that are empty are left out there.
 type page struct {
-	Title, Question, Facts string
-	Style                  template.CSS
-	Baseline, Ours         string
-	Summary, Losses        []string
-	Best                   []bestRow
-	Overview               *overview
-	Legend                 string
-	Reading                []word
-	Ways                   []wayRow
-	Missing                []wayRow
-	Patterns               []patternSection
-	Machine                []fact
-	Notes                  []string
-	Glossary               []word
+	*Document
+	Facts                string
+	Style                template.CSS
+	Baseline, Ours       string
+	Best                 []bestRow
+	Overview             *overview
+	Rounds, MinRounds    int
+	Coverage, ByAccident float64 // that an interval holds the median; one in how many comparisons it does not
+	Ways, Missing        []Way
+	Patterns             []patternSection
 }
 
 func (d *Document) page() page {
+	n := d.rounds()
 	p := page{
-		Title: d.Title, Question: d.question(), Facts: d.facts(), Style: template.CSS(pageStyle + chartStyle),
-		Summary: d.Summary(), Losses: d.Losses(), Best: d.bestRows(), Overview: d.overview(), Legend: overviewLegend, Reading: d.reading(),
-		Machine: d.machineFacts(), Notes: d.Notes, Glossary: glossary(),
-	}
-	p.Baseline, p.Ours = d.baseline().title(), d.ours().title()
-	for _, w := range d.present() {
-		p.Ways = append(p.Ways, rowOf(w))
-	}
-	for _, w := range d.missing() {
-		p.Missing = append(p.Missing, rowOf(w))
+		Document: d, Facts: d.facts(), Style: template.CSS(pageStyle + chartStyle), Baseline: d.baseline().title(), Ours: d.ours().title(),
+		Best: d.bestRows(), Overview: d.overview(), Rounds: n, MinRounds: MinRounds, Coverage: Coverage(n), ByAccident: 1 / (1 - Coverage(n)),
+		Ways: d.present(), Missing: d.missing(),
 	}
 	for i, pattern := range d.Patterns {
 		p.Patterns = append(p.Patterns, d.section(i, pattern))
 	}
 	return p
-}
-
-type wayRow struct{ Kind, Title, Name, Server, Version, About, Missing string }
-
-func rowOf(w Way) wayRow {
-	return wayRow{w.kind(), w.title(), w.Name, w.Server, w.Version, w.About, w.Missing}
 }
