@@ -6,6 +6,7 @@ import "time"
 type client struct {
 	arrivals *arrivals // nil: a closed loop
 	lot      lot
+	target   target
 	due      time.Duration // when its next request has to be sent
 	ready    time.Duration // when it can be sent; only from then on the generator is late
 	conn     *conn         // with keep-alive; nil: none

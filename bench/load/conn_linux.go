@@ -3,6 +3,7 @@ package load
 import (
 	"errors"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -18,6 +19,9 @@ type conn struct {
 	fresh   bool // it was made for its request
 	written bool // something was sent
 	counted bool // in Result.ConnsByWorker
+	opened  time.Duration
+	local   netip.AddrPort // for Hooks.Failed
+	worker  string         // likewise: who has answered
 
 	active   bool // it carries a request
 	request  request
@@ -54,13 +58,17 @@ func (g *generator) take(c *client) *conn {
 //
 // There is no TCP_NODELAY: nothing is ever written while something else is not acknowledged yet.
 func (g *generator) dial(k *conn) error {
-	fd, err := unix.Socket(g.family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(k.client.target.family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("socket", err)
 	}
 	k.fd, k.fresh, k.written, k.counted = fd, true, false, false
-	if err := unix.Connect(fd, g.target); err != nil && err != unix.EINPROGRESS {
+	k.opened, k.local, k.worker = g.now(), netip.AddrPort{}, ""
+	if err := unix.Connect(fd, k.client.target.address); err != nil && err != unix.EINPROGRESS {
 		return os.NewSyscallError("connect", err)
+	}
+	if g.hooks.Failed != nil {
+		k.local = localAddr(fd)
 	}
 	return g.poll.add(fd, k.slot)
 }
@@ -103,7 +111,9 @@ func (g *generator) handle(k *conn, events uint32) {
 	case k.fd < 0 || events == unix.EPOLLOUT && len(k.unsent) == 0:
 		return
 	case !k.active: // closed by the server; or it sent what nobody had asked for
-		g.hangUp(k)
+		if !g.plan.Strict {
+			g.hangUp(k)
+		}
 		return
 	case len(k.unsent) > 0:
 		g.flush(k)
@@ -153,6 +163,10 @@ func (g *generator) answered(k *conn, closed bool) {
 		kind = Status
 	}
 	keep := k.response.keep && g.plan.KeepAlive
+	if g.hooks.Failed != nil {
+		k.worker = string(k.response.worker)
+	}
+	closed = closed && !g.plan.Strict || g.plan.Reset && !keep
 	if k.fresh = false; !closed && !keep { // the server closes first
 		k.lingers = g.now()
 		k.client.conn = nil
@@ -166,12 +180,23 @@ func (g *generator) answered(k *conn, closed bool) {
 // broken takes an error of the connection. A request that has met the end of an idle connection is sent again, once.
 func (g *generator) broken(k *conn, err error) {
 	kind := kindOf(err)
-	if (kind == Reset || kind == EOF) && !k.fresh && !k.request.retried && !k.response.begun {
+	if (kind == Reset || kind == EOF) && !g.plan.Strict && !k.fresh && !k.request.retried && !k.response.begun {
 		g.tally.Retried++
 		k.request.retried = true
 		g.shut(k)
 		g.send(k)
 		return
+	}
+	g.fail(k, kind, err)
+}
+
+// fail ends the request of k, and k.
+func (g *generator) fail(k *conn, kind string, err error) {
+	if g.hooks.Failed != nil {
+		now := g.now()
+		g.hooks.Failed(Failure{
+			Kind: kind, Error: err.Error(), Local: k.local, Worker: k.worker, Took: now - k.request.begun, Age: now - k.opened,
+		})
 	}
 	g.finish(k, kind)
 	g.hangUp(k)
@@ -189,6 +214,9 @@ func (g *generator) hangUp(k *conn) {
 
 func (g *generator) shut(k *conn) {
 	if k.fd >= 0 {
+		if g.plan.Reset {
+			_ = unix.SetsockoptLinger(k.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		}
 		_ = unix.Close(k.fd)
 		k.fd = -1
 	}

@@ -18,14 +18,15 @@ const (
 	lingerTime = time.Second
 	// pause is what a closed loop waits after a failure, so that it does not take the CPU from a server that starts again.
 	pause = 10 * time.Millisecond
+	// tellInterval is how often Hooks.SoFar is called.
+	tellInterval = 100 * time.Millisecond
 )
 
 // generator carries out a plan. One goroutine on a thread of its own does it all. Times are from the start of the run.
 type generator struct {
 	plan       Plan
+	hooks      Hooks
 	fast, slow []byte
-	family     int
-	target     unix.Sockaddr
 
 	poll   *poller
 	conns  []*conn // by slot
@@ -36,42 +37,45 @@ type generator struct {
 	queue     queue // of clients that wait for their time
 	inFlight  int
 	nextSweep time.Duration
+	nextTell  time.Duration
 
 	epoch      time.Time
 	begin, end time.Duration // of what counts
 	tally      *tally
 }
 
-// generate carries out a plan. It calls begun when the warm-up is over.
-func generate(p Plan, begun func()) (Result, error) {
+// generate carries out a plan.
+func generate(p Plan, h Hooks) (Result, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := errors.Join(proc.Bind(p.CPUs), ownThread()); err != nil {
 		return Result{}, err
 	}
-	g, err := newGenerator(p)
+	g, err := newGenerator(p, h)
 	if err != nil {
 		return Result{}, err
 	}
 	defer g.close()
-	if p.KeepAlive {
+	if p.KeepAlive && !p.Strict {
 		g.connect()
 	}
-	if err := g.run(begun); err != nil {
+	if err := g.run(); err != nil {
 		return Result{}, err
 	}
 	return g.tally.result(), nil
 }
 
-func newGenerator(p Plan) (*generator, error) {
-	addr, err := p.target()
+func newGenerator(p Plan, h Hooks) (*generator, error) {
+	addrs, err := p.targets()
 	if err != nil {
 		return nil, err
 	}
 	g := &generator{
-		plan: p, fast: p.message(p.Cost), slow: p.message(p.SlowCost), begin: p.Warmup, end: p.Warmup + p.Duration,
+		plan: p, hooks: h, fast: p.message(p.Cost), slow: p.message(p.SlowCost), begin: p.Warmup, end: p.Warmup + p.Duration,
 	}
-	g.family, g.target = sockaddr(addr)
+	if p.Endless {
+		g.end = never / 2
+	}
 	if p.perConnection() {
 		g.clients = make([]client, p.Connections)
 	} else {
@@ -83,7 +87,7 @@ func newGenerator(p Plan) (*generator, error) {
 		}
 	}
 	for i := range g.clients {
-		g.clients[i].lot = p.lot(i)
+		g.clients[i].lot, g.clients[i].target = p.lot(i), targetOf(addrs[i%len(addrs)])
 	}
 	g.poll, err = newPoller()
 	return g, err
@@ -103,7 +107,7 @@ func (g *generator) connect() {
 
 func (g *generator) now() time.Duration { return time.Since(g.epoch) }
 
-func (g *generator) run(begun func()) error {
+func (g *generator) run() error {
 	g.epoch = time.Now()
 	g.tally = newTally(g.epoch, g.begin, g.end)
 	for i := range g.clients {
@@ -113,8 +117,11 @@ func (g *generator) run(begun func()) error {
 	for now := g.now(); (len(g.queue) > 0 || g.inFlight > 0 || !warm) && now < g.end+g.plan.Timeout; now = g.now() {
 		if !warm && now >= g.begin {
 			warm, spent = true, threadCPU()
-			begun()
+			if g.hooks.Begun != nil {
+				g.hooks.Begun()
+			}
 		}
+		g.obey(now)
 		events, err := g.poll.wait(g.next(warm) - now)
 		if err != nil {
 			return err
@@ -128,6 +135,20 @@ func (g *generator) run(begun func()) error {
 	g.tally.CPU = threadCPU() - spent
 	g.abandon()
 	return nil
+}
+
+// obey ends the run when it is told to, and tells how far it is.
+func (g *generator) obey(now time.Duration) {
+	select {
+	case <-g.hooks.Stop:
+		g.hooks.Stop = nil
+		g.end, g.tally.end, g.queue = now, now, nil // who waits sends no more
+	default:
+	}
+	if g.hooks.SoFar != nil && now >= g.nextTell {
+		g.nextTell = now + tellInterval
+		g.hooks.SoFar(g.tally.Requests, g.tally.Connections, g.tally.Failures())
+	}
 }
 
 // next returns when there is something to do without an event.
@@ -208,7 +229,7 @@ func (g *generator) finish(k *conn, kind string) {
 	if kind != "" && k.client.arrivals == nil {
 		now += pause
 	}
-	g.release(k.client, now)
+	g.release(k.client, now+g.plan.Think)
 }
 
 // sweep ends what takes too long.
@@ -221,8 +242,7 @@ func (g *generator) sweep() {
 	for _, k := range g.conns {
 		switch {
 		case k.active && now-k.request.begun >= g.plan.Timeout:
-			g.finish(k, Timeout)
-			g.hangUp(k)
+			g.fail(k, Timeout, unix.ETIMEDOUT)
 		case k.lingers > 0 && now-k.lingers >= lingerTime:
 			g.hangUp(k)
 		}
@@ -233,7 +253,7 @@ func (g *generator) sweep() {
 func (g *generator) abandon() {
 	for _, k := range g.conns {
 		if k.active {
-			g.finish(k, Timeout)
+			g.fail(k, Timeout, unix.ETIMEDOUT)
 		}
 	}
 	for len(g.queue) > 0 {

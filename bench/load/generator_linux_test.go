@@ -302,7 +302,7 @@ func TestLoadNotSent(t *testing.T) {
 func TestGeneratorBoundsWhatIsInFlight(t *testing.T) {
 	p, err := Plan{Addr: "127.0.0.1:1", Rate: 1000, Duration: time.Second}.withDefaults()
 	require.NoError(t, err)
-	g, err := newGenerator(p)
+	g, err := newGenerator(p, Hooks{})
 	require.NoError(t, err)
 	defer g.close()
 	g.epoch = time.Now()
@@ -504,4 +504,60 @@ func TestQuantile(t *testing.T) {
 	assert.InDelta(t, 3, quantile([]float64{5, 1, 3}, 0.5), 1e-9)
 	assert.InDelta(t, 2.5, quantile([]float64{4, 1, 3, 2}, 0.5), 1e-9)
 	assert.InDelta(t, 4, quantile([]float64{4, 1, 3, 2}, 1), 1e-9)
+}
+
+func TestKinds(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", unix.ECONNREFUSED)}, Refused},
+		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", unix.ECONNRESET)}, Reset},
+		{os.NewSyscallError("write", unix.EPIPE), Reset},
+		{fmt.Errorf("read: %w", io.ErrUnexpectedEOF), EOF},
+		{os.NewSyscallError("connect", unix.ETIMEDOUT), Timeout},
+		{fmt.Errorf("%w: 503", errMalformed), Malformed},
+		{os.NewSyscallError("connect", unix.EADDRNOTAVAIL), "EADDRNOTAVAIL"},
+		{errors.New("what else"), "what else"},
+	} {
+		assert.Equal(t, c.want, kindOf(c.err), c.err)
+	}
+}
+
+// TestStrictFailsWhatIsLost has a server that closes each connection after two answers, while it is idle.
+func TestStrictFailsWhatIsLost(t *testing.T) {
+	addr := serveRaw(t, func(_ int, c *net.TCPConn, in *bufio.Reader) {
+		for range 2 {
+			if skipRequest(in) {
+				_, _ = io.WriteString(c, strings.Replace(okAnswer, "\r\n", "\r\nWorker: 7\r\n", 1))
+			}
+		}
+	})
+	stop := make(chan struct{})
+	var failures []Failure
+	p := Plan{
+		Addrs: []string{addr, addr}, Connections: 2, KeepAlive: true, Endless: true, Think: 10 * time.Millisecond, Strict: true, Reset: true,
+	}
+	told := int64(0)
+	r, err := Generate(p, Hooks{
+		Stop: stop, Failed: func(f Failure) { failures = append(failures, f) },
+		SoFar: func(answered, connections, failed int64) {
+			if told = answered; failed >= 4 && stop != nil {
+				close(stop)
+				stop = nil
+			}
+		},
+	})
+	require.NoError(t, err)
+	assert.Positive(t, told)
+	assert.Zero(t, r.Retried)
+	require.Len(t, failures, int(r.Failures()))
+	assert.InDelta(t, float64(r.Requests)/2, r.Failures(), 2, "the third request of each connection")
+	assert.Positive(t, r.Elapsed)
+	for _, f := range failures {
+		assert.Contains(t, []string{EOF, Reset}, f.Kind)
+		assert.Equal(t, "7", f.Worker)
+		assert.True(t, f.Local.IsValid())
+		assert.Greater(t, f.Age, f.Took)
+	}
 }

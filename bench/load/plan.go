@@ -26,6 +26,7 @@
 package load
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -67,8 +68,20 @@ type Plan struct {
 	Burst      int
 	BurstEvery time.Duration
 
+	// Addrs are several addresses of the server, in place of Addr: connection i has that at i modulo their number.
+	Addrs []string
+	// Private lets the addresses be of a private network, too: that of a network namespace.
+	Private bool
+	Think   time.Duration // between an answer and the next request of a connection, in a closed loop
+	// Strict fails each request that is lost. Else one that meets a connection which the server has closed while it was idle is
+	// sent again, as by careful clients. It takes a closed loop.
+	Strict bool
+	// Reset closes connections by a reset, as soon as they are not needed: that leaves no TIME_WAIT on either side.
+	Reset bool
+
 	Warmup   time.Duration // before Duration; its requests do not count
 	Duration time.Duration
+	Endless  bool          // until Hooks.Stop, in place of Duration
 	Timeout  time.Duration // of a request, with its connect; 0: 10 s
 	Seed     uint64        // of the schedule, and of which requests are slow
 	CPUs     []int         // that the load process may use; nil: all
@@ -82,6 +95,9 @@ func (p Plan) withDefaults() (Plan, error) {
 	if p.Timeout == 0 {
 		p.Timeout = defaultTimeout
 	}
+	if len(p.Addrs) == 0 {
+		p.Addrs = []string{p.Addr}
+	}
 	if err := errors.Join(p.checkTarget(), p.checkShape(), p.checkTimes()); err != nil {
 		return p, fmt.Errorf("plan: %w", err)
 	}
@@ -92,20 +108,23 @@ func (p Plan) checkTarget() error {
 	if !strings.HasPrefix(p.Path, "/") || strings.ContainsAny(p.Path, " \r\n#") {
 		return fmt.Errorf("path %q must begin with / and have neither spaces nor a fragment", p.Path)
 	}
-	_, err := p.target()
+	_, err := p.targets()
 	return err
 }
 
-// target returns the address of the server. Only this machine is loaded.
-func (p Plan) target() (*net.TCPAddr, error) {
-	addr, err := net.ResolveTCPAddr("tcp", p.Addr)
-	if err != nil {
-		return nil, err
+// targets returns the addresses of the server. Only this machine is loaded.
+func (p Plan) targets() (all []*net.TCPAddr, err error) {
+	for _, text := range p.Addrs {
+		addr, err := net.ResolveTCPAddr("tcp", text)
+		if err != nil {
+			return nil, err
+		}
+		if !addr.IP.IsLoopback() && (!p.Private || !addr.IP.IsPrivate()) {
+			return nil, fmt.Errorf("%s is not on the loopback interface, and load goes nowhere else; use 127.0.0.1:%d", text, addr.Port)
+		}
+		all = append(all, addr)
 	}
-	if !addr.IP.IsLoopback() {
-		return nil, fmt.Errorf("%s is not on the loopback interface, and load goes nowhere else; use 127.0.0.1:%d", p.Addr, addr.Port)
-	}
-	return addr, nil
+	return all, nil
 }
 
 func (p Plan) checkShape() error {
@@ -122,6 +141,8 @@ func (p Plan) checkShape() error {
 		return errors.New("uneven rates take KeepAlive and Rate")
 	case p.Constant && p.Rate == 0:
 		return errors.New("constant distances take Rate")
+	case (p.Strict || p.Endless || p.Think > 0) && (p.Rate > 0 || p.Burst > 0):
+		return errors.New("Strict, Endless and Think take a closed loop")
 	case !(p.SlowShare >= 0 && p.SlowShare <= 1):
 		return fmt.Errorf("a share of %v slow requests is not from 0 to 1", p.SlowShare)
 	}
@@ -129,7 +150,7 @@ func (p Plan) checkShape() error {
 }
 
 func (p Plan) checkTimes() error {
-	if p.Duration <= 0 || p.Timeout < 0 || p.Warmup < 0 || p.Cost < 0 || p.SlowCost < 0 {
+	if (p.Duration <= 0) != p.Endless || p.Think < 0 || p.Timeout < 0 || p.Warmup < 0 || p.Cost < 0 || p.SlowCost < 0 {
 		return errors.New("durations must be positive, and Warmup, Timeout, Cost and SlowCost may be 0")
 	}
 	return nil
@@ -152,5 +173,5 @@ func (p Plan) message(cost time.Duration) []byte {
 	if !p.KeepAlive {
 		closing = "Connection: close\r\n"
 	}
-	return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", path, p.Addr, closing)
+	return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", path, cmp.Or(p.Addr, "bench"), closing)
 }

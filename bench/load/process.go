@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
 )
@@ -47,6 +49,9 @@ func start(ctx context.Context, p Plan) (*Runner, error) {
 	p, err := p.withDefaults()
 	if err != nil {
 		return nil, err
+	}
+	if p.Endless {
+		return nil, errors.New("plan: Endless takes Generate")
 	}
 	if runtime.GOOS != "linux" {
 		return nil, fmt.Errorf("needs Linux: %w", errors.ErrUnsupported)
@@ -94,6 +99,33 @@ func (r *Runner) follow(ctx context.Context) {
 	}
 }
 
+// Hooks are what a process takes part in that carries out a plan by itself. Each may be nil. They are called by one goroutine,
+// which is the load: they must not take time.
+type Hooks struct {
+	Begun  func()                                    // the warm-up is over
+	SoFar  func(answered, connections, failed int64) // ten times a second
+	Failed func(Failure)                             // a request has failed
+	Stop   <-chan struct{}                           // ends a plan without a Duration when it is closed
+}
+
+// Failure is a request that has failed.
+type Failure struct {
+	Kind      string // as in Result.Failed
+	Error     string
+	Local     netip.AddrPort // of its connection; the zero value if that has not come to be
+	Worker    string         // who has answered on the connection before
+	Took, Age time.Duration  // since the request was begun, and the connection
+}
+
+// Generate carries out a plan in this process, with a thread of its own.
+func Generate(p Plan, h Hooks) (Result, error) {
+	p, err := p.withDefaults()
+	if err != nil {
+		return Result{}, fmt.Errorf("load: %w", err)
+	}
+	return generate(p, h)
+}
+
 // runLoad is the load process.
 func runLoad() error {
 	var p Plan
@@ -102,7 +134,7 @@ func runLoad() error {
 	}
 	go endWith(os.Stdin) // until the process ends
 	runtime.GOMAXPROCS(1)
-	result, err := generate(p, func() { fmt.Println("begun") })
+	result, err := Generate(p, Hooks{Begun: func() { fmt.Println("begun") }})
 	if err != nil {
 		return err
 	}

@@ -372,7 +372,7 @@ func (s *storm) judge(r *report, tallies []tally) {
 			if cause == "" {
 				cause = "UNEXPLAINED"
 				r.expect(false, "%s: a request failed for no reason: %s, accepted by pid %d, connected %v, begun %v before:\n%s", name,
-					f.Error, f.PID, f.Connected > 0, f.End-f.Start, s.around(f.End))
+					f.Error, f.PID, f.Local != "", f.End-f.Start, s.around(f.End))
 			}
 			causes[cause]++
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/multinode-go/multinode/reuseport"
@@ -23,10 +22,9 @@ func proveCloses(ctx context.Context, c config) (_ *report, err error) {
 		return nil, err
 	}
 	served := make(chan struct{})
-	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, os.Getpid()) })
 	go func() { // ends with server
 		defer close(served)
-		_ = http.Serve(server, handler) // net.ErrClosed, in the end
+		_ = http.Serve(server, handler()) // net.ErrClosed, in the end
 	}()
 	defer func() {
 		err = errors.Join(err, server.Close())

@@ -5,14 +5,9 @@ package loss
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -90,24 +85,6 @@ func TestWithoutPrivilege(t *testing.T) {
 	assert.Empty(t, r.Broken)
 }
 
-func TestKinds(t *testing.T) {
-	for _, c := range []struct {
-		err  error
-		want string
-	}{
-		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, "refused"},
-		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}, "reset"},
-		{os.NewSyscallError("write", syscall.EPIPE), "reset"},
-		{io.EOF, "eof"},
-		{fmt.Errorf("read: %w", io.ErrUnexpectedEOF), "eof"},
-		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, "timeout"},
-		{fmt.Errorf("%w: 503", errStatus), "answer"},
-		{errors.New("what else"), "other"},
-	} {
-		assert.Equal(t, c.want, kindOf(c.err), c.err)
-	}
-}
-
 func TestLedger(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger")
 	mine, err := openLedger(path)
@@ -140,11 +117,11 @@ func TestCauses(t *testing.T) {
 		"its connection":       {failed{PID: 1, Start: 9 * s, End: 10*s + 2e6}, "accepted by a killed worker"},
 		"before it was killed": {failed{PID: 1, Start: 9 * s, End: 9*s + 1}, ""},
 		"somebody else's":      {failed{PID: 7, Start: 9 * s, End: 10*s + 2e6}, ""},
-		"in a queue":           {failed{Start: 10*s - 1, End: 10*s + 2e6, Connected: 1}, "queued at a killed worker"},
-		"in no queue":          {failed{Start: 14 * s, End: 15 * s, Connected: 1}, ""},
-		"long after":           {failed{Start: 10 * s, End: 13 * s, Connected: 1}, ""},
-		"of a stopped one":     {failed{Start: 21 * s, End: 25*s + 1, Connected: 1}, "queued at a stopped worker"},
-		"beside a stopped one": {failed{Start: 21 * s, End: 22 * s, Connected: 1}, ""},
+		"in a queue":           {failed{Start: 10*s - 1, End: 10*s + 2e6}, "queued at a killed worker"},
+		"in no queue":          {failed{Start: 14 * s, End: 15 * s}, ""},
+		"long after":           {failed{Start: 10 * s, End: 13 * s}, ""},
+		"of a stopped one":     {failed{Start: 21 * s, End: 25*s + 1}, "queued at a stopped worker"},
+		"beside a stopped one": {failed{Start: 21 * s, End: 22 * s}, ""},
 		"a stranger's":         {failed{PID: 3, Start: 40 * s, End: 41 * s}, "accepted by a stranger"},
 	} {
 		assert.Equal(t, c.want, v.cause(c.failed), name)

@@ -35,10 +35,8 @@ type serve struct {
 
 // handler says who answers.
 func handler() http.Handler {
-	body := []byte(strconv.Itoa(os.Getpid()) + "\n")
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write(body) // a client that has gone needs no answer
-	})
+	pid := strconv.Itoa(os.Getpid())
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Worker", pid) })
 }
 
 // httpServer returns a server that notes in a ledger what it accepts.
