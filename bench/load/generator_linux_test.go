@@ -541,7 +541,7 @@ func TestStrictFailsWhatIsLost(t *testing.T) {
 	told := int64(0)
 	r, err := Generate(p, Hooks{
 		Stop: stop, Failed: func(f Failure) { failures = append(failures, f) },
-		SoFar: func(answered, connections, failed int64) {
+		SoFar: func(answered, _, failed int64) {
 			if told = answered; failed >= 4 && stop != nil {
 				close(stop)
 				stop = nil

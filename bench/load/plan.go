@@ -142,7 +142,7 @@ func (p Plan) checkShape() error {
 	case p.Constant && p.Rate == 0:
 		return errors.New("constant distances take Rate")
 	case (p.Strict || p.Endless || p.Think > 0) && (p.Rate > 0 || p.Burst > 0):
-		return errors.New("Strict, Endless and Think take a closed loop")
+		return errors.New("only a closed loop can be Strict or Endless, or Think")
 	case !(p.SlowShare >= 0 && p.SlowShare <= 1):
 		return fmt.Errorf("a share of %v slow requests is not from 0 to 1", p.SlowShare)
 	}
