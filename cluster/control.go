@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/framing"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -69,7 +70,7 @@ type message struct {
 	Again    bool                `json:"again,omitempty"`
 	Source   netip.AddrPort      `json:"source,omitzero"`
 	Steering *reuseport.Steering `json:"steering,omitempty"`
-	Picture  *picture            `json:"picture,omitempty"`
+	Picture  *portgroup.Snapshot `json:"picture,omitempty"`
 	Until    time.Duration       `json:"until,omitempty"` // when it is too late, by CLOCK_MONOTONIC, nanoseconds
 	CPU      int                 `json:"cpu,omitempty"`
 	Timeout  time.Duration       `json:"timeout,omitempty"` // nanoseconds
@@ -92,7 +93,7 @@ type seatInfo struct {
 	Queue   int     `json:"queue,omitempty"`
 	Limit   int     `json:"limit,omitempty"`
 
-	Picture *picture `json:"picture,omitempty"` // the last that the node was told
+	Picture *portgroup.Snapshot `json:"picture,omitempty"` // the last that the node was told
 }
 
 // failure makes an answer of an error. The errno below it travels too.

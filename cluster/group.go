@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -39,46 +40,19 @@ type party struct {
 	obstacle string // why it cannot be steered; "": it can
 }
 
-// member is a listener in the group of a port, or a hole: an index of which it is not known who sits there.
-type member struct {
-	*party   // nil: it is no node's
-	inode    uint32
-	leaving  bool
-	foreign  bool      // it is a stranger's
-	sighting *sighting // of that stranger; nil: it is not known which one
-	unmet    int       // looks since it was first listed, from 1, while its process is not known; 0: it is
-	hole     bool
-	asked    int // questions about a hole without an answer
-	moves    int // of our members for its sake
-}
+// IsReady tells whether the node serves.
+func (p *party) IsReady() bool { return p.ready.Load() }
 
-// newHole returns a hole. Each is one of its own.
-func newHole() *member { return &member{hole: true} }
+// IsSuspect tells whether it does not answer.
+func (p *party) IsSuspect() bool { return p.suspect.Load() }
 
-// standing returns what the rules make of a member.
-func (m *member) standing() standing {
-	switch {
-	case m.foreign:
-		return stranger
-	case m.party == nil:
-		return unproved
-	case m.leaving:
-		return leaving
-	case !m.ready.Load():
-		return warming
-	case m.suspect.Load():
-		return suspect
-	default:
-		return trusted
-	}
-}
+// member is a listener in the group of a port, or a hole.
+type member = portgroup.Member[*party]
 
 // group is the group of one port, as its master keeps it: who is in it, at which index, and who gets new connections.
 //
-// Joins, leaves and looks take turns, so that the order of the kernel's array is known: a join appends, a leave moves
-// the last member to the free index (reuseport_add_sock and __reuseport_detach_sock in net/core/sock_reuseport.c). What
-// cannot be known this way, after two deaths at once, an adoption, or a stranger, is a hole in the order. The kernel is
-// asked about holes, by one look at a time, which does not hold the turn while it waits for an answer.
+// Joins, leaves and looks take turns, so that their order is known to the map. The kernel is asked about the holes of the
+// map, by one look at a time, which does not hold the turn while it waits for an answer.
 type group struct {
 	key         portKey
 	address     string
@@ -88,29 +62,17 @@ type group struct {
 	steering    *steering                               // to tell what is found
 	list        func(context.Context) ([]uint32, error) // of the kernel: the inodes of the listeners
 
-	asking chan struct{} // holds a value while a look asks the kernel; it comes before the turn
-	failed string        // the last complaint about a question; theirs
-	turn   chan struct{} // holds a value while a goroutine has the turn; the fields below belong to that goroutine
-	seen   []*member     // all members that are known, in no order
-	order  *reuseport.Order[*member]
-	// What the order was at the last look at the kernel's list, and who has joined and left with our help since.
-	base    []*member
-	since   []change
-	unknown bool     // the order is not known at all, until the next look at the list
-	looked  bool     // there was such a look
-	told    *picture // the newest that adopted nodes have from another master; nil when it was used
-	kept    []uint32 // what our nodes keep for the next one, by index
-	// shifts counts what may have moved members to other indexes: what the kernel has answered before is void.
-	shifts int
-	mark   *reuseport.Mark // of the question that is being asked
-	// published are the weights by which new connections are steered, by index; nil where the hash decides.
-	published []uint32
-	// epoch names the time since which no exclusion was broken. It counts from 1.
-	epoch     int
-	complaint string          // the last
-	sink      *reuseport.Sink // nil until the cluster stops
-	drain     *member         // of sink
-	watch     watch           // over the program that steers
+	asking    chan struct{} // holds a value while a look asks the kernel; it comes before the turn
+	failed    string        // the last complaint about a question; theirs
+	turn      chan struct{} // holds a value while a goroutine has the turn; the fields below belong to that goroutine
+	nodes     *portgroup.Map[*party]
+	met       map[*member]*sighting // the strangers of which it is known which ones
+	kept      []uint32              // what our nodes keep for the next one, by index
+	mark      *reuseport.Mark       // of the question that is being asked
+	complaint string                // the last
+	sink      *reuseport.Sink       // nil until the cluster stops
+	drain     *member               // of sink
+	watch     watch                 // over the program that steers
 
 	mu      sync.Mutex
 	drawing drawing // guarded by mu; for Status
@@ -124,7 +86,7 @@ func newGroup(key portKey, reservation *reuseport.Reservation, s *steering) *gro
 	}
 	g := &group{
 		key: key, address: address, reservation: reservation, rung: s.rung, steering: s,
-		asking: make(chan struct{}, 1), turn: make(chan struct{}, 1), order: reuseport.NewOrder[*member](), epoch: 1,
+		asking: make(chan struct{}, 1), turn: make(chan struct{}, 1), nodes: portgroup.New[*party](), met: make(map[*member]*sighting),
 	}
 	g.list = g.listed
 	return g
@@ -162,32 +124,16 @@ func (g *group) join(ctx context.Context, p *party) error {
 		g.steering.kick() // it may have come to listen all the same
 		return err
 	}
-	if m := g.memberOf(p); m != nil && m.inode == answer.Inode {
-		m.leaving = false // it has not left, and does not mean to any more
+	if m := g.nodes.Of(p); m != nil && m.Inode == answer.Inode {
+		m.Leaving = false // it has not left, and does not mean to any more
 	} else {
-		g.enter(&member{party: p, inode: answer.Inode})
+		g.nodes.Join(&member{Node: p, Inode: answer.Inode})
 	}
 	_ = g.settle(ctx) // which complains
 	if !g.certain() {
 		g.steering.kick()
 	}
 	return nil
-}
-
-// enter takes note of a member that has just joined.
-func (g *group) enter(m *member) {
-	g.seen = append(g.seen, m)
-	g.apply(change{m, true})
-}
-
-// apply changes the order by a join or a leave that we know of.
-func (g *group) apply(c change) {
-	if members, ok := c.apply(g.order.Members()); ok {
-		g.order = reuseport.NewOrder(members...)
-	} else {
-		g.unknown = true
-	}
-	g.since = append(g.since, c)
 }
 
 // exclude lets no new connection come to a node. The epoch that it returns is for leave; 0 says that the node may get
@@ -197,17 +143,17 @@ func (g *group) exclude(ctx context.Context, p *party) (epoch int, later bool, e
 		return 0, false, err
 	}
 	defer g.give()
-	m := g.memberOf(p)
+	m := g.nodes.Of(p)
 	if m == nil {
 		return 0, false, g.notHere(p)
 	}
-	m.leaving = true
+	m.Leaving = true
 	err = g.settle(ctx)
 	switch {
 	case g.rung < reuseport.RungBPF:
 		return 0, false, nil // most are elsewhere
 	case err == nil && g.excludes(m):
-		return g.epoch, false, nil
+		return g.nodes.Epoch(), false, nil
 	case err == nil && g.certain() && !g.watch.contested:
 		return 0, false, nil // no other node is there
 	default:
@@ -223,7 +169,7 @@ func (g *group) leave(ctx context.Context, p *party, epoch int) (again bool, err
 		return false, err
 	}
 	defer g.give()
-	m := g.memberOf(p)
+	m := g.nodes.Of(p)
 	switch {
 	case m == nil && epoch == 0: // its listener is hidden, and so the kernel lists it no more
 		_, err := g.call(ctx, p, message{Kind: kindShut})
@@ -232,7 +178,7 @@ func (g *group) leave(ctx context.Context, p *party, epoch int) (again bool, err
 		return false, g.notHere(p)
 	}
 	if epoch != 0 {
-		if err := g.settle(ctx); err != nil || !g.excludes(m) || g.epoch != epoch {
+		if err := g.settle(ctx); err != nil || !g.excludes(m) || g.nodes.Epoch() != epoch {
 			return true, nil
 		}
 	}
@@ -242,11 +188,9 @@ func (g *group) leave(ctx context.Context, p *party, epoch int) (again bool, err
 		g.doubt()
 		return false, err
 	}
-	g.drop(m)
-	g.apply(change{m, false})
-	g.shifts++
+	g.nodes.Leave(m)
 	if !safe {
-		g.epoch++
+		g.nodes.Leak()
 	}
 	_ = g.settle(ctx) // which complains
 	g.wake(ctx)
@@ -294,33 +238,22 @@ func (g *group) changed(ctx context.Context) bool {
 		return false // somebody is at it
 	}
 	listed, err := g.list(ctx)
-	return err != nil || len(listed) != len(g.seen) ||
-		slices.ContainsFunc(g.seen, func(m *member) bool { return m.unmet > 0 || !slices.Contains(listed, m.inode) }) ||
+	return err != nil || len(listed) != len(g.nodes.Members()) ||
+		slices.ContainsFunc(g.nodes.Members(), func(m *member) bool { return m.Unmet > 0 || !slices.Contains(listed, m.Inode) }) ||
 		g.watch.due(g, time.Now()) || g.steering.sightings.hunting(g.address)
 }
 
-// adopt takes note of a listener that is in the group already, and of the picture that another master had.
-func (g *group) adopt(ctx context.Context, p *party, inode uint32, told *picture) {
+// adopt takes note of a listener that is in the group already, and of the snapshot that another master had.
+func (g *group) adopt(ctx context.Context, p *party, inode uint32, told *portgroup.Snapshot) {
 	if g.take(ctx) != nil {
 		return
 	}
 	defer g.give()
-	if told != nil && (g.told == nil || told.At > g.told.At) {
-		g.told = told
-		g.unknown = g.unknown || !g.certain()
+	if told != nil {
+		g.nodes.Tell(told)
 	}
-	known := slices.IndexFunc(g.seen, func(m *member) bool { return m.inode == inode })
-	switch {
-	case g.memberOf(p) != nil:
-	case known >= 0: // it was seen before it was told: it stays where it is
-		m := g.seen[known]
-		m.party, m.foreign, m.sighting, m.unmet = p, false, nil, 0
-	case g.looked:
-		g.enter(&member{party: p, inode: inode})
-	default:
-		g.seen = append(g.seen, &member{party: p, inode: inode})
-		g.doubt()
-	}
+	g.nodes.Adopt(p, inode)
+	delete(g.met, g.nodes.Of(p))
 	g.consider()
 }
 
@@ -328,9 +261,9 @@ func (g *group) adopt(ctx context.Context, p *party, inode uint32, told *picture
 func (g *group) consider() {
 	before := g.obstacle
 	g.rung, g.obstacle = g.steering.rung, ""
-	for _, m := range g.seen {
-		if m.party != nil && m.obstacle != "" {
-			g.rung, g.obstacle = reuseport.RungHash, m.obstacle
+	for _, m := range g.nodes.Members() {
+		if m.Node != nil && m.Node.obstacle != "" {
+			g.rung, g.obstacle = reuseport.RungHash, m.Node.obstacle
 		}
 	}
 	if g.obstacle != "" && g.obstacle != before {
@@ -362,14 +295,14 @@ func (g *group) sealKnown(ctx context.Context) error {
 	}
 	defer g.give()
 	err := g.settle(ctx)
-	if err == nil && len(g.seen) == 0 {
+	if err == nil && len(g.nodes.Members()) == 0 {
 		return nil // nobody listens
 	}
 	if err != nil || !g.certain() {
 		return errline.Join(errUncertain, err)
 	}
-	if g.published == nil { // all are leaving: the hash would give the sink its part before it is full
-		if err := g.attach(ctx, reuseport.Steering{Weights: g.evenly()}); err != nil {
+	if g.nodes.Steering() == nil { // all are leaving: the hash would give the sink its part before it is full
+		if err := g.attach(ctx, reuseport.Steering{Weights: g.nodes.Evenly()}); err != nil {
 			return errline.Join(errUncertain, err)
 		}
 	}
@@ -381,29 +314,18 @@ func (g *group) sealKnown(ctx context.Context) error {
 	if err != nil {
 		return errline.Join(err, sink.Close())
 	}
-	m := &member{inode: inode}
-	g.enter(m)
-	weights := append(make([]uint32, g.order.Len()-1), 1)
+	m := &member{Inode: inode}
+	g.nodes.Join(m)
+	weights := append(make([]uint32, len(g.nodes.Order())-1), 1)
 	attach := func(s reuseport.Steering) error { return g.attach(ctx, s) }
-	if err := sink.Fill(ctx, g.order.Index(m), attach, weights); err != nil {
-		g.drop(m)
+	if err := sink.Fill(ctx, g.nodes.Index(m), attach, weights); err != nil {
+		g.nodes.Drop(m)
 		g.doubt()
 		err = errline.Join(err, sink.Close())
 		return errline.Join(err, g.settle(ctx))
 	}
 	g.sink, g.drain = sink, m
 	return nil
-}
-
-// evenly returns equal weights for all nodes.
-func (g *group) evenly() []uint32 {
-	shares := make([]uint32, g.order.Len())
-	for i, m := range g.order.Members() {
-		if m.party != nil {
-			shares[i] = 1
-		}
-	}
-	return shares
 }
 
 // close gives the port up.
@@ -427,17 +349,4 @@ func (g *group) call(ctx context.Context, p *party, q message) (message, error) 
 		return message{}, errUnlinked
 	}
 	return (*ask)(ctx, q)
-}
-
-func (g *group) memberOf(p *party) *member {
-	for _, m := range g.seen {
-		if m.party == p {
-			return m
-		}
-	}
-	return nil
-}
-
-func (g *group) drop(m *member) {
-	g.seen = slices.DeleteFunc(g.seen, func(o *member) bool { return o == m })
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -30,13 +31,13 @@ func TestAdoptAfterALook(t *testing.T) {
 	require.NoError(t, err)
 
 	g.look(t.Context())
-	require.Equal(t, stranger, g.seen[0].standing())
+	require.Equal(t, portgroup.Stranger, g.nodes.Members()[0].Health())
 	g.adopt(t.Context(), p, inode, nil)
 	g.adopt(t.Context(), p, inode, nil)
-	require.Len(t, g.seen, 1, "one listener is one member")
-	assert.Equal(t, warming, g.seen[0].standing())
-	assert.Same(t, p, g.seen[0].party)
-	assert.Equal(t, 0, g.order.Index(g.seen[0]), "where it sits is known")
+	require.Len(t, g.nodes.Members(), 1, "one listener is one member")
+	assert.Equal(t, portgroup.Warming, g.nodes.Members()[0].Health())
+	assert.Same(t, p, g.nodes.Members()[0].Node)
+	assert.Equal(t, 0, g.nodes.Index(g.nodes.Members()[0]), "where it sits is known")
 }
 
 // TestGroupOfNoReservationAfterClose: a supervised program listens just when the master ends.

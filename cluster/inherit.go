@@ -79,7 +79,7 @@ func (s *steering) release() {
 	s.holds, s.held = false, nil
 	s.mu.Unlock()
 	for _, g := range held {
-		g.told = nil
+		g.nodes.Untell()
 		g.doubt()
 		g.give()
 	}

@@ -62,7 +62,7 @@ func (g *group) othersListening() ([]reuseport.Owner, error) {
 		return nil, err
 	}
 	if g.drain != nil {
-		listed = slices.DeleteFunc(listed, func(inode uint32) bool { return inode == g.drain.inode })
+		listed = slices.DeleteFunc(listed, func(inode uint32) bool { return inode == g.drain.Inode })
 	}
 	if len(listed) == 0 {
 		return nil, nil

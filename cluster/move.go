@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -33,28 +34,28 @@ func (g *group) guard(ctx context.Context) {
 	if m == nil {
 		return
 	}
-	if _, err := g.call(ctx, m.party, message{Kind: kindMove}); err != nil {
-		g.steering.logger.Debug("a node cannot be moved behind a stranger", "id", m.id, "address", g.address, "error", err)
+	if _, err := g.call(ctx, m.Node, message{Kind: kindMove}); err != nil {
+		g.steering.logger.Debug("a node cannot be moved behind a stranger", "id", m.Node.id, "address", g.address, "error", err)
 	}
 }
 
 // mover returns the member to leave and join again, nil when there is nothing to do, or too few are well.
 func (g *group) mover() (first *member) {
-	members := g.order.Members()
+	members := g.nodes.Order()
 	if g.rung < reuseport.RungBPF || g.sink != nil || len(members) == 0 {
 		return nil
 	}
 	last := members[len(members)-1]
-	if !last.foreign || last.moves == maxMoves || g.steering.sightings.flaps(last.sighting) {
+	if !last.Foreign || last.Moves == maxMoves || g.steering.sightings.flaps(g.met[last]) {
 		return nil
 	}
 	others := 0
 	for _, m := range members {
 		switch {
-		case m.foreign:
-		case m.standing() != trusted:
+		case m.Foreign:
+		case m.Health() != portgroup.Healthy:
 			return nil // it may be on its way already
-		case m.id == g.steering.self || m.ask.Load() == nil:
+		case m.Node.id == g.steering.self || m.Node.ask.Load() == nil:
 			others++ // the master would have nobody to move it
 		case first == nil:
 			first = m
@@ -65,7 +66,7 @@ func (g *group) mover() (first *member) {
 	if first == nil || others == 0 {
 		return nil
 	}
-	last.moves++
+	last.Moves++
 	return first
 }
 

@@ -94,27 +94,27 @@ func (p *fakePort) addNode() {
 func (p *fakePort) check() {
 	p.t.Helper()
 	p.looks++
-	order, array := p.order.Members(), p.array.Members()
+	order, array := p.nodes.Order(), p.array.Members()
 	require.Len(p.t, order, len(array))
 	placed := make(map[uint32]bool)
 	for i, m := range order {
-		if !m.hole {
-			require.Equal(p.t, array[i], m.inode, "index %d of %v", i, array)
-			placed[m.inode] = true
+		if !m.IsHole() {
+			require.Equal(p.t, array[i], m.Inode, "index %d of %v", i, array)
+			placed[m.Inode] = true
 		}
 	}
 	for i, m := range order {
-		require.False(p.t, m.hole && placed[array[i]], "at a hole is a member that has another place")
+		require.False(p.t, m.IsHole() && placed[array[i]], "at a hole is a member that has another place")
 	}
 }
 
 // drainNode excludes a node, which has nothing in its queue then.
 func (p *fakePort) drainNode(m *member) {
 	delete(p.drained, m)
-	epoch, _, err := p.exclude(p.t.Context(), m.party)
+	epoch, _, err := p.exclude(p.t.Context(), m.Node)
 	if err == nil && epoch != 0 {
 		p.drained[m] = epoch
-		delete(p.got, m.inode)
+		delete(p.got, m.Inode)
 		p.deliver()
 	}
 	p.check()
@@ -122,9 +122,9 @@ func (p *fakePort) drainNode(m *member) {
 
 // leaveNode lets a node leave that was drained, if it may.
 func (p *fakePort) leaveNode(m *member) (left bool) {
-	again, err := p.leave(p.t.Context(), m.party, p.drained[m])
+	again, err := p.leave(p.t.Context(), m.Node, p.drained[m])
 	if left = err == nil && !again; left {
-		require.False(p.t, p.got[m.inode], "a node that leaves has got connections since it was drained")
+		require.False(p.t, p.got[m.Inode], "a node that leaves has got connections since it was drained")
 		delete(p.drained, m)
 	}
 	p.check()
@@ -143,8 +143,8 @@ type fakeQuestion struct {
 func (p *fakePort) proceed(q *fakeQuestion) (answered bool) {
 	switch {
 	case q.hole == nil:
-		holes := p.holes()
-		if p.unknown || len(holes) == 0 {
+		holes := p.nodes.Holes()
+		if p.nodes.IsUnknown() || len(holes) == 0 {
 			return false
 		}
 		var err error
@@ -154,14 +154,14 @@ func (p *fakePort) proceed(q *fakeQuestion) (answered bool) {
 	case !q.arrived:
 		q.arrived = true
 		if array := p.array.Members(); q.index < len(array) {
-			if i := slices.IndexFunc(q.watching, func(m *member) bool { return m.inode == array[q.index] }); i >= 0 {
+			if i := slices.IndexFunc(q.watching, func(m *member) bool { return m.Inode == array[q.index] }); i >= 0 {
 				q.found = q.watching[i]
 			}
 		}
 	default:
 		require.NoError(p.t, p.note(p.t.Context(), q.posed, q.found))
 		p.check()
-		answered = q.found != nil && p.order.Index(q.found) == q.index
+		answered = q.found != nil && p.nodes.Index(q.found) == q.index
 		*q = fakeQuestion{}
 	}
 	return answered
@@ -198,7 +198,7 @@ func TestPictureIsRight(t *testing.T) {
 				}
 			case 6, 7:
 				for _, m := range nodes {
-					if p.drained[m] != 0 && p.array.Index(m.inode) >= 0 {
+					if p.drained[m] != 0 && p.array.Index(m.Inode) >= 0 {
 						if p.leaveNode(m) {
 							leaves++
 						}
@@ -206,8 +206,8 @@ func TestPictureIsRight(t *testing.T) {
 					}
 				}
 			case 8:
-				for _, m := range p.seen {
-					m.foreign = m.party == nil
+				for _, m := range p.nodes.Members() {
+					m.Foreign = m.Node == nil
 				}
 				p.review(t.Context())
 				p.check()
@@ -222,7 +222,7 @@ func TestPictureIsRight(t *testing.T) {
 					answers++
 				}
 			}
-			holes += len(p.holes())
+			holes += len(p.nodes.Holes())
 		}
 		looks += p.looks
 	}

@@ -47,20 +47,20 @@ func (g *group) nextHole(ctx context.Context, first bool) (next *member, timeout
 	if g.certain() {
 		return nil, 0
 	}
-	holes := g.holes()
+	holes := g.nodes.Holes()
 	for _, hole := range slices.Backward(holes) {
 		if first {
-			hole.asked = 0
+			hole.Probes = 0
 		}
-		if next == nil || hole.asked < next.asked {
+		if next == nil || hole.Probes < next.Probes {
 			next = hole
 		}
 	}
 	timeouts := []time.Duration{quickTimeout, questionTimeout}
-	if next == nil || next.asked >= len(timeouts) {
+	if next == nil || next.Probes >= len(timeouts) {
 		return nil, 0
 	}
-	return next, timeouts[next.asked]
+	return next, timeouts[next.Probes]
 }
 
 // ask finds out who sits at a hole, and fills it, unless that is not told in time.
@@ -123,13 +123,13 @@ func (g *group) pose(ctx context.Context, hole *member, port uint16) (posed, err
 		return posed{}, err
 	}
 	defer g.give()
-	index := g.order.Index(hole)
+	index := g.nodes.Index(hole)
 	if index < 0 {
 		return posed{}, nil // it is none any more
 	}
 	g.mark = &reuseport.Mark{Port: port, Index: index}
 	err := g.publish(ctx)
-	return posed{hole, index, g.shifts}, err // last: an attachment that is late shifts, too
+	return posed{hole, index, g.nodes.Shifts()}, err // last: an attachment that is late shifts, too
 }
 
 // note takes note of an answer, unless something has happened meanwhile that makes it void.
@@ -147,12 +147,11 @@ func (g *group) note(ctx context.Context, q posed, found *member) error {
 		return err
 	}
 	g.reconcile(ctx, listed)
-	if found == nil || g.shifts != q.shifts || g.order.Index(q.hole) != q.index || !slices.Contains(g.seen, found) {
-		q.hole.asked++
+	if found == nil || g.nodes.Shifts() != q.shifts || g.nodes.Index(q.hole) != q.index || !slices.Contains(g.nodes.Members(), found) {
+		q.hole.Probes++
 		return nil
 	}
-	g.place(q.hole, found)
-	g.deduce()
+	g.nodes.Resolve(q.hole, found)
 	g.watch.answers = true
 	return nil
 }
@@ -164,8 +163,8 @@ func (g *group) watchFor(ctx context.Context, source netip.AddrPort) (watching [
 	}
 	var witnesses []witness
 	for _, m := range g.callable() {
-		if !m.suspect.Load() { // it would take the whole time
-			witnesses = append(witnesses, witness{m.party, m})
+		if !m.Node.IsSuspect() { // it would take the whole time
+			witnesses = append(witnesses, witness{m.Node, m})
 		}
 	}
 	g.give()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/monotonic"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
@@ -30,19 +31,19 @@ type seats struct {
 	pauses bool // an accept loop that does not pass proves nothing, see Options.AcceptPauses
 
 	mu      sync.Mutex
-	load    func() (conns, requests int) // guarded by mu
-	move    func(portKey)                // guarded by mu; lets the node leave a group and join it again
-	taken   map[portKey]*seat            // guarded by mu
-	told    map[portKey]*picture         // guarded by mu
-	moving  map[portKey]*serve.Acceptor  // guarded by mu; of seats that are given up only to be taken again
-	awaited map[netip.AddrPort]*expected // guarded by mu; by source
-	closed  bool                         // guarded by mu
+	load    func() (conns, requests int)    // guarded by mu
+	move    func(portKey)                   // guarded by mu; lets the node leave a group and join it again
+	taken   map[portKey]*seat               // guarded by mu
+	told    map[portKey]*portgroup.Snapshot // guarded by mu
+	moving  map[portKey]*serve.Acceptor     // guarded by mu; of seats that are given up only to be taken again
+	awaited map[netip.AddrPort]*expected    // guarded by mu; by source
+	closed  bool                            // guarded by mu
 }
 
 func newSeats(opts Options) *seats {
 	return &seats{
 		pauses: opts.AcceptPauses, load: func() (int, int) { return 0, 0 }, move: func(portKey) {},
-		taken: make(map[portKey]*seat), told: make(map[portKey]*picture), moving: make(map[portKey]*serve.Acceptor), awaited: make(map[netip.AddrPort]*expected),
+		taken: make(map[portKey]*seat), told: make(map[portKey]*portgroup.Snapshot), moving: make(map[portKey]*serve.Acceptor), awaited: make(map[netip.AddrPort]*expected),
 	}
 }
 
@@ -141,7 +142,7 @@ func (s *seats) apply(one *seat, q message) error {
 }
 
 // keep keeps a picture if it is the newest.
-func (s *seats) keep(one *seat, told *picture) {
+func (s *seats) keep(one *seat, told *portgroup.Snapshot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if last := s.told[one.key]; told != nil && (last == nil || told.At > last.At) {
@@ -315,7 +316,7 @@ func (s *seats) await(ctx context.Context, source netip.AddrPort) error {
 	}
 }
 
-func (s *seats) lastTold(key portKey) *picture {
+func (s *seats) lastTold(key portKey) *portgroup.Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.told[key]

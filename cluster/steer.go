@@ -16,7 +16,7 @@ import (
 // group, where the hash decides and may choose somebody who is leaving too. So the last gets nothing for a moment. It
 // returns false if that cannot be, as nobody else is there.
 func (g *group) makeRoom(ctx context.Context) bool {
-	shares, last := g.weights(), g.order.Len()-1
+	shares, last := g.weights(), len(g.nodes.Order())-1
 	if shares == nil || shares[last] == 0 {
 		return true
 	}
@@ -29,17 +29,17 @@ func (g *group) makeRoom(ctx context.Context) bool {
 
 // publish steers new connections by the picture, and notes how: somebody may become suspect in the meantime.
 func (g *group) publish(ctx context.Context) error {
-	g.published = nil
+	g.nodes.Steered(nil)
 	switch g.rung {
 	case reuseport.RungBPF, reuseport.RungBPFMigrate:
 		shares := g.weights()
 		if shares == nil {
-			g.epoch++ // the hash sends connections to those who are excluded, too
+			g.nodes.Leak() // the hash sends connections to those who are excluded, too
 		}
 		if err := g.attach(ctx, reuseport.Steering{Weights: shares}); err != nil {
 			return err
 		}
-		g.published = shares
+		g.nodes.Steered(shares)
 		return nil
 	case reuseport.RungIncomingCPU:
 		return g.cover(ctx)
@@ -48,66 +48,27 @@ func (g *group) publish(ctx context.Context) error {
 	}
 }
 
-func (g *group) standings() []standing {
-	members := g.order.Members()
-	if g.rung < reuseport.RungBPF {
-		members = g.seen // the order has no part in it
-	}
-	nodes := 0 // that are at some hole
-	for _, m := range g.missing() {
-		if m.party != nil {
-			nodes++
-		}
-	}
-	var all []standing
-	for _, m := range members {
-		one := m.standing()
-		if m.hole && one == unproved {
-			if nodes--; nodes < 0 {
-				one = stranger // more holes than nodes
-			}
-		}
-		all = append(all, one)
-	}
-	return all
-}
-
 // weights returns the weights by index: none for the kernel's hash, while too little is known.
 func (g *group) weights() []uint32 {
 	switch {
-	case g.rung < reuseport.RungBPF || g.unknown || len(g.seen) == 0:
+	case g.rung < reuseport.RungBPF || g.nodes.IsUnknown():
 		return nil
-	case g.sink != nil && g.order.Index(g.drain) >= 0:
-		shares := make([]uint32, g.order.Len())
-		shares[g.order.Index(g.drain)] = 1
+	case g.sink != nil && g.nodes.Index(g.drain) >= 0:
+		shares := make([]uint32, len(g.nodes.Order()))
+		shares[g.nodes.Index(g.drain)] = 1
 		return shares
 	default:
-		return weights(g.standings())
+		return g.nodes.Weights()
 	}
 }
 
-// excludes tells whether a member gets no new connections. One of whom it is not known where it sits is at a hole, and
-// gets none either.
-func (g *group) excludes(m *member) bool {
-	return g.published != nil && !g.watch.contested && percent(g.published, g.order.Index(m)) == 0
-}
-
-// percent returns what an index gets.
-func percent(shares []uint32, index int) float64 {
-	var sum, own float64
-	for i, share := range shares {
-		sum += float64(share)
-		if i == index {
-			own = float64(share)
-		}
-	}
-	return 100 * own / sum
-}
+// excludes tells whether a member gets no new connections.
+func (g *group) excludes(m *member) bool { return !g.watch.contested && g.nodes.Excludes(m) }
 
 // attach attaches a program, with the question that is being asked, or else the one with which the watch tells our program
 // from another.
 func (g *group) attach(ctx context.Context, s reuseport.Steering) error {
-	if len(g.seen) == 0 {
+	if len(g.nodes.Members()) == 0 {
 		return nil
 	}
 	if s.Mark == nil {
@@ -140,7 +101,7 @@ func (g *group) attachSteering(ctx context.Context, s reuseport.Steering) error 
 		if err == nil {
 			return nil
 		}
-		errs = fmt.Errorf("%w; node %d: %w", errs, m.id, err)
+		errs = fmt.Errorf("%w; node %d: %w", errs, m.Node.id, err)
 	}
 	return errs
 }
@@ -151,10 +112,9 @@ func (g *group) attachThrough(ctx context.Context, m *member, s reuseport.Steeri
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	until := monotonic.Now() + timeout
-	_, err := g.call(ctx, m.party, message{Kind: kindAttach, Steering: &s, Until: until})
+	_, err := g.call(ctx, m.Node, message{Kind: kindAttach, Steering: &s, Until: until})
 	if errors.Is(err, context.DeadlineExceeded) {
-		g.epoch++ // it may do it in this moment
-		g.shifts++
+		g.nodes.Late()
 		g.watch.late = time.Now()
 	}
 	return err
@@ -163,12 +123,12 @@ func (g *group) attachThrough(ctx context.Context, m *member, s reuseport.Steeri
 // callable returns the members that can be asked: the master's own first, those that are suspect last.
 func (g *group) callable() []*member {
 	var first, last []*member
-	for _, m := range g.seen {
+	for _, m := range g.nodes.Members() {
 		switch {
-		case m.party == nil:
-		case m.suspect.Load():
+		case m.Node == nil:
+		case m.Node.IsSuspect():
 			last = append(last, m)
-		case m.id == g.steering.self:
+		case m.Node.id == g.steering.self:
 			first = slices.Insert(first, 0, m)
 		default:
 			first = append(first, m)
@@ -179,17 +139,17 @@ func (g *group) callable() []*member {
 
 // cover steers by SO_INCOMING_CPU.
 func (g *group) cover(ctx context.Context) (err error) {
-	cpus := cover(g.standings(), reuseport.OnlineCPUs())
-	for i, m := range g.seen {
-		if m.party == nil {
+	cpus := g.nodes.Cover(reuseport.OnlineCPUs())
+	for i, m := range g.nodes.Members() {
+		if m.Node == nil {
 			continue
 		}
 		cpu := -1
 		if cpus != nil {
 			cpu = cpus[i]
 		}
-		if _, callErr := g.call(ctx, m.party, message{Kind: kindCPU, CPU: cpu}); callErr != nil && !m.suspect.Load() {
-			err = errline.Join(err, fmt.Errorf("node %d: %w", m.id, callErr))
+		if _, callErr := g.call(ctx, m.Node, message{Kind: kindCPU, CPU: cpu}); callErr != nil && !m.Node.IsSuspect() {
+			err = errline.Join(err, fmt.Errorf("node %d: %w", m.Node.id, callErr))
 		}
 	}
 	return err
@@ -202,7 +162,7 @@ func (g *group) wake(ctx context.Context) {
 		return
 	}
 	for _, m := range g.callable() {
-		p := m.party                   // it may get another one later
+		p := m.Node                    // it may get another one later
 		g.steering.running.Go(func() { // ends within callTimeout
 			_, _ = g.call(ctx, p, message{Kind: kindProbe}) // one that does not answer is found by others
 		})

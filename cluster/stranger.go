@@ -194,20 +194,20 @@ func (g *group) meet(ctx context.Context) (found bool) {
 		return false
 	}
 	defer g.give()
-	for _, m := range g.seen {
-		if m.unmet == 0 {
+	for _, m := range g.nodes.Members() {
+		if m.Unmet == 0 {
 			continue
 		}
-		p, other := g.steering.holder(owners, m.inode)
+		p, other := g.steering.holder(owners, m.Inode)
 		other.Address = cmp.Or(other.Address, g.address)
 		switch {
 		case p != nil:
-			m.party, m.unmet, found = p, 0, true
-		case other.PID != 0 || m.unmet >= looksToFind:
-			m.foreign, m.unmet, found = true, 0, true
-			m.sighting = g.steering.sightings.add(other)
+			m.Node, m.Unmet, found = p, 0, true
+		case other.PID != 0 || m.Unmet >= looksToFind:
+			m.Foreign, m.Unmet, found = true, 0, true
+			g.met[m] = g.steering.sightings.add(other)
 		default:
-			m.unmet++
+			m.Unmet++
 		}
 	}
 	return found
@@ -232,7 +232,7 @@ func (g *group) hasUnmet(ctx context.Context) bool {
 		return false
 	}
 	defer g.give()
-	return slices.ContainsFunc(g.seen, func(m *member) bool { return m.unmet > 0 })
+	return slices.ContainsFunc(g.nodes.Members(), func(m *member) bool { return m.Unmet > 0 })
 }
 
 // holder returns the node that has a listener, or else the process that has.

@@ -68,7 +68,7 @@ func (w *watch) mark(ctx context.Context, g *group, weights []uint32) *reuseport
 		}
 	}
 	w.next = member
-	return &reuseport.Mark{Port: w.question.Port(), Index: g.order.Index(member)}
+	return &reuseport.Mark{Port: w.question.Port(), Index: g.nodes.Index(member)}
 }
 
 // sentinel returns the member that is asked: one that gets connections, the master's own if it can be.
@@ -76,10 +76,10 @@ func (w *watch) sentinel(g *group, weights []uint32) (found *member) {
 	if g.rung < reuseport.RungBPF || g.sink != nil {
 		return nil
 	}
-	for i, m := range g.order.Members() {
+	for i, m := range g.nodes.Order() {
 		switch {
-		case i >= len(weights) || weights[i] == 0 || m.party == nil || m.suspect.Load():
-		case m.id == g.steering.self:
+		case i >= len(weights) || weights[i] == 0 || m.Node == nil || m.Node.IsSuspect():
+		case m.Node.id == g.steering.self:
 			return m
 		case found == nil:
 			found = m
@@ -120,13 +120,13 @@ func (w *watch) due(g *group, now time.Time) bool {
 // canAsk tells whether there is a member to ask. A program that does not know us sees the connection, and one whose accept
 // loop pauses keeps it in its queue: they are asked only for a reason.
 func (w *watch) canAsk(g *group, reason bool) bool {
-	return w.member != nil && !w.member.suspect.Load() && (reason || g.reservation != nil && !g.steering.pauses)
+	return w.member != nil && !w.member.Node.IsSuspect() && (reason || g.reservation != nil && !g.steering.pauses)
 }
 
 // hasReason tells whether there is a stranger, or was one of late.
 func (w *watch) hasReason(g *group) bool {
 	return w.contested || g.steering.sightings.haunted(g.address) ||
-		slices.ContainsFunc(g.seen, func(m *member) bool { return m.party == nil })
+		slices.ContainsFunc(g.nodes.Members(), func(m *member) bool { return m.Node == nil })
 }
 
 // verify finds out whether the program that was attached last is the one that steers, when it is time for that. When
@@ -141,7 +141,7 @@ func (g *group) verify(ctx context.Context) {
 		g.give()
 		return
 	}
-	q, m, count, shifts := w.question, witness{w.member.party, w.member}, w.count, g.shifts
+	q, m, count, shifts := w.question, witness{w.member.Node, w.member}, w.count, g.nodes.Shifts()
 	proves := now.Sub(w.since) >= unprovedFor
 	w.question, w.member, w.asked = nil, nil, now // the port is used up
 	g.give()
@@ -161,7 +161,7 @@ func (g *group) verify(ctx context.Context) {
 	}
 	g.reconcile(ctx, listed)
 	switch {
-	case g.watch.count != count || g.shifts != shifts || found == unknownWhere: // it tells nothing
+	case g.watch.count != count || g.nodes.Shifts() != shifts || found == unknownWhere: // it tells nothing
 	case found == ours && proves:
 		g.trust()
 	case found == elsewhere:
@@ -173,10 +173,7 @@ func (g *group) verify(ctx context.Context) {
 // hasUnknown tells whether the kernel lists a listener that was not seen before.
 func (g *group) hasUnknown(ctx context.Context) bool {
 	listed, err := g.list(ctx)
-	known := func(inode uint32) bool {
-		return slices.ContainsFunc(g.seen, func(m *member) bool { return m.inode == inode })
-	}
-	return err == nil && slices.ContainsFunc(listed, func(inode uint32) bool { return !known(inode) })
+	return err == nil && slices.ContainsFunc(listed, func(inode uint32) bool { return g.nodes.ByInode(inode) == nil })
 }
 
 // trust takes note that the program is ours.
@@ -199,10 +196,10 @@ func (g *group) trust() {
 // distrust takes note that a program of another process steers. What was asked under it may be wrong.
 func (g *group) distrust(takers []control.Stranger) {
 	w := &g.watch
-	g.epoch++
+	g.nodes.Leak()
 	if w.answers {
 		w.answers = false
-		g.scatter()
+		g.nodes.Forget()
 	}
 	w.passes, w.takers = 0, takers
 	if len(takers) == 0 && len(g.suspects()) == 0 && time.Since(w.late) < lateMemory {
@@ -246,11 +243,11 @@ func (g *group) accuse(ctx context.Context) {
 
 // suspects returns the stranger that is in the group, if there is one only.
 func (g *group) suspects() []control.Stranger {
-	strangers := slices.DeleteFunc(slices.Clone(g.seen), func(m *member) bool { return !m.foreign || m.sighting == nil })
+	strangers := slices.DeleteFunc(slices.Clone(g.nodes.Members()), func(m *member) bool { return !m.Foreign || g.met[m] == nil })
 	if len(strangers) != 1 {
 		return nil
 	}
-	return []control.Stranger{strangers[0].sighting.Stranger}
+	return []control.Stranger{g.met[strangers[0]].Stranger}
 }
 
 // whereabouts is where a connection has gone.
@@ -344,7 +341,7 @@ func (g *group) taken(ctx context.Context, q *reuseport.Question, m witness) (ta
 		return takers, err == nil && len(holders) > 0
 	case arrival == reuseport.ArrivalQueued:
 		listeners, err := reuseport.Listeners(ctx, g.key.Network, g.address)
-		if err != nil || !slices.ContainsFunc(listeners, func(l reuseport.Listener) bool { return l.Inode == m.member.inode && l.Queue == 0 }) {
+		if err != nil || !slices.ContainsFunc(listeners, func(l reuseport.Listener) bool { return l.Inode == m.member.Inode && l.Queue == 0 }) {
 			return nil, false
 		}
 		again, _, err := q.Arrival()

@@ -102,11 +102,11 @@ func (c *Client) StatusJSON(ctx context.Context) (status Status, text []byte, er
 type Waiting string
 
 const (
-	// Wait: the order waits until none runs before it, and the call until the order is done.
+	// Wait is for an order that waits until none runs before it, and a call that waits until the order is done.
 	Wait Waiting = ""
 	// RefuseBusy is Wait, but the call returns [ErrBusy] when another order runs. Reload and Scale know it.
 	RefuseBusy Waiting = "busy=refuse"
-	// NoWait: the call returns at once, and the events tell how the order goes.
+	// NoWait is for a call that returns at once; the events tell how the order goes.
 	NoWait Waiting = "wait=false"
 )
 

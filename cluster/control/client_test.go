@@ -48,7 +48,7 @@ func place(t *testing.T) string {
 
 func TestOrders(t *testing.T) {
 	asked := make(chan string, 1)
-	c := master(t, place(t), func(w http.ResponseWriter, r *http.Request) { asked <- r.Method + " " + r.URL.String() })
+	c := master(t, place(t), func(_ http.ResponseWriter, r *http.Request) { asked <- r.Method + " " + r.URL.String() })
 	for want, order := range map[string]func(context.Context) error{
 		"POST /reload":                    func(ctx context.Context) error { return c.Reload(ctx, control.Wait) },
 		"POST /reload?wait=false":         func(ctx context.Context) error { return c.Reload(ctx, control.NoWait) },
@@ -79,9 +79,9 @@ func TestRefusals(t *testing.T) {
 		code = test.code
 		err := c.Drain(t.Context(), 1, control.Wait)
 		require.EqualError(t, err, "the reason")
-		assert.NotErrorIs(t, err, test.not)
+		require.NotErrorIs(t, err, test.not)
 		if test.is != nil {
-			assert.ErrorIs(t, err, test.is)
+			require.ErrorIs(t, err, test.is)
 		}
 		var refused *control.Error
 		require.ErrorAs(t, err, &refused)
@@ -101,7 +101,7 @@ func TestAnswersOfOthers(t *testing.T) {
 	for header, want := range map[string]error{"": control.ErrNoAPI, "7": control.ErrVersion} {
 		c := master(t, place(t), func(w http.ResponseWriter, _ *http.Request) { w.Header().Set(control.Header, header) })
 		_, err := c.Status(t.Context())
-		assert.ErrorIs(t, err, want)
+		require.ErrorIs(t, err, want)
 	}
 	c := master(t, place(t), func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"version": 2}`) })
 	_, err := c.Status(t.Context())
@@ -114,7 +114,7 @@ func TestStatus(t *testing.T) {
 	c := master(t, place(t), func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, sent) })
 	status, text, err := c.StatusJSON(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, sent, string(text))
+	assert.Equal(t, []byte(sent), text, "as it was sent")
 	assert.Equal(t, control.NodeStatus{ID: 3, State: control.StateReady}, status.Nodes[0])
 }
 

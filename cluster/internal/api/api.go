@@ -189,7 +189,7 @@ func (a api) stop(w http.ResponseWriter, r *http.Request) error {
 	// Before the stop, which may take the connection away.
 	_ = writeJSON(w, http.StatusAccepted, accepted{"stop"})
 	_ = http.NewResponseController(w).Flush() // one who is gone wanted the stop all the same
-	a.Master.Stop()
+	a.Stop()
 	return nil
 }
 

@@ -1,0 +1,5 @@
+//go:build !race
+
+package portgroup
+
+const isRaced = false

@@ -1,0 +1,77 @@
+package portgroup
+
+// Health is what is known of who sits at one index of a group.
+type Health int
+
+// The healths.
+const (
+	Unknown  Health = iota // it may be ours, but nobody has proved it
+	Stranger               // it is not ours
+	Warming                // ours, and is not ready
+	Healthy
+	Suspect // ours, and does not answer
+	Leaving // ours, and is to get nothing more
+)
+
+// weigh decides who gets new connections. It returns nil for the kernel's hash, which is what holds when too little is
+// known: when nobody is eligible, or when more than half of what may be ours is unknown. Suspects get nothing, unless
+// that would exclude more than half of the eligible.
+func weigh(group []Health) []uint32 {
+	var count [Leaving + 1]int
+	for _, h := range group {
+		count[h]++
+	}
+	eligible := count[Healthy] + count[Suspect]
+	if eligible == 0 || count[Unknown] > eligible+count[Leaving]+count[Warming] {
+		return nil
+	}
+	spare := 2*count[Suspect] > eligible // too many to be true
+	weights := make([]uint32, len(group))
+	for i, h := range group {
+		if h == Healthy || h == Suspect && spare {
+			weights[i] = 1
+		}
+	}
+	return weights
+}
+
+// cover decides which CPU's connections each listener gets where only SO_INCOMING_CPU can steer: with every CPU covered by
+// one of the eligible, those that are left out get nothing. -1 is no CPU. It returns nil when there are too few eligible
+// listeners to cover all CPUs, or nothing to leave out: then the hash decides.
+func cover(group []Health, cpus int) []int {
+	weights := weigh(group)
+	eligible, out := 0, 0
+	for i, h := range group {
+		switch {
+		case weights != nil && weights[i] > 0:
+			eligible++
+		case h == Leaving || h == Suspect:
+			out++
+		}
+	}
+	if out == 0 || eligible < cpus {
+		return nil
+	}
+	covered := make([]int, len(group))
+	next := 0
+	for i := range group {
+		covered[i] = -1
+		if weights[i] > 0 {
+			covered[i] = next % cpus
+			next++
+		}
+	}
+	return covered
+}
+
+// Percent returns what an index gets by weights, in percent.
+func Percent(weights []uint32, index int) float64 {
+	var sum, own float64
+	for i, weight := range weights {
+		sum += float64(weight)
+		if i == index {
+			own = float64(weight)
+		}
+	}
+	return 100 * own / sum
+}
