@@ -166,6 +166,9 @@ func (c *Client) open(ctx context.Context, method, path string, query url.Values
 		return nil, err
 	}
 	answer, err := c.http.Do(r)
+	if err != nil && method == http.MethodGet && ctx.Err() == nil && !errors.Is(err, ErrNotRunning) {
+		answer, err = c.http.Do(r) // a master that is replaced leaves to its successor what it has not answered
+	}
 	if err != nil {
 		return nil, gone(ctx, err)
 	}

@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -116,6 +117,29 @@ func TestStatus(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, string(text), `"new": true`)
 	assert.Equal(t, control.NodeStatus{ID: 3, State: control.StateReady}, status.Nodes[0])
+}
+
+// TestMasterThatIsReplaced: it leaves a connection without an answer, and its successor answers.
+func TestMasterThatIsReplaced(t *testing.T) {
+	dir := place(t)
+	listener, err := net.Listen("unix", filepath.Join(dir, control.Socket))
+	require.NoError(t, err)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set(control.Header, control.Version)
+		_, _ = io.WriteString(w, `{"version": 1}`)
+	})}
+	served := make(chan error)
+	go func() { // ended by Close
+		first, err := listener.Accept()
+		if err == nil {
+			err = first.Close()
+		}
+		served <- errors.Join(err, server.Serve(listener))
+	}()
+	_, err = control.NewClient(dir).Status(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, server.Close())
+	assert.ErrorIs(t, <-served, http.ErrServerClosed)
 }
 
 func TestEvents(t *testing.T) {
