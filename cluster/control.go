@@ -46,16 +46,16 @@ const (
 	kindStop kind = "stop" // leave within Timeout
 
 	// What a master asks.
-	kindOpen    kind = "open"    // listen on Address for Port; answered with the Inode
-	kindShut    kind = "shut"    // close your listener of Port
-	kindMove    kind = "move"    // leave the group of Port and join it again
-	kindAttach  kind = "attach"  // attach Steering through your listener of Port
-	kindPicture kind = "picture" // keep the Picture of the group of Port for my successor
-	kindCPU     kind = "cpu"     // let your listener of Port have the connections of CPU
-	kindExpect  kind = "expect"  // a connection from Source to Port is a question; answered when you watch for it
-	kindAwait   kind = "await"   // answered when you have accepted it
-	kindForget  kind = "forget"  // do not watch for it any more; answered with whether it Came
-	kindProbe   kind = "probe"   // answered when your accept loops have passed, with Seats and counts
+	kindOpen     kind = "open"    // listen on Address for Port; answered with the Inode
+	kindShut     kind = "shut"    // close your listener of Port
+	kindMove     kind = "move"    // leave the group of Port and join it again
+	kindAttach   kind = "attach"  // attach Steering through your listener of Port
+	kindSnapshot kind = "picture" // keep the Snapshot of the group of Port for my successor
+	kindCPU      kind = "cpu"     // let your listener of Port have the connections of CPU
+	kindExpect   kind = "expect"  // a connection from Source to Port is a question; answered when you watch for it
+	kindAwait    kind = "await"   // answered when you have accepted it
+	kindForget   kind = "forget"  // do not watch for it any more; answered with whether it Came
+	kindProbe    kind = "probe"   // answered when your accept loops have passed, with Seats and counts
 )
 
 // message is what travels on the control stream, as JSON. What a kind does not need is left out; what a
@@ -70,7 +70,7 @@ type message struct {
 	Again    bool                `json:"again,omitempty"`
 	Source   netip.AddrPort      `json:"source,omitzero"`
 	Steering *reuseport.Steering `json:"steering,omitempty"`
-	Picture  *portgroup.Snapshot `json:"picture,omitempty"`
+	Snapshot *portgroup.Snapshot `json:"picture,omitempty"`
 	Until    time.Duration       `json:"until,omitempty"` // when it is too late, by CLOCK_MONOTONIC, nanoseconds
 	CPU      int                 `json:"cpu,omitempty"`
 	Timeout  time.Duration       `json:"timeout,omitempty"` // nanoseconds
@@ -93,7 +93,7 @@ type seatInfo struct {
 	Queue   int     `json:"queue,omitempty"`
 	Limit   int     `json:"limit,omitempty"`
 
-	Picture *portgroup.Snapshot `json:"picture,omitempty"` // the last that the node was told
+	Snapshot *portgroup.Snapshot `json:"picture,omitempty"` // the last that the node was told
 }
 
 // failure makes an answer of an error. The errno below it travels too.

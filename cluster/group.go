@@ -20,7 +20,7 @@ const (
 	callTimeout     = 2 * time.Second        // for an answer that costs a system call
 	attachTimeout   = 200 * time.Millisecond // for the same, when another member can do it
 	quickTimeout    = 50 * time.Millisecond  // for one who is well
-	questionTimeout = 500 * time.Millisecond // for the one who has accepted a question, from its connect
+	questionTimeout = 500 * time.Millisecond // for the one who has accepted a probe, from its connect
 	lookInterval    = 100 * time.Millisecond // between two looks at the kernel's list of listeners
 	looksToSettle   = 10                     // of them, whether or not the list has changed, until the steering is renewed
 	dyingTime       = 300 * time.Millisecond // for the kernel to close what a process with a large heap had open
@@ -63,19 +63,19 @@ type group struct {
 	list        func(context.Context) ([]uint32, error) // of the kernel: the inodes of the listeners
 
 	asking    chan struct{} // holds a value while a look asks the kernel; it comes before the turn
-	failed    string        // the last complaint about a question; theirs
+	failed    string        // the last complaint about a probe; it belongs to whoever asks
 	turn      chan struct{} // holds a value while a goroutine has the turn; the fields below belong to that goroutine
 	nodes     *portgroup.Map[*party]
 	met       map[*member]*sighting // the strangers of which it is known which ones
 	kept      []uint32              // what our nodes keep for the next one, by index
-	mark      *reuseport.Mark       // of the question that is being asked
+	mark      *reuseport.Mark       // of the probe that is under way
 	complaint string                // the last
 	sink      *reuseport.Sink       // nil until the cluster stops
 	drain     *member               // of sink
 	watch     watch                 // over the program that steers
 
-	mu      sync.Mutex
-	drawing drawing // guarded by mu; for Status
+	mu    sync.Mutex
+	shown groupStatus // guarded by mu; for Status
 }
 
 // newGroup makes the group of a port that is reserved, or on which programs listen that do not ask us for it.
@@ -112,7 +112,7 @@ func (g *group) occupy(ctx context.Context, place chan struct{}) error {
 	return fmt.Errorf("%s is not this master's any more: %w", g.address, net.ErrClosed)
 }
 
-// join lets a node into the group: it is asked to listen. It is the last one then, so that no question has to be waited
+// join lets a node into the group: it is asked to listen. It is the last one then, so that no probe has to be waited
 // for.
 func (g *group) join(ctx context.Context, p *party) error {
 	if err := g.take(ctx); err != nil {
@@ -201,7 +201,7 @@ func (g *group) notHere(p *party) error {
 	return fmt.Errorf("node %d does not listen on %s: %w", p.id, g.address, net.ErrClosed)
 }
 
-// look compares the picture with the kernel, and asks about what is not known. Of several looks one goes on at a time.
+// look compares the map with the kernel, and asks about what is not known. Of several looks one goes on at a time.
 func (g *group) look(ctx context.Context) {
 	if g.occupy(ctx, g.asking) != nil {
 		return
@@ -211,12 +211,12 @@ func (g *group) look(ctx context.Context) {
 	steered := g.review(ctx)
 	found := g.meet(ctx)
 	g.accuse(ctx)
-	asked := g.identify(ctx)
+	asked := g.resolve(ctx)
 	if found || asked {
 		steered = g.review(ctx)
 	}
 	if steered {
-		g.guard(ctx)
+		g.reorder(ctx)
 	}
 }
 

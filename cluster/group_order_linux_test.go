@@ -234,7 +234,7 @@ func TestGroupWithASuspect(t *testing.T) {
 	}
 	m.look(t.Context())
 	assert.Len(t, m.spread(300), 3)
-	assert.Equal(t, fmt.Sprint(map[int]float64{1: 100. / 3, 2: 100. / 3, 3: 100. / 3}), fmt.Sprint(m.drawn().weight))
+	assert.Equal(t, fmt.Sprint(map[int]float64{1: 100. / 3, 2: 100. / 3, 3: 100. / 3}), fmt.Sprint(m.status().weight))
 }
 
 // A node becomes suspect while the weights from before are published: it gets connections until the next look, and Status
@@ -251,10 +251,10 @@ func TestGroupWithASuspectMeanwhile(t *testing.T) {
 	}
 	m.look(t.Context())
 	assert.True(t, late.suspect.Load())
-	assert.Positive(t, m.drawn().weight[late.id])
+	assert.Positive(t, m.status().weight[late.id])
 	assert.Contains(t, m.spread(100), late.id)
 	m.look(t.Context())
-	assert.Zero(t, m.drawn().weight[late.id])
+	assert.Zero(t, m.status().weight[late.id])
 	assert.NotContains(t, m.spread(100), late.id)
 }
 
@@ -308,7 +308,7 @@ func TestGroupIsInherited(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMembers(t, 5)
-			m.awaitTrustees()
+			m.awaitReplicas()
 			c.meanwhile(m)
 			next, questions := m.inherited()
 			next.look(t.Context())
@@ -326,8 +326,8 @@ func TestGroupIsInherited(t *testing.T) {
 	}
 }
 
-// awaitTrustees waits until the picture is with those that keep it.
-func (m *members) awaitTrustees() {
+// awaitReplicas waits until the snapshot is with those that keep it.
+func (m *members) awaitReplicas() {
 	m.t.Helper()
 	require.Eventually(m.t, func() bool {
 		keep := 0
@@ -336,7 +336,7 @@ func (m *members) awaitTrustees() {
 				keep++
 			}
 		}
-		return keep == trustees
+		return keep == replicas
 	}, patience, time.Millisecond)
 }
 

@@ -36,7 +36,7 @@ func (s *steering) inherit(p *party, seat seatInfo) {
 		return
 	}
 	if seat.Inode != 0 {
-		g.adopt(s.ctx, p, seat.Inode, seat.Picture)
+		g.adopt(s.ctx, p, seat.Inode, seat.Snapshot)
 	}
 }
 

@@ -147,7 +147,7 @@ func (n *Node) watchQueue(ctx context.Context, one *seat) {
 	}
 }
 
-// How long a node waits that connections can be steered away, when the picture of the group is just being drawn.
+// How long a node waits that connections can be steered away, while the map of the group is not certain.
 const (
 	excludeTimeout  = 3 * time.Second
 	excludeInterval = 20 * time.Millisecond

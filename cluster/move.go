@@ -21,16 +21,16 @@ const rejoinInterval = 100 * time.Millisecond
 // maxMoves is how often members are moved for the sake of one stranger: a server that does not accept may never be.
 const maxMoves = 3
 
-// guard sees to it that the death of a member gives nothing to a stranger. One who joins is the last of the group, and
+// reorder sees to it that the death of a member gives nothing to a stranger. One who joins is the last of the group, and
 // the kernel moves the last to the index of whoever dies, with all new connections of that index, at once: before the
 // master knows, or while there is none. So a node of ours leaves and joins again: the stranger moves to its index, which
 // gets nothing then, and the last is ours.
-func (g *group) guard(ctx context.Context) {
+func (g *group) reorder(ctx context.Context) {
 	if g.take(ctx) != nil {
 		return
 	}
 	defer g.give()
-	m := g.mover()
+	m := g.toReorder()
 	if m == nil {
 		return
 	}
@@ -39,8 +39,8 @@ func (g *group) guard(ctx context.Context) {
 	}
 }
 
-// mover returns the member to leave and join again, nil when there is nothing to do, or too few are well.
-func (g *group) mover() (first *member) {
+// toReorder returns the member to leave and join again, nil when there is nothing to do, or too few are well.
+func (g *group) toReorder() (first *member) {
 	members := g.nodes.Order()
 	if g.rung < reuseport.RungBPF || g.sink != nil || len(members) == 0 {
 		return nil

@@ -13,7 +13,7 @@ func (s *steering) promise() (reuseport.Rung, string) {
 	}
 	mute, known := false, false
 	for _, g := range s.all() {
-		d := g.drawn()
+		d := g.status()
 		if d.obstacle != "" {
 			return reuseport.RungHash, queueLost + ": " + d.obstacle + "."
 		}

@@ -25,7 +25,7 @@ func (n *Node) Status() control.Status {
 		return out
 	}
 	m := n.master
-	steering, drawing := m.steering.status(n.key)
+	steering, shown := m.steering.status(n.key)
 	main := n.key
 	if g := m.steering.mainGroup(n.key); g != nil {
 		main, out.Address = g.key, g.address
@@ -50,7 +50,7 @@ func (n *Node) Status() control.Status {
 		out.Wanted++
 	}
 	for i := range out.Nodes {
-		out.Nodes[i].Weight = drawing.weight[out.Nodes[i].ID]
+		out.Nodes[i].Weight = shown.weight[out.Nodes[i].ID]
 	}
 	slices.SortFunc(out.Nodes, func(a, b control.NodeStatus) int { return cmp.Or(a.Slot-b.Slot, a.ID-b.ID) })
 	return out

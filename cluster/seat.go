@@ -123,8 +123,8 @@ func (s *seats) apply(one *seat, q message) error {
 			return errors.New("the program comes too late: another one may be attached by now")
 		}
 		return reuseport.Attach(one.socket, *q.Steering)
-	case kindPicture:
-		s.keep(one, q.Picture)
+	case kindSnapshot:
+		s.keep(one, q.Snapshot)
 		return nil
 	case kindMove:
 		s.mu.Lock()
@@ -141,7 +141,7 @@ func (s *seats) apply(one *seat, q message) error {
 	}
 }
 
-// keep keeps a picture if it is the newest.
+// keep keeps a snapshot if it is the newest.
 func (s *seats) keep(one *seat, told *portgroup.Snapshot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -325,7 +325,7 @@ func (s *seats) lastTold(key portKey) *portgroup.Snapshot {
 func (s *seats) infos() []seatInfo {
 	var infos []seatInfo
 	for _, one := range s.all() {
-		infos = append(infos, seatInfo{Port: one.key, Address: one.address, Inode: one.inode, Picture: s.lastTold(one.key)})
+		infos = append(infos, seatInfo{Port: one.key, Address: one.address, Inode: one.inode, Snapshot: s.lastTold(one.key)})
 	}
 	slices.SortFunc(infos, func(a, b seatInfo) int { return int(a.Inode) - int(b.Inode) })
 	return infos

@@ -27,7 +27,7 @@ func (g *group) makeRoom(ctx context.Context) bool {
 	return g.attach(ctx, reuseport.Steering{Weights: shares}) == nil
 }
 
-// publish steers new connections by the picture, and notes how: somebody may become suspect in the meantime.
+// publish steers new connections by the map, and notes how: somebody may become suspect in the meantime.
 func (g *group) publish(ctx context.Context) error {
 	g.nodes.Steered(nil)
 	switch g.rung {

@@ -77,7 +77,7 @@ func (s *steering) start(self int) {
 	s.running.Go(s.run)
 }
 
-// follow steers by what has become known, at once: a look may be waiting for the answer to a question, of a node that was stopped
+// follow steers by what has become known, at once: a look may be waiting for the answer to a probe, of a node that was stopped
 // in this moment. It is a goroutine that ends with close, which waits for it.
 func (s *steering) follow() {
 	for {
@@ -256,7 +256,7 @@ func (s *steering) close() (err error) {
 	return err
 }
 
-// answer answers a question of a worker about a port.
+// answer answers a probe of a worker about a port.
 func (s *steering) answer(ctx context.Context, id int, q message) message {
 	answer, err := s.handle(ctx, id, q)
 	if err != nil {
@@ -299,7 +299,7 @@ func (s *steering) handle(ctx context.Context, id int, q message) (m message, er
 }
 
 // status returns what Status tells of the main port.
-func (s *steering) status(key portKey) (control.Steering, drawing) {
+func (s *steering) status(key portKey) (control.Steering, groupStatus) {
 	rung, promise := s.promise()
 	out := control.Steering{Rung: rung.String(), Promise: promise}
 	if rung == s.support.Rung {
@@ -309,9 +309,9 @@ func (s *steering) status(key portKey) (control.Steering, drawing) {
 	}
 	g := s.mainGroup(key)
 	if g == nil {
-		return out, drawing{}
+		return out, groupStatus{}
 	}
-	d := g.drawn()
+	d := g.status()
 	out.Picture, out.Strangers, out.Contested = d.certain, d.strangers, d.contested
 	if d.contested {
 		out.Promise = "Nothing is promised while another process replaces the program that steers."
@@ -336,7 +336,7 @@ func (s *steering) mainGroup(key portKey) *group {
 	var first *group
 	most := 0
 	for _, g := range s.groups {
-		members := g.drawn().members
+		members := g.status().members
 		if first == nil || members > most || members == most && g.address < first.address {
 			first, most = g, members
 		}

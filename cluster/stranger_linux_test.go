@@ -93,7 +93,7 @@ func jsonHasMsg(line, msg string) bool {
 }
 
 // TestPictureAfterDeaths kills workers at once, and checks by a drain of the others that everybody is where the master
-// thinks: a wrong picture would lose the connections of the one who leaves.
+// thinks: a wrong map would lose the connections of the one who leaves.
 func TestPictureAfterDeaths(t *testing.T) {
 	needSteering(t)
 	t.Parallel()

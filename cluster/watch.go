@@ -38,8 +38,8 @@ type watch struct {
 	next      *member             // the same of the program that is being attached
 	since     time.Time           // of the last attachment
 	count     int                 // of attachments
-	asked     time.Time           // when the question was asked last
-	answers   bool                // the kernel has answered questions since the program was last known to be ours
+	asked     time.Time           // when a probe was sent last
+	answers   bool                // the kernel has answered probes since the program was last known to be ours
 	contested bool                // it was found not to be ours, and is not trusted since
 	untold    bool                // and nobody was told yet
 	takers    []control.Stranger  // that have taken connections, as far as is known
@@ -149,7 +149,7 @@ func (g *group) verify(ctx context.Context) {
 	if found == ours {
 		g.end(q, m.party)
 	} else {
-		g.end(q, nil) // a program that knows nothing of questions may have it
+		g.end(q, nil) // a program that knows nothing of probes may have it
 	}
 	if g.take(ctx) != nil {
 		return
@@ -167,7 +167,7 @@ func (g *group) verify(ctx context.Context) {
 	case found == elsewhere:
 		g.distrust(takers)
 	}
-	g.draw()
+	g.noteStatus()
 }
 
 // hasUnknown tells whether the kernel lists a listener that was not seen before.
@@ -227,7 +227,7 @@ func (g *group) accuse(ctx context.Context) {
 		w.takers = g.suspects()
 	}
 	names, others := g.steering.sightings.usurp(g.address, w.takers)
-	g.draw()
+	g.noteStatus()
 	if !w.untold && !others {
 		return
 	}
@@ -259,7 +259,7 @@ const (
 	elsewhere
 )
 
-// whereIs makes the connection of a question, and tells whether it has come to the member that it is steered to, and else
+// whereIs makes the connection of a probe, and tells whether it has come to the member that it is steered to, and else
 // who has it. It says elsewhere only on evidence, never because something takes long.
 func (g *group) whereIs(ctx context.Context, q *reuseport.Question, m witness) (whereabouts, []control.Stranger) {
 	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
@@ -293,7 +293,7 @@ func (g *group) whereIs(ctx context.Context, q *reuseport.Question, m witness) (
 	}
 }
 
-// expects lets a member watch for a question, if it does so at once: looks wait for one that was stopped.
+// expects lets a member watch for a probe, if it does so at once: looks wait for one that was stopped.
 func (g *group) expects(ctx context.Context, m witness, question message) bool {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()

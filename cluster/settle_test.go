@@ -90,7 +90,7 @@ func (p *fakePort) addNode() {
 	p.check()
 }
 
-// check compares the picture with the array, of which the list has been read just now.
+// check compares the map with the array, of which the list has been read just now.
 func (p *fakePort) check() {
 	p.t.Helper()
 	p.looks++
@@ -133,13 +133,13 @@ func (p *fakePort) leaveNode(m *member) (left bool) {
 
 // fakeQuestion is one that is under way.
 type fakeQuestion struct {
-	posed
+	sentProbe
 	arrived  bool
 	watching []*member
 	found    *member
 }
 
-// proceed goes on with a question by one step: it is posed, it arrives, it is answered.
+// proceed goes on with a question by one step: it is sent, it arrives, it is answered.
 func (p *fakePort) proceed(q *fakeQuestion) (answered bool) {
 	switch {
 	case q.hole == nil:
@@ -149,7 +149,7 @@ func (p *fakePort) proceed(q *fakeQuestion) (answered bool) {
 		}
 		var err error
 		q.watching = p.callable()
-		q.posed, err = p.pose(p.t.Context(), holes[p.random.IntN(len(holes))], 1)
+		q.sentProbe, err = p.send(p.t.Context(), holes[p.random.IntN(len(holes))], 1)
 		require.NoError(p.t, err)
 	case !q.arrived:
 		q.arrived = true
@@ -159,7 +159,7 @@ func (p *fakePort) proceed(q *fakeQuestion) (answered bool) {
 			}
 		}
 	default:
-		require.NoError(p.t, p.note(p.t.Context(), q.posed, q.found))
+		require.NoError(p.t, p.noteAnswer(p.t.Context(), q.sentProbe, q.found))
 		p.check()
 		answered = q.found != nil && p.nodes.Index(q.found) == q.index
 		*q = fakeQuestion{}
@@ -167,10 +167,10 @@ func (p *fakePort) proceed(q *fakeQuestion) (answered bool) {
 	return answered
 }
 
-// TestPictureIsRight lets nodes join, leave and die, strangers come and go, seen or not, and the kernel answer late, all
+// TestGroupIsRight lets nodes join, leave and die, strangers come and go, seen or not, and the kernel answer late, all
 // at random. Whenever its list was read, each member whose place is known has to be there; and no node may leave that may
 // have got a connection since it was drained.
-func TestPictureIsRight(t *testing.T) {
+func TestGroupIsRight(t *testing.T) {
 	const most = 9 // members
 	random := rand.New(rand.NewPCG(3, 4))
 	looks, answers, leaves, holes := 0, 0, 0, 0

@@ -11,14 +11,14 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// identify asks the kernel who sits at each hole. While it asks, new connections go to those who are known, once they are
+// resolve asks the kernel who sits at each hole. While it asks, new connections go to those who are known, once they are
 // enough, and until then where the hash decides. So those who don't answer at once are asked last: a stranger, or a node
 // that hangs, would get its part of the hash all the time for which it is waited for. The last index is asked first:
-// strangers are in front, see guard.
+// strangers are in front, see reorder.
 //
-// A question is a connection that a program steers to one index; the node that accepts it sits there. Nobody has the turn
+// A probe is a connection that a program steers to one index; the node that accepts it sits there. Nobody has the turn
 // while an answer is waited for: a join changes no index, and after a leave or a death the answer is void.
-func (g *group) identify(ctx context.Context) (asked bool) {
+func (g *group) resolve(ctx context.Context) (asked bool) {
 	defer g.tellAsking(time.Time{})
 	for {
 		hole, timeout := g.nextHole(ctx, !asked)
@@ -29,7 +29,7 @@ func (g *group) identify(ctx context.Context) (asked bool) {
 			g.tellAsking(time.Now())
 		}
 		asked = true
-		err := g.ask(ctx, hole, timeout)
+		err := g.probe(ctx, hole, timeout)
 		g.complain(ctx, &g.failed, err)
 		if err != nil {
 			return true
@@ -37,7 +37,7 @@ func (g *group) identify(ctx context.Context) (asked bool) {
 	}
 }
 
-// nextHole returns the hole to ask about, and how long: nil when there is nothing that questions would bring to light. The
+// nextHole returns the hole to ask about, and how long: nil when there is nothing that probes would bring to light. The
 // first one of a look makes that all are asked about.
 func (g *group) nextHole(ctx context.Context, first bool) (next *member, timeout time.Duration) {
 	if g.take(ctx) != nil {
@@ -64,7 +64,7 @@ func (g *group) nextHole(ctx context.Context, first bool) (next *member, timeout
 }
 
 // ask finds out who sits at a hole, and fills it, unless that is not told in time.
-func (g *group) ask(ctx context.Context, hole *member, timeout time.Duration) error {
+func (g *group) probe(ctx context.Context, hole *member, timeout time.Duration) error {
 	short, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	target, err := g.target()
@@ -80,14 +80,14 @@ func (g *group) ask(ctx context.Context, hole *member, timeout time.Duration) er
 	watching := g.watchFor(short, q.Source())
 	defer g.forget(q.Source(), watching)
 
-	posed, err := g.pose(ctx, hole, q.Port())
-	if err != nil || posed.hole == nil {
-		return errline.Join(err, g.note(ctx, posed, nil))
+	sent, err := g.send(ctx, hole, q.Port())
+	if err != nil || sent.hole == nil {
+		return errline.Join(err, g.noteAnswer(ctx, sent, nil))
 	}
 	if q.Connect(short) == nil { // else the queue there is full, or whoever sits there is about to close it
 		found = g.await(short, q.Source(), watching)
 	}
-	return g.note(ctx, posed, found.member)
+	return g.noteAnswer(ctx, sent, found.member)
 }
 
 // witness is a member with its party, as it was when it was asked: a member may get another party in any turn.
@@ -96,8 +96,8 @@ type witness struct {
 	member *member
 }
 
-// end ends the connection of a question, which has no data to lose. A node that has answered has taken it out of its queue;
-// a program that knows nothing of questions is to see a client that changes its mind, and no error.
+// end ends the connection of a probe, which has no data to lose. A node that has answered has taken it out of its queue;
+// a program that knows nothing of probes is to see a client that changes its mind, and no error.
 func (g *group) end(q *reuseport.Question, who *party) {
 	if who != nil && !who.mute {
 		_ = q.Close() // nothing is left of it
@@ -110,30 +110,30 @@ func (g *group) end(q *reuseport.Question, who *party) {
 	})
 }
 
-// posed is a question that has been put to the kernel.
-type posed struct {
+// sentProbe is a probe connection that is under way.
+type sentProbe struct {
 	hole   *member
 	index  int
 	shifts int
 }
 
-// pose steers a question from a port to a hole.
-func (g *group) pose(ctx context.Context, hole *member, port uint16) (posed, error) {
+// send steers a probe connection from a port to a hole.
+func (g *group) send(ctx context.Context, hole *member, port uint16) (sentProbe, error) {
 	if err := g.take(ctx); err != nil {
-		return posed{}, err
+		return sentProbe{}, err
 	}
 	defer g.give()
 	index := g.nodes.Index(hole)
 	if index < 0 {
-		return posed{}, nil // it is none any more
+		return sentProbe{}, nil // it is none any more
 	}
 	g.mark = &reuseport.Mark{Port: port, Index: index}
 	err := g.publish(ctx)
-	return posed{hole, index, g.nodes.Shifts()}, err // last: an attachment that is late shifts, too
+	return sentProbe{hole, index, g.nodes.Shifts()}, err // last: an attachment that is late shifts, too
 }
 
 // note takes note of an answer, unless something has happened meanwhile that makes it void.
-func (g *group) note(ctx context.Context, q posed, found *member) error {
+func (g *group) noteAnswer(ctx context.Context, q sentProbe, found *member) error {
 	if err := g.take(ctx); err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (g *group) note(ctx context.Context, q posed, found *member) error {
 	return nil
 }
 
-// watchFor lets all members watch for a question, and returns those that do.
+// watchFor lets all members watch for a probe, and returns those that do.
 func (g *group) watchFor(ctx context.Context, source netip.AddrPort) (watching []witness) {
 	if g.take(ctx) != nil {
 		return nil
@@ -183,7 +183,7 @@ func (g *group) watchFor(ctx context.Context, source netip.AddrPort) (watching [
 	return watching
 }
 
-// await returns the one that has accepted a question, none if it does not tell in time.
+// await returns the one that has accepted a probe, none if it does not tell in time.
 func (g *group) await(ctx context.Context, source netip.AddrPort, watching []witness) witness {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -204,7 +204,7 @@ func (g *group) await(ctx context.Context, source netip.AddrPort, watching []wit
 	return witness{}
 }
 
-// forget lets the members forget a question, and returns when they have: then its port may be a client's.
+// forget lets the members forget a probe, and returns when they have: then its port may be a client's.
 func (g *group) forget(source netip.AddrPort, watching []witness) {
 	ctx, cancel := context.WithTimeout(g.steering.ctx, attachTimeout)
 	defer cancel()

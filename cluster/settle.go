@@ -13,8 +13,8 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// drawing is what Status shows of a group.
-type drawing struct {
+// groupStatus is what Status shows of a group.
+type groupStatus struct {
 	certain   bool
 	members   int
 	mute      bool            // there is a member that does not talk to us
@@ -31,8 +31,8 @@ func (g *group) doubt() {
 	g.watch.member = nil // whatever program is attached
 }
 
-// settle makes the picture agree with the kernel's list of listeners, and steers accordingly. It asks nothing, so that
-// there may be holes in the picture: these get no connections while most is known, and else the hash decides.
+// settle makes the map agree with the kernel's list of listeners, and steers accordingly. It asks nothing, so that
+// there may be holes in the map: these get no connections while most is known, and else the hash decides.
 func (g *group) settle(ctx context.Context) error {
 	listed, err := g.list(ctx)
 	if err != nil {
@@ -44,8 +44,8 @@ func (g *group) settle(ctx context.Context) error {
 	}
 	err = errline.Join(err, g.publish(ctx))
 	g.complain(ctx, &g.complaint, err)
-	g.entrust()
-	g.draw()
+	g.replicate()
+	g.noteStatus()
 	return err
 }
 
@@ -103,9 +103,9 @@ func (g *group) reconcile(ctx context.Context, listed []uint32) {
 	}
 }
 
-// draw remembers the picture for Status.
-func (g *group) draw() {
-	d := drawing{
+// noteStatus remembers the map for Status.
+func (g *group) noteStatus() {
+	d := groupStatus{
 		certain: g.certain() && !g.watch.contested, contested: g.watch.contested,
 		members: len(g.nodes.Members()), obstacle: g.obstacle, weight: make(map[int]float64),
 	}
@@ -126,19 +126,19 @@ func (g *group) draw() {
 	d.strangers = g.steering.sightings.of(g.address, there)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	d.asking = g.drawing.asking
-	g.drawing = d
+	d.asking = g.shown.asking
+	g.shown = d
 }
 
 // tellAsking remembers for Status since when the kernel is asked.
 func (g *group) tellAsking(since time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.drawing.asking = since
+	g.shown.asking = since
 }
 
-func (g *group) drawn() drawing {
+func (g *group) status() groupStatus {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.drawing
+	return g.shown
 }

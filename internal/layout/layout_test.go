@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const root = "../.."
+
+// TestGraph: CONTRIBUTING.md shows the packages as they are.
+func TestGraph(t *testing.T) {
+	graph, err := draw(root)
+	require.NoError(t, err)
+	page, err := os.ReadFile(filepath.Join(root, "CONTRIBUTING.md"))
+	require.NoError(t, err)
+	assert.Contains(t, string(page), "```mermaid\n"+graph+"```\n", "go run ./internal/layout prints the graph")
+}
+
+// The limits, without tests. A package with a file for each system counts all of them.
+const (
+	maxFiles   = 30   // of a package
+	maxLines   = 3000 // of a package
+	maxFields  = 15   // of a struct
+	maxMethods = 25   // of a type
+)
+
+// exempt are those over a limit, with what they have now: it may become less, and not more. Who gets one below its limit takes
+// it off this list.
+var exempt = map[string]int{
+	"files of cluster":   60,
+	"lines of cluster":   8900,
+	"files of peer":      31,
+	"lines of peer":      3600,
+	"files of reuseport": 60, // one for each system
+}
+
+// optionsOf are structs that may have more fields: each is one thing to set, or to show.
+var optionsOf = []string{"Options", "Status", "NodeStatus"}
+
+// TestSizes: nothing grows so large that only its author finds the way in it.
+func TestSizes(t *testing.T) {
+	sizes := make(map[string]int)
+	for _, module := range []string{".", "cmd", "bench", "examples"} {
+		all, err := list(filepath.Join(root, module))
+		require.NoError(t, err)
+		for _, p := range all {
+			measure(t, p, sizes)
+		}
+	}
+	limits := map[string]int{"files": maxFiles, "lines": maxLines, "fields": maxFields, "methods": maxMethods}
+	for _, what := range slices.Sorted(maps.Keys(sizes)) {
+		kind, _, _ := strings.Cut(what, " ")
+		size, allowed := sizes[what], limits[kind]
+		if more, ok := exempt[what]; ok {
+			assert.Greater(t, size, allowed, "%s is within its limit: take it off the list", what)
+			allowed = more
+		}
+		assert.LessOrEqual(t, size, allowed, what)
+	}
+	for what := range exempt {
+		assert.Contains(t, sizes, what, "it is gone: take it off the list")
+	}
+}
+
+// measure adds the sizes of a package, and of what is in it.
+func measure(t *testing.T, p listed, sizes map[string]int) {
+	t.Helper()
+	files := token.NewFileSet()
+	of := func(kind, what string) string { return kind + " of " + strings.TrimSuffix(name(p.ImportPath)+"."+what, ".") }
+	for _, file := range slices.Concat(p.GoFiles, p.IgnoredGoFiles) {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		content, err := os.ReadFile(filepath.Join(p.Dir, file))
+		require.NoError(t, err)
+		sizes[of("files", "")]++
+		sizes[of("lines", "")] += bytes.Count(content, []byte("\n"))
+		parsed, err := parser.ParseFile(files, file, content, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		for _, d := range parsed.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				if d.Recv != nil {
+					sizes[of("methods", receiver(d.Recv.List[0].Type))]++
+				}
+			case *ast.GenDecl:
+				for _, spec := range d.Specs {
+					s, ok := spec.(*ast.TypeSpec)
+					if !ok {
+						continue
+					}
+					if fields, ok := s.Type.(*ast.StructType); ok && !slices.Contains(optionsOf, s.Name.Name) {
+						sizes[of("fields", s.Name.Name)] = fields.Fields.NumFields()
+					}
+				}
+			}
+		}
+	}
+}
+
+// receiver returns the name of a method's type.
+func receiver(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.StarExpr:
+		return receiver(e.X)
+	case *ast.IndexExpr:
+		return receiver(e.X)
+	case *ast.IndexListExpr:
+		return receiver(e.X)
+	case *ast.Ident:
+		return e.Name
+	default:
+		return ""
+	}
+}
