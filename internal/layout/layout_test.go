@@ -77,7 +77,9 @@ func TestSizes(t *testing.T) {
 func measure(t *testing.T, p listed, sizes map[string]int) {
 	t.Helper()
 	files := token.NewFileSet()
-	of := func(kind, what string) string { return kind + " of " + strings.TrimSuffix(name(p.ImportPath)+"."+what, ".") }
+	of := func(kind, what string) string {
+		return kind + " of " + strings.TrimSuffix(name(p.ImportPath)+"."+what, ".")
+	}
 	for _, file := range slices.Concat(p.GoFiles, p.IgnoredGoFiles) {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
