@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/multinode-go/multinode/cluster/internal/boot"
-	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 // handoverTaken tells that this process has been the master to whom its predecessor has handed over: another cluster that it
@@ -33,7 +33,7 @@ func (m *master) takeNameOfDirectory() (err error) {
 	if m.opts.Dir == "" {
 		return nil
 	}
-	if m.directory, err = peer.OpenDirectory(m.opts.Dir); err != nil {
+	if m.directory, err = rendezvous.Open(m.opts.Dir); err != nil {
 		return err
 	}
 	alive, err := m.directory.Alive()
@@ -109,11 +109,11 @@ func (m *master) takeKey() {
 // that is gone.
 func (m *master) takeDirectory() (adopting bool, err error) {
 	if m.directory == nil {
-		path, err := peer.DefaultDirectory(m.opts.Name)
+		path, err := rendezvous.DefaultPath(m.opts.Name)
 		if err != nil {
 			return false, err
 		}
-		if m.directory, err = peer.OpenDirectory(path); err != nil {
+		if m.directory, err = rendezvous.Open(path); err != nil {
 			return false, err
 		}
 	}
@@ -126,7 +126,7 @@ func (m *master) takeDirectory() (adopting bool, err error) {
 
 // takeLock takes the lock of the cluster.
 func (m *master) takeLock() error {
-	lock, err := m.directory.Lock(peer.Owner{
+	lock, err := m.directory.Lock(rendezvous.Owner{
 		PID: os.Getpid(), Cluster: m.opts.Name, Address: m.opts.Addr, Since: m.since,
 	})
 	if err != nil {
@@ -139,7 +139,7 @@ func (m *master) takeLock() error {
 }
 
 // currentLock returns the lock, nil while it was not taken.
-func (m *master) currentLock() *peer.Lock {
+func (m *master) currentLock() *rendezvous.Lock {
 	m.lockMu.Lock()
 	defer m.lockMu.Unlock()
 	return m.lock

@@ -154,16 +154,7 @@ func ExampleNode_Mesh_streams() {
 // A process that is no worker, a cron job or a command, joins the mesh of a cluster, says something, and leaves.
 func Example_guest() {
 	ctx := context.Background()
-	path, err := peer.DefaultDirectory("shop-8080") // Options.Dir or the name of the cluster, see Node.Name
-	if err != nil {
-		log.Fatal(err)
-	}
-	dir, err := peer.OpenDirectory(path)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer dir.Remove() // of what it has made, nothing where a cluster runs
-	mesh, err := peer.Join(ctx, peer.Options{Directory: dir, Self: peer.Info{Cluster: "shop-8080"}})
+	mesh, err := peer.Join(ctx, peer.Options{Self: peer.Info{Cluster: "shop-8080"}}) // the name of the cluster, see Node.Name
 	if err != nil {
 		log.Fatal(err)
 	}

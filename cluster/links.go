@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/internal/errline"
+	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
 )
@@ -17,10 +18,11 @@ type links struct {
 
 // joinLinks links this node with all that live in the directory. It takes as long as one of them needs that hangs, but
 // no longer than timeout.
-func joinLinks(ctx context.Context, opts Options, mesh peer.Options, timeout time.Duration) (l links, err error) {
+func joinLinks(ctx context.Context, opts Options, self peer.Info, in inside.Options, timeout time.Duration) (l links, err error) {
 	joining, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	mesh.Logger = opts.Logger
+	mesh := peer.Options{Self: self, Logger: opts.Logger}
+	inside.Set(&mesh, in)
 	l.mesh, err = peer.Join(joining, mesh)
 	if err != nil {
 		return links{}, err

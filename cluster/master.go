@@ -19,6 +19,8 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/sdnotify"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/internal/errline"
+	"github.com/multinode-go/multinode/internal/inside"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -28,7 +30,7 @@ type master struct {
 	key        portKey  // of the main port; zero if only the command knows it
 	program    *program // nil: this one
 	since      time.Time
-	directory  *peer.Directory
+	directory  *rendezvous.Directory
 	links      links
 	seats      *seats
 	steering   *steering
@@ -37,9 +39,9 @@ type master struct {
 	operation  chan struct{} // holds a value while a reload or a change of the number of nodes runs
 	waiting    waitingOrders // for their turn, by signal
 	lockMu     sync.Mutex
-	lock       *peer.Lock // guarded by lockMu
-	spare      []int      // guarded by lockMu; ids for guests
-	supervised bool       // run has been started
+	lock       *rendezvous.Lock // guarded by lockMu
+	spare      []int            // guarded by lockMu; ids for guests
+	supervised bool             // run has been started
 	notifier   *sdnotify.Notifier
 	unlinkPID  func() error
 
@@ -146,14 +148,13 @@ func (m *master) takeWorkers(ctx context.Context, sys system) (err error) {
 	if err != nil {
 		return err
 	}
-	m.links, err = joinLinks(ctx, m.opts, peer.Options{
+	m.links, err = joinLinks(ctx, m.opts, peer.Info{Cluster: m.opts.Name, ID: id, Generation: generation}, inside.Options{
 		Directory: m.directory, NextID: m.guestID, AllowAbsent: true, Unshown: m.probation.isOn(),
-		Self: peer.Info{Cluster: m.opts.Name, ID: id, Generation: generation},
 	}, m.opts.LivenessTimeout)
 	if err != nil {
 		return err
 	}
-	absent, err := m.links.mesh.Absent()
+	absent, err := inside.Of(m.links.mesh).Absent()
 	if err != nil {
 		return err
 	}
@@ -180,7 +181,7 @@ func (m *master) takeWorkers(ctx context.Context, sys system) (err error) {
 	m.supervisor.endAll(absent)
 	m.forgetWorkers, err = m.links.mesh.OnStream(controlStream, isWorker, func(stream *peer.Stream) {
 		if err := m.supervisor.serveLink(stream); err != nil {
-			m.links.mesh.Cut(stream.Peer(), err.Error())
+			inside.Of(m.links.mesh).Cut(stream.Peer(), err.Error())
 		}
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/internal/errline"
+	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -155,7 +156,7 @@ func (m *master) watchProbation(n *Node) {
 
 // show leads those who look for the master to us.
 func (m *master) show() {
-	if err := m.links.mesh.ShowMaster(); err != nil {
+	if err := inside.Of(m.links.mesh).ShowMaster(); err != nil {
 		m.opts.Logger.Warn("this master cannot be found by those who look for it", "error", err)
 	}
 }
@@ -228,7 +229,7 @@ func (m *master) meetPredecessor() error {
 			func(ctx context.Context, q message) message { return m.steering.answer(ctx, info.ID, q) },
 		)
 		if err != nil {
-			m.links.mesh.Cut(info, err.Error())
+			inside.Of(m.links.mesh).Cut(info, err.Error())
 		}
 	})
 	m.links.mesh.OnEvent(func(e peer.Event) {

@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/cluster/control"
-	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 // gatedSuccessor has successors that wait at gates: before Listen, and before they are ready. The first master takes the
@@ -107,7 +107,7 @@ func (c takeoverTest) warm(t *testing.T) (successor int) {
 }
 
 // owner returns who has the lock.
-func (c takeoverTest) owner() (owner peer.Owner) {
+func (c takeoverTest) owner() (owner rendezvous.Owner) {
 	content, err := os.ReadFile(filepath.Join(c.dir, "master.lock"))
 	if err == nil {
 		_ = json.Unmarshal(content, &owner) // it may be half written

@@ -13,6 +13,8 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/internal/errline"
+	"github.com/multinode-go/multinode/internal/inside"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -22,7 +24,7 @@ type upstream struct {
 	opts      Options
 	mesh      *peer.Mesh
 	seats     *seats
-	directory *peer.Directory
+	directory *rendezvous.Directory
 	orphan    *time.Timer   // runs while there is no link; nil in a master that has handed over
 	held      []seatInfo    // ports that a master has handed over, whether or not it listens there
 	forget    func()        // takes back that we want the stream
@@ -45,7 +47,7 @@ func startWorker(ctx context.Context, opts Options, r boot.Role) (_ *Node, err e
 	if err := enoughDescriptors(opts.Nodes, false); err != nil {
 		return nil, err
 	}
-	directory, err := peer.OpenDirectory(r.Directory)
+	directory, err := rendezvous.Open(r.Directory)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +60,7 @@ func startWorker(ctx context.Context, opts Options, r boot.Role) (_ *Node, err e
 		return nil, errline.Join(ErrOrphaned, err)
 	}
 	// Linked first, for no connection is to wait for a share of the port whose node is still to be linked.
-	links, err := joinLinks(ctx, opts, peer.Options{Directory: directory, Self: r.Info()}, opts.BootTimeout)
+	links, err := joinLinks(ctx, opts, r.Info(), inside.Options{Directory: directory}, opts.BootTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +145,7 @@ func (u *upstream) serveLink(stream *peer.Stream) {
 	defer u.detach(l)
 	err := l.serve(u.told, u.seats.answer)
 	if err != nil {
-		u.mesh.Cut(stream.Peer(), err.Error())
+		inside.Of(u.mesh).Cut(stream.Peer(), err.Error())
 	}
 }
 

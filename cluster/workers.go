@@ -8,6 +8,7 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -63,7 +64,7 @@ func (s *supervisor) startWorker(slot *slot, as part, now time.Time) *worker {
 	w := s.newWorker(slot, now)
 	w.part = as
 	role := s.role
-	role.Slot, role.Generation, role.Incarnation = slot.number, slot.generation, peer.NewIncarnation()
+	role.Slot, role.Generation, role.Incarnation = slot.number, slot.generation, rendezvous.NewIncarnation()
 	id, err := s.nextID()
 	role.ID = id
 	if err == nil {

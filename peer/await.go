@@ -49,7 +49,7 @@ func (c census) awaitAll(ctx context.Context) error {
 
 // passOver tells whether an error of awaitAll is only about nodes that may be absent.
 func (c census) passOver(ctx context.Context, err error) bool {
-	return c.opts.AllowAbsent && ctx.Err() != nil && errors.Is(err, context.Cause(ctx))
+	return c.opts.inside.AllowAbsent && ctx.Err() != nil && errors.Is(err, context.Cause(ctx))
 }
 
 // absent returns the nodes that live in the directory and are no members now.

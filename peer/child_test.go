@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 // childEnv holds what the test binary does, as JSON, when it runs as the child of a test.
@@ -25,7 +27,7 @@ type childJob struct {
 	Join             bool
 	Guest            bool
 	ID               int
-	Incarnation      Incarnation `json:",omitempty"`
+	Incarnation      rendezvous.Incarnation `json:",omitempty"`
 	HandshakeTimeout time.Duration
 }
 
@@ -35,23 +37,23 @@ func child() int {
 	if err := json.Unmarshal([]byte(os.Getenv(childEnv)), &job); err != nil {
 		return childFailed(err)
 	}
-	dir, err := OpenDirectory(job.Directory)
+	dir, err := rendezvous.Open(job.Directory)
 	if err != nil {
 		return childFailed(err)
 	}
 	if job.Lock {
-		if _, err := dir.Lock(Owner{PID: os.Getpid(), Cluster: "test", Address: ":8080"}); err != nil {
+		if _, err := dir.Lock(rendezvous.Owner{PID: os.Getpid(), Cluster: "test", Address: ":8080"}); err != nil {
 			return childFailed(err)
 		}
 	}
 	leave := func() error { return nil }
 	if job.Join {
 		opts := Options{
-			Directory: dir, Self: Info{Cluster: "test", ID: job.ID, Incarnation: job.Incarnation},
+			Directory: dir.Path(), Self: Info{Cluster: "test", ID: job.ID, Incarnation: job.Incarnation},
 			handshakeTimeout: job.HandshakeTimeout,
 		}
 		if job.ID == 0 && !job.Guest {
-			opts.NextID = noGuests
+			opts.inside.NextID = noGuests
 		}
 		m, err := Join(context.Background(), opts)
 		if err != nil {

@@ -30,7 +30,7 @@ func newCore(opts Options) *core {
 	return &core{
 		opts:    opts,
 		self:    opts.Self,
-		dir:     opts.Directory,
+		dir:     opts.inside.Directory,
 		log:     opts.Logger.With("node", opts.Self.node().String()),
 		closing: make(chan struct{}),
 		conns:   make(map[net.Conn]node),

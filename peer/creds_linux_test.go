@@ -13,12 +13,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 const nobody = 65534
 
 // asNobody runs f as another user, in a thread that ends with it, and lets that user into the directory.
-func asNobody(t *testing.T, d *Directory, f func()) {
+func asNobody(t *testing.T, d *rendezvous.Directory, f func()) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("cannot become another user: run the tests as root")
@@ -62,7 +64,7 @@ func TestIntegrationConnectionOfAnotherUser(t *testing.T) {
 
 func TestIntegrationListenerOfAnotherUser(t *testing.T) {
 	d := openTemp(t)
-	n := node{ID: 5, Incarnation: NewIncarnation()}
+	n := node{ID: 5, Incarnation: rendezvous.NewIncarnation()}
 	publishSilent(t, d, n)
 	require.NoError(t, os.Remove(filepath.Join(d.Path(), n.SocketName())))
 	var listener net.Listener
@@ -82,7 +84,7 @@ func TestIntegrationListenerOfAnotherUser(t *testing.T) {
 // A full backlog answers EAGAIN at once, whatever the time-out: the dialer tries again until there is room.
 func TestFullBacklog(t *testing.T) {
 	d := openTemp(t)
-	info := Info{Cluster: "test", ID: 5, Incarnation: NewIncarnation()}
+	info := Info{Cluster: "test", ID: 5, Incarnation: rendezvous.NewIncarnation()}
 	publishSilent(t, d, info.node())
 	require.NoError(t, os.Remove(filepath.Join(d.Path(), info.node().SocketName())))
 	listener := listenWithoutBacklog(t, d, info.node().SocketName())
@@ -118,7 +120,7 @@ func TestFullBacklog(t *testing.T) {
 }
 
 // listenWithoutBacklog listens with a queue of one. Package net takes the longest that the system allows.
-func listenWithoutBacklog(t *testing.T, d *Directory, name string) net.Listener {
+func listenWithoutBacklog(t *testing.T, d *rendezvous.Directory, name string) net.Listener {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	require.NoError(t, err)

@@ -89,7 +89,7 @@ func TestCut(t *testing.T) {
 		for theirs.Peer().ID != 0 {
 			theirs = receive(t, highStreams)
 		}
-		cutter.Cut(map[*Mesh]Info{low: high.Self(), high: low.Self()}[cutter], "too slow")
+		cutter.members.cut(map[*Mesh]Info{low: high.Self(), high: low.Self()}[cutter], "too slow")
 		_, err := io.ReadAll(ours)
 		assert.True(t, err == nil || assert.ErrorIs(t, err, net.ErrClosed), "%v", err)
 		_, err = io.ReadAll(theirs)
@@ -105,7 +105,7 @@ func TestCut(t *testing.T) {
 		}
 	}
 	assert.Len(t, bystander.Peers(), 2)
-	low.Cut(low.Self(), "is no peer")
+	low.members.cut(low.Self(), "is no peer")
 }
 
 // A node that leaves before it has finished its hello has left, and not died: its peer may have it for a member already.
@@ -114,7 +114,7 @@ func TestLeaveDuringHello(t *testing.T) {
 		d := openTemp(t)
 		m := joinTest(t, d, Options{Self: Info{ID: 5}})
 		all := events(m)
-		other, err := start(t.Context(), Options{Directory: d, Self: Info{Cluster: "test", ID: 3}})
+		other, err := start(t.Context(), Options{Directory: d.Path(), Self: Info{Cluster: "test", ID: 3}})
 		require.NoError(t, err)
 		time.Sleep(rand.N(3 * time.Millisecond)) //nolint:forbidigo // any moment will do
 		require.NoError(t, other.Close())

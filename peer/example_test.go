@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 
 	"github.com/multinode-go/multinode/peer"
@@ -16,16 +15,11 @@ import (
 
 // Two nodes, which are two processes in life, and one stream between them.
 func ExampleJoin() {
-	base, err := os.MkdirTemp("", "")
+	dir, err := os.MkdirTemp("", "")
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer os.RemoveAll(base)
-	dir, err := peer.OpenDirectory(filepath.Join(base, "web"))
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer dir.Close()
+	defer os.RemoveAll(dir)
 
 	first, err := peer.Join(context.Background(), peer.Options{
 		Directory: dir, Self: peer.Info{Cluster: "web", ID: 1},
@@ -67,16 +61,11 @@ func ExampleJoin() {
 
 // An HTTP server on the mesh, and a client that reaches it by the id of its node.
 func ExampleMesh_Listen() {
-	base, err := os.MkdirTemp("", "")
+	dir, err := os.MkdirTemp("", "")
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer os.RemoveAll(base)
-	dir, err := peer.OpenDirectory(filepath.Join(base, "web"))
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer dir.Close()
+	defer os.RemoveAll(dir)
 	join := func(id int) *peer.Mesh {
 		mesh, err := peer.Join(context.Background(), peer.Options{
 			Directory: dir, Self: peer.Info{Cluster: "web", ID: id},

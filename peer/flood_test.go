@@ -14,10 +14,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 // dialIdle opens a connection to a node that says nothing, and closes it after the test.
-func dialIdle(t *testing.T, d *Directory, n node) net.Conn {
+func dialIdle(t *testing.T, d *rendezvous.Directory, n node) net.Conn {
 	t.Helper()
 	conn, err := d.Dial(n)
 	require.NoError(t, err)
@@ -118,7 +120,7 @@ func TestHandshakesEnterUntilClose(t *testing.T) {
 
 func TestNodesJoinDuringAFlood(t *testing.T) {
 	d := openTemp(t)
-	flooded := node{ID: 9, Incarnation: NewIncarnation()}
+	flooded := node{ID: 9, Incarnation: rendezvous.NewIncarnation()}
 	pid, _ := startChild(t, childJob{
 		Directory: d.Path(), Join: true, ID: flooded.ID, Incarnation: flooded.Incarnation, HandshakeTimeout: time.Hour,
 	})
@@ -139,7 +141,7 @@ func TestNodesJoinDuringAFlood(t *testing.T) {
 
 // startFlood opens idle connections to n, as fast as it can and 400 at a time, until the test ends. It returns when the
 // node has closed one to make room.
-func startFlood(t *testing.T, d *Directory, n node) {
+func startFlood(t *testing.T, d *rendezvous.Directory, n node) {
 	t.Helper()
 	done, flooded := make(chan struct{}), make(chan struct{})
 	go func() { // ended by done; the cleanup waits
@@ -156,7 +158,7 @@ func startFlood(t *testing.T, d *Directory, n node) {
 	require.NoError(t, err)
 }
 
-func flood(d *Directory, n node, done <-chan struct{}) {
+func flood(d *rendezvous.Directory, n node, done <-chan struct{}) {
 	var conns [400]net.Conn
 	defer func() {
 		for _, conn := range conns {

@@ -26,7 +26,7 @@ type guestID struct {
 	ID int `json:"id"`
 }
 
-func (opts *Options) isGuest() bool { return opts.Self.ID == 0 && opts.NextID == nil }
+func (opts *Options) isGuest() bool { return opts.Self.ID == 0 && opts.inside.NextID == nil }
 
 // guests get their id from this node, if it is the master.
 type guests struct{ *core }
@@ -47,7 +47,7 @@ func (g guests) handle(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g guests) admit(h http.Header) (int, *refusedError) {
-	if g.opts.NextID == nil {
+	if g.opts.inside.NextID == nil {
 		return 0, refuse(http.StatusNotFound, "node %d is not the master, which gives out ids", g.self.ID)
 	}
 	if h.Get(headerVersion) != "" {
@@ -59,7 +59,7 @@ func (g guests) admit(h http.Header) (int, *refusedError) {
 		return 0, refuse(http.StatusConflict, "%s %.80q: this node belongs to cluster %q",
 			headerCluster, cluster, g.self.Cluster)
 	}
-	id := g.opts.NextID()
+	id := g.opts.inside.NextID()
 	if id <= 0 {
 		return 0, refuse(http.StatusForbidden, "cluster %q takes no guests", g.self.Cluster)
 	}
@@ -76,7 +76,7 @@ func askMaster(ctx context.Context, opts Options) (int, error) {
 		if ctx.Err() == nil && !isPassing(err) {
 			return 0, err
 		}
-		if locked, lockErr := opts.Directory.Locked(); lockErr != nil || !locked {
+		if locked, lockErr := opts.inside.Directory.Locked(); lockErr != nil || !locked {
 			return 0, errors.Join(lockErr, fmt.Errorf("%w: %w", ErrNoMaster, err))
 		}
 		select {
@@ -88,7 +88,7 @@ func askMaster(ctx context.Context, opts Options) (int, error) {
 }
 
 func askMasterOnce(ctx context.Context, opts Options) (int, error) {
-	conn, err := opts.Directory.DialMaster()
+	conn, err := opts.inside.Directory.DialMaster()
 	if err != nil {
 		return 0, err
 	}

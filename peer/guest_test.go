@@ -14,6 +14,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/inside"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 // idsFrom returns a NextID that gives ids from first on.
@@ -30,7 +33,7 @@ func TestGuest(t *testing.T) {
 	onStream := func(s *Stream) { streams <- s }
 	only := func(info Info) bool { return info.Generation == 0 && info.ID > 1 }
 	meshes := []*Mesh{
-		joinTest(t, openAt(t, path), Options{Self: Info{ID: 0, Generation: 1}, NextID: idsFrom(7)}),
+		joinTest(t, openAt(t, path), Options{Self: Info{ID: 0, Generation: 1}, inside: inside.Options{NextID: idsFrom(7)}}),
 		joinTest(t, openAt(t, path), Options{Self: Info{ID: 1, Slot: 1, Generation: 1}}),
 	}
 	var all []<-chan Event
@@ -55,7 +58,7 @@ func TestGuest(t *testing.T) {
 		left := receive(t, all[i])
 		assert.Equal(t, []any{Left, 7, ReasonLeft}, []any{left.Type, left.Peer.ID, left.Reason})
 	}
-	second, err := Join(t.Context(), Options{Directory: openAt(t, path), Self: Info{Cluster: "test"}})
+	second, err := Join(t.Context(), Options{Directory: path, Self: Info{Cluster: "test"}})
 	require.NoError(t, err)
 	defer second.Close()
 	assert.Equal(t, 8, second.Self().ID, "no id is given twice")
@@ -63,12 +66,12 @@ func TestGuest(t *testing.T) {
 
 func TestGuestsAtOnce(t *testing.T) {
 	d := openTemp(t)
-	joinTest(t, d, Options{NextID: idsFrom(1)})
+	joinTest(t, d, Options{inside: inside.Options{NextID: idsFrom(1)}})
 	ids := make(chan int, 10)
 	for range cap(ids) {
 		go func() { // ended by Join and Close
 			id := 0
-			m, err := Join(context.Background(), Options{Directory: d, Self: Info{Cluster: "test"}})
+			m, err := Join(context.Background(), Options{Directory: d.Path(), Self: Info{Cluster: "test"}})
 			if assert.NoError(t, err) {
 				id = m.Self().ID
 				assert.NoError(t, m.Close())
@@ -86,7 +89,7 @@ func TestGuestsAtOnce(t *testing.T) {
 func TestGuestWithoutMaster(t *testing.T) {
 	d := openTemp(t)
 	joinTest(t, d, Options{Self: Info{ID: 3}})
-	guest := Options{Directory: d, Self: Info{Cluster: "test"}}
+	guest := Options{Directory: d.Path(), Self: Info{Cluster: "test"}}
 	_, err := Join(t.Context(), guest)
 	require.ErrorIs(t, err, ErrNoMaster)
 	require.ErrorContains(t, err, "peer: join: ask the master in "+d.Path()+" for an id")
@@ -101,17 +104,17 @@ func TestGuestWithoutMaster(t *testing.T) {
 func TestGuestWaitsForTheMaster(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "web")
 	d := openAt(t, path)
-	lock, err := d.Lock(Owner{})
+	lock, err := d.Lock(rendezvous.Owner{})
 	require.NoError(t, err)
 	inVain(t, "the master does not answer", func(ctx context.Context) error {
-		_, err := Join(ctx, Options{Directory: openAt(t, path), Self: Info{Cluster: "test"}})
+		_, err := Join(ctx, Options{Directory: path, Self: Info{Cluster: "test"}})
 		return err
 	})
 
 	joined := make(chan int, 1)
 	guests := openAt(t, path)
 	go func() { // ended when the master is there
-		m, err := Join(context.Background(), Options{Directory: guests, Self: Info{Cluster: "test"}})
+		m, err := Join(context.Background(), Options{Directory: guests.Path(), Self: Info{Cluster: "test"}})
 		id := 0
 		if assert.NoError(t, err) {
 			id = m.Self().ID
@@ -119,7 +122,7 @@ func TestGuestWaitsForTheMaster(t *testing.T) {
 		}
 		joined <- id
 	}()
-	joinTest(t, d, Options{NextID: idsFrom(5)})
+	joinTest(t, d, Options{inside: inside.Options{NextID: idsFrom(5)}})
 	assert.Equal(t, 5, receive(t, joined))
 	require.NoError(t, lock.Release())
 }
@@ -131,13 +134,13 @@ func TestGuestRefused(t *testing.T) {
 		"test": `Multinode-Cluster "test": this node belongs to cluster "shop"`,
 		"shop": `cluster "shop" takes no guests`,
 	} {
-		_, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: cluster}})
+		_, err := Join(t.Context(), Options{Directory: d.Path(), Self: Info{Cluster: cluster}})
 		require.ErrorContains(t, err, want)
 	}
-	_, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: "shop", Slot: 1}})
+	_, err := Join(t.Context(), Options{Directory: d.Path(), Self: Info{Cluster: "shop", Slot: 1}})
 	require.ErrorContains(t, err, "slot 1, generation 0: a guest, which has no id yet, has neither")
 	_, err = Join(t.Context(), Options{
-		Directory: d, Self: Info{Cluster: "shop"}, versions: versions{8, 9},
+		Directory: d.Path(), Self: Info{Cluster: "shop"}, versions: versions{8, 9},
 	})
 	require.ErrorContains(t, err, "versions 8 to 9: this node speaks versions 1 to 2")
 }
@@ -148,7 +151,7 @@ func TestMasterSocketSpeaksHTTP(t *testing.T) {
 	require.NoError(t, err)
 	defer os.RemoveAll(base)
 	d := openAt(t, filepath.Join(base, "d"))
-	joinTest(t, d, Options{NextID: idsFrom(5)})
+	joinTest(t, d, Options{inside: inside.Options{NextID: idsFrom(5)}})
 	worker := joinTest(t, d, Options{Self: Info{ID: 1}})
 	post := func(socket string) (status int, body string) {
 		client := http.Client{Transport: &http.Transport{
@@ -196,7 +199,7 @@ func TestMasterSocket(t *testing.T) {
 
 	require.NoError(t, os.Remove(path))
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
-	_, err = start(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}, NextID: noGuests})
+	_, err = start(t.Context(), Options{Directory: d.Path(), Self: Info{Cluster: "test"}, inside: inside.Options{NextID: noGuests}})
 	require.ErrorContains(t, err, path+" is not a symbolic link")
 	assert.Equal(t, []string{"master.sock"}, files(t, d))
 }
@@ -222,21 +225,21 @@ func FuzzGuestAnswer(f *testing.F) {
 func TestShowMaster(t *testing.T) {
 	t.Parallel()
 	dir := openTemp(t)
-	first := joinTest(t, dir, Options{NextID: noGuests})
-	second, err := Join(t.Context(), Options{Directory: dir, Self: Info{Cluster: "test", ID: 1}, NextID: noGuests})
+	first := joinTest(t, dir, Options{inside: inside.Options{NextID: noGuests}})
+	second, err := Join(t.Context(), Options{Directory: dir.Path(), Self: Info{Cluster: "test", ID: 1}, inside: inside.Options{NextID: noGuests}})
 	require.NoError(t, err)
 	path := filepath.Join(dir.Path(), "master.sock")
 	target, err := os.Readlink(path)
 	require.NoError(t, err)
 	assert.Equal(t, second.Self().node().SocketName(), target)
 	require.NoError(t, second.Close())
-	require.NoError(t, first.ShowMaster())
+	require.NoError(t, inside.Of(first).ShowMaster())
 	target, err = os.Readlink(path)
 	require.NoError(t, err)
 	assert.Equal(t, first.Self().node().SocketName(), target)
 
-	worker, err := Join(t.Context(), Options{Directory: dir, Self: Info{Cluster: "test", ID: 2}})
+	worker, err := Join(t.Context(), Options{Directory: dir.Path(), Self: Info{Cluster: "test", ID: 2}})
 	require.NoError(t, err)
-	require.ErrorContains(t, worker.ShowMaster(), "NextID")
+	require.ErrorContains(t, inside.Of(worker).ShowMaster(), "NextID")
 	require.NoError(t, worker.Close())
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/inside"
 )
 
 // askNode sends a request to m on a connection of its own. The answer's body, and so the connection, is closed after the
@@ -76,7 +78,7 @@ func wait(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestHandle(t *testing.T) {
-	m := joinTest(t, openTemp(t), Options{NextID: idsFrom(5)})
+	m := joinTest(t, openTemp(t), Options{inside: inside.Options{NextID: idsFrom(5)}})
 	require.NoError(t, m.Handle("POST /greet/{name}", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		assert.NoError(t, err)

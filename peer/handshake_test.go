@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/framing"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 var testInfo = Info{Cluster: "test", ID: 1, Slot: 1, Generation: 2, Incarnation: 0x9f86d081884c7d65}
@@ -230,7 +231,7 @@ func connect(t *testing.T, m *Mesh, raw string) *net.UnixConn {
 }
 
 // fakeNode publishes a node that gives the same answer to every request.
-func fakeNode(t *testing.T, d *Directory, n node, answer string) {
+func fakeNode(t *testing.T, d *rendezvous.Directory, n node, answer string) {
 	t.Helper()
 	p, err := d.Publish(n)
 	require.NoError(t, err)
@@ -265,7 +266,7 @@ func answerOf(t *testing.T, info Info) string {
 
 func TestBytesBehindTheAnswer(t *testing.T) {
 	d := openTemp(t)
-	info := Info{Cluster: "test", ID: 5, Incarnation: NewIncarnation()}
+	info := Info{Cluster: "test", ID: 5, Incarnation: rendezvous.NewIncarnation()}
 	fakeNode(t, d, info.node(), answerOf(t, info)+"early bytes")
 	m := joinTest(t, d, Options{Self: Info{ID: 1}})
 	stream, _, err := m.streams.dialer.dial(t.Context(), info.node(), "x")
@@ -277,7 +278,7 @@ func TestBytesBehindTheAnswer(t *testing.T) {
 }
 
 func TestDialerRefuses(t *testing.T) {
-	n := node{ID: 5, Incarnation: NewIncarnation()}
+	n := node{ID: 5, Incarnation: rendezvous.NewIncarnation()}
 	good := Info{Cluster: "test", ID: n.ID, Incarnation: n.Incarnation}
 	older, stranger := good, good
 	newer := strings.Replace(answerOf(t, good), headerVersion+": 2", headerVersion+": 3", 1)

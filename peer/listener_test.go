@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 // pair returns the meshes of two members, node 0 and node 1.
@@ -209,7 +211,7 @@ func TestCloseWithBacklog(t *testing.T) {
 // A peer that gives no answer keeps a Dial until its context is done.
 func TestDialEndsWithItsContext(t *testing.T) {
 	d := openTemp(t)
-	n := node{ID: 5, Incarnation: NewIncarnation()}
+	n := node{ID: 5, Incarnation: rendezvous.NewIncarnation()}
 	p, err := d.Publish(n)
 	require.NoError(t, err)
 	m := joinTest(t, openAt(t, d.Path()), Options{Self: Info{ID: 9}})

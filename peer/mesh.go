@@ -11,38 +11,35 @@ import (
 	"sync"
 	"time"
 
-	"github.com/multinode-go/multinode/internal/rendezvous"
-
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/multinode-go/multinode/internal/farewell"
+	"github.com/multinode-go/multinode/internal/inside"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 // handshakeTimeout is how long a dialer may take for its request, and a listener for its answer.
 const handshakeTimeout = 5 * time.Second
 
-// Options says how to join. Directory and Self.Cluster are required.
+// Options says how to join. Self.Cluster is required.
 type Options struct {
-	// Directory is where the nodes meet. It stays the caller's, and must be open until Close has returned.
-	Directory *Directory
+	// Directory is the path of the rendezvous directory, where the nodes meet. Join makes it and its parents, with mode
+	// 0700, if absent, and Close removes again what Join has made, unless another node is there. It must be ours, and
+	// nobody else may have any right to it. Default: multinode/CLUSTER in $XDG_RUNTIME_DIR when that names a directory of
+	// ours by an absolute path, else multinode-UID/CLUSTER in the directory for temporary files.
+	Directory string
 	// Self is who this node is. Join sets PID, and Incarnation if that is 0.
 	//
-	// A process that nobody has started for the cluster joins as a guest: with ID, Slot and Generation 0, and without
-	// NextID. It gets its id from the master, and for one that starts it waits.
+	// A process that nobody has started for the cluster joins as a guest: with ID, Slot and Generation 0. It gets its id
+	// from the master, and for one that starts it waits.
 	Self Info
-	// NextID is for the master: it returns the id of a guest, from 1 on and never given before, or 0 to take none. It may
-	// be called several times at once. A master can be found by all as master.sock in the directory.
-	NextID func() int
-	// Unshown is for a master that is to replace another: master.sock leads to that one until ShowMaster.
-	Unshown bool
-	// AllowAbsent makes Join return without those nodes that live and do not answer, when ctx is done: see [Mesh.Absent].
-	AllowAbsent bool
 	// Logger gets refusals and failures that go on. Nil discards them.
 	Logger *slog.Logger
 
-	versions         versions                                    // for tests
-	handshakeTimeout time.Duration                               // for tests
-	watch            func(*Directory) (*fsnotify.Watcher, error) // for tests
+	inside           inside.Options
+	versions         versions                                               // for tests
+	handshakeTimeout time.Duration                                          // for tests
+	watch            func(*rendezvous.Directory) (*fsnotify.Watcher, error) // for tests
 }
 
 // Mesh is a node's part in the mesh. Its methods may be called at the same time.
@@ -55,6 +52,7 @@ type Mesh struct {
 	server    *server   // nil in a mesh of one
 	presence  *presence // nil in a mesh of one
 	close     func() error
+	leave     func() error  // the directory, if Join has opened it; else nil
 	farewells farewell.List // of OnClose
 }
 
@@ -90,10 +88,26 @@ func start(ctx context.Context, opts Options) (*Mesh, error) {
 		return nil, err
 	}
 	opts.fill()
+	if opts.inside.Directory != nil {
+		return enter(ctx, opts)
+	}
+	if err := opts.open(); err != nil {
+		return nil, err
+	}
+	m, err := enter(ctx, opts)
+	if err != nil {
+		return nil, errors.Join(err, opts.inside.Directory.Remove())
+	}
+	m.leave = opts.inside.Directory.Remove
+	return m, nil
+}
+
+// enter is start in a directory that is open.
+func enter(ctx context.Context, opts Options) (*Mesh, error) {
 	if opts.isGuest() {
 		id, err := askMaster(ctx, opts)
 		if err != nil {
-			return nil, fmt.Errorf("ask the master in %s for an id: %w", opts.Directory.Path(), err)
+			return nil, fmt.Errorf("ask the master in %s for an id: %w", opts.inside.Directory.Path(), err)
 		}
 		opts.Self.ID = id
 	}
@@ -111,15 +125,24 @@ func start(ctx context.Context, opts Options) (*Mesh, error) {
 
 func (opts *Options) check() error {
 	switch self := opts.Self; {
-	case opts.Directory == nil:
-		return errors.New("no directory")
 	case self.ID < 0 || self.Slot < 0 || self.Generation < 0:
 		return fmt.Errorf("id %d, slot %d, generation %d: none can be negative", self.ID, self.Slot, self.Generation)
 	case opts.isGuest() && (self.Slot != 0 || self.Generation != 0):
-		return fmt.Errorf("slot %d, generation %d: a guest, which has no id yet, has neither; a master has NextID",
-			self.Slot, self.Generation)
+		return fmt.Errorf("slot %d, generation %d: a guest, which has no id yet, has neither", self.Slot, self.Generation)
 	}
 	return rendezvous.CheckCluster(opts.Self.Cluster)
+}
+
+// open opens the directory of the options.
+func (opts *Options) open() (err error) {
+	path := opts.Directory
+	if path == "" {
+		if path, err = rendezvous.DefaultPath(opts.Self.Cluster); err != nil {
+			return err
+		}
+	}
+	opts.inside.Directory, err = rendezvous.Open(path)
+	return err
 }
 
 // fill puts defaults in place of what is not set.
@@ -128,11 +151,11 @@ func (opts *Options) fill() {
 	opts.versions = cmp.Or(opts.versions, versions{oldestVersion, newestVersion})
 	opts.handshakeTimeout = cmp.Or(opts.handshakeTimeout, handshakeTimeout)
 	if opts.watch == nil {
-		opts.watch = (*Directory).Watch
+		opts.watch = (*rendezvous.Directory).Watch
 	}
 	opts.Self.PID = os.Getpid()
 	if opts.Self.Incarnation == 0 {
-		opts.Self.Incarnation = NewIncarnation()
+		opts.Self.Incarnation = rendezvous.NewIncarnation()
 	}
 }
 
@@ -159,12 +182,6 @@ func newMesh(opts Options) *Mesh {
 // Self returns who this node is.
 func (m *Mesh) Self() Info { return m.self }
 
-// Directory returns the rendezvous directory, nil for a mesh of one.
-func (m *Mesh) Directory() *Directory { return m.dir }
-
-// Logger returns the logger of Options, for what belongs to the mesh and has no other. It is not nil.
-func (m *Mesh) Logger() *slog.Logger { return m.opts.Logger }
-
 // Close takes this node out of the directory, tells its peers that it leaves, closes all streams, and returns when all
 // OnStream and OnEvent calls and all handlers of Handle have returned and no goroutine of the mesh runs any more; so
 // they must not call it. A peer that does not answer is waited for one second. Close may be called again, and at the same
@@ -187,6 +204,9 @@ func (m *Mesh) shutdown() (err error) {
 		err = errors.Join(err, m.server.http.Close())
 	}
 	m.running.Wait()
+	if m.leave != nil {
+		err = errors.Join(err, m.leave())
+	}
 	return err
 }
 
@@ -237,7 +257,7 @@ func (m *Mesh) ListenWebSocket(name string) (*Listener, error) { return m.stream
 // nobody listens, and Is [ErrNoPeer] when there is no such member, also while a link that was cut comes up again,
 // [net.ErrClosed] when the mesh is closed, and [os.ErrDeadlineExceeded] when a peer that hangs gives no answer for 10 s.
 //
-// The stream is the caller's. Close of the mesh closes it, too, as does [Mesh.Cut].
+// The stream is the caller's. Close of the mesh closes it, too, as does a link that is lost.
 func (m *Mesh) Dial(ctx context.Context, id int, name string) (*Stream, error) {
 	stream, err := m.streams.dialMember(ctx, id, name)
 	if err != nil {
@@ -262,38 +282,3 @@ func (m *Mesh) Handle(pattern string, handler http.Handler) error {
 	}
 	return nil
 }
-
-// Cut ends the membership of a peer, as one that is not wanted in the state that it is in: all streams to it are closed,
-// and both sides see it leave with ReasonCut. It is not kept out: its link comes up again. Cut of a node that is no
-// member does nothing.
-func (m *Mesh) Cut(peer Info, reason string) { m.members.cut(peer, reason) }
-
-// PeersWith returns the members that want to have a stream of that name with this node, as far as they have said so, by
-// id. What a peer wanted before it joined, it has said when it becomes a member.
-func (m *Mesh) PeersWith(name string) []Info { return m.members.peersWith(name) }
-
-// Absent returns the nodes that live in the directory and are no members now, since they hang, for instance, or join just
-// now. Of each only ID, Incarnation and PID are known, and PID only where the kernel tells.
-func (m *Mesh) Absent() ([]Info, error) { return m.census.absent() }
-
-// Live returns the other nodes that live: the members, and those that are in the directory and no members now, of which
-// only ID and Incarnation are known. A node that is not among them has left or is dead: it does nothing in the mesh any
-// more. While the directory is removed that cannot be told, and is an error. After Close the error Is net.ErrClosed.
-func (m *Mesh) Live() ([]Info, error) { return m.census.live() }
-
-// ShowMaster leads master.sock to this node: for the first time if it has joined with Options.Unshown, or again, after another one
-// that was to be the master, and is not. It is for a node with Options.NextID.
-func (m *Mesh) ShowMaster() error {
-	if m.opts.NextID == nil {
-		return errors.New("peer: show the master: this node has no NextID")
-	}
-	if err := m.presence.public.ShowMaster(); err != nil {
-		return fmt.Errorf("peer: show the master: %w", err)
-	}
-	return nil
-}
-
-// OnClose calls f at the beginning of Close, while this node is still in the directory and linked to its peers, and they
-// take it for alive: so f can end what they rely on as long as it is there. Close waits for f, which must not close the
-// mesh. remove takes f back; after Close, f is called at once.
-func (m *Mesh) OnClose(f func()) (remove func()) { return m.farewells.Add(f) }

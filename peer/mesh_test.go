@@ -18,17 +18,19 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/internal/await"
+	"github.com/multinode-go/multinode/internal/inside"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 const limit = await.Limit // for an event that has to come
 
 // openTemp opens a directory that does not exist yet, and closes it after the test.
-func openTemp(t *testing.T) *Directory {
+func openTemp(t *testing.T) *rendezvous.Directory {
 	t.Helper()
 	return openAt(t, filepath.Join(t.TempDir(), "web"))
 }
 
-func files(t *testing.T, d *Directory) (names []string) {
+func files(t *testing.T, d *rendezvous.Directory) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(d.Path())
 	require.NoError(t, err)
@@ -39,7 +41,7 @@ func files(t *testing.T, d *Directory) (names []string) {
 }
 
 // leaveSocket leaves a socket that nobody listens on, as a killed process does.
-func leaveSocket(t *testing.T, d *Directory, name string) {
+func leaveSocket(t *testing.T, d *rendezvous.Directory, name string) {
 	t.Helper()
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(d.Path(), name), Net: "unix"})
 	require.NoError(t, err)
@@ -48,7 +50,7 @@ func leaveSocket(t *testing.T, d *Directory, name string) {
 }
 
 // publishSilent publishes a node that does not answer. It lives until leave is called, or the test ends.
-func publishSilent(t *testing.T, d *Directory, n node) (leave func()) {
+func publishSilent(t *testing.T, d *rendezvous.Directory, n node) (leave func()) {
 	t.Helper()
 	p, err := d.Publish(n)
 	require.NoError(t, err)
@@ -60,14 +62,14 @@ func publishSilent(t *testing.T, d *Directory, n node) (leave func()) {
 
 // joinTest joins a mesh of cluster "test" without waiting for its peers, wants streams "x" if there is somebody to take
 // them, and closes the mesh after the test.
-func joinTest(t *testing.T, d *Directory, opts Options, onStream ...func(*Stream)) *Mesh {
+func joinTest(t *testing.T, d *rendezvous.Directory, opts Options, onStream ...func(*Stream)) *Mesh {
 	t.Helper()
-	opts.Directory = d
+	opts.inside.Directory = d
 	if opts.Self.Cluster == "" {
 		opts.Self.Cluster = "test"
 	}
-	if opts.Self.ID == 0 && opts.NextID == nil {
-		opts.NextID = noGuests
+	if opts.Self.ID == 0 && opts.inside.NextID == nil {
+		opts.inside.NextID = noGuests
 	}
 	m, err := start(t.Context(), opts)
 	require.NoError(t, err)
@@ -182,7 +184,7 @@ func TestTwoNodesAtOnce(t *testing.T) {
 		for id := 1; id <= 2; id++ {
 			group.Go(func() {
 				var err error
-				meshes[id], err = Join(context.Background(), Options{Directory: d, Self: Info{Cluster: "test", ID: id}})
+				meshes[id], err = Join(context.Background(), Options{Directory: d.Path(), Self: Info{Cluster: "test", ID: id}})
 				assert.NoError(t, err)
 			})
 		}
@@ -204,9 +206,9 @@ func TestManyNodesAtOnce(t *testing.T) {
 	for id := range count {
 		group.Go(func() {
 			var err error
-			opts := Options{Directory: d, Self: Info{Cluster: "test", ID: id}}
+			opts := Options{Directory: d.Path(), Self: Info{Cluster: "test", ID: id}}
 			if id == 0 {
-				opts.NextID = noGuests
+				opts.inside.NextID = noGuests
 			}
 			meshes[id], err = Join(context.Background(), opts)
 			assert.NoError(t, err)
@@ -240,17 +242,17 @@ func inVain(t *testing.T, want string, f func(context.Context) error) {
 
 func TestJoinWaitsForWhoHangs(t *testing.T) {
 	d := openTemp(t)
-	hung := node{ID: 5, Incarnation: NewIncarnation()}
+	hung := node{ID: 5, Incarnation: rendezvous.NewIncarnation()}
 	end := publishSilent(t, d, hung)
 	inVain(t, "no link with node "+hung.String(), func(ctx context.Context) error {
-		_, err := Join(ctx, Options{Directory: d, Self: Info{Cluster: "test", ID: 1}})
+		_, err := Join(ctx, Options{Directory: d.Path(), Self: Info{Cluster: "test", ID: 1}})
 		return err
 	})
 	assert.ElementsMatch(t, []string{hung.LockName(), hung.SocketName()}, files(t, d))
 
 	joined := make(chan error, 1)
 	go func() { // ends when the hung one has
-		m, err := Join(context.Background(), Options{Directory: d, Self: Info{Cluster: "test", ID: 9}})
+		m, err := Join(context.Background(), Options{Directory: d.Path(), Self: Info{Cluster: "test", ID: 9}})
 		if err == nil {
 			err = m.Close()
 		}
@@ -263,7 +265,7 @@ func TestJoinWaitsForWhoHangs(t *testing.T) {
 func TestIDInUse(t *testing.T) {
 	d := openTemp(t)
 	first := joinTest(t, d, Options{Self: Info{ID: 3}})
-	_, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test", ID: 3}})
+	_, err := Join(t.Context(), Options{Directory: d.Path(), Self: Info{Cluster: "test", ID: 3}})
 	require.ErrorContains(t, err, "id 3 is in use by the node whose files are")
 	require.ErrorContains(t, err, first.self.node().String())
 	assert.Len(t, files(t, d), 2)
@@ -273,7 +275,7 @@ func TestAnotherCluster(t *testing.T) {
 	d := openTemp(t)
 	dialer, listener := newTestLog(), newTestLog()
 	joinTest(t, d, Options{Self: Info{ID: 1, Cluster: "shop"}, Logger: listener.logger()})
-	low, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test"}, NextID: noGuests, Logger: dialer.logger()})
+	low, err := Join(t.Context(), Options{Directory: d.Path(), Self: Info{Cluster: "test"}, inside: inside.Options{NextID: noGuests}, Logger: dialer.logger()})
 	require.NoError(t, err, "who refuses is not waited for")
 	defer low.Close()
 	dialer.waitFor(t, `cluster \"test\": this node belongs to cluster \"shop\"`)
@@ -283,13 +285,13 @@ func TestAnotherCluster(t *testing.T) {
 
 func TestJoinRefuses(t *testing.T) {
 	d := openTemp(t)
-	good := Options{Directory: d, Self: Info{Cluster: "test", ID: 1}}
+	good := Options{Directory: d.Path(), Self: Info{Cluster: "test", ID: 1}}
 	tests := []struct {
 		name   string
 		change func(*Options)
 		want   string
 	}{
-		{"no directory", func(o *Options) { o.Directory = nil }, "no directory"},
+		{"not a directory", func(o *Options) { o.Directory = os.Args[0] }, "is not a directory"},
 		{"negative id", func(o *Options) { o.Self.ID = -1 }, "id -1"},
 		{"cluster", func(o *Options) { o.Self.Cluster = "" }, "cluster name"},
 	}
@@ -312,12 +314,33 @@ func TestJoinRefuses(t *testing.T) {
 func TestJoinClosedDirectory(t *testing.T) {
 	d := openTemp(t)
 	require.NoError(t, d.Close())
-	_, err := Join(t.Context(), Options{Directory: d, Self: Info{Cluster: "test", ID: 1}})
+	_, err := Join(t.Context(), Options{inside: inside.Options{Directory: d}, Self: Info{Cluster: "test", ID: 1}})
 	assert.ErrorIs(t, err, os.ErrClosed)
 }
 
+// Who has made the directory removes it, and not before everybody has left.
+func TestJoinMakesItsDirectory(t *testing.T) {
+	base := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", base)
+	path := filepath.Join(base, "multinode", "test")
+	join := func(id int, directory string) *Mesh {
+		m, err := Join(t.Context(), Options{Directory: directory, Self: Info{Cluster: "test", ID: id}})
+		require.NoError(t, err)
+		return m
+	}
+	first, second := join(1, ""), join(2, path)
+	assert.Equal(t, []Info{second.Self()}, first.Peers(), "it is the default")
+	require.NoError(t, second.Close())
+	assert.DirExists(t, path)
+	require.NoError(t, first.Close())
+	assert.NoDirExists(t, filepath.Dir(path))
+	_, err := Join(t.Context(), Options{Self: Info{Cluster: "test"}})
+	require.ErrorIs(t, err, ErrNoMaster)
+	assert.NoDirExists(t, filepath.Dir(path))
+}
+
 func TestLongDirectory(t *testing.T) {
-	d, err := OpenDirectory(filepath.Join(t.TempDir(), strings.Repeat("x", 200), strings.Repeat("y", 200)))
+	d, err := rendezvous.Open(filepath.Join(t.TempDir(), strings.Repeat("x", 200), strings.Repeat("y", 200)))
 	require.NoError(t, err)
 	defer d.Close()
 	if _, err := os.Stat("/proc/self/fd"); err != nil {
@@ -336,7 +359,7 @@ func TestPollsWithoutEvents(t *testing.T) {
 	log := newTestLog()
 	joinTest(t, d, Options{
 		Self: Info{ID: 0}, Logger: log.logger(),
-		watch: func(*Directory) (*fsnotify.Watcher, error) { return nil, errors.New("no instance left") },
+		watch: func(*rendezvous.Directory) (*fsnotify.Watcher, error) { return nil, errors.New("no instance left") },
 	}, echo)
 	log.waitFor(t, "no instance left")
 	streams, onStream := collect()
@@ -371,7 +394,7 @@ func TestJoinSweepsTheDeadAndLeavesTheRest(t *testing.T) {
 	_, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 0})
 	kill()
 	require.Len(t, files(t, d), 3, "a killed master leaves its files, and the link to its socket")
-	low, high := node{ID: 1, Incarnation: NewIncarnation()}, node{ID: 9, Incarnation: NewIncarnation()}
+	low, high := node{ID: 1, Incarnation: rendezvous.NewIncarnation()}, node{ID: 9, Incarnation: rendezvous.NewIncarnation()}
 	leaveSocket(t, d, low.SocketName())
 	leaveSocket(t, d, "foreign.sock")
 	require.NoError(t, os.WriteFile(filepath.Join(d.Path(), high.SocketName()), nil, 0o600))

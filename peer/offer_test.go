@@ -109,12 +109,12 @@ func TestPeersWith(t *testing.T) {
 	high := joinTest(t, d, Options{Self: Info{ID: 1}})
 	all := events(low)
 	assert.Equal(t, Joined, receive(t, all).Type)
-	assert.Empty(t, low.PeersWith("x"))
+	assert.Empty(t, low.members.peersWith("x"))
 	remove, err := high.OnStream("x", nil, echo)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return len(low.PeersWith("x")) == 1 }, limit, time.Millisecond)
+	require.Eventually(t, func() bool { return len(low.members.peersWith("x")) == 1 }, limit, time.Millisecond)
 	remove()
-	require.Eventually(t, func() bool { return len(low.PeersWith("x")) == 0 }, limit, time.Millisecond)
+	require.Eventually(t, func() bool { return len(low.members.peersWith("x")) == 0 }, limit, time.Millisecond)
 }
 
 func TestSolo(t *testing.T) {
@@ -122,7 +122,7 @@ func TestSolo(t *testing.T) {
 	_, err := m.OnStream("x", nil, echo)
 	require.NoError(t, err)
 	m.OnEvent(func(Event) { t.Error("nobody is there") })
-	m.Cut(Info{ID: 1}, "nobody")
+	m.members.cut(Info{ID: 1}, "nobody")
 	assert.Empty(t, m.Peers())
 	assert.NotZero(t, m.Self().Incarnation)
 	require.NoError(t, m.Close())

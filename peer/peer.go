@@ -3,12 +3,7 @@
 // Each process is a node. It publishes itself in a rendezvous directory that only its user can enter, finds the other
 // nodes there, and links itself with each:
 //
-//	dir, err := peer.OpenDirectory("/run/user/1000/multinode/web")
-//	...
-//	mesh, err := peer.Join(ctx, peer.Options{
-//		Directory: dir,
-//		Self:      peer.Info{Cluster: "web", ID: 1, Slot: 1, Generation: 1},
-//	})
+//	mesh, err := peer.Join(ctx, peer.Options{Self: peer.Info{Cluster: "web", ID: 1, Slot: 1, Generation: 1}})
 //	...
 //	defer mesh.Close()
 //	mesh.OnEvent(func(e peer.Event) { log.Print(e.Peer.ID, " has ", e.Type) })
@@ -36,7 +31,7 @@
 // A program that nobody has started for the cluster can join as a guest, see [Options]. It asks the master for its id:
 // `POST /nodes` on master.sock in the directory, with the header Multinode-Cluster, which answers {"id":7}.
 //
-// It needs flock(2) and Unix sockets: Linux, macOS and the BSDs. Elsewhere [OpenDirectory] fails with an error that Is
+// It needs flock(2) and Unix sockets: Linux, macOS and the BSDs. Elsewhere [Join] fails with an error that Is
 // [errors.ErrUnsupported].
 package peer
 
@@ -46,11 +41,11 @@ type node = rendezvous.Node
 
 // Info says who a node is.
 type Info struct {
-	Cluster     string      // name of the cluster; what may stand in it, see DefaultDirectory
-	ID          int         // unique in the cluster's life
-	Slot        int         // stable place of a worker, 1 to N; 0 is the master
-	Generation  int         // how often the slot has been filled; 0: a guest, see Options
-	Incarnation Incarnation // this one process
+	Cluster     string                 // name of the cluster: 1 to 64 letters, digits, dots, hyphens and underscores, and no dot in front
+	ID          int                    // unique in the cluster's life
+	Slot        int                    // stable place of a worker, 1 to N; 0 is the master
+	Generation  int                    // how often the slot has been filled; 0: a guest, see Options
+	Incarnation rendezvous.Incarnation // this one process, at random
 	// PID is the process id, for the log. That of a peer is what the kernel says, not what the peer says: of a peer
 	// that was dialed, the process that called listen. It is 0 where the kernel does not say (all but Linux).
 	PID int

@@ -13,6 +13,8 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 // What has the name of a node's socket and is none is neither dialed nor removed, whether its lock is held or not.
@@ -50,7 +52,7 @@ func TestWhatIsNoSocketIsLeftAlone(t *testing.T) {
 		for _, held := range []bool{true, false} {
 			t.Run(test.name+", lock held "+strconv.FormatBool(held), func(t *testing.T) {
 				d := openTemp(t)
-				n := node{ID: 5, Incarnation: NewIncarnation()}
+				n := node{ID: 5, Incarnation: rendezvous.NewIncarnation()}
 				if held {
 					publishSilent(t, d, n)
 					require.NoError(t, os.Remove(filepath.Join(d.Path(), n.SocketName())))
@@ -78,7 +80,7 @@ func TestWhatIsNoSocketIsLeftAlone(t *testing.T) {
 func TestEventsLostInAnOverflow(t *testing.T) {
 	d := openTemp(t)
 	var watcher *fsnotify.Watcher
-	deaf := func(*Directory) (_ *fsnotify.Watcher, err error) {
+	deaf := func(*rendezvous.Directory) (_ *fsnotify.Watcher, err error) {
 		watcher, err = fsnotify.NewWatcher() // of nothing
 		return watcher, err
 	}
@@ -101,7 +103,7 @@ func TestEventsLostInAnOverflow(t *testing.T) {
 func TestDescriptorsAreNotInherited(t *testing.T) {
 	before := inherited(t)
 	d := openTemp(t)
-	lock, err := d.Lock(Owner{})
+	lock, err := d.Lock(rendezvous.Owner{})
 	require.NoError(t, err)
 	streams, onStream := collect()
 	m := joinTest(t, d, Options{Self: Info{ID: 0}}, onStream)

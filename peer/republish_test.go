@@ -11,12 +11,14 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 // openAt opens a directory, as another process does, and closes it after the test.
-func openAt(t *testing.T, path string) *Directory {
+func openAt(t *testing.T, path string) *rendezvous.Directory {
 	t.Helper()
-	d, err := OpenDirectory(path)
+	d, err := rendezvous.Open(path)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, d.Close()) })
 	return d
@@ -82,7 +84,7 @@ func (r *removal) requireWhole(t *testing.T) {
 
 func TestDirectoryRemovedWhileInUse(t *testing.T) {
 	r := newRemoval(t, Options{})
-	lock, err := r.low.dir.Lock(Owner{PID: 4711})
+	lock, err := r.low.dir.Lock(rendezvous.Owner{PID: 4711})
 	require.NoError(t, err)
 	removeAll(t, filepath.Dir(r.path))
 	r.requireWhole(t)
@@ -96,7 +98,7 @@ func TestDirectoryRemovedWhileInUse(t *testing.T) {
 	locked, err := other.Locked()
 	require.NoError(t, err)
 	assert.True(t, locked, "the lock of the cluster was taken again")
-	_, err = other.Lock(Owner{})
+	_, err = other.Lock(rendezvous.Owner{})
 	require.ErrorContains(t, err, "process 4711 holds it")
 	require.NoError(t, lock.Release())
 	assert.NoFileExists(t, filepath.Join(r.path, "master.lock"))
@@ -128,7 +130,7 @@ func TestDirectoryRemovedUnderManyNodes(t *testing.T) {
 }
 
 func TestFilesRemovedWhileInUse(t *testing.T) {
-	noEvents := func(*Directory) (*fsnotify.Watcher, error) { return nil, errors.New("no instance left") }
+	noEvents := func(*rendezvous.Directory) (*fsnotify.Watcher, error) { return nil, errors.New("no instance left") }
 	tests := []struct {
 		name  string
 		names func(node) []string
@@ -154,12 +156,12 @@ func TestFilesRemovedWhileInUse(t *testing.T) {
 
 func TestLockOfTheClusterRemovedWhileInUse(t *testing.T) {
 	r := newRemoval(t, Options{})
-	lock, err := r.low.dir.Lock(Owner{PID: 4711})
+	lock, err := r.low.dir.Lock(rendezvous.Owner{PID: 4711})
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(filepath.Join(r.path, "master.lock")))
 	r.log.waitFor(t, "it is there again")
 	other := openAt(t, r.path)
-	_, err = other.Lock(Owner{})
+	_, err = other.Lock(rendezvous.Owner{})
 	require.ErrorContains(t, err, "process 4711 holds it")
 	require.NoError(t, lock.Release())
 }
@@ -168,10 +170,10 @@ func TestLockOfTheClusterRemovedWhileInUse(t *testing.T) {
 // told.
 func TestLockOfTheClusterLost(t *testing.T) {
 	r := newRemoval(t, Options{})
-	lock, err := r.low.dir.Lock(Owner{PID: 4711})
+	lock, err := r.low.dir.Lock(rendezvous.Owner{PID: 4711})
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(filepath.Join(r.path, "master.lock")))
-	second, err := openAt(t, r.path).Lock(Owner{PID: 4712})
+	second, err := openAt(t, r.path).Lock(rendezvous.Owner{PID: 4712})
 	require.NoError(t, err)
 	r.log.waitFor(t, "the lock of the cluster is lost")
 	require.NoError(t, lock.Release())
@@ -222,7 +224,7 @@ func TestSocketReplacedByAPlainFile(t *testing.T) {
 
 func TestCloseWithoutDirectory(t *testing.T) {
 	r := newRemoval(t, Options{})
-	lock, err := r.low.dir.Lock(Owner{})
+	lock, err := r.low.dir.Lock(rendezvous.Owner{})
 	require.NoError(t, err)
 	removeAll(t, filepath.Dir(r.path))
 	require.NoError(t, r.low.Close())

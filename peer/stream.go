@@ -6,6 +6,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 // Stream is a stream of bytes to a peer. As with every net.Conn, its methods may be called at the same time, and Close
@@ -49,7 +51,7 @@ func remoteAddr(c *core, peer Info, conn *net.UnixConn) net.Addr {
 	return socketAddr(c.dir, peer)
 }
 
-func socketAddr(dir *Directory, info Info) net.Addr {
+func socketAddr(dir *rendezvous.Directory, info Info) net.Addr {
 	if dir == nil { // a mesh of one
 		return &net.UnixAddr{Net: "unix"}
 	}

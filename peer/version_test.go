@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 func TestAgree(t *testing.T) {
@@ -96,7 +98,7 @@ func TestVersionsTooFarApart(t *testing.T) {
 // The first version's listeners take their own version only, and name none when they refuse another.
 func TestDialListenerOfTheFirstVersion(t *testing.T) {
 	d := openTemp(t)
-	self := Info{Cluster: "test", ID: 5, Incarnation: NewIncarnation()}
+	self := Info{Cluster: "test", ID: 5, Incarnation: rendezvous.NewIncarnation()}
 	p, err := d.Publish(self.node())
 	require.NoError(t, err)
 	served := make(chan struct{})

@@ -36,7 +36,7 @@ func (p *presence) publish() (err error) {
 		return err
 	}
 	listener := p.public.Listener()
-	if p.opts.NextID != nil && !p.opts.Unshown {
+	if p.opts.inside.NextID != nil && !p.opts.inside.Unshown {
 		if err := p.public.ShowMaster(); err != nil {
 			return errors.Join(err, p.public.Withdraw(), listener.Close())
 		}

@@ -24,7 +24,6 @@ const (
 type busNode struct {
 	*bus.Bus
 	mesh *peer.Mesh
-	dir  *peer.Directory
 }
 
 // joinBus joins as a worker whose id is one more than the player's, since id 0 is the master's.
@@ -35,10 +34,7 @@ func joinBus(p player) (n *busNode, err error) {
 			err = errors.Join(err, n.Close())
 		}
 	}()
-	if n.dir, err = peer.OpenDirectory(p.Dir); err != nil {
-		return n, err
-	}
-	if n.mesh, err = joinMesh(n.dir, busID(p.ID)); err != nil {
+	if n.mesh, err = joinMesh(p.Dir, busID(p.ID)); err != nil {
 		return n, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -55,9 +51,6 @@ func (n *busNode) Close() (err error) {
 	}
 	if n.mesh != nil {
 		err = errors.Join(err, n.mesh.Close())
-	}
-	if n.dir != nil {
-		err = errors.Join(err, n.dir.Close())
 	}
 	return err
 }

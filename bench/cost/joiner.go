@@ -72,15 +72,10 @@ func untilEnd() error {
 
 // joinMesh joins as a node of a cluster does.
 func (j joiner) joinMesh() (err error) {
-	dir, err := peer.OpenDirectory(j.Dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, dir.Close()) }()
 	if err := j.begin(); err != nil {
 		return err
 	}
-	mesh, err := joinMesh(dir, j.ID)
+	mesh, err := joinMesh(j.Dir, j.ID)
 	if err != nil {
 		return err
 	}
@@ -93,7 +88,7 @@ func (j joiner) joinMesh() (err error) {
 }
 
 // joinMesh joins as the worker of that id.
-func joinMesh(dir *peer.Directory, id int) (*peer.Mesh, error) {
+func joinMesh(dir string, id int) (*peer.Mesh, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return peer.Join(ctx, peer.Options{

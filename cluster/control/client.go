@@ -45,8 +45,8 @@ type Client struct {
 	http http.Client
 }
 
-// NewClient returns a client for the cluster that has a rendezvous directory, see Options.Dir of package cluster and
-// [github.com/multinode-go/multinode/peer.DefaultDirectory]. It does not look whether that is there.
+// NewClient returns a client for the cluster that has a rendezvous directory, see Options.Dir of package cluster, which also
+// tells where it is by default. It does not look whether that is there.
 func NewClient(dir string) *Client {
 	c := &Client{dir: dir}
 	c.http.Transport = &http.Transport{

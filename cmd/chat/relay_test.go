@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
 )
@@ -28,15 +29,12 @@ type inProcess struct {
 }
 
 // place is where such nodes meet.
-func place(t *testing.T) *peer.Directory {
+func place(t *testing.T) string {
 	t.Helper()
-	dir, err := peer.OpenDirectory(filepath.Join(t.TempDir(), "chat"))
-	require.NoError(t, err)
-	t.Cleanup(func() { dir.Close() })
-	return dir
+	return filepath.Join(t.TempDir(), "chat")
 }
 
-func newInProcess(t *testing.T, dir *peer.Directory, id int) *inProcess {
+func newInProcess(t *testing.T, dir string, id int) *inProcess {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -162,7 +160,7 @@ func TestCutLinkIsMadeGood(t *testing.T) {
 	settle(t, first, second)
 	first.room.say(only(first, "Ada"), "known-to-first-only", "first")
 	second.room.say(only(second, "Zoe"), "known-to-second-only", "second")
-	first.mesh.Cut(second.mesh.Self(), "test")
+	inside.Of(first.mesh).Cut(second.mesh.Self(), "test")
 	first.awaitTexts(t, "first", "second")
 	second.awaitTexts(t, "first", "second")
 }

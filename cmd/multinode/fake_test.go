@@ -19,7 +19,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/internal/await"
 	"github.com/multinode-go/multinode/internal/leaktest"
-	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 // programs returns another program that the test binary is to be, nil for none.
@@ -76,9 +76,9 @@ func startFake(t *testing.T, place, name string) *fakeMaster {
 		dir: filepath.Join(place, name), orders: make(chan string, 10), answers: make(chan answer, 10),
 		status: fakeStatus(name), readers: make(map[chan []byte]struct{}),
 	}
-	d, err := peer.OpenDirectory(f.dir)
+	d, err := rendezvous.Open(f.dir)
 	require.NoError(t, err)
-	lock, err := d.Lock(peer.Owner{PID: f.status.PID, Cluster: name, Address: f.status.Address, Since: f.status.Since})
+	lock, err := d.Lock(rendezvous.Owner{PID: f.status.PID, Cluster: name, Address: f.status.Address, Since: f.status.Since})
 	require.NoError(t, err)
 	f.lock = sync.OnceFunc(func() { assert.NoError(t, lock.Release()) })
 	path := filepath.Join(f.dir, masterSocket)

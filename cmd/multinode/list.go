@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 func (a *app) listCommand() *cobra.Command {
@@ -29,7 +29,7 @@ name it by --dir in the other commands.`,
 
 // listed is a cluster in the list, as JSON.
 type listed struct {
-	peer.Owner
+	rendezvous.Owner
 	Directory string `json:"directory"`
 }
 

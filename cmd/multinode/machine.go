@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"time"
 
+	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -43,7 +43,7 @@ const joinTimeout = 5 * time.Second
 // checkDirectory starts a cluster of one node, as to all that the nodes need of the file system, and ends it.
 func checkDirectory(ctx context.Context) check {
 	name := fmt.Sprintf("doctor-%d", os.Getpid())
-	path, err := peer.DefaultDirectory(name)
+	path, err := rendezvous.DefaultPath(name)
 	if err == nil {
 		err = tryDirectory(ctx, name, path)
 	}
@@ -66,19 +66,13 @@ func checkDirectory(ctx context.Context) check {
 }
 
 func tryDirectory(ctx context.Context, name, path string) error {
-	d, err := peer.OpenDirectory(path)
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	mesh, err := peer.Join(ctx, peer.Options{Directory: path, Self: peer.Info{Cluster: name, ID: 1}})
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
-	defer cancel()
-	mesh, err := peer.Join(ctx, peer.Options{
-		Directory: d, Self: peer.Info{Cluster: name}, NextID: func() int { return 0 },
-	})
-	if err == nil {
-		err = mesh.Close()
-	}
-	return errors.Join(err, d.Remove())
+	return mesh.Close()
 }
 
 // manyFiles is enough for a node with some thousand connections, each of which is a file to the kernel.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 // silent is the error of a master that has not answered in time. It says what is known of its process.
@@ -17,7 +17,7 @@ func (c *client) silent(waited time.Duration, err error) error {
 		c.name, describeMaster(owner), waited.Round(100*time.Millisecond), condition(owner.PID), err)
 }
 
-func describeMaster(owner peer.Owner) string {
+func describeMaster(owner rendezvous.Owner) string {
 	if owner.PID == 0 {
 		return ""
 	}

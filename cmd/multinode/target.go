@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/multinode-go/multinode/cluster/control"
-	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 const (
@@ -27,10 +27,10 @@ type target struct {
 }
 
 // owner returns what the master has written into its lock; zero if there is none.
-func (t target) owner() (owner peer.Owner) {
+func (t target) owner() (owner rendezvous.Owner) {
 	content, err := os.ReadFile(filepath.Join(t.dir, masterLock))
 	if err != nil || json.Unmarshal(content, &owner) != nil {
-		return peer.Owner{}
+		return rendezvous.Owner{}
 	}
 	return owner
 }
@@ -46,7 +46,7 @@ func usualPlaces() (all places) {
 			all = append(all, base)
 		}
 	}
-	if path, err := peer.DefaultDirectory("x"); err == nil {
+	if path, err := rendezvous.DefaultPath("x"); err == nil {
 		add(filepath.Dir(path))
 	}
 	uid := os.Geteuid()
@@ -112,7 +112,7 @@ func directory(path string) (target, error) {
 
 // named returns the cluster of a name, where it runs, else where it would.
 func (p places) named(name string) (target, error) {
-	standard, err := peer.DefaultDirectory(name)
+	standard, err := rendezvous.DefaultPath(name)
 	if err != nil {
 		return target{}, failure(codeUsage, err)
 	}

@@ -45,6 +45,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -114,13 +115,14 @@ const (
 // A nil mesh, or one of [peer.Solo], makes a bus without peers.
 func New(ctx context.Context, mesh *peer.Mesh, opts Options) (*Bus, error) {
 	if mesh != nil {
-		opts.Logger = cmp.Or(opts.Logger, mesh.Logger())
+		opts.Logger = cmp.Or(opts.Logger, inside.Of(mesh).Logger())
 	}
 	h := newHub(opts)
 	if mesh == nil {
 		return &Bus{hub: h}, nil
 	}
-	h.self, h.cut, h.members = mesh.Self().ID, mesh.Cut, func() []peer.Info { return mesh.PeersWith(streamName) }
+	in := inside.Of(mesh)
+	h.self, h.cut, h.members = mesh.Self().ID, in.Cut, func() []peer.Info { return in.PeersWith(streamName) }
 	if runtime.GOMAXPROCS(0) > 1 {
 		h.startWatch()
 	}

@@ -72,7 +72,7 @@ func churn() error {
 	if err := json.Unmarshal([]byte(os.Getenv(churnEnv)), &job); err != nil {
 		return err
 	}
-	c, dir, err := joinChurn(job)
+	c, err := joinChurn(job)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func churn() error {
 		case "leave":
 			close(stop)
 			<-stopped
-			err := errors.Join(c.bus.Close(), c.mesh.Close(), dir.Close())
+			err := errors.Join(c.bus.Close(), c.mesh.Close())
 			c.print()
 			return err
 		}
@@ -98,23 +98,19 @@ func churn() error {
 	return errors.New("the test has ended")
 }
 
-func joinChurn(job churnJob) (*churner, *peer.Directory, error) {
-	dir, err := peer.OpenDirectory(job.Directory)
-	if err != nil {
-		return nil, nil, err
-	}
-	c := &churner{job: job}
+func joinChurn(job churnJob) (c *churner, err error) {
+	c = &churner{job: job}
 	c.report.Sent, c.report.Got, c.report.Heard = make(map[string]uint64), make(map[string]uint64), make(map[string]uint64)
 	c.mesh, err = peer.Join(context.Background(), peer.Options{
-		Directory: dir, Self: peer.Info{Cluster: "churn", ID: job.ID, Slot: job.ID, Generation: 1},
+		Directory: job.Directory, Self: peer.Info{Cluster: "churn", ID: job.ID, Slot: job.ID, Generation: 1},
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	c.report.Incarnation = c.mesh.Self().Incarnation.String()
 	c.mesh.OnEvent(c.note)
 	if c.bus, err = New(context.Background(), c.mesh, Options{}); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for topic, last := range map[string]map[string]uint64{"one": c.report.Got, "all": c.report.Heard} {
 		_, err := c.bus.Subscribe(topic, func(_ context.Context, m Message) (any, error) {
@@ -122,10 +118,10 @@ func joinChurn(job churnJob) (*churner, *peer.Directory, error) {
 			return nil, nil
 		})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	return c, dir, c.bus.Flush(context.Background())
+	return c, c.bus.Flush(context.Background())
 }
 
 func (c *churner) note(event peer.Event) {

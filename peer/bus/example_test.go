@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"path/filepath"
 
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
@@ -13,11 +12,7 @@ import (
 
 // twoNodes returns two nodes, which are two processes in life. The function ends them.
 func twoNodes() (first, second *bus.Bus, end func()) {
-	base, err := os.MkdirTemp("", "")
-	if err != nil {
-		log.Fatal(err)
-	}
-	dir, err := peer.OpenDirectory(filepath.Join(base, "web"))
+	dir, err := os.MkdirTemp("", "")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -40,8 +35,7 @@ func twoNodes() (first, second *bus.Bus, end func()) {
 			nodes[id].Close()
 			meshes[id].Close()
 		}
-		dir.Close()
-		os.RemoveAll(base)
+		os.RemoveAll(dir)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 const (
@@ -188,7 +188,7 @@ func shrink(b []byte) []byte {
 
 // follow makes in the inbox for what comes from this process, and returns a channel that is closed when the one before
 // it, from an earlier link, is empty. So the order is kept over a link that was cut.
-func (s *Subscription) follow(from peer.Incarnation, in *inbox) <-chan struct{} {
+func (s *Subscription) follow(from rendezvous.Incarnation, in *inbox) <-chan struct{} {
 	s.inboxesMu.Lock()
 	defer s.inboxesMu.Unlock()
 	for incarnation, old := range s.inboxes { // also those of peers that are gone

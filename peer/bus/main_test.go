@@ -13,6 +13,7 @@ import (
 
 	"github.com/multinode-go/multinode/internal/await"
 	"github.com/multinode-go/multinode/internal/leaktest"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -68,7 +69,7 @@ type node struct {
 
 func newNode(tb testing.TB, id int, opts Options) *node {
 	tb.Helper()
-	n := &node{info: peer.Info{Cluster: "test", ID: id, Incarnation: peer.NewIncarnation()}, conns: make(map[int]net.Conn)}
+	n := &node{info: peer.Info{Cluster: "test", ID: id, Incarnation: rendezvous.NewIncarnation()}, conns: make(map[int]net.Conn)}
 	opts.OnLost = func(l Lost) {
 		n.mu.Lock()
 		defer n.mu.Unlock()

@@ -5,6 +5,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -26,19 +28,18 @@ type meshNode struct {
 	lost []Lost
 }
 
-func openDirectory(t *testing.T) *peer.Directory {
+func makeDirectory(t *testing.T) string {
 	t.Helper()
-	dir, err := peer.OpenDirectory(filepath.Join(t.TempDir(), "mesh"))
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, dir.Remove()) })
+	dir := filepath.Join(t.TempDir(), "mesh")
+	require.NoError(t, os.Mkdir(dir, 0o700))
 	return dir
 }
 
-func joinMesh(t *testing.T, dir *peer.Directory, id int) *peer.Mesh {
+func joinMesh(t *testing.T, dir string, id int) *peer.Mesh {
 	t.Helper()
 	opts := peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: id}}
 	if id == 0 {
-		opts.NextID = func() int { return 0 } // the master, which takes no guests
+		inside.Set(&opts, inside.Options{NextID: func() int { return 0 }}) // the master, which takes no guests
 	}
 	mesh, err := peer.Join(limited(t), opts)
 	require.NoError(t, err)
@@ -46,7 +47,7 @@ func joinMesh(t *testing.T, dir *peer.Directory, id int) *peer.Mesh {
 	return mesh
 }
 
-func joinBus(t *testing.T, dir *peer.Directory, id int, opts Options) *meshNode {
+func joinBus(t *testing.T, dir string, id int, opts Options) *meshNode {
 	t.Helper()
 	n := &meshNode{mesh: joinMesh(t, dir, id)}
 	opts.OnLost = func(l Lost) {
@@ -70,7 +71,7 @@ func (n *meshNode) peers() (ids []int) {
 
 func TestNewIsLinkedToAllThatAreThere(t *testing.T) {
 	t.Parallel()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	first := joinBus(t, dir, 0, Options{})
 	_, err := OnRequest(first.Bus, "double", func(_ context.Context, _ peer.Info, n int) (int, error) { return 2 * n, nil })
 	require.NoError(t, err)
@@ -90,7 +91,7 @@ func TestNewIsLinkedToAllThatAreThere(t *testing.T) {
 
 func TestNewEndsWithContext(t *testing.T) {
 	t.Parallel()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	hanging := joinMesh(t, dir, 0)
 	remove, err := hanging.OnStream(streamName, nil, func(s *peer.Stream) {
 		_, _ = s.Read(make([]byte, 1))
@@ -100,7 +101,7 @@ func TestNewEndsWithContext(t *testing.T) {
 	require.NoError(t, err)
 	defer remove()
 	mesh := joinMesh(t, dir, 1)
-	require.Eventually(t, func() bool { return len(mesh.PeersWith(streamName)) == 1 }, patient, time.Millisecond)
+	require.Eventually(t, func() bool { return len(inside.Of(mesh).PeersWith(streamName)) == 1 }, patient, time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err = New(ctx, mesh, Options{CloseTimeout: time.Millisecond})
@@ -110,7 +111,7 @@ func TestNewEndsWithContext(t *testing.T) {
 
 func TestPeerThatLeavesAndComesBack(t *testing.T) {
 	t.Parallel()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	stay := joinBus(t, dir, 0, Options{})
 	got := make(chan string, 10)
 	_, err := stay.Subscribe("t", func(_ context.Context, m Message) (any, error) {
@@ -136,7 +137,7 @@ func TestPeerThatLeavesAndComesBack(t *testing.T) {
 
 func TestMeshClosedBeforeTheBus(t *testing.T) {
 	t.Parallel()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	a, b := joinBus(t, dir, 0, Options{}), joinBus(t, dir, 1, Options{})
 	require.NoError(t, a.mesh.Close())
 	eventually(t, func() bool { return len(b.peers()) == 0 }, "it has left")
@@ -145,7 +146,7 @@ func TestMeshClosedBeforeTheBus(t *testing.T) {
 
 func TestCutPeerIsLinkedAgain(t *testing.T) {
 	t.Parallel()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	a, b := joinBus(t, dir, 0, Options{Window: 1000}), joinBus(t, dir, 1, Options{Window: 1000})
 	release := make(chan none)
 	_, err := b.Subscribe("t", func(context.Context, Message) (any, error) {
@@ -177,7 +178,7 @@ func TestCutPeerIsLinkedAgain(t *testing.T) {
 // A stream that is lost while both live is opened again, through a new membership.
 func TestLostStreamIsOpenedAgain(t *testing.T) {
 	t.Parallel()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	a, b := joinBus(t, dir, 0, Options{}), joinBus(t, dir, 1, Options{})
 	_, err := b.Subscribe("t", echo)
 	require.NoError(t, err)

@@ -49,12 +49,8 @@ func nodeProgram() int {
 }
 
 func beNode(job nodeJob) error {
-	dir, err := peer.OpenDirectory(job.Directory)
-	if err != nil {
-		return err
-	}
 	ctx := context.Background()
-	mesh, err := peer.Join(ctx, peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: job.ID}})
+	mesh, err := peer.Join(ctx, peer.Options{Directory: job.Directory, Self: peer.Info{Cluster: "test", ID: job.ID}})
 	if err != nil {
 		return err
 	}
@@ -77,7 +73,7 @@ func beNode(job nodeJob) error {
 	}
 	fmt.Println("ready")
 	_, _ = io.Copy(io.Discard, os.Stdin)
-	return errors.Join(b.Close(), mesh.Close(), dir.Close())
+	return errors.Join(b.Close(), mesh.Close())
 }
 
 // process is a node in a process of its own.
@@ -87,9 +83,9 @@ type process struct {
 	in  io.Closer
 }
 
-func startNode(t *testing.T, dir *peer.Directory, id int) *process {
+func startNode(t *testing.T, dir string, id int) *process {
 	t.Helper()
-	job, err := json.Marshal(nodeJob{Directory: dir.Path(), ID: id})
+	job, err := json.Marshal(nodeJob{Directory: dir, ID: id})
 	require.NoError(t, err)
 	command := exec.Command(os.Args[0])
 	command.Env = append(os.Environ(), processEnv+"="+string(job), "GORACE=atexit_sleep_ms=0")
@@ -122,7 +118,7 @@ func (p *process) stop(t *testing.T) {
 // What arrives at a process that is killed is a prefix of what was sent, and the sender learns how much is uncertain.
 func TestKilledPeer(t *testing.T) {
 	t.Parallel()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	n := joinBus(t, dir, 0, Options{})
 	events := make(chan peer.Event, 10)
 	n.mesh.OnEvent(func(e peer.Event) { events <- e })
@@ -185,7 +181,7 @@ func TestKilledPeer(t *testing.T) {
 // A request ends as soon as its peer has died.
 func TestRequestToAKilledPeer(t *testing.T) {
 	t.Parallel()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	n := joinBus(t, dir, 0, Options{})
 	p, q := startNode(t, dir, 1), startNode(t, dir, 2)
 	eventually(t, func() bool { return len(n.peers()) == 2 }, "they are linked")
@@ -226,7 +222,7 @@ func TestStoppedPeer(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := openDirectory(t)
+			dir := makeDirectory(t)
 			n := joinBus(t, dir, 0, Options{CloseTimeout: 100 * time.Millisecond})
 			stopped := startNode(t, dir, 1)
 			startNode(t, dir, 2)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/multinode-go/multinode/framing"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -41,7 +42,7 @@ type Subscription struct {
 	calls   sync.RWMutex // held for reading while handlers run
 
 	inboxesMu sync.Mutex
-	inboxes   map[peer.Incarnation]*inbox // guarded by inboxesMu; the last one for each peer
+	inboxes   map[rendezvous.Incarnation]*inbox // guarded by inboxesMu; the last one for each peer
 }
 
 // Subscribe calls h with each message that a peer sends on the topic, until the subscription is closed. A peer can send
@@ -51,7 +52,7 @@ func (b *Bus) Subscribe(topic string, h Handler) (*Subscription, error) {
 	if err := checkTopic(topic); err != nil {
 		return nil, fmt.Errorf("bus: subscribe: %w", err)
 	}
-	s := &Subscription{hub: b.hub, topic: topic, handler: h, inboxes: make(map[peer.Incarnation]*inbox)}
+	s := &Subscription{hub: b.hub, topic: topic, handler: h, inboxes: make(map[rendezvous.Incarnation]*inbox)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := b.hub.subscribe(s); err != nil {
 		s.cancel()

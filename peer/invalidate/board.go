@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 // A board is an array of numbers of 64 bits. What stands alone in its cache line is written by one kind of change only.
@@ -190,7 +190,7 @@ func (b *board) clear(row int) {
 
 // has reports whether a process, which lives, has this very board: its row says so, and the kernel that somebody lives who
 // has the row. It is final from before the process says anything of the cache to anybody.
-func (b *board) has(p peer.Incarnation) bool {
+func (b *board) has(p rendezvous.Incarnation) bool {
 	if b.seat == nil {
 		return false
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 // memoryOf returns a memory with an empty board, as long as the test runs.
@@ -42,7 +42,7 @@ func copyOf(t *testing.T, memory *os.File) *os.File {
 	return other
 }
 
-func share(t *testing.T, memory *os.File, self peer.Incarnation) *board {
+func share(t *testing.T, memory *os.File, self rendezvous.Incarnation) *board {
 	t.Helper()
 	file, err := reopen(memory)
 	require.NoError(t, err)
@@ -53,7 +53,7 @@ func share(t *testing.T, memory *os.File, self peer.Incarnation) *board {
 }
 
 // shareFor takes a row that is free, as a process for which a write may take so long.
-func shareFor(t *testing.T, memory *os.File, self peer.Incarnation, commit time.Duration) *board {
+func shareFor(t *testing.T, memory *os.File, self rendezvous.Incarnation, commit time.Duration) *board {
 	t.Helper()
 	file, err := reopen(memory)
 	require.NoError(t, err)
@@ -189,7 +189,7 @@ func TestCopyOfABoard(t *testing.T) {
 
 func TestCacheWithACopyOfABoard(t *testing.T) {
 	t.Parallel()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	nodes := []*node{join(t, dir, 0), join(t, dir, 1), join(t, dir, 2)}
 	memory := memoryOf(t)
 	share(t, memory, 1) // has the first row, which the writer takes in the copy
@@ -289,7 +289,7 @@ func TestBoardWithoutARowLeft(t *testing.T) {
 	t.Parallel()
 	memory := memoryOf(t)
 	for i := range boardRows {
-		share(t, memory, peer.Incarnation(i+1))
+		share(t, memory, rendezvous.Incarnation(i+1))
 	}
 	file, err := reopen(memory)
 	require.NoError(t, err)
@@ -408,18 +408,18 @@ func TestCacheHasNothingInTheDirectory(t *testing.T) {
 	for what, make := range makers {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			dir := openDirectory(t)
+			dir := makeDirectory(t)
 			nodes := []*node{join(t, dir, 0), join(t, dir, 1)}
-			path := filepath.Join(dir.Path(), name)
+			path := filepath.Join(dir, name)
 			require.NoError(t, make(path))
-			before := fileNames(t, dir.Path())
+			before := fileNames(t, dir)
 			var r row
 			a := cacheOf(t, nodes[0].Bus, Options[string, int64]{}, r.load)
 			b := cacheOf(t, nodes[1].Bus, Options[string, int64]{}, r.load)
 			awaitServing(t, a, b)
 			assert.True(t, a.Stats().Peers[0].Shared)
 			assert.True(t, b.Stats().Peers[0].Shared)
-			assert.Equal(t, before, fileNames(t, dir.Path()))
+			assert.Equal(t, before, fileNames(t, dir))
 			require.NoError(t, os.Remove(path))
 		})
 	}
@@ -476,10 +476,10 @@ func TestNodeThatLeavesInAnUpdate(t *testing.T) {
 // Without a board there are messages, and the log of the node says so once.
 func TestCacheWithoutABoard(t *testing.T) {
 	t.Parallel()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	full := memoryOf(t)
 	for i := range boardRows {
-		share(t, full, peer.Incarnation(i+1))
+		share(t, full, rendezvous.Incarnation(i+1))
 	}
 	var log records
 	nodes := []*node{joinLogged(t, dir, 0, &log), joinLogged(t, dir, 1, &log), join(t, dir, 2)}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
 )
@@ -69,12 +70,10 @@ func (job citizenJob) run() error {
 	if err != nil {
 		return err
 	}
-	dir, err := peer.OpenDirectory(job.Directory)
-	if err != nil {
-		return err
-	}
 	ctx := context.Background()
-	c.mesh, err = peer.Join(ctx, peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: job.ID}, AllowAbsent: true})
+	opts := peer.Options{Directory: job.Directory, Self: peer.Info{Cluster: "test", ID: job.ID}}
+	inside.Set(&opts, inside.Options{AllowAbsent: true})
+	c.mesh, err = peer.Join(ctx, opts)
 	if err != nil {
 		return err
 	}
@@ -249,7 +248,7 @@ func (c *citizen) obey(ctx context.Context, words []string) (done bool, err erro
 	switch words[0] {
 	case "cut": // all links
 		for _, p := range c.mesh.Peers() {
-			c.mesh.Cut(p, "test")
+			inside.Of(c.mesh).Cut(p, "test")
 		}
 	case "files": // no new descriptor for a while, with the links cut
 		err = c.starve()
@@ -304,7 +303,7 @@ func (c *citizen) starve() error {
 		return err
 	}
 	for _, p := range c.mesh.Peers() {
-		c.mesh.Cut(p, "test")
+		inside.Of(c.mesh).Cut(p, "test")
 	}
 	time.Sleep(300 * time.Millisecond)
 	return unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)

@@ -10,8 +10,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/multinode-go/multinode/peer"
 )
 
 const (
@@ -32,7 +30,7 @@ const (
 // storm are processes that read, write and check all the time, and what happens to them.
 type storm struct {
 	t       *testing.T
-	dir     *peer.Directory
+	dir     string
 	ledger  *ledger
 	path    string
 	random  *rand.Rand
@@ -47,7 +45,7 @@ type storm struct {
 func newStorm(t *testing.T, seed uint64, shared bool) *storm {
 	t.Helper()
 	s := &storm{
-		t: t, dir: openDirectory(t), random: rand.New(rand.NewPCG(seed, seed)), without: os.Getenv(mutantEnv), shared: shared,
+		t: t, dir: makeDirectory(t), random: rand.New(rand.NewPCG(seed, seed)), without: os.Getenv(mutantEnv), shared: shared,
 		freeze: shortFreeze, counts: make(map[string]int),
 	}
 	s.ledger, s.path = createLedger(t)
@@ -62,7 +60,7 @@ func newStorm(t *testing.T, seed uint64, shared bool) *storm {
 func (s *storm) spawn() *process {
 	s.nextID++
 	job := citizenJob{
-		Directory: s.dir.Path(), Ledger: s.path, ID: s.nextID, Seed: s.random.Uint64(), Lease: stormLease,
+		Directory: s.dir, Ledger: s.path, ID: s.nextID, Seed: s.random.Uint64(), Lease: stormLease,
 		Slow: s.random.IntN(3) == 0, Messages: s.byMessages(),
 	}
 	switch {

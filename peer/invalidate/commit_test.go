@@ -117,7 +117,7 @@ func TestCommitThatFailsBetweenNodes(t *testing.T) {
 	t.Parallel()
 	eachWay(t, func(t *testing.T, w way) {
 		t.Helper()
-		dir := openDirectory(t)
+		dir := makeDirectory(t)
 		var r row
 		opts := Options[string, int64]{CommitTimeout: time.Second}
 		caches := make([]*Cache[string, int64], 3)

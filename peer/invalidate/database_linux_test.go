@@ -115,11 +115,11 @@ func TestWriterThatDiesBeforeTheCommit(t *testing.T) {
 func diesBeforeTheCommit(t *testing.T, w way, isSeen bool) {
 	t.Helper()
 	db := startDatabase(t)
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	_, ledger := createLedger(t)
 	opts := Options[int, uint64]{CommitTimeout: maxCommit, Lease: maxLease} // on a busy machine, too, the lease runs
 	c := cacheOf(t, join(t, dir, 0).Bus, opts.in(w, 0), db.load)
-	p := startCitizen(t, citizenJob{Directory: dir.Path(), Ledger: ledger, ID: 1, Idle: true, Messages: w(1), Lease: maxLease})
+	p := startCitizen(t, citizenJob{Directory: dir, Ledger: ledger, ID: 1, Idle: true, Messages: w(1), Lease: maxLease})
 	p.awaitReady(t)
 	awaitPeers(t, c, 1)
 	eventually(t, func() bool { return isStored(t, c, 7) }, "it has joined")

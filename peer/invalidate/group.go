@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/internal/inside"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
 )
@@ -48,18 +50,18 @@ type group struct {
 	sending sync.Mutex // held while messages of our stream are sent, so that they come in order
 
 	mu       sync.Mutex
-	left     bool                             // guarded by mu; nothing is served and nothing begins any more
-	members  map[peer.Incarnation]*member     // guarded by mu
-	asked    map[peer.Incarnation]none        // guarded by mu; who was asked, and has not ended since
-	gen      uint64                           // guarded by mu; changes with each suspension: a round from before renews nothing
-	joined   bool                             // guarded by mu; known is closed
-	problems map[peer.Incarnation]Unconfirmed // guarded by mu; who has failed the last round
-	seq      uint64                           // guarded by mu; of our last change
-	pending  []*batch                         // guarded by mu; not sent yet
-	flight   []*batch                         // guarded by mu; sent, and not done
-	open     map[string]int                   // guarded by mu; keys of our updates, as of seq
-	adopting int                              // guarded by mu; those that are gone, whose open updates are not in open yet
-	timer    *time.Timer                      // guarded by mu; sends what is pending; nil before its first use
+	left     bool                                   // guarded by mu; nothing is served and nothing begins any more
+	members  map[rendezvous.Incarnation]*member     // guarded by mu
+	asked    map[rendezvous.Incarnation]none        // guarded by mu; who was asked, and has not ended since
+	gen      uint64                                 // guarded by mu; changes with each suspension: a round from before renews nothing
+	joined   bool                                   // guarded by mu; known is closed
+	problems map[rendezvous.Incarnation]Unconfirmed // guarded by mu; who has failed the last round
+	seq      uint64                                 // guarded by mu; of our last change
+	pending  []*batch                               // guarded by mu; not sent yet
+	flight   []*batch                               // guarded by mu; sent, and not done
+	open     map[string]int                         // guarded by mu; keys of our updates, as of seq
+	adopting int                                    // guarded by mu; those that are gone, whose open updates are not in open yet
+	timer    *time.Timer                            // guarded by mu; sends what is pending; nil before its first use
 }
 
 type none = struct{}
@@ -77,9 +79,9 @@ func newGroup(b *bus.Bus, name string, length time.Duration, t target, l *lease,
 		kick:     make(chan none, 1),
 		closing:  make(chan none),
 		known:    make(chan none),
-		members:  make(map[peer.Incarnation]*member),
-		asked:    make(map[peer.Incarnation]none),
-		problems: make(map[peer.Incarnation]Unconfirmed),
+		members:  make(map[rendezvous.Incarnation]*member),
+		asked:    make(map[rendezvous.Incarnation]none),
+		problems: make(map[rendezvous.Incarnation]Unconfirmed),
 		open:     make(map[string]int),
 	}
 	g.stopped, g.stopping = context.WithCancel(context.Background())
@@ -92,7 +94,7 @@ func (g *group) start() error {
 	if g.sub, err = g.bus.Subscribe(g.topic, g.handle); err != nil {
 		return err
 	}
-	g.remove = append(g.remove, g.bus.OnClose(g.leave), g.mesh.OnClose(g.leave), g.mesh.OnEvent(g.event))
+	g.remove = append(g.remove, g.bus.OnClose(g.leave), inside.Of(g.mesh).OnClose(g.leave), g.mesh.OnEvent(g.event))
 	g.running.Go(g.renewAll) // ended by close, which waits
 	return nil
 }

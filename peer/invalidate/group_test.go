@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
 )
@@ -139,7 +140,7 @@ func TestLaterNodesThatWait(t *testing.T) {
 // comeOneByOne lets caches come one after the other, each of which changes something as soon as wait returns.
 func comeOneByOne(t *testing.T, wait func([]*Cache[string, int64])) (caches []*Cache[string, int64]) {
 	t.Helper()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	var r row
 	for id := range 5 {
 		n := join(t, dir, id)
@@ -251,7 +252,7 @@ func TestCacheWithoutItsMesh(t *testing.T) {
 // it no longer, so it serves and confirms nothing.
 func TestBusThatClosesSlowly(t *testing.T) {
 	t.Parallel()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	nodes := []*node{join(t, dir, 0), joinWith(t, dir, 1, bus.Options{CloseTimeout: patient})}
 	var r row
 	opts := Options[string, int64]{Lease: maxLease, DisableSharedMemory: true}
@@ -332,7 +333,7 @@ func cutLinks(t *testing.T, w way) {
 	for i := range 12 {
 		who := nodes[i%3].mesh
 		for _, p := range who.Peers() {
-			who.Cut(p, "test")
+			inside.Of(who).Cut(p, "test")
 		}
 		r.value.Add(1)
 		require.NoError(t, caches[(i+i/3)%3].Invalidate(limited(t), "k"))
@@ -456,7 +457,7 @@ func TestErrorNamesThePeers(t *testing.T) {
 // One that lives and is not linked keeps others from being sure that all know them.
 func TestNodeThatNobodyIsLinkedTo(t *testing.T) {
 	t.Parallel()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	n := join(t, dir, 0)
 	silent, err := peer.Join(limited(t), peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: 7}}) // has no bus
 	require.NoError(t, err)

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/internal/inside"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -72,7 +74,7 @@ func newHost(mesh *peer.Mesh, log *slog.Logger, name string) (*host, error) {
 	h := &host{
 		mesh: mesh, log: log, decided: make(chan none),
 		stream: memoryPrefix + hashName(name),
-		name:   memoryPrefix + hashName(mesh.Directory().Path(), name),
+		name:   memoryPrefix + hashName(inside.Of(mesh).Directory().Path(), name),
 	}
 	var err error
 	if h.listener, err = mesh.Listen(h.stream); err != nil {
@@ -145,7 +147,7 @@ type reply struct {
 func (h *host) search(ctx context.Context) *os.File {
 	ctx, cancel := context.WithCancel(ctx)
 	replies := make(chan reply)
-	awaited, silent := make(map[peer.Incarnation]none), make(map[peer.Incarnation]peer.Info)
+	awaited, silent := make(map[rendezvous.Incarnation]none), make(map[rendezvous.Incarnation]peer.Info)
 	var asking sync.WaitGroup
 	for _, p := range h.mesh.Peers() {
 		awaited[p.Incarnation], silent[p.Incarnation] = none{}, p
@@ -183,7 +185,7 @@ func (h *host) search(ctx context.Context) *os.File {
 
 // searchAbsent looks for the memory in processes that live and are no members, since they are stopped.
 func (h *host) searchAbsent() *os.File {
-	absent, err := h.mesh.Absent()
+	absent, err := inside.Of(h.mesh).Absent()
 	if err != nil {
 		h.log.Debug("cannot see who else is there", "reason", err)
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/anishathalye/porcupine"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/internal/inside"
 )
 
 // failedPicture is where the picture of a history is kept that cannot be.
@@ -83,7 +85,7 @@ func history(t *testing.T, w way) []porcupine.Operation {
 			for i := range linearOps {
 				if client == 0 && i%8 == 7 {
 					p := nodes[i%3].mesh
-					p.Cut(p.Peers()[0], "test")
+					inside.Of(p).Cut(p.Peers()[0], "test")
 				}
 				op := registerOp{write: rand.IntN(4) == 0, key: rand.IntN(linearKeys), value: values.Add(1)}
 				done, ok := op.do(t, client, caches[rand.IntN(len(caches))], &rows[op.key])

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/internal/await"
+	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/internal/leaktest"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
@@ -130,26 +131,25 @@ type node struct {
 	mesh *peer.Mesh
 }
 
-func openDirectory(tb testing.TB) *peer.Directory {
+func makeDirectory(tb testing.TB) string {
 	tb.Helper()
-	dir, err := peer.OpenDirectory(filepath.Join(tb.TempDir(), "mesh"))
-	require.NoError(tb, err)
-	tb.Cleanup(func() { assert.NoError(tb, dir.Remove()) })
+	dir := filepath.Join(tb.TempDir(), "mesh")
+	require.NoError(tb, os.Mkdir(dir, 0o700))
 	return dir
 }
 
-func join(tb testing.TB, dir *peer.Directory, id int) *node {
+func join(tb testing.TB, dir string, id int) *node {
 	tb.Helper()
 	return joinWith(tb, dir, id, bus.Options{CloseTimeout: 100 * time.Millisecond})
 }
 
 // joinLogged is join for a node whose mesh has a logger.
-func joinLogged(tb testing.TB, dir *peer.Directory, id int, log *records) *node {
+func joinLogged(tb testing.TB, dir string, id int, log *records) *node {
 	tb.Helper()
 	return joinMesh(tb, peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: id}, Logger: slog.New(log)}, bus.Options{})
 }
 
-func joinWith(tb testing.TB, dir *peer.Directory, id int, busOpts bus.Options) *node {
+func joinWith(tb testing.TB, dir string, id int, busOpts bus.Options) *node {
 	tb.Helper()
 	return joinMesh(tb, peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: id}}, busOpts)
 }
@@ -157,7 +157,7 @@ func joinWith(tb testing.TB, dir *peer.Directory, id int, busOpts bus.Options) *
 func joinMesh(tb testing.TB, opts peer.Options, busOpts bus.Options) *node {
 	tb.Helper()
 	if opts.Self.ID == 0 {
-		opts.NextID = func() int { return 0 } // the master, which takes no guests
+		inside.Set(&opts, inside.Options{NextID: func() int { return 0 }}) // the master, which takes no guests
 	}
 	mesh, err := peer.Join(limited(tb), opts)
 	require.NoError(tb, err)
@@ -171,7 +171,7 @@ func joinMesh(tb testing.TB, opts peer.Options, busOpts bus.Options) *node {
 // mesh returns so many nodes.
 func meshOf(tb testing.TB, n int) (nodes []*node) {
 	tb.Helper()
-	dir := openDirectory(tb)
+	dir := makeDirectory(tb)
 	for id := range n {
 		nodes = append(nodes, join(tb, dir, id))
 	}

@@ -3,6 +3,7 @@ package invalidate
 import (
 	"encoding/binary"
 
+	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -113,9 +114,9 @@ func (g *group) isToldLocked(from peer.Info, found []byte) bool {
 	if len(found) == 0 { // it has been there: it hears of the end of each of them itself
 		return true
 	}
-	isFound := make(map[peer.Incarnation]bool)
+	isFound := make(map[rendezvous.Incarnation]bool)
 	for ; len(found) >= incarnationSize; found = found[incarnationSize:] {
-		isFound[peer.Incarnation(binary.BigEndian.Uint64(found))] = true
+		isFound[rendezvous.Incarnation(binary.BigEndian.Uint64(found))] = true
 	}
 	for incarnation := range g.members {
 		if incarnation != from.Incarnation && !isFound[incarnation] {

@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 // memorySeals keep the size of a memory as it is, for ever, see fcntl(2). A process that has mapped a file dies by SIGBUS
@@ -96,7 +96,7 @@ func checkFileLimit(size uint64) error {
 }
 
 // sit takes a row of the board in a memory. The memory belongs to the board then, and is closed if there is none.
-func sit(memory *os.File, self peer.Incarnation, commit time.Duration) (*board, error) {
+func sit(memory *os.File, self rendezvous.Incarnation, commit time.Duration) (*board, error) {
 	s := &seat{memory: memory}
 	b, err := s.open()
 	if err == nil {
@@ -168,7 +168,7 @@ func reopen(file *os.File) (other *os.File, err error) {
 }
 
 // takeRow takes the lock of the first row that is free.
-func (s *seat) takeRow(b *board, self peer.Incarnation) error {
+func (s *seat) takeRow(b *board, self rendezvous.Incarnation) error {
 	for b.row = range boardRows {
 		if free, err := s.lock(b.row); err != nil {
 			return err

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
 )
@@ -81,10 +82,10 @@ var attacks = map[string]func(path string) error{
 // twoCitizens returns two processes that share memory.
 func twoCitizens(t *testing.T) (l *ledger, path string, processes []*process) {
 	t.Helper()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	l, path = createLedger(t)
 	for id := range 2 {
-		p := startCitizen(t, citizenJob{Directory: dir.Path(), Ledger: path, ID: id + 1, Idle: true})
+		p := startCitizen(t, citizenJob{Directory: dir, Ledger: path, ID: id + 1, Idle: true})
 		p.awaitReady(t)
 		processes = append(processes, p)
 	}
@@ -159,9 +160,9 @@ func TestMemoryThatIsOverwritten(t *testing.T) {
 // Where the kernel gives no memory, there are messages.
 func TestProcessWithoutMemory(t *testing.T) {
 	t.Parallel()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	l, path := createLedger(t)
-	p := startCitizen(t, citizenJob{Directory: dir.Path(), Ledger: path, ID: 1, Idle: true, SmallFile: true})
+	p := startCitizen(t, citizenJob{Directory: dir, Ledger: path, ID: 1, Idle: true, SmallFile: true})
 	p.awaitReady(t)
 	here := &citizen{ledger: l}
 	c := cacheOf(t, join(t, dir, 0).Bus, Options[int, uint64]{}, here.load)
@@ -175,9 +176,9 @@ func TestProcessWithoutMemory(t *testing.T) {
 // The memory of a process that hangs is found in /proc.
 func TestMemoryOfAStoppedProcess(t *testing.T) {
 	t.Parallel()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	_, path := createLedger(t)
-	p := startCitizen(t, citizenJob{Directory: dir.Path(), Ledger: path, ID: 1, Idle: true})
+	p := startCitizen(t, citizenJob{Directory: dir, Ledger: path, ID: 1, Idle: true})
 	p.awaitReady(t)
 	n := join(t, dir, 0)
 	p.freeze(t)
@@ -192,9 +193,9 @@ func TestMemoryOfAStoppedProcess(t *testing.T) {
 func TestLoggerOfTheCluster(t *testing.T) {
 	t.Parallel()
 	var log, own records
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	n := joinLogged(t, dir, 0, &log)
-	assert.Same(t, n.mesh.Logger(), n.Logger())
+	assert.Same(t, inside.Of(n.mesh).Logger(), n.Logger())
 	options := Options[string, int64]{}.withDefaults(n.Bus)
 	options.Logger.Warn("test")
 	assert.Equal(t, 1, log.warnings())

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
 )
@@ -116,7 +117,7 @@ func (o Options[K, V]) boardIn(mesh *peer.Mesh) *board {
 	if o.MaxWeight > 0 {
 		entries = manyEntries
 	}
-	if o.DisableSharedMemory || mesh == nil || mesh.Directory() == nil {
+	if o.DisableSharedMemory || mesh == nil || inside.Of(mesh).Directory() == nil {
 		return newBoard(entries)
 	}
 	b, err := shareBoard(mesh, o.Logger, o.Name, entries, o.CommitTimeout)

@@ -95,13 +95,13 @@ func (p *process) freeze(t *testing.T) {
 // pairOf returns a cache in this process and an idle citizen, with the ledger that both read.
 func pairOf(t *testing.T, job citizenJob, opts Options[int, uint64]) (l *ledger, c *Cache[int, uint64], p *process) {
 	t.Helper()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	l, path := createLedger(t)
 	n := join(t, dir, 0)
 	here := &citizen{ledger: l}
 	opts.Lease, opts.DisableSharedMemory = job.Lease, job.Messages
 	c = cacheOf(t, n.Bus, opts, here.load)
-	job.Directory, job.Ledger, job.ID, job.Idle = dir.Path(), path, 1, true
+	job.Directory, job.Ledger, job.ID, job.Idle = dir, path, 1, true
 	p = startCitizen(t, job)
 	p.awaitReady(t)
 	eventually(t, func() bool {
@@ -197,9 +197,9 @@ func TestStoppedPeerThatSharesMemory(t *testing.T) {
 // Who comes while a peer hangs that shares memory does not wait for it.
 func TestNewcomerBesideAStoppedPeer(t *testing.T) {
 	t.Parallel()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	l, path := createLedger(t)
-	p := startCitizen(t, citizenJob{Directory: dir.Path(), Ledger: path, ID: 1, Idle: true})
+	p := startCitizen(t, citizenJob{Directory: dir, Ledger: path, ID: 1, Idle: true})
 	p.awaitReady(t)
 	n := join(t, dir, 0)
 	p.get(t, 7)
@@ -286,7 +286,7 @@ func TestWriterThatDiesInAnUpdate(t *testing.T) {
 // a load on its way that has read 0.
 func diesInAnUpdate(t *testing.T, w way) uint64 {
 	t.Helper()
-	dir := openDirectory(t)
+	dir := makeDirectory(t)
 	l, path := createLedger(t)
 	h, held := newHoldable(), make(chan none)
 	opts := Options[int, uint64]{CommitTimeout: -1} // the ledger has what is written at once
@@ -296,7 +296,7 @@ func diesInAnUpdate(t *testing.T, w way) uint64 {
 		return v, err
 	})
 	p := startCitizen(t, citizenJob{
-		Directory: dir.Path(), Ledger: path, ID: 1, Idle: true, Messages: w(1),
+		Directory: dir, Ledger: path, ID: 1, Idle: true, Messages: w(1),
 	})
 	p.awaitReady(t)
 	awaitPeers(t, c, 1)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
 )
@@ -91,7 +92,7 @@ func (g *group) find(ctx context.Context) (peers []peer.Info, found []byte, err 
 }
 
 func (g *group) unshared() (peers []peer.Info, found []byte, err error) {
-	live, err := g.mesh.Live()
+	live, err := inside.Of(g.mesh).Live()
 	for _, p := range live {
 		found = binary.BigEndian.AppendUint64(found, uint64(p.Incarnation))
 	}
@@ -197,7 +198,7 @@ func (g *group) unanswered(p peer.Info, m *member, err error) error {
 		return nil
 	}
 	if errors.Is(err, bus.ErrNoPeer) || errors.Is(err, bus.ErrPeerLeft) || !isSame {
-		if live, liveErr := g.mesh.Live(); liveErr == nil && !slices.ContainsFunc(live, func(l peer.Info) bool {
+		if live, liveErr := inside.Of(g.mesh).Live(); liveErr == nil && !slices.ContainsFunc(live, func(l peer.Info) bool {
 			return l.Incarnation == p.Incarnation
 		}) {
 			g.ended(p)

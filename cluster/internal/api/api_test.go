@@ -23,6 +23,8 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/journal"
+	"github.com/multinode-go/multinode/internal/inside"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -367,12 +369,12 @@ func onMesh(t *testing.T, c Master) (*peer.Mesh, *http.Client) {
 	base, err := os.MkdirTemp("", "") //nolint:usetesting // short: the client knows no way around the limit of sun_path
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(base)) })
-	d, err := peer.OpenDirectory(filepath.Join(base, "d"))
+	d, err := rendezvous.Open(filepath.Join(base, "d"))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, d.Close()) })
-	m, err := peer.Join(t.Context(), peer.Options{
-		Directory: d, Self: peer.Info{Cluster: "web"}, NextID: func() int { return 0 },
-	})
+	opts := peer.Options{Self: peer.Info{Cluster: "web"}}
+	inside.Set(&opts, inside.Options{Directory: d, NextID: func() int { return 0 }})
+	m, err := peer.Join(t.Context(), opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, m.Close()) })
 	require.NoError(t, m.Handle("/", Handler(c, maxNodes)))

@@ -4,6 +4,7 @@ import (
 	"runtime"
 
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -12,15 +13,15 @@ const roleVariable = "MULTINODE_ROLE"
 
 // Role describes a worker to itself: the master passes it on at the start.
 type Role struct {
-	Cluster     string           `json:"cluster"`
-	Directory   string           `json:"directory"`
-	ID          int              `json:"id"`
-	Slot        int              `json:"slot"`
-	Generation  int              `json:"generation"`
-	Incarnation peer.Incarnation `json:"incarnation"`
-	Port        portgroup.Key    `json:"port"`             // that all nodes share; zero: the master does not know
-	Procs       int              `json:"procs,omitempty"`  // GOMAXPROCS, 0: leave it
-	Stderr      uintptr          `json:"stderr,omitempty"` // descriptor of the true standard error, 0: it is 2 already
+	Cluster     string                 `json:"cluster"`
+	Directory   string                 `json:"directory"`
+	ID          int                    `json:"id"`
+	Slot        int                    `json:"slot"`
+	Generation  int                    `json:"generation"`
+	Incarnation rendezvous.Incarnation `json:"incarnation"`
+	Port        portgroup.Key          `json:"port"`             // that all nodes share; zero: the master does not know
+	Procs       int                    `json:"procs,omitempty"`  // GOMAXPROCS, 0: leave it
+	Stderr      uintptr                `json:"stderr,omitempty"` // descriptor of the true standard error, 0: it is 2 already
 }
 
 // Info says who the worker is, as other nodes know it.

@@ -23,11 +23,10 @@ func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 // members returns two meshes that are linked.
 func members(t *testing.T) (low, high *peer.Mesh) {
 	t.Helper()
-	dir, err := peer.OpenDirectory(filepath.Join(t.TempDir(), "web"))
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, dir.Close()) })
+	dir := filepath.Join(t.TempDir(), "web")
 	meshes := make([]*peer.Mesh, 2)
 	for id := range meshes {
+		var err error
 		meshes[id], err = peer.Join(t.Context(), peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: id + 1}})
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, meshes[id].Close()) })

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/internal/leaktest"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
@@ -51,9 +52,11 @@ type node struct {
 	mesh *peer.Mesh
 }
 
-func join(ctx context.Context, dir *peer.Directory, id int, connect string, messages bool) (n *node, err error) {
+func join(ctx context.Context, dir string, id int, connect string, messages bool) (n *node, err error) {
 	n = new(node)
-	n.mesh, err = peer.Join(ctx, peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: id}, AllowAbsent: true})
+	opts := peer.Options{Directory: dir, Self: peer.Info{Cluster: "test", ID: id}}
+	inside.Set(&opts, inside.Options{AllowAbsent: true})
+	n.mesh, err = peer.Join(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -86,11 +89,7 @@ func query(ctx context.Context, connect, statement string, result any, args ...a
 
 // write is the writer: all of its transaction is one message to the server.
 func write(ctx context.Context, connect, path string, messages bool) error {
-	dir, err := peer.OpenDirectory(path)
-	if err != nil {
-		return err
-	}
-	n, err := join(ctx, dir, 1, connect, messages)
+	n, err := join(ctx, path, 1, connect, messages)
 	if err != nil {
 		return err
 	}
@@ -169,7 +168,7 @@ func (n *node) awaitPeers(t *testing.T, count int) {
 	}, patient, time.Millisecond)
 }
 
-func prepare(t *testing.T, connect string) (dir *peer.Directory) {
+func prepare(t *testing.T, connect string) (dir string) {
 	t.Helper()
 	var rows int
 	const statement = "WITH made AS (INSERT INTO rows VALUES ($1, 0), ($2, 0) RETURNING 1) SELECT count(*) FROM made"
@@ -178,9 +177,8 @@ func prepare(t *testing.T, connect string) (dir *peer.Directory) {
 	_, err = conn.Exec(t.Context(), "DROP TABLE IF EXISTS rows; CREATE TABLE rows (id int PRIMARY KEY, value int)")
 	require.NoError(t, errors.Join(err, conn.Close(t.Context())))
 	require.NoError(t, query(t.Context(), connect, statement, &rows, row, other))
-	dir, err = peer.OpenDirectory(filepath.Join(t.TempDir(), "mesh"))
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, dir.Remove()) })
+	dir = filepath.Join(t.TempDir(), "mesh")
+	require.NoError(t, os.Mkdir(dir, 0o700))
 	return dir
 }
 
@@ -203,7 +201,7 @@ func TestIntegrationWriterThatDiesBeforeTheCommit(t *testing.T) {
 		gate := closeGate(t, connect)
 
 		writer := exec.CommandContext(t.Context(), os.Args[0])
-		writer.Env = append(os.Environ(), writerVariable+"="+connect, meshVariable+"="+dir.Path())
+		writer.Env = append(os.Environ(), writerVariable+"="+connect, meshVariable+"="+dir)
 		if messages {
 			writer.Env = append(writer.Env, messagesVariable+"=1")
 		}
