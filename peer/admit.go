@@ -1,12 +1,13 @@
 package peer
 
 import (
-	"errors"
 	"log/slog"
 	"maps"
 	"net"
 	"net/http"
 	"strconv"
+
+	"github.com/multinode-go/multinode/peer/internal/localhttp"
 )
 
 // admission is a stream that is granted to who has asked for it.
@@ -62,7 +63,7 @@ func (ad *admissions) grant(w http.ResponseWriter, a admission) bool {
 // admit decides about a request. Even of one that is refused it tells the stream's name and the pid.
 func (ad *admissions) admit(r *http.Request) (a admission, refused *refusedError) {
 	a.name = r.PathValue("name")
-	a.from.PID, _, _ = credentials(requestConn(r).UnixConn) // Accept has looked at the error
+	a.from.PID, _, _ = localhttp.Credentials(localhttp.Conn(r)) // Accept has looked at the error
 	if err := checkStream(a.name); err != nil {
 		return a, refuse(http.StatusBadRequest, "%v", err)
 	}
@@ -120,13 +121,5 @@ func (ad *admissions) acceptLink(stream *Stream) {
 func switchProtocols(w http.ResponseWriter, header http.Header) (*net.UnixConn, []byte, error) {
 	maps.Copy(w.Header(), header)
 	w.WriteHeader(http.StatusSwitchingProtocols)
-	conn, buffered, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	early, err := buffered.Peek(buffered.Reader.Buffered())
-	if err != nil {
-		return nil, nil, errors.Join(err, conn.Close())
-	}
-	return conn.(*ownConn).UnixConn, early, nil
+	return localhttp.Hijack(w)
 }

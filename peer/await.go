@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/multinode-go/multinode/peer/internal/localhttp"
 )
 
 // awaitInterval is the time between two looks for the dead while others are waited for.
@@ -63,8 +65,8 @@ func (c census) absent() ([]Info, error) {
 	for _, n := range missing {
 		info := Info{Cluster: c.self.Cluster, ID: n.ID, Incarnation: n.Incarnation}
 		if conn, err := c.dir.Dial(n); err == nil { // the kernel connects whether or not the process accepts
-			info.PID, _, _ = credentials(conn) // 0 where it does not tell
-			_ = conn.Close()                   // it carried nothing
+			info.PID, _, _ = localhttp.Credentials(conn) // 0 where it does not tell
+			_ = conn.Close()                             // it carried nothing
 		}
 		absent = append(absent, info)
 	}

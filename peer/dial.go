@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/multinode-go/multinode/peer/internal/localhttp"
 )
 
 // dialer opens streams.
@@ -35,7 +37,7 @@ func (d dialer) ask(ctx context.Context, q question) (stream *Stream, asked bool
 	if !d.track(conn, q.peer) {
 		return nil, false, net.ErrClosed
 	}
-	if err = checkOwn(conn); err == nil {
+	if err = localhttp.CheckOwn(conn); err == nil {
 		asked = true
 		stream, err = d.shake(ctx, conn, q)
 	}
@@ -62,7 +64,7 @@ func (d dialer) shake(ctx context.Context, conn *net.UnixConn, q question) (*Str
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return nil, err
 	}
-	info.PID, _, err = credentials(conn)
+	info.PID, _, err = localhttp.Credentials(conn)
 	if err != nil {
 		return nil, err
 	}

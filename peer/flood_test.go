@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/internal/rendezvous"
+	"github.com/multinode-go/multinode/peer/internal/localhttp"
 )
 
 // dialIdle opens a connection to a node that says nothing, and closes it after the test.
@@ -33,7 +33,7 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 	streams, onStream := collect()
 	m := joinTest(t, d, Options{Self: Info{ID: 1}, handshakeTimeout: time.Hour}, onStream)
 	var idle []net.Conn
-	for len(idle) < 2*maxHandshakes || len(m.handlers.shakes.places) < maxHandshakes {
+	for len(idle) < 2*localhttp.MaxHandshakes || m.server.Handshakes() < localhttp.MaxHandshakes {
 		idle = append(idle, dialIdle(t, d, m.self.node()))
 	}
 	joinTest(t, d, Options{Self: Info{ID: 0}}, echo)
@@ -42,80 +42,6 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 	answer, err := io.ReadAll(idle[0])
 	require.NoError(t, err)
 	assert.Contains(t, string(answer), "503 Service Unavailable", "the oldest gives way first")
-}
-
-// connected opens a connection, and returns its two ends.
-func connected(t *testing.T, h *handshakes, l *net.UnixListener) (client net.Conn, conn *ownConn) {
-	t.Helper()
-	client, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = client.Close() })
-	server, err := l.AcceptUnix()
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = server.Close() })
-	return client, &ownConn{UnixConn: server, shakes: h}
-}
-
-// Places are for those that speak: one whose request has come keeps its place, be it read or not, and answered or not, as long
-// as that takes. The others give way, the oldest first, and are not answered any more.
-func TestHandshakesGiveWay(t *testing.T) {
-	h, clients, conns := newHandshakes(), make([]net.Conn, maxHandshakes), make([]*ownConn, maxHandshakes)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: openTemp(t).Path() + "/s"})
-	require.NoError(t, err)
-	defer l.Close()
-	const answered, understood, whole, half = 0, 1, 2, 3
-	for i := range conns {
-		clients[i], conns[i] = connected(t, h, l)
-		require.True(t, h.enter(conns[i], nil))
-	}
-	const request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-	read := func(conn *ownConn, pieces ...int) {
-		for _, piece := range pieces {
-			_, err := io.ReadFull(conn, make([]byte, piece))
-			require.NoError(t, err)
-		}
-	}
-	for _, i := range []int{answered, understood, whole} {
-		_, err = io.WriteString(clients[i], request)
-		require.NoError(t, err)
-	}
-	_, err = io.WriteString(clients[half], request[:len(request)-1])
-	require.NoError(t, err)
-	read(conns[answered], len(request))
-	require.True(t, h.ask(conns[answered]))
-	read(conns[understood], 17, 9, 1) // by the server, which has lost the CPU then
-	read(conns[half], len(request)-1)
-
-	assert.Equal(t, grace, h.evict(h.conns[0].begin), "they have their grace")
-	assert.True(t, h.ask(conns[half+1]))
-	h.unask(conns[half+1])
-	h.evict(time.Now().Add(time.Minute))
-	oldest := half
-	if runtime.GOOS != "linux" { // where nobody knows what was not read
-		oldest = whole
-	}
-	for i, conn := range conns {
-		keeps := i < oldest || i >= oldest+maxEvictions
-		require.Equal(t, keeps, h.ask(conn), i)
-		if !keeps {
-			answer, err := io.ReadAll(clients[i])
-			require.NoError(t, err)
-			assert.Contains(t, string(answer), "503 Service Unavailable")
-		}
-		h.leave(conn)
-	}
-	assert.Empty(t, h.places)
-	assert.Empty(t, h.conns)
-}
-
-func TestHandshakesEnterUntilClose(t *testing.T) {
-	h := newHandshakes()
-	for range maxHandshakes {
-		h.places <- struct{}{}
-	}
-	closing := make(chan struct{})
-	close(closing)
-	assert.False(t, h.enter(nil, closing))
 }
 
 func TestNodesJoinDuringAFlood(t *testing.T) {
@@ -134,7 +60,7 @@ func TestNodesJoinDuringAFlood(t *testing.T) {
 		}
 		nowFds, nowMemory := usage(t, pid)
 		t.Logf("joined after %v; %d descriptors, %d KiB", time.Since(begin), nowFds, nowMemory)
-		assert.LessOrEqual(t, nowFds, fds+2*(id+1)+maxHandshakes+1, "descriptors: a link and a stream for each node")
+		assert.LessOrEqual(t, nowFds, fds+2*(id+1)+localhttp.MaxHandshakes+1, "descriptors: a link and a stream for each node")
 		assert.LessOrEqual(t, nowMemory, memory+128<<10, "KiB of memory")
 	}
 }

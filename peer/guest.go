@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/multinode-go/multinode/peer/internal/localhttp"
 )
 
 // ErrNoMaster is in the error of [Join] when a guest finds no master that could give it an id.
@@ -34,7 +36,7 @@ type guests struct{ *core }
 // handle gives an id to a process that wants to join. It need not be one of this package: all that it has to say is
 // the name of the cluster.
 func (g guests) handle(w http.ResponseWriter, r *http.Request) {
-	pid, _, _ := credentials(requestConn(r).UnixConn) // Accept has looked at the error
+	pid, _, _ := localhttp.Credentials(localhttp.Conn(r)) // Accept has looked at the error
 	id, refused := g.admit(r.Header)
 	if refused != nil {
 		g.log.Warn("guest refused", "pid", pid, "reason", refused.reason)
@@ -93,7 +95,7 @@ func askMasterOnce(ctx context.Context, opts Options) (int, error) {
 		return 0, err
 	}
 	defer conn.Close()
-	if err := checkOwn(conn); err != nil {
+	if err := localhttp.CheckOwn(conn); err != nil {
 		return 0, err
 	}
 	if err := conn.SetDeadline(time.Now().Add(2 * opts.handshakeTimeout)); err != nil {

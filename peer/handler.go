@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/multinode-go/multinode/peer/internal/localhttp"
 )
 
 const (
@@ -23,13 +25,12 @@ const (
 // handlers answer what is asked on this node's socket beside streams.
 type handlers struct {
 	*core
-	shakes  *handshakes
 	mux     *http.ServeMux
 	answers chan struct{} // one for each request to a handler of Handle that is being answered
 }
 
 func newHandlers(c *core) *handlers {
-	return &handlers{core: c, shakes: newHandshakes(), mux: http.NewServeMux(), answers: make(chan struct{}, maxAnswers)}
+	return &handlers{core: c, mux: http.NewServeMux(), answers: make(chan struct{}, maxAnswers)}
 }
 
 // handle is Mesh.Handle.
@@ -94,7 +95,7 @@ func (h *handlers) answerLong(next http.Handler) http.Handler {
 			refuseBody(long, err) // waiting for the body has used up the time of the usual answer
 			return
 		}
-		if !h.shakes.release(requestConn(r)) {
+		if !localhttp.Release(r) {
 			panic(http.ErrAbortHandler) // it has got its answer
 		}
 		defer long.extend() // for what the server writes when the handler has returned
@@ -113,7 +114,7 @@ func (h *handlers) readBody(w http.ResponseWriter, r *http.Request) ([]byte, err
 	if r.Body == http.NoBody {
 		return nil, nil
 	}
-	h.shakes.unask(requestConn(r))
+	localhttp.AwaitBody(r)
 	return io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/internal/inside"
+	"github.com/multinode-go/multinode/peer/internal/localhttp"
 )
 
 // askNode sends a request to m on a connection of its own. The answer's body, and so the connection, is closed after the
@@ -137,7 +138,7 @@ func TestLongAnswer(t *testing.T) {
 		if err != nil {
 			return false
 		}
-		assert.Empty(t, m.handlers.shakes.places)
+		assert.Zero(t, m.server.Handshakes())
 		lines := bufio.NewReader(answer.Body)
 		for i := range 3 {
 			time.Sleep(2 * timeout) // each is more than the server's ReadTimeout, and all are more than its WriteTimeout
@@ -160,7 +161,7 @@ func TestLongAnswerWhileOthersSayNothing(t *testing.T) {
 	ticks, ended := make(chan string), make(chan struct{})
 	require.NoError(t, m.Handle("GET /ticks", ticker(ticks, ended)))
 	require.NoError(t, m.Handle("GET /wait", http.HandlerFunc(wait)))
-	for range maxHandshakes { // which would take all places, if they took any
+	for range localhttp.MaxHandshakes { // which would take all places, if they took any
 		askNode(t, m, http.MethodGet, "/wait", nil)
 	}
 	answer := askNode(t, m, http.MethodGet, "/ticks", nil)
@@ -180,12 +181,12 @@ func TestOwedBodyGivesWay(t *testing.T) {
 	require.NoError(t, m.Handle("POST /x", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "done")
 	})))
-	for range maxHandshakes {
+	for range localhttp.MaxHandshakes {
 		conn := dialIdle(t, d, m.self.node())
 		_, err := conn.Write([]byte("POST /x HTTP/1.1\r\nHost: multinode\r\nContent-Length: 9\r\n\r\n"))
 		require.NoError(t, err)
 	}
-	require.Eventually(t, func() bool { return len(m.handlers.answers) == maxHandshakes }, limit, time.Millisecond)
+	require.Eventually(t, func() bool { return len(m.handlers.answers) == localhttp.MaxHandshakes }, limit, time.Millisecond)
 	assert.Equal(t, "done", content(t, askNode(t, m, http.MethodPost, "/x", strings.NewReader("something"))))
 }
 

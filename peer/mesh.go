@@ -16,6 +16,7 @@ import (
 	"github.com/multinode-go/multinode/internal/farewell"
 	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/internal/rendezvous"
+	"github.com/multinode-go/multinode/peer/internal/localhttp"
 )
 
 // handshakeTimeout is how long a dialer may take for its request, and a listener for its answer.
@@ -49,8 +50,8 @@ type Mesh struct {
 	streams   *streams
 	handlers  *handlers
 	census    census
-	server    *server   // nil in a mesh of one
-	presence  *presence // nil in a mesh of one
+	server    *localhttp.Server // nil in a mesh of one
+	presence  *presence         // nil in a mesh of one
 	close     func() error
 	leave     func() error  // the directory, if Join has opened it; else nil
 	farewells farewell.List // of OnClose
@@ -112,7 +113,9 @@ func enter(ctx context.Context, opts Options) (*Mesh, error) {
 		opts.Self.ID = id
 	}
 	m := newMesh(opts)
-	m.server = newServer(m.core, m.handlers.shakes, m.handlers.mux)
+	m.server = localhttp.NewServer(localhttp.Config{
+		Handler: m.handlers.mux, Timeout: opts.handshakeTimeout, MaxHeader: maxHeader, Closing: m.closing, Log: m.log,
+	})
 	m.presence = &presence{core: m.core, keepers: m.census.keepers, server: m.server}
 	if err := m.presence.publish(); err != nil {
 		return nil, fmt.Errorf("publish in %s: %w", m.dir.Path(), err)
@@ -201,7 +204,7 @@ func (m *Mesh) shutdown() (err error) {
 	m.members.leave()
 	m.closeConns()
 	if m.server != nil {
-		err = errors.Join(err, m.server.http.Close())
+		err = errors.Join(err, m.server.Close())
 	}
 	m.running.Wait()
 	if m.leave != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/multinode-go/multinode/internal/await"
 	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/internal/rendezvous"
+	"github.com/multinode-go/multinode/peer/internal/localhttp"
 )
 
 const limit = await.Limit // for an event that has to come
@@ -408,7 +409,7 @@ func TestJoinSweepsTheDeadAndLeavesTheRest(t *testing.T) {
 func TestCloseWithIdleConnections(t *testing.T) {
 	d := openTemp(t)
 	m := joinTest(t, d, Options{Self: Info{ID: 1}, handshakeTimeout: time.Hour})
-	for range maxHandshakes + 5 {
+	for range localhttp.MaxHandshakes + 5 {
 		conn, err := d.Dial(m.self.node())
 		require.NoError(t, err)
 		t.Cleanup(func() { assert.NoError(t, conn.Close()) })

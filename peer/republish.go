@@ -70,7 +70,7 @@ func (p *presence) republish() error {
 	}
 	fresh, old, err := p.public.Mend()
 	if fresh != nil {
-		p.running.Go(func() { p.server.serve(fresh) }) // ended by server.Close in shutdown, which waits
+		p.running.Go(func() { p.server.Serve(fresh) }) // ended by server.Close in shutdown, which waits
 		_ = old.Close()                                // who waits in its queue dials again
 	}
 	return err

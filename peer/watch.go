@@ -7,6 +7,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/multinode-go/multinode/internal/rendezvous"
+	"github.com/multinode-go/multinode/peer/internal/localhttp"
 )
 
 const (
@@ -26,7 +27,7 @@ type feed struct {
 type presence struct {
 	*core
 	keepers *keepers
-	server  *server
+	server  *localhttp.Server
 	public  *rendezvous.Publication
 }
 
@@ -41,7 +42,7 @@ func (p *presence) publish() (err error) {
 			return errors.Join(err, p.public.Withdraw(), listener.Close())
 		}
 	}
-	p.running.Go(func() { p.server.serve(listener) }) // ended by server.Close in shutdown, which waits
+	p.running.Go(func() { p.server.Serve(listener) }) // ended by server.Close in shutdown, which waits
 	return nil
 }
 

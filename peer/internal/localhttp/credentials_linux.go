@@ -1,4 +1,4 @@
-package peer
+package localhttp
 
 import (
 	"net"
@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// credentials returns who is at the other end of conn, as the kernel noted it at connect or at listen.
-func credentials(conn *net.UnixConn) (pid, uid int, err error) {
+// Credentials returns who is at the other end of conn, as the kernel noted it at connect or at listen.
+func Credentials(conn *net.UnixConn) (pid, uid int, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return 0, 0, err

@@ -1,4 +1,4 @@
-package peer
+package localhttp
 
 import (
 	"net"
@@ -8,12 +8,12 @@ import (
 )
 
 const (
-	// maxHandshakes bounds the connections that are accepted and not streams yet, so that clients that connect and say
+	// MaxHandshakes bounds the connections that are accepted and not streams yet, so that clients that connect and say
 	// nothing cannot use up our descriptors. One more may be accepted and wait for a place.
-	maxHandshakes = 64
+	MaxHandshakes = 64
 	// maxEvictions bounds the connections that are closed at once to make room. Each close takes until the server has seen it, so
 	// that one after the other would hold up those behind it.
-	maxEvictions = maxHandshakes / 4
+	maxEvictions = MaxHandshakes / 4
 	// grace is what each of them has at least for its request, however many wait. A node sends it at once.
 	grace = 2 * time.Millisecond
 	// giveWayTimeout bounds the answer to one that gives way. It is the first thing that is written there, so that there
@@ -75,7 +75,7 @@ func (c *ownConn) endsHeader(b []byte) bool {
 	return false
 }
 
-func newHandshakes() *handshakes { return &handshakes{places: make(chan struct{}, maxHandshakes)} }
+func newHandshakes() *handshakes { return &handshakes{places: make(chan struct{}, MaxHandshakes)} }
 
 // enter adds conn when there is room for it. It returns false when closing comes first.
 func (h *handshakes) enter(conn *ownConn, closing <-chan struct{}) bool {
