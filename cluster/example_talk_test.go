@@ -84,14 +84,16 @@ func ExampleNode_Bus() {
 		Of   string
 		Euro int
 	}
-	_, err = bus.On(node.Bus(), "price", func(_ context.Context, from peer.Info, p Price) error {
-		fmt.Println("node", from.ID, "says that", p.Of, "costs", p.Euro)
-		return nil
+	_, err = node.Bus().Subscribe("price", func(_ context.Context, m bus.Message) (any, error) {
+		var p Price
+		err := m.Decode(&p)
+		fmt.Println("node", m.From.ID, "says that", p.Of, "costs", p.Euro)
+		return nil, err
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	_, err = bus.OnRequest(node.Bus(), "sessions", func(context.Context, peer.Info, string) (int, error) {
+	_, err = node.Bus().Subscribe("sessions", func(context.Context, bus.Message) (any, error) {
 		return 42, nil
 	})
 	if err != nil {
@@ -100,9 +102,9 @@ func ExampleNode_Bus() {
 	if err := node.Bus().Broadcast(ctx, "price", Price{"tea", 3}); err != nil {
 		log.Print(err) // names the peers that it did not reach
 	}
-	answers, err := bus.AskAll[int](ctx, node.Bus(), "sessions", "how many?")
+	answers, err := node.Bus().RequestAll(ctx, "sessions", "how many?")
 	for _, a := range answers {
-		fmt.Println("node", a.Peer.ID, "has", a.Value, a.Err)
+		fmt.Printf("node %d has %s %v\n", a.Peer.ID, a.Data, a.Err)
 	}
 	if err != nil {
 		log.Print(err)

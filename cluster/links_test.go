@@ -45,10 +45,12 @@ func talk() error {
 		for _, p := range n.Peers() {
 			c.Peers = append(c.Peers, p.ID)
 		}
-		answers, err := bus.AskAll[int](r.Context(), n.Bus(), "who", "are you?")
+		answers, err := n.Bus().RequestAll(r.Context(), "who", "are you?")
 		for _, a := range answers {
-			if err = errors.Join(err, a.Err); a.Err == nil {
-				c.Answer = append(c.Answer, a.Value)
+			id := 0
+			if a.Err == nil {
+				err = errors.Join(err, a.Decode(&id))
+				c.Answer = append(c.Answer, id)
 			}
 		}
 		if err != nil {
@@ -80,7 +82,7 @@ func talk() error {
 		heard = slices.DeleteFunc(heard, func(other int) bool { return other == id })
 		heardMu.Unlock()
 	})
-	_, err = bus.OnRequest(n.Bus(), "who", func(context.Context, peer.Info, string) (int, error) { return n.ID(), nil })
+	_, err = n.Bus().Subscribe("who", func(context.Context, bus.Message) (any, error) { return n.ID(), nil })
 	if err != nil {
 		return err
 	}

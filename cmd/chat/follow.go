@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/peer"
-	"github.com/multinode-go/multinode/peer/bus"
 )
 
 // interval is the time until a peer is asked again that could not answer, and until it is told again who is online:
@@ -16,13 +15,17 @@ const interval = 50 * time.Millisecond
 // may have given to the others what it did not give to us.
 func (l *relay) catchUp(ctx context.Context) error {
 	for more := true; more; {
-		updates, err := bus.AskAll[update](ctx, l.bus, topicHistory, l.room.refs())
+		answers, err := l.bus.RequestAll(ctx, topicHistory, l.room.refs())
 		if err != nil {
 			return err
 		}
 		more = false
-		for _, u := range updates {
-			more = l.take(u.Peer.ID, u.Value) || more
+		for _, a := range answers {
+			var u update
+			if err := a.Decode(&u); err != nil {
+				return err
+			}
+			more = l.take(a.Peer.ID, u) || more
 		}
 	}
 	return ctx.Err()
@@ -76,7 +79,11 @@ func (l *relay) follow(ctx context.Context) {
 // meet asks a peer until it has answered or has left. A guest of the mesh is no node and takes no part.
 func (l *relay) meet(ctx context.Context, p peer.Info) {
 	for p.Generation > 0 && l.isMember(p) {
-		u, err := bus.Ask[update](ctx, l.bus, p.ID, topicHistory, l.room.refs())
+		var u update
+		m, err := l.bus.Request(ctx, p.ID, topicHistory, l.room.refs())
+		if err == nil {
+			err = m.Decode(&u)
+		}
 		if err == nil && !l.take(p.ID, u) {
 			return
 		}

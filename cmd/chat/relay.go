@@ -71,16 +71,28 @@ func newRelay(ctx context.Context, room *room, mesh *peer.Mesh, b *bus.Bus) (*re
 }
 
 func (l *relay) subscribe() error {
-	say, err1 := bus.OnRequest(l.bus, topicSay, func(_ context.Context, _ peer.Info, m message) (stamp, error) {
+	say, err1 := l.bus.Subscribe(topicSay, func(_ context.Context, said bus.Message) (any, error) {
+		var m message
+		if err := said.Decode(&m); err != nil {
+			return nil, err
+		}
 		held, _ := l.room.put(m)
 		return held, nil
 	})
-	history, err2 := bus.OnRequest(l.bus, topicHistory, func(_ context.Context, _ peer.Info, have []ref) (update, error) {
+	history, err2 := l.bus.Subscribe(topicHistory, func(_ context.Context, m bus.Message) (any, error) {
+		var have []ref
+		if err := m.Decode(&have); err != nil {
+			return nil, err
+		}
 		return l.room.update(have), nil
 	})
-	online, err3 := bus.On(l.bus, topicOnline, func(_ context.Context, from peer.Info, r roll) error {
-		l.room.told(from.ID, r)
-		return nil
+	online, err3 := l.bus.Subscribe(topicOnline, func(_ context.Context, m bus.Message) (any, error) {
+		var r roll
+		if err := m.Decode(&r); err != nil {
+			return nil, err
+		}
+		l.room.told(m.From.ID, r)
+		return nil, nil
 	})
 	for _, s := range []*bus.Subscription{say, history, online} {
 		if s != nil {
@@ -125,13 +137,18 @@ func (l *relay) spread(ctx context.Context, m message) error {
 	defer cancel()
 	for {
 		lowest := m.stamp
-		replies, _ := bus.AskAll[stamp](ctx, l.bus, topicSay, m) // each has its own error
-		for _, reply := range replies {
+		answers, _ := l.bus.RequestAll(ctx, topicSay, m) // each has its own error
+		for _, a := range answers {
+			var held stamp
+			err := a.Err
+			if err == nil {
+				err = a.Decode(&held)
+			}
 			switch {
-			case reply.Err == nil && reply.Value.compare(lowest) < 0:
-				lowest = reply.Value
-			case reply.Err != nil && !isGone(reply.Err):
-				return reply.Err
+			case err == nil && held.compare(lowest) < 0:
+				lowest = held
+			case err != nil && !isGone(err):
+				return err
 			}
 		}
 		if lowest == m.stamp {

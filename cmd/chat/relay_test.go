@@ -97,7 +97,7 @@ func settle(t *testing.T, nodes ...*inProcess) {
 			}
 			require.Eventually(t, func() bool { return i == j || asked.received(asker.room.self) >= want }, patience, time.Millisecond)
 			if i != j { // what came before has been answered when this is
-				_, err := bus.Ask[update](t.Context(), asker.bus, asked.room.self, topicHistory, []ref{})
+				_, err := asker.bus.Request(t.Context(), asked.room.self, topicHistory, []ref{})
 				require.NoError(t, err)
 			}
 		}
@@ -176,7 +176,11 @@ func TestReceiptWaitsForAllNodes(t *testing.T) {
 	require.NoError(t, err)
 	defer b.Close()
 	came, answer := make(chan message), make(chan struct{})
-	_, err = bus.OnRequest(b, topicSay, func(ctx context.Context, _ peer.Info, m message) (stamp, error) {
+	_, err = b.Subscribe(topicSay, func(ctx context.Context, said bus.Message) (any, error) {
+		var m message
+		if err := said.Decode(&m); err != nil {
+			return nil, err
+		}
 		came <- m
 		select {
 		case <-answer:

@@ -12,8 +12,7 @@
 //	m, err := b.Request(ctx, 3, "prices", Price{...})    // and wait for what its function returns
 //	answers, err := b.RequestAll(ctx, "prices", Price{}) // the same with each that has subscribed
 //
-// A value is sent as [framing.Conn.Send] sends it: a []byte as it is, everything else as JSON. [On], [OnRequest], [Ask]
-// and [AskAll] take and return values of your types.
+// A value is sent as [framing.Conn.Send] sends it: a []byte as it is, everything else as JSON; Decode gets it back.
 //
 // What always holds:
 //

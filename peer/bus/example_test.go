@@ -98,16 +98,18 @@ func ExampleBus_WhenFull() {
 	// Output:
 }
 
-// With values of your own types.
-func ExampleOnRequest() {
+// Questions and answers are values of your own types.
+func ExampleBus_RequestAll() {
 	first, second, end := twoNodes()
 	defer end()
 	ctx := context.Background()
 
 	type query struct{ Name string }
 	type result struct{ Visits int }
-	_, err := bus.OnRequest(second, "visits", func(_ context.Context, _ peer.Info, q query) (result, error) {
-		return result{Visits: len(q.Name)}, nil
+	_, err := second.Subscribe("visits", func(_ context.Context, m bus.Message) (any, error) {
+		var q query
+		err := m.Decode(&q)
+		return result{Visits: len(q.Name)}, err
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -115,38 +117,16 @@ func ExampleOnRequest() {
 	if err := second.Flush(ctx); err != nil {
 		log.Fatal(err)
 	}
-	one, err := bus.Ask[result](ctx, first, 2, "visits", query{"home"})
+	answers, err := first.RequestAll(ctx, "visits", query{"about"})
 	if err != nil {
 		log.Fatal(err)
 	}
-	all, err := bus.AskAll[result](ctx, first, "visits", query{"about"})
-	if err != nil {
-		log.Fatal(err)
+	for _, a := range answers {
+		var r result
+		if err := a.Decode(&r); err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(a.Peer.ID, r.Visits)
 	}
-	fmt.Println(one.Visits, all[0].Peer.ID, all[0].Value.Visits)
-	// Output: 4 2 5
-}
-
-// Subscribes with a function that takes values.
-func ExampleOn() {
-	first, second, end := twoNodes()
-	defer end()
-	ctx := context.Background()
-
-	prices := make(chan float64)
-	_, err := bus.On(second, "price", func(_ context.Context, _ peer.Info, price float64) error {
-		prices <- price
-		return nil
-	})
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := second.Flush(ctx); err != nil {
-		log.Fatal(err)
-	}
-	if err := first.Send(ctx, 2, "price", 9.5); err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(<-prices)
-	// Output: 9.5
+	// Output: 2 5
 }

@@ -73,13 +73,19 @@ func TestNewIsLinkedToAllThatAreThere(t *testing.T) {
 	t.Parallel()
 	dir := makeDirectory(t)
 	first := joinBus(t, dir, 0, Options{})
-	_, err := OnRequest(first.Bus, "double", func(_ context.Context, _ peer.Info, n int) (int, error) { return 2 * n, nil })
+	_, err := first.Subscribe("double", func(_ context.Context, m Message) (any, error) {
+		n := 0
+		err := m.Decode(&n)
+		return 2 * n, err
+	})
 	require.NoError(t, err)
 	joinMesh(t, dir, 1) // is in the mesh and not on the bus
 	second := joinBus(t, dir, 2, Options{})
 	assert.Equal(t, []int{0}, second.peers())
-	got, err := Ask[int](limited(t), second.Bus, 0, "double", 21)
+	answer, err := second.Request(limited(t), 0, "double", 21)
 	require.NoError(t, err)
+	got := 0
+	require.NoError(t, answer.Decode(&got))
 	assert.Equal(t, 42, got)
 	require.ErrorIs(t, second.Send(limited(t), 1, "double", 1), ErrNoPeer)
 	third := joinBus(t, dir, 3, Options{})
