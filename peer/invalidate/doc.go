@@ -17,6 +17,9 @@
 // What it does not cover: a value that Get has returned already; a loader that reads what is old itself, be it from a
 // replica that lags or from another cache; a writer that writes and never calls Invalidate, but for Options.Life; an update
 // whose writer dies together with all other processes that have the cache, so that none of them knows of it.
+package invalidate
+
+// How it works, for those who change it.
 //
 // # The board
 //
@@ -137,4 +140,3 @@
 // another member still. If a process that it asks dies in the first round, it asks all again.
 //
 // A cache that is closed and made again in the same process: another session.
-package invalidate
