@@ -69,7 +69,7 @@ func TestMutants(t *testing.T) {
 		test string
 	}{
 		"a leave that ignores a changed epoch": {
-			mutant.Edit{File: "group.go", Old: " || g.epoch != epoch {", New: " {"}, "TestLeaveAfterAnExclusionWasBroken",
+			mutant.Edit{File: "group.go", Old: " || g.nodes.Epoch() != epoch {", New: " {"}, "TestLeaveAfterAnExclusionWasBroken",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
