@@ -35,12 +35,54 @@ const (
 	maxMethods = 25   // of a type
 )
 
-// exempt are those over a limit, with what they have now: it may become less, and not more. Who gets one below its limit takes
-// it off this list.
+// exempt are those over a limit, with what they have: it may become less, and not more.
 var exempt = map[string]int{
-	"files of cluster":   60,
-	"lines of cluster":   8900,
-	"files of reuseport": 60, // one for each system
+	// One room still: its rules of supervision, its effects on groups and its two roles are to become packages of their own.
+	"files of cluster":              57,
+	"lines of cluster":              8900,
+	"fields of cluster.Node":        35,
+	"fields of cluster.group":       20,
+	"fields of cluster.master":      27,
+	"fields of cluster.message":     22,
+	"fields of cluster.steering":    22,
+	"fields of cluster.supervisor":  24,
+	"fields of cluster.upstream":    16,
+	"fields of cluster.worker":      21,
+	"methods of cluster.Node":       81,
+	"methods of cluster.group":      64,
+	"methods of cluster.master":     31,
+	"methods of cluster.steering":   30,
+	"methods of cluster.supervisor": 69,
+
+	// The map, its array and what it is told are one type.
+	"methods of cluster/internal/portgroup.Map": 40,
+
+	// The cache's group is writer, holder and membership in one.
+	"lines of peer/invalidate":         3884,
+	"fields of peer/invalidate.group":  34,
+	"fields of peer/invalidate.store":  17,
+	"methods of peer/invalidate.group": 65,
+	"methods of peer/invalidate.store": 33,
+
+	// A link of the bus has both directions.
+	"fields of peer/bus.hub":   21,
+	"fields of peer/bus.inbox": 23,
+	"fields of peer/bus.link":  22,
+	"methods of peer/bus.link": 37,
+
+	// A file for each system, and a message that is sent in each way that RFC 6455 knows.
+	"files of reuseport":       49,
+	"lines of reuseport":       3295,
+	"fields of framing.outbox": 18,
+	"methods of framing.Conn":  30,
+
+	// Programs.
+	"fields of bench/load.Plan":        23, // what a load can be told
+	"fields of bench/load.generator":   17,
+	"fields of bench/ways.passer":      16,
+	"lines of bench/cost":              4244,
+	"methods of bench/report.Document": 56,
+	"methods of cmd/multinode.app":     40, // one for each command
 }
 
 // optionsOf are structs that may have more fields: each is one thing to set, or to show.
