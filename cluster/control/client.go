@@ -19,6 +19,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
 const (
@@ -45,8 +47,13 @@ type Client struct {
 	http http.Client
 }
 
-// NewClient returns a client for the cluster that has a rendezvous directory, see Options.Dir of package cluster, which also
-// tells where it is by default. It does not look whether that is there.
+// DefaultDirectory returns the rendezvous directory of the cluster of a name that was started in an environment as ours, and
+// without Options.Dir: $XDG_RUNTIME_DIR/multinode/NAME, or else multinode-UID/NAME in the directory for temporary files. The
+// error is that of a name that no cluster can have, or of a directory that others may change.
+func DefaultDirectory(name string) (string, error) { return rendezvous.DefaultPath(name) }
+
+// NewClient returns a client for the cluster that has a rendezvous directory: its Options.Dir, or else [DefaultDirectory]. It
+// does not look whether that is there.
 func NewClient(dir string) *Client {
 	c := &Client{dir: dir}
 	c.http.Transport = &http.Transport{

@@ -90,6 +90,16 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+func TestDefaultDirectory(t *testing.T) {
+	runtime := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", runtime)
+	dir, err := control.DefaultDirectory("web")
+	require.NoError(t, err)
+	assert.Equal(t, filepath.Join(runtime, "multinode", "web"), dir)
+	_, err = control.DefaultDirectory("../web")
+	assert.Error(t, err)
+}
+
 func TestNoMaster(t *testing.T) {
 	dir := place(t)
 	_, err := control.NewClient(dir).Status(t.Context())
