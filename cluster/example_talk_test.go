@@ -102,7 +102,7 @@ func ExampleNode_Bus() {
 	if err := node.Bus().Broadcast(ctx, "price", Price{"tea", 3}); err != nil {
 		log.Print(err) // names the peers that it did not reach
 	}
-	answers, err := node.Bus().RequestAll(ctx, "sessions", "how many?")
+	answers, err := node.Bus().RequestAll(ctx, "sessions", "how many?") // what their functions return
 	for _, a := range answers {
 		fmt.Printf("node %d has %s %v\n", a.Peer.ID, a.Data, a.Err)
 	}
