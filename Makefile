@@ -6,10 +6,10 @@ MODULES        := . cmd bench examples
 TEST_MODULES   := framing/internal/difftest peer/internal/nettest peer/invalidate/internal/pgtest
 GOLANGCI       := $(CURDIR)/.bin/golangci-lint
 GOLANGCI_VERSION := v2.15.0
-# Besides linux/amd64, which lint vets. bench measures Linux: one other system is enough to see that it is no error there.
+# Besides linux/amd64, which lint vets. The programs and what they need take long to compile: one other system is enough to see
+# that it is no error there.
 PLATFORMS      := linux/arm64 darwin/arm64 freebsd/amd64 windows/amd64
-CROSS          := $(foreach platform,$(PLATFORMS),$(foreach module,$(filter-out bench,$(MODULES)),$(platform):$(module))) \
-                  linux/arm64:bench darwin/arm64:bench
+CROSS          := $(PLATFORMS:%=%:.) $(foreach module,$(filter-out .,$(MODULES)),linux/arm64:$(module) darwin/arm64:$(module))
 # Executions for each fuzz target. A bound in time, as in FUZZTIME=10m, works too, but go test -fuzz then fails now and
 # then at the end with nothing but "context deadline exceeded".
 FUZZTIME       ?= 100000x
@@ -48,7 +48,7 @@ $(GOLANGCI): Makefile
 	GOBIN=$(CURDIR)/.bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	@touch $@
 
-# Every package compiles everywhere, tests too (vet type-checks them).
+# The library compiles everywhere, and the programs on Linux and macOS, tests too (vet type-checks them).
 cross:
 	@set -e; for target in $(CROSS); do \
 		platform=$${target%:*}; module=$${target#*:}; echo "cross: $$platform $$module"; \
