@@ -2,10 +2,12 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/internal/rendezvous"
@@ -124,11 +126,17 @@ func (m *master) takeDirectory() (adopting bool, err error) {
 	return alive > 0, err
 }
 
+// lockTimeout bounds how long a successor waits for the lock of a predecessor that was killed: the kernel closes what that had
+// open one after the other, and the connection to us may be before the lock.
+const lockTimeout = 5 * time.Second
+
 // takeLock takes the lock of the cluster.
 func (m *master) takeLock() error {
-	lock, err := m.directory.Lock(rendezvous.Owner{
-		PID: os.Getpid(), Cluster: m.opts.Name, Address: m.opts.Addr, Since: m.since,
-	})
+	owner := rendezvous.Owner{PID: os.Getpid(), Cluster: m.opts.Name, Address: m.opts.Addr, Since: m.since}
+	lock, err := m.directory.Lock(owner)
+	for begin := time.Now(); m.predecessor != nil && isLocked(err) && time.Since(begin) < lockTimeout; {
+		lock, err = m.directory.Lock(owner)
+	}
 	if err != nil {
 		return err
 	}
@@ -136,6 +144,11 @@ func (m *master) takeLock() error {
 	defer m.lockMu.Unlock()
 	m.lock, m.spare = lock, nil
 	return nil
+}
+
+func isLocked(err error) bool {
+	_, ok := errors.AsType[*rendezvous.LockedError](err)
+	return ok
 }
 
 // currentLock returns the lock, nil while it was not taken.
