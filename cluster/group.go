@@ -20,7 +20,7 @@ const (
 	callTimeout     = 2 * time.Second        // for an answer that costs a system call
 	attachTimeout   = 200 * time.Millisecond // for the same, when another member can do it
 	quickTimeout    = 50 * time.Millisecond  // for one who is well
-	questionTimeout = 500 * time.Millisecond // for the one who has accepted a probe, from its connect
+	questionTimeout = 500 * time.Millisecond // for the node that has accepted a probe, from its connect
 	lookInterval    = 100 * time.Millisecond // between two looks at the kernel's list of listeners
 	looksToSettle   = 10                     // of them, whether or not the list has changed, until the steering is renewed
 	dyingTime       = 300 * time.Millisecond // for the kernel to close what a process with a large heap had open

@@ -13,7 +13,7 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// joiner is what a process is told that joins others. It prints lines with times of the clock that all processes share: "began TIME", "joined ID TIME" and "left ID TIME" for each of the others.
+// joiner is the job of a process that joins others. It prints lines with times of the clock that all processes share: "began TIME", "joined ID TIME" and "left ID TIME" for each of the others.
 type joiner struct {
 	System string // trivial, raw or mesh
 	Dir    string // for sockets

@@ -13,7 +13,7 @@ import (
 	"github.com/multinode-go/multinode/bench/load"
 )
 
-// result is what came of a load.
+// result is the outcome of a load.
 type result struct {
 	Requests  int64
 	Uncounted int64 // requests before them, to warm up

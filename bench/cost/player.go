@@ -14,7 +14,7 @@ import (
 // messageSize is the size of all that is sent and answered, in bytes.
 const messageSize = 64
 
-// player is what a process of a team is told.
+// player is the job of a process of a team.
 type player struct {
 	System string
 	Dir    string // for sockets

@@ -122,7 +122,7 @@ func runLoad() error {
 func (l *ledger) explain(f generator.Failure) failed {
 	end := now()
 	one := failed{Kind: f.Kind, Error: f.Error, Start: end - f.Took, End: end}
-	one.PID, _ = strconv.Atoi(f.Worker) // 0: nobody has answered yet
+	one.PID, _ = strconv.Atoi(f.Worker) // 0: no worker has answered yet
 	if !f.Local.IsValid() {
 		return one
 	}

@@ -105,7 +105,7 @@ func (c *Client) StatusJSON(ctx context.Context) (status Status, text []byte, er
 	return status, text, nil
 }
 
-// Waiting is what an order does about others, and its caller about the order.
+// Waiting says whether an order waits for other orders, and its caller for the order.
 type Waiting string
 
 const (

@@ -32,7 +32,7 @@ var (
 	ErrVersion = errors.New("take the multinode of the version that the cluster was built with")
 )
 
-// Error is what a master has against a request. It is [ErrBusy] or [ErrNoNode] where its code says that.
+// Error is the refusal of a request by the master. It Is [ErrBusy] or [ErrNoNode] where its code says that.
 type Error struct {
 	Code int    // of HTTP, as docs/control.md lists them
 	Text string // says what to do

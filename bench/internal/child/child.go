@@ -81,7 +81,7 @@ type Process struct {
 	In   io.WriteCloser // its standard input
 
 	cmd   *exec.Cmd
-	lines chan string   // closed when nobody can write any more
+	lines chan string   // closed at the end of the output
 	ended chan struct{} // closed when it has ended
 	err   error         // why; readable after ended
 }
@@ -108,7 +108,7 @@ func Start(name string, cmd *exec.Cmd) (*Process, error) {
 	if err := errors.Join(cmd.Start(), write.Close()); err != nil {
 		return nil, errors.Join(err, read.Close(), p.In.Close())
 	}
-	go p.read(read) // ends when nobody holds the other end
+	go p.read(read) // ends when the other end of the pipe is closed everywhere
 	go p.reap()     // ends with the process
 	return p, nil
 }

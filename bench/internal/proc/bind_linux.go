@@ -20,7 +20,7 @@ func Bind(cpus []int) error {
 	if err != nil {
 		return err
 	}
-	for _, thread := range threads { // a new one has the set of the one that makes it
+	for _, thread := range threads { // a new thread has the set of its parent
 		if err := unix.SchedSetaffinity(thread.PID, &set); err != nil && err != unix.ESRCH {
 			return os.NewSyscallError("sched_setaffinity", err)
 		}

@@ -41,7 +41,7 @@ func Memory(pids ...int) (rss, pss float64) {
 	return rss, pss
 }
 
-// Stat returns what the kernel says of a process. The error Is os.ErrProcessDone for one that has ended and was not reaped.
+// Stat returns the kernel's figures of a process. The error Is os.ErrProcessDone for a process that has ended and was not reaped.
 func Stat(pid int) (s procfs.ProcStat, err error) {
 	p, err := procfs.NewProc(pid)
 	if err != nil {

@@ -66,8 +66,7 @@ func (m *Map[N]) Leak() { m.epoch++ }
 // Doubt takes note that the order may be wrong, and that somebody who is excluded may have got connections.
 func (m *Map[N]) Doubt() {
 	m.unknown = true
-	m.epoch++
-	m.shifts++
+	m.Late()
 }
 
 // Join takes note of a member that has just joined.
@@ -193,8 +192,7 @@ func (m *Map[N]) Forget() {
 	}
 	m.order = reuseport.NewOrder(holes...)
 	m.base, m.changes, m.unknown = holes, nil, false
-	m.shifts++
-	m.epoch++
+	m.Late()
 }
 
 // redraw draws the order again after changes that we were not told of.
@@ -324,7 +322,8 @@ func (m *Map[N]) Excludes(one *Member[N]) bool {
 	return m.weights != nil && Percent(m.weights, m.order.Index(one)) == 0
 }
 
-// Late takes note that somebody may yet attach a program of ours that is old by now.
+// Late takes note that answers to probes are void, and that an excluded member may have got connections, as when a node may yet
+// attach a program of ours that is old by now.
 func (m *Map[N]) Late() {
 	m.epoch++
 	m.shifts++
