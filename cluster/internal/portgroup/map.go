@@ -168,16 +168,23 @@ func (m *Map[N]) Look(listed []uint32) (gone []*Member[N]) {
 }
 
 // notice takes note of members that left by themselves. Each index that one of them had gets the last member. That breaks
-// no exclusion if neither those indexes nor the last ones, which are beyond the group now, get any connections.
+// no exclusion if neither those indexes nor those that were beyond the group for a moment get any connections: who joined
+// since the last look may have done so afterwards.
 func (m *Map[N]) notice(gone []*Member[N]) {
 	if len(gone) == 0 {
 		return
 	}
 	m.shifts++
+	shortest := len(m.base) - len(gone)
+	for _, c := range m.changes {
+		if !c.joins {
+			shortest--
+		}
+	}
 	gets := func(index int) bool { return index < 0 || index < len(m.weights) && m.weights[index] > 0 }
-	leaks := m.weights == nil
-	for i, one := range gone {
-		leaks = leaks || gets(m.order.Index(one)) || gets(max(0, m.order.Len()-1-i))
+	leaks := m.weights == nil || slices.ContainsFunc(gone, func(one *Member[N]) bool { return gets(m.order.Index(one)) })
+	for index := max(0, shortest); index < len(m.weights); index++ {
+		leaks = leaks || gets(index)
 	}
 	if leaks {
 		m.epoch++

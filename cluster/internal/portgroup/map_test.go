@@ -321,3 +321,20 @@ func TestSnapshotIsUsedOnce(t *testing.T) {
 	m.Look([]uint32{2, 1})
 	assert.Equal(t, []uint32{2, 1}, m.Inodes(), "the newest")
 }
+
+// TestDeathBeforeAJoin: when a member dies before another one joins, the last index is beyond the group for a moment, where the
+// hash decides, also for those who are excluded.
+func TestDeathBeforeAJoin(t *testing.T) {
+	m := New[*node]()
+	for inode := uint32(1); inode <= 3; inode++ {
+		m.Join(&member{Inode: inode, Node: &node{ready: true}})
+		m.Look([]uint32{1, 2, 3}[:inode])
+	}
+	m.ByInode(1).Leaving, m.ByInode(2).Leaving = true, true
+	m.Steered(m.Weights())
+	require.Equal(t, []uint32{0, 0, 1}, m.Steering())
+	epoch := m.Epoch()
+	m.Join(&member{Inode: 4, Node: &node{ready: true}})
+	m.Look([]uint32{1, 3, 4})
+	assert.Greater(t, m.Epoch(), epoch)
+}
