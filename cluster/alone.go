@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 
+	"github.com/multinode-go/multinode/cluster/internal/local"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/peer"
@@ -25,7 +26,7 @@ func startAlone(ctx context.Context, opts Options, why error) (*Node, error) {
 		return nil, errline.Join(err, listener.Close())
 	}
 	front := serve.NewAcceptor(listener)
-	n := newNode(opts, links, newSeats(opts), key, front.Addr())
+	n := newNode(opts, links, local.New(opts.AcceptPauses), key, front.Addr())
 	n.takeFront(front)
 	n.start()
 	return n, nil

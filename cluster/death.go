@@ -107,9 +107,9 @@ func (s *supervisor) verdict(w *worker, e proc.Exit, died *WorkerError) error {
 // notShared returns an address that a worker has for itself, "" if there is none.
 func (s *supervisor) notShared() string {
 	for _, w := range s.workers {
-		for _, seat := range w.seats {
-			if seat.alone {
-				return seat.group.address
+		for _, one := range w.foreign {
+			if one.alone {
+				return one.group.address
 			}
 		}
 	}

@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/netip"
 	"os"
 	"slices"
 	"syscall"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/local"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/proctree"
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -23,8 +27,8 @@ var (
 	errTalks      = errors.New("the process talks to us, and so its listeners are those of a worker")
 )
 
-// foreignSeat is a listener of a program that does not talk to us: what a worker does with its seat, we do for it.
-type foreignSeat struct {
+// foreignListener is a listener of a program that does not talk to us: what a worker does with its own, we do for it.
+type foreignListener struct {
 	root   int // the process that we have started
 	pid    int // that or one of its descendants
 	inode  uint32
@@ -34,11 +38,11 @@ type foreignSeat struct {
 	signal func() error // asks the process to end
 }
 
-// foreignSeats finds the seats of a process, and makes them members of their groups. When the process listens, talks is
+// foreignListeners finds the listeners of a process, and makes them members of their groups. When the process listens, talks is
 // asked whether it talks to us: a worker does that before it listens, so that an answer from before would tell nothing.
 //
 // A listener that has its address for itself, or that may not be borrowed, keeps its group from being steered.
-func (s *steering) foreignSeats(ctx context.Context, id, pid int, signal func() error, talks func() bool) ([]*foreignSeat, error) {
+func (s *steering) foreignListeners(ctx context.Context, id, pid int, signal func() error, talks func() bool) ([]*foreignListener, error) {
 	holders := append([]int{pid}, proctree.Descendants(pid)...)
 	listening, err := reuseport.ListeningOf(ctx, holders)
 	switch {
@@ -47,7 +51,7 @@ func (s *steering) foreignSeats(ctx context.Context, id, pid int, signal func() 
 	case talks():
 		return nil, errTalks
 	}
-	var seats []*foreignSeat
+	var listeners []*foreignListener
 	for holder, l := range eachOnce(holders, listening) {
 		key, err := foreignKey(ctx, l)
 		if err != nil {
@@ -57,25 +61,25 @@ func (s *steering) foreignSeats(ctx context.Context, id, pid int, signal func() 
 		if err != nil {
 			return nil, err
 		}
-		seat := &foreignSeat{root: pid, pid: holder, inode: l.Inode, group: g, signal: signal}
-		seat.party = &party{id: id, pid: pid, mute: true}
-		if seat.alone = hasForItself(ctx, key, l); seat.alone {
-			seat.party.obstacle = fmt.Sprintf("%s listens on %s without SO_REUSEPORT, so that no process can listen there beside it, as a reload needs",
+		one := &foreignListener{root: pid, pid: holder, inode: l.Inode, group: g, signal: signal}
+		one.party = &party{id: id, pid: pid, mute: true}
+		if one.alone = hasForItself(ctx, key, l); one.alone {
+			one.party.obstacle = fmt.Sprintf("%s listens on %s without SO_REUSEPORT, so that no process can listen there beside it, as a reload needs",
 				s.program.label, l.Addr)
-		} else if err := seat.borrow(func(*reuseport.Borrowed) error { return nil }); isForbidden(err) {
-			seat.party.obstacle = fmt.Sprintf("the listeners of %s may not be borrowed (%v): run it as the user of this process, "+
+		} else if err := one.borrow(func(*reuseport.Borrowed) error { return nil }); isForbidden(err) {
+			one.party.obstacle = fmt.Sprintf("the listeners of %s may not be borrowed (%v): run it as the user of this process, "+
 				"and a container with --cap-add SYS_PTRACE", s.program.label, errno(err))
 		}
-		ask := seat.answer
-		seat.party.ask.Store(&ask)
-		seat.party.ready.Store(true)
-		seats = append(seats, seat)
+		var agent portgroup.Agent = one
+		one.party.agent.Store(&agent)
+		one.party.ready.Store(true)
+		listeners = append(listeners, one)
 	}
-	for _, seat := range seats {
-		seat.group.adopt(ctx, seat.party, seat.inode, nil)
-		seat.group.look(ctx)
+	for _, one := range listeners {
+		one.group.adopt(ctx, one.party, one.inode, nil)
+		one.group.look(ctx)
 	}
-	return seats, nil
+	return listeners, nil
 }
 
 // eachOnce goes through listeners that several processes may have inherited: each comes with the first of them.
@@ -137,25 +141,46 @@ func foreignKey(ctx context.Context, l reuseport.Listener) (portKey, error) {
 	return portKey{}, fmt.Errorf("listener on %v: %w", l.Addr, errNoListener)
 }
 
-// answer does for the process what the master asks.
-func (f *foreignSeat) answer(ctx context.Context, q message) (message, error) {
-	switch q.Kind {
-	case kindAttach:
-		return message{}, f.borrow(func(b *reuseport.Borrowed) error { return reuseport.Attach(b, *q.Steering) })
-	case kindCPU:
-		return message{}, f.borrow(func(b *reuseport.Borrowed) error { return reuseport.SetIncomingCPU(b, q.CPU) })
-	case kindExpect, kindForget:
-		return message{}, nil // the process takes it for a client that changes its mind
-	case kindAwait:
-		return message{}, f.await(ctx, q)
-	case kindShut:
-		return message{}, f.shut(ctx)
-	default:
-		return message{}, fmt.Errorf("%q: the program does not talk to us: %w", q.Kind, errors.ErrUnsupported)
-	}
+// Attach attaches a program through a listener that is borrowed for it.
+func (f *foreignListener) Attach(_ context.Context, _ portgroup.Key, s reuseport.Steering, _ time.Duration) error {
+	return f.borrow(func(b *reuseport.Borrowed) error { return reuseport.Attach(b, s) })
 }
 
-func (f *foreignSeat) borrow(use func(*reuseport.Borrowed) error) error {
+// SetCPU gives the listener the connections of a CPU.
+func (f *foreignListener) SetCPU(_ context.Context, _ portgroup.Key, cpu int) error {
+	return f.borrow(func(b *reuseport.Borrowed) error { return reuseport.SetIncomingCPU(b, cpu) })
+}
+
+// Expect does nothing: the process takes a probe connection for a client that changes its mind.
+func (f *foreignListener) Expect(context.Context, portgroup.Key, netip.AddrPort) error { return nil }
+
+// Forget does nothing, as Expect.
+func (f *foreignListener) Forget(context.Context, portgroup.Key, netip.AddrPort) (came bool, err error) {
+	return false, nil
+}
+
+// errMute is the error of what only a program can do that talks to us.
+var errMute = fmt.Errorf("the program does not talk to us: %w", errors.ErrUnsupported)
+
+// Open is not to be had.
+func (f *foreignListener) Open(context.Context, portgroup.Key, string) (inode uint32, err error) {
+	return 0, errMute
+}
+
+// Rejoin is not to be had.
+func (f *foreignListener) Rejoin(context.Context, portgroup.Key) error { return errMute }
+
+// Keep is not to be had.
+func (f *foreignListener) Keep(context.Context, portgroup.Key, portgroup.Snapshot) error {
+	return errMute
+}
+
+// Probe is not to be had.
+func (f *foreignListener) Probe(context.Context) (portgroup.Load, error) {
+	return portgroup.Load{}, errMute
+}
+
+func (f *foreignListener) borrow(use func(*reuseport.Borrowed) error) error {
 	b, err := reuseport.Borrow(f.pid, f.inode)
 	if err != nil {
 		return err
@@ -164,7 +189,7 @@ func (f *foreignSeat) borrow(use func(*reuseport.Borrowed) error) error {
 }
 
 // queue returns the length and the limit of the accept queue, 0 where we may not look.
-func (f *foreignSeat) queue() (length, limit int) {
+func (f *foreignListener) queue() (length, limit int) {
 	_ = f.borrow(func(b *reuseport.Borrowed) error { // an error leaves both 0
 		q, err := reuseport.Queue(b)
 		length, limit = q.Length, q.Limit
@@ -173,18 +198,18 @@ func (f *foreignSeat) queue() (length, limit int) {
 	return length, limit
 }
 
-// await waits until the process, or one that it has started, has accepted a question.
-func (f *foreignSeat) await(ctx context.Context, q message) error {
+// Await waits until the process, or one that it has started, has accepted a probe connection.
+func (f *foreignListener) Await(ctx context.Context, _ portgroup.Key, source netip.AddrPort) error {
 	local, err := f.group.target()
 	if err != nil {
 		return err
 	}
-	_, err = reuseport.Holder(ctx, local.AddrPort(), q.Source, append(proctree.Descendants(f.root), f.root))
+	_, err = reuseport.Holder(ctx, local.AddrPort(), source, append(proctree.Descendants(f.root), f.root))
 	return err
 }
 
-// shut asks the process to end, and waits until its listener is gone.
-func (f *foreignSeat) shut(ctx context.Context) error {
+// Shut asks the process to end, and waits until its listener is gone.
+func (f *foreignListener) Shut(ctx context.Context, _ portgroup.Key) error {
 	if err := f.signal(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
@@ -208,7 +233,7 @@ const acceptTime = 100 * time.Millisecond
 
 // exclude lets no new connections come, and waits until none waits to be accepted, and the last one has been noted. It
 // returns the epoch for leave.
-func (f *foreignSeat) exclude(ctx context.Context) (epoch int, err error) {
+func (f *foreignListener) exclude(ctx context.Context) (epoch int, err error) {
 	if epoch, _, err = f.group.exclude(ctx, f.party); err != nil || epoch == 0 {
 		return epoch, err
 	}
@@ -225,25 +250,25 @@ func (f *foreignSeat) exclude(ctx context.Context) (epoch int, err error) {
 
 // leaveForeign lets a process leave: it gets no new connections, and is told to end when nothing waits in its queues. It
 // is a goroutine that ends within longestLeave; steering waits for it.
-func (s *supervisor) leaveForeign(id int, seats []*foreignSeat, signal func() error) {
+func (s *supervisor) leaveForeign(id int, listeners []*foreignListener, signal func() error) {
 	begin := time.Now()
-	ctx, cancel := context.WithTimeout(s.steering.ctx, longestLeave)
+	ctx, cancel := context.WithTimeout(s.steering.ctx, local.LongestLeave)
 	defer cancel()
 	for again := true; again; {
 		again = false
-		epochs := make([]int, len(seats))
-		for i, seat := range seats {
-			epochs[i], _ = seat.exclude(ctx) // what cannot be had is lost by a signal, too
+		epochs := make([]int, len(listeners))
+		for i, one := range listeners {
+			epochs[i], _ = one.exclude(ctx) // what cannot be had is lost by a signal, too
 		}
-		for i, seat := range seats {
-			more, err := seat.group.leave(ctx, seat.party, epochs[i])
+		for i, one := range listeners {
+			more, err := one.group.leave(ctx, one.party, epochs[i])
 			if again = again || more; err != nil {
-				s.logger.Debug("seat of a program that does not talk to us", "pid", seat.pid, "error", err)
+				s.logger.Debug("listener of a program that does not talk to us", "pid", one.pid, "error", err)
 			}
 		}
 	}
-	_ = signal() // where the process had no seat; a second one does no harm, or it is gone
-	s.send(received{id: id, message: message{Kind: kindDrained, Took: time.Since(begin)}})
+	_ = signal() // where the process had no listener; a second one does no harm, or it is gone
+	s.send(drained{id: id, Drained: protocol.Drained{Took: time.Since(begin)}})
 }
 
 // talks tells whether a worker has been linked, or the supervisor is done.
@@ -265,16 +290,16 @@ func (s *supervisor) watchForeign(w *worker, ended <-chan struct{}) {
 		if s.talks(w) {
 			return
 		}
-		seats, err := s.steering.foreignSeats(s.steering.ctx, w.info.ID, w.info.PID, w.finish, func() bool { return s.talks(w) })
+		listeners, err := s.steering.foreignListeners(s.steering.ctx, w.info.ID, w.info.PID, w.finish, func() bool { return s.talks(w) })
 		switch {
 		case errors.Is(err, errTalks):
 			return
-		case err != nil || len(seats) == 0:
+		case err != nil || len(listeners) == 0:
 			continue
 		}
 		w.process.Note()
 		s.do(func() {
-			w.seats = seats
+			w.foreign = listeners
 			if w.phase < stopping { // it may have been asked to leave, in the moment in which it came to listen
 				s.becameReady(w)
 			}

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -31,9 +33,9 @@ const (
 type party struct {
 	id      int
 	pid     int
-	ask     atomic.Pointer[func(context.Context, message) (message, error)]
-	ready   atomic.Bool // it serves
-	suspect atomic.Bool // it does not answer
+	agent   atomic.Pointer[portgroup.Agent] // nil: it is not linked
+	ready   atomic.Bool                     // it serves
+	suspect atomic.Bool                     // it does not answer
 
 	// Of a program that does not talk to us.
 	mute     bool
@@ -45,6 +47,49 @@ func (p *party) IsReady() bool { return p.ready.Load() }
 
 // IsSuspect tells whether it does not answer.
 func (p *party) IsSuspect() bool { return p.suspect.Load() }
+
+// call lets a node do something.
+func (p *party) call(ctx context.Context, do func(context.Context, portgroup.Agent) error) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	agent := p.agent.Load()
+	if agent == nil {
+		return protocol.ErrUnlinked
+	}
+	return do(ctx, *agent)
+}
+
+// shut lets a node close its listener.
+func (p *party) shut(ctx context.Context, port portgroup.Key) error {
+	return p.call(ctx, func(ctx context.Context, a portgroup.Agent) error { return a.Shut(ctx, port) })
+}
+
+// expect lets a node watch for a probe connection.
+func (p *party) expect(ctx context.Context, port portgroup.Key, source netip.AddrPort) error {
+	return p.call(ctx, func(ctx context.Context, a portgroup.Agent) error { return a.Expect(ctx, port, source) })
+}
+
+// await waits until a node has accepted a probe connection.
+func (p *party) await(ctx context.Context, port portgroup.Key, source netip.AddrPort) error {
+	return p.call(ctx, func(ctx context.Context, a portgroup.Agent) error { return a.Await(ctx, port, source) })
+}
+
+// forget lets a node watch for a probe connection no more.
+func (p *party) forget(ctx context.Context, port portgroup.Key, source netip.AddrPort) (came bool, err error) {
+	err = p.call(ctx, func(ctx context.Context, a portgroup.Agent) (err error) {
+		came, err = a.Forget(ctx, port, source)
+		return err
+	})
+	return came, err
+}
+
+// probe lets the accept loops of a node pass.
+func (p *party) probe(ctx context.Context) error {
+	return p.call(ctx, func(ctx context.Context, a portgroup.Agent) error {
+		_, err := a.Probe(ctx)
+		return err
+	})
+}
 
 // member is a listener in the group of a port, or a hole.
 type member = portgroup.Member[*party]
@@ -119,15 +164,19 @@ func (g *group) join(ctx context.Context, p *party) error {
 		return err
 	}
 	defer g.give()
-	answer, err := g.call(ctx, p, message{Kind: kindOpen, Address: g.address})
+	var inode uint32
+	err := p.call(ctx, func(ctx context.Context, a portgroup.Agent) (err error) {
+		inode, err = a.Open(ctx, g.key, g.address)
+		return err
+	})
 	if err != nil {
 		g.steering.kick() // it may have come to listen all the same
 		return err
 	}
-	if m := g.nodes.Of(p); m != nil && m.Inode == answer.Inode {
+	if m := g.nodes.Of(p); m != nil && m.Inode == inode {
 		m.Leaving = false // it has not left, and does not mean to any more
 	} else {
-		g.nodes.Join(&member{Node: p, Inode: answer.Inode})
+		g.nodes.Join(&member{Node: p, Inode: inode})
 	}
 	_ = g.settle(ctx) // which complains
 	if !g.certain() {
@@ -172,8 +221,7 @@ func (g *group) leave(ctx context.Context, p *party, epoch int) (again bool, err
 	m := g.nodes.Of(p)
 	switch {
 	case m == nil && epoch == 0: // its listener is hidden, and so the kernel lists it no more
-		_, err := g.call(ctx, p, message{Kind: kindShut})
-		return false, err
+		return false, p.shut(ctx, g.key)
 	case m == nil:
 		return false, g.notHere(p)
 	}
@@ -184,7 +232,7 @@ func (g *group) leave(ctx context.Context, p *party, epoch int) (again bool, err
 	}
 	// Who moves to its index gets what it gets, and may be excluded.
 	safe := g.makeRoom(ctx) && (g.excludes(m) || g.rung < reuseport.RungBPF)
-	if _, err := g.call(ctx, p, message{Kind: kindShut}); err != nil {
+	if err := p.shut(ctx, g.key); err != nil {
 		g.doubt()
 		return false, err
 	}
@@ -337,16 +385,4 @@ func (g *group) close() (err error) {
 		err = errline.Join(err, g.sink.Close())
 	}
 	return errline.Join(err, g.watch.close())
-}
-
-// call asks a node something about this port.
-func (g *group) call(ctx context.Context, p *party, q message) (message, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	q.Port = &g.key
-	ask := p.ask.Load()
-	if ask == nil {
-		return message{}, errUnlinked
-	}
-	return (*ask)(ctx, q)
 }

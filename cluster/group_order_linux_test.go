@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/local"
 	"github.com/multinode-go/multinode/cluster/internal/monotonic"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/reuseport"
@@ -24,11 +26,49 @@ import (
 // members are the nodes of a group, all in this process.
 type members struct {
 	*group
-	t       *testing.T
-	parties []*party
-	seats   []*seats
-	chosen  chan int // who has accepted a connection
-	over    chan struct{}
+	t         *testing.T
+	parties   []*party
+	listeners []*local.Listeners
+	forgotten bool     // no snapshot is kept
+	chosen    chan int // who has accepted a connection
+	over      chan struct{}
+}
+
+// observed are listeners of which a test sees what they are asked.
+type observed struct {
+	*local.Listeners
+	attached, expected func() // before the answer is given
+	came               func()
+}
+
+// observe lets the i-th member be asked through o.
+func (m *members) observe(i int, o observed) {
+	nothing := func() {}
+	for _, f := range []*func(){&o.attached, &o.expected, &o.came} {
+		if *f == nil {
+			*f = nothing
+		}
+	}
+	o.Listeners = m.listeners[i]
+	m.steering.enter(m.parties[i].id, 0, o)
+}
+
+func (o observed) Attach(ctx context.Context, port portgroup.Key, s reuseport.Steering, until time.Duration) error {
+	defer o.attached()
+	return o.Listeners.Attach(ctx, port, s, until)
+}
+
+func (o observed) Expect(ctx context.Context, port portgroup.Key, source netip.AddrPort) error {
+	defer o.expected()
+	return o.Listeners.Expect(ctx, port, source)
+}
+
+func (o observed) Await(ctx context.Context, port portgroup.Key, source netip.AddrPort) error {
+	err := o.Listeners.Await(ctx, port, source)
+	if err == nil { // it is the one who knows
+		o.came()
+	}
+	return err
 }
 
 // newMembers makes a group that is steered by program, with so many nodes that are ready.
@@ -45,8 +85,8 @@ func newMembers(t *testing.T, count int) *members {
 	}
 	t.Cleanup(func() {
 		close(m.over)
-		for _, seats := range m.seats {
-			assert.NoError(t, seats.close())
+		for _, l := range m.listeners {
+			assert.NoError(t, l.Close())
 		}
 		assert.NoError(t, s.close())
 	})
@@ -63,11 +103,11 @@ func (m *members) add(id int) {
 func (m *members) addAccepting(id int) {
 	m.t.Helper()
 	m.addSilent(id)
-	one, err := m.seats[len(m.seats)-1].get(m.key)
+	one, err := m.listeners[len(m.listeners)-1].Get(m.key)
 	require.NoError(m.t, err)
 	go func() { // ends with the listener, or the test
 		for {
-			conn, err := one.listener.Accept()
+			conn, err := one.Accept()
 			if err != nil {
 				return
 			}
@@ -84,12 +124,9 @@ func (m *members) addAccepting(id int) {
 // addSilent adds a member that is ready, and does not accept.
 func (m *members) addSilent(id int) *party {
 	m.t.Helper()
-	seats := newSeats(Options{})
-	p := m.steering.enter(id, 0, func(ctx context.Context, q message) (message, error) {
-		answer := seats.answer(ctx, q)
-		return answer, answer.err()
-	})
-	m.parties, m.seats = append(m.parties, p), append(m.seats, seats)
+	p := m.steering.expect(id, 0)
+	m.parties, m.listeners = append(m.parties, p), append(m.listeners, local.New(false))
+	m.observe(len(m.parties)-1, observed{})
 	require.NoError(m.t, m.join(m.t.Context(), p))
 	p.ready.Store(true)
 	return p
@@ -129,8 +166,8 @@ func TestGroupExcludesAndLetsLeave(t *testing.T) {
 // TestGroupIsAskedAnewAfterTwoDeaths: which of the others has moved where cannot be known.
 func TestGroupIsAskedAnewAfterTwoDeaths(t *testing.T) {
 	m := newMembers(t, 5)
-	require.NoError(t, m.seats[0].close())
-	require.NoError(t, m.seats[2].close())
+	require.NoError(t, m.listeners[0].Close())
+	require.NoError(t, m.listeners[2].Close())
 	m.look(t.Context())
 	assert.True(t, m.certain())
 	for _, i := range []int{1, 3} { // is each where it is thought to be?
@@ -242,12 +279,8 @@ func TestGroupWithASuspect(t *testing.T) {
 func TestGroupWithASuspectMeanwhile(t *testing.T) {
 	m := newMembers(t, 3)
 	late := m.parties[1]
-	for i, seats := range m.seats {
-		m.steering.enter(m.parties[i].id, 0, func(ctx context.Context, q message) (message, error) {
-			answer := seats.answer(ctx, q)
-			late.suspect.Store(late.suspect.Load() || q.Kind == kindAttach)
-			return answer, answer.err()
-		})
+	for i := range m.parties {
+		m.observe(i, observed{attached: func() { late.suspect.Store(true) }})
 	}
 	m.look(t.Context())
 	assert.True(t, late.suspect.Load())
@@ -264,20 +297,19 @@ func (m *members) inherited() (next *members, questions *atomic.Int32) {
 	s, err := newSteering("cbpf", slog.New(slog.DiscardHandler), func(control.Event) {})
 	require.NoError(m.t, err)
 	m.t.Cleanup(func() { assert.NoError(m.t, s.close()) })
-	next, questions = &members{t: m.t, chosen: m.chosen, over: m.over, seats: m.seats}, new(atomic.Int32)
-	for i, seats := range m.seats {
-		p := s.enter(m.parties[i].id, 0, func(ctx context.Context, q message) (message, error) {
-			if q.Kind == kindExpect {
-				questions.Add(1)
-			}
-			answer := seats.answer(ctx, q)
-			return answer, answer.err()
-		})
+	next, questions = &members{t: m.t, chosen: m.chosen, over: m.over, listeners: m.listeners}, new(atomic.Int32)
+	next.group = &group{steering: s}
+	for i, l := range m.listeners {
+		p := s.expect(m.parties[i].id, 0)
 		p.ready.Store(true)
 		next.parties = append(next.parties, p)
-		for _, seat := range seats.infos() {
-			seat.Address = m.address
-			s.inherit(p, seat)
+		next.observe(i, observed{expected: func() { questions.Add(1) }})
+		for _, one := range l.Infos() {
+			one.Address = m.address
+			if m.forgotten {
+				one.Snapshot = nil
+			}
+			s.inherit(p, one)
 		}
 	}
 	next.group, err = s.find(m.key)
@@ -293,18 +325,14 @@ func TestGroupIsInherited(t *testing.T) {
 		asks      bool
 	}{
 		"as it was":  {func(*members) {}, false},
-		"one died":   {func(m *members) { require.NoError(t, m.seats[0].close()) }, false},
-		"two died":   {func(m *members) { require.NoError(t, errors.Join(m.seats[0].close(), m.seats[2].close())) }, true},
+		"one died":   {func(m *members) { require.NoError(t, m.listeners[0].Close()) }, false},
+		"two died":   {func(m *members) { require.NoError(t, errors.Join(m.listeners[0].Close(), m.listeners[2].Close())) }, true},
 		"a stranger": {func(m *members) { strange(t, m.address) }, false},
 		"the last one died and nobody was told": {func(m *members) {
-			require.NoError(t, m.seats[4].close())
+			require.NoError(t, m.listeners[4].Close())
 			m.doubt()
 		}, false},
-		"nobody has it": {func(m *members) {
-			for _, seats := range m.seats {
-				clear(seats.told)
-			}
-		}, true},
+		"nobody has it": {func(m *members) { m.forgotten = true }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMembers(t, 5)
@@ -331,8 +359,8 @@ func (m *members) awaitReplicas() {
 	m.t.Helper()
 	require.Eventually(m.t, func() bool {
 		keep := 0
-		for _, seats := range m.seats {
-			if told := seats.lastTold(m.key); told != nil && slices.Equal(told.Inodes, m.nodes.Inodes()) {
+		for _, l := range m.listeners {
+			if told := l.Infos()[0].Snapshot; told != nil && slices.Equal(told.Inodes, m.nodes.Inodes()) {
 				keep++
 			}
 		}
@@ -342,16 +370,12 @@ func (m *members) awaitReplicas() {
 
 // hold lets a member keep an answer back until release is called. asked is closed when it is waited for.
 func (m *members) hold(i int) (asked <-chan struct{}, release func()) {
-	seats, waits, free := m.seats[i], make(chan struct{}), make(chan struct{})
+	waits, free := make(chan struct{}), make(chan struct{})
 	tell := sync.OnceFunc(func() { close(waits) })
-	m.steering.enter(m.parties[i].id, 0, func(ctx context.Context, q message) (message, error) {
-		answer := seats.answer(ctx, q)
-		if q.Kind == kindAwait && answer.Error == "" { // it is the one who knows
-			tell()
-			<-free
-		}
-		return answer, answer.err()
-	})
+	m.observe(i, observed{came: func() {
+		tell()
+		<-free
+	}})
 	return waits, sync.OnceFunc(func() { close(free) })
 }
 
@@ -380,12 +404,9 @@ func TestGroupGoesOnDuringAQuestion(t *testing.T) {
 	assert.Equal(t, doingAsk, out.Doing)
 	assert.False(t, out.Since.IsZero())
 
-	seats := newSeats(Options{})
-	p := m.steering.enter(9, 0, func(ctx context.Context, q message) (message, error) {
-		answer := seats.answer(ctx, q)
-		return answer, answer.err()
-	})
-	m.seats = append(m.seats, seats)
+	p := m.steering.expect(9, 0)
+	m.listeners = append(m.listeners, local.New(false))
+	m.steering.enter(9, 0, m.listeners[4])
 	require.NoError(t, m.join(t.Context(), p))
 	require.True(t, isLooking(), "a join does not wait for questions")
 	_, _, err := m.exclude(t.Context(), m.parties[0])

@@ -5,20 +5,21 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
 // inheritAll takes note of the ports and listeners that a node has from the time of another master, and closes done.
-func (s *steering) inheritAll(id int, seats []seatInfo, done chan<- struct{}) {
+func (s *steering) inheritAll(id int, listeners []protocol.Listener, done chan<- struct{}) {
 	p, err := s.party(id)
 	if err != nil {
 		return
 	}
 	s.running.Go(func() { // ends with ctx
-		for _, seat := range seats {
-			s.inherit(p, seat)
+		for _, one := range listeners {
+			s.inherit(p, one)
 		}
-		if len(seats) > 0 {
+		if len(listeners) > 0 {
 			s.kick()
 		}
 		if done != nil {
@@ -27,16 +28,16 @@ func (s *steering) inheritAll(id int, seats []seatInfo, done chan<- struct{}) {
 	})
 }
 
-func (s *steering) inherit(p *party, seat seatInfo) {
-	g, err := s.groupBy(seat.Port, func() (*reuseport.Reservation, error) {
-		return reuseport.Rejoin(s.ctx, seat.Port.Network, seat.Address)
+func (s *steering) inherit(p *party, one protocol.Listener) {
+	g, err := s.groupBy(one.Port, func() (*reuseport.Reservation, error) {
+		return reuseport.Rejoin(s.ctx, one.Port.Network, one.Address)
 	})
 	if err != nil {
-		s.logger.Warn("a port of an adopted node cannot be kept", "id", p.id, "address", seat.Address, "error", err)
+		s.logger.Warn("a port of an adopted node cannot be kept", "id", p.id, "address", one.Address, "error", err)
 		return
 	}
-	if seat.Inode != 0 {
-		g.adopt(s.ctx, p, seat.Inode, seat.Snapshot)
+	if one.Inode != 0 {
+		g.adopt(s.ctx, p, one.Inode, one.Snapshot)
 	}
 }
 
@@ -48,9 +49,9 @@ func (s *steering) precede(id int) {
 }
 
 // ports returns all ports that are held.
-func (s *steering) ports() (held []seatInfo) {
+func (s *steering) ports() (held []protocol.Listener) {
 	for _, g := range s.all() {
-		held = append(held, seatInfo{Port: g.key, Address: g.address})
+		held = append(held, protocol.Listener{Port: g.key, Address: g.address})
 	}
 	return held
 }

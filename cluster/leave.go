@@ -9,9 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/internal/errline"
-	"github.com/multinode-go/multinode/reuseport"
 )
 
 // leave ends the node.
@@ -24,7 +24,7 @@ func (n *Node) leave(cause error) {
 	case n.worker != nil:
 		n.worker.report(cause)
 		err = n.endServing(n.stopping, n.worker.lameDuck())
-		err = errline.Join(err, n.seats.close())
+		err = errline.Join(err, n.listeners.Close())
 		err = errline.Join(err, n.links.close())
 		err = errline.Join(err, n.worker.close())
 	default:
@@ -92,105 +92,16 @@ func (n *Node) endServers(ctx context.Context, lameDuck time.Duration) error {
 	return e.err
 }
 
-// longestLeave bounds how long a node waits until nothing waits in its accept queues any more. Its server accepts all the
-// while; it is the bound for one that does not, or for handshakes that never end.
-const longestLeave = 10 * time.Second
-
-// leavePorts leaves the groups of all ports, without losing a connection where they can be steered, and closes the
-// listeners.
+// leavePorts leaves the groups of all ports, without losing a connection where they can be steered, and closes the listeners.
 func (n *Node) leavePorts(ctx context.Context) error {
 	defer n.leftOnce.Do(func() { close(n.left) })
-	n.leaving.Lock()
-	defer n.leaving.Unlock()
-	n.seats.refuse()
 	begin := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, longestLeave)
-	defer cancel()
-	var leaves sync.WaitGroup
-	for _, one := range n.seats.all() {
-		one.listener.Park(n.done)
-		go n.watchQueue(ctx, one)
-		leaves.Go(func() { // ends with ctx
-			if err := n.leavePort(ctx, one); err != nil && !errors.Is(err, net.ErrClosed) {
-				n.opts.Logger.Warn("connections that wait to be accepted may be lost",
-					"id", n.ID(), "slot", n.Slot(), "address", one.address, "error", err)
-			}
-		})
-	}
-	leaves.Wait()
-	err := errline.Join(n.seats.close(), n.shutKept())
+	err := n.listeners.Leave(ctx, n.done, n.servers.AnnounceDraining)
+	err = errline.Join(err, n.shutKept())
 	if n.worker != nil {
-		n.worker.tell(message{Kind: kindDrained, Took: time.Since(begin)})
+		n.worker.tell(func(m protocol.Master) error { return m.Drained(protocol.Drained{Took: time.Since(begin)}) })
 	}
 	return err
-}
-
-// stuckTime is how long connections may wait in the queue of a node that leaves while nobody accepts.
-const stuckTime = time.Second
-
-// watchQueue lets Draining be done before the node has left, when connections wait that nobody accepts: the places below
-// the limit of a server may be taken by handlers that only end then. It is a goroutine that ends with ctx.
-func (n *Node) watchQueue(ctx context.Context, one *seat) {
-	for {
-		select {
-		case <-time.After(stuckTime):
-		case <-ctx.Done():
-			return
-		}
-		poke, cancel := context.WithTimeout(ctx, stuckTime)
-		err := one.listener.Poke(poke)
-		cancel()
-		if length, _ := one.queue(); length > 0 && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			n.servers.AnnounceDraining()
-			return
-		}
-	}
-}
-
-// How long a node waits that connections can be steered away, while the map of the group is not certain.
-const (
-	excludeTimeout  = 3 * time.Second
-	excludeInterval = 20 * time.Millisecond
-)
-
-// exclude steers new connections away. It returns 0 where they cannot be: then they are not answered any more, and their
-// clients try again after a second.
-func (n *Node) exclude(ctx context.Context, one *seat) (epoch int, err error) {
-	for end := time.Now().Add(excludeTimeout); ; {
-		epoch, later, err := n.keeper.get().exclude(ctx, one.key)
-		late := time.Now().After(end)
-		if late {
-			n.opts.Logger.Warn("connections cannot be steered away: those that come now are answered a second later",
-				"id", n.ID(), "slot", n.Slot(), "address", one.address)
-		}
-		if err != nil || !later || late {
-			return epoch, err
-		}
-		select {
-		case <-time.After(excludeInterval):
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		}
-	}
-}
-
-// leavePort leaves the group of one port. Whoever is in the way of the exact drain, for instance a member that dies and
-// whose index we get, makes it begin anew.
-func (n *Node) leavePort(ctx context.Context, one *seat) error {
-	for {
-		epoch, err := n.exclude(ctx, one)
-		if epoch == 0 {
-			_ = reuseport.Hide(one.socket) // where it cannot be, those that come in the last moment are lost
-		}
-		_, drainErr := reuseport.Drain(ctx, one.socket)
-		if err != nil || drainErr != nil {
-			return errline.Join(drainErr, err)
-		}
-		again, err := n.keeper.get().leave(ctx, one.key, epoch)
-		if !again || err != nil {
-			return err
-		}
-	}
 }
 
 // finish tells everybody that the node has ended.

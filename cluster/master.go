@@ -14,8 +14,10 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/api"
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/journal"
+	"github.com/multinode-go/multinode/cluster/internal/local"
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/cluster/internal/sdnotify"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/internal/errline"
@@ -32,7 +34,7 @@ type master struct {
 	since      time.Time
 	directory  *rendezvous.Directory
 	links      links
-	seats      *seats
+	listeners  *local.Listeners
 	steering   *steering
 	journal    *journal.Journal[control.Event]
 	supervisor *supervisor
@@ -79,7 +81,7 @@ func startMaster(ctx context.Context, opts Options, sys system, program *program
 		return nil, err
 	}
 	m := &master{
-		opts: opts, program: program, since: time.Now(), seats: newSeats(opts),
+		opts: opts, program: program, since: time.Now(), listeners: local.New(opts.AcceptPauses),
 		journal: journal.New(stamp), operation: make(chan struct{}, 1), greeted: make(chan struct{}),
 		custody: make(chan struct{}, 1),
 	}
@@ -179,7 +181,7 @@ func (m *master) takeWorkers(ctx context.Context, sys system) (err error) {
 	}
 	m.supervisor.adoptAll(m.links.mesh.Peers())
 	m.supervisor.endAll(absent)
-	m.forgetWorkers, err = m.links.mesh.OnStream(controlStream, isWorker, func(stream *peer.Stream) {
+	m.forgetWorkers, err = m.links.mesh.OnStream(protocol.Stream, isWorker, func(stream *peer.Stream) {
 		if err := m.supervisor.serveLink(stream); err != nil {
 			inside.Of(m.links.mesh).Cut(stream.Peer(), err.Error())
 		}
@@ -208,21 +210,18 @@ func isWorker(info peer.Info) bool { return info.Slot > 0 }
 
 // takeSeat makes the node and has the slots filled.
 func (m *master) takeSeat(ctx context.Context) (*Node, error) {
-	self := m.steering.enter(m.steering.self, os.Getpid(), func(ctx context.Context, q message) (message, error) {
-		answer := m.seats.answer(ctx, q)
-		return answer, answer.err()
-	})
+	m.steering.enter(m.steering.self, os.Getpid(), m.listeners)
 	addr, err := m.address(ctx, m.key)
 	if err != nil {
 		return nil, err
 	}
-	n := newNode(m.opts, m.links, m.seats, m.key, addr)
+	n := newNode(m.opts, m.links, m.listeners, m.key, addr)
 	n.master = m
 	n.accepts.Store(!m.opts.DisableMasterListen)
 	if !m.opts.ManualReady { // else announce does it
 		n.onServing = func() { m.steering.ready(m.steering.self) }
 	}
-	n.keeper.set(local{steering: m.steering, party: self})
+	m.listeners.SteerBy(steererOf{steering: m.steering, id: m.steering.self})
 	if procs := share(m.opts.Nodes); n.accepts.Load() && procs > 0 {
 		runtime.GOMAXPROCS(procs)
 	}
@@ -316,7 +315,7 @@ func (m *master) close() (err error) {
 	if m.notifier != nil {
 		m.notifier.Close()
 	}
-	err = m.seats.close()
+	err = m.listeners.Close()
 	if m.unlinkPID != nil {
 		err = errline.Join(err, m.unlinkPID())
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/internal/mutant"
-	"github.com/multinode-go/multinode/reuseport"
 )
 
 // TestLeaveAfterAnExclusionWasBroken: the kernel moves an excluded member, which is the last, to the index of one that
@@ -22,10 +21,10 @@ func TestLeaveAfterAnExclusionWasBroken(t *testing.T) {
 	epoch, _, err := m.exclude(t.Context(), last)
 	require.NoError(t, err)
 	require.NotZero(t, epoch)
-	one, err := m.seats[3].get(m.key)
+	one, err := m.listeners[3].Get(m.key)
 	require.NoError(t, err)
 
-	require.NoError(t, m.seats[0].close()) // it dies: the last one has its index
+	require.NoError(t, m.listeners[0].Close()) // it dies: the last one has its index
 	length := 0
 	for length == 0 {
 		conn, err := net.Dial("tcp", m.address)
@@ -35,7 +34,7 @@ func TestLeaveAfterAnExclusionWasBroken(t *testing.T) {
 		case <-m.chosen:
 		default:
 		}
-		length, _ = one.queue()
+		length, _ = one.Queue()
 	}
 	again, err := m.leave(t.Context(), last, epoch)
 	require.NoError(t, err)
@@ -45,13 +44,12 @@ func TestLeaveAfterAnExclusionWasBroken(t *testing.T) {
 	require.NoError(t, err)
 	require.NotZero(t, epoch)
 	for length > 0 {
-		conn, err := one.listener.Accept()
+		conn, err := one.Accept()
 		require.NoError(t, err)
 		require.NoError(t, conn.Close())
-		length, _ = one.queue()
+		length, _ = one.Queue()
 	}
-	_, err = reuseport.Drain(t.Context(), one.socket)
-	require.NoError(t, err)
+	require.NoError(t, one.Drain(t.Context()))
 	again, err = m.leave(t.Context(), last, epoch)
 	require.NoError(t, err)
 	assert.False(t, again)

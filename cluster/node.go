@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/local"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/internal/descriptors"
 	"github.com/multinode-go/multinode/internal/errline"
@@ -18,21 +19,19 @@ import (
 
 // Node is this process in its cluster. All methods may be called at the same time.
 type Node struct {
-	opts    Options
-	links   links
-	servers *serve.Servers
-	seats   *seats
-	keeper  keeping
-	key     portKey // of the main port
-	addr    net.Addr
-	front   func() (net.Listener, error) // returns the main port's listener; the first call makes it
-	master  *master                      // nil in a worker
-	worker  *upstream                    // nil in a master
-	started chan struct{}                // closed when the fields above are set: orders may come before
-	ready   chan struct{}
+	opts      Options
+	links     links
+	servers   *serve.Servers
+	listeners *local.Listeners // in groups
+	key       portKey          // of the main port
+	addr      net.Addr
+	front     func() (net.Listener, error) // returns the main port's listener; the first call makes it
+	master    *master                      // nil in a worker
+	worker    *upstream                    // nil in a master
+	started   chan struct{}                // closed when the fields above are set: orders may come before
+	ready     chan struct{}
 
-	leaving     sync.Mutex // held while the node leaves a group
-	onServing   func()     // called before serving is closed
+	onServing   func() // called before serving is closed
 	readyOnce   sync.Once
 	servingOnce sync.Once
 	leftOnce    sync.Once
@@ -56,21 +55,23 @@ type Node struct {
 
 	portsMu sync.Mutex
 	calls   map[portKey]int // of Listen, with Nth 0; guarded by portsMu
-	kept    []net.Listener  // that are no seats; guarded by portsMu
+	kept    []net.Listener  // in no group; guarded by portsMu
 	ports   []net.Addr      // on which this node accepts; guarded by portsMu
 }
 
 // newNode makes a node at the port key, which has the address addr. It does not listen yet.
-func newNode(opts Options, links links, seats *seats, key portKey, addr net.Addr) *Node {
+func newNode(opts Options, links links, listeners *local.Listeners, key portKey, addr net.Addr) *Node {
 	n := &Node{
-		opts: opts, links: links, seats: seats, key: key, addr: addr,
+		opts: opts, links: links, listeners: listeners, key: key, addr: addr,
 		started: make(chan struct{}), ready: make(chan struct{}), serving: make(chan struct{}), left: make(chan struct{}),
 		done: make(chan struct{}), deaf: make(chan struct{}), begun: make(chan struct{}), hurried: make(chan struct{}), calls: make(map[portKey]int), onServing: func() {},
 	}
 	n.servers = serve.New(serve.Config{HijackTimeout: opts.HijackTimeout, PrepareHTTP: n.provide})
 	n.accepts.Store(true)
 	n.front = sync.OnceValues(n.openFront)
-	seats.serve(n.servers.Load, n.move)
+	listeners.BelongTo(local.Node{
+		Logger: opts.Logger.With("id", n.ID(), "slot", n.Slot()), Load: n.servers.Load, Stopping: n.begun,
+	})
 	return n
 }
 
@@ -227,9 +228,8 @@ func (n *Node) Listen(ctx context.Context, network, address string) (net.Listene
 }
 
 func (n *Node) listen(ctx context.Context, key portKey) (net.Listener, error) {
-	keeper := n.keeper.get()
 	switch {
-	case keeper == nil:
+	case n.listeners.Steerer() == nil:
 		l, err := new(net.ListenConfig).Listen(ctx, key.Network, key.Address)
 		if err != nil {
 			return nil, err
@@ -239,15 +239,12 @@ func (n *Node) listen(ctx context.Context, key portKey) (net.Listener, error) {
 	case !n.accepts.Load():
 		return n.keep(n.master.standIn(ctx, key))
 	}
-	if err := keeper.join(ctx, key); err != nil {
-		return nil, err
-	}
-	one, err := n.seats.get(key)
+	one, err := n.listeners.Join(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	n.notePort(one.listener)
-	return one.listener, nil
+	n.notePort(one)
+	return one.Acceptor, nil
 }
 
 // notePort remembers a port on which this node accepts.
@@ -257,7 +254,7 @@ func (n *Node) notePort(l net.Listener) {
 	n.ports = append(n.ports, l.Addr())
 }
 
-// keep remembers a listener that is no seat, so that it is closed with the others.
+// keep remembers a listener that is in no group, so that it is closed with the others.
 func (n *Node) keep(l net.Listener, err error) (net.Listener, error) {
 	if err != nil {
 		return nil, err
@@ -268,7 +265,7 @@ func (n *Node) keep(l net.Listener, err error) (net.Listener, error) {
 	return l, nil
 }
 
-// shutKept lets the listeners that are no seats accept nothing more.
+// shutKept lets the listeners that are in no group accept nothing more.
 func (n *Node) shutKept() (err error) {
 	n.portsMu.Lock()
 	defer n.portsMu.Unlock()
@@ -281,7 +278,7 @@ func (n *Node) shutKept() (err error) {
 	return err
 }
 
-// closeKept closes the listeners that are no seats. Their users may have closed them before.
+// closeKept closes the listeners that are in no group. Their users may have closed them before.
 func (n *Node) closeKept() (err error) {
 	n.portsMu.Lock()
 	defer n.portsMu.Unlock()

@@ -14,7 +14,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -47,7 +49,7 @@ func (s *supervisor) serving() map[int]int {
 
 // drained tells that the worker with the id has no listener any more, and lets it go.
 func (s *supervisor) drained(f *fakes, id int) {
-	s.send(received{id: id, message: message{Kind: kindDrained}})
+	s.send(drained{id: id})
 	synctest.Wait()
 	f.exit(id, proc.Exit{})
 	synctest.Wait()
@@ -304,23 +306,28 @@ func (s *supervisor) answering(t *testing.T, f *fakes, id int) (silence func()) 
 	t.Helper()
 	near, far := net.Pipe()
 	r := f.started()[id-1]
-	l := newLink(near)
+	l := protocol.NewWorker(near)
 	known := make(chan bool, 1)
 	s.send(linked{info: r.Info(), link: l, known: known})
 	require.True(t, <-known)
 	silent := make(chan struct{})
-	go l.serve(func(message) {}, sameBack) // ends with near
-	answer := func(ctx context.Context, q message) message {
-		select {
-		case <-silent:
-			<-ctx.Done()
-		default:
-		}
-		return q
-	}
-	go newLink(far).serve(func(message) {}, answer) // ends with far
+	go l.Serve(fromWorker{steererOf{s.steering, id, true}, s})                         // ends with near
+	go protocol.NewMaster(far).Serve(silencer{silent: silent}, func(protocol.Stop) {}) // ends with far
 	t.Cleanup(func() { _ = errors.Join(near.Close(), far.Close()) })
 	return func() { close(silent) }
+}
+
+// silencer answers probes until it is silent.
+type silencer struct {
+	portgroup.Agent
+	silent <-chan struct{}
+}
+
+func (s silencer) Probe(ctx context.Context) (portgroup.Load, error) {
+	if isClosed(s.silent) {
+		<-ctx.Done()
+	}
+	return portgroup.Load{}, nil
 }
 
 func TestSupervisorReplacesWhoDoesNotAnswer(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
 )
 
 func (s *supervisor) probeInterval() time.Duration {
@@ -20,7 +21,7 @@ func (s *supervisor) probeAll(now time.Time) {
 	elapsed := now.Sub(s.probed)
 	s.probed = now
 	for _, w := range s.workers {
-		if w.phase != ready || w.process == nil || w.seats != nil {
+		if w.phase != ready || w.process == nil || w.foreign != nil {
 			continue
 		}
 		switch {
@@ -28,17 +29,17 @@ func (s *supervisor) probeAll(now time.Time) {
 			s.feel(w, elapsed)
 		default:
 			w.asking, w.threads = true, proc.ReadThreadTimes(w.info.PID)
-			go s.probe(w.info.ID, w.link)
+			go s.probe(w.info.ID, *w.link)
 		}
 	}
 }
 
 // probe is a goroutine that ends within LivenessTimeout; run may end before.
-func (s *supervisor) probe(id int, l *link) {
+func (s *supervisor) probe(id int, l protocol.Worker) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.opts.LivenessTimeout)
 	defer cancel()
-	answer, err := l.ask(ctx, message{Kind: kindProbe})
-	s.send(answered{id: id, message: answer, err: err})
+	load, err := l.Probe(ctx)
+	s.send(answered{id: id, load: load, err: err})
 }
 
 // feel counts a missed answer, and draws the consequences.
@@ -63,7 +64,7 @@ func (s *supervisor) handleAnswer(w *worker, a answered) {
 	if a.err != nil {
 		return // in time, or by the end of the link: the pulse goes on to be missed
 	}
-	w.load = a.message
+	w.load = a.load
 	w.pulse.answered()
 	if !w.suspect {
 		return

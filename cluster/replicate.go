@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"slices"
 
 	"github.com/multinode-go/multinode/cluster/internal/monotonic"
@@ -17,12 +18,13 @@ func (g *group) replicate() {
 		return
 	}
 	g.kept = inodes
-	told := message{Kind: kindSnapshot, Snapshot: &portgroup.Snapshot{At: monotonic.Now(), Inodes: inodes}}
+	told := portgroup.Snapshot{At: monotonic.Now(), Inodes: inodes}
 	trusted := slices.DeleteFunc(g.callable(), func(m *member) bool { return m.Node.id == g.steering.self || m.Node.IsSuspect() })
 	for _, m := range trusted[:min(replicas, len(trusted))] {
 		p := m.Node                    // it may get another one later
 		g.steering.running.Go(func() { // ends within callTimeout
-			_, _ = g.call(g.steering.ctx, p, told) // others have it, and else the kernel is asked
+			keep := func(ctx context.Context, a portgroup.Agent) error { return a.Keep(ctx, g.key, told) }
+			_ = p.call(g.steering.ctx, keep) // others have it, and else the kernel is asked
 		})
 	}
 }

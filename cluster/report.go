@@ -32,9 +32,9 @@ func (n *Node) Status() control.Status {
 	}
 	out.Steering, out.Since, out.Directory = steering, m.since, m.directory.Path()
 	own.Since = m.since
-	for _, one := range n.seats.all() {
-		if one.key == n.key {
-			own.Queue, own.QueueLimit = one.queue()
+	for _, one := range n.listeners.All() {
+		if one.Key == n.key {
+			own.Queue, own.QueueLimit = one.Queue()
 		}
 	}
 	out.Nodes = append(out.Nodes, own)
@@ -79,17 +79,17 @@ func (s *supervisor) status(main portKey) (all []control.NodeStatus) {
 func (w *worker) status(main portKey) control.NodeStatus {
 	out := control.NodeStatus{
 		ID: w.info.ID, Slot: w.info.Slot, Generation: w.info.Generation, PID: w.info.PID, State: w.state(), Since: w.since,
-		Restarts: w.slot.restarts, LastExit: w.slot.lastExit, Connections: w.load.Conns, Requests: w.load.Requests,
+		Restarts: w.slot.restarts, LastExit: w.slot.lastExit, Connections: w.load.Connections, Requests: w.load.Requests,
 		Accepts: w.wasReady() && !isClosed(w.drained),
 	}
-	for _, seat := range w.load.Seats {
-		if seat.Port == main {
-			out.Queue, out.QueueLimit = seat.Queue, seat.Limit
+	for _, q := range w.load.Queues {
+		if q.Port == main {
+			out.Queue, out.QueueLimit = q.Length, q.Limit
 		}
 	}
-	for _, seat := range w.seats {
-		if seat.group.key == main {
-			out.Queue, out.QueueLimit = seat.queue()
+	for _, one := range w.foreign {
+		if one.group.key == main {
+			out.Queue, out.QueueLimit = one.queue()
 		}
 	}
 	return out

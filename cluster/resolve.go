@@ -172,7 +172,7 @@ func (g *group) watchFor(ctx context.Context, source netip.AddrPort) (watching [
 	var mu sync.Mutex // guards watching
 	for _, w := range witnesses {
 		calls.Go(func() { // ends with ctx
-			if _, err := g.call(ctx, w.party, message{Kind: kindExpect, Source: source}); err == nil {
+			if w.expect(ctx, g.key, source) == nil {
 				mu.Lock()
 				defer mu.Unlock()
 				watching = append(watching, w)
@@ -190,7 +190,7 @@ func (g *group) await(ctx context.Context, source netip.AddrPort, watching []wit
 	answers := make(chan witness, len(watching))
 	for _, w := range watching {
 		g.steering.running.Go(func() { // ends with ctx
-			if _, err := g.call(ctx, w.party, message{Kind: kindAwait, Source: source}); err != nil {
+			if w.await(ctx, g.key, source) != nil {
 				w = witness{}
 			}
 			answers <- w
@@ -211,7 +211,7 @@ func (g *group) forget(source netip.AddrPort, watching []witness) {
 	var calls sync.WaitGroup
 	for _, w := range watching {
 		calls.Go(func() { // ends with ctx
-			_, _ = g.call(ctx, w.party, message{Kind: kindForget, Source: source}) // one that is gone has forgotten it
+			_, _ = w.forget(ctx, g.key, source) // one that is gone has forgotten it
 		})
 	}
 	calls.Wait()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -70,7 +71,7 @@ func (g *group) complain(ctx context.Context, last *string, err error) {
 // isPassing tells whether the listeners of a program cannot be steered since they come or go in this moment. What cannot be
 // steered in the long run has an obstacle.
 func (g *group) isPassing(err error) bool {
-	return errors.Is(err, errUnlinked) || errors.Is(err, os.ErrNotExist) || len(g.callable()) == 0
+	return errors.Is(err, protocol.ErrUnlinked) || errors.Is(err, os.ErrNotExist) || len(g.callable()) == 0
 }
 
 // target returns the address that questions go to.

@@ -6,11 +6,13 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -69,26 +71,37 @@ func (p *fakePort) vanish(inode uint32) {
 // addNode lets a node join.
 func (p *fakePort) addNode() {
 	one := new(party)
-	var inode uint32
-	ask := func(_ context.Context, q message) (message, error) {
-		switch q.Kind {
-		case kindOpen:
-			inode = p.come()
-			return message{Inode: inode}, nil
-		case kindShut:
-			p.vanish(inode)
-		case kindAttach:
-			p.program = q.Steering.Weights
-			p.deliver()
-		default:
-		}
-		return message{}, nil
-	}
-	one.ask.Store(&ask)
+	var agent portgroup.Agent = &fakeAgent{port: p}
+	one.agent.Store(&agent)
 	one.ready.Store(true)
 	require.NoError(p.t, p.join(p.t.Context(), one))
 	p.check()
 }
+
+// fakeAgent does at once what it is asked to.
+type fakeAgent struct {
+	portgroup.Agent // panics
+	port            *fakePort
+	inode           uint32
+}
+
+func (a *fakeAgent) Open(context.Context, portgroup.Key, string) (inode uint32, err error) {
+	a.inode = a.port.come()
+	return a.inode, nil
+}
+
+func (a *fakeAgent) Shut(context.Context, portgroup.Key) error {
+	a.port.vanish(a.inode)
+	return nil
+}
+
+func (a *fakeAgent) Attach(_ context.Context, _ portgroup.Key, s reuseport.Steering, _ time.Duration) error {
+	a.port.program = s.Weights
+	a.port.deliver()
+	return nil
+}
+
+func (a *fakeAgent) Keep(context.Context, portgroup.Key, portgroup.Snapshot) error { return nil }
 
 // check compares the map with the array, of which the list has been read just now.
 func (p *fakePort) check() {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/monotonic"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -112,7 +113,7 @@ func (g *group) attachThrough(ctx context.Context, m *member, s reuseport.Steeri
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	until := monotonic.Now() + timeout
-	_, err := g.call(ctx, m.Node, message{Kind: kindAttach, Steering: &s, Until: until})
+	err := m.Node.call(ctx, func(ctx context.Context, a portgroup.Agent) error { return a.Attach(ctx, g.key, s, until) })
 	if errors.Is(err, context.DeadlineExceeded) {
 		g.nodes.Late()
 		g.watch.late = time.Now()
@@ -148,7 +149,8 @@ func (g *group) cover(ctx context.Context) (err error) {
 		if cpus != nil {
 			cpu = cpus[i]
 		}
-		if _, callErr := g.call(ctx, m.Node, message{Kind: kindCPU, CPU: cpu}); callErr != nil && !m.Node.IsSuspect() {
+		callErr := m.Node.call(ctx, func(ctx context.Context, a portgroup.Agent) error { return a.SetCPU(ctx, g.key, cpu) })
+		if callErr != nil && !m.Node.IsSuspect() {
 			err = errline.Join(err, fmt.Errorf("node %d: %w", m.Node.id, callErr))
 		}
 	}
@@ -164,7 +166,7 @@ func (g *group) wake(ctx context.Context) {
 	for _, m := range g.callable() {
 		p := m.Node                    // it may get another one later
 		g.steering.running.Go(func() { // ends within callTimeout
-			_, _ = g.call(ctx, p, message{Kind: kindProbe}) // one that does not answer is found by others
+			_ = p.probe(ctx) // one that does not answer is found by others
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -147,12 +148,8 @@ func (s *steering) expect(id, pid int) *party {
 	return p
 }
 
-// enter makes a node known with which the master is linked by call: for the first time, or anew.
-func (s *steering) enter(id, pid int, call func(context.Context, message) (message, error)) *party {
-	p := s.expect(id, pid)
-	p.ask.Store(&call)
-	return p
-}
+// enter makes a node known with which the master is linked: for the first time, or anew.
+func (s *steering) enter(id, pid int, agent portgroup.Agent) { s.expect(id, pid).agent.Store(&agent) }
 
 // party returns a node that is known.
 func (s *steering) party(id int) (*party, error) {
@@ -254,48 +251,6 @@ func (s *steering) close() (err error) {
 	}
 	s.groups = nil
 	return err
-}
-
-// answer answers a probe of a worker about a port.
-func (s *steering) answer(ctx context.Context, id int, q message) message {
-	answer, err := s.handle(ctx, id, q)
-	if err != nil {
-		return failure(err)
-	}
-	return answer
-}
-
-func (s *steering) handle(ctx context.Context, id int, q message) (m message, err error) {
-	if q.Port == nil {
-		return m, fmt.Errorf("the question %q names no port", q.Kind)
-	}
-	select {
-	case <-s.inherited:
-	case <-ctx.Done():
-		return m, ctx.Err()
-	}
-	p, err := s.party(id)
-	if err != nil {
-		return m, err
-	}
-	g, err := s.group(ctx, *q.Port)
-	if err != nil {
-		return m, err
-	}
-	switch q.Kind {
-	case kindReserve:
-		m.Address = g.address
-	case kindJoin:
-		m.Address = g.address
-		err = g.join(ctx, p)
-	case kindExclude:
-		m.Epoch, m.Again, err = g.exclude(ctx, p)
-	case kindLeave:
-		m.Again, err = g.leave(ctx, p, q.Epoch)
-	default:
-		err = fmt.Errorf("the question %q is not known here", q.Kind)
-	}
-	return m, err
 }
 
 // status returns what Status tells of the main port.

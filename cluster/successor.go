@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/boot"
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/peer"
@@ -217,18 +218,9 @@ func (m *master) meetPredecessor() error {
 		}
 	}
 	_, err := m.links.mesh.OnStream(successionStream(m.links.mesh.Self().Generation), isPredecessor, func(stream *peer.Stream) {
-		l, info := newLink(stream), stream.Peer()
-		m.steering.enter(info.ID, info.PID, l.ask)
-		err := l.serve(
-			func(told message) {
-				if told.Kind == kindHello {
-					m.steering.inheritAll(info.ID, told.Seats, m.greeted)
-					m.steering.ready(info.ID)
-				}
-			},
-			func(ctx context.Context, q message) message { return m.steering.answer(ctx, info.ID, q) },
-		)
-		if err != nil {
+		l, info := protocol.NewWorker(stream), stream.Peer()
+		m.steering.enter(info.ID, info.PID, l)
+		if err := l.Serve(fromPredecessor{steererOf{m.steering, info.ID, true}, m}); err != nil {
 			inside.Of(m.links.mesh).Cut(info, err.Error())
 		}
 	})
@@ -239,3 +231,21 @@ func (m *master) meetPredecessor() error {
 	})
 	return err
 }
+
+// fromPredecessor is what a master that has handed over says, while it drains: what a worker says.
+type fromPredecessor struct {
+	steererOf
+	master *master
+}
+
+var _ protocol.FromWorker = fromPredecessor{}
+
+// Hello tells which ports the predecessor has held, and where it listens.
+func (p fromPredecessor) Hello(hello protocol.Hello) {
+	p.steering.inheritAll(p.id, hello.Listeners, p.master.greeted)
+	p.steering.ready(p.id)
+}
+
+func (p fromPredecessor) Ready()                   {}
+func (p fromPredecessor) Drained(protocol.Drained) {}
+func (p fromPredecessor) Failed(string)            {}

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"log/slog"
 	"slices"
 	"time"
@@ -9,7 +8,9 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/journal"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/peer"
 )
@@ -56,21 +57,30 @@ type (
 	}
 	linked struct { // a worker, if it is one of ours, has opened its control stream
 		info  peer.Info
-		link  *link
+		link  protocol.Worker
 		known chan<- bool
 	}
 	unlinked struct { // that stream has ended
 		id   int
-		link *link
+		link protocol.Worker
 	}
-	received struct { // a worker has sent a message
-		id      int
-		message message
+	greeted struct { // a worker has told what it has
+		id int
+		protocol.Hello
+	}
+	becameReady struct{ id int }
+	failed      struct { // a worker has told with which error its node ends
+		id     int
+		reason string
+	}
+	drained struct { // a worker has no listener any more
+		id int
+		protocol.Drained
 	}
 	answered struct { // a probe
-		id      int
-		message message
-		err     error
+		id   int
+		load portgroup.Load
+		err  error
 	}
 	stopAll struct{ timeout time.Duration }
 	cutAll  struct{}
@@ -128,32 +138,32 @@ func (s *supervisor) do(f func()) bool {
 // serveLink is the master's end of a control stream: it returns when the stream has ended, with an error if that was for
 // what the worker has sent.
 func (s *supervisor) serveLink(stream *peer.Stream) error {
-	l, known := newLink(stream), make(chan bool, 1)
+	l, known := protocol.NewWorker(stream), make(chan bool, 1)
 	info := stream.Peer()
 	if !s.send(linked{info: info, link: l, known: known}) || !<-known {
 		return stream.Close()
 	}
-	err := l.serve(
-		func(m message) { s.send(received{id: info.ID, message: m}) },
-		func(ctx context.Context, q message) message { return s.answer(ctx, info.ID, q) },
-	)
+	err := l.Serve(fromWorker{steererOf{s.steering, info.ID, true}, s})
 	s.send(unlinked{id: info.ID, link: l})
 	return err
 }
 
-// answer answers a question of a worker.
-func (s *supervisor) answer(ctx context.Context, id int, q message) message {
-	if q.Kind == kindFailed {
-		// The worker waits for the answer with its exit, which must not be known before.
-		s.send(received{id: id, message: q})
-		return message{}
-	}
-	answer := s.steering.answer(ctx, id, q)
-	if s.steering.ctx.Err() != nil {
-		<-ctx.Done() // another master has the port: the worker asks it when this stream ends
-	}
-	return answer
+// fromWorker hands on what a worker says.
+type fromWorker struct {
+	steererOf
+	supervisor *supervisor
 }
+
+var _ protocol.FromWorker = fromWorker{}
+
+func (w fromWorker) Hello(hello protocol.Hello) { w.supervisor.send(greeted{w.id, hello}) }
+
+func (w fromWorker) Ready() { w.supervisor.send(becameReady{w.id}) }
+
+func (w fromWorker) Drained(d protocol.Drained) { w.supervisor.send(drained{w.id, d}) }
+
+// Failed returns when run knows, as the worker waits with its exit until then.
+func (w fromWorker) Failed(reason string) { w.supervisor.send(failed{w.id, reason}) }
 
 // run is the goroutine that owns the slots. It ends when it was told to stop and nobody lives; Node's stop waits for it.
 func (s *supervisor) run() {
@@ -237,12 +247,27 @@ func (s *supervisor) handle(ev event) {
 	case linked:
 		ev.known <- s.handleLink(ev.info, ev.link)
 	case unlinked:
-		if w := s.workers[ev.id]; w != nil && w.link == ev.link {
+		if w := s.workers[ev.id]; w != nil && w.link != nil && *w.link == ev.link {
 			w.link = nil
 		}
-	case received:
+	case greeted:
 		if w := s.workers[ev.id]; w != nil {
-			s.handleMessage(w, ev.message)
+			s.steering.inheritAll(ev.id, ev.Listeners, w.greet())
+			if ev.Ready {
+				s.becameReady(w)
+			}
+		}
+	case becameReady:
+		if w := s.workers[ev.id]; w != nil {
+			s.becameReady(w)
+		}
+	case failed:
+		if w := s.workers[ev.id]; w != nil {
+			w.failure = ev.reason
+		}
+	case drained:
+		if w := s.workers[ev.id]; w != nil {
+			s.handleDrained(w, ev.Took)
 		}
 	case answered:
 		if w := s.workers[ev.id]; w != nil {
@@ -254,7 +279,7 @@ func (s *supervisor) handle(ev event) {
 		s.quitting = true
 		for _, w := range s.workers {
 			if w.link != nil {
-				go w.link.close() // what it asks, it asks another master from now on
+				go w.link.Close() // what it asks, it asks another master from now on
 			}
 		}
 	case stopAll:
@@ -268,7 +293,7 @@ func (s *supervisor) handle(ev event) {
 	}
 }
 
-func (s *supervisor) handleLink(info peer.Info, l *link) bool {
+func (s *supervisor) handleLink(info peer.Info, l protocol.Worker) bool {
 	w := s.workers[info.ID]
 	if w == nil {
 		w = s.meet(info)
@@ -276,29 +301,12 @@ func (s *supervisor) handleLink(info peer.Info, l *link) bool {
 	if w == nil || w.info.Incarnation != info.Incarnation {
 		return false // a worker that was given up
 	}
-	w.link, w.known = l, true
-	s.steering.enter(info.ID, w.info.PID, l.ask)
+	w.link, w.known = &l, true
+	s.steering.enter(info.ID, w.info.PID, l)
 	if w.phase == stopping {
 		s.order(w, max(0, time.Until(w.deadline)-stopMargin))
 	}
 	return true
-}
-
-func (s *supervisor) handleMessage(w *worker, m message) {
-	switch m.Kind {
-	case kindHello:
-		s.steering.inheritAll(w.info.ID, m.Seats, w.greet())
-		if m.Ready {
-			s.becameReady(w)
-		}
-	case kindReady:
-		s.becameReady(w)
-	case kindFailed:
-		w.failure = m.Error
-	case kindDrained:
-		s.handleDrained(w, m)
-	default: // of a later version
-	}
 }
 
 // announceReady closes allReady once each slot has been ready.

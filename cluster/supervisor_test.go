@@ -19,6 +19,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/journal"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -136,7 +137,7 @@ func (f *fakes) supervisor(t *testing.T, opts Options) *supervisor {
 
 // ready makes the worker with the id ready.
 func (s *supervisor) ready(id int) {
-	s.send(received{id: id, message: message{Kind: kindReady}})
+	s.send(becameReady{id})
 	synctest.Wait()
 }
 
@@ -243,12 +244,12 @@ func TestSupervisorStop(t *testing.T) {
 		near, far := net.Pipe()
 		defer far.Close()
 		known := make(chan bool, 1)
-		s.send(linked{info: f.started()[0].Info(), link: newLink(near), known: known})
+		s.send(linked{info: f.started()[0].Info(), link: protocol.NewWorker(near), known: known})
 		require.True(t, <-known)
-		order := make(chan message, 1)
-		go newLink(far).serve(func(m message) { order <- m }, sameBack) // ends with far
+		order := make(chan protocol.Stop, 1)
+		go protocol.NewMaster(far).Serve(nil, func(s protocol.Stop) { order <- s }) // ends with far
 		s.send(stopAll{timeout: time.Minute})
-		assert.Equal(t, message{Kind: kindStop, Timeout: time.Minute, All: true}, <-order, "over the link")
+		assert.Equal(t, protocol.Stop{Timeout: time.Minute, All: true}, <-order, "over the link")
 		synctest.Wait()
 		assert.Empty(t, f.sent(1))
 		assert.Equal(t, []os.Signal{syscall.SIGTERM}, f.sent(2), "by signal while there is none")

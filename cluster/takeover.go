@@ -10,6 +10,7 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/boot"
+	"github.com/multinode-go/multinode/cluster/internal/local"
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/internal/errline"
@@ -195,7 +196,7 @@ func (t *takeover) lend(ctx context.Context) error {
 
 // followSuccessor lets the successor know what we have, and us ask it, as a worker does.
 func (n *Node) followSuccessor() (*upstream, error) {
-	u := newUpstream(n.opts, n.links.mesh, n.seats)
+	u := newUpstream(n.opts, n.links.mesh, n.listeners)
 	u.held = n.master.steering.ports()
 	isSuccessor := func(info peer.Info) bool { return isMaster(info) && info.Generation > n.Generation() }
 	forget, err := n.links.mesh.OnStream(successionStream(n.Generation()+1), isSuccessor, u.serveLink)
@@ -234,7 +235,7 @@ func (n *Node) depose(t *takeover) bool {
 		return false
 	}
 	t.at = time.Now()
-	n.keeper.set(t.upstream)
+	n.listeners.SteerBy(t.upstream)
 	n.master.successor, n.master.ceded = t, true
 	n.master.steering.cancel()
 	n.master.forgetWorkers()
@@ -283,9 +284,9 @@ func (t *takeover) callOff(why error) error {
 
 // How long a successor may take, when a takeover is called off, for each step of its way out.
 const (
-	noTimeout   = 500 * time.Millisecond     // from no to leave, which takes no signal
-	wordTimeout = 5 * time.Second            // from the signal to leave, or to its end
-	backTimeout = longestLeave + wordTimeout // from leave to back
+	noTimeout   = 500 * time.Millisecond           // from no to leave, which takes no signal
+	wordTimeout = 5 * time.Second                  // from the signal to leave, or to its end
+	backTimeout = local.LongestLeave + wordTimeout // from leave to back
 )
 
 // recall makes the successor give back what it has, and ends one that has nothing to give or does not.
@@ -350,7 +351,7 @@ func (t *takeover) regain() error {
 	if t.free {
 		if err := m.takeLock(); err != nil {
 			err = fmt.Errorf("the lock was not to be had again: %w", err)
-			n.keeper.set(t.upstream)
+			n.listeners.SteerBy(t.upstream)
 			m.ceded = true
 			m.steering.cancel()
 			m.forgetWorkers()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -264,8 +265,7 @@ const (
 func (g *group) whereIs(ctx context.Context, q *reuseport.Question, m witness) (whereabouts, []control.Stranger) {
 	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
-	question := message{Kind: kindExpect, Source: q.Source()}
-	if !g.expects(ctx, m, question) {
+	if !g.expects(ctx, m, q.Source()) {
 		return unknownWhere, nil
 	}
 	defer g.forget(q.Source(), []witness{m})
@@ -274,9 +274,7 @@ func (g *group) whereIs(ctx context.Context, q *reuseport.Question, m witness) (
 	}
 	came := make(chan bool, 1)
 	g.steering.running.Go(func() { // ends with ctx
-		question.Kind = kindAwait
-		_, err := g.call(ctx, m.party, question)
-		came <- err == nil
+		came <- m.await(ctx, g.key, q.Source()) == nil
 	})
 	for {
 		select {
@@ -294,25 +292,24 @@ func (g *group) whereIs(ctx context.Context, q *reuseport.Question, m witness) (
 }
 
 // expects lets a member watch for a probe, if it does so at once: looks wait for one that was stopped.
-func (g *group) expects(ctx context.Context, m witness, question message) bool {
+func (g *group) expects(ctx context.Context, m witness, source netip.AddrPort) bool {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
-	_, err := g.call(ctx, m.party, question)
-	return err == nil
+	return m.expect(ctx, g.key, source) == nil
 }
 
 // lastWord asks a member once more whether it has accepted a connection that seems to be elsewhere: whatever its accept
 // loop was about to do is done when it has passed.
 func (g *group) lastWord(ctx context.Context, q *reuseport.Question, m witness, takers []control.Stranger) (whereabouts, []control.Stranger) {
-	_, err := g.call(ctx, m.party, message{Kind: kindProbe})
+	err := m.probe(ctx)
 	if err != nil && (len(takers) == 0 || !errors.Is(err, errors.ErrUnsupported)) {
 		return unknownWhere, nil
 	}
-	answer, err := g.call(ctx, m.party, message{Kind: kindForget, Source: q.Source()})
+	came, err := m.forget(ctx, g.key, q.Source())
 	switch {
 	case err != nil:
 		return unknownWhere, nil
-	case answer.Came:
+	case came:
 		return ours, nil
 	default:
 		return elsewhere, takers

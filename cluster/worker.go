@@ -11,28 +11,30 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/boot"
+	"github.com/multinode-go/multinode/cluster/internal/local"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
 )
 
-// upstream is a worker's side of the control stream: what it tells its master and asks it. It is the keeper of its
-// groups.
+// upstream is a worker's side of the control stream: what it tells its master and asks it.
 type upstream struct {
 	opts      Options
 	mesh      *peer.Mesh
-	seats     *seats
+	listeners *local.Listeners
 	directory *rendezvous.Directory
-	orphan    *time.Timer   // runs while there is no link; nil in a master that has handed over
-	held      []seatInfo    // ports that a master has handed over, whether or not it listens there
-	forget    func()        // takes back that we want the stream
-	closed    chan struct{} // closed when the node ends
+	orphan    *time.Timer         // runs while there is no link; nil in a master that has handed over
+	held      []protocol.Listener // ports that a master has handed over, whether or not it listens there
+	forget    func()              // takes back that we want the stream
+	closed    chan struct{}       // closed when the node ends
 	stop      func(cause error, timeout time.Duration)
 
 	mu       sync.Mutex    // guards what follows
-	links    []*link       // the last is the master's; those before end when theirs is gone
+	links    []toMaster    // the last is the master's; those before end when theirs is gone
 	linked   chan struct{} // closed while there is a link
 	attached chan struct{} // closed at the next link
 	isReady  bool
@@ -40,7 +42,13 @@ type upstream struct {
 	leaving  bool
 }
 
-var _ keeper = (*upstream)(nil)
+var _ protocol.Steerer = (*upstream)(nil)
+
+// toMaster is the control stream to a master.
+type toMaster struct {
+	protocol.Master
+	generation int // of the master
+}
 
 // startWorker makes this process the worker that its master has started.
 func startWorker(ctx context.Context, opts Options, r boot.Role) (_ *Node, err error) {
@@ -64,7 +72,7 @@ func startWorker(ctx context.Context, opts Options, r boot.Role) (_ *Node, err e
 	if err != nil {
 		return nil, err
 	}
-	u := newUpstream(opts, links.mesh, newSeats(opts))
+	u := newUpstream(opts, links.mesh, local.New(opts.AcceptPauses))
 	u.directory = directory
 	n, err := u.takeSeat(ctx, links, r)
 	if err != nil {
@@ -72,13 +80,13 @@ func startWorker(ctx context.Context, opts Options, r boot.Role) (_ *Node, err e
 		if u.orphan != nil {
 			u.orphan.Stop()
 		}
-		return nil, errline.Join(errline.Join(err, u.seats.close()), links.close())
+		return nil, errline.Join(errline.Join(err, u.listeners.Close()), links.close())
 	}
 	return n, nil
 }
 
-func newUpstream(opts Options, mesh *peer.Mesh, seats *seats) *upstream {
-	return &upstream{opts: opts, mesh: mesh, seats: seats, closed: make(chan struct{}), linked: make(chan struct{}), attached: make(chan struct{})}
+func newUpstream(opts Options, mesh *peer.Mesh, listeners *local.Listeners) *upstream {
+	return &upstream{opts: opts, mesh: mesh, listeners: listeners, closed: make(chan struct{}), linked: make(chan struct{}), attached: make(chan struct{})}
 }
 
 // takeSeat reserves the port, and makes the node.
@@ -100,7 +108,7 @@ func (u *upstream) takeSeat(ctx context.Context, links links, r boot.Role) (*Nod
 		}()
 	}
 	u.orphan = time.AfterFunc(u.opts.OrphanTimeout, func() { u.stop(ErrOrphaned, u.opts.StopTimeout) })
-	if _, err := links.mesh.OnStream(controlStream, isMaster, u.serveLink); err != nil {
+	if _, err := links.mesh.OnStream(protocol.Stream, isMaster, u.serveLink); err != nil {
 		return nil, err
 	}
 	key := r.Port
@@ -111,9 +119,9 @@ func (u *upstream) takeSeat(ctx context.Context, links links, r boot.Role) (*Nod
 	if err != nil {
 		return nil, cmp.Or(context.Cause(ctx), err)
 	}
-	n = newNode(u.opts, links, u.seats, key, addr)
+	n = newNode(u.opts, links, u.listeners, key, addr)
 	n.worker = u
-	n.keeper.set(u)
+	u.listeners.SteerBy(u)
 	close(made)
 	n.start()
 	go u.tellReady(n, r.Stderr)
@@ -134,31 +142,27 @@ func (u *upstream) tellReady(n *Node, stderr uintptr) {
 	u.mu.Lock()
 	u.isReady = true
 	u.mu.Unlock()
-	u.tell(message{Kind: kindReady}) // if there is no link, the next one is told
+	u.tell(protocol.Master.Ready) // if there is no link, the next one is told
 }
 
 // serveLink is the worker's end of a control stream: it returns when the stream has ended.
 func (u *upstream) serveLink(stream *peer.Stream) {
-	l := newLink(stream)
-	l.rank = stream.Peer().Generation
+	l := toMaster{protocol.NewMaster(stream), stream.Peer().Generation}
 	u.attach(l)
 	defer u.detach(l)
-	err := l.serve(u.told, u.seats.answer)
-	if err != nil {
+	if err := l.Serve(u.listeners, u.toldToStop); err != nil {
 		inside.Of(u.mesh).Cut(stream.Peer(), err.Error())
 	}
 }
 
-func (u *upstream) told(m message) {
-	if m.Kind == kindStop {
-		u.mu.Lock()
-		u.brief, u.leaving = m.All, true
-		u.mu.Unlock()
-		u.stop(nil, m.Timeout)
-	}
+func (u *upstream) toldToStop(s protocol.Stop) {
+	u.mu.Lock()
+	u.brief, u.leaving = s.All, true
+	u.mu.Unlock()
+	u.stop(nil, s.Timeout)
 }
 
-func (u *upstream) attach(l *link) {
+func (u *upstream) attach(l toMaster) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.orphan != nil {
@@ -168,18 +172,17 @@ func (u *upstream) attach(l *link) {
 		close(u.linked)
 	}
 	u.links = append(u.links, l)
-	slices.SortStableFunc(u.links, func(a, b *link) int { return a.rank - b.rank }) // a successor goes before who it succeeds
+	slices.SortStableFunc(u.links, func(a, b toMaster) int { return a.generation - b.generation }) // a successor goes before who it succeeds
 	close(u.attached)
 	u.attached = make(chan struct{})
-	hello := message{Kind: kindHello, Ready: u.isReady, Seats: append(u.seats.infos(), u.held...)}
-	_ = l.send(hello) // an error ends the link
+	_ = l.Hello(protocol.Hello{Ready: u.isReady, Listeners: append(u.listeners.Infos(), u.held...)}) // an error ends the link
 }
 
 // detach starts the time that a worker has without a master.
-func (u *upstream) detach(l *link) {
+func (u *upstream) detach(l toMaster) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.links = slices.DeleteFunc(u.links, func(o *link) bool { return o == l })
+	u.links = slices.DeleteFunc(u.links, func(o toMaster) bool { return o == l })
 	if len(u.links) > 0 {
 		return
 	}
@@ -222,44 +225,54 @@ func (u *upstream) report(cause error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
 	defer cancel()
-	_, _ = u.ask(ctx, message{Kind: kindFailed, Error: cause.Error()}) // it will see the exit anyway
+	_ = u.ask(ctx, func(ctx context.Context, m protocol.Master) error { return m.Failed(ctx, cause.Error()) }) // it will see the exit anyway
 }
 
 // tell tells the master something, if there is one, and in a takeover both: either may be the master soon.
-func (u *upstream) tell(m message) {
+func (u *upstream) tell(what func(protocol.Master) error) {
 	u.mu.Lock()
 	links := slices.Clone(u.links)
 	u.mu.Unlock()
 	for _, l := range links {
-		_ = l.send(m) // an error ends the link
+		_ = what(l.Master) // an error ends the link
 	}
 }
 
 // address has a port reserved, and returns its address.
-func (u *upstream) address(ctx context.Context, key portKey) (net.Addr, error) {
-	answer, err := u.askForPort(ctx, kindReserve, key)
-	remote, told := errors.AsType[*remoteError](err)
+func (u *upstream) address(ctx context.Context, port portgroup.Key) (net.Addr, error) {
+	address, err := u.Reserve(ctx, port)
+	remote, told := errors.AsType[*protocol.RemoteError](err)
 	switch {
 	case err == nil:
-		return net.ResolveTCPAddr(key.Network, answer.Address)
-	case !told || remote.errno != 0:
+		return net.ResolveTCPAddr(port.Network, address)
+	case !told || remote.Errno != 0:
 		return nil, err
 	}
 	// A master of an older version does not know the question; to join is one that it knows.
-	if err := u.join(ctx, key); err != nil {
+	if err := u.Join(ctx, port); err != nil {
 		return nil, err
 	}
-	one, err := u.seats.get(key)
+	one, err := u.listeners.Get(port)
 	if err != nil {
 		return nil, err
 	}
-	return one.listener.Addr(), nil
+	return one.Addr(), nil
 }
 
-func (u *upstream) join(ctx context.Context, key portKey) error {
-	_, err := u.askForPort(ctx, kindJoin, key)
-	if _, notOpen := u.seats.get(key); err != nil && notOpen == nil {
-		if _, told := errors.AsType[*remoteError](err); !told {
+// Reserve reserves a port.
+func (u *upstream) Reserve(ctx context.Context, port portgroup.Key) (address string, err error) {
+	err = u.askForPort(ctx, port, func(ctx context.Context, m protocol.Master) (err error) {
+		address, err = m.Reserve(ctx, port)
+		return err
+	})
+	return address, err
+}
+
+// Join joins the group of a port.
+func (u *upstream) Join(ctx context.Context, port portgroup.Key) error {
+	err := u.askForPort(ctx, port, func(ctx context.Context, m protocol.Master) error { return m.Join(ctx, port) })
+	if _, notOpen := u.listeners.Get(port); err != nil && notOpen == nil {
+		if _, told := errors.AsType[*protocol.RemoteError](err); !told {
 			return nil // the master died when we listened already: what has come is ours, and the next one learns of it
 		}
 	}
@@ -267,73 +280,81 @@ func (u *upstream) join(ctx context.Context, key portKey) error {
 }
 
 // askForPort asks the master about a port for which this node does not listen yet. There may be no master for a while.
-func (u *upstream) askForPort(ctx context.Context, kind kind, key portKey) (answer message, err error) {
+func (u *upstream) askForPort(ctx context.Context, port portgroup.Key, question func(context.Context, protocol.Master) error) (err error) {
 	for again := true; again; { // a master may have handed over in this moment
 		if err := u.awaitLink(ctx); err != nil {
-			return message{}, err
+			return err
 		}
-		answer, err = u.ask(ctx, message{Kind: kind, Port: &key})
-		_, notOpen := u.seats.get(key)
-		if again = notOpen != nil && (errors.Is(err, errUnlinked) || errors.Is(err, ErrOrphaned)); again {
+		err = u.ask(ctx, question)
+		_, notOpen := u.listeners.Get(port)
+		if again = notOpen != nil && (errors.Is(err, protocol.ErrUnlinked) || errors.Is(err, ErrOrphaned)); again {
 			time.Sleep(joinInterval)
 		}
 	}
-	if _, told := errors.AsType[*remoteError](err); err != nil && !told {
-		err = &net.OpError{Op: "listen", Net: key.Network, Err: fmt.Errorf("ask the master for the port: %w", err)}
+	if _, told := errors.AsType[*protocol.RemoteError](err); err != nil && !told {
+		err = &net.OpError{Op: "listen", Net: port.Network, Err: fmt.Errorf("ask the master for the port: %w", err)}
 	}
-	return answer, err
+	return err
 }
 
-func (u *upstream) exclude(ctx context.Context, key portKey) (epoch int, later bool, err error) {
-	answer, err := u.ask(ctx, message{Kind: kindExclude, Port: &key})
-	return answer.Epoch, answer.Again, err
+// Exclude asks for no new connections.
+func (u *upstream) Exclude(ctx context.Context, port portgroup.Key) (epoch int, later bool, err error) {
+	err = u.ask(ctx, func(ctx context.Context, m protocol.Master) (err error) {
+		epoch, later, err = m.Exclude(ctx, port)
+		return err
+	})
+	return epoch, later, err
 }
 
-func (u *upstream) leave(ctx context.Context, key portKey, epoch int) (bool, error) {
-	answer, err := u.ask(ctx, message{Kind: kindLeave, Port: &key, Epoch: epoch})
-	return answer.Again, err
+// Leave leaves the group of a port.
+func (u *upstream) Leave(ctx context.Context, port portgroup.Key, epoch int) (again bool, err error) {
+	err = u.ask(ctx, func(ctx context.Context, m protocol.Master) (err error) {
+		again, err = m.Leave(ctx, port, epoch)
+		return err
+	})
+	return again, err
 }
 
 // ask asks the master, if there is one. When another master takes over, or gives back, before the answer has come, that one
 // is asked.
-func (u *upstream) ask(ctx context.Context, question message) (message, error) {
+func (u *upstream) ask(ctx context.Context, question func(context.Context, protocol.Master) error) error {
 	for {
-		l := u.current()
-		if l == nil {
-			return message{}, ErrOrphaned
+		l, ok := u.current()
+		if !ok {
+			return ErrOrphaned
 		}
-		answer, err := u.askThrough(ctx, l, question)
-		if !errors.Is(err, errUnlinked) || u.current() == nil || ctx.Err() != nil {
-			return answer, err
+		err := u.askThrough(ctx, l, question)
+		if _, ok := u.current(); !errors.Is(err, protocol.ErrUnlinked) || !ok || ctx.Err() != nil {
+			return err
 		}
 	}
 }
 
-// askThrough asks the master at the other end of l. Its error is errUnlinked when that is the master no more.
-func (u *upstream) askThrough(ctx context.Context, l *link, question message) (message, error) {
+// askThrough asks the master at the other end of l. Its error is ErrUnlinked when that is the master no more.
+func (u *upstream) askThrough(ctx context.Context, l toMaster, question func(context.Context, protocol.Master) error) error {
 	asking, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go u.awaitOther(asking, l, func() { cancel(errUnlinked) })
-	answer, err := l.ask(asking, question)
+	go u.awaitOther(asking, l, func() { cancel(protocol.ErrUnlinked) })
+	err := question(asking, l.Master)
 	switch {
-	case errors.Is(err, errUnlinked): // the stream is broken, and about to end
+	case errors.Is(err, protocol.ErrUnlinked): // the stream is broken, and about to end
 		select {
-		case <-l.ended:
+		case <-l.Ended():
 		case <-ctx.Done():
 		}
-	case err != nil && errors.Is(context.Cause(asking), errUnlinked):
-		return answer, errUnlinked
+	case err != nil && errors.Is(context.Cause(asking), protocol.ErrUnlinked):
+		return protocol.ErrUnlinked
 	}
-	return answer, err
+	return err
 }
 
 // awaitOther calls found when not l, but another link is that to the master. It is a goroutine that ends with ctx.
-func (u *upstream) awaitOther(ctx context.Context, l *link, found func()) {
+func (u *upstream) awaitOther(ctx context.Context, l toMaster, found func()) {
 	for {
 		u.mu.Lock()
 		attached := u.attached
 		u.mu.Unlock()
-		if u.current() != l {
+		if now, ok := u.current(); !ok || now != l {
 			found()
 			return
 		}
@@ -345,16 +366,16 @@ func (u *upstream) awaitOther(ctx context.Context, l *link, found func()) {
 	}
 }
 
-// current returns the link to the master, nil if there is none.
-func (u *upstream) current() *link {
+// current returns the link to the master, if there is one.
+func (u *upstream) current() (l toMaster, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, l := range slices.Backward(u.links) {
-		if !isClosed(l.ended) {
-			return l
+		if !isClosed(l.Ended()) {
+			return l, true
 		}
 	}
-	return nil
+	return toMaster{}, false
 }
 
 // awaitLink waits until there is a master.

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
 )
@@ -29,20 +31,20 @@ type worker struct {
 	info    peer.Info
 	process *proc.Process
 	started time.Time
-	link    *link         // nil until it is linked, and when it is no longer
-	known   bool          // it has been linked
-	adopted bool          // from another master
-	greeted chan struct{} // closed when we have what it told us; nil: it has not
-	failure string        // with which its node ended, by its own word
-	hung    string        // what it did not do in time
+	link    *protocol.Worker // nil until it is linked, and when it is no longer
+	known   bool             // it has been linked
+	adopted bool             // from another master
+	greeted chan struct{}    // closed when we have what it told us; nil: it has not
+	failure string           // with which its node ended, by its own word
+	hung    string           // what it did not do in time
 
 	pulse   pulse
 	asking  bool             // a probe is on its way
 	threads proc.ThreadTimes // when they were last read
 	suspect bool
-	load    message // of its last answer
+	load    portgroup.Load // of its last answer
 
-	seats []*foreignSeat // of a program that does not talk to us; nil: it does, or does not listen yet
+	foreign []*foreignListener // of a program that does not talk to us; nil: it does, or does not listen yet
 
 	finish func() error // asks it to end, once
 
@@ -144,12 +146,12 @@ func (s *supervisor) retire(w *worker) {
 	}
 }
 
-func (s *supervisor) handleDrained(w *worker, m message) {
+func (s *supervisor) handleDrained(w *worker, took time.Duration) {
 	if isClosed(w.drained) {
 		return
 	}
-	s.logger.Info("worker drained", append(w.attrs(), "took", m.Took.Round(time.Microsecond))...)
-	s.journal.Emit(w.event(control.EventDrained, m.Error, m.Took))
+	s.logger.Info("worker drained", append(w.attrs(), "took", took.Round(time.Microsecond))...)
+	s.journal.Emit(w.event(control.EventDrained, "", took))
 	w.endDrain() // last: who waits for it goes on with what comes after
 }
 
@@ -165,10 +167,10 @@ func (w *worker) endDrain() {
 func (s *supervisor) order(w *worker, timeout time.Duration) {
 	switch {
 	case s.loan != nil: // takeUp does it
-	case w.seats != nil:
-		s.steering.running.Go(func() { s.leaveForeign(w.info.ID, w.seats, w.finish) })
+	case w.foreign != nil:
+		s.steering.running.Go(func() { s.leaveForeign(w.info.ID, w.foreign, w.finish) })
 	case w.link != nil:
-		_ = w.link.send(message{Kind: kindStop, Timeout: timeout, All: s.stopping}) // an error ends the link
+		_ = w.link.Stop(protocol.Stop{Timeout: timeout, All: s.stopping}) // an error ends the link
 	case !w.known && s.program != nil:
 		_ = w.finish() // as below
 	case !w.known:

@@ -24,7 +24,9 @@ func TestGraph(t *testing.T) {
 	require.NoError(t, err)
 	page, err := os.ReadFile(filepath.Join(root, "CONTRIBUTING.md"))
 	require.NoError(t, err)
-	assert.Contains(t, string(page), "```mermaid\n"+graph+"```\n", "go run ./internal/layout prints the graph")
+	_, page, _ = bytes.Cut(page, []byte("```mermaid\n"))
+	drawn, _, _ := bytes.Cut(page, []byte("```\n"))
+	assert.Equal(t, graph, string(drawn), "go run ./internal/layout prints the graph")
 }
 
 // The limits, without tests. A package with a file for each system counts all of them.
@@ -38,21 +40,20 @@ const (
 // exempt are those over a limit, with what they have: it may become less, and not more.
 var exempt = map[string]int{
 	// One room still: its rules of supervision, its effects on groups and its two roles are to become packages of their own.
-	"files of cluster":              57,
-	"lines of cluster":              8900,
+	"files of cluster":              54,
+	"lines of cluster":              7980,
 	"fields of cluster.Node":        35,
 	"fields of cluster.group":       20,
 	"fields of cluster.master":      27,
-	"fields of cluster.message":     22,
 	"fields of cluster.steering":    22,
 	"fields of cluster.supervisor":  24,
 	"fields of cluster.upstream":    16,
 	"fields of cluster.worker":      21,
-	"methods of cluster.Node":       81,
+	"methods of cluster.Node":       74,
 	"methods of cluster.group":      64,
 	"methods of cluster.master":     31,
-	"methods of cluster.steering":   30,
-	"methods of cluster.supervisor": 69,
+	"methods of cluster.steering":   28,
+	"methods of cluster.supervisor": 67,
 
 	// The map, its array and what it is told are one type.
 	"methods of cluster/internal/portgroup.Map": 40,
@@ -109,7 +110,8 @@ func TestSizes(t *testing.T) {
 		assert.LessOrEqual(t, size, allowed, what)
 	}
 	for what := range exempt {
-		assert.Contains(t, sizes, what, "it is gone: take it off the list")
+		_, there := sizes[what]
+		assert.True(t, there, "%s is gone: take it off the list", what)
 	}
 }
 

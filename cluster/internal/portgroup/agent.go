@@ -1,0 +1,49 @@
+package portgroup
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// Agent is whoever holds listeners, as a master deals with it: this process, a worker at the other end of its control stream, or a
+// process that does not talk to us, for which the master does it. All methods may be called at the same time.
+type Agent interface {
+	// Open listens on address for a port, unless that is so already, and returns the inode of the listener.
+	Open(ctx context.Context, port Key, address string) (inode uint32, err error)
+	// Shut closes the listener of a port.
+	Shut(ctx context.Context, port Key) error
+	// Rejoin leaves the group of a port and joins it again, where no connection can be lost by it. It only begins with it.
+	Rejoin(ctx context.Context, port Key) error
+	// Attach attaches a program through the listener, unless it is later than until, by CLOCK_MONOTONIC: a process that was
+	// stopped does not attach an old one when it goes on.
+	Attach(ctx context.Context, port Key, s reuseport.Steering, until time.Duration) error
+	// SetCPU gives the listener the connections of a CPU, -1: of none.
+	SetCPU(ctx context.Context, port Key, cpu int) error
+	// Expect watches for a probe connection from source, until Forget or for some seconds.
+	Expect(ctx context.Context, port Key, source netip.AddrPort) error
+	// Await waits until the connection has been accepted that is expected.
+	Await(ctx context.Context, port Key, source netip.AddrPort) error
+	// Forget watches for it no more, and tells whether it has come.
+	Forget(ctx context.Context, port Key, source netip.AddrPort) (came bool, err error)
+	// Keep keeps a snapshot of the group for the next master.
+	Keep(ctx context.Context, port Key, s Snapshot) error
+	// Probe returns when all accept loops have passed: the process lives, and its server accepts.
+	Probe(ctx context.Context) (Load, error)
+}
+
+// Load is what an agent has to do.
+type Load struct {
+	Connections int     `json:"conns,omitempty"`
+	Requests    int     `json:"requests,omitempty"`
+	Queues      []Queue `json:"seats,omitempty"`
+}
+
+// Queue is the accept queue of a listener.
+type Queue struct {
+	Port   Key `json:"port"`
+	Length int `json:"queue,omitempty"`
+	Limit  int `json:"limit,omitempty"`
+}

@@ -1,0 +1,85 @@
+package protocol
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+)
+
+// Master is a master, as its worker reaches it.
+type Master struct{ *link }
+
+var _ Steerer = Master{}
+
+// NewMaster returns the master at the other end of a stream. [Master.Serve] makes it answer.
+func NewMaster(stream io.ReadWriteCloser) Master { return Master{newLink(stream)} }
+
+// Serve handles what the master says until the stream ends: agent does what it asks, and stop hears when it tells the worker to
+// leave. It returns an error if the master has sent what it may not.
+func (m Master) Serve(agent portgroup.Agent, stop func(Stop)) error {
+	return m.serve(handlers{
+		kindStop: told(stop),
+		kindOpen: asked(func(ctx context.Context, q openRequest) (openAnswer, error) {
+			inode, err := agent.Open(ctx, q.Port, q.Address)
+			return openAnswer{inode}, err
+		}),
+		kindShut:   requested(func(ctx context.Context, q portRequest) error { return agent.Shut(ctx, q.Port) }),
+		kindRejoin: requested(func(ctx context.Context, q portRequest) error { return agent.Rejoin(ctx, q.Port) }),
+		kindAttach: requested(func(ctx context.Context, q attachRequest) error {
+			if q.Steering == nil {
+				return errors.New("the question has no steering")
+			}
+			return agent.Attach(ctx, q.Port, *q.Steering, q.Until)
+		}),
+		kindCPU:    requested(func(ctx context.Context, q cpuRequest) error { return agent.SetCPU(ctx, q.Port, q.CPU) }),
+		kindExpect: requested(func(ctx context.Context, q sourceRequest) error { return agent.Expect(ctx, q.Port, q.Source) }),
+		kindAwait:  requested(func(ctx context.Context, q sourceRequest) error { return agent.Await(ctx, q.Port, q.Source) }),
+		kindForget: asked(func(ctx context.Context, q sourceRequest) (forgetAnswer, error) {
+			came, err := agent.Forget(ctx, q.Port, q.Source)
+			return forgetAnswer{came}, err
+		}),
+		kindSnapshot: requested(func(ctx context.Context, q snapshotRequest) error { return agent.Keep(ctx, q.Port, q.Snapshot) }),
+		kindProbe: asked(func(ctx context.Context, _ probeRequest) (portgroup.Load, error) {
+			return agent.Probe(ctx)
+		}),
+	})
+}
+
+// Hello tells what this worker has. It comes first.
+func (m Master) Hello(hello Hello) error { return m.tell(kindHello, hello) }
+
+// Ready tells that this worker serves.
+func (m Master) Ready() error { return m.tell(kindReady, struct{}{}) }
+
+// Drained tells that this worker has no listener any more.
+func (m Master) Drained(d Drained) error { return m.tell(kindDrained, d) }
+
+// Failed tells why this worker's node ends, and waits until the master knows.
+func (m Master) Failed(ctx context.Context, reason string) error {
+	return request(ctx, m.link, kindFailed, failedRequest{reason})
+}
+
+// Reserve is that of [Steerer], as are those that follow.
+func (m Master) Reserve(ctx context.Context, port portgroup.Key) (address string, err error) {
+	answer, err := ask[reserveAnswer](ctx, m.link, kindReserve, portRequest{port})
+	return answer.Address, err
+}
+
+// Join lets this worker into the group of a port.
+func (m Master) Join(ctx context.Context, port portgroup.Key) error {
+	return request(ctx, m.link, kindJoin, portRequest{port})
+}
+
+// Exclude lets no new connection come to this worker's listener of a port.
+func (m Master) Exclude(ctx context.Context, port portgroup.Key) (epoch int, later bool, err error) {
+	answer, err := ask[excludeAnswer](ctx, m.link, kindExclude, portRequest{port})
+	return answer.Epoch, answer.Later, err
+}
+
+// Leave lets this worker out of the group of a port.
+func (m Master) Leave(ctx context.Context, port portgroup.Key, epoch int) (again bool, err error) {
+	answer, err := ask[leaveAnswer](ctx, m.link, kindLeave, leaveRequest{port, epoch})
+	return answer.Again, err
+}

@@ -1,0 +1,124 @@
+package protocol
+
+import (
+	"context"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// Worker is a worker, as its master reaches it.
+type Worker struct{ *link }
+
+var _ portgroup.Agent = Worker{}
+
+// NewWorker returns the worker at the other end of a stream. [Worker.Serve] makes it answer.
+func NewWorker(stream io.ReadWriteCloser) Worker { return Worker{newLink(stream)} }
+
+// Steerer is who steers the groups that a node is in: its master. The methods may be called at the same time.
+type Steerer interface {
+	// Reserve holds a port for all nodes, and returns its address.
+	Reserve(ctx context.Context, port portgroup.Key) (address string, err error)
+	// Join lets the node into the group of a port: it is asked to listen before Join returns.
+	Join(ctx context.Context, port portgroup.Key) error
+	// Exclude lets no new connection come to the node's listener. The epoch is for Leave: 0 says that connections may come all
+	// the same, and later whether that may change soon.
+	Exclude(ctx context.Context, port portgroup.Key) (epoch int, later bool, err error)
+	// Leave lets a node out of a group that was excluded since epoch and has nothing left to accept. Its listener is closed then,
+	// unless it is to be excluded again, as it may have got connections.
+	Leave(ctx context.Context, port portgroup.Key, epoch int) (again bool, err error)
+}
+
+// FromWorker is who hears what a worker says.
+type FromWorker interface {
+	Steerer
+	Hello(hello Hello)
+	Ready()
+	Drained(d Drained)
+	// Failed tells why the worker's node ends. The worker ends when Failed has returned.
+	Failed(reason string)
+}
+
+// Serve handles what the worker says until the stream ends. It returns an error if the worker has sent what it may not.
+func (w Worker) Serve(to FromWorker) error {
+	return w.serve(handlers{
+		kindHello:   told(to.Hello),
+		kindReady:   told(func(struct{}) { to.Ready() }),
+		kindDrained: told(to.Drained),
+		kindFailed: requested(func(_ context.Context, q failedRequest) error {
+			to.Failed(q.Error)
+			return nil
+		}),
+		kindReserve: asked(func(ctx context.Context, q portRequest) (reserveAnswer, error) {
+			address, err := to.Reserve(ctx, q.Port)
+			return reserveAnswer{address}, err
+		}),
+		kindJoin: requested(func(ctx context.Context, q portRequest) error { return to.Join(ctx, q.Port) }),
+		kindExclude: asked(func(ctx context.Context, q portRequest) (excludeAnswer, error) {
+			epoch, later, err := to.Exclude(ctx, q.Port)
+			return excludeAnswer{epoch, later}, err
+		}),
+		kindLeave: asked(func(ctx context.Context, q leaveRequest) (leaveAnswer, error) {
+			again, err := to.Leave(ctx, q.Port, q.Epoch)
+			return leaveAnswer{again}, err
+		}),
+	})
+}
+
+// Stop tells the worker to leave.
+func (w Worker) Stop(s Stop) error { return w.tell(kindStop, s) }
+
+// Open is that of [portgroup.Agent], as are those that follow.
+func (w Worker) Open(ctx context.Context, port portgroup.Key, address string) (inode uint32, err error) {
+	answer, err := ask[openAnswer](ctx, w.link, kindOpen, openRequest{port, address})
+	return answer.Inode, err
+}
+
+// Shut closes its listener of a port.
+func (w Worker) Shut(ctx context.Context, port portgroup.Key) error {
+	return request(ctx, w.link, kindShut, portRequest{port})
+}
+
+// Rejoin lets it leave the group of a port and join again.
+func (w Worker) Rejoin(ctx context.Context, port portgroup.Key) error {
+	return request(ctx, w.link, kindRejoin, portRequest{port})
+}
+
+// Attach lets it attach a program.
+func (w Worker) Attach(ctx context.Context, port portgroup.Key, s reuseport.Steering, until time.Duration) error {
+	return request(ctx, w.link, kindAttach, attachRequest{port, &s, until})
+}
+
+// SetCPU gives its listener the connections of a CPU.
+func (w Worker) SetCPU(ctx context.Context, port portgroup.Key, cpu int) error {
+	return request(ctx, w.link, kindCPU, cpuRequest{port, cpu})
+}
+
+// Expect lets it watch for a probe connection.
+func (w Worker) Expect(ctx context.Context, port portgroup.Key, source netip.AddrPort) error {
+	return request(ctx, w.link, kindExpect, sourceRequest{port, source})
+}
+
+// Await waits until it has accepted a probe connection.
+func (w Worker) Await(ctx context.Context, port portgroup.Key, source netip.AddrPort) error {
+	return request(ctx, w.link, kindAwait, sourceRequest{port, source})
+}
+
+// Forget ends an Expect.
+func (w Worker) Forget(ctx context.Context, port portgroup.Key, source netip.AddrPort) (came bool, err error) {
+	answer, err := ask[forgetAnswer](ctx, w.link, kindForget, sourceRequest{port, source})
+	return answer.Came, err
+}
+
+// Keep lets it keep a snapshot.
+func (w Worker) Keep(ctx context.Context, port portgroup.Key, s portgroup.Snapshot) error {
+	return request(ctx, w.link, kindSnapshot, snapshotRequest{port, s})
+}
+
+// Probe waits until its accept loops have passed.
+func (w Worker) Probe(ctx context.Context) (portgroup.Load, error) {
+	return ask[portgroup.Load](ctx, w.link, kindProbe, probeRequest{})
+}

@@ -1,0 +1,60 @@
+package cluster
+
+import (
+	"context"
+
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// maxMoves is how often members are moved for the sake of one stranger: a server that does not accept may never be.
+const maxMoves = 3
+
+// reorder sees to it that the death of a member gives nothing to a stranger. One who joins is the last of the group, and
+// the kernel moves the last to the index of whoever dies, with all new connections of that index, at once: before the
+// master knows, or while there is none. So a node of ours leaves and joins again: the stranger moves to its index, which
+// gets nothing then, and the last is ours.
+func (g *group) reorder(ctx context.Context) {
+	if g.take(ctx) != nil {
+		return
+	}
+	defer g.give()
+	m := g.toReorder()
+	if m == nil {
+		return
+	}
+	if err := m.Node.call(ctx, func(ctx context.Context, a portgroup.Agent) error { return a.Rejoin(ctx, g.key) }); err != nil {
+		g.steering.logger.Debug("a node cannot be moved behind a stranger", "id", m.Node.id, "address", g.address, "error", err)
+	}
+}
+
+// toReorder returns the member to leave and join again, nil when there is nothing to do, or too few are well.
+func (g *group) toReorder() (first *member) {
+	members := g.nodes.Order()
+	if g.rung < reuseport.RungBPF || g.sink != nil || len(members) == 0 {
+		return nil
+	}
+	last := members[len(members)-1]
+	if !last.Foreign || last.Moves == maxMoves || g.steering.sightings.flaps(g.met[last]) {
+		return nil
+	}
+	others := 0
+	for _, m := range members {
+		switch {
+		case m.Foreign:
+		case m.Health() != portgroup.Healthy:
+			return nil // it may be on its way already
+		case m.Node.id == g.steering.self || m.Node.agent.Load() == nil:
+			others++ // the master would have nobody to move it
+		case first == nil:
+			first = m
+		default:
+			others++
+		}
+	}
+	if first == nil || others == 0 {
+		return nil
+	}
+	last.Moves++
+	return first
+}

@@ -1,0 +1,77 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
+)
+
+// steererOf is what a node asks of its master's steering.
+type steererOf struct {
+	steering *steering
+	id       int  // of the node
+	remote   bool // it asks over a control stream
+}
+
+var _ protocol.Steerer = steererOf{}
+
+func (s steererOf) group(ctx context.Context, port portgroup.Key) (*group, *party, error) {
+	select {
+	case <-s.steering.inherited:
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	p, err := s.steering.party(s.id)
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := s.steering.group(ctx, port)
+	return g, p, err
+}
+
+// answered returns err, unless another master has the port by now: whoever is remote asks that one when this stream ends.
+func (s steererOf) answered(ctx context.Context, err error) error {
+	if s.remote && s.steering.ctx.Err() != nil {
+		<-ctx.Done()
+		return errors.Join(err, ctx.Err())
+	}
+	return err
+}
+
+// Reserve reserves a port, and returns its address.
+func (s steererOf) Reserve(ctx context.Context, port portgroup.Key) (address string, err error) {
+	g, _, err := s.group(ctx, port)
+	if err == nil {
+		address = g.address
+	}
+	return address, s.answered(ctx, err)
+}
+
+// Join lets the node into a group.
+func (s steererOf) Join(ctx context.Context, port portgroup.Key) error {
+	g, p, err := s.group(ctx, port)
+	if err == nil {
+		err = g.join(ctx, p)
+	}
+	return s.answered(ctx, err)
+}
+
+// Exclude lets no new connection come to the node.
+func (s steererOf) Exclude(ctx context.Context, port portgroup.Key) (epoch int, later bool, err error) {
+	g, p, err := s.group(ctx, port)
+	if err == nil {
+		epoch, later, err = g.exclude(ctx, p)
+	}
+	return epoch, later, s.answered(ctx, err)
+}
+
+// Leave lets the node out of a group.
+func (s steererOf) Leave(ctx context.Context, port portgroup.Key, epoch int) (again bool, err error) {
+	g, p, err := s.group(ctx, port)
+	if err == nil {
+		again, err = g.leave(ctx, p, epoch)
+	}
+	return again, s.answered(ctx, err)
+}
