@@ -96,7 +96,7 @@ func (m *master) takeKey() {
 		target, err := g.target()
 		if g.key == m.key || err == nil && target.String() == addr.String() {
 			m.key = g.key
-			m.supervisor.do(func() { m.supervisor.role.Port = g.key })
+			m.supervisor.send(port{g.key})
 			return
 		}
 		others = append(others, g.address)

@@ -24,3 +24,6 @@ var (
 	// ErrNoNode: no node that accepts connections has this id.
 	ErrNoNode = control.ErrNoNode
 )
+
+// WorkerError tells how a worker ended.
+type WorkerError = control.WorkerError

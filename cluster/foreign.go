@@ -11,10 +11,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
 	"github.com/multinode-go/multinode/cluster/internal/local"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/proctree"
-	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -268,12 +268,7 @@ func (s *supervisor) leaveForeign(id int, listeners []*foreignListener, signal f
 		}
 	}
 	_ = signal() // where the process had no listener; a second one does no harm, or it is gone
-	s.send(drained{id: id, Drained: protocol.Drained{Took: time.Since(begin)}})
-}
-
-// talks tells whether a worker has been linked, or the supervisor is done.
-func (s *supervisor) talks(w *worker) (talks bool) {
-	return !s.do(func() { talks = w.known }) || talks
+	s.send(lifecycle.Drained{ID: lifecycle.ID(id), Took: time.Since(begin)})
 }
 
 // watchForeign waits until a process that was started listens, and makes it a worker that is ready, unless it talks to us.
@@ -287,10 +282,10 @@ func (s *supervisor) watchForeign(w *worker, ended <-chan struct{}) {
 			return
 		case <-time.After(watchInterval):
 		}
-		if s.talks(w) {
+		if w.known.Load() {
 			return
 		}
-		listeners, err := s.steering.foreignListeners(s.steering.ctx, w.info.ID, w.info.PID, w.finish, func() bool { return s.talks(w) })
+		listeners, err := s.steering.foreignListeners(s.steering.ctx, w.info.ID, w.info.PID, w.finish, w.known.Load)
 		switch {
 		case errors.Is(err, errTalks):
 			return
@@ -298,12 +293,7 @@ func (s *supervisor) watchForeign(w *worker, ended <-chan struct{}) {
 			continue
 		}
 		w.process.Note()
-		s.do(func() {
-			w.foreign = listeners
-			if w.phase < stopping { // it may have been asked to leave, in the moment in which it came to listen
-				s.becameReady(w)
-			}
-		})
+		s.send(listening{w.info.ID, listeners})
 		return
 	}
 }

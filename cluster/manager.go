@@ -37,11 +37,10 @@ func (m *master) announce(n *Node) {
 		if !m.probation.finish(n.begun) {
 			return
 		}
-		m.supervisor.do(func() { m.supervisor.doing = "" })
-		<-m.operation
+		m.release()
 	}
-	m.tellManager(m.notifier.Ready(n.summary()))
-	m.notifier.StartWatchdog(func() bool { return m.supervisor.do(func() {}) }, m.tellManager)
+	m.tellManager(m.notifier.Ready(n.summary(n.accepting())))
+	m.notifier.StartWatchdog(func() bool { _, ok := m.supervisor.state(); return ok }, m.tellManager)
 }
 
 // await waits for all of these events. It returns false if the node ends before.
@@ -57,8 +56,8 @@ func (n *Node) await(events []<-chan struct{}) bool {
 }
 
 // summary says in a line how the cluster is.
-func (n *Node) summary() string {
-	return fmt.Sprintf("%d nodes serve %v, steered by %v", n.accepting(), n.Addr(), n.master.steering.rung)
+func (n *Node) summary(nodes int) string {
+	return fmt.Sprintf("%d nodes serve %v, steered by %v", nodes, n.Addr(), n.master.steering.rung)
 }
 
 // tellManager logs that the service manager could not be told something, if err is not nil.

@@ -14,6 +14,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/api"
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/journal"
+	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
 	"github.com/multinode-go/multinode/cluster/internal/local"
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
@@ -38,8 +39,6 @@ type master struct {
 	steering   *steering
 	journal    *journal.Journal[control.Event]
 	supervisor *supervisor
-	operation  chan struct{} // holds a value while a reload or a change of the number of nodes runs
-	waiting    waitingOrders // for their turn, by signal
 	lockMu     sync.Mutex
 	lock       *rendezvous.Lock // guarded by lockMu
 	spare      []int            // guarded by lockMu; ids for guests
@@ -50,6 +49,7 @@ type master struct {
 	predecessor *boot.Handover // nil: this master does not take over from another one
 	greeted     chan struct{}  // closed when the predecessor has told what it has
 	probation   *probation     // nil: all is ours
+	release     func()         // lets orders be carried out, when the probation is over
 	custody     chan struct{}  // holds a value while a successor may have what is ours, and from the stop on
 	successors  sync.WaitGroup
 	late        error     // of a successor that had to be killed; readable with custody
@@ -82,7 +82,7 @@ func startMaster(ctx context.Context, opts Options, sys system, program *program
 	}
 	m := &master{
 		opts: opts, program: program, since: time.Now(), listeners: local.New(opts.AcceptPauses),
-		journal: journal.New(stamp), operation: make(chan struct{}, 1), greeted: make(chan struct{}),
+		journal: journal.New(stamp), greeted: make(chan struct{}),
 		custody: make(chan struct{}, 1),
 	}
 	if program == nil {
@@ -172,12 +172,11 @@ func (m *master) takeWorkers(ctx context.Context, sys system) (err error) {
 	common := boot.Role{
 		Cluster: m.opts.Name, Directory: m.directory.Path(), Port: m.key, Procs: share(m.opts.Nodes),
 	}
-	m.supervisor = newSupervisor(m.opts, common, m.nextID, sys, m.steering, m.journal)
+	m.supervisor = newSupervisor(m.opts, id, common, m.nextID, sys, m.steering, m.journal)
 	m.supervisor.program = m.program
-	m.supervisor.others = []idRange{{0, id - 1}} // those that were about to join when the lock was freed
+	m.supervisor.machine.Inherit(id - 1) // those that were about to join when the lock was freed
 	if m.probation != nil {
-		m.supervisor.doing = doingTakeover
-		m.operation <- struct{}{} // until the predecessor has left all to us
+		m.release = m.supervisor.hold(doingTakeover)
 	}
 	m.supervisor.adoptAll(m.links.mesh.Peers())
 	m.supervisor.endAll(absent)
@@ -191,7 +190,10 @@ func (m *master) takeWorkers(ctx context.Context, sys system) (err error) {
 	}
 	m.supervised = true
 	go m.supervisor.run() // ends when the node stops, which waits for it
-	m.supervisor.awaitAdopted(masterJoinTimeout)
+	select {
+	case <-m.supervisor.greeted:
+	case <-time.After(masterJoinTimeout): // those that have not told what they have are ended as others that do not answer
+	}
 	if m.probation != nil {
 		select {
 		case <-m.greeted:
@@ -225,6 +227,7 @@ func (m *master) takeSeat(ctx context.Context) (*Node, error) {
 	if procs := share(m.opts.Nodes); n.accepts.Load() && procs > 0 {
 		runtime.GOMAXPROCS(procs)
 	}
+	m.supervisor.send(belongs{n, n.begun})
 	n.start() // before it is told who the master is: a signal would kill it
 	if err := m.writePID(); err != nil {
 		n.giveUp()
@@ -233,10 +236,7 @@ func (m *master) takeSeat(ctx context.Context) (*Node, error) {
 	if err := m.links.mesh.Handle("/", api.Handler(controlled{n}, maxNodes)); err != nil {
 		return nil, err
 	}
-	m.supervisor.do(func() {
-		m.supervisor.ending = n.begun
-		m.supervisor.fill()
-	})
+	m.supervisor.send(lifecycle.Fill{})
 	go n.watchSupervisor()
 	if m.probation != nil {
 		go m.watchProbation(n)
@@ -290,13 +290,13 @@ func (m *master) stop(n *Node, cause error) error {
 	}
 	m.steering.seal(ctx)
 	deadline, _ := ctx.Deadline()
-	m.supervisor.send(stopAll{timeout: max(0, time.Until(deadline))})
+	m.supervisor.send(lifecycle.Stop{Timeout: max(0, time.Until(deadline))})
 	err := n.endServing(ctx, min(m.opts.LameDuck, briefLameDuck))
 	select {
 	case <-m.supervisor.done:
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.Canceled) {
-			m.supervisor.send(cutAll{})
+			m.supervisor.send(lifecycle.Cut{})
 		}
 		<-m.supervisor.done // each worker that has not left is killed when its time is over
 	}
@@ -307,7 +307,7 @@ func (m *master) stop(n *Node, cause error) error {
 // close gives back what the master has taken. What a successor has got stays.
 func (m *master) close() (err error) {
 	if m.supervised {
-		m.supervisor.send(quit{})
+		m.supervisor.send(lifecycle.Quit{})
 		<-m.supervisor.done
 	}
 	m.journal.Close() // its readers are on the mesh, and are to hear of the end

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
 )
 
 // order sends a request to the control socket, as curl --unix-socket does, and returns status and body.
@@ -377,7 +378,14 @@ func TestOrdersInTheProcess(t *testing.T) {
 	require.ErrorContains(t, n.Scale(t.Context(), 0), "1 to 1024")
 	require.ErrorContains(t, n.Scale(t.Context(), 1025), "1 to 1024")
 	require.NoError(t, n.Scale(t.Context(), 1))
-	n.master.operation <- struct{}{} // another one runs
+	begun, release := make(chan struct{}), make(chan struct{})
+	go n.master.supervisor.carryOut(context.Background(), lifecycle.Order{Kind: lifecycle.Other}, func(context.Context) error {
+		close(begun)
+		<-release
+		return nil
+	})
+	defer close(release)
+	<-begun // another one runs
 	require.ErrorIs(t, n.TryReload(t.Context()), ErrBusy)
 	require.ErrorIs(t, n.TryScale(t.Context(), 2), ErrBusy)
 	ctx, cancel := context.WithCancel(t.Context())

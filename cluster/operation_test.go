@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
@@ -28,28 +30,37 @@ func inBackground(f func() error) <-chan error {
 	return result
 }
 
-// slotOf returns the slot of that number.
-func (s *supervisor) slotOf(number int) (found *slot) {
-	s.do(func() { found = s.slotBy(number) })
-	return found
-}
-
-// serving returns the ids of the workers that are meant to serve, by slot.
+// serving returns the ids of the workers that serve, by slot.
 func (s *supervisor) serving() map[int]int {
 	ids := make(map[int]int)
-	s.do(func() {
-		for _, w := range s.workers {
-			if w.part == occupant {
-				ids[w.slot.number] = w.info.ID
-			}
+	state, _ := s.state()
+	for _, n := range state.workers {
+		if n.State == control.StateReady {
+			ids[n.Slot] = n.ID
 		}
-	})
+	}
 	return ids
+}
+
+// renew replaces the worker that serves in a slot.
+func (s *supervisor) renew(ctx context.Context, slot int) error {
+	return s.carryOut(ctx, lifecycle.Order{Kind: lifecycle.Drain, Node: s.serving()[slot]}, nil)
+}
+
+// grow adds so many workers.
+func (s *supervisor) grow(ctx context.Context, more int) error {
+	return s.carryOut(ctx, lifecycle.Order{Kind: lifecycle.ScaleBy, Count: more}, nil)
+}
+
+// slots returns how many slots there are.
+func (s *supervisor) slots() int {
+	state, _ := s.state()
+	return state.slots
 }
 
 // drained tells that the worker with the id has no listener any more, and lets it go.
 func (s *supervisor) drained(f *fakes, id int) {
-	s.send(drained{id: id})
+	s.send(lifecycle.Drained{ID: lifecycle.ID(id)})
 	synctest.Wait()
 	f.exit(id, proc.Exit{})
 	synctest.Wait()
@@ -60,7 +71,7 @@ func TestSupervisorRenews(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		f.deaf = []os.Signal{syscall.SIGTERM}
 		s.ready(1)
-		renewed := inBackground(func() error { return s.renew(t.Context(), s.slotOf(1)) })
+		renewed := inBackground(func() error { return s.renew(t.Context(), 1) })
 		require.Len(t, f.started(), 2)
 		assert.Equal(t, 2, f.started()[1].Generation)
 		assert.Empty(t, f.sent(1), "it serves until its replacement is ready")
@@ -84,7 +95,7 @@ func TestSupervisorRenewFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		s.ready(1)
-		renewed := inBackground(func() error { return s.renew(t.Context(), s.slotOf(1)) })
+		renewed := inBackground(func() error { return s.renew(t.Context(), 1) })
 		f.exit(2, proc.Exit{Code: 4, LastWords: "no licence"})
 		err := <-renewed
 		var died *WorkerError
@@ -102,7 +113,7 @@ func TestSupervisorRenewThatHangsInItsBoot(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2, BootTimeout: time.Minute})
 		s.ready(1)
 		begin := time.Now()
-		err := s.renew(t.Context(), s.slotOf(1))
+		err := s.renew(t.Context(), 1)
 		require.ErrorContains(t, err, "not ready within 1m0s")
 		assert.Equal(t, time.Minute, time.Since(begin))
 		assert.Equal(t, []os.Signal{syscall.SIGQUIT}, f.sent(2)[:1])
@@ -114,7 +125,7 @@ func TestSupervisorRenewWhileTheOldOneDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		s.ready(1)
-		renewed := inBackground(func() error { return s.renew(t.Context(), s.slotOf(1)) })
+		renewed := inBackground(func() error { return s.renew(t.Context(), 1) })
 		f.exit(1, proc.Exit{Signal: syscall.SIGKILL})
 		time.Sleep(time.Minute / 2)
 		assert.Len(t, f.started(), 2, "its replacement is on its way")
@@ -129,7 +140,7 @@ func TestSupervisorRenewWhileBothDie(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		s.ready(1)
-		renewed := inBackground(func() error { return s.renew(t.Context(), s.slotOf(1)) })
+		renewed := inBackground(func() error { return s.renew(t.Context(), 1) })
 		f.exit(1, proc.Exit{Signal: syscall.SIGKILL})
 		synctest.Wait()
 		f.exit(2, proc.Exit{Code: 1})
@@ -150,14 +161,14 @@ func TestSupervisorRenewIsGivenUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, fakes := supervise(t, Options{Nodes: 2, BootTimeout: bootTimeout})
+				s, fakes := supervise(t, Options{Nodes: 2, BootTimeout: time.Minute})
 				s.ready(1)
 				ctx, cancel := context.WithCancel(t.Context())
-				renewed := inBackground(func() error { return s.renew(ctx, s.slotOf(1)) })
+				renewed := inBackground(func() error { return s.renew(ctx, 1) })
 				f(s, fakes)
 				cancel()
 				<-renewed
-				time.Sleep(bootTimeout / 2)
+				time.Sleep(time.Minute / 2)
 				last := len(fakes.started())
 				s.ready(last)
 				serving := s.serving()
@@ -170,11 +181,12 @@ func TestSupervisorRenewIsGivenUp(t *testing.T) {
 
 // liveIDs returns the ids of all workers that live.
 func (s *supervisor) liveIDs() (ids []int) {
-	s.do(func() {
-		for id := range s.workers {
-			ids = append(ids, id)
+	state, _ := s.state()
+	for _, n := range state.workers {
+		if n.ID >= 0 {
+			ids = append(ids, n.ID)
 		}
-	})
+	}
 	return ids
 }
 
@@ -182,12 +194,12 @@ func TestSupervisorGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		s.ready(1)
-		grown := inBackground(func() error { err := s.grow(t.Context()); return err })
+		grown := inBackground(func() error { return s.grow(t.Context(), 1) })
 		assert.Equal(t, 2, f.started()[1].Slot)
 		s.ready(2)
 		require.NoError(t, <-grown)
 		assert.Equal(t, map[int]int{1: 1, 2: 2}, s.serving())
-		assert.Len(t, s.openSlots(), 2)
+		assert.Equal(t, 2, s.slots())
 	})
 }
 
@@ -195,12 +207,12 @@ func TestSupervisorGrowFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		s.ready(1)
-		grown := inBackground(func() error { err := s.grow(t.Context()); return err })
+		grown := inBackground(func() error { return s.grow(t.Context(), 1) })
 		f.exit(2, proc.Exit{Code: 1})
 		require.Error(t, <-grown)
 		time.Sleep(time.Hour)
 		assert.Len(t, f.started(), 2, "nobody is started in a slot that was given up")
-		assert.Len(t, s.openSlots(), 1)
+		assert.Equal(t, 1, s.slots())
 	})
 }
 
@@ -209,13 +221,13 @@ func TestSupervisorGrowIsGivenUp(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		s.ready(1)
 		ctx, cancel := context.WithCancel(t.Context())
-		grown := inBackground(func() error { err := s.grow(ctx); return err })
+		grown := inBackground(func() error { return s.grow(ctx, 1) })
 		cancel()
 		require.ErrorIs(t, <-grown, context.Canceled)
 		time.Sleep(time.Hour)
 		assert.Len(t, f.started(), 2, "nobody is started in a slot that was given up")
 		assert.Equal(t, []int{1}, s.liveIDs())
-		assert.Len(t, s.openSlots(), 1)
+		assert.Equal(t, 1, s.slots())
 	})
 }
 
@@ -225,14 +237,12 @@ func TestSupervisorGrowIsGivenUpTooLate(t *testing.T) {
 			s, _ := supervise(t, Options{Nodes: 2})
 			s.ready(1)
 			ctx, cancel := context.WithCancel(t.Context())
-			grown := inBackground(func() error { err := s.grow(ctx); return err })
-			s.send(call(func() {
-				s.becameReady(s.workers[2])
-				cancel()
-			}))
+			grown := inBackground(func() error { return s.grow(ctx, 1) })
+			s.send(lifecycle.Ready{ID: 2})
+			cancel()
 			err := <-grown
 			synctest.Wait()
-			assert.Len(t, s.openSlots(), len(s.serving()), "%v", err)
+			assert.Len(t, s.serving(), s.slots(), "%v", err)
 		})
 	}
 }
@@ -243,13 +253,13 @@ func TestSupervisorShrinks(t *testing.T) {
 		f.deaf = []os.Signal{syscall.SIGTERM}
 		s.ready(1)
 		s.ready(2)
-		shrunk := inBackground(func() error { return s.shrink(t.Context(), s.slotOf(2)) })
+		shrunk := inBackground(func() error { return s.grow(t.Context(), -1) })
 		assert.Equal(t, []os.Signal{syscall.SIGTERM}, f.sent(2))
 		s.drained(f, 2)
 		require.NoError(t, <-shrunk)
 		time.Sleep(time.Hour)
 		assert.Len(t, f.started(), 2)
-		grown := inBackground(func() error { err := s.grow(t.Context()); return err })
+		grown := inBackground(func() error { return s.grow(t.Context(), 1) })
 		require.Len(t, f.started(), 3)
 		assert.Equal(t, 2, f.started()[2].Slot)
 		assert.Equal(t, 2, f.started()[2].Generation, "of the slot, also after it was gone")
@@ -264,7 +274,7 @@ func TestSupervisorShrinksASlotThatIsEmpty(t *testing.T) {
 		s.ready(1)
 		f.exit(2, proc.Exit{Code: 1})
 		synctest.Wait()
-		require.NoError(t, s.shrink(t.Context(), s.slotOf(2)))
+		require.NoError(t, s.grow(t.Context(), -1))
 		time.Sleep(time.Hour)
 		assert.Len(t, f.started(), 2)
 	})
@@ -274,13 +284,13 @@ func TestSupervisorStopDuringRenew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := supervise(t, Options{Nodes: 2})
 		s.ready(1)
-		renewed := inBackground(func() error { return s.renew(t.Context(), s.slotOf(1)) })
-		s.send(stopAll{timeout: time.Second})
+		renewed := inBackground(func() error { return s.renew(t.Context(), 1) })
+		s.send(lifecycle.Stop{Timeout: time.Second})
 		require.Error(t, <-renewed)
 		<-s.done
 		require.NoError(t, s.err)
-		require.ErrorIs(t, s.renew(t.Context(), s.slots[0]), ErrStopping)
-		err := s.grow(t.Context())
+		require.ErrorIs(t, s.renew(t.Context(), 1), ErrStopping)
+		err := s.grow(t.Context(), 1)
 		assert.ErrorIs(t, err, ErrStopping)
 	})
 }
@@ -293,9 +303,10 @@ func TestSupervisorRenewWithoutRestart(t *testing.T) {
 		s.ready(2)
 		f.exit(1, proc.Exit{Code: 1})
 		synctest.Wait()
-		renewed := inBackground(func() error { return s.renew(t.Context(), s.slotOf(1)) })
-		if len(f.started()) > 2 {
-			s.ready(3)
+		reload := lifecycle.Order{Kind: lifecycle.Reload}
+		renewed := inBackground(func() error { return s.carryOut(t.Context(), reload, nil) })
+		for id := 3; id <= len(f.started()); id++ {
+			s.ready(id)
 		}
 		assert.NotErrorIs(t, <-renewed, ErrStopping)
 	})
@@ -307,9 +318,9 @@ func (s *supervisor) answering(t *testing.T, f *fakes, id int) (silence func()) 
 	near, far := net.Pipe()
 	r := f.started()[id-1]
 	l := protocol.NewWorker(near)
-	known := make(chan bool, 1)
-	s.send(linked{info: r.Info(), link: l, known: known})
-	require.True(t, <-known)
+	known := false
+	s.send(linked{info: r.Info(), link: l, known: &known})
+	require.True(t, known)
 	silent := make(chan struct{})
 	go l.Serve(fromWorker{steererOf{s.steering, id, true}, s})                         // ends with near
 	go protocol.NewMaster(far).Serve(silencer{silent: silent}, func(protocol.Stop) {}) // ends with far
@@ -343,7 +354,7 @@ func TestSupervisorReplacesWhoDoesNotAnswer(t *testing.T) {
 		f.awaitStart(s, 1)
 		assert.Less(t, time.Since(begin), 6*time.Second, "replaced before it is gone")
 		assert.Equal(t, []os.Signal{syscall.SIGQUIT, proc.Continue}, f.sent(1))
-		time.Sleep(2 * dumpGrace)
+		time.Sleep(4 * time.Second)
 		assert.Equal(t, os.Kill, f.sent(1)[2])
 		assert.Equal(t, []int{2}, s.liveIDs())
 	})
@@ -368,8 +379,8 @@ func TestSupervisorStartWithoutAnID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 1})
 		own := s.steering.expect(0, os.Getpid())
-		s.do(func() { s.nextID = func() (int, error) { return 0, syscall.ENOSPC } })
-		err := s.grow(t.Context())
+		s.nextID = func() (int, error) { return 0, syscall.ENOSPC }
+		err := s.grow(t.Context(), 1)
 		require.ErrorContains(t, err, syscall.ENOSPC.Error())
 		known, err := s.steering.party(0)
 		require.NoError(t, err, "the master is not the one who died")
@@ -390,7 +401,7 @@ func adopting(t *testing.T, opts Options, found ...peer.Info) (*supervisor, *fak
 	s.adoptAll(found)
 	go s.run()
 	t.Cleanup(func() {
-		s.send(cutAll{})
+		s.send(lifecycle.Cut{})
 		<-s.done
 	})
 	synctest.Wait()
@@ -408,7 +419,7 @@ func TestSupervisorAdoptsAndIsReadyWithAll(t *testing.T) {
 		s.ready(101)
 		s.ready(103)
 		assert.False(t, isClosed(s.allReady))
-		s.do(s.fill)
+		s.send(lifecycle.Fill{})
 		synctest.Wait()
 		require.Len(t, f.started(), 1)
 		assert.Equal(t, 2, f.started()[0].Slot)
@@ -428,7 +439,7 @@ func TestSupervisorAdoptsTwoInASlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := adopting(t, Options{Nodes: 2}, survivor(101, 1, 1), survivor(102, 1, 2))
 		s.ready(101)
-		s.do(s.fill)
+		s.send(lifecycle.Fill{})
 		synctest.Wait()
 		assert.Empty(t, f.started())
 		assert.Equal(t, map[int]int{1: 101}, s.serving())
@@ -445,7 +456,7 @@ func TestSupervisorAdoptsFewerThanThereAre(t *testing.T) {
 		for id := 101; id <= 103; id++ {
 			s.ready(id)
 		}
-		s.do(s.fill)
+		s.send(lifecycle.Fill{})
 		synctest.Wait()
 		assert.Equal(t, map[int]int{1: 101}, s.serving())
 		time.Sleep(time.Hour)
@@ -459,7 +470,7 @@ func TestSupervisorAdoptsOneThatIsGone(t *testing.T) {
 		s, f := adopting(t, Options{Nodes: 2}, survivor(101, 1, 1))
 		f.exit(101, proc.Exit{Unknown: true})
 		synctest.Wait()
-		s.do(s.fill)
+		s.send(lifecycle.Fill{})
 		f.awaitStart(s, 0)
 		require.Len(t, f.started(), 1)
 		assert.Equal(t, 2, f.started()[0].Generation)

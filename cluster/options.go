@@ -9,11 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
 )
 
 // maxNodes bounds Options.Nodes, so that a slip of the keyboard is not a fork bomb.
-const maxNodes = 1024
+const maxNodes = lifecycle.MaxNodes
 
 // Options says how the cluster is run. The zero value works. All nodes run the same program and are expected to come
 // to the same Options; Addr, Nodes, Name and Dir count in the master only.

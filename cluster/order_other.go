@@ -5,10 +5,12 @@ package cluster
 import (
 	"os"
 	"syscall"
+
+	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
 )
 
 // orders are for masters of workers, which there are none of here.
-var orders map[os.Signal]order
+var orders map[os.Signal]lifecycle.Order
 
 func hungUp(os.Signal) bool { return false }
 

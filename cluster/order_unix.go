@@ -3,17 +3,18 @@
 package cluster
 
 import (
-	"context"
 	"os"
 	"syscall"
+
+	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
 )
 
 // orders are the signals that order a master to do something.
-var orders = map[os.Signal]order{
-	syscall.SIGHUP:  {what: "reload", do: func(ctx context.Context, n *Node, _ int) error { return n.reloadAll(ctx) }},
-	syscall.SIGTTIN: {what: "scale", by: 1, do: scaleBy},
-	syscall.SIGTTOU: {what: "scale", by: -1, do: scaleBy},
-	syscall.SIGUSR2: {what: "takeover", do: func(ctx context.Context, n *Node, _ int) error { return n.takeover(ctx) }},
+var orders = map[os.Signal]lifecycle.Order{
+	syscall.SIGHUP:  {Kind: lifecycle.Reload, Name: "reload"},
+	syscall.SIGTTIN: {Kind: lifecycle.ScaleBy, Name: "scale", Count: 1},
+	syscall.SIGTTOU: {Kind: lifecycle.ScaleBy, Name: "scale", Count: -1},
+	syscall.SIGUSR2: {Kind: lifecycle.Other, Name: doingTakeover},
 }
 
 // hadTerminal tells whether the process was started with a controlling terminal.

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -87,13 +86,6 @@ func (n *Node) handleSignals(stops, others chan os.Signal) {
 	}
 }
 
-// order is what a signal orders a master to do.
-type order struct {
-	what string // signals of the same name are one order while it waits
-	by   int    // what each of them adds to its sum
-	do   func(ctx context.Context, n *Node, sum int) error
-}
-
 // obey has the order carried out that a signal brings. While an order waits for its turn, more signals for it are merged
 // into it.
 func (n *Node) obey(sig os.Signal) {
@@ -101,75 +93,8 @@ func (n *Node) obey(sig os.Signal) {
 		return // a terminal, or a pkill, reaches workers as well
 	}
 	o := orders[sig]
-	switch n.master.waiting.add(o.what, o.by) {
-	case orderIsNew:
-		n.opts.Logger.Info("order by signal", "signal", sig.String(), "order", o.what)
-		go n.carryOut(o)
-	case orderIsMerged:
-		n.opts.Logger.Info("order by signal: one of its kind waits already, and stands for all that come until it begins",
-			"signal", sig.String(), "order", o.what)
-	case orderIsMergedAgain: // it is in the log
-	}
-}
-
-// carryOut waits until no other operation runs, and carries out an order. It is a goroutine that ends with the order,
-// which ends with the node.
-func (n *Node) carryOut(o order) {
-	_ = n.operate(context.Background(), true, o.what, func(ctx context.Context) error { // the error is in the log
-		return o.do(ctx, n, n.master.waiting.take(o.what))
-	})
-}
-
-// merging is what becomes of a signal that brings an order.
-type merging int
-
-const (
-	orderIsNew         merging = iota // none waits
-	orderIsMerged                     // the first that is merged into one that waits
-	orderIsMergedAgain                // a further one
-)
-
-// waitingOrders are the orders by signal that have not begun. The zero value has none. All methods may be called at the same
-// time.
-type waitingOrders struct {
-	mu  sync.Mutex
-	all map[string]*waitingOrder // guarded by mu
-}
-
-type waitingOrder struct {
-	sum    int
-	merged bool
-}
-
-// add adds a signal to the order that waits, or makes it one. The sum stays in the bounds that it makes sense in.
-func (w *waitingOrders) add(what string, by int) merging {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	o := w.all[what]
-	if o == nil {
-		if w.all == nil {
-			w.all = make(map[string]*waitingOrder)
-		}
-		w.all[what] = &waitingOrder{sum: by}
-		return orderIsNew
-	}
-	o.sum = max(-maxNodes, min(o.sum+by, maxNodes))
-	if o.merged {
-		return orderIsMergedAgain
-	}
-	o.merged = true
-	return orderIsMerged
-}
-
-// take returns the sum of an order that begins. The next signal is an order of its own.
-func (w *waitingOrders) take(what string) (sum int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if o := w.all[what]; o != nil {
-		sum = o.sum
-	}
-	delete(w.all, what)
-	return sum
+	o.Signal = sig.String()
+	go func() { _ = n.order(context.Background(), o) }() // ends with the order, which ends with the node; the error is in the log
 }
 
 // kill ends the process at once with sig, as if it had never been caught; on the master the workers first.

@@ -111,22 +111,6 @@ func TestHangupsAreMerged(t *testing.T) {
 	assert.LessOrEqual(t, strings.Count(log, "order by signal"), 2*3, "two reloads, a scale, and for each once that signals were merged")
 }
 
-func TestWaitingOrders(t *testing.T) {
-	var w waitingOrders
-	assert.Equal(t, orderIsNew, w.add("scale", 1))
-	assert.Equal(t, orderIsMerged, w.add("scale", 1))
-	assert.Equal(t, orderIsMergedAgain, w.add("scale", -1))
-	assert.Equal(t, orderIsNew, w.add("reload", 0))
-	assert.Equal(t, 1, w.take("scale"))
-	for range 3 * maxNodes {
-		w.add("scale", -1)
-	}
-	assert.Equal(t, -maxNodes, w.take("scale"), "there is no more to leave")
-	assert.Equal(t, orderIsMerged, w.add("reload", 0))
-	assert.Zero(t, w.take("reload"))
-	assert.Zero(t, w.take("reload"), "there is none")
-}
-
 // TestScaleBySignalKeepsItsBounds: what is beyond the last node is no error if there was something to do.
 func TestScaleBySignalKeepsItsBounds(t *testing.T) {
 	t.Parallel()

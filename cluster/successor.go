@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/boot"
+	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/internal/inside"
@@ -180,7 +181,7 @@ func (m *master) giveBack(n *Node) error {
 func (m *master) surrender(ctx context.Context) error {
 	m.ceded = true
 	m.forgetWorkers()
-	m.supervisor.send(quit{})
+	m.supervisor.send(lifecycle.Quit{})
 	<-m.supervisor.done
 	if err := m.steering.hold(ctx); err != nil {
 		return err

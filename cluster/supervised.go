@@ -43,7 +43,7 @@ func newProgram(command Command, logger *slog.Logger) *program {
 }
 
 // verdict returns why a process that was never ready can never be, if that is certain: others would fail like it.
-func (p *program) verdict(e proc.Exit, died *WorkerError, listening string) error {
+func (p *program) verdict(e proc.Exit, listening string) error {
 	if e.Daemon != "" {
 		return p.backgroundError(e.Daemon)
 	}
@@ -51,7 +51,7 @@ func (p *program) verdict(e proc.Exit, died *WorkerError, listening string) erro
 		return nil
 	}
 	p.conflicts++
-	if p.conflicts < conflictLimit && !saysInUse(died.LastWords) {
+	if p.conflicts < conflictLimit && !saysInUse(e.LastWords) {
 		return nil
 	}
 	return p.shareError(listening)

@@ -1,146 +1,170 @@
 package cluster
 
 import (
+	"context"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/journal"
+	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
-	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/peer"
 )
 
-// supervisor keeps the slots filled. One goroutine, run, owns the slots and the workers; everybody else sends it
-// events.
+// supervisor supervises the workers: it tells a [lifecycle.Machine] what happens, and carries out what that wants. One
+// goroutine, run, owns the machine and the workers; everybody else sends it events.
 type supervisor struct {
 	opts     Options
 	logger   *slog.Logger
 	sys      system
-	role     boot.Role // what all workers have in common
-	program  *program  // nil: this one
+	program  *program // nil: this one
 	steering *steering
 	journal  *journal.Journal[control.Event]
+	nextID   func() (int, error)
 
-	events   chan event
+	events   chan envelope
 	allReady chan struct{} // closed when each slot has been ready once
+	greeted  chan struct{} // closed when all workers that were adopted have told what they have
 	done     chan struct{} // closed when nothing runs any more
 	err      error         // why, unless it was told to; readable after done
 
 	// Owned by run.
-	slots       []*slot
-	generations map[int]int     // of slots that were given up, by number
-	workers     map[int]*worker // by id, those that run
-	nextID      func() (int, error)
-	stopping    bool
-	quitting    bool
-	filled      bool            // the slots are those that are wanted
-	ending      <-chan struct{} // closed when the node begins to stop; no slot is filled any more
-	doing       string          // what Status says
-	late        []*worker       // made to leave, since they did not in time
-	probed      time.Time       // when the workers were last probed
-	loan        *loan           // a successor has the workers; nil: they are ours
-	others      []idRange       // ids that other masters have given to workers that may be ours some time
+	node    supervisedNode // nil: there is none yet
+	machine *lifecycle.Machine
+	pending []lifecycle.Event // that it is to be told
+	telling bool
+	role    boot.Role       // what all workers have in common
+	workers map[int]*worker // by id, those that run
+	orders  map[int]*given  // by number, those that have not ended
+	seq     int             // the last number
+	ending  <-chan struct{} // closed when the node begins to stop; nil: that is known
+	over    bool
 }
 
-// event is one of the types below.
-type event any
+// supervisedNode is what a supervisor lets its own node do.
+type supervisedNode interface {
+	// leaveToWorkers begins to leave all ports, and calls left when that is done.
+	leaveToWorkers(left func())
+	// reloading hears when a reload begins, and when it has ended, of how many nodes.
+	reloading(is bool, nodes int)
+	// scaled hears when the number of nodes has changed.
+	scaled(nodes int)
+}
+
+// worker is the process of a worker.
+type worker struct {
+	info    peer.Info
+	process *proc.Process
+	link    *protocol.Worker // nil until it is linked, and when it is no longer
+	known   atomic.Bool      // it has been linked
+	inherit bool             // its first hello has been taken note of, or it was not adopted
+	threads proc.ThreadTimes // when they were last read
+	load    portgroup.Load   // of its last answer
+	foreign []*foreignListener
+	finish  func() error // asks a program to end, once
+}
+
+// envelope is an event on its way to run: one of lifecycle's, or one of the types below.
+type envelope struct {
+	event   any
+	handled chan<- struct{} // is closed when it was
+}
 
 type (
-	exited struct { // a worker is gone
+	exited struct { // a process is gone
 		id   int
 		exit proc.Exit
 	}
 	linked struct { // a worker, if it is one of ours, has opened its control stream
 		info  peer.Info
 		link  protocol.Worker
-		known chan<- bool
+		known *bool
 	}
 	unlinked struct { // that stream has ended
 		id   int
 		link protocol.Worker
 	}
-	greeted struct { // a worker has told what it has
+	hello struct { // a worker has told what it has
 		id int
 		protocol.Hello
-	}
-	becameReady struct{ id int }
-	failed      struct { // a worker has told with which error its node ends
-		id     int
-		reason string
-	}
-	drained struct { // a worker has no listener any more
-		id int
-		protocol.Drained
 	}
 	answered struct { // a probe
 		id   int
 		load portgroup.Load
 		err  error
 	}
-	stopAll struct{ timeout time.Duration }
-	cutAll  struct{}
-	quit    struct{} // run ends, and the workers live on
-	call    func()   // whatever needs what run owns
+	listening struct { // a program that does not talk to us
+		id      int
+		foreign []*foreignListener
+	}
+	belongs struct { // the supervisor has a node from now on, which begins to stop when ending is closed
+		node   supervisedNode
+		ending <-chan struct{}
+	}
+	view struct{ state *supervisorState }
+	port struct{ key portKey } // that all nodes share
 )
+
+// given is an order that has not ended.
+type given struct {
+	order  lifecycle.Order
+	begun  chan struct{} // gets a value when it is to be carried out by who has given it
+	answer chan error    // gets one value
+	number *int          // is set
+}
+
+// supervisorState is what Status tells of the workers.
+type supervisorState struct {
+	doing        string
+	slots, nodes int // that are meant to be
+	workers      []control.NodeStatus
+}
 
 // newSupervisor makes a supervisor whose workers have the ids that nextID gives. It has no slots until fill.
 func newSupervisor(
-	opts Options, common boot.Role, nextID func() (int, error), sys system, steering *steering, journal *journal.Journal[control.Event],
+	opts Options, masterID int, common boot.Role, nextID func() (int, error), sys system, steering *steering,
+	journal *journal.Journal[control.Event],
 ) *supervisor {
 	return &supervisor{
-		opts: opts, logger: opts.Logger, sys: sys, role: common, steering: steering, journal: journal,
-		events: make(chan event), allReady: make(chan struct{}), done: make(chan struct{}),
-		generations: make(map[int]int), workers: make(map[int]*worker), nextID: nextID,
+		opts: opts, logger: opts.Logger, sys: sys, role: common, steering: steering, journal: journal, nextID: nextID,
+		machine: lifecycle.New(lifecycle.Config{
+			Workers: opts.workers(), BootTimeout: opts.BootTimeout, StopTimeout: opts.StopTimeout, LivenessTimeout: opts.LivenessTimeout,
+			DisableRestart: opts.DisableRestart, MasterID: masterID, MasterAccepts: !opts.DisableMasterListen,
+		}),
+		events: make(chan envelope), allReady: make(chan struct{}), greeted: make(chan struct{}), done: make(chan struct{}),
+		workers: make(map[int]*worker), orders: make(map[int]*given),
 	}
 }
 
-// addSlot adds the next slot, into which nobody is started yet.
-func (s *supervisor) addSlot() *slot {
-	last := 0
-	for _, slot := range s.slots {
-		last = max(last, slot.number)
-	}
-	return s.slotBy(last + 1)
-}
-
-// dropSlot gives a slot up in which nobody is meant to live.
-func (s *supervisor) dropSlot(dropped *slot) {
-	dropped.close()
-	s.generations[dropped.number] = dropped.generation
-	s.slots = slices.DeleteFunc(s.slots, func(o *slot) bool { return o == dropped })
-}
-
-// send hands ev to run. It returns false when run has ended.
-func (s *supervisor) send(ev event) bool {
+// send lets run handle an event, and returns when it has. It returns false when run has ended.
+func (s *supervisor) send(event any) bool {
+	handled := make(chan struct{})
 	select {
-	case s.events <- ev:
-		return true
+	case s.events <- envelope{event, handled}:
 	case <-s.done:
 		return false
 	}
+	<-handled
+	return true
 }
 
-// do runs f in run, and returns when it has. It returns false when run has ended.
-func (s *supervisor) do(f func()) bool {
-	finished := make(chan struct{})
-	if !s.send(call(func() { f(); close(finished) })) {
-		return false
-	}
-	<-finished
-	return true
+// state returns what Status tells. It returns false when run has ended.
+func (s *supervisor) state() (state supervisorState, ok bool) {
+	ok = s.send(view{&state})
+	return state, ok
 }
 
 // serveLink is the master's end of a control stream: it returns when the stream has ended, with an error if that was for
 // what the worker has sent.
 func (s *supervisor) serveLink(stream *peer.Stream) error {
-	l, known := protocol.NewWorker(stream), make(chan bool, 1)
-	info := stream.Peer()
-	if !s.send(linked{info: info, link: l, known: known}) || !<-known {
+	l, known, info := protocol.NewWorker(stream), false, stream.Peer()
+	if !s.send(linked{info: info, link: l, known: &known}) || !known {
 		return stream.Close()
 	}
 	err := l.Serve(fromWorker{steererOf{s.steering, info.ID, true}, s})
@@ -156,186 +180,174 @@ type fromWorker struct {
 
 var _ protocol.FromWorker = fromWorker{}
 
-func (w fromWorker) Hello(hello protocol.Hello) { w.supervisor.send(greeted{w.id, hello}) }
+func (w fromWorker) Hello(h protocol.Hello) { w.supervisor.send(hello{w.id, h}) }
 
-func (w fromWorker) Ready() { w.supervisor.send(becameReady{w.id}) }
+func (w fromWorker) Ready() { w.supervisor.send(lifecycle.Ready{ID: lifecycle.ID(w.id)}) }
 
-func (w fromWorker) Drained(d protocol.Drained) { w.supervisor.send(drained{w.id, d}) }
+func (w fromWorker) Drained(d protocol.Drained) {
+	w.supervisor.send(lifecycle.Drained{ID: lifecycle.ID(w.id), Took: d.Took})
+}
 
 // Failed returns when run knows, as the worker waits with its exit until then.
-func (w fromWorker) Failed(reason string) { w.supervisor.send(failed{w.id, reason}) }
+func (w fromWorker) Failed(reason string) {
+	w.supervisor.send(lifecycle.Failed{ID: lifecycle.ID(w.id), Reason: reason})
+}
 
-// run is the goroutine that owns the slots. It ends when it was told to stop and nobody lives; Node's stop waits for it.
+// carryOut gives an order, and returns when it has ended. One of the kind Other is carried out by do.
+func (s *supervisor) carryOut(ctx context.Context, o lifecycle.Order, do func(context.Context) error) error {
+	g := &given{order: o, begun: make(chan struct{}, 1), answer: make(chan error, 1), number: new(int)}
+	if !s.send(g) {
+		return ErrStopping
+	}
+	cancelled := ctx.Done()
+	for {
+		select {
+		case err := <-g.answer:
+			return err
+		case <-g.begun:
+			err := do(ctx)
+			s.send(lifecycle.Done{Seq: *g.number, Err: err})
+			return err
+		case <-cancelled:
+			cancelled = nil
+			s.send(lifecycle.Cancel{Seq: *g.number, Err: ctx.Err()})
+		}
+	}
+}
+
+// run is the goroutine that owns the machine. It ends when that is over; Node's stop waits for it.
 func (s *supervisor) run() {
 	defer close(s.done)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for !s.over() {
+	for !s.over {
 		select {
-		case ev := <-s.events:
-			s.handle(ev)
+		case e := <-s.events:
+			s.handle(e.event)
+			close(e.handled)
 		case <-timer.C:
+			s.tell(lifecycle.Tick{})
 		}
-		s.perform(time.Now())
+		if !isClosed(s.greeted) && s.machine.Greeted() {
+			close(s.greeted)
+		}
 		timer.Stop()
-		if next := s.nextDeadline(); !next.IsZero() {
+		if next := s.machine.Next(); !next.IsZero() {
 			timer.Reset(time.Until(next))
 		}
 	}
-	s.err = errline.Join(s.err, s.lateError())
-}
-
-// perform does what is due.
-func (s *supervisor) perform(now time.Time) {
-	if now.Sub(s.probed) >= s.probeInterval() {
-		s.probeAll(now)
-	}
-	if s.loan != nil {
-		return
-	}
-	for _, slot := range s.slots {
-		if slot.isDue(now) && !isClosed(s.ending) {
-			s.startWorker(slot, occupant, now)
-		}
-	}
-	for _, w := range s.workers {
-		s.act(w, w.due(now))
+	for _, g := range s.orders {
+		g.answer <- ErrStopping // who carries one out by itself knows better
 	}
 }
 
-// act carries out what a worker's life asks for.
-func (s *supervisor) act(w *worker, a action) {
-	switch a {
-	case dump:
-		s.dump(w)
-	case kill:
-		s.kill(w)
-	case nothing:
-	}
-}
-
-func (s *supervisor) nextDeadline() (next time.Time) {
-	consider := func(t time.Time) {
-		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
-			next = t
-		}
-	}
-	if len(s.workers) > 0 {
-		consider(s.probed.Add(s.probeInterval()))
-	}
-	if s.loan != nil {
-		return next
-	}
-	if !isClosed(s.ending) {
-		for _, slot := range s.slots {
-			consider(slot.next)
-		}
-	}
-	for _, w := range s.workers {
-		consider(w.deadline)
-	}
-	return next
-}
-
-// over tells whether the master was told to stop and nothing runs any more, or to leave all as it is.
-func (s *supervisor) over() bool { return s.quitting || s.stopping && len(s.workers) == 0 }
-
-func (s *supervisor) handle(ev event) {
-	switch ev := ev.(type) {
+func (s *supervisor) handle(event any) {
+	switch e := event.(type) {
 	case exited:
-		s.handleExit(s.workers[ev.id], ev.exit)
+		s.tell(lifecycle.Exited{ID: lifecycle.ID(e.id), Exit: s.exit(e.exit, s.machine.IsBooting(e.id) && !s.workers[e.id].known.Load())})
 	case linked:
-		ev.known <- s.handleLink(ev.info, ev.link)
+		*e.known = s.handleLink(e.info, e.link)
 	case unlinked:
-		if w := s.workers[ev.id]; w != nil && w.link != nil && *w.link == ev.link {
+		if w := s.workers[e.id]; w != nil && w.link != nil && *w.link == e.link {
 			w.link = nil
+			s.tell(lifecycle.Unlinked{ID: lifecycle.ID(e.id)})
 		}
-	case greeted:
-		if w := s.workers[ev.id]; w != nil {
-			s.steering.inheritAll(ev.id, ev.Listeners, w.greet())
-			if ev.Ready {
-				s.becameReady(w)
-			}
-		}
-	case becameReady:
-		if w := s.workers[ev.id]; w != nil {
-			s.becameReady(w)
-		}
-	case failed:
-		if w := s.workers[ev.id]; w != nil {
-			w.failure = ev.reason
-		}
-	case drained:
-		if w := s.workers[ev.id]; w != nil {
-			s.handleDrained(w, ev.Took)
-		}
+	case hello:
+		s.handleHello(e)
 	case answered:
-		if w := s.workers[ev.id]; w != nil {
-			s.handleAnswer(w, ev)
+		if w := s.workers[e.id]; w != nil && e.err == nil {
+			w.load = e.load
+			s.tell(lifecycle.Answered{ID: lifecycle.ID(e.id)})
+		} else { // in time, or by the end of the link: it goes on to be missed
+			s.tell(lifecycle.Missed{ID: lifecycle.ID(e.id), Over: true})
 		}
-	case call:
-		ev()
-	case quit:
-		s.quitting = true
+	case listening:
+		if w := s.workers[e.id]; w != nil {
+			w.foreign = e.foreign
+			s.tell(lifecycle.Ready{ID: lifecycle.ID(e.id), Mute: true})
+		}
+	case *given:
+		s.seq++
+		e.order.Seq, *e.number = s.seq, s.seq
+		s.orders[s.seq] = e
+		s.tell(e.order)
+	case belongs:
+		s.node, s.ending = e.node, e.ending
+	case view:
+		*e.state = s.look()
+	case port:
+		s.role.Port = e.key
+	case lifecycle.Quit:
+		s.tell(e)
 		for _, w := range s.workers {
 			if w.link != nil {
 				go w.link.Close() // what it asks, it asks another master from now on
 			}
 		}
-	case stopAll:
-		s.stopAll(ev.timeout)
-	case cutAll:
-		s.stopAll(0)
-		for _, w := range s.workers {
-			w.cut(time.Now())
-			s.kill(w)
+	default:
+		s.tell(e)
+	}
+}
+
+// tell tells the machine what has happened, and carries out what it wants. What comes of that it is told afterwards.
+func (s *supervisor) tell(e lifecycle.Event) {
+	s.pending = append(s.pending, e)
+	if s.telling {
+		return
+	}
+	s.telling = true
+	defer func() { s.telling = false }()
+	for len(s.pending) > 0 {
+		next := s.pending[0]
+		s.pending = s.pending[1:]
+		if s.ending != nil && isClosed(s.ending) {
+			s.ending = nil
+			s.pending = slices.Insert(s.pending, 0, next)
+			next = lifecycle.Ending{}
+		}
+		for _, a := range s.machine.Handle(next, time.Now()) {
+			s.perform(a)
 		}
 	}
 }
 
-func (s *supervisor) handleLink(info peer.Info, l protocol.Worker) bool {
-	w := s.workers[info.ID]
-	if w == nil {
-		w = s.meet(info)
-	}
-	if w == nil || w.info.Incarnation != info.Incarnation {
-		return false // a worker that was given up
-	}
-	w.link, w.known = &l, true
-	s.steering.enter(info.ID, w.info.PID, l)
-	if w.phase == stopping {
-		s.order(w, max(0, time.Until(w.deadline)-stopMargin))
-	}
-	return true
+// hold lets no order be carried out until the function that it returns is called. It comes before run, and Status says what.
+func (s *supervisor) hold(what string) (release func()) {
+	s.seq++
+	seq := s.seq
+	s.tell(lifecycle.Order{Seq: seq, Kind: lifecycle.Other, Name: what})
+	return func() { s.send(lifecycle.Done{Seq: seq}) }
 }
 
-// announceReady closes allReady once each slot has been ready.
-func (s *supervisor) announceReady() {
-	isNew := func(slot *slot) bool { return !slot.everReady }
-	if !s.filled || slices.ContainsFunc(s.slots, isNew) || isClosed(s.allReady) {
-		return
+// look returns what Status tells, with the queue of the main port.
+func (s *supervisor) look() supervisorState {
+	state := supervisorState{
+		doing: s.machine.Doing(), slots: s.machine.Slots(), nodes: s.machine.Nodes(), workers: s.machine.Status(),
 	}
-	close(s.allReady)
-}
-
-func (s *supervisor) stopAll(timeout time.Duration) {
-	if s.stopping {
-		return
+	var main portKey
+	if g := s.steering.mainGroup(s.role.Port); g != nil {
+		main = g.key
 	}
-	s.stopping = true
-	for _, slot := range s.slots {
-		slot.close()
-	}
-	now := time.Now()
-	for _, w := range s.workers {
-		if w.leave(now, timeout) {
-			s.order(w, timeout)
+	for i := range state.workers {
+		if w := s.workers[state.workers[i].ID]; w != nil {
+			w.addLoad(&state.workers[i], main)
 		}
 	}
+	return state
 }
 
-func (s *supervisor) tell(kind control.EventKind, w *worker, text string) {
-	s.journal.Emit(w.event(kind, text, 0))
+func (w *worker) addLoad(out *control.NodeStatus, main portKey) {
+	out.Connections, out.Requests = w.load.Connections, w.load.Requests
+	for _, q := range w.load.Queues {
+		if q.Port == main {
+			out.Queue, out.QueueLimit = q.Length, q.Limit
+		}
+	}
+	for _, one := range w.foreign {
+		if one.group.key == main {
+			out.Queue, out.QueueLimit = one.queue()
+		}
+	}
 }
 
 func round(d time.Duration) time.Duration { return max(0, d).Round(time.Millisecond) }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/journal"
+	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/peer"
@@ -116,10 +117,10 @@ func supervise(t *testing.T, opts Options) (*supervisor, *fakes) {
 	s := f.supervisor(t, opts)
 	go s.run()
 	t.Cleanup(func() {
-		s.send(cutAll{})
+		s.send(lifecycle.Cut{})
 		<-s.done
 	})
-	s.do(s.fill)
+	s.send(lifecycle.Fill{})
 	synctest.Wait()
 	return s, f
 }
@@ -132,12 +133,21 @@ func (f *fakes) supervisor(t *testing.T, opts Options) *supervisor {
 	require.NoError(t, err)
 	last := 0
 	nextID := func() (int, error) { last++; return last, nil }
-	return newSupervisor(opts, boot.Role{Cluster: "test"}, nextID, system{start: f.start, adopt: f.adopt}, steering, journal)
+	s := newSupervisor(opts, 0, boot.Role{Cluster: "test"}, nextID, system{start: f.start, adopt: f.adopt}, steering, journal)
+	s.node = lonely{}
+	return s
 }
+
+// lonely is the node of a master that does not serve.
+type lonely struct{}
+
+func (lonely) leaveToWorkers(left func()) { go left() }
+func (lonely) reloading(bool, int)        {}
+func (lonely) scaled(int)                 {}
 
 // ready makes the worker with the id ready.
 func (s *supervisor) ready(id int) {
-	s.send(becameReady{id})
+	s.send(lifecycle.Ready{ID: lifecycle.ID(id)})
 	synctest.Wait()
 }
 
@@ -193,7 +203,7 @@ func TestSupervisorGivesUpWhenNobodyEverBecameReady(t *testing.T) {
 			f.exit(id, proc.Exit{Code: 3, LastWords: "no licence"})
 			f.awaitStart(s, id)
 		}
-		assert.Len(t, f.started(), crashLimit)
+		assert.Len(t, f.started(), 5)
 		assert.Less(t, time.Since(begin), 5*time.Second)
 		var died *WorkerError
 		require.ErrorAs(t, s.err, &died)
@@ -219,7 +229,7 @@ func TestSupervisorKeepsACrashLoopingSlotWhenAnotherServes(t *testing.T) {
 		last := time.Now()
 		f.exit(id, proc.Exit{Code: 1})
 		f.awaitStart(s, len(f.started()))
-		assert.InDelta(t, longestDelay, time.Since(last), delayJitter*float64(longestDelay)+float64(100*time.Millisecond))
+		assert.InDelta(t, 10*time.Second, time.Since(last), float64(2*time.Second+100*time.Millisecond))
 	})
 }
 
@@ -230,9 +240,9 @@ func TestSupervisorStartThatFailsIsAFailureToBoot(t *testing.T) {
 		opts, err := Options{Nodes: 2, Logger: slog.New(slog.DiscardHandler)}.withDefaults(nil)
 		require.NoError(t, err)
 		s := f.supervisor(t, opts)
-		s.fill()
+		s.tell(lifecycle.Fill{})
 		s.run()
-		assert.Len(t, f.started(), crashLimit)
+		assert.Len(t, f.started(), 5)
 		assert.ErrorContains(t, s.err, "no process can be started")
 	})
 }
@@ -243,12 +253,12 @@ func TestSupervisorStop(t *testing.T) {
 		s.ready(1)
 		near, far := net.Pipe()
 		defer far.Close()
-		known := make(chan bool, 1)
-		s.send(linked{info: f.started()[0].Info(), link: protocol.NewWorker(near), known: known})
-		require.True(t, <-known)
+		known := false
+		s.send(linked{info: f.started()[0].Info(), link: protocol.NewWorker(near), known: &known})
+		require.True(t, known)
 		order := make(chan protocol.Stop, 1)
 		go protocol.NewMaster(far).Serve(nil, func(s protocol.Stop) { order <- s }) // ends with far
-		s.send(stopAll{timeout: time.Minute})
+		go s.send(lifecycle.Stop{Timeout: time.Minute})                             // ends when the order is read
 		assert.Equal(t, protocol.Stop{Timeout: time.Minute, All: true}, <-order, "over the link")
 		synctest.Wait()
 		assert.Empty(t, f.sent(1))
@@ -266,16 +276,16 @@ func TestSupervisorFillsNoSlotWhenTheNodeEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 4})
 		ending := make(chan struct{})
-		s.do(func() { s.ending = ending })
+		s.send(belongs{lonely{}, ending})
 		for id := 1; id <= 3; id++ {
 			s.ready(id)
 			f.exit(id, proc.Exit{})
 		}
-		time.Sleep(firstDelay - time.Nanosecond)
+		time.Sleep(100*time.Millisecond - time.Nanosecond)
 		close(ending)
 		time.Sleep(time.Hour)
 		assert.Len(t, f.started(), 3, "none is replaced")
-		s.send(stopAll{timeout: time.Minute})
+		s.send(lifecycle.Stop{Timeout: time.Minute})
 		<-s.done
 		assert.NoError(t, s.err)
 	})
@@ -286,9 +296,9 @@ func TestSupervisorStopOfTheStubborn(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 2})
 		f.deaf = []os.Signal{syscall.SIGTERM, syscall.SIGQUIT}
 		begin := time.Now()
-		s.send(stopAll{timeout: time.Second})
+		s.send(lifecycle.Stop{Timeout: time.Second})
 		<-s.done
-		assert.Equal(t, time.Second+stopMargin+dumpGrace, time.Since(begin))
+		assert.Equal(t, time.Second+time.Second+2*time.Second, time.Since(begin))
 		assert.Equal(t, []os.Signal{syscall.SIGTERM, syscall.SIGQUIT, proc.Continue, os.Kill}, f.sent(1))
 		assert.ErrorContains(t, s.err, fmt.Sprintf("worker 1 (slot 1, pid %d) did not leave in time and was killed", firstPID+1))
 	})
@@ -299,8 +309,8 @@ func TestSupervisorCutsAtOnce(t *testing.T) {
 		s, f := supervise(t, Options{Nodes: 3})
 		f.deaf = []os.Signal{syscall.SIGTERM}
 		begin := time.Now()
-		s.send(stopAll{timeout: time.Hour})
-		s.send(cutAll{})
+		s.send(lifecycle.Stop{Timeout: time.Hour})
+		s.send(lifecycle.Cut{})
 		<-s.done
 		assert.Zero(t, time.Since(begin))
 		assert.True(t, slices.Contains(f.sent(1), os.Kill))
@@ -317,9 +327,9 @@ func TestSupervisorKnowsItsWorkers(t *testing.T) {
 		} {
 			r := f.started()[0]
 			change(&r)
-			known := make(chan bool, 1)
-			s.send(linked{info: r.Info(), known: known})
-			assert.False(t, <-known, name)
+			known := true
+			s.send(linked{info: r.Info(), known: &known})
+			assert.False(t, known, name)
 		}
 	})
 }

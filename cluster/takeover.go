@@ -10,6 +10,7 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/boot"
+	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
 	"github.com/multinode-go/multinode/cluster/internal/local"
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
@@ -27,7 +28,7 @@ import (
 //
 // In a container the init that is process 1 stays, and follows the successor.
 func (n *Node) Takeover(ctx context.Context) error {
-	return n.operate(ctx, true, doingTakeover, n.takeover)
+	return n.order(ctx, lifecycle.Order{Kind: lifecycle.Other, Name: doingTakeover})
 }
 
 // doingTakeover is what Status says of a takeover.
@@ -75,7 +76,7 @@ func (n *Node) untilStop(ctx context.Context) (context.Context, context.CancelFu
 }
 
 // takeover is a successor, as its predecessor has it: from its start until it is the master, or has ended. One goroutine has
-// it; what a master does meanwhile it does as ever, see supervisor.lend.
+// it; what a master does meanwhile it does as ever, see [lifecycle.Lend].
 type takeover struct {
 	node     *Node
 	process  *os.Process
@@ -178,7 +179,7 @@ func (t *takeover) await(ctx context.Context, want successionStep) error {
 func (t *takeover) lend(ctx context.Context) error {
 	m := t.node.master
 	t.lent = true
-	m.supervisor.do(func() { m.supervisor.lend(m.directory.LastOwner().LastID) })
+	m.supervisor.send(lifecycle.Lend{LastID: m.directory.LastOwner().LastID})
 	if err := m.steering.hold(ctx); err != nil {
 		return err
 	}
@@ -220,7 +221,7 @@ func (t *takeover) succeed() bool {
 		m.tellManager(m.notifier.MainPID(t.process.Pid))
 	}
 	m.notifier.Close()
-	m.supervisor.send(quit{})
+	m.supervisor.send(lifecycle.Quit{})
 	_ = t.handoff.conn.Close() // which is the answer
 	close(t.told)
 	return true
@@ -356,7 +357,7 @@ func (t *takeover) regain() error {
 			m.steering.cancel()
 			m.forgetWorkers()
 			n.stop(err, n.opts.StopTimeout)
-			m.supervisor.send(quit{})
+			m.supervisor.send(lifecycle.Quit{})
 			return err
 		}
 	}
@@ -364,14 +365,17 @@ func (t *takeover) regain() error {
 	err := m.writePID(t.process.Pid)
 	last := m.directory.LastOwner().LastID
 	m.steering.release()
-	m.supervisor.do(func() { m.supervisor.takeUp(last, n.isStopping()) })
+	m.supervisor.send(lifecycle.TakeUp{LastID: last, Ending: n.isStopping()})
 	return err
 }
+
+// reapMargin is what a successor that has given back gets beyond its own time-out.
+const reapMargin = time.Second
 
 // reap waits for the end of a successor that has given back, whose requests in flight finish. Its node ends the connection when it
 // has ended itself; a program that goes on then is ended by a signal, which nobody catches any more.
 func (t *takeover) reap() {
-	limit := time.NewTimer(t.node.opts.StopTimeout + stopMargin)
+	limit := time.NewTimer(t.node.opts.StopTimeout + reapMargin)
 	defer limit.Stop()
 	signaled := false
 	for !isClosed(t.ended) {

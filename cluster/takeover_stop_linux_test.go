@@ -62,7 +62,9 @@ func holdTurn(n *Node, g gate) {
 	defer group.give()
 	fmt.Println("held", n.ID())
 	for waits := false; !waits; time.Sleep(time.Millisecond) {
-		n.master.supervisor.do(func() { waits = n.master.supervisor.loan != nil })
+		n.master.steering.mu.Lock()
+		waits = n.master.steering.holds
+		n.master.steering.mu.Unlock()
 	}
 	fmt.Println("lending", n.ID())
 	<-n.begun

@@ -40,20 +40,18 @@ const (
 // exempt are those over a limit, with what they have: it may become less, and not more.
 var exempt = map[string]int{
 	// One room still: its rules of supervision, its effects on groups and its two roles are to become packages of their own.
-	"files of cluster":              54,
-	"lines of cluster":              7980,
-	"fields of cluster.Node":        35,
-	"fields of cluster.group":       20,
-	"fields of cluster.master":      27,
-	"fields of cluster.steering":    22,
-	"fields of cluster.supervisor":  24,
-	"fields of cluster.upstream":    16,
-	"fields of cluster.worker":      21,
-	"methods of cluster.Node":       74,
-	"methods of cluster.group":      64,
-	"methods of cluster.master":     31,
-	"methods of cluster.steering":   28,
-	"methods of cluster.supervisor": 67,
+	"files of cluster":             47,
+	"lines of cluster":             6930,
+	"fields of cluster.Node":       35,
+	"fields of cluster.group":      20,
+	"fields of cluster.master":     27,
+	"fields of cluster.steering":   22,
+	"fields of cluster.supervisor": 24,
+	"fields of cluster.upstream":   16,
+	"methods of cluster.Node":      71,
+	"methods of cluster.group":     63,
+	"methods of cluster.master":    31,
+	"methods of cluster.steering":  28,
 
 	// The map, its array and what it is told are one type.
 	"methods of cluster/internal/portgroup.Map": 40,

@@ -1,4 +1,4 @@
-package cluster
+package lifecycle
 
 import (
 	"slices"
@@ -15,7 +15,7 @@ const (
 	crashWindow  = 30 * time.Second
 )
 
-// slot is one place for a worker, and when it is filled again: a state machine without clock, process or goroutine.
+// slot is one place for a worker, and when it is filled again.
 type slot struct {
 	number     int
 	generation int

@@ -1,4 +1,4 @@
-package cluster
+package control
 
 import (
 	"fmt"
@@ -17,6 +17,7 @@ type WorkerError struct {
 	LastWords string
 }
 
+// Error says which worker it was, and why.
 func (e *WorkerError) Error() string {
 	when := "before it was ready"
 	if e.Ready {

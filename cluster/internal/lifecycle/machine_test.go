@@ -1,0 +1,506 @@
+package lifecycle
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/cluster/control"
+)
+
+// choices decide what happens next. When they are used up, the world goes on as orderly as it can.
+type choices struct{ bytes []byte }
+
+func (c *choices) next(n int) int {
+	if len(c.bytes) == 0 {
+		return 0
+	}
+	b := c.bytes[0]
+	c.bytes = c.bytes[1:]
+	return int(b) % n
+}
+
+// process is a worker as it is, whatever the machine thinks of it.
+type process struct {
+	Info
+	ready, linked, asked, dumped, killed, stuck bool
+}
+
+// world carries out what a machine wants, at some time and not always well.
+type world struct {
+	tb      testing.TB
+	m       *Machine
+	choices *choices
+	now     time.Time
+	alive   map[int]*process
+	starts  []Start // that are to be carried out
+	outside []int   // orders that wait for Done
+	asked   []int   // probes
+	lastID  int
+	lastSeq int
+	open    map[int]bool // orders without an answer
+	events  []Event      // all that the machine was told
+	times   []time.Time
+	actions [][]Action // what it has answered
+	ended   bool
+	least   int // ready workers that are not asked to leave, since the last reset
+}
+
+func newWorld(tb testing.TB, cfg Config, c *choices) *world {
+	tb.Helper()
+	return &world{
+		tb: tb, m: New(cfg), choices: c, now: time.Unix(1e9, 0), alive: make(map[int]*process), open: make(map[int]bool),
+	}
+}
+
+func (w *world) tell(e Event) {
+	w.events, w.times = append(w.events, e), append(w.times, w.now)
+	out := w.m.Handle(e, w.now)
+	w.actions = append(w.actions, out)
+	for _, a := range out {
+		w.carryOut(a)
+	}
+	w.check()
+}
+
+func (w *world) carryOut(a Action) {
+	w.tb.Helper()
+	require.False(w.tb, w.ended && !isAnswer(a), "%T after the end", a)
+	switch a := a.(type) {
+	case Start:
+		w.starts = append(w.starts, a)
+	case Ask:
+		if p := w.alive[a.ID]; p != nil {
+			p.asked = true
+		}
+	case Dump:
+		if p := w.alive[a.ID]; p != nil {
+			p.dumped = true
+		}
+	case Kill:
+		if p := w.alive[a.ID]; p != nil {
+			p.killed = true
+		}
+	case Probe:
+		w.asked = append(w.asked, a.ID)
+	case Measure:
+		w.tell(Missed{ID: ID(a.ID), Elapsed: a.Elapsed})
+	case Begin:
+		w.outside = append(w.outside, a.Seq)
+	case Room:
+		w.outside = append(w.outside, a.Seq)
+	case LeavePorts:
+		w.outside = append(w.outside, a.Seq)
+	case Answer:
+		require.True(w.tb, w.open[a.Seq], "order %d is answered twice, or was never given", a.Seq)
+		delete(w.open, a.Seq)
+	case End:
+		w.ended = true
+	}
+}
+
+func isAnswer(a Action) bool {
+	_, ok := a.(Answer)
+	return ok
+}
+
+// check holds what is always so.
+func (w *world) check() {
+	w.tb.Helper()
+	roles := make(map[string]int)
+	for _, one := range slices.Concat(w.m.sorted(), w.m.starting) {
+		if !one.slot.closed && one.role != retiring {
+			roles[fmt.Sprint("slot ", one.slot.number, " role ", one.role)]++
+		}
+	}
+	for what, count := range roles {
+		require.Equal(w.tb, 1, count, "%s", what)
+	}
+	for id := range w.alive {
+		require.True(w.tb, w.ended || w.m.workers[id] != nil, "worker %d is forgotten", id)
+	}
+	serving := 0
+	for _, p := range w.alive {
+		if p.ready && !p.asked && !p.dumped && !p.killed {
+			serving++
+		}
+	}
+	w.least = min(w.least, serving)
+}
+
+// start carries out the oldest Start.
+func (w *world) start(well bool) {
+	s := w.starts[0]
+	w.starts = w.starts[1:]
+	w.lastID++
+	info := Info{ID: w.lastID, Slot: s.Slot, Generation: s.Generation, PID: 1000 + w.lastID}
+	if !well {
+		info.ID = -s.Slot
+		w.tell(StartFailed{info, Exit{Reason: "cannot be started"}})
+		return
+	}
+	w.alive[info.ID] = &process{Info: info}
+	w.tell(Started{info})
+}
+
+func (w *world) exit(p *process, e Exit) {
+	delete(w.alive, p.ID)
+	w.tell(Exited{ID(p.ID), e})
+}
+
+// some returns the living processes by id.
+func (w *world) some(is func(*process) bool) (all []*process) {
+	for id := range w.lastID + 1 {
+		if p := w.alive[id]; p != nil && is(p) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// proceed does what the orderly world does next. It returns false when only time has to pass.
+func (w *world) proceed() bool {
+	if len(w.starts) > 0 {
+		w.start(true)
+		return true
+	}
+	for _, p := range w.some(func(p *process) bool { return !p.stuck }) {
+		switch {
+		case p.killed:
+			w.exit(p, Exit{Reason: "signal: killed"})
+		case p.dumped:
+			w.exit(p, Exit{Reason: "exit code 2"})
+		case !p.linked:
+			p.linked = true
+			w.tell(Linked{ID(p.ID)})
+		case p.asked:
+			w.tell(Drained{ID: ID(p.ID), Took: time.Millisecond})
+			w.exit(p, Exit{Reason: "exit code 0", Done: true})
+		case !p.ready:
+			p.ready = true
+			w.tell(Ready{ID: ID(p.ID)})
+		default:
+			continue
+		}
+		return true
+	}
+	for _, p := range w.some(func(p *process) bool { return p.killed }) { // nothing stops that
+		w.exit(p, Exit{Reason: "signal: killed"})
+		return true
+	}
+	if len(w.asked) > 0 {
+		id := w.asked[0]
+		w.asked = w.asked[1:]
+		if p := w.alive[id]; p != nil && !p.stuck {
+			w.tell(Answered{ID(id)})
+		} else {
+			w.tell(Missed{ID: ID(id), Over: true})
+		}
+		return true
+	}
+	if len(w.outside) > 0 {
+		seq := w.outside[0]
+		w.outside = w.outside[1:]
+		w.tell(Done{Seq: seq})
+		return true
+	}
+	return false
+}
+
+// pass lets time pass until the machine has something to do.
+func (w *world) pass() {
+	if next := w.m.Next(); next.After(w.now) {
+		w.now = next
+	} else {
+		w.now = w.now.Add(time.Millisecond)
+	}
+	w.tell(Tick{})
+}
+
+// settle lets the world go on until enough.
+func (w *world) settle(enough func() bool) {
+	w.tb.Helper()
+	for steps := 0; !enough(); steps++ {
+		require.Less(w.tb, steps, 100_000, "it does not come to an end")
+		if !w.proceed() {
+			w.pass()
+		}
+	}
+}
+
+func (w *world) give(o Order) {
+	w.lastSeq++
+	o.Seq = w.lastSeq
+	w.open[o.Seq] = true
+	w.tell(o)
+}
+
+// disturb does one thing at random.
+func (w *world) disturb() {
+	alive := w.some(func(*process) bool { return true })
+	var one *process
+	if len(alive) > 0 {
+		one = alive[w.choices.next(len(alive))]
+	}
+	switch kind := w.choices.next(24); {
+	case kind < 6:
+		w.proceed()
+	case kind < 8:
+		w.now = w.now.Add(time.Duration(w.choices.next(200)) * 10 * time.Millisecond)
+		w.tell(Tick{})
+	case kind == 8:
+		w.give(Order{Kind: Reload, Name: "reload", AtOnce: w.choices.next(2) == 0})
+	case kind == 9:
+		w.give(Order{Kind: Scale, Name: "scale", Count: w.choices.next(6)})
+	case kind == 10:
+		w.give(Order{Kind: ScaleBy, Name: "scale", Count: w.choices.next(3) - 1, Signal: "a signal"})
+	case kind == 11:
+		w.give(Order{Kind: Drain, Name: "drain", Node: w.choices.next(w.lastID + 2)})
+	case kind == 12:
+		w.give(Order{Kind: Other, Name: "takeover"})
+	case kind == 13 && w.lastSeq > 0:
+		w.tell(Cancel{1 + w.choices.next(w.lastSeq), errors.New("nobody waits")})
+	case kind == 14 && len(w.outside) > 0:
+		seq := w.outside[0]
+		w.outside = w.outside[1:]
+		w.tell(Done{seq, errors.New("it cannot be")})
+	case kind == 15 && len(w.starts) > 0:
+		w.start(false)
+	case kind == 16 && one != nil:
+		w.exit(one, Exit{Reason: "exit code 1", LastWords: "no licence"})
+	case kind == 17 && one != nil:
+		w.exit(one, Exit{Reason: "exit code 0", Done: true, Jitter: 0.5})
+	case kind == 18 && one != nil:
+		one.stuck = !one.stuck
+	case kind == 19 && one != nil:
+		w.tell(Unlinked{ID(one.ID)})
+		one.linked = false
+	case kind == 20 && w.m.lent == nil:
+		w.tell(Lend{w.lastID})
+	case kind == 21:
+		w.tell(TakeUp{LastID: w.lastID, Ending: w.choices.next(8) == 0})
+	case kind == 22: // another master starts one
+		w.lastID++
+		info := Info{ID: w.lastID, Slot: 1 + w.choices.next(4), Generation: 1 + w.choices.next(9), PID: 1}
+		if w.m.Knows(info.ID) && w.m.lent != nil && !w.taken(info.Slot) {
+			w.alive[info.ID] = &process{Info: info}
+			w.tell(Met{info})
+		}
+	case kind == 23 && w.choices.next(8) == 0:
+		w.tell([]Event{Ending{}, Fill{}, Stop{time.Duration(w.choices.next(10)) * time.Second}, Cut{}}[w.choices.next(4)])
+	}
+}
+
+// taken tells whether a slot has no place: a master starts nobody there.
+func (w *world) taken(number int) bool {
+	slot := w.m.slotBy(number)
+	return w.m.workerIn(slot, current) != nil || w.m.workerIn(slot, replacement) != nil
+}
+
+// live lets a machine live through the choices, and stops it.
+func live(tb testing.TB, data []byte) *world {
+	tb.Helper()
+	c := &choices{data}
+	w := newWorld(tb, Config{
+		Workers: 1 + c.next(4), BootTimeout: 10 * time.Second, StopTimeout: 5 * time.Second, LivenessTimeout: time.Second,
+		DisableRestart: c.next(8) == 7, MasterAccepts: c.next(2) == 0,
+	}, c)
+	w.tell(Fill{})
+	for len(c.bytes) > 0 && !w.ended {
+		w.disturb()
+	}
+	w.tell(TakeUp{LastID: w.lastID})
+	w.tell(Stop{time.Second})
+	w.settle(func() bool { return w.ended })
+	assert.Empty(tb, w.alive, "who lives when all has ended")
+	for seq := range w.open {
+		assert.True(tb, slices.Contains(w.outside, seq) || w.m.plan != nil && w.m.plan.Seq == seq, "order %d has no answer", seq)
+	}
+	return w
+}
+
+// replay tells another machine the same, and compares what it wants.
+func (w *world) replay() {
+	w.tb.Helper()
+	again := New(w.m.cfg)
+	for i, e := range w.events {
+		require.Equal(w.tb, w.actions[i], again.Handle(e, w.times[i]), "event %d: %T", i, e)
+	}
+}
+
+func FuzzMachine(f *testing.F) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 20 {
+		data := make([]byte, 200)
+		for i := range data {
+			data[i] = byte(random.Uint32())
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 2000 {
+			return
+		}
+		live(t, data).replay()
+	})
+}
+
+// TestMachineLives is the fuzz target with random data.
+func TestMachineLives(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for range 2000 {
+		data := make([]byte, 50+random.IntN(300))
+		for i := range data {
+			data[i] = byte(random.Uint32())
+		}
+		live(t, data).replay()
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// orderly is a world in which nothing bad happens, with its workers ready.
+func orderly(t *testing.T, cfg Config) *world {
+	t.Helper()
+	cfg.BootTimeout, cfg.StopTimeout, cfg.LivenessTimeout = 10*time.Second, 5*time.Second, time.Second
+	w := newWorld(t, cfg, new(choices))
+	w.tell(Fill{})
+	w.settle(func() bool { return len(w.some(func(p *process) bool { return p.ready })) == cfg.Workers })
+	w.least = cfg.Workers
+	return w
+}
+
+// TestNeverFewerReady: while nothing dies, an order leaves as many ready as there were before, or as there are to be.
+func TestNeverFewerReady(t *testing.T) {
+	for name, c := range map[string]struct {
+		order Order
+		least int
+		after int
+	}{
+		"reload":     {Order{Kind: Reload}, 3, 3},
+		"drain":      {Order{Kind: Drain, Node: 2}, 3, 3},
+		"scale up":   {Order{Kind: Scale, Count: 5}, 3, 5},
+		"scale down": {Order{Kind: Scale, Count: 2}, 2, 2},
+		"one more":   {Order{Kind: ScaleBy, Count: 1}, 3, 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := orderly(t, Config{Workers: 3})
+			w.give(c.order)
+			w.settle(func() bool { return len(w.open) == 0 })
+			assert.Equal(t, c.least, w.least)
+			assert.Len(t, w.some(func(p *process) bool { return p.ready && !p.asked }), c.after)
+			assert.Equal(t, c.after, w.m.Nodes())
+		})
+	}
+}
+
+// TestReloadOfAMasterThatAccepts: one more worker takes its place.
+func TestReloadOfAMasterThatAccepts(t *testing.T) {
+	w := orderly(t, Config{Workers: 2, MasterAccepts: true})
+	assert.Equal(t, 3, w.m.Nodes())
+	w.give(Order{Kind: Reload, Name: "reload"})
+	assert.Equal(t, "reload", w.m.Doing())
+	w.settle(func() bool { return len(w.open) == 0 })
+	assert.Equal(t, 3, w.m.Nodes())
+	assert.Len(t, w.some(func(p *process) bool { return p.ready }), 3)
+	assert.Empty(t, w.m.Doing())
+}
+
+// answers returns the errors with which orders have ended.
+func (w *world) answers() map[int]error {
+	all := make(map[int]error)
+	for _, out := range w.actions {
+		for _, a := range out {
+			if a, ok := a.(Answer); ok {
+				all[a.Seq] = a.Err
+			}
+		}
+	}
+	return all
+}
+
+func TestOrdersAreCarriedOutOneAfterTheOther(t *testing.T) {
+	w := orderly(t, Config{Workers: 2})
+	w.give(Order{Kind: Reload, Name: "reload"})
+	w.give(Order{Kind: Scale, Count: 3, Name: "scale"})
+	w.give(Order{Kind: Reload, AtOnce: true, Name: "reload"})
+	require.ErrorIs(t, w.answers()[3], control.ErrBusy)
+	w.tell(Cancel{2, errors.New("nobody waits")})
+	require.ErrorContains(t, w.answers()[2], "wait for another operation to end: nobody waits")
+	w.give(Order{Kind: ScaleBy, Count: 1, Signal: "a signal", Name: "scale"})
+	w.give(Order{Kind: ScaleBy, Count: 1, Signal: "a signal", Name: "scale"})
+	w.give(Order{Kind: Drain, Node: 99, Name: "drain"})
+	w.settle(func() bool { return len(w.open) == 0 })
+	assert.Equal(t, 4, w.m.Nodes(), "both in one")
+	require.ErrorIs(t, w.answers()[6], control.ErrNoNode)
+	require.NoError(t, w.answers()[1])
+	require.NoError(t, w.answers()[4])
+	w.give(Order{Kind: Reload, Name: "reload"})
+	w.tell(Stop{time.Second})
+	require.ErrorIs(t, w.answers()[7], control.ErrStopping)
+	w.give(Order{Kind: Reload, Name: "reload"})
+	require.ErrorIs(t, w.answers()[8], control.ErrStopping)
+	w.settle(func() bool { return w.ended })
+	w.give(Order{Kind: Reload, Name: "reload"})
+	require.ErrorIs(t, w.answers()[9], control.ErrStopping)
+}
+
+// TestReplacementThatFails: the one before serves on.
+func TestReplacementThatFails(t *testing.T) {
+	w := orderly(t, Config{Workers: 1})
+	w.give(Order{Kind: Reload, Name: "reload"})
+	w.start(true)
+	w.exit(w.alive[2], Exit{Reason: "exit code 4", LastWords: "no licence"})
+	var died *control.WorkerError
+	require.ErrorAs(t, w.answers()[1], &died)
+	assert.Equal(t, "no licence", died.LastWords)
+	assert.Equal(t, 1, w.least)
+	w.settle(func() bool { return w.now.Sub(time.Unix(1e9, 0)) > time.Minute })
+	assert.Equal(t, 2, w.lastID, "nobody else is started")
+}
+
+// TestReplacementThatNobodyWaitsFor is let go; when the one before has died meanwhile, the slot is filled again.
+func TestReplacementThatNobodyWaitsFor(t *testing.T) {
+	w := orderly(t, Config{Workers: 1})
+	w.give(Order{Kind: Reload, Name: "reload"})
+	w.start(true)
+	w.exit(w.alive[1], Exit{Reason: "signal: killed"})
+	require.Empty(t, w.starts, "the replacement is on its way")
+	w.tell(Cancel{1, errors.New("nobody waits")})
+	require.ErrorContains(t, w.answers()[1], "worker 2 (slot 1, pid 1002) was not ready: nobody waits")
+	require.Len(t, w.starts, 1)
+	w.settle(func() bool { p := w.alive[3]; return p != nil && p.ready })
+	assert.Nil(t, w.alive[2])
+}
+
+// TestOrdersBySignal: while one waits, further ones are a part of it, and the log says so once.
+func TestOrdersBySignal(t *testing.T) {
+	w := orderly(t, Config{Workers: 1})
+	w.give(Order{Kind: Other, Name: "takeover"})
+	w.give(Order{Kind: Reload, Name: "reload", Signal: "hangup"})
+	for range 3 * MaxNodes {
+		w.give(Order{Kind: ScaleBy, Name: "scale", Count: -1, Signal: "ttou"})
+		w.give(Order{Kind: Reload, Name: "reload", Signal: "hangup"})
+	}
+	require.Len(t, w.m.waiting, 2)
+	assert.Equal(t, -MaxNodes, w.m.waiting[1].Count, "there is no more to leave")
+	notes := 0
+	for _, out := range w.actions {
+		for _, a := range out {
+			if n, ok := a.(Note); ok && strings.HasPrefix(n.Text, "order by signal") {
+				notes++
+			}
+		}
+	}
+	assert.Equal(t, 2*2, notes)
+	w.settle(func() bool { return len(w.open) == 0 })
+	assert.ErrorContains(t, w.answers()[3], "scale to -1023: it must be 1 to 1024 nodes")
+}

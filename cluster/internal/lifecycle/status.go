@@ -1,0 +1,54 @@
+package lifecycle
+
+import "github.com/multinode-go/multinode/cluster/control"
+
+// Status returns all workers, and the slots that wait for one, without their load.
+func (m *Machine) Status() (all []control.NodeStatus) {
+	for _, w := range m.sorted() {
+		all = append(all, control.NodeStatus{
+			ID: w.ID, Slot: w.Slot, Generation: w.Generation, PID: w.PID, State: w.shown(), Since: w.since,
+			Restarts: w.slot.restarts, LastExit: w.slot.lastExit, Accepts: w.wasReady() && !w.drained,
+		})
+	}
+	for _, slot := range m.slots {
+		if slot.next.IsZero() || m.workerIn(slot, current) != nil {
+			continue
+		}
+		state := control.StateWaiting
+		if slot.looping {
+			state = control.StateLooping
+		}
+		all = append(all, control.NodeStatus{
+			ID: -1, Slot: slot.number, Generation: slot.generation, State: state, Since: slot.diedAt,
+			Restarts: slot.restarts, LastExit: slot.lastExit,
+		})
+	}
+	return all
+}
+
+// Doing returns what Status says that the cluster does, "" when it does nothing but serve.
+func (m *Machine) Doing() string {
+	switch {
+	case m.stopping || m.ending:
+		return "stop"
+	case m.plan != nil:
+		return m.plan.Name
+	default:
+		return ""
+	}
+}
+
+func (w *worker) shown() control.State {
+	switch {
+	case w.phase >= dumping:
+		return control.StateHung
+	case w.phase == stopping:
+		return control.StateDraining
+	case w.phase == starting:
+		return control.StateStarting
+	case w.suspect:
+		return control.StateSuspect
+	default:
+		return control.StateReady
+	}
+}

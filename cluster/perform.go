@@ -1,0 +1,191 @@
+package cluster
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
+	"github.com/multinode-go/multinode/cluster/internal/proc"
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
+	"github.com/multinode-go/multinode/internal/rendezvous"
+	"github.com/multinode-go/multinode/peer"
+)
+
+// perform carries out what the machine wants.
+func (s *supervisor) perform(action lifecycle.Action) {
+	switch a := action.(type) {
+	case lifecycle.Start:
+		s.start(a)
+	case lifecycle.Ask:
+		s.ask(s.workers[a.ID], a)
+	case lifecycle.Dump: // one that was stopped is let go on for it
+		s.workers[a.ID].signal(syscall.SIGQUIT, proc.Continue)
+	case lifecycle.Kill:
+		s.workers[a.ID].signal(syscall.SIGKILL)
+	case lifecycle.Probe:
+		s.probe(s.workers[a.ID])
+	case lifecycle.Measure:
+		s.measure(s.workers[a.ID], a.Elapsed)
+	case lifecycle.Serve:
+		s.steering.ready(a.ID)
+	case lifecycle.Suspect:
+		s.steering.suspected(a.ID, a.Is)
+	case lifecycle.Gone:
+		delete(s.workers, a.ID)
+		s.steering.gone(a.ID)
+	case lifecycle.AllReady:
+		close(s.allReady)
+	case lifecycle.Begin:
+		if g := s.orders[a.Seq]; g != nil {
+			g.begun <- struct{}{}
+		}
+	case lifecycle.Room:
+		s.tell(lifecycle.Done{Seq: a.Seq, Err: moreDescriptors(a.More)})
+	case lifecycle.LeavePorts:
+		s.node.leaveToWorkers(func() { s.send(lifecycle.Done{Seq: a.Seq}) })
+	case lifecycle.Reloading:
+		s.node.reloading(a.Is, s.machine.Nodes())
+	case lifecycle.Answer:
+		if g := s.orders[a.Seq]; g != nil {
+			g.answer <- a.Err
+			delete(s.orders, a.Seq)
+		}
+	case lifecycle.Note:
+		s.note(a)
+	case lifecycle.End:
+		s.over, s.err = true, a.Err
+	}
+}
+
+// note says something in the log, and as an event.
+func (s *supervisor) note(n lifecycle.Note) {
+	attrs, event := n.Attrs, n.Event
+	if w := n.Worker; w != nil {
+		attrs = append([]any{"id", w.ID, "slot", w.Slot, "generation", w.Generation, "pid", w.PID}, attrs...)
+		event.ID, event.Slot, event.Generation, event.PID = w.ID, w.Slot, w.Generation, w.PID
+	}
+	if n.Text != "" {
+		levels := map[lifecycle.Level]slog.Level{lifecycle.LevelWarn: slog.LevelWarn, lifecycle.LevelError: slog.LevelError}
+		s.logger.Log(context.Background(), levels[n.Level], n.Text, attrs...)
+	}
+	if event.Kind != "" {
+		s.journal.Emit(event)
+	}
+	if event.Kind == control.EventScaled {
+		s.node.scaled(s.machine.Nodes())
+	}
+}
+
+// start starts a worker in a slot.
+func (s *supervisor) start(a lifecycle.Start) {
+	role := s.role
+	role.Slot, role.Generation, role.Incarnation = a.Slot, a.Generation, rendezvous.NewIncarnation()
+	id, err := s.nextID()
+	w := new(worker)
+	if role.ID = id; err == nil {
+		w.process, err = s.sys.start(role)
+	} else {
+		role.ID = -a.Slot // nobody's
+	}
+	w.info, w.inherit = role.Info(), true
+	if err != nil {
+		s.tell(lifecycle.StartFailed{Info: infoOf(w.info), Exit: s.exit(proc.Exit{Err: err}, true)})
+		return
+	}
+	w.info.PID = w.process.PID
+	s.workers[id] = w
+	ended := make(chan struct{})
+	if s.program != nil {
+		s.steering.expect(id, w.info.PID) // it may listen before we look
+		w.finish = sync.OnceValue(func() error { return w.process.Signal(s.program.StopSignal) })
+		s.steering.running.Go(func() { s.watchForeign(w, ended) })
+	}
+	s.tell(lifecycle.Started{Info: infoOf(w.info)})
+	go s.awaitExit(id, w.process, ended)
+}
+
+func infoOf(i peer.Info) lifecycle.Info {
+	return lifecycle.Info{ID: i.ID, Slot: i.Slot, Generation: i.Generation, PID: i.PID}
+}
+
+// awaitExit is a goroutine that ends with the process; run does not end before it has been told.
+func (s *supervisor) awaitExit(id int, p *proc.Process, ended chan<- struct{}) {
+	e := <-p.Exited
+	close(ended)
+	s.send(exited{id: id, exit: e})
+}
+
+// exit says for the machine how a process has ended. One that isNew may have ended since no process of its program can be a
+// worker.
+func (s *supervisor) exit(e proc.Exit, isNew bool) lifecycle.Exit {
+	out := lifecycle.Exit{
+		Reason: e.String(), Done: e.IsDone(), LastWords: e.LastWords, Left: e.Left, Alive: e.Alive, Jitter: 2*rand.Float64() - 1,
+	}
+	if s.program != nil && isNew {
+		out.Fatal = s.program.verdict(e, s.notShared())
+	}
+	return out
+}
+
+// notShared returns an address that a worker has for itself, "" if there is none.
+func (s *supervisor) notShared() string {
+	for _, w := range s.workers {
+		for _, one := range w.foreign {
+			if one.alone {
+				return one.group.address
+			}
+		}
+	}
+	return ""
+}
+
+// ask asks a worker to leave, by whatever reaches it.
+func (s *supervisor) ask(w *worker, a lifecycle.Ask) {
+	switch {
+	case w == nil:
+	case w.foreign != nil:
+		s.steering.running.Go(func() { s.leaveForeign(w.info.ID, w.foreign, w.finish) })
+	case w.link != nil:
+		_ = w.link.Stop(protocol.Stop{Timeout: a.Timeout, All: a.All}) // an error ends the link
+	case w.known.Load(): // the next link tells it
+	case w.finish != nil:
+		_ = w.finish() // as below
+	default:
+		_ = w.process.Signal(syscall.SIGTERM) // it may be gone already, then its exit is on the way
+	}
+}
+
+// signal signals a process, unless there is none any more.
+func (w *worker) signal(signals ...syscall.Signal) {
+	if w == nil {
+		return
+	}
+	for _, sig := range signals {
+		_ = w.process.Signal(sig) // it may be gone already, then its exit is on the way
+	}
+}
+
+// probe asks a worker whether it lives. The goroutine ends within LivenessTimeout; run may end before.
+func (s *supervisor) probe(w *worker) {
+	w.threads = proc.ReadThreadTimes(w.info.PID)
+	id, link := w.info.ID, *w.link
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), s.opts.LivenessTimeout)
+		defer cancel()
+		load, err := link.Probe(ctx)
+		s.send(answered{id: id, load: load, err: err})
+	}()
+}
+
+// measure finds out for how long a worker that owes an answer has waited for a CPU.
+func (s *supervisor) measure(w *worker, elapsed time.Duration) {
+	threads := proc.ReadThreadTimes(w.info.PID)
+	starved := threads.StarvedSince(w.threads, elapsed)
+	w.threads = threads
+	s.tell(lifecycle.Missed{ID: lifecycle.ID(w.info.ID), Elapsed: elapsed, Starved: starved})
+}
