@@ -181,7 +181,6 @@ func (s *staff) leaveWithAll(w *worker) {
 func (s *staff) endAbsent(info Info) {
 	w := s.newWorker(&slot{number: info.Slot, closed: true}, retiring)
 	w.Info, w.hung = info, "did not answer its new master"
-	w.mute = true
 	s.workers[info.ID] = w
 	s.apply(w, w.hang(s.now))
 }
