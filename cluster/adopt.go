@@ -20,7 +20,7 @@ func (s *supervisor) handleLink(info peer.Info, l protocol.Worker) bool {
 	}
 	w.link = &l
 	w.known.Store(true)
-	s.steering.enter(info.ID, w.info.PID, l)
+	s.steering.Linked(info.ID, w.info.PID, l)
 	s.tell(lifecycle.Linked{ID: lifecycle.ID(info.ID)})
 	return true
 }
@@ -37,11 +37,11 @@ func (s *supervisor) handleHello(h hello) {
 			select {
 			case <-known:
 				s.send(lifecycle.Greeted{ID: lifecycle.ID(h.id)})
-			case <-s.steering.ctx.Done():
+			case <-s.steering.Context().Done():
 			}
 		}()
 	}
-	s.steering.inheritAll(h.id, h.Listeners, known)
+	s.steering.Inherit(h.id, h.Listeners, known)
 	if h.Ready {
 		s.tell(lifecycle.Ready{ID: lifecycle.ID(h.id)})
 	}
@@ -54,7 +54,7 @@ func (s *supervisor) adopt(info peer.Info) error {
 		return err
 	}
 	s.workers[info.ID] = &worker{info: info, process: process}
-	s.steering.expect(info.ID, info.PID) // what it listens on is no stranger's
+	s.steering.Expect(info.ID, info.PID) // what it listens on is no stranger's
 	go s.awaitExit(info.ID, process, make(chan struct{}))
 	return nil
 }

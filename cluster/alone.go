@@ -5,17 +5,19 @@ import (
 	"net"
 
 	"github.com/multinode-go/multinode/cluster/internal/local"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
+	"github.com/multinode-go/multinode/cluster/internal/steering"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/peer"
 )
 
 // startAlone makes the one node of a cluster, this process, where the kernel does not balance, for the reason why.
 func startAlone(ctx context.Context, opts Options, why error) (*Node, error) {
-	key := portKey{Network: "tcp", Address: opts.Addr}
+	key := portgroup.Key{Network: "tcp", Address: opts.Addr}
 	listener, err := new(net.ListenConfig).Listen(ctx, key.Network, key.Address)
 	if err != nil {
-		return nil, explain(ctx, key, err)
+		return nil, steering.Explain(ctx, key, err)
 	}
 	if opts.workers() > 0 {
 		opts.Logger.Warn("serving with one node, in this process", "nodes_wanted", opts.Nodes, "reason", why)

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/cluster/internal/boot"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 )
 
 // refused listens with opts, which must fail, and returns the error.
@@ -193,7 +194,7 @@ func TestRoleThatIsGarbage(t *testing.T) {
 // TestWorkerWithoutAMaster starts a worker by hand, as if its master had died before it came to Listen.
 func TestWorkerWithoutAMaster(t *testing.T) {
 	dir := ownDir(t)
-	r := boot.Role{Cluster: "gone", Directory: dir, ID: 1, Slot: 1, Generation: 1, Incarnation: 1, Port: portKey{Network: "tcp", Address: "127.0.0.1:0"}}
+	r := boot.Role{Cluster: "gone", Directory: dir, ID: 1, Slot: 1, Generation: 1, Incarnation: 1, Port: portgroup.Key{Network: "tcp", Address: "127.0.0.1:0"}}
 	environ, err := r.Environ()
 	require.NoError(t, err)
 	c := run(t, "http", programOptions{Nodes: 2, Dir: dir}, environ)

@@ -65,11 +65,11 @@ func (m *master) takeName(ctx context.Context) error {
 	if err := m.takePort(ctx); err != nil { // and tell what is wrong with the address
 		return err
 	}
-	group, err := m.steering.group(ctx, m.key)
+	reserved, err := m.steering.Address(ctx, m.key)
 	if err != nil {
 		return err
 	}
-	m.opts.Name = defaultName(group.reservation.Addr().Port)
+	m.opts.Name = defaultName(reserved.(*net.TCPAddr).Port)
 	return nil
 }
 
@@ -78,9 +78,9 @@ func (m *master) takePort(ctx context.Context) error {
 	if m.program != nil {
 		return nil
 	}
-	g, err := m.steering.group(ctx, m.key)
+	addr, err := m.steering.Address(ctx, m.key)
 	if lock := m.currentLock(); err == nil && lock != nil {
-		err = lock.SetAddress(g.address)
+		err = lock.SetAddress(addr.String())
 	}
 	return err
 }
@@ -91,17 +91,11 @@ func (m *master) takeKey() {
 	if err != nil { // takePort will tell
 		return
 	}
-	var others []string
-	for _, g := range m.steering.all() {
-		target, err := g.target()
-		if g.key == m.key || err == nil && target.String() == addr.String() {
-			m.key = g.key
-			m.supervisor.send(port{g.key})
-			return
-		}
-		others = append(others, g.address)
-	}
-	if len(others) > 0 {
+	key, others, ok := m.steering.PortAt(m.key, addr)
+	if ok {
+		m.key = key
+		m.supervisor.send(port{key})
+	} else if len(others) > 0 {
 		m.opts.Logger.Warn("the adopted workers listen elsewhere: a reload brings the new address",
 			"address", m.opts.Addr, "theirs", others)
 	}

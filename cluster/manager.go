@@ -27,7 +27,7 @@ func (m *master) announce(n *Node) {
 	if !n.await(n.ownReadiness()) {
 		return
 	}
-	m.steering.ready(m.steering.self)
+	m.steering.Ready(n.ID())
 	if !n.await(n.readiness()) {
 		return
 	}
@@ -57,7 +57,7 @@ func (n *Node) await(events []<-chan struct{}) bool {
 
 // summary says in a line how the cluster is.
 func (n *Node) summary(nodes int) string {
-	return fmt.Sprintf("%d nodes serve %v, steered by %v", nodes, n.Addr(), n.master.steering.rung)
+	return fmt.Sprintf("%d nodes serve %v, steered by %v", nodes, n.Addr(), n.master.steering.Level())
 }
 
 // tellManager logs that the service manager could not be told something, if err is not nil.

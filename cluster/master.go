@@ -17,10 +17,12 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
 	"github.com/multinode-go/multinode/cluster/internal/local"
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/cluster/internal/sdnotify"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
+	"github.com/multinode-go/multinode/cluster/internal/steering"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/internal/rendezvous"
@@ -30,13 +32,13 @@ import (
 // master is what a node has beyond others when it is the master.
 type master struct {
 	opts       Options
-	key        portKey  // of the main port; zero if only the command knows it
-	program    *program // nil: this one
+	key        portgroup.Key // of the main port; zero if only the command knows it
+	program    *program      // nil: this one
 	since      time.Time
 	directory  *rendezvous.Directory
 	links      links
 	listeners  *local.Listeners
-	steering   *steering
+	steering   *steering.Steering
 	journal    *journal.Journal[control.Event]
 	supervisor *supervisor
 	lockMu     sync.Mutex
@@ -86,18 +88,20 @@ func startMaster(ctx context.Context, opts Options, sys system, program *program
 		custody: make(chan struct{}, 1),
 	}
 	if program == nil {
-		m.key = portKey{Network: "tcp", Address: opts.Addr}
+		m.key = portgroup.Key{Network: "tcp", Address: opts.Addr}
 	}
 	defer func() {
 		if err != nil {
 			err = errline.Join(err, m.close())
 		}
 	}()
-	if m.steering, err = newSteering(opts.Steering, opts.Logger, m.journal.Emit); err != nil {
+	steered := steering.Config{Force: opts.Steering, Pauses: opts.AcceptPauses, Logger: opts.Logger, Tell: m.journal.Emit}
+	if program != nil {
+		steered.Program = &steering.Program{Label: program.label, Promise: program.promise}
+	}
+	if m.steering, err = steering.New(steered); err != nil {
 		return nil, err
 	}
-	m.steering.program = program
-	m.steering.pauses = opts.AcceptPauses
 	if m.notifier, err = sdnotify.New(); err != nil {
 		opts.Logger.Warn("the service manager is told less than it wants", "error", err)
 	}
@@ -163,7 +167,7 @@ func (m *master) takeWorkers(ctx context.Context, sys system) (err error) {
 	if err := m.refuse(absent); err != nil {
 		return err
 	}
-	m.steering.start(id)
+	m.steering.Start(id)
 	if m.predecessor != nil {
 		if err := m.meetPredecessor(); err != nil {
 			return err
@@ -203,7 +207,7 @@ func (m *master) takeWorkers(ctx context.Context, sys system) (err error) {
 		case <-time.After(masterJoinTimeout): // it hangs
 		}
 	}
-	close(m.steering.inherited)
+	m.steering.Open()
 	return nil
 }
 
@@ -212,7 +216,7 @@ func isWorker(info peer.Info) bool { return info.Slot > 0 }
 
 // takeSeat makes the node and has the slots filled.
 func (m *master) takeSeat(ctx context.Context) (*Node, error) {
-	m.steering.enter(m.steering.self, os.Getpid(), m.listeners)
+	m.steering.Linked(m.links.mesh.Self().ID, os.Getpid(), m.listeners)
 	addr, err := m.address(ctx, m.key)
 	if err != nil {
 		return nil, err
@@ -221,9 +225,9 @@ func (m *master) takeSeat(ctx context.Context) (*Node, error) {
 	n.master = m
 	n.accepts.Store(!m.opts.DisableMasterListen)
 	if !m.opts.ManualReady { // else announce does it
-		n.onServing = func() { m.steering.ready(m.steering.self) }
+		n.onServing = func() { m.steering.Ready(n.ID()) }
 	}
-	m.listeners.SteerBy(steererOf{steering: m.steering, id: m.steering.self})
+	m.listeners.SteerBy(m.steering.Own())
 	if procs := share(m.opts.Nodes); n.accepts.Load() && procs > 0 {
 		runtime.GOMAXPROCS(procs)
 	}
@@ -247,19 +251,15 @@ func (m *master) takeSeat(ctx context.Context) (*Node, error) {
 }
 
 // address returns the address of a port, which it reserves.
-func (m *master) address(ctx context.Context, key portKey) (net.Addr, error) {
-	if key == (portKey{}) {
+func (m *master) address(ctx context.Context, key portgroup.Key) (net.Addr, error) {
+	if key == (portgroup.Key{}) {
 		return nowhere{}, nil
 	}
-	group, err := m.steering.group(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	return group.reservation.Addr(), nil
+	return m.steering.Address(ctx, key)
 }
 
 // standIn returns a listener that stands for a port, in a master that does not listen.
-func (m *master) standIn(ctx context.Context, key portKey) (net.Listener, error) {
+func (m *master) standIn(ctx context.Context, key portgroup.Key) (net.Listener, error) {
 	addr, err := m.address(ctx, key)
 	if err != nil {
 		return nil, err
@@ -288,7 +288,7 @@ func (m *master) stop(n *Node, cause error) error {
 	if m.ceded {
 		return errline.Join(n.endServing(ctx, m.opts.LameDuck), m.close())
 	}
-	m.steering.seal(ctx)
+	m.steering.Seal(ctx)
 	deadline, _ := ctx.Deadline()
 	m.supervisor.send(lifecycle.Stop{Timeout: max(0, time.Until(deadline))})
 	err := n.endServing(ctx, min(m.opts.LameDuck, briefLameDuck))
@@ -327,7 +327,7 @@ func (m *master) close() (err error) {
 		err = errline.Join(err, m.probation.close())
 	}
 	if m.steering != nil {
-		err = errline.Join(err, m.steering.close())
+		err = errline.Join(err, m.steering.Close())
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/local"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/internal/descriptors"
 	"github.com/multinode-go/multinode/internal/errline"
@@ -23,7 +24,7 @@ type Node struct {
 	links     links
 	servers   *serve.Servers
 	listeners *local.Listeners // in groups
-	key       portKey          // of the main port
+	key       portgroup.Key    // of the main port
 	addr      net.Addr
 	front     func() (net.Listener, error) // returns the main port's listener; the first call makes it
 	master    *master                      // nil in a worker
@@ -54,17 +55,17 @@ type Node struct {
 	err  error         // readable after done
 
 	portsMu sync.Mutex
-	calls   map[portKey]int // of Listen, with Nth 0; guarded by portsMu
-	kept    []net.Listener  // in no group; guarded by portsMu
-	ports   []net.Addr      // on which this node accepts; guarded by portsMu
+	calls   map[portgroup.Key]int // of Listen, with Nth 0; guarded by portsMu
+	kept    []net.Listener        // in no group; guarded by portsMu
+	ports   []net.Addr            // on which this node accepts; guarded by portsMu
 }
 
 // newNode makes a node at the port key, which has the address addr. It does not listen yet.
-func newNode(opts Options, links links, listeners *local.Listeners, key portKey, addr net.Addr) *Node {
+func newNode(opts Options, links links, listeners *local.Listeners, key portgroup.Key, addr net.Addr) *Node {
 	n := &Node{
 		opts: opts, links: links, listeners: listeners, key: key, addr: addr,
 		started: make(chan struct{}), ready: make(chan struct{}), serving: make(chan struct{}), left: make(chan struct{}),
-		done: make(chan struct{}), deaf: make(chan struct{}), begun: make(chan struct{}), hurried: make(chan struct{}), calls: make(map[portKey]int), onServing: func() {},
+		done: make(chan struct{}), deaf: make(chan struct{}), begun: make(chan struct{}), hurried: make(chan struct{}), calls: make(map[portgroup.Key]int), onServing: func() {},
 	}
 	n.servers = serve.New(serve.Config{HijackTimeout: opts.HijackTimeout, PrepareHTTP: n.provide})
 	n.accepts.Store(true)
@@ -209,7 +210,7 @@ func (n *Node) Listener() net.Listener {
 // with [Node.Serve], or by yourself: the listener is in everything as that of [Node.Listener]. A call in a node that stops
 // is an error that Is [ErrStopping].
 func (n *Node) Listen(ctx context.Context, network, address string) (net.Listener, error) {
-	key := portKey{Network: network, Address: address}
+	key := portgroup.Key{Network: network, Address: address}
 	n.portsMu.Lock()
 	nth := n.calls[key]
 	n.calls[key]++
@@ -227,7 +228,7 @@ func (n *Node) Listen(ctx context.Context, network, address string) (net.Listene
 	return l, nil
 }
 
-func (n *Node) listen(ctx context.Context, key portKey) (net.Listener, error) {
+func (n *Node) listen(ctx context.Context, key portgroup.Key) (net.Listener, error) {
 	switch {
 	case n.listeners.Steerer() == nil:
 		l, err := new(net.ListenConfig).Listen(ctx, key.Network, key.Address)

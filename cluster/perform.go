@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
+	"github.com/multinode-go/multinode/cluster/internal/steering"
 	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
 )
@@ -32,12 +34,12 @@ func (s *supervisor) perform(action lifecycle.Action) {
 	case lifecycle.Measure:
 		s.measure(s.workers[a.ID], a.Elapsed)
 	case lifecycle.Serve:
-		s.steering.ready(a.ID)
+		s.steering.Ready(a.ID)
 	case lifecycle.Suspect:
-		s.steering.suspected(a.ID, a.Is)
+		s.steering.Suspect(a.ID, a.Is)
 	case lifecycle.Gone:
 		delete(s.workers, a.ID)
-		s.steering.gone(a.ID)
+		s.steering.Gone(a.ID)
 	case lifecycle.AllReady:
 		close(s.allReady)
 	case lifecycle.Begin:
@@ -101,9 +103,9 @@ func (s *supervisor) start(a lifecycle.Start) {
 	s.workers[id] = w
 	ended := make(chan struct{})
 	if s.program != nil {
-		s.steering.expect(id, w.info.PID) // it may listen before we look
+		s.steering.Expect(id, w.info.PID) // it may listen before we look
 		w.finish = sync.OnceValue(func() error { return w.process.Signal(s.program.StopSignal) })
-		s.steering.running.Go(func() { s.watchForeign(w, ended) })
+		s.steering.Go(func() { s.watchForeign(w, ended) })
 	}
 	s.tell(lifecycle.Started{Info: infoOf(w.info)})
 	go s.awaitExit(id, w.process, ended)
@@ -136,8 +138,8 @@ func (s *supervisor) exit(e proc.Exit, isNew bool) lifecycle.Exit {
 func (s *supervisor) notShared() string {
 	for _, w := range s.workers {
 		for _, one := range w.foreign {
-			if one.alone {
-				return one.group.address
+			if address, alone := one.Alone(); alone {
+				return address
 			}
 		}
 	}
@@ -149,7 +151,8 @@ func (s *supervisor) ask(w *worker, a lifecycle.Ask) {
 	switch {
 	case w == nil:
 	case w.foreign != nil:
-		s.steering.running.Go(func() { s.leaveForeign(w.info.ID, w.foreign, w.finish) })
+		foreign := w.foreign
+		s.steering.Go(func() { s.leaveForeign(w, foreign) })
 	case w.link != nil:
 		_ = w.link.Stop(protocol.Stop{Timeout: a.Timeout, All: a.All}) // an error ends the link
 	case w.known.Load(): // the next link tells it
@@ -188,4 +191,42 @@ func (s *supervisor) measure(w *worker, elapsed time.Duration) {
 	starved := threads.StarvedSince(w.threads, elapsed)
 	w.threads = threads
 	s.tell(lifecycle.Missed{ID: lifecycle.ID(w.info.ID), Elapsed: elapsed, Starved: starved})
+}
+
+// watchInterval is how often a process of a program that does not talk to us is looked at, until it listens.
+const watchInterval = 25 * time.Millisecond
+
+// watchForeign waits until a process that was started listens, and makes it a worker that is ready, unless it talks to us.
+// It is a goroutine that ends with the process.
+func (s *supervisor) watchForeign(w *worker, ended <-chan struct{}) {
+	ctx := s.steering.Context()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-ctx.Done():
+			return
+		case <-time.After(watchInterval):
+		}
+		if w.known.Load() {
+			return
+		}
+		foreign, err := s.steering.FindForeign(ctx, w.info.ID, w.info.PID, w.finish, w.known.Load)
+		switch {
+		case errors.Is(err, steering.ErrTalks):
+			return
+		case err != nil || len(foreign) == 0:
+			continue
+		}
+		w.process.Note()
+		s.send(listening{w.info.ID, foreign})
+		return
+	}
+}
+
+// leaveForeign lets a process leave that does not talk to us. It is a goroutine that ends within local.LongestLeave.
+func (s *supervisor) leaveForeign(w *worker, foreign []*steering.Foreign) {
+	begin := time.Now()
+	s.steering.LetGo(foreign, w.finish)
+	s.send(lifecycle.Drained{ID: lifecycle.ID(w.info.ID), Took: time.Since(begin)})
 }

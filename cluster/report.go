@@ -25,9 +25,9 @@ func (n *Node) Status() control.Status {
 		return out
 	}
 	m := n.master
-	steering, shown := m.steering.status(n.key)
-	if g := m.steering.mainGroup(n.key); g != nil {
-		out.Address = g.address
+	steering, weights := m.steering.Status(n.key)
+	if _, address, ok := m.steering.Main(n.key); ok {
+		out.Address = address
 	}
 	out.Steering, out.Since, out.Directory = steering, m.since, m.directory.Path()
 	own.Since = m.since
@@ -46,7 +46,7 @@ func (n *Node) Status() control.Status {
 		out.Doing = "stop"
 	}
 	for i := range out.Nodes {
-		out.Nodes[i].Weight = shown.weight[out.Nodes[i].ID]
+		out.Nodes[i].Weight = weights[out.Nodes[i].ID]
 	}
 	slices.SortFunc(out.Nodes, func(a, b control.NodeStatus) int { return cmp.Or(a.Slot-b.Slot, a.ID-b.ID) })
 	return out

@@ -183,10 +183,10 @@ func (m *master) surrender(ctx context.Context) error {
 	m.forgetWorkers()
 	m.supervisor.send(lifecycle.Quit{})
 	<-m.supervisor.done
-	if err := m.steering.hold(ctx); err != nil {
+	if err := m.steering.Hold(ctx); err != nil {
 		return err
 	}
-	m.steering.cancel()
+	m.steering.GiveUp()
 	return m.currentLock().HandOver()
 }
 
@@ -214,20 +214,20 @@ func (m *master) meetPredecessor() error {
 	isPredecessor := func(info peer.Info) bool { return isMaster(info) && info.Generation < m.links.mesh.Self().Generation }
 	for _, info := range m.links.mesh.Peers() {
 		if isPredecessor(info) {
-			m.steering.precede(info.ID)
-			m.steering.expect(info.ID, info.PID)
+			m.steering.Precede(info.ID)
+			m.steering.Expect(info.ID, info.PID)
 		}
 	}
 	_, err := m.links.mesh.OnStream(successionStream(m.links.mesh.Self().Generation), isPredecessor, func(stream *peer.Stream) {
 		l, info := protocol.NewWorker(stream), stream.Peer()
-		m.steering.enter(info.ID, info.PID, l)
-		if err := l.Serve(fromPredecessor{steererOf{m.steering, info.ID, true}, m}); err != nil {
+		m.steering.Linked(info.ID, info.PID, l)
+		if err := l.Serve(fromPredecessor{m.steering.Steerer(info.ID, true), m, info.ID}); err != nil {
 			inside.Of(m.links.mesh).Cut(info, err.Error())
 		}
 	})
 	m.links.mesh.OnEvent(func(e peer.Event) {
 		if e.Type == peer.Left && e.Reason != peer.ReasonCut && isPredecessor(e.Peer) {
-			m.steering.gone(e.Peer.ID)
+			m.steering.Gone(e.Peer.ID)
 		}
 	})
 	return err
@@ -235,16 +235,17 @@ func (m *master) meetPredecessor() error {
 
 // fromPredecessor is what a master that has handed over says, while it drains: what a worker says.
 type fromPredecessor struct {
-	steererOf
+	protocol.Steerer
 	master *master
+	id     int
 }
 
 var _ protocol.FromWorker = fromPredecessor{}
 
 // Hello tells which ports the predecessor has held, and where it listens.
 func (p fromPredecessor) Hello(hello protocol.Hello) {
-	p.steering.inheritAll(p.id, hello.Listeners, p.master.greeted)
-	p.steering.ready(p.id)
+	p.master.steering.Inherit(p.id, hello.Listeners, p.master.greeted)
+	p.master.steering.Ready(p.id)
 }
 
 func (p fromPredecessor) Ready()                   {}

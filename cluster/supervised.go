@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/multinode-go/multinode/cluster/internal/proc"
+	"github.com/multinode-go/multinode/reuseport"
 )
 
 // program is the program of a [Command].
@@ -82,4 +83,14 @@ func orElse(text, other string) string {
 		return other
 	}
 	return text
+}
+
+// promise says what a program can rely on that is steered from outside.
+func (p *program) promise(rung reuseport.Rung) string {
+	crash := "its connections and those that wait in its queue"
+	if rung == reuseport.RungBPFMigrate {
+		crash = "its own accepted connections only"
+	}
+	return fmt.Sprintf("A process that leaves as planned loses no connection that waits, and %s finishes its requests as far as it "+
+		"does on %s; a crash loses %s.", p.label, signalName(p.StopSignal), crash)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
+	"github.com/multinode-go/multinode/cluster/internal/steering"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -24,7 +25,7 @@ type supervisor struct {
 	logger   *slog.Logger
 	sys      system
 	program  *program // nil: this one
-	steering *steering
+	steering *steering.Steering
 	journal  *journal.Journal[control.Event]
 	nextID   func() (int, error)
 
@@ -66,7 +67,7 @@ type worker struct {
 	inherit bool             // its first hello has been taken note of, or it was not adopted
 	threads proc.ThreadTimes // when they were last read
 	load    portgroup.Load   // of its last answer
-	foreign []*foreignListener
+	foreign []*steering.Foreign
 	finish  func() error // asks a program to end, once
 }
 
@@ -101,14 +102,14 @@ type (
 	}
 	listening struct { // a program that does not talk to us
 		id      int
-		foreign []*foreignListener
+		foreign []*steering.Foreign
 	}
 	belongs struct { // the supervisor has a node from now on, which begins to stop when ending is closed
 		node   supervisedNode
 		ending <-chan struct{}
 	}
 	view struct{ state *supervisorState }
-	port struct{ key portKey } // that all nodes share
+	port struct{ key portgroup.Key } // that all nodes share
 )
 
 // given is an order that has not ended.
@@ -128,7 +129,7 @@ type supervisorState struct {
 
 // newSupervisor makes a supervisor whose workers have the ids that nextID gives. It has no slots until fill.
 func newSupervisor(
-	opts Options, masterID int, common boot.Role, nextID func() (int, error), sys system, steering *steering,
+	opts Options, masterID int, common boot.Role, nextID func() (int, error), sys system, steering *steering.Steering,
 	journal *journal.Journal[control.Event],
 ) *supervisor {
 	return &supervisor{
@@ -167,15 +168,16 @@ func (s *supervisor) serveLink(stream *peer.Stream) error {
 	if !s.send(linked{info: info, link: l, known: &known}) || !known {
 		return stream.Close()
 	}
-	err := l.Serve(fromWorker{steererOf{s.steering, info.ID, true}, s})
+	err := l.Serve(fromWorker{s.steering.Steerer(info.ID, true), s, info.ID})
 	s.send(unlinked{id: info.ID, link: l})
 	return err
 }
 
 // fromWorker hands on what a worker says.
 type fromWorker struct {
-	steererOf
+	protocol.Steerer
 	supervisor *supervisor
+	id         int
 }
 
 var _ protocol.FromWorker = fromWorker{}
@@ -324,10 +326,7 @@ func (s *supervisor) look() supervisorState {
 	state := supervisorState{
 		doing: s.machine.Doing(), slots: s.machine.Slots(), nodes: s.machine.Nodes(), workers: s.machine.Status(),
 	}
-	var main portKey
-	if g := s.steering.mainGroup(s.role.Port); g != nil {
-		main = g.key
-	}
+	main, _, _ := s.steering.Main(s.role.Port)
 	for i := range state.workers {
 		if w := s.workers[state.workers[i].ID]; w != nil {
 			w.addLoad(&state.workers[i], main)
@@ -336,7 +335,7 @@ func (s *supervisor) look() supervisorState {
 	return state
 }
 
-func (w *worker) addLoad(out *control.NodeStatus, main portKey) {
+func (w *worker) addLoad(out *control.NodeStatus, main portgroup.Key) {
 	out.Connections, out.Requests = w.load.Connections, w.load.Requests
 	for _, q := range w.load.Queues {
 		if q.Port == main {
@@ -344,13 +343,11 @@ func (w *worker) addLoad(out *control.NodeStatus, main portKey) {
 		}
 	}
 	for _, one := range w.foreign {
-		if one.group.key == main {
-			out.Queue, out.QueueLimit = one.queue()
+		if length, limit, ok := one.Queue(main); ok {
+			out.Queue, out.QueueLimit = length, limit
 		}
 	}
 }
-
-func round(d time.Duration) time.Duration { return max(0, d).Round(time.Millisecond) }
 
 func isClosed(c <-chan struct{}) bool {
 	select {

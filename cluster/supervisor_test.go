@@ -21,6 +21,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
+	"github.com/multinode-go/multinode/cluster/internal/steering"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -129,7 +130,7 @@ func supervise(t *testing.T, opts Options) (*supervisor, *fakes) {
 func (f *fakes) supervisor(t *testing.T, opts Options) *supervisor {
 	t.Helper()
 	journal := journal.New(stamp)
-	steering, err := newSteering("hash", opts.Logger, journal.Emit)
+	steering, err := steering.New(steering.Config{Force: "hash", Logger: opts.Logger, Tell: journal.Emit})
 	require.NoError(t, err)
 	last := 0
 	nextID := func() (int, error) { last++; return last, nil }

@@ -180,7 +180,7 @@ func (t *takeover) lend(ctx context.Context) error {
 	m := t.node.master
 	t.lent = true
 	m.supervisor.send(lifecycle.Lend{LastID: m.directory.LastOwner().LastID})
-	if err := m.steering.hold(ctx); err != nil {
+	if err := m.steering.Hold(ctx); err != nil {
 		return err
 	}
 	upstream, err := t.node.followSuccessor()
@@ -198,7 +198,7 @@ func (t *takeover) lend(ctx context.Context) error {
 // followSuccessor lets the successor know what we have, and us ask it, as a worker does.
 func (n *Node) followSuccessor() (*upstream, error) {
 	u := newUpstream(n.opts, n.links.mesh, n.listeners)
-	u.held = n.master.steering.ports()
+	u.held = n.master.steering.Ports()
 	isSuccessor := func(info peer.Info) bool { return isMaster(info) && info.Generation > n.Generation() }
 	forget, err := n.links.mesh.OnStream(successionStream(n.Generation()+1), isSuccessor, u.serveLink)
 	if err != nil {
@@ -238,7 +238,7 @@ func (n *Node) depose(t *takeover) bool {
 	t.at = time.Now()
 	n.listeners.SteerBy(t.upstream)
 	n.master.successor, n.master.ceded = t, true
-	n.master.steering.cancel()
+	n.master.steering.GiveUp()
 	n.master.forgetWorkers()
 	n.stopLocked(nil, n.opts.StopTimeout)
 	return true
@@ -354,7 +354,7 @@ func (t *takeover) regain() error {
 			err = fmt.Errorf("the lock was not to be had again: %w", err)
 			n.listeners.SteerBy(t.upstream)
 			m.ceded = true
-			m.steering.cancel()
+			m.steering.GiveUp()
 			m.forgetWorkers()
 			n.stop(err, n.opts.StopTimeout)
 			m.supervisor.send(lifecycle.Quit{})
@@ -364,7 +364,7 @@ func (t *takeover) regain() error {
 	m.show()
 	err := m.writePID(t.process.Pid)
 	last := m.directory.LastOwner().LastID
-	m.steering.release()
+	m.steering.Release()
 	m.supervisor.send(lifecycle.TakeUp{LastID: last, Ending: n.isStopping()})
 	return err
 }

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -136,26 +135,4 @@ func masterIDOf(s control.Status) int {
 func TestSuccessionIsNotInherited(t *testing.T) {
 	_, found := os.LookupEnv("MULTINODE_SUCCESSION")
 	assert.False(t, found || strings.Contains(strings.Join(os.Environ(), " "), "MULTINODE_ROLE"))
-}
-
-// TestHolderIsNotThePredecessor: the workers are descendants of the master that has handed over, and not its listeners.
-func TestHolderIsNotThePredecessor(t *testing.T) {
-	worker := exec.Command("sleep", "600")
-	require.NoError(t, worker.Start())
-	t.Cleanup(func() {
-		_ = worker.Process.Kill()
-		_ = worker.Wait()
-	})
-	s, err := newSteering("hash", slog.New(slog.DiscardHandler), func(control.Event) {})
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, s.close()) })
-	s.self = 7
-	s.precede(0)
-	predecessor := s.expect(0, os.Getpid())
-	assert.Same(t, predecessor, s.partyOf(os.Getpid()))
-	assert.Nil(t, s.partyOf(worker.Process.Pid), "it is not known yet")
-	known := s.expect(1, worker.Process.Pid)
-	for range 20 { // the order of a map is another one each time
-		assert.Same(t, known, s.partyOf(worker.Process.Pid))
-	}
 }

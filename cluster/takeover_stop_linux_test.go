@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -55,16 +57,14 @@ func gatedSuccessor() error {
 // holdTurn keeps the turn at the port, so that a takeover waits for it, until the node stops.
 func holdTurn(n *Node, g gate) {
 	g.pass("hold")
-	group := n.master.steering.mainGroup(n.key)
-	if group.take(context.Background()) != nil {
+	if n.master.steering.Hold(context.Background()) != nil {
 		return
 	}
-	defer group.give()
+	defer n.master.steering.Release()
 	fmt.Println("held", n.ID())
+	stacks := make([]byte, 1<<20)
 	for waits := false; !waits; time.Sleep(time.Millisecond) {
-		n.master.steering.mu.Lock()
-		waits = n.master.steering.holds
-		n.master.steering.mu.Unlock()
+		waits = bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("steering.(*Steering).Hold(")) // the takeover's
 	}
 	fmt.Println("lending", n.ID())
 	<-n.begun

@@ -294,7 +294,7 @@ func TestFlappingStranger(t *testing.T) {
 	addr := c.ready(t)
 	other := letRun(t, "flap", addr)
 	s := c.awaitStatus(t, func(s control.Status) bool {
-		return slices.ContainsFunc(s.Steering.Strangers, func(o control.Stranger) bool { return o.PID == other.Process.Pid && o.Joins >= flapsToTell })
+		return slices.ContainsFunc(s.Steering.Strangers, func(o control.Stranger) bool { return o.PID == other.Process.Pid && o.Joins >= 3 })
 	})
 	isReport := func(line string) bool {
 		var r record

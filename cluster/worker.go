@@ -112,8 +112,8 @@ func (u *upstream) takeSeat(ctx context.Context, links links, r boot.Role) (*Nod
 		return nil, err
 	}
 	key := r.Port
-	if key == (portKey{}) { // the master does not know our port
-		key = portKey{Network: "tcp", Address: u.opts.Addr}
+	if key == (portgroup.Key{}) { // the master does not know our port
+		key = portgroup.Key{Network: "tcp", Address: u.opts.Addr}
 	}
 	addr, err := u.address(ctx, key)
 	if err != nil {

@@ -39,19 +39,21 @@ const (
 
 // exempt are those over a limit, with what they have: it may become less, and not more.
 var exempt = map[string]int{
-	// One room still: its rules of supervision, its effects on groups and its two roles are to become packages of their own.
-	"files of cluster":             47,
-	"lines of cluster":             6930,
+	// Its two roles, and what they do in a takeover, are to become packages of their own.
+	"files of cluster":             33,
+	"lines of cluster":             4415,
 	"fields of cluster.Node":       35,
-	"fields of cluster.group":      20,
-	"fields of cluster.master":     27,
-	"fields of cluster.steering":   22,
+	"fields of cluster.master":     26,
 	"fields of cluster.supervisor": 24,
 	"fields of cluster.upstream":   16,
 	"methods of cluster.Node":      71,
-	"methods of cluster.group":     63,
 	"methods of cluster.master":    31,
-	"methods of cluster.steering":  28,
+
+	// A group is its map, its probes and its watch in one, and who steers has all groups and all nodes.
+	"fields of cluster/internal/steering.Steering":  22,
+	"fields of cluster/internal/steering.group":     20,
+	"methods of cluster/internal/steering.Steering": 41,
+	"methods of cluster/internal/steering.group":    63,
 
 	// The map, its array and what it is told are one type.
 	"methods of cluster/internal/portgroup.Map": 40,

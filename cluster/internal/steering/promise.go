@@ -1,13 +1,11 @@
-package cluster
+package steering
 
 import (
-	"fmt"
-
 	"github.com/multinode-go/multinode/reuseport"
 )
 
 // promise returns how connections are steered, and what may be lost then, for all ports: the least that holds for one.
-func (s *steering) promise() (reuseport.Rung, string) {
+func (s *Steering) promise() (reuseport.Rung, string) {
 	if s.program == nil {
 		return s.rung, s.rung.Promise()
 	}
@@ -21,24 +19,14 @@ func (s *steering) promise() (reuseport.Rung, string) {
 	}
 	switch {
 	case !known:
-		return s.rung, s.program.label + " does not listen yet."
+		return s.rung, s.program.Label + " does not listen yet."
 	case !mute: // it uses this package
 		return s.rung, s.rung.Promise()
 	case s.rung < reuseport.RungBPF:
 		return s.rung, queueLost + "."
 	default:
-		return s.rung, s.program.promise(s.rung)
+		return s.rung, s.program.Promise(s.rung)
 	}
 }
 
 const queueLost = "A process that leaves, as planned or by a crash, loses the connections that wait in its queue"
-
-// promise says what a program can rely on that is steered from outside.
-func (p *program) promise(rung reuseport.Rung) string {
-	crash := "its connections and those that wait in its queue"
-	if rung == reuseport.RungBPFMigrate {
-		crash = "its own accepted connections only"
-	}
-	return fmt.Sprintf("A process that leaves as planned loses no connection that waits, and %s finishes its requests as far as it "+
-		"does on %s; a crash loses %s.", p.label, signalName(p.StopSignal), crash)
-}

@@ -1,4 +1,4 @@
-package cluster
+package steering
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
 	"github.com/multinode-go/multinode/cluster/internal/local"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/proctree"
@@ -19,16 +18,14 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// watchInterval is how often a process of a program that does not talk to us is looked at, until it listens.
-const watchInterval = 25 * time.Millisecond
-
 var (
 	errNoListener = errors.New("it does not listen there any more")
-	errTalks      = errors.New("the process talks to us, and so its listeners are those of a worker")
+	// ErrTalks is the error of FindForeign for the process of a worker.
+	ErrTalks = errors.New("the process talks to us, and so its listeners are those of a worker")
 )
 
-// foreignListener is a listener of a program that does not talk to us: what a worker does with its own, we do for it.
-type foreignListener struct {
+// Foreign is a listener of a program that does not talk to us: what a worker does with its own, we do for it.
+type Foreign struct {
 	root   int // the process that we have started
 	pid    int // that or one of its descendants
 	inode  uint32
@@ -38,20 +35,20 @@ type foreignListener struct {
 	signal func() error // asks the process to end
 }
 
-// foreignListeners finds the listeners of a process, and makes them members of their groups. When the process listens, talks is
+// FindForeign finds the listeners of a process, and makes them members of their groups. When the process listens, talks is
 // asked whether it talks to us: a worker does that before it listens, so that an answer from before would tell nothing.
 //
 // A listener that has its address for itself, or that may not be borrowed, keeps its group from being steered.
-func (s *steering) foreignListeners(ctx context.Context, id, pid int, signal func() error, talks func() bool) ([]*foreignListener, error) {
+func (s *Steering) FindForeign(ctx context.Context, id, pid int, signal func() error, talks func() bool) ([]*Foreign, error) {
 	holders := append([]int{pid}, proctree.Descendants(pid)...)
 	listening, err := reuseport.ListeningOf(ctx, holders)
 	switch {
 	case err != nil || len(listening) == 0:
 		return nil, err
 	case talks():
-		return nil, errTalks
+		return nil, ErrTalks
 	}
-	var listeners []*foreignListener
+	var listeners []*Foreign
 	for holder, l := range eachOnce(holders, listening) {
 		key, err := foreignKey(ctx, l)
 		if err != nil {
@@ -61,14 +58,14 @@ func (s *steering) foreignListeners(ctx context.Context, id, pid int, signal fun
 		if err != nil {
 			return nil, err
 		}
-		one := &foreignListener{root: pid, pid: holder, inode: l.Inode, group: g, signal: signal}
+		one := &Foreign{root: pid, pid: holder, inode: l.Inode, group: g, signal: signal}
 		one.party = &party{id: id, pid: pid, mute: true}
 		if one.alone = hasForItself(ctx, key, l); one.alone {
 			one.party.obstacle = fmt.Sprintf("%s listens on %s without SO_REUSEPORT, so that no process can listen there beside it, as a reload needs",
-				s.program.label, l.Addr)
+				s.program.Label, l.Addr)
 		} else if err := one.borrow(func(*reuseport.Borrowed) error { return nil }); isForbidden(err) {
 			one.party.obstacle = fmt.Sprintf("the listeners of %s may not be borrowed (%v): run it as the user of this process, "+
-				"and a container with --cap-add SYS_PTRACE", s.program.label, errno(err))
+				"and a container with --cap-add SYS_PTRACE", s.program.Label, errno(err))
 		}
 		var agent portgroup.Agent = one
 		one.party.agent.Store(&agent)
@@ -99,7 +96,7 @@ func eachOnce(holders []int, listening map[int][]reuseport.Listener) iter.Seq2[i
 
 // hasForItself tells whether no other process of our user can listen on the address of a listener: it has not set
 // SO_REUSEPORT. That is tried out, by a socket that is bound only. It is not known of one that was opened as another user.
-func hasForItself(ctx context.Context, key portKey, l reuseport.Listener) bool {
+func hasForItself(ctx context.Context, key portgroup.Key, l reuseport.Listener) bool {
 	owners, err := reuseport.Owners(ctx, key.Network, key.Address)
 	isIt := func(o reuseport.Owner) bool { return o.Inode == l.Inode && o.UID == os.Geteuid() }
 	if err != nil || !slices.ContainsFunc(owners, isIt) {
@@ -127,7 +124,7 @@ func errno(err error) error {
 }
 
 // foreignKey names the group of a listener by the network in whose list it is: "tcp" for one that takes IPv4 and IPv6.
-func foreignKey(ctx context.Context, l reuseport.Listener) (portKey, error) {
+func foreignKey(ctx context.Context, l reuseport.Listener) (portgroup.Key, error) {
 	for _, network := range []string{"tcp", "tcp4", "tcp6"} {
 		listeners, err := reuseport.Listeners(ctx, network, l.Addr.String())
 		if err != nil {
@@ -135,27 +132,27 @@ func foreignKey(ctx context.Context, l reuseport.Listener) (portKey, error) {
 		}
 		isIt := func(o reuseport.Listener) bool { return o.Inode == l.Inode }
 		if slices.ContainsFunc(listeners, isIt) {
-			return portKey{Network: network, Address: l.Addr.String()}, nil
+			return portgroup.Key{Network: network, Address: l.Addr.String()}, nil
 		}
 	}
-	return portKey{}, fmt.Errorf("listener on %v: %w", l.Addr, errNoListener)
+	return portgroup.Key{}, fmt.Errorf("listener on %v: %w", l.Addr, errNoListener)
 }
 
 // Attach attaches a program through a listener that is borrowed for it.
-func (f *foreignListener) Attach(_ context.Context, _ portgroup.Key, s reuseport.Steering, _ time.Duration) error {
+func (f *Foreign) Attach(_ context.Context, _ portgroup.Key, s reuseport.Steering, _ time.Duration) error {
 	return f.borrow(func(b *reuseport.Borrowed) error { return reuseport.Attach(b, s) })
 }
 
 // SetCPU gives the listener the connections of a CPU.
-func (f *foreignListener) SetCPU(_ context.Context, _ portgroup.Key, cpu int) error {
+func (f *Foreign) SetCPU(_ context.Context, _ portgroup.Key, cpu int) error {
 	return f.borrow(func(b *reuseport.Borrowed) error { return reuseport.SetIncomingCPU(b, cpu) })
 }
 
 // Expect does nothing: the process takes a probe connection for a client that changes its mind.
-func (f *foreignListener) Expect(context.Context, portgroup.Key, netip.AddrPort) error { return nil }
+func (f *Foreign) Expect(context.Context, portgroup.Key, netip.AddrPort) error { return nil }
 
 // Forget does nothing, as Expect.
-func (f *foreignListener) Forget(context.Context, portgroup.Key, netip.AddrPort) (came bool, err error) {
+func (f *Foreign) Forget(context.Context, portgroup.Key, netip.AddrPort) (came bool, err error) {
 	return false, nil
 }
 
@@ -163,24 +160,24 @@ func (f *foreignListener) Forget(context.Context, portgroup.Key, netip.AddrPort)
 var errMute = fmt.Errorf("the program does not talk to us: %w", errors.ErrUnsupported)
 
 // Open is not to be had.
-func (f *foreignListener) Open(context.Context, portgroup.Key, string) (inode uint32, err error) {
+func (f *Foreign) Open(context.Context, portgroup.Key, string) (inode uint32, err error) {
 	return 0, errMute
 }
 
 // Rejoin is not to be had.
-func (f *foreignListener) Rejoin(context.Context, portgroup.Key) error { return errMute }
+func (f *Foreign) Rejoin(context.Context, portgroup.Key) error { return errMute }
 
 // Keep is not to be had.
-func (f *foreignListener) Keep(context.Context, portgroup.Key, portgroup.Snapshot) error {
+func (f *Foreign) Keep(context.Context, portgroup.Key, portgroup.Snapshot) error {
 	return errMute
 }
 
 // Probe is not to be had.
-func (f *foreignListener) Probe(context.Context) (portgroup.Load, error) {
+func (f *Foreign) Probe(context.Context) (portgroup.Load, error) {
 	return portgroup.Load{}, errMute
 }
 
-func (f *foreignListener) borrow(use func(*reuseport.Borrowed) error) error {
+func (f *Foreign) borrow(use func(*reuseport.Borrowed) error) error {
 	b, err := reuseport.Borrow(f.pid, f.inode)
 	if err != nil {
 		return err
@@ -189,7 +186,7 @@ func (f *foreignListener) borrow(use func(*reuseport.Borrowed) error) error {
 }
 
 // queue returns the length and the limit of the accept queue, 0 where we may not look.
-func (f *foreignListener) queue() (length, limit int) {
+func (f *Foreign) queue() (length, limit int) {
 	_ = f.borrow(func(b *reuseport.Borrowed) error { // an error leaves both 0
 		q, err := reuseport.Queue(b)
 		length, limit = q.Length, q.Limit
@@ -199,7 +196,7 @@ func (f *foreignListener) queue() (length, limit int) {
 }
 
 // Await waits until the process, or one that it has started, has accepted a probe connection.
-func (f *foreignListener) Await(ctx context.Context, _ portgroup.Key, source netip.AddrPort) error {
+func (f *Foreign) Await(ctx context.Context, _ portgroup.Key, source netip.AddrPort) error {
 	local, err := f.group.target()
 	if err != nil {
 		return err
@@ -209,7 +206,7 @@ func (f *foreignListener) Await(ctx context.Context, _ portgroup.Key, source net
 }
 
 // Shut asks the process to end, and waits until its listener is gone.
-func (f *foreignListener) Shut(ctx context.Context, _ portgroup.Key) error {
+func (f *Foreign) Shut(ctx context.Context, _ portgroup.Key) error {
 	if err := f.signal(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
@@ -233,7 +230,7 @@ const acceptTime = 100 * time.Millisecond
 
 // exclude lets no new connections come, and waits until none waits to be accepted, and the last one has been noted. It
 // returns the epoch for leave.
-func (f *foreignListener) exclude(ctx context.Context) (epoch int, err error) {
+func (f *Foreign) exclude(ctx context.Context) (epoch int, err error) {
 	if epoch, _, err = f.group.exclude(ctx, f.party); err != nil || epoch == 0 {
 		return epoch, err
 	}
@@ -248,11 +245,10 @@ func (f *foreignListener) exclude(ctx context.Context) (epoch int, err error) {
 	return epoch, err
 }
 
-// leaveForeign lets a process leave: it gets no new connections, and is told to end when nothing waits in its queues. It
-// is a goroutine that ends within longestLeave; steering waits for it.
-func (s *supervisor) leaveForeign(id int, listeners []*foreignListener, signal func() error) {
-	begin := time.Now()
-	ctx, cancel := context.WithTimeout(s.steering.ctx, local.LongestLeave)
+// LetGo lets a process leave whose listeners these are: it gets no new connections, and is told to end by signal when nothing waits in
+// its queues. It returns within [local.LongestLeave].
+func (s *Steering) LetGo(listeners []*Foreign, signal func() error) {
+	ctx, cancel := context.WithTimeout(s.ctx, local.LongestLeave)
 	defer cancel()
 	for again := true; again; {
 		again = false
@@ -268,32 +264,16 @@ func (s *supervisor) leaveForeign(id int, listeners []*foreignListener, signal f
 		}
 	}
 	_ = signal() // where the process had no listener; a second one does no harm, or it is gone
-	s.send(lifecycle.Drained{ID: lifecycle.ID(id), Took: time.Since(begin)})
 }
 
-// watchForeign waits until a process that was started listens, and makes it a worker that is ready, unless it talks to us.
-// It is a goroutine that ends with the process.
-func (s *supervisor) watchForeign(w *worker, ended <-chan struct{}) {
-	for {
-		select {
-		case <-ended:
-			return
-		case <-s.steering.ctx.Done():
-			return
-		case <-time.After(watchInterval):
-		}
-		if w.known.Load() {
-			return
-		}
-		listeners, err := s.steering.foreignListeners(s.steering.ctx, w.info.ID, w.info.PID, w.finish, w.known.Load)
-		switch {
-		case errors.Is(err, errTalks):
-			return
-		case err != nil || len(listeners) == 0:
-			continue
-		}
-		w.process.Note()
-		s.send(listening{w.info.ID, listeners})
-		return
+// Queue returns the length and the limit of the accept queue, 0 where we may not look, and whether it is that of a port.
+func (f *Foreign) Queue(port portgroup.Key) (length, limit int, ok bool) {
+	if f.group.key != port {
+		return 0, 0, false
 	}
+	length, limit = f.queue()
+	return length, limit, true
 }
+
+// Alone returns the address, and whether no other process can listen on it.
+func (f *Foreign) Alone() (address string, ok bool) { return f.group.address, f.alone }

@@ -1,4 +1,6 @@
-package cluster
+// Package steering steers the new connections of the ports that processes share: it knows who is in the group of each port, asks
+// the kernel what it does not know, attaches the programs that choose, and watches for processes that are not ours.
+package steering
 
 import (
 	"context"
@@ -10,18 +12,35 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// steering holds the ports of the cluster for its life, and keeps the group of each. The master has it; workers ask.
-type steering struct {
+// Program is a program that may not talk to us, and whose listeners are steered from outside.
+type Program struct {
+	Label   string                      // the name of its file
+	Promise func(reuseport.Rung) string // what it can rely on
+}
+
+// Config is what a Steering depends on.
+type Config struct {
+	Force   string // the steering level, "": the best
+	Pauses  bool   // accept loops pause, see cluster.Options.AcceptPauses
+	Program *Program
+	Logger  *slog.Logger
+	Tell    func(control.Event)
+}
+
+// Steering holds the ports of a cluster for its life, and steers the group of each. The master has it; workers ask. All methods
+// may be called at the same time.
+type Steering struct {
 	support reuseport.Support
 	rung    reuseport.Rung
 	logger  *slog.Logger
 	tell    func(control.Event)
 	self    int      // id of the master's node
-	program *program // whose listeners these are; nil: this one
+	program *Program // whose listeners these are; nil: this one
 
 	kicks   chan struct{}      // holds a value when follow is to steer anew
 	looks   chan struct{}      // holds a value when run is to look at the groups
@@ -39,7 +58,7 @@ type steering struct {
 	pauses    bool       // accept loops pause, see Options.AcceptPauses
 
 	mu      sync.Mutex // guards what follows
-	groups  map[portKey]*group
+	groups  map[portgroup.Key]*group
 	parties map[int]*party
 	closed  bool
 	elder   int      // id of the master before, while it may be there; -1: none
@@ -47,12 +66,12 @@ type steering struct {
 	held    []*group // whose turn another master has
 }
 
-// newSteering chooses the rung: the best, or the one that forced names.
-func newSteering(forced string, logger *slog.Logger, tell func(control.Event)) (*steering, error) {
+// New chooses the steering level: the best, or the one that is forced. Nothing runs before Start.
+func New(c Config) (*Steering, error) {
 	support := reuseport.Probe()
 	rung := support.Rung
-	if forced != "" {
-		wanted, err := reuseport.ParseRung(forced)
+	if c.Force != "" {
+		wanted, err := reuseport.ParseRung(c.Force)
 		if err != nil {
 			return nil, err
 		}
@@ -63,16 +82,38 @@ func newSteering(forced string, logger *slog.Logger, tell func(control.Event)) (
 		rung = wanted
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &steering{
-		support: support, rung: rung, logger: logger, tell: tell,
+	return &Steering{
+		support: support, rung: rung, logger: c.Logger, tell: c.Tell, program: c.Program, pauses: c.Pauses,
 		elder: -1,
 		kicks: make(chan struct{}, 1), looks: make(chan struct{}, 1), ctx: ctx, cancel: cancel, inherited: make(chan struct{}),
-		groups: make(map[portKey]*group), parties: make(map[int]*party), sightings: newSightings(rung, logger, tell),
+		groups: make(map[portgroup.Key]*group), parties: make(map[int]*party), sightings: newSightings(rung, c.Logger, c.Tell),
 	}, nil
 }
 
-// start begins to look after the groups.
-func (s *steering) start(self int) {
+// Context is done when the ports are another master's, or given up.
+func (s *Steering) Context() context.Context { return s.ctx }
+
+// GiveUp leaves the ports to another master: who waits for a turn gets none.
+func (s *Steering) GiveUp() { s.cancel() }
+
+// Go calls f in a goroutine that Close waits for. It has to end with Context.
+func (s *Steering) Go(f func()) { s.running.Go(f) }
+
+// Level returns how connections are steered at best.
+func (s *Steering) Level() reuseport.Rung { return s.rung }
+
+// Steerer returns what a node has of its master. One that is remote asks over a control stream: when another master has the ports, it
+// gets no answer before that has ended, and asks the other one.
+func (s *Steering) Steerer(id int, remote bool) protocol.Steerer { return steererOf{s, id, remote} }
+
+// Own returns what the master's own node has.
+func (s *Steering) Own() protocol.Steerer { return steererOf{steering: s, id: s.self} }
+
+// Open lets nodes join and reserve ports: all that nodes have from the time of another master is known.
+func (s *Steering) Open() { close(s.inherited) }
+
+// Start begins to look after the groups. The master's own node has the id self.
+func (s *Steering) Start(self int) {
 	s.self = self
 	s.running.Go(s.follow)
 	s.running.Go(s.run)
@@ -80,7 +121,7 @@ func (s *steering) start(self int) {
 
 // follow steers by what has become known, at once: a look may be waiting for the answer to a probe, of a node that was stopped
 // in this moment. It is a goroutine that ends with close, which waits for it.
-func (s *steering) follow() {
+func (s *Steering) follow() {
 	for {
 		select {
 		case <-s.ctx.Done():
@@ -99,7 +140,7 @@ func (s *steering) follow() {
 
 // run looks at the groups when somebody has died or become suspect, and from time to time. It is a goroutine that ends
 // with close, which waits for it.
-func (s *steering) run() {
+func (s *Steering) run() {
 	ticker := time.NewTicker(lookInterval)
 	defer ticker.Stop()
 	for looks := 1; ; looks++ {
@@ -120,14 +161,14 @@ func (s *steering) run() {
 }
 
 // kick makes follow steer by what has changed, and run look at the groups, now.
-func (s *steering) kick() {
+func (s *Steering) kick() {
 	select {
 	case s.kicks <- struct{}{}:
 	default:
 	}
 }
 
-func (s *steering) all() (all []*group) {
+func (s *Steering) all() (all []*group) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, g := range s.groups {
@@ -136,8 +177,10 @@ func (s *steering) all() (all []*group) {
 	return all
 }
 
-// expect makes a node known that will be linked some time.
-func (s *steering) expect(id, pid int) *party {
+// Expect makes a node known that will be linked some time.
+func (s *Steering) Expect(id, pid int) { s.expect(id, pid) }
+
+func (s *Steering) expect(id, pid int) *party {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.parties[id]
@@ -148,11 +191,11 @@ func (s *steering) expect(id, pid int) *party {
 	return p
 }
 
-// enter makes a node known with which the master is linked: for the first time, or anew.
-func (s *steering) enter(id, pid int, agent portgroup.Agent) { s.expect(id, pid).agent.Store(&agent) }
+// Linked makes a node known with which the master is linked: for the first time, or anew.
+func (s *Steering) Linked(id, pid int, agent portgroup.Agent) { s.expect(id, pid).agent.Store(&agent) }
 
 // party returns a node that is known.
-func (s *steering) party(id int) (*party, error) {
+func (s *Steering) party(id int) (*party, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.parties[id]; p != nil {
@@ -161,24 +204,24 @@ func (s *steering) party(id int) (*party, error) {
 	return nil, fmt.Errorf("node %d is not linked with the master", id)
 }
 
-// ready tells that a node serves.
-func (s *steering) ready(id int) {
+// Ready tells that a node serves.
+func (s *Steering) Ready(id int) {
 	if p, err := s.party(id); err == nil {
 		p.ready.Store(true)
 		s.kick()
 	}
 }
 
-// suspected tells whether a node answers.
-func (s *steering) suspected(id int, suspect bool) {
+// Suspect tells whether a node answers.
+func (s *Steering) Suspect(id int, suspect bool) {
 	if p, err := s.party(id); err == nil {
 		p.suspect.Store(suspect)
 		s.kick()
 	}
 }
 
-// gone tells that the process of a node is gone.
-func (s *steering) gone(id int) {
+// Gone tells that the process of a node is gone.
+func (s *Steering) Gone(id int) {
 	s.mu.Lock()
 	delete(s.parties, id)
 	s.mu.Unlock()
@@ -186,17 +229,17 @@ func (s *steering) gone(id int) {
 }
 
 // group returns the group of the port that key names. The first to ask reserves the port.
-func (s *steering) group(ctx context.Context, key portKey) (*group, error) {
+func (s *Steering) group(ctx context.Context, key portgroup.Key) (*group, error) {
 	return s.groupBy(key, func() (*reuseport.Reservation, error) {
 		r, err := reuseport.Reserve(ctx, key.Network, key.Address)
 		if err != nil {
-			return nil, explain(ctx, key, err)
+			return nil, Explain(ctx, key, err)
 		}
 		return r, nil
 	})
 }
 
-func (s *steering) groupBy(key portKey, reserve func() (*reuseport.Reservation, error)) (*group, error) {
+func (s *Steering) groupBy(key portgroup.Key, reserve func() (*reuseport.Reservation, error)) (*group, error) {
 	s.reserving.Lock()
 	defer s.reserving.Unlock()
 	if g, err := s.find(key); g != nil || err != nil {
@@ -221,7 +264,7 @@ func (s *steering) groupBy(key portKey, reserve func() (*reuseport.Reservation, 
 }
 
 // find returns the group of a port, nil if there is none yet.
-func (s *steering) find(key portKey) (*group, error) {
+func (s *Steering) find(key portgroup.Key) (*group, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -230,8 +273,8 @@ func (s *steering) find(key portKey) (*group, error) {
 	return s.groups[key], nil
 }
 
-// seal lets no new connection be established on any port, where it can be steered: the cluster stops.
-func (s *steering) seal(ctx context.Context) {
+// Seal lets no new connection be established on any port, where it can be steered: the cluster stops.
+func (s *Steering) Seal(ctx context.Context) {
 	for _, g := range s.all() {
 		if err := g.seal(ctx); err != nil {
 			s.logger.Warn("connections that come while the cluster stops may be lost", "address", g.address, "error", err)
@@ -239,8 +282,8 @@ func (s *steering) seal(ctx context.Context) {
 	}
 }
 
-// close ends all, and gives the ports up.
-func (s *steering) close() (err error) {
+// Close ends all, and gives the ports up.
+func (s *Steering) Close() (err error) {
 	s.cancel()
 	s.running.Wait()
 	s.mu.Lock()
@@ -253,8 +296,8 @@ func (s *steering) close() (err error) {
 	return err
 }
 
-// status returns what Status tells of the main port.
-func (s *steering) status(key portKey) (control.Steering, groupStatus) {
+// Status returns what Status tells of the main port, and the share of each node, in percent, by id.
+func (s *Steering) Status(key portgroup.Key) (control.Steering, map[int]float64) {
 	rung, promise := s.promise()
 	out := control.Steering{Rung: rung.String(), Promise: promise}
 	if rung == s.support.Rung {
@@ -264,7 +307,7 @@ func (s *steering) status(key portKey) (control.Steering, groupStatus) {
 	}
 	g := s.mainGroup(key)
 	if g == nil {
-		return out, groupStatus{}
+		return out, nil
 	}
 	d := g.status()
 	out.Picture, out.Strangers, out.Contested = d.certain, d.strangers, d.contested
@@ -274,18 +317,48 @@ func (s *steering) status(key portKey) (control.Steering, groupStatus) {
 	if !d.asking.IsZero() {
 		out.Doing, out.Since = doingAsk, d.asking
 	}
-	return out, d
+	return out, d.weight
 }
 
 // doingAsk is what a master does that fills holes.
 const doingAsk = "asking the kernel which node sits at which index of the group"
 
+// Main returns the main port and its address, or where the master does not know that, the port that most nodes share.
+func (s *Steering) Main(key portgroup.Key) (main portgroup.Key, address string, ok bool) {
+	g := s.mainGroup(key)
+	if g == nil {
+		return key, "", false
+	}
+	return g.key, g.address, true
+}
+
+// Address reserves a port, if nobody has asked for it before, and returns its address.
+func (s *Steering) Address(ctx context.Context, key portgroup.Key) (net.Addr, error) {
+	g, err := s.group(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return g.reservation.Addr(), nil
+}
+
+// PortAt returns the port that has an address, and else which addresses there are.
+func (s *Steering) PortAt(key portgroup.Key, addr *net.TCPAddr) (port portgroup.Key, others []string, ok bool) {
+	for _, g := range s.all() {
+		target, err := g.target()
+		if g.key == key || err == nil && target.String() == addr.String() {
+			return g.key, nil, true
+		}
+		others = append(others, g.address)
+	}
+	return key, others, false
+}
+
 // mainGroup returns the group of the main port, or where the master does not know that, of the port that most nodes share;
 // nil while there is none.
-func (s *steering) mainGroup(key portKey) *group {
+func (s *Steering) mainGroup(key portgroup.Key) *group {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if g := s.groups[key]; g != nil || key != (portKey{}) {
+	if g := s.groups[key]; g != nil || key != (portgroup.Key{}) {
 		return g
 	}
 	var first *group

@@ -1,4 +1,4 @@
-package cluster
+package steering
 
 import (
 	"cmp"
@@ -236,7 +236,7 @@ func (g *group) hasUnmet(ctx context.Context) bool {
 }
 
 // holder returns the node that has a listener, or else the process that has.
-func (s *steering) holder(owners []reuseport.Owner, inode uint32) (*party, control.Stranger) {
+func (s *Steering) holder(owners []reuseport.Owner, inode uint32) (*party, control.Stranger) {
 	var found control.Stranger
 	for _, o := range owners {
 		if o.Inode != inode || o.PID == 0 {
@@ -251,7 +251,7 @@ func (s *steering) holder(owners []reuseport.Owner, inode uint32) (*party, contr
 }
 
 // partyOf returns the node whose process that is, or has started that. What a master has started are other nodes.
-func (s *steering) partyOf(pid int) *party {
+func (s *Steering) partyOf(pid int) *party {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.parties {

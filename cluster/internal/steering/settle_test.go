@@ -1,4 +1,4 @@
-package cluster
+package steering
 
 import (
 	"context"
@@ -31,12 +31,12 @@ type fakePort struct {
 
 func newFakePort(t *testing.T, random *rand.Rand) *fakePort {
 	t.Helper()
-	s, err := newSteering("", slog.New(slog.DiscardHandler), func(control.Event) {})
+	s, err := New(Config{Logger: slog.New(slog.DiscardHandler), Tell: func(control.Event) {}})
 	require.NoError(t, err)
 	s.rung, s.self = reuseport.RungBPF, -1
-	t.Cleanup(func() { require.NoError(t, s.close()) })
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	p := &fakePort{
-		group: newGroup(portKey{}, nil, s), t: t, random: random, array: reuseport.NewOrder[uint32](),
+		group: newGroup(portgroup.Key{}, nil, s), t: t, random: random, array: reuseport.NewOrder[uint32](),
 		got: make(map[uint32]bool), drained: make(map[*member]int),
 	}
 	p.list = func(context.Context) ([]uint32, error) { return p.array.Members(), nil }

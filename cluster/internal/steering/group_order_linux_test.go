@@ -1,4 +1,4 @@
-package cluster
+package steering
 
 import (
 	"context"
@@ -20,6 +20,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/local"
 	"github.com/multinode-go/multinode/cluster/internal/monotonic"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/internal/await"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -50,7 +51,7 @@ func (m *members) observe(i int, o observed) {
 		}
 	}
 	o.Listeners = m.listeners[i]
-	m.steering.enter(m.parties[i].id, 0, o)
+	m.steering.Linked(m.parties[i].id, 0, o)
 }
 
 func (o observed) Attach(ctx context.Context, port portgroup.Key, s reuseport.Steering, until time.Duration) error {
@@ -75,9 +76,9 @@ func (o observed) Await(ctx context.Context, port portgroup.Key, source netip.Ad
 func newMembers(t *testing.T, count int) *members {
 	t.Helper()
 	needSteering(t)
-	s, err := newSteering("cbpf", slog.New(slog.DiscardHandler), func(control.Event) {})
+	s, err := New(Config{Force: "cbpf", Logger: slog.New(slog.DiscardHandler), Tell: func(control.Event) {}})
 	require.NoError(t, err)
-	g, err := s.group(t.Context(), portKey{Network: "tcp", Address: "127.0.0.1:0"})
+	g, err := s.group(t.Context(), portgroup.Key{Network: "tcp", Address: "127.0.0.1:0"})
 	require.NoError(t, err)
 	m := &members{group: g, t: t, chosen: make(chan int), over: make(chan struct{})}
 	for id := 1; id <= count; id++ {
@@ -88,7 +89,7 @@ func newMembers(t *testing.T, count int) *members {
 		for _, l := range m.listeners {
 			assert.NoError(t, l.Close())
 		}
-		assert.NoError(t, s.close())
+		assert.NoError(t, s.Close())
 	})
 	return m
 }
@@ -294,9 +295,9 @@ func TestGroupWithASuspectMeanwhile(t *testing.T) {
 // inherited returns the group of these members as a new master has it from them, and how often it asks the kernel.
 func (m *members) inherited() (next *members, questions *atomic.Int32) {
 	m.t.Helper()
-	s, err := newSteering("cbpf", slog.New(slog.DiscardHandler), func(control.Event) {})
+	s, err := New(Config{Force: "cbpf", Logger: slog.New(slog.DiscardHandler), Tell: func(control.Event) {}})
 	require.NoError(m.t, err)
-	m.t.Cleanup(func() { assert.NoError(m.t, s.close()) })
+	m.t.Cleanup(func() { assert.NoError(m.t, s.Close()) })
 	next, questions = &members{t: m.t, chosen: m.chosen, over: m.over, listeners: m.listeners}, new(atomic.Int32)
 	next.group = &group{steering: s}
 	for i, l := range m.listeners {
@@ -365,7 +366,7 @@ func (m *members) awaitReplicas() {
 			}
 		}
 		return keep == replicas
-	}, patience, time.Millisecond)
+	}, await.Limit, time.Millisecond)
 }
 
 // hold lets a member keep an answer back until release is called. asked is closed when it is waited for.
@@ -389,24 +390,35 @@ func (m *members) startLook() (looked chan struct{}) {
 	return looked
 }
 
+// lookUntil looks until asked is closed: on a slow machine a probe may have been given up before that.
+func (m *members) lookUntil(asked <-chan struct{}) (looked chan struct{}) {
+	for {
+		m.doubt()
+		looked = m.startLook()
+		select {
+		case <-asked:
+			return looked
+		case <-looked:
+		}
+	}
+}
+
 // TestGroupGoesOnDuringAQuestion: while the kernel is asked, and the answer does not come, a node joins, another one leaves,
 // and Status tells what the master waits for. The order of what happens shows it, not how long it takes.
 func TestGroupGoesOnDuringAQuestion(t *testing.T) {
 	m := newMembers(t, 4)
 	asked, release := m.hold(1)
-	m.doubt()
-	looked := m.startLook()
-	<-asked
+	looked := m.lookUntil(asked)
 	isLooking := func() bool { return !isClosed(looked) }
-	_, d := m.steering.status(m.key)
+	d := m.status()
 	require.False(t, d.asking.IsZero())
-	out, _ := m.steering.status(m.key)
+	out, _ := m.steering.Status(m.key)
 	assert.Equal(t, doingAsk, out.Doing)
 	assert.False(t, out.Since.IsZero())
 
 	p := m.steering.expect(9, 0)
 	m.listeners = append(m.listeners, local.New(false))
-	m.steering.enter(9, 0, m.listeners[4])
+	m.steering.Linked(9, 0, m.listeners[4])
 	require.NoError(t, m.join(t.Context(), p))
 	require.True(t, isLooking(), "a join does not wait for questions")
 	_, _, err := m.exclude(t.Context(), m.parties[0])
@@ -420,7 +432,7 @@ func TestGroupGoesOnDuringAQuestion(t *testing.T) {
 	m.look(t.Context())
 	assert.True(t, m.certain())
 	assert.Empty(t, m.nodes.Holes())
-	out, _ = m.steering.status(m.key)
+	out, _ = m.steering.Status(m.key)
 	assert.Empty(t, out.Doing)
 	for _, i := range []int{1, 2} { // is each where it is thought to be?
 		epoch, _, err := m.exclude(t.Context(), m.parties[i])
@@ -435,9 +447,7 @@ func TestGroupGoesOnDuringAQuestion(t *testing.T) {
 func TestAnswerIsVoidAfterALeave(t *testing.T) {
 	m := newMembers(t, 4)
 	asked, release := m.hold(3) // the last index is asked first
-	m.doubt()
-	looked := m.startLook()
-	<-asked
+	looked := m.lookUntil(asked)
 	_, err := m.leave(t.Context(), m.parties[0], 0) // the last one moves to index 0
 	require.NoError(t, err)
 	m.addAccepting(5) // at index 3 now

@@ -1,4 +1,4 @@
-package cluster
+package steering
 
 import (
 	"context"
@@ -13,11 +13,8 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// portKey names a port in the same way in all nodes.
-type portKey = portgroup.Key
-
-// explain adds to the error of a bind who holds the port, or what the user can do.
-func explain(ctx context.Context, key portKey, err error) error {
+// Explain adds to the error of a bind who holds the port, or what the user can do.
+func Explain(ctx context.Context, key portgroup.Key, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("%w: %s; stop it, or choose another address", err, holders(ctx, key))
@@ -37,7 +34,7 @@ func explain(ctx context.Context, key portKey, err error) error {
 const maxHolders = 4
 
 // holders says who holds a port, as far as the kernel tells.
-func holders(ctx context.Context, key portKey) string {
+func holders(ctx context.Context, key portgroup.Key) string {
 	owners, err := reuseport.Owners(ctx, key.Network, key.Address)
 	if err != nil {
 		return fmt.Sprintf("who holds it is not known (%v)", err)

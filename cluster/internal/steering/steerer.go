@@ -1,4 +1,4 @@
-package cluster
+package steering
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 
 // steererOf is what a node asks of its master's steering.
 type steererOf struct {
-	steering *steering
+	steering *Steering
 	id       int  // of the node
 	remote   bool // it asks over a control stream
 }

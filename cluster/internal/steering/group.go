@@ -1,4 +1,4 @@
-package cluster
+package steering
 
 import (
 	"context"
@@ -99,12 +99,12 @@ type member = portgroup.Member[*party]
 // Joins, leaves and looks take turns, so that their order is known to the map. The kernel is asked about the holes of the
 // map, by one look at a time, which does not hold the turn while it waits for an answer.
 type group struct {
-	key         portKey
+	key         portgroup.Key
 	address     string
 	reservation *reuseport.Reservation // nil: of programs that listen by themselves
 	rung        reuseport.Rung
 	obstacle    string                                  // why it is not the best that this kernel has; "": it is
-	steering    *steering                               // to tell what is found
+	steering    *Steering                               // to tell what is found
 	list        func(context.Context) ([]uint32, error) // of the kernel: the inodes of the listeners
 
 	asking    chan struct{} // holds a value while a look asks the kernel; it comes before the turn
@@ -124,7 +124,7 @@ type group struct {
 }
 
 // newGroup makes the group of a port that is reserved, or on which programs listen that do not ask us for it.
-func newGroup(key portKey, reservation *reuseport.Reservation, s *steering) *group {
+func newGroup(key portgroup.Key, reservation *reuseport.Reservation, s *Steering) *group {
 	address := key.Address
 	if reservation != nil {
 		address = reservation.Addr().String()
@@ -386,3 +386,14 @@ func (g *group) close() (err error) {
 	}
 	return errline.Join(err, g.watch.close())
 }
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func round(d time.Duration) time.Duration { return max(0, d).Round(time.Millisecond) }

@@ -1,4 +1,4 @@
-package cluster
+package steering
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// inheritAll takes note of the ports and listeners that a node has from the time of another master, and closes done.
-func (s *steering) inheritAll(id int, listeners []protocol.Listener, done chan<- struct{}) {
+// Inherit takes note of the ports and listeners that a node has from the time of another master, and closes done.
+func (s *Steering) Inherit(id int, listeners []protocol.Listener, done chan<- struct{}) {
 	p, err := s.party(id)
 	if err != nil {
 		return
@@ -28,7 +28,7 @@ func (s *steering) inheritAll(id int, listeners []protocol.Listener, done chan<-
 	})
 }
 
-func (s *steering) inherit(p *party, one protocol.Listener) {
+func (s *Steering) inherit(p *party, one protocol.Listener) {
 	g, err := s.groupBy(one.Port, func() (*reuseport.Reservation, error) {
 		return reuseport.Rejoin(s.ctx, one.Port.Network, one.Address)
 	})
@@ -41,23 +41,23 @@ func (s *steering) inherit(p *party, one protocol.Listener) {
 	}
 }
 
-// precede tells which node was the master before us, and may still be there.
-func (s *steering) precede(id int) {
+// Precede tells which node was the master before us, and may still be there.
+func (s *Steering) Precede(id int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.elder = id
 }
 
-// ports returns all ports that are held.
-func (s *steering) ports() (held []protocol.Listener) {
+// Ports returns all ports that are held.
+func (s *Steering) Ports() (held []protocol.Listener) {
 	for _, g := range s.all() {
 		held = append(held, protocol.Listener{Port: g.key, Address: g.address})
 	}
 	return held
 }
 
-// hold takes the turn at all groups, also at those that are to come, until release: the port is another master's.
-func (s *steering) hold(ctx context.Context) error {
+// Hold takes the turn at all groups, also at those that are to come, until release: the port is another master's.
+func (s *Steering) Hold(ctx context.Context) error {
 	s.mu.Lock()
 	s.holds = true
 	groups := slices.Collect(maps.Values(s.groups))
@@ -73,8 +73,8 @@ func (s *steering) hold(ctx context.Context) error {
 	return nil
 }
 
-// release gives all turns back, also after a hold that has failed. What was known of a group that was held is in doubt.
-func (s *steering) release() {
+// Release gives all turns back, also after a hold that has failed. What was known of a group that was held is in doubt.
+func (s *Steering) Release() {
 	s.mu.Lock()
 	held := s.held
 	s.holds, s.held = false, nil
