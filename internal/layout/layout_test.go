@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -113,6 +114,45 @@ func TestSizes(t *testing.T) {
 		_, there := sizes[what]
 		assert.True(t, there, "%s is gone: take it off the list", what)
 	}
+}
+
+// TestWays: the functions that CONTRIBUTING.md names on its ways through the code exist.
+func TestWays(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root, "CONTRIBUTING.md"))
+	require.NoError(t, err)
+	_, page, _ = bytes.Cut(page, []byte("## The ways through it"))
+	page, _, _ = bytes.Cut(page, []byte("\n## "))
+	declared := functions(t)
+	names := regexp.MustCompile("`(\\w+\\.[\\w.]+)`").FindAllSubmatch(page, -1)
+	require.NotEmpty(t, names)
+	for _, n := range names {
+		assert.True(t, declared[string(n[1])], "%s is no function", n[1])
+	}
+}
+
+// functions returns the functions and methods of the library, by package.Function and package.Type.Method.
+func functions(t *testing.T) map[string]bool {
+	t.Helper()
+	declared := make(map[string]bool)
+	packages, err := list(root)
+	require.NoError(t, err)
+	for _, p := range packages {
+		for _, file := range p.GoFiles {
+			parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, file), nil, parser.SkipObjectResolution)
+			require.NoError(t, err)
+			for _, d := range parsed.Decls {
+				f, ok := d.(*ast.FuncDecl)
+				switch {
+				case !ok:
+				case f.Recv != nil:
+					declared[parsed.Name.Name+"."+receiver(f.Recv.List[0].Type)+"."+f.Name.Name] = true
+				default:
+					declared[parsed.Name.Name+"."+f.Name.Name] = true
+				}
+			}
+		}
+	}
+	return declared
 }
 
 // measure adds the sizes of a package, and of what is in it.
