@@ -445,6 +445,19 @@ func TestSupervisorAdoptsTwoInASlot(t *testing.T) {
 	})
 }
 
+// TestSupervisorAdoptsTwoInASlotTooMany: the master was killed in a reload, and the next one is to have fewer nodes.
+func TestSupervisorAdoptsTwoInASlotTooMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := adopting(t, Options{Nodes: 2}, survivor(101, 1, 1), survivor(102, 2, 1), survivor(103, 2, 2))
+		s.ready(101)
+		s.ready(102)
+		s.send(lifecycle.Fill{})
+		s.ready(103)
+		time.Sleep(time.Hour)
+		assert.Equal(t, []int{101}, s.liveIDs())
+	})
+}
+
 // TestSupervisorAdoptsFewerThanThereAre: those of the highest slots leave.
 func TestSupervisorAdoptsFewerThanThereAre(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

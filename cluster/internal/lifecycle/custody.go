@@ -46,16 +46,12 @@ func (c *custody) takeUp(e TakeUp) {
 	c.ending = c.ending || e.Ending
 	c.others[len(c.others)-1].last = e.LastID
 	for _, slot := range slices.Clone(c.slots) {
-		w := c.workerIn(slot, current)
 		switch {
 		case !slices.Contains(before.slots, slot): // the successor has wanted one more
-			c.dropSlot(slot)
-			if w != nil {
-				c.retire(w)
-			}
+			c.empty(slot)
 		case e.Ending:
 			slot.close()
-		case w == nil && c.workerIn(slot, replacement) == nil && !slot.closed && slot.next.IsZero():
+		case c.isEmpty(slot):
 			slot.next = c.now
 		}
 	}

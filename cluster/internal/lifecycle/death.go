@@ -37,7 +37,6 @@ func (s *staff) exited(w *worker, e Exit) {
 	default:
 		s.currentDied(w, e, died, attrs)
 	}
-	w.settle(died)
 }
 
 // replacementDied keeps the worker that was to be replaced.

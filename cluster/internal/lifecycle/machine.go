@@ -221,18 +221,27 @@ func (s *staff) fill() {
 		s.slotBy(number)
 	}
 	for _, slot := range slices.Backward(slices.Clone(s.slots)) {
-		switch w := s.workerIn(slot, current); {
+		switch {
 		case len(s.slots) > s.cfg.Workers:
-			s.dropSlot(slot)
-			if w != nil {
-				s.retire(w)
-			}
-		case w == nil && !slot.closed:
+			s.empty(slot)
+		case s.isEmpty(slot):
 			slot.next = s.now
 		}
 	}
 	s.filled = true
 	s.announce()
+}
+
+// empty gives a slot up, and lets those leave who are in it. It returns who has served there, nil if nobody has.
+func (s *staff) empty(slot *slot) (served *worker) {
+	s.dropSlot(slot)
+	served = s.workerIn(slot, current)
+	for _, w := range []*worker{s.workerIn(slot, replacement), served} {
+		if w != nil {
+			s.retire(w)
+		}
+	}
+	return served
 }
 
 // announce tells when each slot has been ready once.

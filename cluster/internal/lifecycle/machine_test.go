@@ -30,7 +30,7 @@ func (c *choices) next(n int) int {
 // process is a worker as it is, whatever the machine thinks of it.
 type process struct {
 	Info
-	ready, linked, asked, dumped, killed, stuck bool
+	ready, linked, known, asked, dumped, killed, stuck bool
 }
 
 // world carries out what a machine wants, at some time and not always well.
@@ -75,13 +75,20 @@ func (w *world) carryOut(a Action) {
 	require.False(w.tb, w.ended && !isAnswer(a), "%T after the end", a)
 	switch a := a.(type) {
 	case Start:
+		require.Nil(w.tb, w.m.lent, "a successor has the workers")
+		isOpen := func(slot *slot) bool { return slot.number == a.Slot && !slot.closed }
+		require.True(w.tb, slices.ContainsFunc(w.m.slots, isOpen), "slot %d is not to be filled", a.Slot)
 		w.starts = append(w.starts, a)
 	case Ask:
-		if p := w.alive[a.ID]; p != nil {
+		require.Nil(w.tb, w.m.lent, "a successor has the workers")
+		if p := w.alive[a.ID]; p != nil && (p.linked || !p.known) { // else it does not hear it
 			p.asked = true
 		}
 	case Dump:
+		require.Nil(w.tb, w.m.lent, "a successor has the workers")
 		if p := w.alive[a.ID]; p != nil {
+			late := w.m.workers[a.ID].hung == "did not leave in time"
+			require.True(w.tb, !late || p.asked || !p.linked, "worker %d was not asked to leave", a.ID)
 			p.dumped = true
 		}
 	case Kill:
@@ -121,6 +128,9 @@ func (w *world) check() {
 		}
 	}
 	for what, count := range roles {
+		if count != 1 {
+			w.dump()
+		}
 		require.Equal(w.tb, 1, count, "%s", what)
 	}
 	for id := range w.alive {
@@ -178,7 +188,7 @@ func (w *world) proceed() bool {
 		case p.dumped:
 			w.exit(p, Exit{Reason: "exit code 2"})
 		case !p.linked:
-			p.linked = true
+			p.linked, p.known = true, true
 			w.tell(Linked{ID(p.ID)})
 		case p.asked:
 			w.tell(Drained{ID: ID(p.ID), Took: time.Millisecond})
@@ -228,11 +238,34 @@ func (w *world) pass() {
 func (w *world) settle(enough func() bool) {
 	w.tb.Helper()
 	for steps := 0; !enough(); steps++ {
-		require.Less(w.tb, steps, 100_000, "it does not come to an end")
+		if steps == 20_000 {
+			w.dump()
+		}
+		require.Less(w.tb, steps, 20_000, "it does not come to an end")
 		if !w.proceed() {
 			w.pass()
 		}
 	}
+}
+
+// dump says how things are.
+func (w *world) dump() {
+	for _, one := range w.m.sorted() {
+		w.tb.Logf("%v: %+v", one, *one)
+	}
+	for id, p := range w.alive {
+		w.tb.Logf("process %d: %+v", id, *p)
+	}
+	for _, slot := range w.m.slots {
+		w.tb.Logf("%+v", *slot)
+	}
+	for i := max(0, len(w.actions)-12); i < len(w.events); i++ {
+		w.tb.Logf("%T %+v", w.events[i], w.events[i])
+		if i < len(w.actions) {
+			w.tb.Logf("\t%+v", w.actions[i])
+		}
+	}
+	w.tb.Logf("plan %+v, orders %v, outside %v, at %v", w.m.plan, w.open, w.outside, w.now)
 }
 
 func (w *world) give(o Order) {
@@ -304,6 +337,36 @@ func (w *world) taken(number int) bool {
 	return w.m.workerIn(slot, current) != nil || w.m.workerIn(slot, replacement) != nil
 }
 
+// rest lets the world come to rest: all orders are answered, each slot has one worker, which is ready, and nobody else lives.
+func (w *world) rest() {
+	w.tb.Helper()
+	if w.m.stopping || w.m.ending || !w.m.filled {
+		return
+	}
+	for _, p := range w.alive {
+		p.stuck = false
+	}
+	w.settle(func() bool {
+		if w.ended || w.m.stopping {
+			return true
+		}
+		if len(w.open)+len(w.outside)+len(w.starts) > 0 {
+			return false
+		}
+		serving := 0
+		for _, slot := range w.m.slots {
+			one := w.m.workerIn(slot, current)
+			switch {
+			case one != nil && one.phase == ready && !one.suspect:
+				serving++
+			case one != nil || !slot.closed:
+				return false
+			}
+		}
+		return len(w.alive) == serving
+	})
+}
+
 // live lets a machine live through the choices, and stops it.
 func live(tb testing.TB, data []byte) *world {
 	tb.Helper()
@@ -317,6 +380,10 @@ func live(tb testing.TB, data []byte) *world {
 		w.disturb()
 	}
 	w.tell(TakeUp{LastID: w.lastID})
+	w.rest()
+	for id, p := range w.alive {
+		p.stuck = p.stuck || id%3 == 0
+	}
 	w.tell(Stop{time.Second})
 	w.settle(func() bool { return w.ended })
 	assert.Empty(tb, w.alive, "who lives when all has ended")
@@ -503,4 +570,24 @@ func TestOrdersBySignal(t *testing.T) {
 	assert.Equal(t, 2*2, notes)
 	w.settle(func() bool { return len(w.open) == 0 })
 	assert.ErrorContains(t, w.answers()[3], "scale to -1023: it must be 1 to 1024 nodes")
+}
+
+// TestNodeThatDoesNotCome: a slot that was added for it is given up.
+func TestNodeThatDoesNotCome(t *testing.T) {
+	for name, end := range map[string]func(w *world){
+		"it dies":              func(w *world) { w.exit(w.alive[2], Exit{Reason: "exit code 1"}) },
+		"it is not waited for": func(w *world) { w.tell(Cancel{1, errors.New("nobody waits")}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := orderly(t, Config{Workers: 1})
+			w.give(Order{Kind: ScaleBy, Count: 1, Name: "scale"})
+			w.tell(Done{Seq: 1}) // there is room
+			w.start(true)
+			end(w)
+			require.Error(t, w.answers()[1])
+			assert.Equal(t, 1, w.m.Slots())
+			w.rest()
+			assert.Equal(t, 2, w.lastID, "nobody else is started")
+		})
+	}
 }

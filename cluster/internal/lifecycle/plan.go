@@ -101,7 +101,8 @@ func (q *orders) cancel(e Cancel) {
 func (q *orders) letGo(s *step) {
 	slot := s.fresh.slot
 	if s.dropsFresh {
-		q.dropSlot(slot)
+		q.empty(slot)
+		return
 	}
 	q.retire(s.fresh)
 	if q.workerIn(slot, current) == nil && !slot.closed {
@@ -122,8 +123,11 @@ func (q *orders) advance() {
 		q.giveUpOrders()
 	}
 	for {
+		if q.lent != nil && (q.plan == nil || q.plan.Kind != Other) {
+			return // the workers are another master's
+		}
 		if q.plan == nil {
-			if len(q.waiting) == 0 || q.lent != nil {
+			if len(q.waiting) == 0 {
 				return
 			}
 			next := q.waiting[0]
@@ -150,7 +154,7 @@ func (q *orders) advance() {
 			}
 			if err := s.fresh.unsettled; err != nil {
 				if s.dropsFresh {
-					q.dropSlot(s.fresh.slot)
+					q.empty(s.fresh.slot)
 				}
 				s.err = fmt.Errorf("slot %d: %w", s.fresh.slot.number, err)
 			}
@@ -266,12 +270,7 @@ func (q *orders) grow() *step {
 
 // shrink gives a slot up, and lets its worker leave.
 func (q *orders) shrink(slot *slot) *step {
-	return &step{what: func(s *step) {
-		q.dropSlot(slot)
-		if s.old = q.workerIn(slot, current); s.old != nil {
-			q.retire(s.old)
-		}
-	}}
+	return &step{what: func(s *step) { s.old = q.empty(slot) }}
 }
 
 // replaceMaster puts one more worker in the place of the master, which only supervises from then on.

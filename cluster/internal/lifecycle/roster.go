@@ -53,6 +53,11 @@ func (r *roster) workerIn(slot *slot, as role) *worker {
 	return nil
 }
 
+// isEmpty tells whether a slot needs a worker, and none is on its way to it.
+func (r *roster) isEmpty(slot *slot) bool {
+	return !slot.closed && slot.next.IsZero() && r.workerIn(slot, current) == nil && r.workerIn(slot, replacement) == nil
+}
+
 // whoStarts returns the worker that was to be started with that slot and generation, and forgets that it was.
 func (r *roster) whoStarts(info Info) *worker {
 	i := slices.IndexFunc(r.starting, func(w *worker) bool { return w.Slot == info.Slot && w.Generation == info.Generation })

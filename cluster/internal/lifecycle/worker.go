@@ -118,7 +118,7 @@ func (s *staff) install(w *worker) {
 	if before := s.workerIn(w.slot, current); before != nil {
 		s.retire(before)
 	}
-	w.role = current
+	w.role, w.slot.next = current, time.Time{}
 }
 
 // retire lets a worker leave that is no longer needed.
