@@ -53,7 +53,7 @@ func TestAdoption(t *testing.T) {
 	s := c.status(t)
 	assert.Equal(t, pidsOf(before), pidsOf(s), "nobody who lives is started again")
 	assert.Equal(t, 4, s.Nodes[0].ID, "an id that nobody had")
-	assert.NotContains(t, c.log.text(), "worker started")
+	c.neverTold(t, control.EventStarted)
 	assert.Empty(t, s.Steering.Strangers)
 
 	c.ordered(t, "/reload")
@@ -194,7 +194,7 @@ func TestAdoptionOfOneThatIsStopped(t *testing.T) {
 	survey(t, addr, 3)
 	assert.Eventually(t, func() bool { return !slices.Contains(c.processes(t), before[2]) }, patience, time.Millisecond,
 		"it is ended, as its place is taken")
-	assert.NotContains(t, c.log.text(), "stranger")
+	c.neverTold(t, control.EventStranger)
 }
 
 // TestAdoptionDuringAReload kills a master that is about to replace a worker.

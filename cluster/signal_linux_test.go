@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 )
 
@@ -136,7 +137,7 @@ func TestSignalLeftToTheProgram(t *testing.T) {
 		c.out.await(t, 1, func(line string) bool { return line == "configured "+strconv.Itoa(pid) })
 	}
 	assert.Equal(t, pids, pidsOf(c.status(t)), "nobody was replaced")
-	assert.NotContains(t, c.log.text(), "order by signal")
+	c.neverTold(t, control.EventReloading)
 	c.signal(t, syscall.SIGTERM)
 	c.stoppedWith(t, 3, wait)
 }

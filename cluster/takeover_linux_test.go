@@ -47,7 +47,7 @@ func TestTakeover(t *testing.T) {
 			}
 			requests, failed := end()
 			assert.Empty(t, failed, "of %d", requests)
-			assert.NotContains(t, c.log.text(), "stranger")
+			c.neverTold(t, control.EventStranger)
 
 			require.NoError(t, syscall.Kill(last.PID, syscall.SIGTERM))
 			code, stderr := c.exit(t)

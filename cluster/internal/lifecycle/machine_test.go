@@ -412,7 +412,7 @@ func FuzzMachine(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) > 2000 {
+		if len(data) > 300 {
 			return
 		}
 		live(t, data).replay()
