@@ -48,13 +48,13 @@ func TestMigrationInside(t *testing.T) {
 	}
 	require.NoError(t, loopbackUp())
 	require.NoError(t, os.WriteFile("/proc/sys/net/ipv4/tcp_migrate_req", []byte(migrate), 0))
-	rung := reuseport.RungBPFMigrate.String()
+	level := reuseport.RungBPFMigrate.String()
 	if migrate == "0" {
-		_, err := Listen(Options{Addr: "127.0.0.1:0", Nodes: 1, Dir: ownDir(t), Steering: rung}, new(http.Server))
+		_, err := Listen(Options{Addr: "127.0.0.1:0", Nodes: 1, Dir: ownDir(t), Steering: level}, new(http.Server))
 		require.ErrorContains(t, err, `steering by "cbpf+migrate" is not to be had here: the best is "cbpf"`)
-		rung = ""
+		level = ""
 	}
-	c := run(t, "http", programOptions{Nodes: 2, DisableMasterListen: true, Steering: rung})
+	c := run(t, "http", programOptions{Nodes: 2, DisableMasterListen: true, Steering: level})
 	addr := c.ready(t)
 	victim := pidsOf(c.awaitStatus(t, isEven))[1]
 	require.NoError(t, syscall.Kill(victim, syscall.SIGSTOP))

@@ -11,7 +11,7 @@ import (
 )
 
 // Reload replaces all nodes that accept connections, one after the other, by processes that run the program as it is on
-// disk now: this is the deploy. No connection is lost where they can be steered, see [Steering]; each node goes on serving
+// disk now: this is the deploy. No connection is lost where they can be steered, see [control.Steering]; each node goes on serving
 // until its replacement is ready. A replacement that does not become ready ends the reload with its error, and those that
 // have not been replaced stay.
 //

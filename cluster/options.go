@@ -53,7 +53,7 @@ type Options struct {
 	// Logger is told what happens to the nodes. Default: slog.Default(). slog.DiscardHandler makes it silent.
 	Logger *slog.Logger
 
-	// Steering forces a rung of steering: "hash", "incoming-cpu", "cbpf" or "cbpf+migrate"; see [Steering]. One that
+	// Steering forces a level of steering: "hash", "incoming-cpu", "cbpf" or "cbpf+migrate"; see [control.Steering]. One that
 	// this machine does not have is an error. Default: the best that it has.
 	Steering string
 

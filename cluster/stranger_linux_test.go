@@ -51,7 +51,7 @@ func letJoin(t *testing.T, addr string) *exec.Cmd {
 	return cmd
 }
 
-// needSteering skips where the rung is not one that steers by program.
+// needSteering skips where the level is not one that steers by program.
 func needSteering(t *testing.T) {
 	t.Helper()
 	if reuseport.Probe().Rung < reuseport.RungBPF {
@@ -112,15 +112,15 @@ func TestPictureAfterDeaths(t *testing.T) {
 	survey(t, addr, 4)
 }
 
-// TestEachRung forces each rung that this machine has.
+// TestEachRung forces each level that this machine has.
 func TestEachRung(t *testing.T) {
 	t.Parallel()
 	best := reuseport.Probe().Rung
 	for _, name := range []string{"hash", "incoming-cpu", "cbpf", "cbpf+migrate"} {
 		t.Run(name, func(t *testing.T) {
-			rung, err := reuseport.ParseRung(name)
+			level, err := reuseport.ParseRung(name)
 			require.NoError(t, err)
-			if rung > best {
+			if level > best {
 				t.Skip("not here: see TestSteeringThatIsNotToBeHad")
 			}
 			t.Parallel()
@@ -128,7 +128,7 @@ func TestEachRung(t *testing.T) {
 			addr := c.ready(t)
 			s := c.status(t)
 			assert.Equal(t, name, s.Steering.Rung)
-			assert.Equal(t, rung.Promise(), s.Steering.Promise)
+			assert.Equal(t, level.Promise(), s.Steering.Promise)
 			load := underLoad(t, addr)
 			c.ordered(t, "/reload")
 			_, failed := load()

@@ -86,9 +86,9 @@ func orElse(text, other string) string {
 }
 
 // promise says what a program can rely on that is steered from outside.
-func (p *program) promise(rung reuseport.Rung) string {
+func (p *program) promise(level reuseport.Rung) string {
 	crash := "its connections and those that wait in its queue"
-	if rung == reuseport.RungBPFMigrate {
+	if level == reuseport.RungBPFMigrate {
 		crash = "its own accepted connections only"
 	}
 	return fmt.Sprintf("A process that leaves as planned loses no connection that waits, and %s finishes its requests as far as it "+

@@ -81,7 +81,7 @@ type Steering struct {
 	Since time.Time `json:"since,omitzero"`
 }
 
-// Advice is what would give a better rung.
+// Advice is what would give a better level of steering.
 type Advice struct {
 	Gives   string `json:"gives"`
 	Command string `json:"command,omitempty"` // to run; none: nothing that a command could change

@@ -102,7 +102,7 @@ type group struct {
 	key         portgroup.Key
 	address     string
 	reservation *reuseport.Reservation // nil: of programs that listen by themselves
-	rung        reuseport.Rung
+	level       reuseport.Rung
 	obstacle    string                                  // why it is not the best that this kernel has; "": it is
 	steering    *Steering                               // to tell what is found
 	list        func(context.Context) ([]uint32, error) // of the kernel: the inodes of the listeners
@@ -130,7 +130,7 @@ func newGroup(key portgroup.Key, reservation *reuseport.Reservation, s *Steering
 		address = reservation.Addr().String()
 	}
 	g := &group{
-		key: key, address: address, reservation: reservation, rung: s.rung, steering: s,
+		key: key, address: address, reservation: reservation, level: s.level, steering: s,
 		asking: make(chan struct{}, 1), turn: make(chan struct{}, 1), nodes: portgroup.New[*party](), met: make(map[*member]*sighting),
 	}
 	g.list = g.listed
@@ -199,7 +199,7 @@ func (g *group) exclude(ctx context.Context, p *party) (epoch int, later bool, e
 	m.Leaving = true
 	err = g.settle(ctx)
 	switch {
-	case g.rung < reuseport.RungBPF:
+	case g.level < reuseport.RungBPF:
 		return 0, false, nil // most are elsewhere
 	case err == nil && g.excludes(m):
 		return g.nodes.Epoch(), false, nil
@@ -231,7 +231,7 @@ func (g *group) leave(ctx context.Context, p *party, epoch int) (again bool, err
 		}
 	}
 	// Who moves to its index gets what it gets, and may be excluded.
-	safe := g.makeRoom(ctx) && (g.excludes(m) || g.rung < reuseport.RungBPF)
+	safe := g.makeRoom(ctx) && (g.excludes(m) || g.level < reuseport.RungBPF)
 	if err := p.shut(ctx, g.key); err != nil {
 		g.doubt()
 		return false, err
@@ -308,10 +308,10 @@ func (g *group) adopt(ctx context.Context, p *party, inode uint32, told *portgro
 // consider chooses how the group is steered: not at all while one of its members cannot be. The log says so once.
 func (g *group) consider() {
 	before := g.obstacle
-	g.rung, g.obstacle = g.steering.rung, ""
+	g.level, g.obstacle = g.steering.level, ""
 	for _, m := range g.nodes.Members() {
 		if m.Node != nil && m.Node.obstacle != "" {
-			g.rung, g.obstacle = reuseport.RungHash, m.Node.obstacle
+			g.level, g.obstacle = reuseport.RungHash, m.Node.obstacle
 		}
 	}
 	if g.obstacle != "" && g.obstacle != before {
@@ -325,7 +325,7 @@ var errUncertain = errors.New("who has which part of the connections is not know
 // come again a second later, when another process may listen. It asks the kernel only where it has to: the nodes may be
 // leaving by themselves already, each on a signal of its own.
 func (g *group) seal(ctx context.Context) error {
-	if g.rung < reuseport.RungBPF {
+	if g.level < reuseport.RungBPF {
 		return nil
 	}
 	err := g.sealKnown(ctx)

@@ -7,7 +7,7 @@ import (
 // promise returns how connections are steered, and what may be lost then, for all ports: the least that holds for one.
 func (s *Steering) promise() (reuseport.Rung, string) {
 	if s.program == nil {
-		return s.rung, s.rung.Promise()
+		return s.level, s.level.Promise()
 	}
 	mute, known := false, false
 	for _, g := range s.all() {
@@ -19,13 +19,13 @@ func (s *Steering) promise() (reuseport.Rung, string) {
 	}
 	switch {
 	case !known:
-		return s.rung, s.program.Label + " does not listen yet."
+		return s.level, s.program.Label + " does not listen yet."
 	case !mute: // it uses this package
-		return s.rung, s.rung.Promise()
-	case s.rung < reuseport.RungBPF:
-		return s.rung, queueLost + "."
+		return s.level, s.level.Promise()
+	case s.level < reuseport.RungBPF:
+		return s.level, queueLost + "."
 	default:
-		return s.rung, s.program.Promise(s.rung)
+		return s.level, s.program.Promise(s.level)
 	}
 }
 

@@ -31,7 +31,7 @@ func (g *group) reorder(ctx context.Context) {
 // toReorder returns the member to leave and join again, nil when there is nothing to do, or too few are well.
 func (g *group) toReorder() (first *member) {
 	members := g.nodes.Order()
-	if g.rung < reuseport.RungBPF || g.sink != nil || len(members) == 0 {
+	if g.level < reuseport.RungBPF || g.sink != nil || len(members) == 0 {
 		return nil
 	}
 	last := members[len(members)-1]

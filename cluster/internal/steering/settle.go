@@ -51,7 +51,7 @@ func (g *group) settle(ctx context.Context) error {
 }
 
 // certain tells whether all that can be known of the order is known.
-func (g *group) certain() bool { return g.rung < reuseport.RungBPF || g.nodes.IsCertain() }
+func (g *group) certain() bool { return g.level < reuseport.RungBPF || g.nodes.IsCertain() }
 
 // complain says in the log that connections cannot be steered, once for each reason. What it has said last is in last.
 func (g *group) complain(ctx context.Context, last *string, err error) {

@@ -33,7 +33,7 @@ func newFakePort(t *testing.T, random *rand.Rand) *fakePort {
 	t.Helper()
 	s, err := New(Config{Logger: slog.New(slog.DiscardHandler), Tell: func(control.Event) {}})
 	require.NoError(t, err)
-	s.rung, s.self = reuseport.RungBPF, -1
+	s.level, s.self = reuseport.RungBPF, -1
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	p := &fakePort{
 		group: newGroup(portgroup.Key{}, nil, s), t: t, random: random, array: reuseport.NewOrder[uint32](),

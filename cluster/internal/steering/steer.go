@@ -31,7 +31,7 @@ func (g *group) makeRoom(ctx context.Context) bool {
 // publish steers new connections by the map, and notes how: somebody may become suspect in the meantime.
 func (g *group) publish(ctx context.Context) error {
 	g.nodes.Steered(nil)
-	switch g.rung {
+	switch g.level {
 	case reuseport.RungBPF, reuseport.RungBPFMigrate:
 		shares := g.weights()
 		if shares == nil {
@@ -52,7 +52,7 @@ func (g *group) publish(ctx context.Context) error {
 // weights returns the weights by index: none for the kernel's hash, while too little is known.
 func (g *group) weights() []uint32 {
 	switch {
-	case g.rung < reuseport.RungBPF || g.nodes.IsUnknown():
+	case g.level < reuseport.RungBPF || g.nodes.IsUnknown():
 		return nil
 	case g.sink != nil && g.nodes.Index(g.drain) >= 0:
 		shares := make([]uint32, len(g.nodes.Order()))
@@ -160,7 +160,7 @@ func (g *group) cover(ctx context.Context) (err error) {
 // wake makes all members accept once, on kernels that move the queue of a closed listener to another and wake nobody
 // there.
 func (g *group) wake(ctx context.Context) {
-	if g.rung != reuseport.RungBPFMigrate || g.steering.support.WakesMigrated {
+	if g.level != reuseport.RungBPFMigrate || g.steering.support.WakesMigrated {
 		return
 	}
 	for _, m := range g.callable() {

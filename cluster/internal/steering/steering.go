@@ -36,7 +36,7 @@ type Config struct {
 // may be called at the same time.
 type Steering struct {
 	support reuseport.Support
-	rung    reuseport.Rung
+	level   reuseport.Rung
 	logger  *slog.Logger
 	tell    func(control.Event)
 	self    int      // id of the master's node
@@ -69,24 +69,24 @@ type Steering struct {
 // New chooses the steering level: the best, or the one that is forced. Nothing runs before Start.
 func New(c Config) (*Steering, error) {
 	support := reuseport.Probe()
-	rung := support.Rung
+	level := support.Rung
 	if c.Force != "" {
 		wanted, err := reuseport.ParseRung(c.Force)
 		if err != nil {
 			return nil, err
 		}
-		if wanted > rung {
+		if wanted > level {
 			return nil, fmt.Errorf("steering by %q is not to be had here: the best is %q (multinode doctor says why)",
-				wanted, rung)
+				wanted, level)
 		}
-		rung = wanted
+		level = wanted
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Steering{
-		support: support, rung: rung, logger: c.Logger, tell: c.Tell, program: c.Program, pauses: c.Pauses,
+		support: support, level: level, logger: c.Logger, tell: c.Tell, program: c.Program, pauses: c.Pauses,
 		elder: -1,
 		kicks: make(chan struct{}, 1), looks: make(chan struct{}, 1), ctx: ctx, cancel: cancel, inherited: make(chan struct{}),
-		groups: make(map[portgroup.Key]*group), parties: make(map[int]*party), sightings: newSightings(rung, c.Logger, c.Tell),
+		groups: make(map[portgroup.Key]*group), parties: make(map[int]*party), sightings: newSightings(level, c.Logger, c.Tell),
 	}, nil
 }
 
@@ -100,7 +100,7 @@ func (s *Steering) GiveUp() { s.cancel() }
 func (s *Steering) Go(f func()) { s.running.Go(f) }
 
 // Level returns how connections are steered at best.
-func (s *Steering) Level() reuseport.Rung { return s.rung }
+func (s *Steering) Level() reuseport.Rung { return s.level }
 
 // Steerer returns what a node has of its master. One that is remote asks over a control stream: when another master has the ports, it
 // gets no answer before that has ended, and asks the other one.
@@ -298,9 +298,9 @@ func (s *Steering) Close() (err error) {
 
 // Status returns what Status tells of the main port, and the share of each node, in percent, by id.
 func (s *Steering) Status(key portgroup.Key) (control.Steering, map[int]float64) {
-	rung, promise := s.promise()
-	out := control.Steering{Rung: rung.String(), Promise: promise}
-	if rung == s.support.Rung {
+	level, promise := s.promise()
+	out := control.Steering{Rung: level.String(), Promise: promise}
+	if level == s.support.Rung {
 		for _, a := range s.support.Advice {
 			out.Advice = append(out.Advice, control.Advice{Gives: a.Gives, Command: a.Command})
 		}

@@ -42,7 +42,7 @@ func (s *sightings) flaps(one *sighting) bool {
 
 // sightings are the strangers that were seen on the ports of a cluster. Each is reported once for each thing that it does.
 type sightings struct {
-	rung   reuseport.Rung
+	level  reuseport.Rung
 	logger *slog.Logger
 	tell   func(control.Event)
 
@@ -57,8 +57,8 @@ type ghosts struct {
 	last         time.Time
 }
 
-func newSightings(rung reuseport.Rung, logger *slog.Logger, tell func(control.Event)) *sightings {
-	return &sightings{rung: rung, logger: logger, tell: tell, ghosts: make(map[string]*ghosts)}
+func newSightings(level reuseport.Rung, logger *slog.Logger, tell func(control.Event)) *sightings {
+	return &sightings{level: level, logger: logger, tell: tell, ghosts: make(map[string]*ghosts)}
 }
 
 // add takes note of a listener of a process that was not there before. PID 0 stands for a process that is not known.
@@ -131,11 +131,11 @@ func (s *sightings) caught(address string, found control.Stranger, ok bool) {
 
 // report tells of a stranger that listens, and of one that comes and goes.
 func (s *sightings) report(one *sighting) {
-	attrs := []any{"pid", one.PID, "program", one.Program, "address", one.Address, "steering", s.rung.String()}
+	attrs := []any{"pid", one.PID, "program", one.Program, "address", one.Address, "steering", s.level.String()}
 	if !one.told && one.Joins < flapsToTell {
 		one.told = true
 		text := fmt.Sprintf("%s listens on %s and is no node of this cluster", nameOf(one.Stranger), one.Address)
-		if s.rung >= reuseport.RungBPF {
+		if s.level >= reuseport.RungBPF {
 			text += "; it gets no connections while it only listens"
 		} else {
 			text += "; it gets a share of the connections"

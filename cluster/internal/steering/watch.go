@@ -74,7 +74,7 @@ func (w *watch) mark(ctx context.Context, g *group, weights []uint32) *reuseport
 
 // sentinel returns the member that is asked: one that gets connections, the master's own if it can be.
 func (w *watch) sentinel(g *group, weights []uint32) (found *member) {
-	if g.rung < reuseport.RungBPF || g.sink != nil {
+	if g.level < reuseport.RungBPF || g.sink != nil {
 		return nil
 	}
 	for i, m := range g.nodes.Order() {
