@@ -37,7 +37,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if node.IsMaster() && node.WaitReady(context.Background()) == nil {
-		fmt.Fprintf(stdout, "%d nodes ready on http://%v (master pid %d)\n", opts.Nodes, node.Addr(), os.Getpid())
+		fmt.Fprintf(stdout, "%d nodes ready on http://%v (master pid %d)\n", max(1, node.Status().Wanted), node.Addr(), os.Getpid())
 	}
 	level.Set(slog.LevelInfo)
 	return node.Wait()

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/internal/await"
 	"github.com/multinode-go/multinode/internal/leaktest"
 )
@@ -40,8 +42,10 @@ const patience = await.Limit
 // program is hello as it runs.
 type program struct {
 	cmd    *exec.Cmd
-	line   string // that it printed when all were ready
+	line   string      // that it printed when all were ready
+	next   chan string // the lines after that, closed with the program's output
 	addr   string
+	dir    string
 	stderr bytes.Buffer // readable after wait
 	wait   func(t *testing.T) (code int)
 }
@@ -50,7 +54,8 @@ type program struct {
 func start(t *testing.T, args ...string) *program {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
-	h := &program{cmd: exec.CommandContext(ctx, os.Args[0], append(args, "-addr", "127.0.0.1:0", "-dir", t.TempDir()+"/dir")...)}
+	dir := filepath.Join(t.TempDir(), "dir")
+	h := &program{cmd: exec.CommandContext(ctx, os.Args[0], append(args, "-addr", "127.0.0.1:0", "-dir", dir)...), dir: dir}
 	h.cmd.Env = append(os.Environ(), programVariable+"=1", "GORACE=atexit_sleep_ms=0")
 	h.cmd.Stderr = &h.stderr
 	h.cmd.WaitDelay = patience
@@ -68,8 +73,12 @@ func start(t *testing.T, args ...string) *program {
 	})
 	in := bufio.NewReader(out)
 	h.line, err = in.ReadString('\n')
+	h.next = make(chan string, 10)
 	go func() { // ends with the program, for which Cleanup waits
-		_, _ = io.Copy(io.Discard, in)
+		for line, err := in.ReadString('\n'); err == nil; line, err = in.ReadString('\n') {
+			h.next <- line
+		}
+		close(h.next)
 		_ = h.cmd.Wait()
 		close(ended)
 	}()
@@ -107,6 +116,21 @@ func (h *program) do(method, path string) (*http.Response, string, error) {
 }
 
 var greeting = regexp.MustCompile(`^hello from node (\d+) \(slot (\d+), pid (\d+)\)\n$`)
+
+// TestSuccessorTellsHowManyThereAre: a successor has the nodes that there are, and not those that were asked for at the start.
+func TestSuccessorTellsHowManyThereAre(t *testing.T) {
+	h := start(t, "-nodes", "2")
+	client := control.NewClient(h.dir)
+	require.NoError(t, client.Scale(t.Context(), 3, control.Wait))
+	require.NoError(t, client.Takeover(t.Context(), control.Wait))
+	line := <-h.next
+	require.Regexp(t, `^3 nodes ready on http://127\.0\.0\.1:\d+ \(master pid \d+\)\n$`, line)
+	pid, err := strconv.Atoi(regexp.MustCompile(`pid (\d+)`).FindStringSubmatch(line)[1])
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGTERM))
+	_, open := <-h.next
+	assert.False(t, open, "all have ended")
+}
 
 func TestFourNodesAnswer(t *testing.T) {
 	h := start(t, "-nodes", "4")
