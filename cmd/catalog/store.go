@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -34,13 +35,26 @@ type store struct {
 	change        *sql.Stmt
 }
 
+// openTimeout bounds how long processes wait for each other that open a new file at the same time: its busy_timeout does not count
+// where a file gets its write-ahead log.
+const openTimeout = 10 * time.Second
+
 // openStore opens the file, and makes it with its products when it is not there.
 func openStore(ctx context.Context, path string) (*store, error) {
 	s, err := tryOpenStore(ctx, path)
+	for begin := time.Now(); isBusy(err) && time.Since(begin) < openTimeout && ctx.Err() == nil; {
+		time.Sleep(10 * time.Millisecond)
+		s, err = tryOpenStore(ctx, path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("database %s: %w", path, err)
 	}
 	return s, nil
+}
+
+func isBusy(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && e.Code()&0xff == sqlite3.SQLITE_BUSY // the rest tells more of it
 }
 
 func tryOpenStore(ctx context.Context, path string) (*store, error) {
@@ -170,7 +184,7 @@ func (s *store) put(ctx context.Context, p product) (product, error) {
 	} else {
 		result, err = s.change.ExecContext(ctx, p.Name, p.Price, p.ID, p.Version)
 	}
-	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == sqlite3.SQLITE_BUSY { // the rest tells more of it
+	if isBusy(err) {
 		err = fmt.Errorf("%w: %w", errBusy, err)
 	}
 	if err != nil {
