@@ -117,7 +117,6 @@ type given struct {
 	order  lifecycle.Order
 	begun  chan struct{} // gets a value when it is to be carried out by who has given it
 	answer chan error    // gets one value
-	number *int          // is set
 }
 
 // supervisorState is what Status tells of the workers.
@@ -197,7 +196,7 @@ func (w fromWorker) Failed(reason string) {
 
 // carryOut gives an order, and returns when it has ended. One of the kind Other is carried out by do.
 func (s *supervisor) carryOut(ctx context.Context, o lifecycle.Order, do func(context.Context) error) error {
-	g := &given{order: o, begun: make(chan struct{}, 1), answer: make(chan error, 1), number: new(int)}
+	g := &given{order: o, begun: make(chan struct{}, 1), answer: make(chan error, 1)}
 	if !s.send(g) {
 		return ErrStopping
 	}
@@ -208,11 +207,11 @@ func (s *supervisor) carryOut(ctx context.Context, o lifecycle.Order, do func(co
 			return err
 		case <-g.begun:
 			err := do(ctx)
-			s.send(lifecycle.Done{Seq: *g.number, Err: err})
+			s.send(lifecycle.Done{Seq: g.order.Seq, Err: err})
 			return err
 		case <-cancelled:
 			cancelled = nil
-			s.send(lifecycle.Cancel{Seq: *g.number, Err: ctx.Err()})
+			s.send(lifecycle.Cancel{Seq: g.order.Seq, Err: ctx.Err()})
 		}
 	}
 }
@@ -270,7 +269,7 @@ func (s *supervisor) handle(event any) {
 		}
 	case *given:
 		s.seq++
-		e.order.Seq, *e.number = s.seq, s.seq
+		e.order.Seq = s.seq
 		s.orders[s.seq] = e
 		s.tell(e.order)
 	case belongs:

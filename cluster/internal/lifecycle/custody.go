@@ -10,7 +10,7 @@ type idRange struct{ first, last int }
 
 func (r idRange) has(id int) bool { return r.first <= id && id <= r.last }
 
-// custody is what there is to know while a successor may have the workers, and of workers that another master has started.
+// custody remembers which workers other masters may have started, and what has to be done when a successor gives the workers back.
 type custody struct {
 	*staff
 	others []idRange // ids of workers that may be ours some time
@@ -24,7 +24,7 @@ func (c *custody) Knows(id int) bool {
 // Inherit tells that masters before have given the ids up to last: their workers may yet come.
 func (c *custody) Inherit(last int) { c.others = append(c.others, idRange{0, last}) }
 
-// loan is what is remembered of the time in which a successor has the workers.
+// loan remembers how the slots were before a successor got the workers.
 type loan struct {
 	slots []*slot // that there were before
 	err   error   // with which the cluster would have ended

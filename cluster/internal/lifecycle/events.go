@@ -110,7 +110,7 @@ type Exit struct {
 	Done      bool    // by itself, and without an error
 	LastWords string  // the end of its standard error
 	Left      string  // processes that it has left behind, and that were ended; "": none
-	Alive     string  // those that were not
+	Alive     string  // processes that it has left behind, and that could not be ended
 	Fatal     error   // why other processes of the program would end like this one; nil: that is not known
 	Jitter    float64 // a random number in [-1, 1)
 }
@@ -135,7 +135,7 @@ type Order struct {
 	Count  int    // of Scale and ScaleBy
 	Node   int    // of Drain: its id
 	AtOnce bool   // it is not to wait for others
-	Signal string // that has brought it, "": none; one that waits stands for further ones of its name, too
+	Signal string // the signal that has brought it, "": none; a waiting order stands for further signals of its name
 
 	merged bool // with further ones
 }

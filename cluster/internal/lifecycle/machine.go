@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/internal/errline"
 )
 
 // Config is what the rules depend on.
@@ -203,7 +204,7 @@ func (m *Machine) end() {
 	}
 	m.giveUpOrders()
 	for _, late := range m.late {
-		m.err = join(m.err, fmt.Errorf("%s did not leave in time and was killed", late))
+		m.err = errline.Join(m.err, fmt.Errorf("%s did not leave in time and was killed", late))
 	}
 	m.do(End{m.err})
 }

@@ -591,3 +591,19 @@ func TestNodeThatDoesNotCome(t *testing.T) {
 		})
 	}
 }
+
+// TestLateWorkersAreNamedInOneLine: as all errors of a node.
+func TestLateWorkersAreNamedInOneLine(t *testing.T) {
+	w := orderly(t, Config{Workers: 2})
+	for _, p := range w.alive {
+		p.stuck = true
+	}
+	w.tell(Stop{time.Second})
+	w.settle(func() bool { return w.ended })
+	last := w.actions[len(w.actions)-1]
+	end, ok := last[len(last)-1].(End)
+	require.True(t, ok)
+	require.ErrorContains(t, end.Err, "worker 1 (slot 1, pid 1001) did not leave in time and was killed")
+	require.ErrorContains(t, end.Err, "worker 2 (slot 2, pid 1002) did not leave in time and was killed")
+	assert.NotContains(t, end.Err.Error(), "\n")
+}

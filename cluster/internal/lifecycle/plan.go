@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -164,16 +165,9 @@ func (q *orders) advance() {
 		}
 		p.steps = p.steps[1:]
 		if err := s.err; err != nil || p.given != nil && len(p.steps) > 0 {
-			q.finish(firstOf(err, p.given))
+			q.finish(cmp.Or(err, p.given))
 		}
 	}
-}
-
-func firstOf(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // begin makes an order the plan.

@@ -1,7 +1,6 @@
 package lifecycle
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -227,15 +226,3 @@ func (s *staff) apply(w *worker, r remedy) {
 }
 
 func round(d time.Duration) time.Duration { return max(0, d).Round(time.Millisecond) }
-
-// join joins errors whose texts are lines.
-func join(a, b error) error {
-	switch {
-	case a == nil:
-		return b
-	case b == nil:
-		return a
-	default:
-		return errors.Join(a, b)
-	}
-}

@@ -2,7 +2,6 @@ package steering
 
 import (
 	"context"
-	"errors"
 
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
@@ -35,7 +34,6 @@ func (s steererOf) group(ctx context.Context, port portgroup.Key) (*group, *part
 func (s steererOf) answered(ctx context.Context, err error) error {
 	if s.remote && s.steering.ctx.Err() != nil {
 		<-ctx.Done()
-		return errors.Join(err, ctx.Err())
 	}
 	return err
 }
