@@ -170,15 +170,19 @@ func (c *citizen) serve(ctx context.Context) error {
 	return nil
 }
 
+// read reads one key after the other, each for a millisecond: many times while it is stored, and once or a few times while it
+// has to be loaded.
 func (c *citizen) read(ctx context.Context, random *rand.Rand) {
 	for c.ledger.stop.Load() == 0 {
 		key := random.IntN(ledgerKeys)
-		watermark := c.ledger.watermark[key].Load() // before the Get begins
-		got, err := c.cache.Get(ctx, key)
-		if err == nil {
+		for begun := time.Now(); time.Since(begun) < time.Millisecond; {
+			watermark := c.ledger.watermark[key].Load() // before the Get begins
+			got, err := c.cache.Get(ctx, key)
+			if err != nil {
+				time.Sleep(time.Millisecond)
+				break
+			}
 			c.ledger.check(c.job.ID, key, watermark, got)
-		} else {
-			time.Sleep(time.Millisecond)
 		}
 	}
 }
