@@ -31,7 +31,7 @@ func (i insider) Live() ([]Info, error) { return i.mesh.census.live() }
 
 func (i insider) Logger() *slog.Logger { return i.mesh.opts.Logger }
 
-func (i insider) OnClose(f func()) (remove func()) { return i.mesh.farewells.Add(f) }
+func (i insider) OnClose(f func()) (remove func()) { return i.mesh.closeHooks.Add(f) }
 
 func (i insider) PeersWith(stream string) []Info { return i.mesh.members.peersWith(stream) }
 

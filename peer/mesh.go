@@ -13,7 +13,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
-	"github.com/multinode-go/multinode/internal/farewell"
+	"github.com/multinode-go/multinode/internal/closehooks"
 	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer/internal/localhttp"
@@ -46,15 +46,15 @@ type Options struct {
 // Mesh is a node's part in the mesh. Its methods may be called at the same time.
 type Mesh struct {
 	*core
-	members   *members
-	streams   *streams
-	handlers  *handlers
-	census    census
-	server    *localhttp.Server // nil in a mesh of one
-	presence  *presence         // nil in a mesh of one
-	close     func() error
-	leave     func() error  // the directory, if Join has opened it; else nil
-	farewells farewell.List // of OnClose
+	members    *members
+	streams    *streams
+	handlers   *handlers
+	census     census
+	server     *localhttp.Server // nil in a mesh of one
+	presence   *presence         // nil in a mesh of one
+	close      func() error
+	leave      func() error    // the directory, if Join has opened it; else nil
+	closeHooks closehooks.List // of OnClose
 }
 
 // Join publishes this node in the directory and links it to every node that lives there, and to those that come, until
@@ -197,7 +197,7 @@ func (m *Mesh) Close() error {
 }
 
 func (m *Mesh) shutdown() (err error) {
-	m.farewells.Call()
+	m.closeHooks.Call()
 	if m.presence != nil {
 		err = m.presence.public.Withdraw() // first, so that nobody dials any more
 	}

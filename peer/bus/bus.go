@@ -155,7 +155,7 @@ func (b *Bus) Close() error { return b.hub.close() }
 // OnClose calls f at the beginning of Close, while this node still sends and its subscriptions are there for its peers: so f
 // can end what they rely on as long as they are. Close waits for f, which must not close the bus. remove takes f back; after
 // Close, f is called at once.
-func (b *Bus) OnClose(f func()) (remove func()) { return b.hub.farewells.Add(f) }
+func (b *Bus) OnClose(f func()) (remove func()) { return b.hub.closeHooks.Add(f) }
 
 // membersInterval is the time between two looks at who is in the mesh. There is no event for what a member wants.
 const membersInterval = 20 * time.Millisecond
@@ -189,7 +189,7 @@ func list(peers []peer.Info) string {
 
 // shutdown is Close.
 func (h *hub) shutdown() error {
-	h.farewells.Call()
+	h.closeHooks.Call()
 	links, subscriptions := h.refuse()
 	h.withdraw()
 	var handlers, handshakes sync.WaitGroup

@@ -8,24 +8,24 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/multinode-go/multinode/internal/farewell"
+	"github.com/multinode-go/multinode/internal/closehooks"
 	"github.com/multinode-go/multinode/peer"
 )
 
 // hub is what all copies of a Bus share: the links and the subscriptions.
 type hub struct {
-	opts      Options
-	self      int // our id, -1 without a mesh
-	log       *slog.Logger
-	members   func() []peer.Info        // peers that are on the bus, linked or not
-	cut       func(peer.Info, string)   // ends a membership
-	withdraw  func()                    // no stream is opened any more
-	close     func() error              // shutdown, once
-	farewells farewell.List             // of OnClose
-	closing   chan struct{}             // closed by Close
-	linked    atomic.Pointer[linkedSet] // replaced, with mu held, never changed
-	running   sync.WaitGroup            // links, workers and timers
-	watch     watch
+	opts       Options
+	self       int // our id, -1 without a mesh
+	log        *slog.Logger
+	members    func() []peer.Info        // peers that are on the bus, linked or not
+	cut        func(peer.Info, string)   // ends a membership
+	withdraw   func()                    // no stream is opened any more
+	close      func() error              // shutdown, once
+	closeHooks closehooks.List           // of OnClose
+	closing    chan struct{}             // closed by Close
+	linked     atomic.Pointer[linkedSet] // replaced, with mu held, never changed
+	running    sync.WaitGroup            // links, workers and timers
+	watch      watch
 
 	mu      sync.Mutex
 	ended   bool                     // guarded by mu; nothing is added to what follows, nor to running, once it is set

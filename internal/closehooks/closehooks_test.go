@@ -1,4 +1,4 @@
-package farewell
+package closehooks
 
 import (
 	"testing"

@@ -1,9 +1,9 @@
-// Package farewell calls functions before something closes.
-package farewell
+// Package closehooks calls functions before something closes.
+package closehooks
 
 import "sync"
 
-// List is what has to be done before something closes. The zero value is ready to use, and its methods may be called at
+// List is the functions to call before something closes. The zero value is ready to use, and its methods may be called at
 // the same time.
 type List struct {
 	mu   sync.Mutex
