@@ -389,9 +389,9 @@ func TestPeerThatDiesLeavesThePrefix(t *testing.T) {
 
 // confirmed returns how many messages on a topic are known to have been handled by the only peer.
 func confirmed(b *Bus, topic string) int {
-	for _, l := range b.hub.linked.Load().sorted {
-		if t := (*l.targets.Load())[topic]; t != nil {
-			return int(t.handled.Load())
+	for _, l := range b.hub.links.sorted() {
+		if r := l.remotes.of(topic); r != nil {
+			return int(r.handled.Load())
 		}
 	}
 	return -1
@@ -482,7 +482,7 @@ func TestOrderOverTwoLinks(t *testing.T) {
 	}
 	require.NoError(t, a.Flush(ctx))
 	b.conns[1].Close()
-	eventually(t, func() bool { return !a.hub.isLinked(b.info) && !b.hub.isLinked(a.info) }, "the link has ended")
+	eventually(t, func() bool { return !a.hub.links.has(b.info) && !b.hub.links.has(a.info) }, "the link has ended")
 	join(t, a, b)
 	for i := range 100 {
 		require.NoError(t, a.Send(ctx, 2, "t", 100+i))

@@ -37,6 +37,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"runtime"
 	"slices"
@@ -51,7 +52,7 @@ import (
 // streamName is the name of the bus's stream in the mesh.
 const streamName = "bus"
 
-// maxWindow is the largest window, in bytes. The ledger of a target has to hold it.
+// maxWindow is the largest window, in bytes. The ledger of a remote subscription has to hold it.
 const maxWindow = 1 << 30
 
 // Options are the options of New. The zero value is ready to use.
@@ -121,7 +122,8 @@ func New(ctx context.Context, mesh *peer.Mesh, opts Options) (*Bus, error) {
 		return &Bus{hub: h}, nil
 	}
 	in := inside.Of(mesh)
-	h.self, h.cut, h.members = mesh.Self().ID, in.Cut, func() []peer.Info { return in.PeersWith(streamName) }
+	h.mesh.self, h.mesh.cut = mesh.Self().ID, in.Cut
+	h.mesh.members = func() []peer.Info { return in.PeersWith(streamName) }
 	if runtime.GOMAXPROCS(0) > 1 {
 		h.startWatch()
 	}
@@ -129,7 +131,7 @@ func New(ctx context.Context, mesh *peer.Mesh, opts Options) (*Bus, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("bus: %w", err), h.close())
 	}
-	h.withdraw = remove
+	h.mesh.withdraw = remove
 	if err := h.awaitLinks(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("bus: %w", err), h.close())
 	}
@@ -140,7 +142,7 @@ func New(ctx context.Context, mesh *peer.Mesh, opts Options) (*Bus, error) {
 func (b *Bus) Mesh() *peer.Mesh { return b.mesh }
 
 // Logger returns the logger of Options, for what belongs to the bus and has no other. It is not nil.
-func (b *Bus) Logger() *slog.Logger { return b.hub.log }
+func (b *Bus) Logger() *slog.Logger { return b.hub.opts.Logger }
 
 // WhenFull returns the same bus with another choice at the bounds: when Options.Window of a topic is on its way to a
 // peer, or the queue of its link is full. The default is Block.
@@ -165,8 +167,8 @@ func (h *hub) awaitLinks(ctx context.Context) error {
 	ticker := time.NewTicker(membersInterval)
 	defer ticker.Stop()
 	for {
-		changed := h.change()
-		missing := slices.DeleteFunc(h.members(), func(p peer.Info) bool { return h.isLinked(p) })
+		changed := h.links.change()
+		missing := slices.DeleteFunc(h.mesh.members(), h.links.has)
 		if len(missing) == 0 {
 			return nil
 		}
@@ -191,7 +193,7 @@ func list(peers []peer.Info) string {
 func (h *hub) shutdown() error {
 	h.closeHooks.Call()
 	links, subscriptions := h.refuse()
-	h.withdraw()
+	h.mesh.withdraw()
 	var handlers, handshakes sync.WaitGroup
 	for _, s := range subscriptions {
 		handlers.Go(func() { _ = s.Close() }) // ends with its handlers, which running waits for as well
@@ -213,16 +215,12 @@ func (h *hub) refuse() ([]*link, []*Subscription) {
 	defer h.mu.Unlock()
 	h.ended = true
 	close(h.closing)
-	links := make([]*link, 0, len(h.all))
-	for l := range h.all {
+	var links []*link
+	h.links.each(func(l *link) {
 		l.calls.fail(net.ErrClosed)
 		links = append(links, l)
-	}
-	subscriptions := make([]*Subscription, 0, len(h.topics))
-	for _, s := range h.topics {
-		subscriptions = append(subscriptions, s)
-	}
-	return links, subscriptions
+	})
+	return links, slices.Collect(maps.Values(h.subscriptions.byTopic))
 }
 
 // waitFor waits for a group, but not longer than limit.

@@ -11,10 +11,10 @@ import (
 
 // call is a request or a flush that waits for its answer.
 type call struct {
-	target *target // of a request, nil for a flush
+	remote *remoteSubscription // of a request, nil for a flush
 	group  *group
 	number uint64
-	size   uint64 // bytes in the window of target, until the answer comes
+	size   uint64 // bytes in the window of remote, until the answer comes
 
 	over   bool            // guarded by calls.mu; what follows does not change any more
 	answer framing.Message // guarded by calls.mu until the group has ended
@@ -24,11 +24,11 @@ type call struct {
 // group is one or more calls that one goroutine waits for. It is woken once, not with each answer.
 type group struct {
 	left atomic.Int32 // calls that are not over
-	done chan struct{}
+	done chan none
 }
 
 func newGroup(calls int) *group {
-	g := &group{done: make(chan struct{})}
+	g := &group{done: make(chan none)}
 	g.left.Store(int32(calls))
 	return g
 }
@@ -39,13 +39,13 @@ func (g *group) finish() {
 	}
 }
 
-// wait waits until the calls of all parcels are over. When ctx is done before, it ends those that are not.
-func (g *group) wait(ctx context.Context, parcels []parcel) {
+// wait waits until the calls of all deliveries are over. When ctx is done before, it ends those that are not.
+func (g *group) wait(ctx context.Context, deliveries []delivery) {
 	select {
 	case <-g.done:
 	case <-ctx.Done():
-		for _, p := range parcels {
-			p.target.link.calls.abandon(p.call, ctx.Err())
+		for _, d := range deliveries {
+			d.remote.link.calls.abandon(d.call, ctx.Err())
 		}
 	}
 }
@@ -93,7 +93,7 @@ func (cs *calls) abandon(c *call, err error) {
 func (cs *calls) answer(m message) bool {
 	cs.mu.Lock()
 	c := cs.waiting[m.number]
-	if c == nil || (c.target == nil) != (m.kind == kindFlushed) {
+	if c == nil || (c.remote == nil) != (m.kind == kindFlushed) {
 		cs.mu.Unlock()
 		return false
 	}
@@ -102,13 +102,13 @@ func (cs *calls) answer(m message) bool {
 	case kindAnswer:
 		c.endLocked(framing.Message{Type: m.typ, Data: bytes.Clone(m.data)}, nil)
 	case kindFailure:
-		c.endLocked(framing.Message{}, c.target.refusal(m))
+		c.endLocked(framing.Message{}, c.remote.refusal(m))
 	default:
 		c.endLocked(framing.Message{}, nil)
 	}
 	cs.mu.Unlock()
-	if c.target != nil {
-		c.target.release(c.size)
+	if c.remote != nil {
+		c.remote.release(c.size)
 	}
 	return true
 }
@@ -134,9 +134,9 @@ func (c *call) endLocked(answer framing.Message, err error) {
 }
 
 // refusal returns the error that a failure tells.
-func (t *target) refusal(m message) error {
+func (r *remoteSubscription) refusal(m message) error {
 	if m.reason == reasonNoSubscriber {
 		return ErrNoSubscriber
 	}
-	return &RemoteError{Peer: t.link.peer, Topic: t.topic, Text: string(m.data)}
+	return &RemoteError{Peer: r.link.peer, Topic: r.topic, Text: string(m.data)}
 }

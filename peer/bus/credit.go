@@ -2,53 +2,71 @@ package bus
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// ackDelay is how long a peer is not told of what was handled, unless it is much. Until then it counts it as on its way: a
-// part of the window. With 5 ms, a broadcast to 15 peers that each answer took a tenth longer.
-const ackDelay = 50 * time.Millisecond
+const (
+	// creditShare is the part of the window that is handled before the peer is told, unless it is told because of time.
+	creditShare = 4
+	// ackDelay is how long a peer is not told of what was handled, unless it is much. Until then it counts it as on its
+	// way: a part of the window. With 5 ms, a broadcast to 15 peers that each answer took a tenth longer.
+	ackDelay = 50 * time.Millisecond
+)
 
-// acks are the inboxes of which the peer is still to be told what was handled. There is one timer for all of them, so
-// that a message costs none.
-type acks struct {
-	mu    sync.Mutex
-	dirty []*inbox    // guarded by mu
-	armed bool        // guarded by mu; the timer runs, and hub.running counts it
-	ended bool        // guarded by mu
-	timer *time.Timer // guarded by mu; nil before its first use
+// credit is what the peer is told of an inbox: how much was handled, so that it may send more.
+type credit struct {
+	freed atomic.Int64 // bytes of which the peer has been told, or is told at once, that they are handled
+	news  ledger       // published messages that were handled, and of which the peer has not been told
+	dirty atomic.Bool  // the inbox is in link.acks
+
+	toldMu sync.Mutex // held while the peer is told, so that it receives the lower numbers first
+	count  uint64     // guarded by toldMu; published messages of which the peer has been told that they are handled
+	bytes  uint64     // guarded by toldMu; of these
+}
+
+// tell tells the peer what was handled for a subscription. It returns false if there was nothing new.
+func (c *credit) tell(l *link, subscription uint64) bool {
+	c.toldMu.Lock()
+	defer c.toldMu.Unlock()
+	bytes, messages := c.news.take()
+	if messages == 0 {
+		return false
+	}
+	c.bytes += bytes
+	c.count += messages
+	c.freed.Add(int64(bytes))
+	l.control(message{kind: kindCredit, id: subscription, count: c.count, bytes: c.bytes})
+	return true
 }
 
 // handled counts a published message that was handled.
 func (in *inbox) handled(size int) {
-	bytes, messages := in.news.add(uint64(size))
+	bytes, messages := in.credit.news.add(uint64(size))
 	if bytes >= uint64(in.link.hub.opts.Window/creditShare) || messages >= ledgerMessages/2 {
-		in.credit()
-	} else if !in.dirty.Load() {
+		in.credit.tell(in.link, in.sub.number)
+	} else if !in.credit.dirty.Load() {
 		in.link.acks.add(in)
 	}
 }
 
-// credit tells the peer what was handled of an inbox. It returns false if there was nothing new.
-func (in *inbox) credit() bool {
-	in.toldMu.Lock()
-	defer in.toldMu.Unlock()
-	bytes, messages := in.news.take()
-	if messages == 0 {
-		return false
-	}
-	in.bytes += bytes
-	in.count += messages
-	in.freed.Add(int64(bytes))
-	in.link.control(message{kind: kindCredit, id: in.sub.number, count: in.count, bytes: in.bytes})
-	return true
+// acks are the inboxes of which the peer is still to be told what was handled. There is one timer for all of them, so
+// that a message costs none.
+type acks struct {
+	running *sync.WaitGroup // counts the timer while it is armed
+
+	mu    sync.Mutex
+	dirty []*inbox    // guarded by mu
+	armed bool        // guarded by mu; the timer runs
+	ended bool        // guarded by mu
+	timer *time.Timer // guarded by mu; nil before its first use
 }
 
 // add makes sure that the peer will be told of what was handled of an inbox.
 func (a *acks) add(in *inbox) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.ended || in.dirty.Swap(true) {
+	if a.ended || in.credit.dirty.Swap(true) {
 		return
 	}
 	a.dirty = append(a.dirty, in)
@@ -56,46 +74,46 @@ func (a *acks) add(in *inbox) {
 		return
 	}
 	a.armed = true
-	in.link.hub.running.Add(1)
+	a.running.Add(1)
 	if a.timer == nil {
-		a.timer = time.AfterFunc(ackDelay, in.link.acknowledgeLate)
+		a.timer = time.AfterFunc(ackDelay, a.expire)
 	} else {
 		a.timer.Reset(ackDelay)
 	}
 }
 
-// acknowledgeLate is called by the timer.
-func (l *link) acknowledgeLate() {
-	defer l.hub.running.Done()
-	l.acks.mu.Lock()
-	l.acks.armed = false
-	l.acks.mu.Unlock()
-	l.acknowledge()
+// expire is called by the timer.
+func (a *acks) expire() {
+	defer a.running.Done()
+	a.mu.Lock()
+	a.armed = false
+	a.mu.Unlock()
+	a.tell()
 }
 
-// acknowledge tells the peer of all that was handled.
-func (l *link) acknowledge() {
-	l.acks.mu.Lock()
-	dirty := l.acks.dirty
-	l.acks.dirty = nil
-	l.acks.mu.Unlock()
+// tell tells the peer of all that was handled.
+func (a *acks) tell() {
+	a.mu.Lock()
+	dirty := a.dirty
+	a.dirty = nil
+	a.mu.Unlock()
 	for _, in := range dirty {
-		in.dirty.Store(false) // first: what is handled from now on adds the inbox again
-		if in.credit() {
-			l.acks.add(in) // to look again whether it rests
+		in.credit.dirty.Store(false) // first: what is handled from now on adds the inbox again
+		if in.credit.tell(in.link, in.sub.number) {
+			a.add(in) // to look again whether it rests
 		} else {
-			in.rest()
+			in.queue.rest()
 		}
 	}
 }
 
-// endAcks stops the timer.
-func (l *link) endAcks() {
-	l.acks.mu.Lock()
-	defer l.acks.mu.Unlock()
-	l.acks.ended, l.acks.dirty = true, nil
-	if l.acks.armed && l.acks.timer.Stop() {
-		l.acks.armed = false
-		l.hub.running.Done()
+// end stops the timer.
+func (a *acks) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended, a.dirty = true, nil
+	if a.armed && a.timer.Stop() {
+		a.armed = false
+		a.running.Done()
 	}
 }

@@ -24,14 +24,12 @@ func (l *link) end(err error) {
 	if violation, ok := errors.AsType[*violation](err); ok {
 		code, text = framing.CodeProtocol, violation.text
 	}
-	l.hub.down(l)
+	l.hub.links.set(l, false)
 	_ = l.conn.Close(code, text)
 	l.calls.fail(l.cause())
-	close(l.work)
-	l.endAcks()
-	for _, in := range l.inboxes {
-		in.end()
-	}
+	close(l.workers.work)
+	l.acks.end()
+	l.inboxes.end()
 	l.account(err)
 	l.hub.restart(l, err)
 }
@@ -50,7 +48,7 @@ func (l *link) cause() error {
 // account tells what was lost, and keeps what was counted.
 func (l *link) account(err error) {
 	lost := l.lost(err)
-	l.hub.forget(l)
+	l.hub.links.forget(l)
 	if l.hub.opts.OnLost == nil {
 		return
 	}
@@ -60,9 +58,9 @@ func (l *link) account(err error) {
 }
 
 func (l *link) lost(err error) (lost []Lost) {
-	for topic, t := range *l.targets.Load() {
-		t.settle()
-		if n := t.unconfirmed(); n > 0 {
+	for topic, r := range l.remotes.all() {
+		r.settle()
+		if n := r.unconfirmed(); n > 0 {
 			lost = append(lost, Lost{Peer: l.peer, Topic: topic, Unconfirmed: n, Err: err})
 			l.counts.lost.Add(uint64(n))
 		}
@@ -80,8 +78,8 @@ func (h *hub) restart(l *link, err error) {
 	case !isClosed && !isViolation(err) && h.leaves(l):
 		return
 	}
-	h.log.Warn("the link of the bus to a peer that lives has ended", "peer", l.peer.ID, "error", err)
-	h.cut(l.peer, fmt.Sprintf("the link of the bus has ended: %v", err))
+	h.opts.Logger.Warn("the link of the bus to a peer that lives has ended", "peer", l.peer.ID, "error", err)
+	h.mesh.cut(l.peer, fmt.Sprintf("the link of the bus has ended: %v", err))
 }
 
 func isViolation(err error) bool {
@@ -93,8 +91,8 @@ func isViolation(err error) bool {
 // leaves waits for a peer to leave the mesh, and reports whether it has, or is linked again, or the bus is closed.
 func (h *hub) leaves(l *link) bool {
 	for end := time.Now().Add(deathGrace); ; {
-		here := slices.ContainsFunc(h.members(), func(p peer.Info) bool { return p.Incarnation == l.peer.Incarnation })
-		if !here || h.isLinked(l.peer) {
+		here := slices.ContainsFunc(h.mesh.members(), func(p peer.Info) bool { return p.Incarnation == l.peer.Incarnation })
+		if !here || h.links.has(l.peer) {
 			return true
 		}
 		if time.Now().After(end) {

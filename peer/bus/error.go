@@ -61,12 +61,12 @@ func (e *PeersError) Unwrap() []error {
 	return errs
 }
 
-// peersError returns the error for parcels of which some have failed, nil if none has.
-func peersError(parcels []parcel) error {
+// peersError returns the error for deliveries of which some have failed, nil if none has.
+func peersError(deliveries []delivery) error {
 	var errs []*PeerError
-	for _, p := range parcels {
-		if p.err != nil {
-			errs = append(errs, p.err)
+	for _, d := range deliveries {
+		if d.err != nil {
+			errs = append(errs, d.err)
 		}
 	}
 	if len(errs) == 0 {

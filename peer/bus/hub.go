@@ -1,12 +1,10 @@
 package bus
 
 import (
-	"log/slog"
-	"maps"
+	"errors"
+	"fmt"
 	"net"
-	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/multinode-go/multinode/internal/closehooks"
 	"github.com/multinode-go/multinode/peer"
@@ -15,61 +13,50 @@ import (
 // hub is what all copies of a Bus share: the links and the subscriptions.
 type hub struct {
 	opts       Options
-	self       int // our id, -1 without a mesh
-	log        *slog.Logger
-	members    func() []peer.Info        // peers that are on the bus, linked or not
-	cut        func(peer.Info, string)   // ends a membership
-	withdraw   func()                    // no stream is opened any more
-	close      func() error              // shutdown, once
-	closeHooks closehooks.List           // of OnClose
-	closing    chan struct{}             // closed by Close
-	linked     atomic.Pointer[linkedSet] // replaced, with mu held, never changed
-	running    sync.WaitGroup            // links, workers and timers
+	mesh       membership
+	links      links
 	watch      watch
+	running    sync.WaitGroup  // links, workers and timers
+	close      func() error    // shutdown, once
+	closeHooks closehooks.List // of OnClose
+	closing    chan none       // closed by Close
 
-	mu      sync.Mutex
-	ended   bool                     // guarded by mu; nothing is added to what follows, nor to running, once it is set
-	all     map[*link]none           // guarded by mu; those that are not up yet too
-	links   int                      // guarded by mu; links that there ever were
-	topics  map[string]*Subscription // guarded by mu
-	numbers map[uint64]*Subscription // guarded by mu
-	number  uint64                   // guarded by mu; of the last subscription
-	changed chan struct{}            // guarded by mu; closed when linked is replaced
-	past    Counters                 // guarded by mu; of links that have ended
+	mu            sync.Mutex    // held while a link or a subscription is added, so that each link has each subscription
+	ended         bool          // guarded by mu; no link and no subscription is added once it is set
+	subscriptions subscriptions // guarded by mu
 }
 
 type none = struct{}
 
-// linkedSet holds the links that are up, one for each peer.
-type linkedSet struct {
-	byID   map[int]*link
-	sorted []*link // by id
+// membership is the part of a mesh that the bus uses.
+type membership struct {
+	self     int                     // our id, -1 without a mesh
+	members  func() []peer.Info      // peers that are on the bus, linked or not
+	cut      func(peer.Info, string) // ends a membership
+	withdraw func()                  // stops opening streams
 }
 
 func newHub(opts Options) *hub {
-	opts = opts.withDefaults()
 	h := &hub{
-		opts:     opts,
-		self:     -1,
-		log:      opts.Logger,
-		members:  func() []peer.Info { return nil },
-		cut:      func(peer.Info, string) {},
-		withdraw: func() {},
-		closing:  make(chan struct{}),
-		all:      make(map[*link]none),
-		topics:   make(map[string]*Subscription),
-		numbers:  make(map[uint64]*Subscription),
-		changed:  make(chan struct{}),
+		opts: opts.withDefaults(),
+		mesh: membership{
+			self:     -1,
+			members:  func() []peer.Info { return nil },
+			cut:      func(peer.Info, string) {},
+			withdraw: func() {},
+		},
+		closing:       make(chan none),
+		subscriptions: newSubscriptions(),
 	}
 	h.close = sync.OnceValue(h.shutdown)
-	h.linked.Store(new(linkedSet))
+	h.links.init()
 	return h
 }
 
-// open makes a link of a stream. It has all subscriptions of this node, now and later.
+// open makes a link of a stream. The link has all subscriptions of this node, now and later.
 func (h *hub) open(conn net.Conn, who peer.Info) {
 	if l := newLink(h, conn, who); !h.add(l) {
-		l.close() // the peer has to know that this is no accident
+		l.close() // with the code that tells the peer of the end of the bus
 	}
 }
 
@@ -80,62 +67,43 @@ func (h *hub) add(l *link) bool {
 	if h.ended {
 		return false
 	}
-	h.links++
-	l.number = h.links
-	h.all[l] = none{}
-	l.greet(slices.Collect(maps.Values(h.topics)))
+	h.links.add(l)
+	l.greet(h.subscriptions.byTopic)
 	h.running.Go(l.read) // ends with the stream
 	return true
 }
 
-// up makes a link one that can be sent on. An older one to the same peer, whose end was not seen yet, is so no more.
-func (h *hub) up(l *link) {
+func (h *hub) subscribe(s *Subscription) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	l.isUp = true
-	h.relinkLocked()
-}
-
-// down is the end of up.
-func (h *hub) down(l *link) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l.isUp = false
-	h.relinkLocked()
-}
-
-// forget takes out a link that has ended, but for what it has counted.
-func (h *hub) forget(l *link) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.all, l)
-	h.past.add(l.counters())
-}
-
-func (h *hub) relinkLocked() {
-	set := &linkedSet{byID: make(map[int]*link)}
-	for l := range h.all {
-		if old := set.byID[l.peer.ID]; l.isUp && (old == nil || old.number < l.number) {
-			set.byID[l.peer.ID] = l
-		}
+	switch {
+	case h.ended:
+		return net.ErrClosed
+	case h.subscriptions.byTopic[s.topic] != nil:
+		return errors.New("this node has subscribed it: one subscription can serve all")
+	case len(h.subscriptions.byTopic) >= maxSubscriptions:
+		return fmt.Errorf("%d topics are subscribed, which is the most", maxSubscriptions)
 	}
-	set.sorted = slices.SortedFunc(maps.Values(set.byID), func(a, b *link) int { return a.peer.ID - b.peer.ID })
-	h.linked.Store(set)
-	close(h.changed)
-	h.changed = make(chan struct{})
+	h.subscriptions.add(s)
+	h.links.each(func(l *link) { l.control(s.announcement()) })
+	return nil
 }
 
-// change returns a channel that is closed when the next link comes up or ends.
-func (h *hub) change() <-chan struct{} {
+func (h *hub) unsubscribe(s *Subscription) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.changed
+	if s.closed.Swap(true) {
+		return
+	}
+	h.subscriptions.remove(s)
+	h.links.each(func(l *link) { l.control(message{kind: kindUnsubscribe, id: s.number}) })
 }
 
-// isLinked reports whether a link with this incarnation of a peer is up.
-func (h *hub) isLinked(p peer.Info) bool {
-	l := h.linked.Load().byID[p.ID]
-	return l != nil && l.peer.Incarnation == p.Incarnation
+// subscription returns the subscription with a number, nil if it is closed.
+func (h *hub) subscription(number uint64) *Subscription {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.subscriptions.byNumber[number]
 }
 
 // isClosed reports whether Close was called.

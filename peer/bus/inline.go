@@ -32,7 +32,7 @@ type watch struct {
 func (h *hub) startWatch() {
 	ticker, err := newTicker()
 	if err != nil {
-		h.log.Debug("handlers are not called by readers", "reason", err)
+		h.opts.Logger.Debug("handlers are not called by readers", "reason", err)
 		return
 	}
 	h.watch.ticker = ticker
@@ -54,9 +54,7 @@ func (h *hub) tick() {
 // look looks at all readers, and returns how many have called handlers since the last time. It takes over from those
 // whose handler is the same as then.
 func (h *hub) look() (busy int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for l := range h.all {
+	h.links.each(func(l *link) {
 		turn := l.turn.Load()
 		if turn != l.seen {
 			busy++
@@ -64,7 +62,7 @@ func (h *hub) look() (busy int) {
 			l.takeOver(turn)
 		}
 		l.seen = turn
-	}
+	})
 	return busy
 }
 
@@ -87,7 +85,7 @@ func (l *link) callInline(in *inbox) bool {
 	returned := false
 	defer func() {
 		if !returned { // the handler has called runtime.Goexit
-			l.hub.running.Go(func() { l.worker(in) })
+			l.workers.launch(in)
 			l.takeOver(turn)
 		}
 	}()
@@ -100,7 +98,7 @@ func (l *link) callInline(in *inbox) bool {
 	if l.turn.CompareAndSwap(turn, turn+1) {
 		return true
 	}
-	in.distrust()
+	in.queue.distrust()
 	return false
 }
 
@@ -109,25 +107,4 @@ func (l *link) takeOver(turn uint64) {
 	if l.turn.CompareAndSwap(turn, turn+1) {
 		l.hub.running.Go(l.read) // ends with the link
 	}
-}
-
-// runTimed is run, and learns whether the handler is quick.
-func (in *inbox) runTimed() {
-	start := time.Now()
-	calls := in.run()
-	took := time.Since(start)
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if took > quick*time.Duration(calls) {
-		in.trust = min(in.trust, -proof)
-	} else {
-		in.trust = min(in.trust+calls, 0)
-	}
-}
-
-// distrust is for a handler whose reader was taken over.
-func (in *inbox) distrust() {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.trust = -lateProof
 }

@@ -17,7 +17,7 @@ import (
 // trusted makes a topic of n one that its reader handles by itself.
 func trusted(t *testing.T, from, to *node, topic string) *link {
 	t.Helper()
-	l := to.hub.linked.Load().byID[from.info.ID]
+	l := to.hub.links.to(from.info.ID)
 	eventually(t, func() bool {
 		before := l.turn.Load()
 		_, err := from.Request(limited(t), to.info.ID, topic, "quick")
@@ -68,10 +68,10 @@ func TestQuickHandlerThatBlocksHarmsNoOtherTopic(t *testing.T) {
 		}
 		release <- none{}
 		require.NoError(t, next(t, answered))
-		in := l.inboxes[1]
-		in.mu.Lock()
-		caught = in.trust < -proof // and is not called by the reader again for long
-		in.mu.Unlock()
+		q := &l.inboxes.byNumber[1].queue
+		q.mu.Lock()
+		caught = q.trust < -proof // and is not called by the reader again for long
+		q.mu.Unlock()
 	}
 }
 

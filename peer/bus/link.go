@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
-	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/multinode-go/multinode/framing"
@@ -25,39 +22,29 @@ const (
 // maxSubscriptions is how many topics a peer may subscribe.
 const maxSubscriptions = 1 << 16
 
-// link is the link to a peer: a stream, and all that is on its way in both directions.
+// link is the link to a peer: a stream, what is sent on it (remotes, calls), and what comes from it (inboxes, workers,
+// acks).
 //
 // One goroutine reads. It puts what comes into inboxes, and waits for nothing else: when it calls a handler that does not
-// come back, another goroutine goes on.
+// return, another goroutine goes on.
 type link struct {
-	hub    *hub
-	peer   peer.Info
-	conn   *framing.Conn
-	number int  // grows from link to link
-	isUp   bool // guarded by hub.mu
+	hub      *hub
+	peer     peer.Info
+	conn     *framing.Conn
+	number   int      // grows from link to link
+	isUp     bool     // guarded by hub.links.mu
+	greeting greeting // the reader's
+	counts   counts
 
-	targets atomic.Pointer[map[string]*target] // what the peer has subscribed; replaced by the reader, never changed
+	remotes remoteSubscriptions
 	calls   calls
-	counts  counts
 
-	retiredMu sync.Mutex
-	retired   []*target // guarded by retiredMu; the peer has unsubscribed, but somebody may still be sending
+	inboxes inboxes // the reader's
+	workers workers
+	acks    acks
 
 	turn atomic.Uint64 // odd while the reader calls a handler; changes with each such call
-	seen uint64        // guarded by hub.mu; turn, when the watch has looked last
-
-	work chan *inbox  // to a worker that is idle; closed by the reader at its end
-	idle atomic.Int32 // workers that wait on work
-	acks acks
-
-	// The reader's:
-	window  uint64 // of what we send, 0 before the peer's hello
-	byID    map[uint64]*target
-	inboxes map[uint64]*inbox
-	latest  *inbox   // of inboxes, the last one used
-	ready   []*inbox // have got something in this batch
-	known   bool     // the peer has sent its subscriptions
-	agreed  bool     // the peer has confirmed ours
+	seen uint64        // turn, when the watch has looked last. The watch's
 }
 
 // newLink returns a link over conn, which it owns.
@@ -66,16 +53,16 @@ func newLink(h *hub, conn net.Conn, who peer.Info) *link {
 		hub:     h,
 		peer:    who,
 		conn:    framing.New(conn, framing.Options{MaxQueue: boundMessages, CloseTimeout: h.opts.CloseTimeout}),
-		work:    make(chan *inbox),
-		byID:    make(map[uint64]*target),
-		inboxes: make(map[uint64]*inbox),
+		workers: workers{running: &h.running, work: make(chan *inbox)},
+		acks:    acks{running: &h.running},
 	}
-	l.targets.Store(&map[string]*target{})
+	l.remotes.init()
+	l.inboxes = inboxes{link: l, byNumber: make(map[uint64]*inbox)}
 	return l
 }
 
 // greet starts the link: it is up when both sides have sent all their subscriptions and confirmed the other's.
-func (l *link) greet(subscriptions []*Subscription) {
+func (l *link) greet(subscriptions map[string]*Subscription) {
 	l.control(message{kind: kindHello, id: version, bytes: uint64(l.hub.opts.Window)})
 	for _, s := range subscriptions {
 		l.control(s.announcement())
@@ -89,7 +76,7 @@ func (l *link) control(m message) {
 	bound := framing.Bound{Queue: boundControl, Fail: true}
 	err := l.conn.SendParts(context.Background(), bound, framing.Binary, m.appendHead(head[:0]), m.data)
 	if errors.Is(err, framing.ErrQueueFull) {
-		l.hub.cut(l.peer, fmt.Sprintf("it does not read: %d bytes wait", l.conn.Queued()))
+		l.hub.mesh.cut(l.peer, fmt.Sprintf("it does not read: %d bytes wait", l.conn.Queued()))
 	}
 }
 
@@ -97,16 +84,16 @@ func (l *link) control(m message) {
 func (l *link) read() {
 	for {
 		err := l.conn.ReceiveBatch(context.Background(), l.dispatch)
-		in := l.deliver()
+		in := l.inboxes.deliver()
 		if err != nil {
 			if in != nil {
-				l.start(in)
+				l.workers.start(in)
 			}
 			l.end(err)
 			return
 		}
 		if in != nil && !l.callInline(in) {
-			l.worker(l.idleUntilWork())
+			l.workers.run(l.workers.next())
 			return
 		}
 	}
@@ -121,8 +108,8 @@ func violated(format string, args ...any) error { return &violation{fmt.Sprintf(
 
 // dispatch takes one message.
 func (l *link) dispatch(frame framing.Message) error {
-	if id, _, _, ok := published(frame.Data); ok && frame.Type == framing.Binary && l.window != 0 {
-		return l.take(message{kind: kindPublish, id: id}, frame.Data)
+	if id, _, _, ok := published(frame.Data); ok && frame.Type == framing.Binary && l.greeting.window != 0 {
+		return l.inboxes.take(message{kind: kindPublish, id: id}, frame.Data)
 	}
 	m, err := parse(frame.Data)
 	switch {
@@ -130,22 +117,22 @@ func (l *link) dispatch(frame framing.Message) error {
 		return violated("%v", err)
 	case frame.Type != framing.Binary:
 		return violated("%v message", frame.Type)
-	case l.window == 0 && m.kind != kindHello:
+	case l.greeting.window == 0 && m.kind != kindHello:
 		return violated("message of kind %d before the hello", m.kind)
 	}
 	switch m.kind {
 	case kindPublish, kindRequest:
-		return l.take(m, frame.Data)
+		return l.inboxes.take(m, frame.Data)
 	case kindAnswer, kindFailure:
 		return l.answered(m)
 	case kindCredit:
-		return l.credited(m)
+		return l.remotes.credit(m)
 	case kindSubscribe:
-		return l.subscribed(m)
+		return l.remotes.add(l, m)
 	case kindUnsubscribe:
-		return l.unsubscribed(m)
+		return l.remotes.remove(m)
 	case kindHello:
-		return l.met(m)
+		return l.greeting.hello(m, l.hub.opts.Window)
 	case kindFlush:
 		l.flush(m)
 	case kindFlushed:
@@ -154,21 +141,37 @@ func (l *link) dispatch(frame framing.Message) error {
 	return nil // a kind of a later version
 }
 
-func (l *link) met(m message) error {
-	if l.window != 0 || m.id == 0 || m.bytes == 0 {
+// greeting is how far both sides are with their first messages. Each says hello, sends its subscriptions, and confirms
+// those of the other.
+type greeting struct {
+	window    uint64 // of what we send, 0 before the peer's hello
+	received  bool   // the peer has sent its subscriptions
+	confirmed bool   // the peer has confirmed ours
+}
+
+// hello agrees on a window with the peer. ours is that of this node.
+func (g *greeting) hello(m message, ours int) error {
+	if g.window != 0 || m.id == 0 || m.bytes == 0 {
 		return violated("hello of version %d with a window of %d bytes, or a second one", m.id, m.bytes)
 	}
-	l.window = min(m.bytes, uint64(l.hub.opts.Window))
+	g.window = min(m.bytes, uint64(ours))
 	return nil
+}
+
+// rise makes the link one to send on when the greeting is over.
+func (l *link) rise() {
+	if l.greeting.received && l.greeting.confirmed {
+		l.hub.links.set(l, true)
+	}
 }
 
 // flush answers a flush: all that was sent before it has come. The one with number 0 ends the peer's greeting.
 func (l *link) flush(m message) {
-	l.acknowledge()
+	l.acks.tell()
 	l.control(message{kind: kindFlushed, number: m.number})
-	if m.number == 0 && !l.known {
-		l.known = true
-		l.risen()
+	if m.number == 0 && !l.greeting.received {
+		l.greeting.received = true
+		l.rise()
 	}
 }
 
@@ -176,72 +179,12 @@ func (l *link) flushed(m message) error {
 	if m.number != 0 {
 		return l.answered(m)
 	}
-	if l.agreed {
+	if l.greeting.confirmed {
 		return violated("second answer to the greeting")
 	}
-	l.agreed = true
-	l.risen()
+	l.greeting.confirmed = true
+	l.rise()
 	return nil
-}
-
-func (l *link) risen() {
-	if l.known && l.agreed {
-		l.hub.up(l)
-	}
-}
-
-// subscribed makes it possible to send to a subscription of the peer.
-func (l *link) subscribed(m message) error {
-	topic := string(m.data)
-	old := *l.targets.Load()
-	if old[topic] != nil || l.byID[m.id] != nil || len(old) >= maxSubscriptions {
-		return violated("topic %q, or number %d, is subscribed, or %d others are", topic, m.id, maxSubscriptions)
-	}
-	t := newTarget(l, topic, m.id)
-	l.byID[m.id] = t
-	l.retarget(func(targets map[string]*target) { targets[topic] = t })
-	return nil
-}
-
-// unsubscribed takes back what subscribed has done. What is on its way by now comes to nobody.
-func (l *link) unsubscribed(m message) error {
-	t := l.byID[m.id]
-	if t == nil {
-		return violated("end of subscription %d, which there is not", m.id)
-	}
-	delete(l.byID, m.id)
-	l.retarget(func(targets map[string]*target) { delete(targets, t.topic) })
-	t.retire()
-	l.retire(t)
-	return nil
-}
-
-// retire keeps what a target has counted.
-func (l *link) retire(t *target) {
-	l.retiredMu.Lock()
-	defer l.retiredMu.Unlock()
-	l.retired = slices.DeleteFunc(append(l.retired, t), func(t *target) bool {
-		settled := t.isSettled()
-		if settled {
-			l.counts.sent.Add(t.sent.Load())
-		}
-		return settled
-	})
-}
-
-func (l *link) retarget(change func(map[string]*target)) {
-	targets := maps.Clone(*l.targets.Load())
-	change(targets)
-	l.targets.Store(&targets)
-}
-
-// credited takes the peer's word that it has handled messages. Two of them may have changed places on the way.
-func (l *link) credited(m message) error {
-	t := l.byID[m.id]
-	if t == nil {
-		return nil // sent before it has unsubscribed
-	}
-	return t.credit(m)
 }
 
 // answered ends the wait for the answer to a request or a flush.

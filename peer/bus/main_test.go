@@ -76,9 +76,9 @@ func newNode(tb testing.TB, id int, opts Options) *node {
 		n.lost = append(n.lost, l)
 	}
 	h := newHub(opts)
-	h.self = id
+	h.mesh.self = id
 	h.startWatch()
-	h.cut = func(p peer.Info, reason string) {
+	h.mesh.cut = func(p peer.Info, reason string) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.cuts = append(n.cuts, reason)
@@ -109,8 +109,8 @@ func awaitLinked(tb testing.TB, a, b *node) {
 	tb.Helper()
 	ctx := limited(tb)
 	for {
-		changed := a.hub.change()
-		if a.hub.isLinked(b.info) {
+		changed := a.hub.links.change()
+		if a.hub.links.has(b.info) {
 			return
 		}
 		select {

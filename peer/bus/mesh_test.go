@@ -189,13 +189,13 @@ func TestLostStreamIsOpenedAgain(t *testing.T) {
 	_, err := b.Subscribe("t", echo)
 	require.NoError(t, err)
 	require.NoError(t, b.Flush(limited(t)))
-	old := a.hub.linked.Load().byID[1]
+	old := a.hub.links.to(1)
 	old.control(message{kind: kindFlushed, number: 99}) // which b has not asked for
 	eventually(t, func() bool {
 		_, err := a.Request(limited(t), 1, "t", 1)
 		if err != nil && !errors.Is(err, ErrNoPeer) && !errors.Is(err, ErrPeerLeft) && !errors.Is(err, ErrNoSubscriber) {
 			t.Error(err)
 		}
-		return err == nil && a.hub.linked.Load().byID[1] != old
+		return err == nil && a.hub.links.to(1) != old
 	}, "the link comes up again")
 }

@@ -21,9 +21,9 @@ var errSelf = errors.New("a node cannot send to itself: call the function")
 func (b *Bus) Send(ctx context.Context, to int, topic string, v any) error {
 	value, err := framing.MessageOf(v)
 	if err == nil {
-		var t *target
-		if t, err = b.hub.target(to, topic); err == nil {
-			err = b.deliver(ctx, value, &parcel{target: t})
+		var r *remoteSubscription
+		if r, err = b.hub.remote(to, topic); err == nil {
+			err = b.deliver(ctx, value, &delivery{remote: r})
 		}
 	}
 	return callError("send", err)
@@ -35,10 +35,10 @@ func (b *Bus) Send(ctx context.Context, to int, topic string, v any) error {
 func (b *Bus) Broadcast(ctx context.Context, topic string, v any) error {
 	value, err := framing.MessageOf(v)
 	if err == nil {
-		var parcels []parcel
-		if parcels, err = b.hub.parcels(topic); err == nil {
-			b.deliverAll(ctx, value, parcels)
-			err = peersError(parcels)
+		var deliveries []delivery
+		if deliveries, err = b.hub.deliveries(topic); err == nil {
+			b.deliverAll(ctx, value, deliveries)
+			err = peersError(deliveries)
 		}
 	}
 	return callError("broadcast", err)
@@ -52,18 +52,18 @@ func (b *Bus) Request(ctx context.Context, to int, topic string, v any) (Message
 	if err != nil {
 		return Message{}, callError("request", err)
 	}
-	t, err := b.hub.target(to, topic)
+	r, err := b.hub.remote(to, topic)
 	if err != nil {
 		return Message{}, callError("request", err)
 	}
-	c := &call{target: t, group: newGroup(1)}
-	parcels := [1]parcel{{target: t, call: c}}
-	_ = b.deliver(ctx, value, &parcels[0]) // a call that was not sent has the error
-	c.group.wait(ctx, parcels[:])
+	c := &call{remote: r, group: newGroup(1)}
+	deliveries := [1]delivery{{remote: r, call: c}}
+	_ = b.deliver(ctx, value, &deliveries[0]) // a call that was not sent has the error
+	c.group.wait(ctx, deliveries[:])
 	if c.err != nil {
-		return Message{}, callError("request", t.failed(c.err))
+		return Message{}, callError("request", r.failed(c.err))
 	}
-	return t.message(c.answer), nil
+	return r.message(c.answer), nil
 }
 
 // Answer is what one peer has answered to RequestAll: a message, or an error.
@@ -81,28 +81,28 @@ func (b *Bus) RequestAll(ctx context.Context, topic string, v any) ([]Answer, er
 	if err != nil {
 		return nil, callError("request", err)
 	}
-	parcels, err := b.hub.parcels(topic)
-	if err != nil || len(parcels) == 0 {
+	deliveries, err := b.hub.deliveries(topic)
+	if err != nil || len(deliveries) == 0 {
 		return nil, callError("request", err)
 	}
-	group, calls := newGroup(len(parcels)), make([]call, len(parcels))
-	for i := range parcels {
-		calls[i] = call{target: parcels[i].target, group: group}
-		parcels[i].call = &calls[i]
+	group, calls := newGroup(len(deliveries)), make([]call, len(deliveries))
+	for i := range deliveries {
+		calls[i] = call{remote: deliveries[i].remote, group: group}
+		deliveries[i].call = &calls[i]
 	}
-	b.deliverAll(ctx, value, parcels) // a call that was not sent has the error
-	group.wait(ctx, parcels)
-	answers := make([]Answer, len(parcels))
-	for i := range parcels {
-		answers[i] = parcels[i].answer()
+	b.deliverAll(ctx, value, deliveries) // a call that was not sent has the error
+	group.wait(ctx, deliveries)
+	answers := make([]Answer, len(deliveries))
+	for i := range deliveries {
+		answers[i] = deliveries[i].answer()
 	}
-	return answers, callError("request", peersError(parcels))
+	return answers, callError("request", peersError(deliveries))
 }
 
 // Flush waits until all peers have received what was sent before, subscriptions included, or ctx is done. Received does
 // not mean handled. The error is a *PeersError. A peer that leaves meanwhile is an error that Is ErrPeerLeft.
 func (b *Bus) Flush(ctx context.Context) error {
-	links := b.hub.linked.Load().sorted
+	links := b.hub.links.sorted()
 	if b.hub.isClosed() {
 		return callError("flush", net.ErrClosed)
 	}
@@ -110,16 +110,16 @@ func (b *Bus) Flush(ctx context.Context) error {
 		return nil
 	}
 	group := newGroup(len(links))
-	parcels := make([]parcel, len(links))
+	deliveries := make([]delivery, len(links))
 	for i, l := range links {
-		parcels[i] = parcel{target: &target{link: l}, call: &call{group: group}}
-		parcels[i].flush()
+		deliveries[i] = delivery{remote: &remoteSubscription{link: l}, call: &call{group: group}}
+		deliveries[i].flush()
 	}
-	group.wait(ctx, parcels)
-	for i := range parcels {
-		_ = parcels[i].answer()
+	group.wait(ctx, deliveries)
+	for i := range deliveries {
+		_ = deliveries[i].answer()
 	}
-	return callError("flush", peersError(parcels))
+	return callError("flush", peersError(deliveries))
 }
 
 func callError(op string, err error) error {

@@ -45,14 +45,13 @@ func (c *Counters) add(d Counters) {
 	c.Errors += d.Errors
 }
 
-// counts are the Counters of a link. Sent is that of targets that are gone: the others count for themselves.
+// counts are the Counters of a link, without Sent, which its remote subscriptions count.
 type counts struct {
-	sent, received, dropped, lost, blocked, failed, cut, panics, errors atomic.Uint64
+	received, dropped, lost, blocked, failed, cut, panics, errors atomic.Uint64
 }
 
 func (c *counts) load() Counters {
 	return Counters{
-		Sent:     c.sent.Load(),
 		Received: c.received.Load(),
 		Dropped:  c.dropped.Load(),
 		Lost:     c.lost.Load(),
@@ -66,28 +65,15 @@ func (c *counts) load() Counters {
 
 // counters returns what was counted on a link.
 func (l *link) counters() Counters {
-	l.retiredMu.Lock()
-	defer l.retiredMu.Unlock()
 	sum := l.counts.load()
-	for _, t := range l.retired {
-		sum.Sent += t.sent.Load()
-	}
-	for _, t := range *l.targets.Load() {
-		sum.Sent += t.sent.Load()
-	}
+	sum.Sent = l.remotes.total()
 	return sum
 }
 
 // Stats returns what was counted until now.
 func (b *Bus) Stats() Stats {
-	h := b.hub
-	h.mu.Lock()
-	stats := Stats{Total: h.past}
-	for l := range h.all {
-		stats.Total.add(l.counters())
-	}
-	h.mu.Unlock()
-	for _, l := range h.linked.Load().sorted {
+	stats := Stats{Total: b.hub.links.total()}
+	for _, l := range b.hub.links.sorted() {
 		stats.Peers = append(stats.Peers, l.stats())
 	}
 	return stats
@@ -95,8 +81,8 @@ func (b *Bus) Stats() Stats {
 
 func (l *link) stats() PeerStats {
 	stats := PeerStats{Peer: l.peer, Counters: l.counters(), Queued: l.conn.Queued()}
-	for _, t := range *l.targets.Load() {
-		stats.Unhandled += int(t.unhandled())
+	for _, r := range l.remotes.all() {
+		stats.Unhandled += int(r.unhandled())
 	}
 	return stats
 }

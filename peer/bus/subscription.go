@@ -2,9 +2,7 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"sync/atomic"
 
@@ -76,42 +74,24 @@ func (s *Subscription) announcement() message {
 	return message{kind: kindSubscribe, id: s.number, data: []byte(s.topic)}
 }
 
-func (h *hub) subscribe(s *Subscription) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	switch {
-	case h.ended:
-		return net.ErrClosed
-	case h.topics[s.topic] != nil:
-		return errors.New("this node has subscribed it: one subscription can serve all")
-	case len(h.topics) >= maxSubscriptions:
-		return fmt.Errorf("%d topics are subscribed, which is the most", maxSubscriptions)
-	}
-	h.number++
-	s.number = h.number
-	h.topics[s.topic], h.numbers[s.number] = s, s
-	for l := range h.all {
-		l.control(s.announcement())
-	}
-	return nil
+// subscriptions are those of this node.
+type subscriptions struct {
+	byTopic  map[string]*Subscription
+	byNumber map[uint64]*Subscription
+	last     uint64 // the number of the newest one
 }
 
-func (h *hub) unsubscribe(s *Subscription) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if s.closed.Swap(true) {
-		return
-	}
-	delete(h.topics, s.topic)
-	delete(h.numbers, s.number)
-	for l := range h.all {
-		l.control(message{kind: kindUnsubscribe, id: s.number})
-	}
+func newSubscriptions() subscriptions {
+	return subscriptions{byTopic: make(map[string]*Subscription), byNumber: make(map[uint64]*Subscription)}
 }
 
-// subscription returns the one with a number, nil if it is closed.
-func (h *hub) subscription(number uint64) *Subscription {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.numbers[number]
+func (ss *subscriptions) add(s *Subscription) {
+	ss.last++
+	s.number = ss.last
+	ss.byTopic[s.topic], ss.byNumber[s.number] = s, s
+}
+
+func (ss *subscriptions) remove(s *Subscription) {
+	delete(ss.byTopic, s.topic)
+	delete(ss.byNumber, s.number)
 }

@@ -212,7 +212,7 @@ func TestClosedBusRefusesAll(t *testing.T) {
 	require.ErrorIs(t, err, net.ErrClosed)
 	require.ErrorIs(t, b.Flush(ctx), net.ErrClosed)
 	require.NoError(t, s.Close())
-	eventually(t, func() bool { return !a.hub.isLinked(b.info) }, "a learns of it")
+	eventually(t, func() bool { return !a.hub.links.has(b.info) }, "a learns of it")
 	require.ErrorIs(t, a.Send(ctx, 2, "t", 1), ErrNoPeer)
 	assert.Empty(t, a.cuts, "to close is no reason to cut")
 }

@@ -2,10 +2,12 @@ package bus
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"runtime/debug"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/multinode-go/multinode/framing"
 )
@@ -18,35 +20,53 @@ const (
 	maxText = 4 << 10
 )
 
+// workers are the goroutines of a link that call handlers.
+type workers struct {
+	running *sync.WaitGroup // counts them
+	work    chan *inbox     // to a worker that is idle; closed by the reader at its end
+	idle    atomic.Int32    // workers that wait on work
+}
+
 // start hands an inbox to a worker.
-func (l *link) start(in *inbox) {
+func (w *workers) start(in *inbox) {
 	select {
-	case l.work <- in:
+	case w.work <- in:
 	default:
-		l.hub.running.Go(func() { l.worker(in) }) // ends with the inbox empty, or with the link
+		w.launch(in)
 	}
 }
 
-// worker hands out what is in inboxes, one after the other.
-func (l *link) worker(in *inbox) {
+func (w *workers) launch(in *inbox) {
+	w.running.Go(func() { w.run(in) }) // ends with the inbox empty, or with the link
+}
+
+// run hands out what is in inboxes, one after the other.
+func (w *workers) run(in *inbox) {
 	defer func() {
 		if in != nil { // a handler has called runtime.Goexit
-			l.hub.running.Go(func() { l.worker(in) })
+			w.launch(in)
 		}
 	}()
 	for in != nil {
 		in.runTimed()
-		in = l.idleUntilWork()
+		in = w.next()
 	}
 }
 
-// idleUntilWork returns the next inbox to work on, nil at the end.
-func (l *link) idleUntilWork() *inbox {
-	defer l.idle.Add(-1)
-	if l.idle.Add(1) > maxIdle {
+// next returns the next inbox to work on, nil at the end.
+func (w *workers) next() *inbox {
+	defer w.idle.Add(-1)
+	if w.idle.Add(1) > maxIdle {
 		return nil
 	}
-	return <-l.work
+	return <-w.work
+}
+
+// runTimed is run, and learns whether the handler is quick.
+func (in *inbox) runTimed() {
+	start := time.Now()
+	calls := in.run()
+	in.queue.judge(calls, time.Since(start))
 }
 
 // run handles all that is in the inbox, and returns how many messages that were.
@@ -55,8 +75,8 @@ func (in *inbox) run() (calls int) {
 		<-in.before
 		in.before = nil
 	}
-	for more := true; more; more = in.next() {
-		for in.done < len(in.batch) {
+	for more := true; more; more = in.queue.next() {
+		for !in.queue.isBatchDone() {
 			calls += in.handle()
 		}
 	}
@@ -75,11 +95,10 @@ func (in *inbox) handle() (calls int) {
 			in.panicked(m, size, recover())
 		}
 	}()
-	for in.done < len(in.batch) {
-		record := in.batch[in.done:]
-		size = int(binary.BigEndian.Uint32(record))
-		in.done += recordHead + size
-		m = unpack(record[recordHead : recordHead+size])
+	for !in.queue.isBatchDone() {
+		frame := in.queue.pop()
+		size = len(frame)
+		m = unpack(frame)
 		if in.sub.closed.Load() {
 			in.link.discard(m)
 			continue
@@ -118,13 +137,13 @@ func (in *inbox) call(m message) (any, error) {
 // finish tells the peer that a message has been handled.
 func (in *inbox) finish(m message, size int, answer any, err error) {
 	if m.kind == kindRequest {
-		in.freed.Add(int64(size)) // the answer gives the peer its room back
+		in.credit.freed.Add(int64(size)) // the answer gives the peer its room back
 		in.link.answer(m.number, answer, err)
 		return
 	}
 	if err != nil {
 		in.link.counts.errors.Add(1)
-		in.link.hub.log.Warn("a subscriber has failed", "topic", in.sub.topic, "from", in.link.peer.ID, "error", err)
+		in.link.hub.opts.Logger.Warn("a subscriber has failed", "topic", in.sub.topic, "from", in.link.peer.ID, "error", err)
 	}
 	in.handled(size)
 }
@@ -137,7 +156,7 @@ func (in *inbox) panicked(m message, size int, v any) {
 	}
 	l := in.link
 	l.counts.panics.Add(1)
-	l.hub.log.Error("a subscriber has panicked", "topic", in.sub.topic, "from", l.peer.ID, "panic", text, "stack", string(debug.Stack()))
+	l.hub.opts.Logger.Error("a subscriber has panicked", "topic", in.sub.topic, "from", l.peer.ID, "panic", text, "stack", string(debug.Stack()))
 	var err error
 	if m.kind == kindRequest {
 		err = fmt.Errorf("%s", text)

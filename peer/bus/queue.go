@@ -1,0 +1,121 @@
+package bus
+
+import (
+	"encoding/binary"
+	"sync"
+	"time"
+)
+
+const (
+	// recordHead is what stands before each message in a queue: its length.
+	recordHead = 4
+	// maxSpare is the largest buffer, in bytes, that a queue keeps when nothing has come for some time.
+	maxSpare = 128 << 10
+)
+
+// queue holds the messages of an inbox that are not handled yet, as records. The reader puts them in, and one worker at a
+// time takes them out, a batch at a time.
+type queue struct {
+	// The worker's, and while there is none, of the goroutine that holds mu:
+	batch []byte // records that are handled
+	done  int    // bytes of batch that are handled
+
+	mu      sync.Mutex
+	waiting []byte    // guarded by mu; records
+	running bool      // guarded by mu; there is a worker
+	trust   int       // guarded by mu; below 0, the calls by which the handler still has to prove that it is quick
+	ended   bool      // guarded by mu; nothing more comes
+	drained chan none // closed when nothing more comes and nothing is left
+}
+
+func newQueue() queue { return queue{trust: -proof, drained: make(chan none)} }
+
+// put adds records. It returns whether a worker has to be started, and if so, whether the handler is known to be quick.
+func (q *queue) put(records []byte) (start, trusted bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting = append(q.waiting, records...)
+	start = !q.running
+	q.running = true
+	return start, start && q.trust == 0
+}
+
+// next makes what waits the batch. It returns false when nothing waits, and the caller is no longer the worker.
+func (q *queue) next() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.batch, q.waiting, q.done = q.waiting, q.batch[:0], 0
+	if len(q.batch) > 0 {
+		return true
+	}
+	q.running = false
+	if q.ended {
+		close(q.drained)
+	}
+	return false
+}
+
+// isBatchDone reports whether nothing is left of the batch.
+func (q *queue) isBatchDone() bool { return q.done == len(q.batch) }
+
+// pop returns the next message of the batch. There must be one.
+func (q *queue) pop() []byte {
+	record := q.batch[q.done:]
+	size := recordHead + int(binary.BigEndian.Uint32(record))
+	q.done += size
+	return record[recordHead:size]
+}
+
+// rest frees large buffers if there is no worker.
+func (q *queue) rest() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.running {
+		q.batch, q.waiting = shrink(q.batch), shrink(q.waiting)
+	}
+}
+
+// end says that nothing more comes.
+func (q *queue) end() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.ended = true
+	if !q.running {
+		close(q.drained)
+	}
+}
+
+func (q *queue) isDrained() bool {
+	select {
+	case <-q.drained:
+		return true
+	default:
+		return false
+	}
+}
+
+// judge learns from the time that some calls took whether the handler is quick.
+func (q *queue) judge(calls int, took time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if took > quick*time.Duration(calls) {
+		q.trust = min(q.trust, -proof)
+	} else {
+		q.trust = min(q.trust+calls, 0)
+	}
+}
+
+// distrust is for a handler whose reader was taken over.
+func (q *queue) distrust() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.trust = -lateProof
+}
+
+// shrink returns the memory of a buffer, nil if it is too large to be kept.
+func shrink(b []byte) []byte {
+	if cap(b) > maxSpare {
+		return nil
+	}
+	return b[:0]
+}
