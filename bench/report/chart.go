@@ -1,65 +1,80 @@
 package report
 
 import (
-	_ "embed" // for the styles
+	"bytes"
+	"encoding/xml"
 	"fmt"
 	"html/template"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// chart is a drawing with its own origin. It has neither a title nor a background.
+// chart is a drawing, and what is said of it.
 type chart struct {
-	file          string // its name, without the ending
-	title         string
-	about         string // how to read it
-	width, height float64
-	body          string
+	file    string // its name, without the ending
+	pattern string
+	title   string
+	about   string // how to read it
+	drawing drawing
 }
 
-// chartWidth is narrow enough for the text to be read on a phone.
-const chartWidth = 480.0
+type drawing interface {
+	height() vg.Length
+	draw(c draw.Canvas)
+}
 
-var (
-	//go:embed chart.css
-	chartStyle string
-
-	// light are the colours of a chart that stands alone: it has a light ground in a dark page, too. page.css has both.
-	light = map[string]string{
-		"bg": "#ffffff", "text": "#1a2030", "muted": "#5a6475", "grid": "#e2e6ee", "band": "#f5f7fa", "other": "#435066",
-		"base": "#7b8494", "ours": "#6d28d9", "s0": "#0072b2", "s1": "#d55e00", "s2": "#00876c", "s3": "#a97c00", "s4": "#3d9bd9",
-		"s5": "#c2528b",
-	}
-	variable = regexp.MustCompile(`var\(--(\w+)\)`)
+const (
+	chartWidth  = vg.Length(480) // narrow enough for the text to be read on a phone
+	chartMargin = vg.Length(16)  // of one that stands alone
+	titleHeight = vg.Length(44)  // likewise
 )
 
-// inline is for a page that has chart.css.
+// inline is for a page that has the colours: those of page.css, which are others in the dark.
 func (c chart) inline() template.HTML {
-	return template.HTML(fmt.Sprintf(`<svg class="chart" role="img" aria-label="%s" viewBox="0 0 %g %s">`+"\n%s</svg>",
-		escape(c.title), c.width, px(c.height), c.body)) // all text in the body went through escape
+	canvas := vgsvg.New(chartWidth, c.drawing.height())
+	c.drawing.draw(draw.New(canvas))
+	return template.HTML(variables.Replace(c.svg(canvas))) // package vgsvg escapes all text in it
 }
 
-// standalone is a file of its own, with its title and with colours for light and dark surroundings.
+// standalone is a file of its own, with its title and on a light ground.
 func (c chart) standalone() string {
-	const margin, lead = 16.0, 18.0
-	var head canvas
-	lines := wrap(c.title, c.width*0.8, 3) // the title is set larger
-	for i, line := range lines {
-		head.text("title", margin, margin+lead*float64(i+1)-4, line)
+	canvas := vgsvg.New(chartWidth+2*chartMargin, c.drawing.height()+titleHeight+2*chartMargin)
+	area := draw.New(canvas)
+	area.FillPolygon(ink("bg"), corners(area.Rectangle))
+	area.StrokeLines(stroke("grid", 2), append(corners(area.Rectangle), area.Min))
+	area = draw.Crop(area, chartMargin, -chartMargin, chartMargin, -chartMargin)
+	for i, line := range []string{c.pattern, c.title} {
+		style := lettering([]string{"title", ""}[i])
+		area.FillText(style, vg.Point{X: area.Min.X, Y: area.Max.Y - 12 - 18*vg.Length(i)}, shorten(style, line, chartWidth))
 	}
-	top := margin + lead*float64(len(lines)) + 10
-	width, height := c.width+2*margin, top+c.height+margin
-	style := variable.ReplaceAllStringFunc(chartStyle, func(v string) string { return light[variable.FindStringSubmatch(v)[1]] })
-	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" aria-label="%s" viewBox="0 0 %g %s" width="%g" height="%s">
-<style>
-%s</style>
-<rect x="0.5" y="0.5" width="%g" height="%s" rx="8" fill="%s" stroke="#d4dae3"/>
-%s<g transform="translate(%g %s)">
-%s</g>
-</svg>
-`, escape(c.title), width, px(height), width, px(height), style, width-1, px(height-1), light["bg"], head.b.String(), margin, px(top), c.body)
+	c.drawing.draw(draw.Crop(area, 0, 0, 0, -titleHeight))
+	return c.svg(canvas)
+}
+
+// fontName is that of the font by which package plot measures text.
+const fontName = "Liberation Sans"
+
+// defaults removes what the element says for all text in it.
+var defaults = strings.NewReplacer("font-family:"+fontName+";", "", "font-variant:normal;", "", "font-weight:normal;", "", "font-style:normal;", "",
+	"font-size:12px;", "")
+
+// svg returns what is drawn as an element that can be part of a page.
+func (c chart) svg(canvas *vgsvg.Canvas) string {
+	var b, label bytes.Buffer
+	_, _ = canvas.WriteTo(&b) // a Buffer does not fail
+	_ = xml.EscapeText(&label, []byte(c.pattern+": "+c.title))
+	_, body, _ := strings.Cut(b.String(), ">\n<g ")
+	body = defaults.Replace(body)
+	width, height := canvas.Size()
+	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" aria-label="%s" `+
+		`viewBox="0 0 %g %g" width="%g" height="%g" font-family="%s, Arial, Helvetica, sans-serif" font-size="12px">`+"\n<g %s",
+		label.String(), width, height, width, height, fontName, body)
 }
 
 // WriteCharts writes each chart of the page to a file of its own, called PATTERN-CHART.svg, into a folder that is made if there is
@@ -78,27 +93,26 @@ func (d *Document) WriteCharts(dir string) error {
 	return nil
 }
 
-// charts returns those of a pattern that have something to show.
-func (d *Document) charts(p Pattern) (charts []chart) {
-	for i, name := range p.Figures {
-		if i < mainFigures && !lookup(name).isFairness() {
-			charts = d.appendChart(charts, p, name, d.figureChart(p, lookup(name)))
-		}
-	}
-	charts = d.appendChart(charts, p, "latency", d.latencyChart(p))
-	charts = d.appendChart(charts, p, "fairness", d.fairnessChart(p))
-	return d.appendChart(charts, p, "queue", d.queueChart(p))
-}
-
 // mainFigures is how many of the figures of a pattern get a chart.
 const mainFigures = 2
 
-func (d *Document) appendChart(charts []chart, p Pattern, name string, c chart) []chart {
-	if c.body == "" {
-		return charts
+// charts returns those of a pattern that have something to show.
+func (d *Document) charts(p Pattern) (charts []chart) {
+	add := func(name string, c chart) {
+		if c.drawing != nil {
+			c.file, c.pattern = fileName(p.Name)+"-"+fileName(name), p.title()
+			charts = append(charts, c)
+		}
 	}
-	c.file = fileName(p.Name) + "-" + fileName(name)
-	return append(charts, c)
+	for i, name := range p.Figures {
+		if i < mainFigures && !lookup(name).isFairness() {
+			add(name, d.figureChart(p, lookup(name)))
+		}
+	}
+	add("latency", d.latencyChart(p))
+	add("fairness", d.fairnessChart(p))
+	add("queue", d.queueChart(p))
+	return charts
 }
 
 var unfit = regexp.MustCompile(`[^a-z0-9]+`)

@@ -3,27 +3,44 @@
 package report
 
 import (
-	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/html"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
 )
 
 var ones = []float64{1, 1, 1, 1, 1}
 
+// dots are what a chart of dots shows, all of which is drawn.
+func dots(t *testing.T, c chart) dotChart {
+	t.Helper()
+	d, ok := c.drawing.(dotChart)
+	require.True(t, ok)
+	want := []string{d.axis, d.reference}
+	for _, r := range d.rows {
+		want = append(want, r.way.title(), r.note)
+	}
+	for _, words := range want {
+		assert.Contains(t, html.UnescapeString(string(c.inline())), words)
+	}
+	return d
+}
+
 func TestRatioChartShowsWhatCannotBeTold(t *testing.T) {
 	told := two(P99, ones, []float64{2, 2, 2, 2, 2.1})
-	c := told.figureChart(told.Patterns[0], lookup(P99))
-	assert.Contains(t, c.body, `class="dot ours"`)
-	assert.Contains(t, c.body, "2.00 (2.00–2.10) ▼")
-	assert.Contains(t, c.body, "base: 1.00 ms = ×1")
-	assert.Contains(t, c.body, "← less is better")
+	c := dots(t, told.figureChart(told.Patterns[0], lookup(P99)))
+	assert.Equal(t, []mark{{Estimate: Estimate{2, 2, 2.1, 5}, shape: diamond}}, c.rows[0].marks)
+	assert.Equal(t, "2.00 (2.00–2.10) ▼", c.rows[0].note)
+	assert.Equal(t, "base: 1.00 ms = ×1", c.reference)
+	assert.Contains(t, c.axis, "← less is better")
 	unclear := two(P99, ones, []float64{.9, 2, 2, 2, 2})
-	c = unclear.figureChart(unclear.Patterns[0], lookup(P99))
-	assert.Contains(t, c.body, `class="dot ours hollow"`)
-	assert.NotContains(t, c.body, `class="dot ours"`)
+	c = dots(t, unclear.figureChart(unclear.Patterns[0], lookup(P99)))
+	assert.True(t, c.rows[0].marks[0].hollow)
 }
 
 // Ways on another server don't squeeze those that are compared.
@@ -33,34 +50,37 @@ func TestRatioChartPointsToWhatLiesBeyond(t *testing.T) {
 		d.Ways = append(d.Ways, Way{Name: name, Server: "another"})
 		d.Cells = append(d.Cells, cellOfValues(name, P99, []float64{value, value, value, value, value}))
 	}
-	c := d.figureChart(d.Patterns[0], lookup(P99))
-	arrows := regexp.MustCompile(`<path class="dot " d="M[\d.]+ [\d.]+L`).FindAllString(c.body, -1)
-	require.Len(t, arrows, 2, "the triangle of neither of them, but an arrow")
-	assert.Contains(t, c.body, "1,000 (1,000–1,000) ▼")
-	assert.NotContains(t, c.body, "×1,000", "the axis does not reach so far")
+	c := dots(t, d.figureChart(d.Patterns[0], lookup(P99)))
+	require.Len(t, c.rows, 3)
+	assert.Less(t, c.rows[0].marks[0].Median, c.x.low)
+	assert.Greater(t, c.rows[2].marks[0].Median, c.x.high)
+	assert.Equal(t, "1,000 (1,000–1,000) ▼", c.rows[2].note)
 }
 
 func TestRatioChartPutsTheBestFirst(t *testing.T) {
 	d := sample(1, 5)
 	for figure, first := range map[string]string{RequestsPerSecond: "nginx, reuseport", CPU: "nginx, reuseport", P99: "nginx, reuseport"} {
-		body := d.figureChart(d.Patterns[1], lookup(figure)).body
-		assert.Less(t, strings.Index(body, first), strings.Index(body, "<title>multinode:"), figure)
-		assert.Less(t, strings.Index(body, "<title>multinode:"), strings.Index(body, "gunicorn"), figure)
+		var ways []string
+		for _, r := range dots(t, d.figureChart(d.Patterns[1], lookup(figure))).rows {
+			ways = append(ways, r.way.title())
+		}
+		assert.Less(t, slices.Index(ways, first), slices.Index(ways, "multinode"), figure)
+		assert.Less(t, slices.Index(ways, "multinode"), slices.Index(ways, "gunicorn, gevent workers"), figure)
 	}
 }
 
 func TestFigureChartShowsValuesWithoutABaseline(t *testing.T) {
 	d := two(P99, nil, []float64{1, 2, 3, 4, 5})
 	c := d.figureChart(d.Patterns[0], lookup(P99))
-	assert.Contains(t, c.body, "3.00 (1.00–5.00)")
-	assert.Contains(t, c.body, "p99 latency, ms; ← less is better")
-	assert.NotContains(t, c.body, "×")
+	assert.Equal(t, "3.00 (1.00–5.00)", dots(t, c).rows[0].note)
+	assert.Equal(t, "p99 latency, ms; ← less is better", dots(t, c).axis)
+	assert.NotContains(t, c.inline(), "×")
 }
 
 func TestLatencyChartTakesTheFiguresWhereThereIsNothingElse(t *testing.T) {
 	d := two(P99, ones, ones)
 	d.Cells[1].Samples[0].Figures[Max] = 9
-	body := d.latencyChart(d.Patterns[0]).body
+	body := d.latencyChart(d.Patterns[0]).inline()
 	for _, tick := range []string{">p50<", ">p90<", ">p99<", ">max<"} {
 		assert.Contains(t, body, tick)
 	}
@@ -73,10 +93,10 @@ func TestQueueChartNamesWhatIsAlwaysEmpty(t *testing.T) {
 	d.Cells[1].Samples[0].Queue = []Point{{0, 0}, {1, 7}}
 	c := d.queueChart(d.Patterns[0])
 	assert.Contains(t, c.about, "Always empty: base.")
-	assert.NotContains(t, c.body, "<title>base</title>")
-	assert.Contains(t, c.body, "<title>way</title>")
+	assert.NotContains(t, c.inline(), ">base<")
+	assert.Contains(t, c.inline(), ">way<")
 	d.Cells[1].Samples[0].Queue = nil
-	assert.Empty(t, d.queueChart(d.Patterns[0]).body)
+	assert.Nil(t, d.queueChart(d.Patterns[0]).drawing)
 }
 
 // The longest queue within a slice of time counts, and then the median of the rounds.
@@ -86,7 +106,7 @@ func TestQueueIsTheMedianOfTheLongest(t *testing.T) {
 		d.Cells[1].Samples[i].Queue = []Point{{0, 0}, {0.001, float64(10 * i)}, {0.002, 1}, {60, float64(i)}}
 	}
 	p := d.Patterns[0]
-	assert.Equal(t, []position{{0.5, 20}, {59.5, 2}}, d.queue(p, d.Ways[1], d.queueEnd(p)))
+	assert.Equal(t, plotter.XYs{{X: 0.5, Y: 20}, {X: 59.5, Y: 2}}, d.queue(p, d.Ways[1], d.queueEnd(p)))
 }
 
 func TestOverviewMarksFailures(t *testing.T) {
@@ -100,44 +120,34 @@ func TestOverviewMarksFailures(t *testing.T) {
 }
 
 func TestTicks(t *testing.T) {
-	narrow := func(float64) float64 { return 1 }
-	wide := func(float64) float64 { return 60 }
 	for _, c := range []struct {
 		name  string
 		scale scale
-		room  func(float64) float64
 		want  string
 	}{
-		{"a ratio near 1", logarithmic([]float64{1, 1.02}), wide, "1 1.1"},
-		{"a decade", logarithmic([]float64{1, 10}), narrow, "1 1.5 2 3 5 7 10"},
-		{"a decade, wide labels", logarithmic([]float64{1, 10}), wide, "1 3 10"},
-		{"many decades", logarithmic([]float64{1, 1e4}), wide, "1 100 10,000"},
-		{"from zero", linear(0, []float64{10}), wide, "0 5 10"},
-		{"nothing", linear(0, nil), wide, "0 0.5 1"},
-		{"few and many", counted([]float64{100}), narrow, "0 1 2 3 5 7 10 15 20 30 50 70 100"},
+		{"a ratio near 1", logarithmic([]float64{1, 1.02}, 0), "0.96 0.99 1.02 1.05"},
+		{"a decade", logarithmic([]float64{1, 10}, 0), "1 2 5 10"},
+		{"two decades", logarithmic([]float64{1, 100}, 0), "1 3 10 30 100"},
+		{"many decades", logarithmic([]float64{1, 1e4}, 0), "1 10 100 1,000 10,000"},
+		{"very many decades", logarithmic([]float64{1, 1e12}, 0), "1 1,000 1,000,000 1,000,000,000 1,000,000,000,000"},
+		{"from zero", linear(0, []float64{10}), "0 5 10"},
+		{"nothing", linear(0, nil), "0 0.5 1"},
+		{"few and many", counted([]float64{100}), "0 1 3 10 30 100"},
 	} {
-		c.scale.from, c.scale.to = 0, 200
 		var ticks []string
-		for _, t := range c.scale.ticks(c.room) {
-			ticks = append(ticks, tickText(t))
+		for _, t := range c.scale.ticks {
+			ticks = append(ticks, c.scale.format(t))
 		}
 		assert.Equal(t, c.want, strings.Join(ticks, " "), c.name)
 	}
 }
 
-func TestWrap(t *testing.T) {
-	for _, c := range []struct {
-		text  string
-		width float64
-		want  []string
-	}{
-		{"short", 100, []string{"short"}},
-		{"", 100, []string{""}},
-		{"two words", 40, []string{"two", "words"}},
-		{"three words here", 45, []string{"three", "word…"}},
-		{"unbreakable", 40, []string{"unbr…"}},
+func TestShorten(t *testing.T) {
+	style := lettering("")
+	for words, want := range map[string]string{
+		"short": "short", "": "", "two words": "two words", "three words here": "three wor…", "a\nb\x00\xff": "a b \ufffd",
 	} {
-		assert.Equal(t, c.want, wrap(c.text, c.width, 2), c.text)
-		assert.LessOrEqual(t, widest(wrap(c.text, c.width, 2)), c.width, c.text)
+		assert.Equal(t, want, shorten(style, words, 65), words)
+		assert.LessOrEqual(t, style.Width(shorten(style, words, 65)), vg.Length(65), words)
 	}
 }

@@ -15,7 +15,7 @@ func (d *Document) figureChart(p Pattern, f Figure) chart {
 
 func (d *Document) ratioChart(p Pattern, f Figure) chart {
 	baseline := d.baseline()
-	r := rows{tick: func(v float64) string { return "×" + tickText(v) }, reference: 1}
+	var r dotChart
 	for _, w := range d.ranked(p, f) {
 		c := d.Compare(p.Name, w.Name, baseline.Name, f.Name)
 		if w.Baseline || c.Value.Rounds == 0 {
@@ -27,18 +27,19 @@ func (d *Document) ratioChart(p Pattern, f Figure) chart {
 	if len(r.rows) == 0 {
 		return chart{}
 	}
-	r.scale = logarithmic(append(r.values(d.alike), 1)).wider(0.25)
+	r.x = logarithmic(append(r.values(d.alike), 1), 0.3)
+	r.x.format = func(v float64) string { return "×" + tickText(v) }
 	base := d.Compare(p.Name, baseline.Name, baseline.Name, f.Name).Value
-	r.refLabel = fmt.Sprintf("%s: %s = ×1", shorten(baseline.title(), labelMost), withUnit(f, base.Median))
-	r.axis = fmt.Sprintf("ratio to %s, log scale; %s", shorten(baseline.title(), labelMost), f.better())
-	c := r.draw()
-	c.title = fmt.Sprintf("%s: %s", p.title(), f.Title)
-	c.about = "Dot: median of the ratios in each round. Line: its interval. A hollow dot (~) cannot be told from ×1. An arrow: beyond the axis."
-	return c
+	r.reference = fmt.Sprintf("%s: %s = ×1", baseline.title(), withUnit(f, base.Median))
+	r.axis = fmt.Sprintf("ratio to %s, log scale; %s", baseline.title(), f.better())
+	return chart{
+		title: f.Title, drawing: r,
+		about: "Dot: median of the ratios in each round. Line: its interval. A hollow dot (~) cannot be told from ×1. An arrow: beyond the axis.",
+	}
 }
 
 func (d *Document) valueChart(p Pattern, f Figure) chart {
-	r := rows{tick: tickText}
+	var r dotChart
 	for _, w := range d.ranked(p, f) {
 		if e := d.Compare(p.Name, w.Name, w.Name, f.Name).Value; e.Rounds > 0 {
 			r.rows = append(r.rows, row{w, []mark{{Estimate: e, shape: d.shape(w)}}, f.FormatEstimate(e)})
@@ -47,12 +48,9 @@ func (d *Document) valueChart(p Pattern, f Figure) chart {
 	if len(r.rows) == 0 {
 		return chart{}
 	}
-	r.scale = linear(0, r.values(d.alike))
+	r.x = linear(0, r.values(d.alike))
 	r.axis = f.axis() + "; " + f.better()
-	c := r.draw()
-	c.title = fmt.Sprintf("%s: %s", p.title(), f.Title)
-	c.about = "Dot: median of the rounds. Line: its interval. An arrow: beyond the axis."
-	return c
+	return chart{title: f.Title, drawing: r, about: "Dot: median of the rounds. Line: its interval. An arrow: beyond the axis."}
 }
 
 // isFairness says that the figure has a place in the fairness chart.
@@ -60,7 +58,7 @@ func (f Figure) isFairness() bool { return f.Name == ConnectionsMaxMean || f.Nam
 
 // fairnessChart shows how much more the busiest worker gets than the mean.
 func (d *Document) fairnessChart(p Pattern) chart {
-	r := rows{tick: tickText, legend: []mark{{label: "connections", shape: circle}, {label: "requests", shape: square, hollow: true}}}
+	r := dotChart{legend: []mark{{label: "connections", shape: circle}, {label: "requests", shape: square, hollow: true}}}
 	for _, w := range d.ranked(p, lookup(RequestsMaxMean)) {
 		connections := d.Compare(p.Name, w.Name, w.Name, ConnectionsMaxMean).Value
 		requests := d.Compare(p.Name, w.Name, w.Name, RequestsMaxMean).Value
@@ -74,12 +72,12 @@ func (d *Document) fairnessChart(p Pattern) chart {
 	if len(r.rows) == 0 {
 		return chart{}
 	}
-	r.scale = linear(1, r.values(d.alike))
+	r.x = linear(1, r.values(d.alike))
 	r.axis = "share of the busiest worker, relative to the mean (1 = even)"
-	c := r.draw()
-	c.title = p.title() + ": fairness over the workers"
-	c.about = "How much the busiest worker gets, relative to the mean of all: 1 is even, 2 is twice its share. At the right: connections / requests."
-	return c
+	return chart{
+		title: "fairness over the workers", drawing: r,
+		about: "How much the busiest worker gets, relative to the mean of all: 1 is even, 2 is twice its share. At the right: connections / requests.",
+	}
 }
 
 func shortNumber(f Figure, e Estimate) string {

@@ -5,61 +5,62 @@ import (
 	"math"
 	"slices"
 	"strconv"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
 )
 
 // latencyChart shows the latency by percentile.
 func (d *Document) latencyChart(p Pattern) chart {
 	slowest := d.slowest(p)
-	all := d.series(func(w Way) []position { return d.latencies(p, w, slowest) })
+	all := d.series(func(w Way) plotter.XYs { return d.latencies(p, w, slowest) })
 	if len(all) == 0 {
 		return chart{}
 	}
-	xs, ys := coordinates(all)
-	for i := range all {
-		all[i].marked = len(all[i].points) <= manyPoints
+	low := nines(0.5)
+	for _, s := range all {
+		low = min(low, s.points[0].X)
 	}
-	r := plot{series: all, y: logarithmic(ys), yTick: tickText, yTitle: "latency, ms, log scale", xTitle: "percentile of the requests; max is the slowest one"}
-	r.x = percentiles(min(slices.Min(xs), nines(0.5)), slowest)
-	r.xTick = func(x float64) string { return percentileName(x, slowest) }
-	c := r.draw()
-	c.title = p.title() + ": latency by percentile"
-	c.about = "Further right: rarer, slower requests. The lower line is better. Each point is the median of the rounds."
-	return c
+	return chart{
+		title: "latency by percentile",
+		about: "Further right: rarer, slower requests. The lower line is better. Each point is the median of the rounds.",
+		drawing: lineChart{
+			series: all, x: percentiles(low, slowest), y: logarithmic(heights(all), 0.06),
+			xTitle: "percentile of the requests; max is the slowest one", yTitle: "latency, ms, log scale",
+		},
+	}
 }
-
-const manyPoints = 8
 
 // percentiles is a scale with a tick for each nine.
 func percentiles(low, slowest float64) scale {
-	var ticks []float64
+	s := scale{plot.LinearScale{}, low, slowest, nil, func(x float64) string {
+		if x == slowest {
+			return "max"
+		}
+		return "p" + strconv.FormatFloat(100*(1-math.Pow(10, -x)), 'g', 7, 64)
+	}}
 	for _, share := range []float64{0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999} {
 		if nines(share) < slowest-0.4 {
-			ticks = append(ticks, nines(share))
+			s.ticks = append(s.ticks, nines(share))
 		}
 	}
-	return scale{warp: identity, low: low, high: slowest, choices: [][]float64{append(ticks, slowest)}}
-}
-
-func percentileName(x, slowest float64) string {
-	if x == slowest {
-		return "max"
-	}
-	return "p" + strconv.FormatFloat(100*(1-math.Pow(10, -x)), 'g', 7, 64)
+	s.ticks = append(s.ticks, slowest)
+	return s
 }
 
 // nines is where a share lies on the axis of percentiles.
 func nines(share float64) float64 { return -math.Log10(1 - share) }
 
 // latencies returns the medians over the rounds by percentile, with the slowest request at a place of its own.
-func (d *Document) latencies(p Pattern, w Way, slowest float64) (points []position) {
+func (d *Document) latencies(p Pattern, w Way, slowest float64) (points plotter.XYs) {
 	values := map[float64][]float64{}
 	for _, q := range d.quantiles(p, w) {
 		values[q.Share] = append(values[q.Share], q.Milliseconds)
 	}
 	for share, v := range values {
-		points = append(points, position{min(nines(share), slowest), Estimated(v).Median})
+		points = append(points, plotter.XY{X: min(nines(share), slowest), Y: Estimated(v).Median})
 	}
-	slices.SortFunc(points, func(a, b position) int { return cmp.Compare(a.x, b.x) })
+	slices.SortFunc(points, func(a, b plotter.XY) int { return cmp.Compare(a.X, b.X) })
 	return points
 }
 

@@ -43,7 +43,7 @@ type page struct {
 func (d *Document) page() page {
 	n := d.rounds()
 	p := page{
-		Document: d, Facts: d.facts(), Style: template.CSS(pageStyle + chartStyle), Baseline: d.baseline().title(), Ours: d.ours().title(),
+		Document: d, Facts: d.facts(), Style: template.CSS(pageStyle), Baseline: d.baseline().title(), Ours: d.ours().title(),
 		Best: d.bestRows(), Overview: d.overview(), Rounds: n, MinRounds: MinRounds, Coverage: Coverage(n), ByAccident: 1 / (1 - Coverage(n)),
 		Ways: d.present(), Missing: d.missing(),
 	}

@@ -7,9 +7,11 @@ package report
 import (
 	"encoding/xml"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
+	"gonum.org/v1/plot/vg"
 )
 
 func TestPageShowsAllPatternsAndWays(t *testing.T) {
@@ -93,8 +96,12 @@ func TestPageNeedsNothingElse(t *testing.T) {
 		for _, n := range find(page, func(*html.Node) bool { return true }) {
 			for _, a := range n.Attr {
 				assert.False(t, strings.HasPrefix(a.Key, "on"), "%s: %s", name, a.Key)
-				if a.Key == "href" || a.Key == "src" || a.Key == "style" {
+				switch a.Key {
+				case "href", "src":
 					assert.Regexp(t, `^(#[\w-]+|data:,)$`, a.Val, name)
+				case "style":
+					assert.Regexp(t, `^[\w-]+:([\w-]+|[\d., ]+(px)?|var\(--\w+\))(;|$)`, a.Val, name)
+					assert.NotRegexp(t, `(?i)url\(|@import|://`, a.Val, name)
 				}
 			}
 			if n.DataAtom == atom.Style {
@@ -124,55 +131,56 @@ func TestChartsHaveNoBadNumbers(t *testing.T) {
 }
 
 var (
-	numbers   = regexp.MustCompile(`\b(x|x1|x2|cx|y|y1|y2|cy|width|height)="([^"]*)"`)
-	positions = regexp.MustCompile(`\bpoints="([^"]*)"`)
+	points = regexp.MustCompile(`([-+.\de]+),([-+.\de]+)`)
+	paths  = regexp.MustCompile(`\bd="([^"]*)"`)
+	texts  = regexp.MustCompile(`(?s)<text x="([^"]*)" y="-?([^"]*)" transform="scale\(1, -1\)"[^>]*>([^<]*)<`)
 )
 
 // assertInside checks that all coordinates are numbers within the chart.
 func assertInside(t *testing.T, c chart, name string) {
 	t.Helper()
-	check := func(text string, limit float64) {
+	within := func(text string, limit vg.Length) {
 		v, err := strconv.ParseFloat(text, 64)
 		require.NoError(t, err, name)
-		require.True(t, finite(v) && v >= 0 && v <= limit, "%s: %s not within %v", name, text, limit)
+		require.True(t, finite(v) && v >= 0 && v <= float64(limit), "%s: %s not within %v", name, text, limit)
 	}
-	require.True(t, finite(c.height))
-	for _, m := range numbers.FindAllStringSubmatch(c.body, -1) {
-		limit := c.width
-		if strings.Contains(m[1], "y") || m[1] == "height" {
-			limit = c.height
-		}
-		check(m[2], limit)
-	}
-	for _, m := range positions.FindAllStringSubmatch(c.body, -1) {
-		for pair := range strings.FieldsSeq(m[1]) {
-			x, y, _ := strings.Cut(pair, ",")
-			check(x, c.width)
-			check(y, c.height)
+	svg := string(c.inline())
+	for _, path := range paths.FindAllStringSubmatch(svg, -1) {
+		for _, p := range points.FindAllStringSubmatch(path[1], -1) {
+			within(p[1], chartWidth)
+			within(p[2], c.drawing.height())
 		}
 	}
+	for _, text := range texts.FindAllStringSubmatch(svg, -1) {
+		within(text[1], chartWidth)
+		within(text[2], c.drawing.height())
+	}
+	require.Len(t, texts.FindAllString(svg, -1), strings.Count(svg, "<text"))
 	for _, bad := range []string{"NaN", "Inf", "%!"} {
-		require.NotContains(t, c.body, bad, name)
+		require.NotContains(t, svg, bad, name)
 	}
 }
 
-// Labels of lines must not overlap, however near the lines end.
-func TestLabelsOfLinesHaveRoom(t *testing.T) {
-	d := sample(1, 5)
+// Names of lines must not overlap, however near the lines end.
+func TestNamesOfLinesHaveRoom(t *testing.T) {
+	d := sample(1, 12)
 	for _, p := range d.Patterns {
 		for _, c := range d.charts(p) {
-			if !strings.Contains(c.body, `class="leader"`) {
+			lines, ok := c.drawing.(lineChart)
+			if !ok {
 				continue
 			}
-			labels := regexp.MustCompile(`(?m)^<text class="(?:ours|base|)" x="[\d.]+" y="([\d.]+)">`).FindAllStringSubmatch(c.body, -1)
-			require.GreaterOrEqual(t, len(labels), strings.Count(c.body, `class="leader"`), c.title)
-			last := 0.0
-			for _, l := range labels {
-				y, err := strconv.ParseFloat(l[1], 64)
-				require.NoError(t, err)
-				assert.GreaterOrEqual(t, y-last, lineHeight-0.11, "%s", c.title)
-				last = y
+			last, names := math.Inf(1), 0
+			for _, text := range texts.FindAllStringSubmatch(string(c.inline()), -1) {
+				if slices.ContainsFunc(lines.series, func(s series) bool { return s.way.title() == html.UnescapeString(text[3]) }) {
+					y, err := strconv.ParseFloat(text[2], 64)
+					require.NoError(t, err)
+					assert.LessOrEqual(t, y, last-12, c.title)
+					last = y
+					names++
+				}
 			}
+			assert.Len(t, lines.series, names, c.title)
 		}
 	}
 }
@@ -228,7 +236,7 @@ func assertStandalone(t *testing.T, text, name string) {
 		}
 	}
 	assert.NotContains(t, text, "var(--", "%s: a colour that is defined in the page only", name)
-	assert.Contains(t, text, `<rect x="0.5"`, name)
+	assert.Contains(t, text, "fill:#FFFFFF", "%s: it has no ground", name)
 }
 
 func parse(t *testing.T, text string) *html.Node {

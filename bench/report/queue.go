@@ -5,44 +5,35 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"gonum.org/v1/plot/plotter"
 )
 
 // queueChart shows the length of the accept queue over time. Queues that are always empty are named, not drawn.
 func (d *Document) queueChart(p Pattern) chart {
 	end := d.queueEnd(p)
-	all := d.series(func(w Way) []position { return d.queue(p, w, end) })
-	empty := emptyQueues(all)
-	all = slices.DeleteFunc(all, isEmpty)
-	if len(all) == 0 {
-		return chart{}
-	}
-	_, ys := coordinates(all)
-	r := plot{
-		series: all, x: linear(0, []float64{end}), y: counted(ys), xTick: tickText, yTick: tickText,
-		xTitle: "seconds since the round began", yTitle: "connections that wait to be accepted, log scale",
-	}
-	r.x.high = end
-	c := r.draw()
-	c.title = p.title() + ": accept queue over time"
-	c.about = fmt.Sprintf("The longest queue in each of %d slices of time, median of the rounds.%s", queueSlices, empty)
-	return c
-}
-
-func isEmpty(s series) bool {
-	return !slices.ContainsFunc(s.points, func(p position) bool { return p.y > 0 })
-}
-
-func emptyQueues(all []series) string {
-	var names []string
-	for _, s := range all {
-		if isEmpty(s) {
-			names = append(names, s.way.title())
+	about := fmt.Sprintf("The longest queue in each of %d slices of time, median of the rounds.", queueSlices)
+	var drawn []series
+	var empty []string
+	for _, s := range d.series(func(w Way) plotter.XYs { return d.queue(p, w, end) }) {
+		if s.highest() > 0 {
+			drawn = append(drawn, s)
+		} else {
+			empty = append(empty, s.way.title())
 		}
 	}
-	if len(names) == 0 {
-		return ""
+	if len(drawn) == 0 {
+		return chart{}
 	}
-	return " Always empty: " + strings.Join(names, ", ") + "."
+	if len(empty) > 0 {
+		about += " Always empty: " + strings.Join(empty, ", ") + "."
+	}
+	x := linear(0, []float64{end})
+	x.high = end
+	return chart{title: "accept queue over time", about: about, drawing: lineChart{
+		series: drawn, x: x, y: counted(heights(drawn)),
+		xTitle: "seconds since the round began", yTitle: "connections that wait to be accepted, log scale",
+	}}
 }
 
 const queueSlices = 60
@@ -59,7 +50,7 @@ func (d *Document) queueEnd(p Pattern) (end float64) {
 }
 
 // queue returns the longest queue in each slice of time, as the median of the rounds.
-func (d *Document) queue(p Pattern, w Way, end float64) (points []position) {
+func (d *Document) queue(p Pattern, w Way, end float64) (points plotter.XYs) {
 	slicesOf := map[int][]float64{}
 	for _, s := range d.cell(p.Name, w.Name).Samples {
 		longest := map[int]float64{}
@@ -74,8 +65,8 @@ func (d *Document) queue(p Pattern, w Way, end float64) (points []position) {
 		}
 	}
 	for i, values := range slicesOf {
-		points = append(points, position{(float64(i) + 0.5) * end / queueSlices, Estimated(values).Median})
+		points = append(points, plotter.XY{X: (float64(i) + 0.5) * end / queueSlices, Y: Estimated(values).Median})
 	}
-	slices.SortFunc(points, func(a, b position) int { return cmp.Compare(a.x, b.x) })
+	slices.SortFunc(points, func(a, b plotter.XY) int { return cmp.Compare(a.X, b.X) })
 	return points
 }

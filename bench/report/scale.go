@@ -3,94 +3,73 @@ package report
 import (
 	"math"
 	"slices"
+
+	"gonum.org/v1/plot"
 )
 
-// scale maps values to pixels.
+// scale is what an axis of a chart shows.
 type scale struct {
-	warp     func(float64) float64 // monotonic: the identity, a logarithm
-	low      float64
-	high     float64
-	from, to float64     // pixels
-	choices  [][]float64 // of ticks, the finest ones first
+	plot.Normalizer
+	low, high float64
+	ticks     []float64
+	format    func(float64) string // of a tick
 }
 
-// at clamps to the ends, so that nothing is drawn outside.
-func (s scale) at(value float64) float64 {
-	low, high := s.warp(s.low), s.warp(s.high)
-	share := (s.warp(min(max(value, s.low), s.high)) - low) / (high - low)
-	return s.from + share*(s.to-s.from)
+// An axis ends there, whatever is measured, so that no step is lost in rounding.
+const smallest, largest = 1e-9, 1e15
+
+// place returns where a value lies, from 0 to 1: at the ends what lies beyond, so that nothing is drawn outside.
+func (s scale) place(value float64) float64 {
+	return s.Normalize(s.low, s.high, min(max(value, s.low), s.high))
 }
 
-// ticks returns the finest ones whose labels have room, or as many of the coarsest ones as have.
-func (s scale) ticks(room func(tick float64) float64) []float64 {
-	for _, choice := range s.choices {
-		if len(s.roomy(choice, room)) == len(choice) {
-			return choice
-		}
+// set gives an axis its range and its ticks.
+func (s scale) set(a *plot.Axis) {
+	a.Min, a.Max, a.Scale = s.low, s.high, s.Normalizer
+	var ticks plot.ConstantTicks
+	for _, t := range s.ticks {
+		ticks = append(ticks, plot.Tick{Value: t, Label: s.format(t)})
 	}
-	return s.roomy(s.choices[len(s.choices)-1], room)
+	a.Tick.Marker = ticks
 }
 
-// roomy leaves out ticks whose labels would overlap with one before.
-func (s scale) roomy(ticks []float64, room func(tick float64) float64) (kept []float64) {
-	last := math.Inf(-1)
-	for _, t := range ticks {
-		place := math.Abs(s.at(t) - s.from)
-		if place-room(t)/2 >= last {
-			kept, last = append(kept, t), place+room(t)/2
-		}
-	}
-	return kept
-}
-
-// logarithmic is a scale of positive values, with some room at both ends. Others do not count.
-func logarithmic(values []float64) scale {
-	positive := slices.DeleteFunc(slices.Clone(values), func(v float64) bool { return !finite(v) || v <= 0 })
-	low, high := extent(positive, 1)
+// logarithmic is a scale of positive values, with a share of its length as room at both ends. Others do not count.
+func logarithmic(values []float64, room float64) scale {
+	low, high := extent(slices.DeleteFunc(slices.Clone(values), func(v float64) bool { return v <= 0 }), 1)
 	low, high = min(max(low, smallest), largest), min(max(high, smallest), largest)
-	room := max(math.Log(high/low)*0.06, math.Log(1.1)-math.Log(high/low)/2)
-	s := scale{warp: math.Log, low: low / math.Exp(room), high: high * math.Exp(room)}
-	s.choices = logTicks(s.low, s.high)
-	return s
-}
-
-// wider is a logarithmic scale with so much more room at both ends.
-func (s scale) wider(share float64) scale {
-	factor := math.Pow(s.high/s.low, share)
-	s.low, s.high = s.low/factor, s.high*factor
-	s.choices = logTicks(s.low, s.high)
-	return s
+	factor := math.Pow(high/low, room) * 1.05
+	low, high = low/factor, high*factor
+	return scale{plot.LogScale{}, low, high, logTicks(low, high), tickText}
 }
 
 // linear is a scale that begins at a value.
 func linear(from float64, values []float64) scale {
-	_, high := extent(slices.DeleteFunc(slices.Clone(values), func(v float64) bool { return !finite(v) }), from)
+	_, high := extent(values, from)
 	if high-from < smallest {
 		high = from + 1
 	}
-	high = min(high, largest)
-	s := scale{warp: identity, low: from, high: from + (high-from)*1.05}
-	s.choices = evenTicks(s.low, s.high)
-	return s
+	high = from + (min(high, largest)-from)*1.05
+	return scale{plot.LinearScale{}, from, high, evenTicks(from, high), tickText}
 }
 
 // counted is a scale from zero that shows few as well as many.
 func counted(values []float64) scale {
 	s := linear(0, values)
-	s.warp, s.choices = math.Log1p, nil
-	for _, choice := range logTicks(1, s.high) {
-		whole := slices.DeleteFunc(choice, func(t float64) bool { return t != math.Trunc(t) })
-		s.choices = append(s.choices, append([]float64{0}, whole...))
-	}
+	s.Normalizer = logOfNext{}
+	s.ticks = append([]float64{0}, slices.DeleteFunc(logTicks(1, s.high), func(t float64) bool { return t != math.Trunc(t) })...)
 	return s
 }
 
-func identity(v float64) float64 { return v }
+// logOfNext places a value x by the logarithm of x+1.
+type logOfNext struct{}
 
-// An axis ends there, whatever is measured, so that no step is lost in rounding.
-const smallest, largest = 1e-9, 1e15
+func (logOfNext) Normalize(low, high, x float64) float64 {
+	return plot.LogScale{}.Normalize(low+1, high+1, x+1)
+}
 
+// extent returns the lowest and the highest of the values that are finite.
 func extent(values []float64, none float64) (low, high float64) {
+	values = slices.DeleteFunc(slices.Clone(values), func(v float64) bool { return !finite(v) })
 	if len(values) == 0 {
 		return none, none
 	}
@@ -98,23 +77,19 @@ func extent(values []float64, none float64) (low, high float64) {
 }
 
 // logTicks are some factors in each decade, and even steps where that gives too few.
-func logTicks(low, high float64) (choices [][]float64) {
-	if high/low < 4 {
-		choices = evenTicks(low, high)
+func logTicks(low, high float64) (ticks []float64) {
+	factors := []float64{1, 2, 5}
+	decades := math.Log10(high / low)
+	switch {
+	case decades < 0.6:
+		return evenTicks(low, high)
+	case decades > 3.5:
+		factors = []float64{1}
+	case decades > 1.3:
+		factors = []float64{1, 3}
 	}
-	for _, factors := range [][]float64{{1, 1.5, 2, 3, 5, 7}, {1, 1.5, 2, 3, 5}, {1, 2, 5}, {1, 3}, {1}} {
-		if ticks := decadeTicks(low, high, factors); len(ticks) > 1 {
-			choices = append(choices, ticks)
-		}
-	}
-	if len(choices) == 0 {
-		choices = evenTicks(low, high)
-	}
-	return choices
-}
-
-func decadeTicks(low, high float64, factors []float64) (ticks []float64) {
-	for decade := math.Floor(math.Log10(low)); decade <= math.Log10(high); decade++ {
+	step := math.Ceil(decades / 6)
+	for decade := math.Floor(math.Log10(low)/step) * step; decade <= math.Log10(high); decade += step {
 		for _, f := range factors {
 			if t := f * math.Pow(10, decade); t >= low && t <= high {
 				ticks = append(ticks, t)
@@ -124,24 +99,11 @@ func decadeTicks(low, high float64, factors []float64) (ticks []float64) {
 	return ticks
 }
 
-func evenTicks(low, high float64) (choices [][]float64) {
-	for _, wanted := range []float64{8, 5, 3, 2, 1} {
-		choices = append(choices, steps(low, high, wanted))
-	}
-	return choices
-}
-
-// steps are round numbers at even distances, about as many as wanted.
-func steps(low, high, wanted float64) (ticks []float64) {
-	raw := (high - low) / wanted
-	size := math.Pow(10, math.Floor(math.Log10(raw)))
-	for _, f := range []float64{2, 5, 10} {
-		if raw/size > 1.01 {
-			size = f * math.Pow(10, math.Floor(math.Log10(raw)))
+func evenTicks(low, high float64) (ticks []float64) {
+	for _, t := range (plot.DefaultTicks{}).Ticks(low, high) {
+		if !t.IsMinor() {
+			ticks = append(ticks, t.Value)
 		}
-	}
-	for i := math.Ceil(low/size - 1e-9); i*size <= high; i++ {
-		ticks = append(ticks, i*size+0) // the sum is never a negative zero
 	}
 	return ticks
 }

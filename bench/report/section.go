@@ -35,8 +35,7 @@ func (d *Document) section(i int, p Pattern) patternSection {
 		s.Main = &main
 	}
 	for _, c := range d.charts(p) {
-		title := strings.TrimPrefix(c.title, p.title()+": ")
-		s.Charts = append(s.Charts, figureSVG{upperFirst(title), c.about, c.inline()})
+		s.Charts = append(s.Charts, figureSVG{upperFirst(c.title), c.about, c.inline()})
 	}
 	return s
 }

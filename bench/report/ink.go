@@ -1,0 +1,115 @@
+package report
+
+import (
+	"fmt"
+	"image/color"
+	"strings"
+
+	xfont "golang.org/x/image/font"
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/text"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// inks are the colours of a chart that stands alone. page.css has variables of these names, for light and dark.
+var inks = map[string]uint32{
+	"bg": 0xffffff, "text": 0x1a2030, "muted": 0x5a6475, "grid": 0xe2e6ee, "band": 0xf5f7fa, "other": 0x435066,
+	"base": 0x7b8494, "ours": 0x6d28d9, "s0": 0x0072b2, "s1": 0xd55e00, "s2": 0x00876c, "s3": 0xa97c00, "s4": 0x3d9bd9, "s5": 0xc2528b,
+}
+
+// variables replaces the colours, as package vgsvg writes them.
+var variables = func() *strings.Replacer {
+	var pairs []string
+	for name, rgb := range inks {
+		pairs = append(pairs, fmt.Sprintf("#%06X", rgb), "var(--"+name+")")
+	}
+	return strings.NewReplacer(pairs...)
+}()
+
+func ink(name string) color.Color {
+	rgb := inks[name]
+	return color.RGBA{R: uint8(rgb >> 16), G: uint8(rgb >> 8), B: uint8(rgb), A: 0xff}
+}
+
+func stroke(name string, width vg.Length, dashes ...vg.Length) draw.LineStyle {
+	return draw.LineStyle{Color: ink(name), Width: width, Dashes: dashes}
+}
+
+// lettering is how text of a kind is set: that of a way, muted, or a title.
+func lettering(kind string) text.Style {
+	s := text.Style{Font: font.Font{Typeface: "Liberation", Variant: "Sans", Size: 12}, Handler: plot.DefaultTextHandler, Color: ink("text")}
+	switch kind {
+	case "muted":
+		s.Color = ink("muted")
+	case "title":
+		s.Font.Size, s.Font.Weight = 15, xfont.WeightBold
+	case "ours", "base":
+		s.Color, s.Font.Weight = ink(kind), xfont.WeightBold
+	}
+	return s
+}
+
+// write sets text with its base at y, aligned to x: to its right (0), its middle (-0.5) or its left (-1). It moves into the canvas.
+func write(c draw.Canvas, s text.Style, align draw.XAlignment, x, y vg.Length, words string) {
+	words = shorten(s, words, c.Size().X)
+	s.XAlign = align
+	width := s.Width(words)
+	left := min(max(x+vg.Length(align)*width, c.Min.X), c.Max.X-width)
+	c.FillText(s, vg.Point{X: left - vg.Length(align)*width, Y: y}, words)
+}
+
+// longestText is a bound for shorten, in characters: no chart has room for more.
+const longestText = 100
+
+// shorten cuts text that is too wide, and removes what SVG cannot hold.
+func shorten(s text.Style, words string, width vg.Length) string {
+	words = plain(words)
+	if len(words) <= longestText && s.Width(words) <= width {
+		return words
+	}
+	runes := []rune(words)
+	runes = runes[:min(len(runes), longestText)]
+	for len(runes) > 0 && s.Width(string(runes)+"…") > width {
+		runes = runes[:len(runes)-1]
+	}
+	return string(runes) + "…"
+}
+
+func corners(r vg.Rectangle) []vg.Point {
+	return []vg.Point{r.Min, {X: r.Max.X, Y: r.Min.Y}, r.Max, {X: r.Min.X, Y: r.Max.Y}}
+}
+
+// shape is a polygon around a point. Shapes tell what colours tell, too.
+type shape []vg.Point
+
+var (
+	square     = shape{{X: -.9, Y: -.9}, {X: .9, Y: -.9}, {X: .9, Y: .9}, {X: -.9, Y: .9}}
+	diamond    = shape{{X: 0, Y: -1.3}, {X: 1.3, Y: 0}, {X: 0, Y: 1.3}, {X: -1.3, Y: 0}}
+	triangle   = shape{{X: 0, Y: 1.2}, {X: 1.2, Y: -.9}, {X: -1.2, Y: -.9}}
+	leftArrow  = shape{{X: -1, Y: 0}, {X: 1.2, Y: 1.3}, {X: 1.2, Y: -1.3}}
+	rightArrow = shape{{X: 1, Y: 0}, {X: -1.2, Y: 1.3}, {X: -1.2, Y: -1.3}}
+	circle     shape // has no corners
+)
+
+// mark draws a shape with an edge. at is its middle.
+func (s shape) mark(c draw.Canvas, edge, fill string, at vg.Point) {
+	c.DrawGlyphNoClip(draw.GlyphStyle{Color: ink(edge), Radius: 5, Shape: s}, at)
+	if fill != edge {
+		c.DrawGlyphNoClip(draw.GlyphStyle{Color: ink(fill), Radius: 3.5, Shape: s}, at)
+	}
+}
+
+// DrawGlyph makes a shape a draw.GlyphDrawer.
+func (s shape) DrawGlyph(c *draw.Canvas, style draw.GlyphStyle, at vg.Point) {
+	if s == nil {
+		draw.CircleGlyph{}.DrawGlyph(c, style, at)
+		return
+	}
+	var points []vg.Point
+	for _, p := range s {
+		points = append(points, at.Add(p.Scale(style.Radius)))
+	}
+	c.FillPolygon(style.Color, points)
+}
