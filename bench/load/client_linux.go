@@ -1,6 +1,12 @@
 package load
 
-import "time"
+import (
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // client sends requests: on one connection, each when it has its answer to the last, or each on a new connection.
 type client struct {
@@ -25,4 +31,30 @@ func (q *queue) Pop() any {
 	c := (*q)[last]
 	*q = (*q)[:last]
 	return c
+}
+
+// target is an address of the server.
+type target struct {
+	family  int
+	address unix.Sockaddr
+}
+
+func targetOf(addr *net.TCPAddr) target {
+	if ip := addr.IP.To4(); ip != nil {
+		return target{unix.AF_INET, &unix.SockaddrInet4{Port: addr.Port, Addr: [4]byte(ip)}}
+	}
+	return target{unix.AF_INET6, &unix.SockaddrInet6{Port: addr.Port, Addr: [16]byte(addr.IP)}}
+}
+
+// localAddr returns the address of a connection's own end, the zero value if there is none.
+func localAddr(fd int) netip.AddrPort {
+	name, _ := unix.Getsockname(fd)
+	switch name := name.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(name.Addr), uint16(name.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(name.Addr), uint16(name.Port))
+	default:
+		return netip.AddrPort{}
+	}
 }

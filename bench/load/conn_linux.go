@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ type conn struct {
 	written bool // something was sent
 	counted bool // in Result.ConnsByWorker
 	opened  time.Duration
-	local   netip.AddrPort // for Hooks.Failed
+	local   netip.AddrPort // of a strict plan
 	worker  string         // likewise: who has answered
 
 	active   bool // it carries a request
@@ -67,7 +68,7 @@ func (g *generator) dial(k *conn) error {
 	if err := unix.Connect(fd, k.client.target.address); err != nil && err != unix.EINPROGRESS {
 		return os.NewSyscallError("connect", err)
 	}
-	if g.hooks.Failed != nil {
+	if g.plan.Strict {
 		k.local = localAddr(fd)
 	}
 	return g.poll.add(fd, k.slot)
@@ -163,10 +164,10 @@ func (g *generator) answered(k *conn, closed bool) {
 		kind = Status
 	}
 	keep := k.response.keep && g.plan.KeepAlive
-	if g.hooks.Failed != nil {
+	if g.plan.Strict {
 		k.worker = string(k.response.worker)
 	}
-	closed = closed && !g.plan.Strict || g.plan.Reset && !keep
+	closed = closed && !g.plan.Strict || g.plan.Strict && !keep
 	if k.fresh = false; !closed && !keep { // the server closes first
 		k.lingers = g.now()
 		k.client.conn = nil
@@ -192,14 +193,26 @@ func (g *generator) broken(k *conn, err error) {
 
 // fail ends the request of k, and k.
 func (g *generator) fail(k *conn, kind string, err error) {
-	if g.hooks.Failed != nil {
-		now := g.now()
-		g.hooks.Failed(Failure{
-			Kind: kind, Error: err.Error(), Local: k.local, Worker: k.worker, Took: now - k.request.begun, Age: now - k.opened,
-		})
+	if g.plan.Strict && len(g.tally.Lost) < maxLost {
+		g.tally.Lost = append(g.tally.Lost, g.lost(k, kind, err))
 	}
 	g.finish(k, kind)
 	g.hangUp(k)
+}
+
+// lost tells of the request of k, which has failed.
+func (g *generator) lost(k *conn, kind string, err error) Failure {
+	since := Now() - g.now()
+	f := Failure{Kind: kind, Error: err.Error(), Opened: since + k.opened, Begun: since + k.request.begun, Failed: Now()}
+	f.PID, _ = strconv.Atoi(k.worker) // 0: nobody has answered yet
+	if !k.local.IsValid() {
+		return f
+	}
+	f.Local = k.local.String()
+	if f.PID == 0 && g.ledger != nil {
+		f.PID = g.ledger.find(k.local, f.Opened)
+	}
+	return f
 }
 
 // hangUp ends k.
@@ -214,7 +227,7 @@ func (g *generator) hangUp(k *conn) {
 
 func (g *generator) shut(k *conn) {
 	if k.fd >= 0 {
-		if g.plan.Reset {
+		if g.plan.Strict {
 			_ = unix.SetsockoptLinger(k.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		}
 		_ = unix.Close(k.fd)

@@ -2,11 +2,13 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
@@ -30,4 +32,51 @@ func runDelay() error {
 		w.Header().Set("Worker", worker)
 		_, _ = w.Write(body) // a client that has gone needs no answer
 	}))
+}
+
+// delayServer is a server of a known latency, in a process of its own.
+type delayServer struct {
+	*child.Process
+	addr string
+}
+
+func startDelay(delay time.Duration) (s delayServer, err error) {
+	if s.Process, err = child.Run(delayRole, delay); err != nil {
+		return s, err
+	}
+	if s.addr, err = s.Line(0, ""); err != nil {
+		s.stop()
+	}
+	return s, err
+}
+
+func (s delayServer) stop() { _ = s.Stop(nil) } // it ends with status 1
+
+// load loads s, and stops it for a time if that is not 0.
+func (s delayServer) load(ctx context.Context, p Plan, stall time.Duration) (result Result, err error) {
+	p.Addr = s.addr
+	r, err := Start(ctx, p)
+	if err != nil {
+		return result, err
+	}
+	<-r.Begun()
+	if stall > 0 {
+		err = <-s.stallAfter(p.Duration/3, stall)
+	}
+	result, waitErr := r.Wait()
+	if n := result.Failures(); n > 0 {
+		err = errors.Join(err, fmt.Errorf("load: %d requests have failed: %v", n, result.Failed))
+	}
+	return result, errors.Join(err, waitErr)
+}
+
+// stallAfter stops s for a time, after another. The channel gets one value.
+func (s delayServer) stallAfter(after, stall time.Duration) <-chan error {
+	done := make(chan error, 1)
+	time.AfterFunc(after, func() {
+		err := s.Signal(syscall.SIGSTOP)
+		time.Sleep(stall)
+		done <- errors.Join(err, s.Signal(syscall.SIGCONT))
+	})
+	return done
 }

@@ -3,6 +3,7 @@ package load
 import (
 	"container/heap"
 	"errors"
+	"fmt"
 	"runtime"
 	"time"
 
@@ -18,15 +19,16 @@ const (
 	lingerTime = time.Second
 	// pause is what a closed loop waits after a failure, so that it does not take the CPU from a server that starts again.
 	pause = 10 * time.Millisecond
-	// tellInterval is how often Hooks.SoFar is called.
-	tellInterval = 100 * time.Millisecond
+	// maxLost is how many failures are told one by one.
+	maxLost = 200_000
 )
 
 // generator carries out a plan. One goroutine on a thread of its own does it all. Times are from the start of the run.
 type generator struct {
 	plan       Plan
-	hooks      Hooks
 	fast, slow []byte
+	stop       <-chan struct{} // ends a strict plan when it is closed
+	ledger     *Ledger         // nil: none
 
 	poll   *poller
 	conns  []*conn // by slot
@@ -37,25 +39,22 @@ type generator struct {
 	queue     queue // of clients that wait for their time
 	inFlight  int
 	nextSweep time.Duration
-	nextTell  time.Duration
-
-	epoch      time.Time
-	begin, end time.Duration // of what counts
-	tally      *tally
+	tally     *tally
 }
 
 // generate carries out a plan.
-func generate(p Plan, h Hooks) (Result, error) {
+func generate(p Plan, stop <-chan struct{}) (Result, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := errors.Join(proc.Bind(p.CPUs), ownThread()); err != nil {
 		return Result{}, err
 	}
-	g, err := newGenerator(p, h)
+	g, err := newGenerator(p)
 	if err != nil {
 		return Result{}, err
 	}
 	defer g.close()
+	g.stop = stop
 	if p.KeepAlive && !p.Strict {
 		g.connect()
 	}
@@ -65,16 +64,22 @@ func generate(p Plan, h Hooks) (Result, error) {
 	return g.tally.result(), nil
 }
 
-func newGenerator(p Plan, h Hooks) (*generator, error) {
+func newGenerator(p Plan) (*generator, error) {
 	addrs, err := p.targets()
 	if err != nil {
 		return nil, err
 	}
-	g := &generator{
-		plan: p, hooks: h, fast: p.message(p.Cost), slow: p.message(p.SlowCost), begin: p.Warmup, end: p.Warmup + p.Duration,
+	end := p.Warmup + p.Duration
+	if p.Strict {
+		end = never / 2
 	}
-	if p.Endless {
-		g.end = never / 2
+	g := &generator{
+		plan: p, fast: p.message(p.Cost), slow: p.message(p.SlowCost), tally: newTally(time.Now(), p.Warmup, end),
+	}
+	if p.Ledger != "" {
+		if g.ledger, err = OpenLedger(p.Ledger); err != nil {
+			return nil, err
+		}
 	}
 	if p.perConnection() {
 		g.clients = make([]client, p.Connections)
@@ -105,21 +110,18 @@ func (g *generator) connect() {
 	}
 }
 
-func (g *generator) now() time.Duration { return time.Since(g.epoch) }
+func (g *generator) now() time.Duration { return time.Since(g.tally.epoch) }
 
 func (g *generator) run() error {
-	g.epoch = time.Now()
-	g.tally = newTally(g.epoch, g.begin, g.end)
+	g.tally.epoch = time.Now()
 	for i := range g.clients {
 		g.release(&g.clients[i], 0)
 	}
 	warm, spent := false, time.Duration(0)
-	for now := g.now(); (len(g.queue) > 0 || g.inFlight > 0 || !warm) && now < g.end+g.plan.Timeout; now = g.now() {
-		if !warm && now >= g.begin {
+	for now := g.now(); (len(g.queue) > 0 || g.inFlight > 0 || !warm) && now < g.tally.end+g.plan.Timeout; now = g.now() {
+		if !warm && now >= g.tally.begin {
 			warm, spent = true, threadCPU()
-			if g.hooks.Begun != nil {
-				g.hooks.Begun()
-			}
+			fmt.Println(saidBegun)
 		}
 		g.obey(now)
 		events, err := g.poll.wait(g.next(warm) - now)
@@ -137,17 +139,13 @@ func (g *generator) run() error {
 	return nil
 }
 
-// obey ends the run when it is told to, and tells how far it is.
+// obey ends the run when it is told to.
 func (g *generator) obey(now time.Duration) {
 	select {
-	case <-g.hooks.Stop:
-		g.hooks.Stop = nil
-		g.end, g.tally.end, g.queue = now, now, nil // who waits sends no more
+	case <-g.stop:
+		g.stop = nil
+		g.tally.end, g.queue = now, nil // who waits sends no more
 	default:
-	}
-	if g.hooks.SoFar != nil && now >= g.nextTell {
-		g.nextTell = now + tellInterval
-		g.hooks.SoFar(g.tally.Requests, g.tally.Connections, g.tally.Failures())
 	}
 }
 
@@ -155,7 +153,7 @@ func (g *generator) obey(now time.Duration) {
 func (g *generator) next(warm bool) time.Duration {
 	next := g.nextSweep
 	if !warm {
-		next = min(next, g.begin)
+		next = min(next, g.tally.begin)
 	}
 	if len(g.queue) > 0 {
 		next = min(next, g.queue[0].ready)
@@ -206,7 +204,7 @@ func (g *generator) release(c *client, free time.Duration) {
 	if c.arrivals != nil {
 		c.due = c.arrivals.next()
 	}
-	if c.due < g.end {
+	if c.due < g.tally.end {
 		c.ready = max(c.due, free)
 		heap.Push(&g.queue, c)
 	}
@@ -232,7 +230,7 @@ func (g *generator) finish(k *conn, kind string) {
 	g.release(k.client, now+g.plan.Think)
 }
 
-// sweep ends what takes too long.
+// sweep ends what takes too long, and tells how far a strict plan is.
 func (g *generator) sweep() {
 	now := g.now()
 	if now < g.nextSweep {
@@ -246,6 +244,10 @@ func (g *generator) sweep() {
 		case k.lingers > 0 && now-k.lingers >= lingerTime:
 			g.hangUp(k)
 		}
+	}
+	if g.plan.Strict {
+		// Who does not listen will miss the end, too.
+		_ = say(saidSoFar, Progress{g.tally.Requests + g.tally.Failures(), g.tally.Connections, g.tally.Failures()})
 	}
 }
 
@@ -270,4 +272,7 @@ func (g *generator) close() {
 		g.shut(k)
 	}
 	g.poll.close()
+	if g.ledger != nil {
+		g.ledger.Close()
+	}
 }

@@ -11,7 +11,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -23,6 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/internal/await"
 )
 
 // run carries out a plan in a process of its own.
@@ -302,11 +305,9 @@ func TestLoadNotSent(t *testing.T) {
 func TestGeneratorBoundsWhatIsInFlight(t *testing.T) {
 	p, err := Plan{Addr: "127.0.0.1:1", Rate: 1000, Duration: time.Second}.withDefaults()
 	require.NoError(t, err)
-	g, err := newGenerator(p, Hooks{})
+	g, err := newGenerator(p)
 	require.NoError(t, err)
 	defer g.close()
-	g.epoch = time.Now()
-	g.tally = newTally(g.epoch, g.begin, g.end)
 	g.inFlight = maxInFlight
 	g.start(&g.clients[0], 0)
 	assert.Equal(t, map[string]int64{NotSent: 1}, g.tally.Failed)
@@ -387,7 +388,7 @@ func TestRun(t *testing.T) {
 
 // A server that stops meets the requests that come in the meantime, and they count.
 func TestLoadShowsStall(t *testing.T) {
-	server, err := startDelay(t.Context(), time.Millisecond)
+	server, err := startDelay(time.Millisecond)
 	require.NoError(t, err)
 	defer server.stop()
 	const stall = 300 * time.Millisecond
@@ -395,10 +396,10 @@ func TestLoadShowsStall(t *testing.T) {
 		p.Duration, p.Seed = 2*time.Second, 1
 		m, err := server.load(t.Context(), p, stall)
 		require.NoError(t, err)
-		t.Logf("%v: p50 %v p90 %v p99 %v p99.9 %v", p, m.quantile(50), m.quantile(90), m.quantile(99), m.quantile(99.9))
-		assert.Equal(t, p.dueRequests(), m.requests)
-		assert.Greater(t, m.quantile(99.5), stall*8/10)
-		assert.Greater(t, m.quantile(94), stall/10, "15 percent have met it")
+		t.Logf("%v: p50 %v p90 %v p99 %v p99.9 %v", p, m.Quantile(50), m.Quantile(90), m.Quantile(99), m.Quantile(99.9))
+		assert.Equal(t, p.dueRequests(), m.Requests)
+		assert.Greater(t, m.Quantile(99.5), stall*8/10)
+		assert.Greater(t, m.Quantile(94), stall/10, "15 percent have met it")
 	}
 }
 
@@ -438,7 +439,7 @@ func loadStopped(t *testing.T, p Plan, stop time.Duration) Result {
 // The load must not outlive who wanted it.
 func TestLoadEndsWithParent(t *testing.T) {
 	s := newSite(t, hello)
-	p, err := child.Run(loadRole, Plan{Addr: s.addr(), Path: "/", Connections: 1, KeepAlive: true, Duration: time.Hour, Timeout: time.Second})
+	p, err := child.Run(loadRole, Plan{Addrs: []string{s.addr()}, Path: "/", Connections: 1, KeepAlive: true, Duration: time.Hour, Timeout: time.Second})
 	require.NoError(t, err)
 	line, err := p.Line(0, "")
 	require.NoError(t, err)
@@ -459,10 +460,10 @@ func TestIntegrationWrk(t *testing.T) {
 		}
 		require.NoError(t, err)
 		for _, p := range pairs {
-			t.Logf("wrk: %.1f/s, p50 %v, p99 %v; load: %.1f/s, p50 %v, p99 %v", p.wrk.rate, p.wrk.quantile(50), p.wrk.quantile(99),
-				p.load.rate, p.load.quantile(50), p.load.quantile(99))
-			rate.wrk, rate.load = append(rate.wrk, p.wrk.rate), append(rate.load, p.load.rate)
-			p50.wrk, p50.load = append(p50.wrk, float64(p.wrk.quantile(50))), append(p50.load, float64(p.load.quantile(50)))
+			t.Logf("wrk: %.1f/s, p50 %v, p99 %v; load: %.1f/s, p50 %v, p99 %v", p.wrk.Rate, p.wrk.Quantile(50), p.wrk.Quantile(99),
+				p.load.Rate, p.load.Quantile(50), p.load.Quantile(99))
+			rate.wrk, rate.load = append(rate.wrk, p.wrk.Rate), append(rate.load, p.load.Rate)
+			p50.wrk, p50.load = append(p50.wrk, float64(p.wrk.Quantile(50))), append(p50.load, float64(p.load.Quantile(50)))
 		}
 		err = errors.Join(within("rate", slices.Max(rate.load)/slices.Max(rate.wrk), 0.25),
 			within("p50", slices.Min(p50.load)/slices.Min(p50.wrk), 0.25))
@@ -475,11 +476,11 @@ func TestIntegrationWrk(t *testing.T) {
 }
 
 func TestCheckJudges(t *testing.T) {
-	seen := func(p999 time.Duration) measured {
+	seen := func(p999 time.Duration) Result {
 		h := newHistogram()
 		require.NoError(t, h.RecordValues(int64(time.Millisecond), 990))
 		require.NoError(t, h.RecordValues(int64(p999), 10))
-		return measured{latency: h}
+		return Result{Latency: h}
 	}
 	c := check{stall: 500 * time.Millisecond}
 	require.NoError(t, c.judge(seen(450*time.Millisecond), seen(time.Millisecond), seen(time.Millisecond)))
@@ -533,31 +534,43 @@ func TestStrictFailsWhatIsLost(t *testing.T) {
 			}
 		}
 	})
-	stop := make(chan struct{})
-	var failures []Failure
-	p := Plan{
-		Addrs: []string{addr, addr}, Connections: 2, KeepAlive: true, Endless: true, Think: 10 * time.Millisecond, Strict: true, Reset: true,
-	}
-	told := int64(0)
-	r, err := Generate(p, Hooks{
-		Stop: stop, Failed: func(f Failure) { failures = append(failures, f) },
-		SoFar: func(answered, _, failed int64) {
-			if told = answered; failed >= 4 && stop != nil {
-				close(stop)
-				stop = nil
-			}
-		},
+	run, err := Start(t.Context(), Plan{
+		Addrs: []string{addr, addr}, Connections: 2, KeepAlive: true, Think: 10 * time.Millisecond, Strict: true,
 	})
 	require.NoError(t, err)
-	assert.Positive(t, told)
+	require.Eventually(t, func() bool { return run.SoFar().Failed >= 4 }, await.Limit, time.Millisecond)
+	assert.Greater(t, run.SoFar().Requests, run.SoFar().Failed)
+	run.Stop()
+	r, err := run.Wait()
+	require.NoError(t, err)
 	assert.Zero(t, r.Retried)
-	require.Len(t, failures, int(r.Failures()))
+	require.Len(t, r.Lost, int(r.Failures()))
 	assert.InDelta(t, float64(r.Requests)/2, r.Failures(), 2, "the third request of each connection")
 	assert.Positive(t, r.Elapsed)
-	for _, f := range failures {
+	for _, f := range r.Lost {
 		assert.Contains(t, []string{EOF, Reset}, f.Kind)
-		assert.Equal(t, "7", f.Worker)
-		assert.True(t, f.Local.IsValid())
-		assert.Greater(t, f.Age, f.Took)
+		assert.Equal(t, 7, f.PID)
+		assert.NotEmpty(t, f.Local)
+		assert.Less(t, f.Opened, f.Begun)
+		assert.LessOrEqual(t, f.Begun, f.Failed)
 	}
+}
+
+func TestLedger(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger")
+	mine, err := OpenLedger(path)
+	require.NoError(t, err)
+	defer mine.Close()
+	theirs, err := OpenLedger(path)
+	require.NoError(t, err)
+	defer theirs.Close()
+
+	opened := Now()
+	ipv4, ipv6 := netip.MustParseAddrPort("127.0.0.1:65535"), netip.MustParseAddrPort("[::1]:65535")
+	assert.Zero(t, mine.find(ipv4, opened))
+	theirs.note(ipv4, 4711)
+	theirs.note(ipv6, 1<<22)
+	assert.Equal(t, 4711, mine.find(ipv4, opened))
+	assert.Equal(t, 1<<22, mine.find(ipv6, opened))
+	assert.Zero(t, mine.find(ipv4, Now()+time.Second), "that was an earlier connection")
 }

@@ -7,6 +7,6 @@ import (
 	"fmt"
 )
 
-func generate(Plan, Hooks) (Result, error) {
+func generate(Plan, <-chan struct{}) (Result, error) {
 	return Result{}, fmt.Errorf("needs Linux: %w", errors.ErrUnsupported)
 }

@@ -70,18 +70,17 @@ type Plan struct {
 
 	// Addrs are several addresses of the server, in place of Addr: connection i has that at i modulo their number.
 	Addrs []string
-	// Private lets the addresses be of a private network, too: that of a network namespace.
-	Private bool
-	Think   time.Duration // between an answer and the next request of a connection, in a closed loop
-	// Strict fails each request that is lost. Else one that meets a connection which the server has closed while it was idle is
-	// sent again, as by careful clients. It takes a closed loop.
+	Think time.Duration // between an answer and the next request of a connection, in a closed loop
+
+	// Strict is a closed loop that goes on until Runner.Stop, in place of Duration, and shows whether anything is lost. No request
+	// is sent again; Result.Lost tells of each that has failed, and its Worker by Ledger, a file of a Ledger, where that is not
+	// empty. Connections are closed by a reset, as soon as they are not needed: that leaves no TIME_WAIT on either side. The
+	// addresses may be of a private network, too: that of a network namespace.
 	Strict bool
-	// Reset closes connections by a reset, as soon as they are not needed: that leaves no TIME_WAIT on either side.
-	Reset bool
+	Ledger string
 
 	Warmup   time.Duration // before Duration; its requests do not count
 	Duration time.Duration
-	Endless  bool          // until Hooks.Stop, in place of Duration
 	Timeout  time.Duration // of a request, with its connect; 0: 10 s
 	Seed     uint64        // of the schedule, and of which requests are slow
 	CPUs     []int         // that the load process may use; nil: all
@@ -119,7 +118,7 @@ func (p Plan) targets() (all []*net.TCPAddr, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if !addr.IP.IsLoopback() && (!p.Private || !addr.IP.IsPrivate()) {
+		if !addr.IP.IsLoopback() && (!p.Strict || !addr.IP.IsPrivate()) {
 			return nil, fmt.Errorf("%s is not on the loopback interface, and load goes nowhere else; use 127.0.0.1:%d", text, addr.Port)
 		}
 		all = append(all, addr)
@@ -141,8 +140,8 @@ func (p Plan) checkShape() error {
 		return errors.New("uneven rates take KeepAlive and Rate")
 	case p.Constant && p.Rate == 0:
 		return errors.New("constant distances take Rate")
-	case (p.Strict || p.Endless || p.Think > 0) && (p.Rate > 0 || p.Burst > 0):
-		return errors.New("only a closed loop can be Strict or Endless, or Think")
+	case (p.Strict || p.Think > 0) && (p.Rate > 0 || p.Burst > 0):
+		return errors.New("only a closed loop can be Strict, or Think")
 	case !(p.SlowShare >= 0 && p.SlowShare <= 1):
 		return fmt.Errorf("a share of %v slow requests is not from 0 to 1", p.SlowShare)
 	}
@@ -150,7 +149,7 @@ func (p Plan) checkShape() error {
 }
 
 func (p Plan) checkTimes() error {
-	if (p.Duration <= 0) != p.Endless || p.Think < 0 || p.Timeout < 0 || p.Warmup < 0 || p.Cost < 0 || p.SlowCost < 0 {
+	if (p.Duration <= 0) != p.Strict || p.Think < 0 || p.Timeout < 0 || p.Warmup < 0 || p.Cost < 0 || p.SlowCost < 0 {
 		return errors.New("durations must be positive, and Warmup, Timeout, Cost and SlowCost may be 0")
 	}
 	return nil

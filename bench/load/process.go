@@ -7,10 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"runtime"
-	"time"
+	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
 )
@@ -18,6 +19,13 @@ import (
 const (
 	loadRole  = "load"
 	delayRole = "load delay"
+)
+
+// What a load process says, a line each: that the warm-up is over, how far it is, and what came of it.
+const (
+	saidBegun = "begun"
+	saidSoFar = "so far "
+	saidEnd   = "end "
 )
 
 // Roles returns what this program runs in each of them.
@@ -30,10 +38,14 @@ type Runner struct {
 	process *child.Process
 	stderr  bytes.Buffer
 	begun   chan struct{}
+	soFar   atomic.Value  // a Progress
 	done    chan struct{} // closed when the process has ended
 	result  Result
 	err     error // readable after done, as is result
 }
+
+// Progress is how far a load is.
+type Progress struct{ Requests, Connections, Failed int64 }
 
 // Start starts a load in a process of its own, which ends by itself, or with ctx, or with this process. The caller must
 // Wait. The error is about the plan, or Is errors.ErrUnsupported.
@@ -50,9 +62,6 @@ func start(ctx context.Context, p Plan) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.Endless {
-		return nil, errors.New("plan: Endless takes Generate")
-	}
 	if runtime.GOOS != "linux" {
 		return nil, fmt.Errorf("needs Linux: %w", errors.ErrUnsupported)
 	}
@@ -61,6 +70,7 @@ func start(ctx context.Context, p Plan) (*Runner, error) {
 		return nil, err
 	}
 	r := &Runner{begun: make(chan struct{}), done: make(chan struct{})}
+	r.soFar.Store(Progress{})
 	cmd.Stderr = &r.stderr
 	if r.process, err = child.Start("load", cmd); err != nil {
 		return nil, err
@@ -72,6 +82,15 @@ func start(ctx context.Context, p Plan) (*Runner, error) {
 // Begun is closed when the warm-up is over, or the process has ended before that.
 func (r *Runner) Begun() <-chan struct{} { return r.begun }
 
+// SoFar returns how far a load is that is Strict, as it has told some ten times a second.
+func (r *Runner) SoFar() Progress { return r.soFar.Load().(Progress) }
+
+// Stop ends a load that is Strict. Its result counts what was sent until then.
+func (r *Runner) Stop() { r.process.End(nil) }
+
+// Done is closed when the load has ended.
+func (r *Runner) Done() <-chan struct{} { return r.done }
+
 // Wait returns what came of the load when it has ended.
 func (r *Runner) Wait() (Result, error) {
 	<-r.done
@@ -81,15 +100,27 @@ func (r *Runner) Wait() (Result, error) {
 // PID is the process.
 func (r *Runner) PID() int { return r.process.PID() }
 
-// follow reads what the load says: a line when the warm-up is over, and the result.
+// follow reads what the load says.
 func (r *Runner) follow(ctx context.Context) {
 	defer close(r.done)
-	<-r.process.Lines()
-	close(r.begun)
-	err := json.Unmarshal([]byte(<-r.process.Lines()), &r.result)
-	<-r.process.Ended()
-	if failed := r.process.Wait(); failed != nil {
-		err = failed
+	begin := sync.OnceFunc(func() { close(r.begun) })
+	end := ""
+	for line := range r.process.Lines() {
+		if text, ok := strings.CutPrefix(line, saidSoFar); ok {
+			var p Progress
+			if json.Unmarshal([]byte(text), &p) == nil {
+				r.soFar.Store(p)
+			}
+		} else if text, ok := strings.CutPrefix(line, saidEnd); ok {
+			end = text
+		} else {
+			begin()
+		}
+	}
+	begin()
+	err := r.process.Wait()
+	if err == nil {
+		err = json.Unmarshal([]byte(end), &r.result)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -99,46 +130,35 @@ func (r *Runner) follow(ctx context.Context) {
 	}
 }
 
-// Hooks are what a process takes part in that carries out a plan by itself. Each may be nil. They are called by one goroutine,
-// which is the load: they must not take time.
-type Hooks struct {
-	Begun  func()                                    // the warm-up is over
-	SoFar  func(answered, connections, failed int64) // ten times a second
-	Failed func(Failure)                             // a request has failed
-	Stop   <-chan struct{}                           // ends a plan without a Duration when it is closed
-}
-
-// Failure is a request that has failed.
-type Failure struct {
-	Kind      string // as in Result.Failed
-	Error     string
-	Local     netip.AddrPort // of its connection; the zero value if that has not come to be
-	Worker    string         // who has answered on the connection before
-	Took, Age time.Duration  // since the request was begun, and the connection
-}
-
-// Generate carries out a plan in this process, with a thread of its own.
-func Generate(p Plan, h Hooks) (Result, error) {
-	p, err := p.withDefaults()
-	if err != nil {
-		return Result{}, fmt.Errorf("load: %w", err)
-	}
-	return generate(p, h)
-}
-
 // runLoad is the load process.
 func runLoad() error {
 	var p Plan
 	if err := child.Task(&p); err != nil {
 		return err
 	}
-	go endWith(os.Stdin) // until the process ends
+	stop := make(chan struct{})
+	if p.Strict {
+		go func() { // until the process ends
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			close(stop)
+		}()
+	} else {
+		go endWith(os.Stdin) // likewise
+	}
 	runtime.GOMAXPROCS(1)
-	result, err := Generate(p, Hooks{Begun: func() { fmt.Println("begun") }})
+	result, err := generate(p, stop)
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(os.Stdout).Encode(result)
+	return say(saidEnd, result)
+}
+
+func say(word string, v any) error {
+	text, err := json.Marshal(v)
+	if err == nil {
+		_, err = fmt.Printf("%s%s\n", word, text)
+	}
+	return err
 }
 
 // endWith ends this process when nobody can want its answer any more.

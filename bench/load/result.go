@@ -38,8 +38,19 @@ type Result struct {
 	Late time.Duration // p99 of how far the generator itself was behind: from when a request could be sent to when it was
 	CPU  time.Duration // that the generator took after the warm-up; near Elapsed, it was itself the limit
 
+	Lost []Failure // the first 200,000 that have failed, of a plan that is Strict
+
 	First time.Time // when the first of Requests was due
 	Last  time.Time // when the last one was answered
+}
+
+// Failure is a request that has failed. Its times are those of Now.
+type Failure struct {
+	Kind                  string // as in Result.Failed
+	Error                 string
+	Local                 string        // address of the client; empty: it was not connected
+	PID                   int           // of who has answered on the connection before, or has accepted it by a Ledger; 0: not known
+	Opened, Begun, Failed time.Duration // the connection, and the request
 }
 
 // newHistogram holds 1 us to 60 s in nanoseconds, to 3 digits.

@@ -32,21 +32,10 @@ done = function(summary, latency)
 end
 `
 
-// measured is what a generator has seen.
-type measured struct {
-	rate     float64
-	requests int64
-	latency  *hdrhistogram.Histogram // in nanoseconds
-}
-
-func (m measured) quantile(percent float64) time.Duration {
-	return time.Duration(m.latency.ValueAtQuantile(percent))
-}
-
 // wrk is a closed loop of so many connections, for some whole seconds. From version 4 on, wrk corrects its latencies: for
 // each that is longer than twice the mean time between two requests of a connection, it adds those that it might have seen
 // had it sent on. shown is what it shows so; raw is what it has measured.
-func wrk(ctx context.Context, addr string, connections int, duration time.Duration) (raw, shown measured, err error) {
+func wrk(ctx context.Context, addr string, connections int, duration time.Duration) (raw, shown Result, err error) {
 	program, err := exec.LookPath("wrk")
 	if err != nil {
 		return raw, shown, errNoWrk
@@ -69,7 +58,7 @@ func wrk(ctx context.Context, addr string, connections int, duration time.Durati
 	return parseWrk(out, connections)
 }
 
-func parseWrk(out []byte, connections int) (raw, shown measured, err error) {
+func parseWrk(out []byte, connections int) (raw, shown Result, err error) {
 	counts := make(map[int64]int64) // of latencies in microseconds
 	var requests, runtime, late, failures int64
 	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
@@ -83,11 +72,11 @@ func parseWrk(out []byte, connections int) (raw, shown measured, err error) {
 		return raw, shown, fmt.Errorf("wrk: %d requests, and %d that failed: %s", requests, failures, out)
 	}
 	rate := float64(requests) / (float64(runtime) / 1e6)
-	shown = measured{rate, requests, histogramOf(counts)}
+	shown = Result{Rate: rate, Requests: requests, Latency: histogramOf(counts)}
 	if uncorrect(counts, runtime/(requests/int64(connections))); sum(counts) != requests-late {
 		return raw, shown, fmt.Errorf("wrk: its correction is not that of version 4: %d latencies of %d requests", sum(counts), requests)
 	}
-	return measured{rate, requests, histogramOf(counts)}, shown, nil
+	return Result{Rate: rate, Requests: requests, Latency: histogramOf(counts)}, shown, nil
 }
 
 // uncorrect takes away what wrk has added. It has gone from short latencies to long ones and only added to shorter ones, so

@@ -44,10 +44,10 @@ func TestParseWrk(t *testing.T) {
 	correct(counts, runtime/(requests/connections))
 	raw, shown, err := parseWrk(wrkSays(counts, requests, runtime), connections)
 	require.NoError(t, err)
-	assert.True(t, raw.latency.Equals(histogramOf(measured)))
-	assert.True(t, shown.latency.Equals(histogramOf(counts)))
-	assert.InDelta(t, 1002, raw.rate, 0)
-	assert.Greater(t, shown.quantile(90), raw.quantile(90))
+	assert.True(t, raw.Latency.Equals(histogramOf(measured)))
+	assert.True(t, shown.Latency.Equals(histogramOf(counts)))
+	assert.InDelta(t, 1002, raw.Rate, 0)
+	assert.Greater(t, shown.Quantile(90), raw.Quantile(90))
 
 	counts[400_000]++
 	_, _, err = parseWrk(wrkSays(counts, requests, runtime), connections)

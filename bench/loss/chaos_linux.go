@@ -7,15 +7,17 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/bench/internal/proc"
+	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
@@ -34,7 +36,7 @@ type storm struct {
 	mu       sync.Mutex
 	timeline []moment // guarded by mu
 	refused  int      // guarded by mu; orders that have failed
-	adopted  []time.Duration
+	adopted  times    // how long new masters took
 }
 
 // moment is one at which something happened.
@@ -49,8 +51,7 @@ const (
 	most       = 6
 	atOnce     = 2 // processes that fail, and orders
 	maxBetween = 1200 * time.Millisecond
-	calm       = 60 * time.Second // that it may take until all is well again, where time is judged
-	nearby     = 3 * time.Second  // what is told around a loss
+	nearby     = 3 * time.Second // what is told around a loss
 )
 
 // deed is something that happens, so often. It returns false when it cannot be done now.
@@ -99,17 +100,17 @@ func proveChaos(ctx context.Context, c config) (_ *report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	loads := []load{
-		{Clients: c.Clients / 2, Ledger: book.Name()},
-		{Clients: c.Clients / 2, Ledger: book.Name(), KeepAlive: true},
-		{Clients: c.Clients, Ledger: book.Name(), KeepAlive: true, Think: 200 * time.Millisecond},
+	loads := []load.Plan{
+		{Connections: c.Clients / 2, Ledger: book.Name()},
+		{Connections: c.Clients / 2, Ledger: book.Name(), KeepAlive: true},
+		{Connections: c.Clients, Ledger: book.Name(), KeepAlive: true, Think: 200 * time.Millisecond},
 	}
-	tallies, err := under(loads, addrs(s.addr), func() error { return s.rage(ctx, c.Duration) })
+	results, err := here().under(ctx, s.addr, loads, func(*load.Runner) error { return s.rage(ctx, c.Duration) })
 	if err != nil {
 		return nil, err
 	}
 	r := &report{Title: fmt.Sprintf("Chaos for %v, seed %d", c.Duration, c.Seed)}
-	s.judge(r, tallies)
+	s.judge(r, results)
 	if err := s.judgePeace(ctx, r, before); err != nil {
 		return nil, err
 	}
@@ -119,55 +120,32 @@ func proveChaos(ctx context.Context, c config) (_ *report, err error) {
 			fmt.Fprintf(os.Stderr, "the log of the nodes:\n%s\n", log)
 		}
 	}
-	pids := s.seen()
+	all := s.processes()
 	if err := s.end(); err != nil {
 		r.expect(false, "the end: %v", err)
 	}
-	for _, pid := range pids {
+	for _, pid := range all {
 		r.expect(awaitGone(pid, patience), "process %d is left over", pid)
 	}
 	return r, nil
 }
 
-// under runs loads while f runs, and returns what came of each.
-func under(loads []load, addrs []string, f func() error) (tallies []tally, err error) {
-	var all []*runner
-	for _, l := range loads {
-		l.Addrs = addrs
-		r, startErr := l.start()
-		if startErr != nil {
-			err = startErr
-			break
-		}
-		all = append(all, r)
-		err = errors.Join(err, r.await(anyAnswer))
-	}
-	if err == nil {
-		err = f()
-	}
-	for _, r := range all {
-		t, finishErr := r.finish()
-		tallies, err = append(tallies, t), errors.Join(err, finishErr)
-	}
-	return tallies, err
-}
-
 // rage lets the storm go on for so long, and waits until nothing of it goes on.
 func (s *storm) rage(ctx context.Context, duration time.Duration) error {
-	s.begin = now()
+	s.begin = load.Now()
 	var bag []deed
 	for _, d := range deeds() {
 		bag = append(bag, slices.Repeat([]deed{d}, d.weight)...)
 	}
 	defer s.running.Wait()
-	for now()-s.begin < duration {
+	for load.Now()-s.begin < duration {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		d := bag[s.random.IntN(len(bag))]
 		done, err := d.do(s, ctx)
 		if err != nil {
-			return fmt.Errorf("%s: %w\n%s", d.name, err, s.around(now()))
+			return fmt.Errorf("%s: %w\n%s", d.name, err, s.around(load.Now()))
 		}
 		if done {
 			s.counts[d.name]++
@@ -180,7 +158,7 @@ func (s *storm) rage(ctx context.Context, duration time.Duration) error {
 func (s *storm) tell(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.timeline = append(s.timeline, moment{now(), time.Now(), fmt.Sprintf(format, args...)})
+	s.timeline = append(s.timeline, moment{load.Now(), time.Now(), fmt.Sprintf(format, args...)})
 }
 
 // around tells what happened about that time.
@@ -209,7 +187,7 @@ func (s *storm) choose(ctx context.Context) (pid int, about string, err error) {
 			continue
 		}
 		all = append(all, n)
-		if n.State == control.StateReady && n.Accepts {
+		if isReady(n) {
 			serving++
 		}
 	}
@@ -238,16 +216,12 @@ func (s *storm) killWorker(ctx context.Context) (bool, error) {
 // killMaster kills the master, and starts a new one that adopts the workers.
 func (s *storm) killMaster(context.Context) (bool, error) {
 	s.tell("SIGKILL to the master, pid %d", s.PID())
-	s.Kill()
-	<-s.Ended()
-	wait := time.Duration(s.random.Int64N(int64(time.Second)))
-	time.Sleep(wait)
-	begin := now()
-	if err := s.startMaster(); err != nil {
+	took, err := s.replaceMaster(time.Duration(s.random.Int64N(int64(time.Second))))
+	if err != nil {
 		return false, err
 	}
-	s.adopted = append(s.adopted, now()-begin)
-	s.tell("a new master, pid %d, ready after %v", s.PID(), now()-begin)
+	s.adopted = append(s.adopted, took)
+	s.tell("a new master, pid %d, ready after %v", s.PID(), took)
 	return true, nil
 }
 
@@ -334,7 +308,7 @@ func (s *storm) stranger(context.Context) (bool, error) {
 		return false, err
 	}
 	v := s.victims.add(foreign, p.PID())
-	if _, err := p.Line(0, "ready "); err != nil {
+	if _, err := p.Line(0, saidReady); err != nil {
 		return false, errors.Join(err, p.Stop(os.Kill))
 	}
 	s.tell("a stranger, pid %d, listens", p.PID())
@@ -349,221 +323,43 @@ func (s *storm) stranger(context.Context) (bool, error) {
 }
 
 // judge sorts what was lost by cause.
-func (s *storm) judge(r *report, tallies []tally) {
+func (s *storm) judge(r *report, results []load.Result) {
 	r.row("what happened", "times")
 	for _, d := range deeds() {
-		r.row(d.name, fmt.Sprint(s.counts[d.name]))
+		r.row(d.name, s.counts[d.name])
 	}
 	if len(s.adopted) > 0 {
 		r.note("a new master was ready after %s to %s ms; %d orders failed, as whom they needed was killed",
-			ms(slices.Min(s.adopted)), ms(slices.Max(s.adopted)), s.refused)
+			ms(s.adopted.quantile(0)), ms(s.adopted.quantile(100)), s.refused)
 	}
-	for _, t := range tallies {
-		s.victims.slack = max(s.victims.slack, 4*t.P99)
+	for _, t := range results {
+		s.victims.slack = max(s.victims.slack, 4*t.Quantile(99))
 	}
 	causes := make(map[string]int)
 	for i, name := range []string{"a connection each", "keep-alive", "keep-alive, with pauses"} {
-		t := tallies[i]
-		r.note("%s: %d requests on %d connections, %d failed (%s), %d late, p99 %s ms, max %s ms", name, t.Requests, t.Connections,
-			t.failures(), t.kinds(), t.Late, ms(t.P99), ms(t.Max))
-		r.expect(t.failures() == int64(len(t.Failed)), "more failures than can be explained one by one")
-		for _, f := range t.Failed {
+		t := results[i]
+		r.note("%s: %d requests on %d connections, %d failed (%s), %d late, p99 %s ms, max %s ms", name, sent(t), t.Connections,
+			t.Failures(), kinds(t), late(t), ms(t.Quantile(99)), ms(t.Quantile(100)))
+		r.expect(t.Failures() == int64(len(t.Lost)), "more failures than can be explained one by one")
+		for _, f := range t.Lost {
 			cause := s.victims.cause(f)
 			if cause == "" {
 				cause = "UNEXPLAINED"
 				r.expect(false, "%s: a request failed for no reason: %s, accepted by pid %d, connected %v, begun %v before:\n%s", name,
-					f.Error, f.PID, f.Local != "", f.End-f.Start, s.around(f.End))
+					f.Error, f.PID, f.Local != "", f.Failed-f.Begun, s.around(f.Failed))
 			}
 			causes[cause]++
 		}
 	}
 	for _, cause := range slices.Sorted(maps.Keys(causes)) {
-		r.row("lost: "+cause, fmt.Sprint(causes[cause]))
+		r.row("lost: "+cause, causes[cause])
 	}
 }
 
-// inventory is what a cluster that is at peace has.
-type inventory struct {
-	status      control.Status
-	pids        []int       // of the workers
-	descriptors map[int]int // by pid; 0: the master
-	goroutines  map[int]int
-}
-
-// calm is how long the cluster may take until all is well again.
-func (s *storm) calm() time.Duration {
-	if s.untimed {
-		return patience
-	}
-	return calm
-}
-
-// inventory waits until the cluster is at peace, and looks at what it has.
-func (s *storm) inventory(ctx context.Context) (i inventory, err error) {
-	var why string
-	for end := time.Now().Add(s.calm()); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if i.status, err = s.Status(ctx); err != nil {
-			return i, err
-		}
-		if why = unrest(i.status); why == "" {
-			break
-		}
-	}
-	if why != "" {
-		return i, fmt.Errorf("after %v: %s", s.calm(), why)
-	}
-	i.descriptors, i.goroutines = make(map[int]int), make(map[int]int)
-	for _, n := range i.status.Nodes {
-		key := n.PID
-		if n.Master {
-			key = 0
-		} else {
-			i.pids = append(i.pids, n.PID)
-		}
-		open, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", n.PID))
-		if err != nil {
-			return i, err
-		}
-		i.descriptors[key] = len(open)
-		if i.goroutines[key], err = goroutinesOf(s.dir, n.PID); err != nil {
-			return i, err
-		}
-	}
-	return i, nil
-}
-
-// unrest tells what a cluster at peace has not.
-func unrest(s control.Status) string {
-	ready := 0
-	for _, n := range s.Nodes {
-		if n.Master {
-			continue
-		}
-		if n.State != control.StateReady || !n.Accepts {
-			return fmt.Sprintf("node %d (pid %d) is %s, accepts %t", n.ID, n.PID, n.State, n.Accepts)
-		}
-		ready++
-	}
-	steered := s.Steering.Rung != "hash" && s.Steering.Rung != "incoming-cpu"
-	switch {
-	case ready != s.Wanted:
-		return fmt.Sprintf("%d of %d nodes are ready", ready, s.Wanted)
-	case s.Doing != "":
-		return "it is busy with " + s.Doing
-	case len(s.Steering.Strangers) > 0:
-		return fmt.Sprintf("strangers: %v", s.Steering.Strangers)
-	case steered && !s.Steering.Picture:
-		return "the picture is not certain"
-	case steered && !equalWeights(s):
-		return "the weights are not equal"
-	}
-	return ""
-}
-
-func equalWeights(s control.Status) bool {
-	share := 100 / float64(s.Wanted)
-	return !slices.ContainsFunc(s.Nodes, func(n control.NodeStatus) bool {
-		return !n.Master && (n.Weight < share-0.1 || n.Weight > share+0.1)
-	})
-}
-
-// judgePeace compares what there is after the storm with what was before.
-func (s *storm) judgePeace(ctx context.Context, r *report, before inventory) error {
-	if err := s.Scale(ctx, nodes, control.Wait); err != nil {
-		return err
-	}
-	begin := now()
-	after, err := s.inventory(ctx)
-	if err != nil {
-		r.expect(false, "there is no peace: %v", err)
-		return nil
-	}
-	r.note("at peace %s ms after the last order: picture certain, weights equal", ms(now()-begin))
-	s.judgeShares(r, after)
-	left := func() string { return after.beyond(before) }
-	for end := time.Now().Add(s.calm() / 2); left() != "" && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		if after, err = s.inventory(ctx); err != nil {
-			return err
-		}
-	}
-	r.expect(left() == "", "%s", left())
-	r.note("descriptors of the master %d, before %d; goroutines %d, before %d", after.descriptors[0], before.descriptors[0],
-		after.goroutines[0], before.goroutines[0])
-	return nil
-}
-
-// slack is for what comes and goes by itself.
-const slack = 3
-
-// beyond tells who has more than all had before.
-func (i inventory) beyond(before inventory) string {
-	var words []string
-	most := func(m map[int]int, pid int) int {
-		if pid == 0 {
-			return m[0]
-		}
-		highest := 0
-		for key, n := range m {
-			if key != 0 {
-				highest = max(highest, n)
-			}
-		}
-		return highest
-	}
-	for pid := range i.descriptors {
-		if n, limit := i.descriptors[pid], most(before.descriptors, pid)+slack; n > limit {
-			words = append(words, fmt.Sprintf("pid %d has %d descriptors, at most %d were expected", pid, n, limit))
-		}
-		if n, limit := i.goroutines[pid], most(before.goroutines, pid)+slack; n > limit {
-			words = append(words, fmt.Sprintf("pid %d has %d goroutines, at most %d were expected", pid, n, limit))
-		}
-	}
-	return strings.Join(words, "; ")
-}
-
-// judgeShares asks the kernel by connections: each of the workers must get its share, and nobody else anything.
-func (s *storm) judgeShares(r *report, at inventory) {
-	const requests = 2000
-	t, err := s.measureShares(requests)
-	if err != nil {
-		r.expect(false, "no shares to be had: %v", err)
-		return
-	}
-	var shares []string
-	for pid, n := range t.ByPID {
-		share := float64(n) / float64(t.Requests)
-		shares = append(shares, fmt.Sprintf("%.1f %%", 100*share))
-		r.expect(slices.Contains(at.pids, pid), "pid %d answers and is no node", pid)
-		r.expect(share > 0.8/nodes && share < 1.2/nodes, "pid %d has got %.1f %% of the connections", pid, 100*share)
-	}
-	r.expect(len(t.ByPID) == nodes, "%d of %d nodes have answered", len(t.ByPID), nodes)
-	r.expect(t.failures() == 0, "%d failed after the storm: %s", t.failures(), t.describe())
-	r.note("shares of %d connections after the storm: %s", t.Connections, strings.Join(shares, ", "))
-}
-
-// measureShares loads the cluster with so many requests at least.
-func (s *storm) measureShares(requests int64) (tally, error) {
-	load, err := here().load(load{Clients: 4}, s.addr)
-	if err != nil {
-		return tally{}, err
-	}
-	err = load.await(func(t tally) bool { return t.Requests >= requests })
-	t, finishErr := load.finish()
-	return t, errors.Join(err, finishErr)
-}
-
-// seen returns the processes of the cluster.
-func (s *storm) seen() (pids []int) {
-	lists, _ := filepath.Glob("/proc/[0-9]*/environ") // the pattern is right
-	for _, list := range lists {
-		environ, err := os.ReadFile(list)
-		var pid int
-		if err != nil || !strings.Contains(string(environ), s.dir) {
-			continue
-		}
-		if _, err := fmt.Sscanf(list, "/proc/%d/", &pid); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
+// processes returns those of the cluster.
+func (s *storm) processes() []int {
+	return proc.PIDs(proc.Find(func(stat procfs.ProcStat) bool {
+		environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", stat.PID))
+		return err == nil && strings.Contains(string(environ), s.dir)
+	}))
 }

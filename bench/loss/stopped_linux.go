@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
@@ -42,42 +43,39 @@ func (s *server) stopOne(ctx context.Context, c config, r *report, round int) er
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(status.Nodes, func(n control.NodeStatus) bool {
-		return !n.Master && n.State == control.StateReady && n.Accepts
-	})
+	i := slices.IndexFunc(status.Nodes, func(n control.NodeStatus) bool { return !n.Master && isReady(n) })
 	if i < 0 {
 		return errors.New("no worker")
 	}
 	node := status.Nodes[i]
-	load, err := here().load(load{Clients: 8, Timeout: stoppedTimeout, Think: time.Millisecond}, s.addr)
-	if err != nil {
-		return err
-	}
-	begin := now()
-	if err := unix.Kill(node.PID, unix.SIGSTOP); err != nil {
-		return errors.Join(os.NewSyscallError("kill", err), load.Stop(os.Kill))
-	}
-	var replaced time.Duration
-	for replaced == 0 && now()-begin < patience && ctx.Err() == nil {
-		time.Sleep(5 * time.Millisecond)
-		if status, err = s.Status(ctx); err != nil {
-			return errors.Join(err, load.Stop(os.Kill))
+	var begin, replaced time.Duration
+	loads := []load.Plan{{Connections: 8, Timeout: stoppedTimeout, Think: time.Millisecond}}
+	results, err := here().under(ctx, s.addr, loads, func(*load.Runner) error {
+		begin = load.Now()
+		if err := unix.Kill(node.PID, unix.SIGSTOP); err != nil {
+			return os.NewSyscallError("kill", err)
 		}
-		if slices.ContainsFunc(status.Nodes, func(n control.NodeStatus) bool {
-			return n.Slot == node.Slot && n.Generation > node.Generation && n.State == control.StateReady && n.Accepts
-		}) {
-			replaced = now() - begin
+		for ; replaced == 0 && load.Now()-begin < patience && ctx.Err() == nil; time.Sleep(glance) {
+			status, err := s.Status(ctx)
+			if err != nil {
+				return err
+			}
+			if slices.ContainsFunc(status.Nodes, func(n control.NodeStatus) bool {
+				return n.Slot == node.Slot && n.Generation > node.Generation && isReady(n)
+			}) {
+				replaced = load.Now() - begin
+			}
 		}
-	}
-	t, err := load.finish()
+		return nil
+	})
 	if err != nil {
 		return err
 	}
 	var last time.Duration
-	for _, f := range t.Failed {
-		last = max(last, f.Start-begin)
+	for _, f := range results[0].Lost {
+		last = max(last, f.Begun-begin)
 	}
-	r.row(fmt.Sprintf("round %d", round), ms(last), fmt.Sprint(t.failures()), ms(replaced), fmt.Sprint(t.Connections))
+	r.row(fmt.Sprintf("round %d", round), last, results[0].Failures(), replaced, results[0].Connections)
 	r.expect(c.Untimed || last <= unsteeredWithin, "a connection came to the stopped worker after %v", last)
 	r.expect(replaced > 0 && (c.Untimed || replaced <= replacedWithin), "it was replaced after %v", replaced)
 	return nil

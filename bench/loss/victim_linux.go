@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/multinode-go/multinode/bench/internal/proc"
+	"github.com/multinode-go/multinode/bench/load"
 )
 
 // What a request may be lost by.
@@ -47,7 +48,7 @@ type victims struct {
 func (v *victims) add(what string, pid int) *victim {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	one := &victim{what: what, pid: pid, from: now()}
+	one := &victim{what: what, pid: pid, from: load.Now()}
 	v.all = append(v.all, one)
 	return one
 }
@@ -56,7 +57,7 @@ func (v *victims) add(what string, pid int) *victim {
 func (v *victims) over(one *victim) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	one.to = now()
+	one.to = load.Now()
 }
 
 // open tells whether somebody is failing now.
@@ -78,7 +79,7 @@ func (v *victims) failing() (n int) {
 }
 
 // cause returns what a request was lost by, "" if by nothing that we know of.
-func (v *victims) cause(f failed) string {
+func (v *victims) cause(f load.Failure) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, one := range v.all {
@@ -93,13 +94,13 @@ func (v *victims) cause(f failed) string {
 }
 
 // had tells whether a victim may have lost a request of a connection that it had accepted.
-func (one *victim) had(f failed, slack time.Duration) bool {
-	return f.End >= one.from && (one.to == 0 || f.End <= one.to+grace+slack)
+func (one *victim) had(f load.Failure, slack time.Duration) bool {
+	return f.Failed >= one.from && (one.to == 0 || f.Failed <= one.to+grace+slack)
 }
 
 // queued tells whether a victim may have lost a connection that nobody had accepted: it was there when the queue was lost,
 // and ended then. That is when the process ended, which we have seen soon after.
-func (one *victim) queued(f failed, slack time.Duration) bool {
+func (one *victim) queued(f load.Failure, slack time.Duration) bool {
 	lost := one.from
 	switch one.what {
 	case stopped:
@@ -107,7 +108,7 @@ func (one *victim) queued(f failed, slack time.Duration) bool {
 	case foreign:
 		lost = max(lost, one.to-notice-slack)
 	}
-	return one.to > 0 && f.Start <= one.to && f.End >= lost && f.End <= one.to+grace+slack
+	return one.to > 0 && f.Begun <= one.to && f.Failed >= lost && f.Failed <= one.to+grace+slack
 }
 
 // isGone tells whether a process has ended, reaped or not. Its first thread is a zombie while others still end, and the

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -54,13 +53,7 @@ func (w *wire) close() (err error) {
 
 // site has its clients at one end and its servers at the other.
 func (w *wire) site() site {
-	return site{server: w.ends[1].do, client: w.ends[0].do, addrs: func(addr string) []string {
-		_, port, err := net.SplitHostPort(addr)
-		if err != nil {
-			return []string{addr}
-		}
-		return []string{net.JoinHostPort("10.77.0.2", port), net.JoinHostPort("fd77::2", port)}
-	}}
+	return site{server: w.ends[1].do, client: w.ends[0].do, hosts: []string{"10.77.0.2", "fd77::2"}}
 }
 
 // carry takes packets from one device to the other.

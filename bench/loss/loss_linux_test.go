@@ -1,5 +1,3 @@
-//go:build linux
-
 package loss
 
 import (
@@ -7,7 +5,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -15,11 +12,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
-	child.Become(Roles())
+	child.Become(Roles(), load.Roles())
 	os.Exit(leaktest.Run(m))
 }
 
@@ -85,24 +83,6 @@ func TestWithoutPrivilege(t *testing.T) {
 	assert.Empty(t, r.Broken)
 }
 
-func TestLedger(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "ledger")
-	mine, err := openLedger(path)
-	require.NoError(t, err)
-	defer mine.close()
-	theirs, err := openLedger(path)
-	require.NoError(t, err)
-	defer theirs.close()
-
-	opened := now()
-	assert.Zero(t, mine.find(65535, false, opened))
-	theirs.note(65535, false, 4711)
-	theirs.note(65535, true, 1<<22)
-	assert.Equal(t, 4711, mine.find(65535, false, opened))
-	assert.Equal(t, 1<<22, mine.find(65535, true, opened))
-	assert.Zero(t, mine.find(65535, false, now()+time.Second), "that was an earlier connection")
-}
-
 func TestCauses(t *testing.T) {
 	const s = time.Second
 	v := victims{all: []*victim{
@@ -111,18 +91,18 @@ func TestCauses(t *testing.T) {
 		{what: foreign, pid: 3, from: 30 * s},
 	}}
 	for name, c := range map[string]struct {
-		failed failed
+		failed load.Failure
 		want   string
 	}{
-		"its connection":       {failed{PID: 1, Start: 9 * s, End: 10*s + 2e6}, "accepted by a killed worker"},
-		"before it was killed": {failed{PID: 1, Start: 9 * s, End: 9*s + 1}, ""},
-		"somebody else's":      {failed{PID: 7, Start: 9 * s, End: 10*s + 2e6}, ""},
-		"in a queue":           {failed{Start: 10*s - 1, End: 10*s + 2e6}, "queued at a killed worker"},
-		"in no queue":          {failed{Start: 14 * s, End: 15 * s}, ""},
-		"long after":           {failed{Start: 10 * s, End: 13 * s}, ""},
-		"of a stopped one":     {failed{Start: 21 * s, End: 25*s + 1}, "queued at a stopped worker"},
-		"beside a stopped one": {failed{Start: 21 * s, End: 22 * s}, ""},
-		"a stranger's":         {failed{PID: 3, Start: 40 * s, End: 41 * s}, "accepted by a stranger"},
+		"its connection":       {load.Failure{PID: 1, Begun: 9 * s, Failed: 10*s + 2e6}, "accepted by a killed worker"},
+		"before it was killed": {load.Failure{PID: 1, Begun: 9 * s, Failed: 9*s + 1}, ""},
+		"somebody else's":      {load.Failure{PID: 7, Begun: 9 * s, Failed: 10*s + 2e6}, ""},
+		"in a queue":           {load.Failure{Begun: 10*s - 1, Failed: 10*s + 2e6}, "queued at a killed worker"},
+		"in no queue":          {load.Failure{Begun: 14 * s, Failed: 15 * s}, ""},
+		"long after":           {load.Failure{Begun: 10 * s, Failed: 13 * s}, ""},
+		"of a stopped one":     {load.Failure{Begun: 21 * s, Failed: 25*s + 1}, "queued at a stopped worker"},
+		"beside a stopped one": {load.Failure{Begun: 21 * s, Failed: 22 * s}, ""},
+		"a stranger's":         {load.Failure{PID: 3, Begun: 40 * s, Failed: 41 * s}, "accepted by a stranger"},
 	} {
 		assert.Equal(t, c.want, v.cause(c.failed), name)
 	}

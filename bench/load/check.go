@@ -67,7 +67,7 @@ func (c check) agreement(ctx context.Context, stdout io.Writer) error {
 		c.delay, c.connections, c.rounds, c.duration)
 	out := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(out, "\twrk\tload\tratio\tquartiles\tbound\t\n")
-	rate := row(out, "requests/s", pairs, func(m measured) float64 { return m.rate }, fmt.Sprintf("%.0f %%", 100*rateBound))
+	rate := row(out, "requests/s", pairs, func(r Result) float64 { return r.Rate }, fmt.Sprintf("%.0f %%", 100*rateBound))
 	p99 := 0.0
 	for _, percent := range []float64{50, 99, 99.9} {
 		bound := ""
@@ -75,7 +75,7 @@ func (c check) agreement(ctx context.Context, stdout io.Writer) error {
 			bound = fmt.Sprintf("%.0f %%", 100*p99Bound)
 		}
 		ratio := row(out, fmt.Sprintf("p%g, ms", percent), pairs,
-			func(m measured) float64 { return float64(m.quantile(percent)) / 1e6 }, bound)
+			func(r Result) float64 { return float64(r.Quantile(percent)) / 1e6 }, bound)
 		if percent == 99 {
 			p99 = ratio
 		}
@@ -87,11 +87,11 @@ func (c check) agreement(ctx context.Context, stdout io.Writer) error {
 }
 
 // pair is one run of each.
-type pair struct{ wrk, load measured }
+type pair struct{ wrk, load Result }
 
 // pairs measures both in turns, each first every other time: what disturbs the machine meets both.
 func (c check) pairs(ctx context.Context) (pairs []pair, err error) {
-	server, err := startDelay(ctx, c.delay)
+	server, err := startDelay(c.delay)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func (c check) closed(connections int) Plan {
 }
 
 // row prints a line and returns the median ratio.
-func row(w io.Writer, name string, pairs []pair, value func(measured) float64, bound string) float64 {
+func row(w io.Writer, name string, pairs []pair, value func(Result) float64, bound string) float64 {
 	var theirs, ours, ratios []float64
 	for _, p := range pairs {
 		theirs, ours = append(theirs, value(p.wrk)), append(ours, value(p.load))
@@ -151,7 +151,7 @@ func within(name string, ratio, bound float64) error {
 // stalls stops a server once in a run.
 func (c check) stalls(ctx context.Context, stdout io.Writer) error {
 	const rate, duration, connections = 1000, 4 * time.Second, 2
-	server, err := startDelay(ctx, time.Millisecond)
+	server, err := startDelay(time.Millisecond)
 	if err != nil {
 		return err
 	}
@@ -176,29 +176,29 @@ func (c check) stalls(ctx context.Context, stdout io.Writer) error {
 	fmt.Fprint(out, "\trequests/s\tp50\tp99\tp99.9\tmax\t\n")
 	for _, line := range []struct {
 		name string
-		measured
+		Result
 	}{
 		{"load, open loop", open},
 		{"load, closed loop", closed},
 		{"wrk, as measured", raw},
 		{"wrk, as it corrects itself", shown},
 	} {
-		fmt.Fprintf(out, "%s\t%.0f\t%s\t%s\t%s\t%s\t\n", line.name, line.rate, short(line.quantile(50)), short(line.quantile(99)),
-			short(line.quantile(99.9)), short(line.quantile(100)))
+		fmt.Fprintf(out, "%s\t%.0f\t%s\t%s\t%s\t%s\t\n", line.name, line.Rate, short(line.Quantile(50)), short(line.Quantile(99)),
+			short(line.Quantile(99.9)), short(line.Quantile(100)))
 	}
 	_ = out.Flush() // its writer is ours
 	return c.judge(open, closed, raw)
 }
 
 // judge tells whether the open loop shows the stall, and the closed ones hide it, which shows that the check can fail.
-func (c check) judge(open, closed, raw measured) error {
+func (c check) judge(open, closed, raw Result) error {
 	bound := time.Duration(stallBound * float64(c.stall))
 	var errs []error
-	if p := open.quantile(99.9); p < bound {
+	if p := open.Quantile(99.9); p < bound {
 		errs = append(errs, fmt.Errorf("the open loop hides a stall of %v: its p99.9 is %v", c.stall, p))
 	}
-	for name, m := range map[string]measured{"load": closed, "wrk": raw} {
-		if p := m.quantile(99.9); p >= bound {
+	for name, r := range map[string]Result{"load": closed, "wrk": raw} {
+		if p := r.Quantile(99.9); p >= bound {
 			errs = append(errs, fmt.Errorf("the closed loop of %s was to hide the stall, and its p99.9 is %v: is the machine busy?", name, p))
 		}
 	}

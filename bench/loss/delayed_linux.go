@@ -1,5 +1,3 @@
-//go:build linux
-
 package loss
 
 import (
@@ -11,9 +9,6 @@ import (
 
 // proveDelayed drains over wires that delay and lose packets: handshakes that are under way at a drain take as long.
 func proveDelayed(ctx context.Context, c config) (r *report, err error) {
-	if err := checkMigration(); err != nil {
-		return nil, err
-	}
 	w, err := newWire()
 	if err != nil {
 		return nil, err
@@ -21,25 +16,17 @@ func proveDelayed(ctx context.Context, c config) (r *report, err error) {
 	defer func() { err = errors.Join(err, w.close()) }()
 	c.Drains, c.Restarts, c.Connections, c.Clients = c.Delayed, c.Delayed, 1, 4*c.Clients
 	r = &report{Title: "Drains over a wire with a delay of its own for each connection, and with losses, as root"}
-	r.row(append([]string{"delay each way", "lost"}, trialHead()...)...)
+	r.row(append([]any{"delay each way", "lost"}, trialHead()...)...)
 	for _, wire := range []struct {
 		delay time.Duration
 		lost  float64 // of 1
 	}{{0, 0}, {5 * time.Millisecond, 0}, {50 * time.Millisecond, 0}, {50 * time.Millisecond, 0.001}, {50 * time.Millisecond, 0.01}} {
 		w.delay.Store(int64(wire.delay))
 		w.lost.Store(uint64(wire.lost * (1 << 32)))
-		name := []string{fmt.Sprintf("to %v", wire.delay), fmt.Sprintf("%.1f %%", 100*wire.lost)}
-		base, err := c.restartPrefork(ctx, w.site(), c.Restarts)
+		_, err := c.compare(ctx, r, w.site(), c.Restarts, "plain close", fmt.Sprintf("to %v", wire.delay), fmt.Sprintf("%.1f %%", 100*wire.lost))
 		if err != nil {
 			return nil, err
 		}
-		r.row(append(name, base.row("plain close")...)...)
-		ours, err := c.drainCluster(ctx, w.site(), serve{Addr: ":0", Nodes: nodes, MasterListens: true})
-		if err != nil {
-			return nil, err
-		}
-		r.row(append(name, ours.row("cluster")...)...)
-		r.judge(ours)
 	}
 	r.note("%d packets, %d of them dropped", w.packets.Load(), w.dropped.Load())
 	return r, nil

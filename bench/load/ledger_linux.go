@@ -1,6 +1,8 @@
-package loss
+package load
 
 import (
+	"net"
+	"net/netip"
 	"os"
 	"sync/atomic"
 	"time"
@@ -9,17 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ledger is a file in which each server writes who has accepted the connection from which port: it is mapped, so that
+// Ledger is a file in which each server writes who has accepted the connection from which port: it is mapped, so that
 // what a process has written is there when it has been killed. All clients are on this machine, with one address for
 // each family.
-type ledger struct {
+type Ledger struct {
 	mapped  []byte
 	entries []atomic.Uint64 // by port: pid, and the time in milliseconds, cut to 32 bits
 }
 
 const ledgerEntries = 2 << 16 // IPv6 behind IPv4
 
-func openLedger(path string) (*ledger, error) {
+// OpenLedger opens the file, and makes it if it is not there.
+func OpenLedger(path string) (*Ledger, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -34,34 +37,42 @@ func openLedger(path string) (*ledger, error) {
 		return nil, os.NewSyscallError("mmap", err)
 	}
 	entries := unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(unsafe.SliceData(mapped))), ledgerEntries)
-	return &ledger{mapped: mapped, entries: entries}, nil
+	return &Ledger{mapped: mapped, entries: entries}, nil
 }
 
-func (l *ledger) close() { _ = unix.Munmap(l.mapped) } // it is a mapping of ours
+// Close ends the use of the file. Others go on.
+func (l *Ledger) Close() { _ = unix.Munmap(l.mapped) } // it is a mapping of ours
 
-func (l *ledger) entry(port int, ipv6 bool) *atomic.Uint64 {
-	if ipv6 {
+func (l *Ledger) entry(client netip.AddrPort) *atomic.Uint64 {
+	port := int(client.Port())
+	if !client.Addr().Unmap().Is4() {
 		port += ledgerEntries / 2
 	}
 	return &l.entries[port]
 }
 
-// note writes that pid has accepted a connection.
-func (l *ledger) note(port int, ipv6 bool, pid int) {
-	l.entry(port, ipv6).Store(uint64(uint32(pid))<<32 | uint64(uint32(now().Milliseconds())))
+// Note writes that this process has accepted a connection.
+func (l *Ledger) Note(conn net.Conn) {
+	if client, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		l.note(client.AddrPort(), os.Getpid())
+	}
+}
+
+func (l *Ledger) note(client netip.AddrPort, pid int) {
+	l.entry(client).Store(uint64(uint32(pid))<<32 | uint64(uint32(Now().Milliseconds())))
 }
 
 // find returns who has accepted the connection that was opened at that time, 0 if nobody has.
-func (l *ledger) find(port int, ipv6 bool, opened time.Duration) (pid int) {
-	entry := l.entry(port, ipv6).Load()
+func (l *Ledger) find(client netip.AddrPort, opened time.Duration) (pid int) {
+	entry := l.entry(client).Load()
 	if int32(uint32(entry)-uint32(opened.Milliseconds())) < 0 {
 		return 0 // an earlier one
 	}
 	return int(entry >> 32)
 }
 
-// now is the time of CLOCK_MONOTONIC, which all processes of a machine share.
-func now() time.Duration {
+// Now is the time of CLOCK_MONOTONIC, which all processes of a machine share.
+func Now() time.Duration {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // it cannot fail
 	return time.Duration(t.Nano())

@@ -1,8 +1,7 @@
-//go:build linux
-
 package loss
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,13 +12,36 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/cluster"
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/reuseport"
+)
+
+// Roles of this program, which is also all the processes that it starts.
+const (
+	partRole     = "loss part"
+	serverRole   = "loss server"
+	preforkRole  = "loss prefork"
+	strangerRole = "loss stranger"
+)
+
+// Roles returns what this program runs in each of them. It takes those of package load, too.
+func Roles() map[string]func() error {
+	return map[string]func() error{
+		partRole: runPart, serverRole: runServer, preforkRole: runPrefork, strangerRole: runStranger,
+	}
+}
+
+const (
+	// saidReady is what servers say, with their address.
+	saidReady = "ready "
+	patience  = child.Patience
 )
 
 // serve is what a server process is told.
@@ -45,22 +67,15 @@ func (s serve) httpServer() (*http.Server, error) {
 	if s.Ledger == "" {
 		return server, nil
 	}
-	book, err := openLedger(s.Ledger) // mapped until the process ends
+	book, err := load.OpenLedger(s.Ledger) // mapped until the process ends
 	if err != nil {
 		return nil, err
 	}
-	pid := os.Getpid()
 	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
-		book.noteConn(conn, pid)
+		book.Note(conn)
 		return ctx
 	}
 	return server, nil
-}
-
-func (l *ledger) noteConn(conn net.Conn, pid int) {
-	if client, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		l.note(client.Port, client.IP.To4() == nil, pid)
-	}
 }
 
 // runServer is a node of a cluster.
@@ -87,7 +102,7 @@ func runServer() error {
 		return err
 	}
 	if node.IsMaster() && node.WaitReady(context.Background()) == nil {
-		fmt.Println("ready", node.Addr())
+		fmt.Println(saidReady + node.Addr().String())
 	}
 	return node.Wait()
 }
@@ -103,22 +118,53 @@ func runPrefork() error {
 	if err != nil {
 		return err
 	}
+	return s.share(server.Serve, func(net.Listener) error {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		return server.Shutdown(ctx)
+	})
+}
+
+// runStranger is a process of the same user that shares the port and is no node: it takes what comes, and closes it
+// without an answer. It ends when its standard input does.
+func runStranger() error {
+	var s serve
+	if err := child.Task(&s); err != nil {
+		return err
+	}
+	book, err := load.OpenLedger(s.Ledger)
+	if err != nil {
+		return err
+	}
+	takeAll := func(l net.Listener) error {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return err
+			}
+			book.Note(conn)
+			_ = conn.Close() // to its client it is all the same how
+		}
+	}
+	return s.share(takeAll, net.Listener.Close)
+}
+
+// share takes part in the port, until standard input ends.
+func (s serve) share(accept, end func(net.Listener) error) error {
 	l, err := reuseport.Listen(context.Background(), "tcp", s.Addr, reuseport.Options{})
 	if err != nil {
 		return err
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }() // ends by Shutdown
-	fmt.Println("ready", l.Addr())
+	go func() { served <- accept(l) }() // ends by end
+	fmt.Println(saidReady + l.Addr().String())
 	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
+	if err := end(l); err != nil {
 		return err
 	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	return nil
@@ -126,11 +172,12 @@ func runPrefork() error {
 
 // server is a cluster that runs.
 type server struct {
-	*child.Process // its master
+	*child.Process // its first master, or one that was started after a kill
 	*control.Client
-	serve serve
-	addr  string
-	dir   string // ours
+	master int // the process that is master now
+	serve  serve
+	addr   string
+	dir    string // ours
 }
 
 // startServer starts a cluster and returns when it is ready.
@@ -148,46 +195,54 @@ func startServer(s serve) (_ *server, err error) {
 }
 
 // startMaster starts a master, also after one that was killed.
-func (c *server) startMaster() error {
-	cmd, err := child.Command(context.Background(), serverRole, c.serve)
+func (s *server) startMaster() error {
+	cmd, err := child.Command(context.Background(), serverRole, s.serve)
 	if err != nil {
 		return err
 	}
 	// What a hung node writes about its goroutines is for the log.
-	log, err := os.OpenFile(c.serve.Log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	log, err := os.OpenFile(s.serve.Log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
 	cmd.Stderr = log
-	if c.Process, err = child.Start("server", cmd); err != nil {
+	if s.Process, err = child.Start("server", cmd); err != nil {
 		return err
 	}
-	if c.addr, err = c.Line(0, "ready "); err != nil {
-		return errors.Join(err, errors.New(tail(c.serve.Log, 4000)), c.Process.Stop(os.Kill))
+	if s.addr, err = s.Line(0, saidReady); err != nil {
+		return errors.Join(err, errors.New(tail(s.serve.Log, 4000)), s.Process.Stop(os.Kill))
 	}
+	s.master = s.PID()
 	return nil
 }
 
 // end stops the cluster and returns an error if something is left of it.
-func (c *server) end() error {
-	err := c.Process.Stop(syscall.SIGTERM) // and not SIGINT, which a shell lets its background processes ignore
-	left, globErr := filepath.Glob(filepath.Join(c.serve.Dir, "*"))
+func (s *server) end() error {
+	if s.master != s.PID() {
+		send(s.master, unix.SIGTERM)
+		if !awaitGone(s.master, patience) {
+			send(s.master, unix.SIGKILL)
+			return fmt.Errorf("master %d did not end", s.master)
+		}
+	}
+	err := s.Process.Stop(unix.SIGTERM) // and not SIGINT, which a shell lets its background processes ignore
+	left, globErr := filepath.Glob(filepath.Join(s.serve.Dir, "*"))
 	err = errors.Join(err, globErr)
 	if len(left) > 0 {
 		err = errors.Join(err, fmt.Errorf("left over in the directory: %v", left))
 	}
 	if err != nil {
-		err = fmt.Errorf("%w\nthe end of its log:\n%s", err, tail(c.serve.Log, 8000))
+		err = fmt.Errorf("%w\nthe end of its log:\n%s", err, tail(s.serve.Log, 8000))
 	}
-	return errors.Join(err, os.RemoveAll(c.dir))
+	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
-// addrs returns the addresses of the port for clients of IPv4 and IPv6.
-func addrs(addr string) []string {
-	_, port, err := net.SplitHostPort(addr)
+// tail returns the end of a file.
+func tail(path string, size int) string {
+	content, err := os.ReadFile(path)
 	if err != nil {
-		return []string{addr}
+		return err.Error()
 	}
-	return []string{net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("::1", port)}
+	return string(bytes.TrimSpace(content[max(0, len(content)-size):]))
 }

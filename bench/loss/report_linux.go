@@ -1,0 +1,123 @@
+package loss
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/multinode-go/multinode/bench/load"
+)
+
+// report is what a part has found.
+type report struct {
+	Title  string
+	Rows   [][]string
+	Broken []string // promises, and how
+	Notes  []string
+}
+
+// row adds a line to the table. Durations are in milliseconds.
+func (r *report) row(cells ...any) {
+	row := make([]string, len(cells))
+	for i, cell := range cells {
+		if d, ok := cell.(time.Duration); ok {
+			cell = ms(d)
+		}
+		row[i] = fmt.Sprint(cell)
+	}
+	r.Rows = append(r.Rows, row)
+}
+
+func (r *report) note(format string, args ...any) {
+	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
+}
+
+// expect notes that something does not hold.
+func (r *report) expect(holds bool, format string, args ...any) {
+	if !holds {
+		r.Broken = append(r.Broken, fmt.Sprintf(format, args...))
+	}
+}
+
+// expectAll notes that a load has lost something.
+func (r *report) expectAll(name string, result load.Result) {
+	r.expect(result.Failures() == 0, "%s: %d of %d requests failed: %s", name, result.Failures(), sent(result), describe(result))
+}
+
+func (r *report) print(w io.Writer, took time.Duration) {
+	fmt.Fprintf(w, "%s (%v)\n", r.Title, took.Round(time.Second))
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, row := range r.Rows {
+		fmt.Fprintln(out, strings.Join(row, "\t")+"\t")
+	}
+	_ = out.Flush() // its writer is ours
+	for _, note := range r.Notes {
+		fmt.Fprintln(w, note)
+	}
+	for _, broken := range r.Broken {
+		fmt.Fprintln(w, "BROKEN:", broken)
+	}
+	fmt.Fprintln(w)
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1e3) }
+
+// lateAfter is what no request takes unless the kernel has dropped its SYN, which is sent again after a second.
+const lateAfter = 900 * time.Millisecond
+
+// outcome are the columns that tell what came of a load.
+var outcome = []any{"connections", "failed", "of them", "late", "p99 ms", "max ms"}
+
+func outcomeOf(r load.Result) []any {
+	return []any{r.Connections, r.Failures(), kinds(r), late(r), r.Quantile(99), r.Quantile(100)}
+}
+
+// sent returns how many requests were made.
+func sent(r load.Result) int64 { return r.Requests + r.Failures() }
+
+// late returns how many requests were answered after lateAfter.
+func late(r load.Result) (n int64) {
+	for _, bar := range r.Latency.Distribution() {
+		if bar.From > lateAfter.Nanoseconds() {
+			n += bar.Count
+		}
+	}
+	return n
+}
+
+// kinds lists failures by kind.
+func kinds(r load.Result) string {
+	var words []string
+	for _, kind := range slices.Sorted(maps.Keys(r.Failed)) {
+		words = append(words, fmt.Sprintf("%s %d", kind, r.Failed[kind]))
+	}
+	if len(words) == 0 {
+		return "-"
+	}
+	return strings.Join(words, ", ")
+}
+
+// describe tells some failures.
+func describe(r load.Result) string {
+	words := []string{kinds(r)}
+	for _, f := range r.Lost[:min(len(r.Lost), 5)] {
+		words = append(words, fmt.Sprintf("%s after %v at %v: %s", f.Kind, (f.Failed-f.Begun).Round(time.Microsecond), f.Failed, f.Error))
+	}
+	return strings.Join(words, "; ")
+}
+
+// times are how long something took each time.
+type times []time.Duration
+
+// quantile returns what percent of them were at most.
+func (t times) quantile(percent float64) time.Duration {
+	if len(t) == 0 {
+		return 0
+	}
+	return slices.Sorted(slices.Values(t))[max(0, int(math.Ceil(percent/100*float64(len(t))))-1)]
+}
