@@ -94,7 +94,7 @@ func (m *master) takeKey() {
 	key, others, ok := m.steering.PortAt(m.key, addr)
 	if ok {
 		m.key = key
-		m.supervisor.send(port{key})
+		m.supervisor.SetPort(key)
 	} else if len(others) > 0 {
 		m.opts.Logger.Warn("the adopted workers listen elsewhere: a reload brings the new address",
 			"address", m.opts.Addr, "theirs", others)

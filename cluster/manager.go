@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
 	"github.com/multinode-go/multinode/cluster/internal/pidfile"
 )
@@ -37,10 +38,10 @@ func (m *master) announce(n *Node) {
 		if !m.probation.finish(n.begun) {
 			return
 		}
-		m.release()
+		m.supervisor.Send(lifecycle.Release{})
 	}
 	m.tellManager(m.notifier.Ready(n.summary(n.accepting())))
-	m.notifier.StartWatchdog(func() bool { _, ok := m.supervisor.state(); return ok }, m.tellManager)
+	m.notifier.StartWatchdog(func() bool { _, ok := m.supervisor.State(); return ok }, m.tellManager)
 }
 
 // await waits for all of these events. It returns false if the node ends before.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/control"
@@ -23,6 +24,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/sdnotify"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/cluster/internal/steering"
+	"github.com/multinode-go/multinode/cluster/internal/supervise"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/internal/rendezvous"
@@ -40,7 +42,7 @@ type master struct {
 	listeners  *local.Listeners
 	steering   *steering.Steering
 	journal    *journal.Journal[control.Event]
-	supervisor *supervisor
+	supervisor *supervise.Supervisor
 	lockMu     sync.Mutex
 	lock       *rendezvous.Lock // guarded by lockMu
 	spare      []int            // guarded by lockMu; ids for guests
@@ -48,15 +50,12 @@ type master struct {
 	notifier   *sdnotify.Notifier
 	unlinkPID  func() error
 
-	predecessor *boot.Handover // nil: this master does not take over from another one
-	greeted     chan struct{}  // closed when the predecessor has told what it has
-	probation   *probation     // nil: all is ours
-	release     func()         // lets orders be carried out, when the probation is over
-	custody     chan struct{}  // holds a value while a successor may have what is ours, and from the stop on
-	successors  sync.WaitGroup
-	late        error     // of a successor that had to be killed; readable with custody
-	successor   *takeover // that is the master now; set when the node stops
-	ceded       bool      // another process is the master; set when the node stops
+	predecessor *boot.Handover            // nil: this master does not take over from another one
+	greeted     chan struct{}             // closed when the predecessor has told what it has
+	probation   *probation                // nil: all is ours
+	next        atomic.Pointer[successor] // the last one
+	successor   *successor                // that is the master now; set when the node stops
+	ceded       atomic.Bool               // another process is the master
 
 	forgetWorkers func() // takes no control stream any more
 }
@@ -85,7 +84,6 @@ func startMaster(ctx context.Context, opts Options, sys system, program *program
 	m := &master{
 		opts: opts, program: program, since: time.Now(), listeners: local.New(opts.AcceptPauses),
 		journal: journal.New(stamp), greeted: make(chan struct{}),
-		custody: make(chan struct{}, 1),
 	}
 	if program == nil {
 		m.key = portgroup.Key{Network: "tcp", Address: opts.Addr}
@@ -173,19 +171,15 @@ func (m *master) takeWorkers(ctx context.Context, sys system) (err error) {
 			return err
 		}
 	}
-	common := boot.Role{
-		Cluster: m.opts.Name, Directory: m.directory.Path(), Port: m.key, Procs: share(m.opts.Nodes),
-	}
-	m.supervisor = newSupervisor(m.opts, id, common, m.nextID, sys, m.steering, m.journal)
-	m.supervisor.program = m.program
-	m.supervisor.machine.Inherit(id - 1) // those that were about to join when the lock was freed
+	m.supervisor = supervise.New(m.supervision(id, sys))
+	m.supervisor.Inherit(id - 1) // those that were about to join when the lock was freed
 	if m.probation != nil {
-		m.release = m.supervisor.hold(doingTakeover)
+		m.supervisor.Hold(doingTakeover)
 	}
-	m.supervisor.adoptAll(m.links.mesh.Peers())
-	m.supervisor.endAll(absent)
+	m.supervisor.AdoptAll(m.links.mesh.Peers())
+	m.supervisor.EndAll(absent)
 	m.forgetWorkers, err = m.links.mesh.OnStream(protocol.Stream, isWorker, func(stream *peer.Stream) {
-		if err := m.supervisor.serveLink(stream); err != nil {
+		if err := m.supervisor.ServeLink(stream); err != nil {
 			inside.Of(m.links.mesh).Cut(stream.Peer(), err.Error())
 		}
 	})
@@ -193,9 +187,9 @@ func (m *master) takeWorkers(ctx context.Context, sys system) (err error) {
 		return err
 	}
 	m.supervised = true
-	go m.supervisor.run() // ends when the node stops, which waits for it
+	go m.supervisor.Run() // ends when the node stops, which waits for it
 	select {
-	case <-m.supervisor.greeted:
+	case <-m.supervisor.Greeted():
 	case <-time.After(masterJoinTimeout): // those that have not told what they have are ended as others that do not answer
 	}
 	if m.probation != nil {
@@ -209,6 +203,24 @@ func (m *master) takeWorkers(ctx context.Context, sys system) (err error) {
 	}
 	m.steering.Open()
 	return nil
+}
+
+// supervision says how the workers are supervised, by the master with that id.
+func (m *master) supervision(id int, sys system) supervise.Config {
+	c := supervise.Config{
+		Rules: lifecycle.Config{
+			Workers: m.opts.workers(), BootTimeout: m.opts.BootTimeout, StopTimeout: m.opts.StopTimeout,
+			LivenessTimeout: m.opts.LivenessTimeout, LeaveTimeout: local.LongestLeave, DisableRestart: m.opts.DisableRestart,
+			MasterID: id, MasterPID: os.Getpid(), MasterAccepts: !m.opts.DisableMasterListen,
+		},
+		Role:   boot.Role{Cluster: m.opts.Name, Directory: m.directory.Path(), Port: m.key, Procs: share(m.opts.Nodes)},
+		NextID: m.nextID, Start: sys.start, Adopt: sys.adopt, Room: moreDescriptors,
+		Steering: m.steering, Tell: m.journal.Emit, Logger: m.opts.Logger,
+	}
+	if m.program != nil {
+		c.Program = &supervise.Program{StopSignal: m.program.StopSignal, Verdict: m.program.verdict}
+	}
+	return c
 }
 
 // isWorker chooses the nodes that have the other end of a control stream.
@@ -231,7 +243,7 @@ func (m *master) takeSeat(ctx context.Context) (*Node, error) {
 	if procs := share(m.opts.Nodes); n.accepts.Load() && procs > 0 {
 		runtime.GOMAXPROCS(procs)
 	}
-	m.supervisor.send(belongs{n, n.begun})
+	m.supervisor.Belong(supervised{n}, n.begun)
 	n.start() // before it is told who the master is: a signal would kill it
 	if err := m.writePID(); err != nil {
 		n.giveUp()
@@ -240,7 +252,7 @@ func (m *master) takeSeat(ctx context.Context) (*Node, error) {
 	if err := m.links.mesh.Handle("/", api.Handler(controlled{n}, maxNodes)); err != nil {
 		return nil, err
 	}
-	m.supervisor.send(lifecycle.Fill{})
+	m.supervisor.Send(lifecycle.Fill{})
 	go n.watchSupervisor()
 	if m.probation != nil {
 		go m.watchProbation(n)
@@ -270,7 +282,7 @@ func (m *master) standIn(ctx context.Context, key portgroup.Key) (net.Listener, 
 // stop lets the workers and our own server stop at the same time, and waits until no worker is left. When the node is
 // hurried, those that are left are killed.
 //
-// What a successor may have is waited for: takeover sees that the node stops, and gets it back.
+// What a successor may have is waited for: the supervisor gets it back.
 func (m *master) stop(n *Node, cause error) error {
 	ctx := n.stopping
 	switch {
@@ -284,31 +296,47 @@ func (m *master) stop(n *Node, cause error) error {
 	m.tellManager(m.notifier.Stopping())
 	m.journal.Emit(control.Event{Kind: control.EventStopping, ID: -1})
 	n.servers.BeginDrain() // it may take a moment until the port is ours to leave
-	m.custody <- struct{}{}
-	if m.ceded {
+	m.settle(n)
+	if m.ceded.Load() {
 		return errline.Join(n.endServing(ctx, m.opts.LameDuck), m.close())
 	}
 	m.steering.Seal(ctx)
 	deadline, _ := ctx.Deadline()
-	m.supervisor.send(lifecycle.Stop{Timeout: max(0, time.Until(deadline))})
+	m.supervisor.Send(lifecycle.Stop{Timeout: max(0, time.Until(deadline))})
 	err := n.endServing(ctx, min(m.opts.LameDuck, briefLameDuck))
 	select {
-	case <-m.supervisor.done:
+	case <-m.supervisor.Done():
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.Canceled) {
-			m.supervisor.send(lifecycle.Cut{})
+			m.supervisor.Send(lifecycle.Cut{})
 		}
-		<-m.supervisor.done // each worker that has not left is killed when its time is over
 	}
-	m.successors.Wait()
-	return errline.Join(errline.Join(errline.Join(m.supervisor.err, m.late), err), errline.Join(m.leaveNothing(ctx), m.close()))
+	err = errline.Join(m.supervisor.Err(), err) // each worker that has not left is killed when its time is over
+	return errline.Join(err, errline.Join(m.leaveNothing(ctx), m.close()))
+}
+
+// settle waits until no successor has what is ours, or will get it.
+func (m *master) settle(n *Node) {
+	m.supervisor.Send(lifecycle.Ending{})
+	hurried := n.hurried
+	for {
+		select {
+		case <-m.supervisor.Settled():
+			return
+		case <-m.supervisor.Done():
+			return
+		case <-hurried:
+			hurried = nil
+			m.supervisor.Send(lifecycle.Hurry{})
+		}
+	}
 }
 
 // close gives back what the master has taken. What a successor has got stays.
 func (m *master) close() (err error) {
 	if m.supervised {
-		m.supervisor.send(lifecycle.Quit{})
-		<-m.supervisor.done
+		m.supervisor.Send(lifecycle.Quit{})
+		<-m.supervisor.Done()
 	}
 	m.journal.Close() // its readers are on the mesh, and are to hear of the end
 	m.journal.AwaitReaders(lastWord)
@@ -334,7 +362,7 @@ func (m *master) close() (err error) {
 
 // leaveDirectory frees the lock, and removes what is not another master's. That one may have ended before us.
 func (m *master) leaveDirectory() (err error) {
-	ceded := m.ceded || m.probation.isOn()
+	ceded := m.ceded.Load() || m.probation.isOn()
 	switch lock := m.currentLock(); {
 	case lock != nil && ceded:
 		err = lock.HandOver()
@@ -354,6 +382,6 @@ func (m *master) leaveDirectory() (err error) {
 
 // watchSupervisor ends the node when the supervisor has given up. It is a goroutine that ends with the supervisor.
 func (n *Node) watchSupervisor() {
-	<-n.master.supervisor.done
+	<-n.master.supervisor.Done()
 	n.stop(nil, n.opts.StopTimeout) // the reason is the supervisor's error
 }

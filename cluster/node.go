@@ -318,7 +318,7 @@ func (n *Node) WaitReady(ctx context.Context) error {
 func (n *Node) readiness() []<-chan struct{} {
 	all := n.ownReadiness()
 	if n.master != nil {
-		all = append(all, n.master.supervisor.allReady)
+		all = append(all, n.master.supervisor.AllReady())
 	}
 	return all
 }
@@ -391,5 +391,14 @@ func (n *Node) hurry() {
 	defer n.stopMu.Unlock()
 	if n.cut != nil {
 		n.cut()
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }

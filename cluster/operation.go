@@ -8,6 +8,7 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
+	"github.com/multinode-go/multinode/cluster/internal/supervise"
 )
 
 // Reload replaces all nodes that accept connections, one after the other, by processes that run the program as it is on
@@ -59,7 +60,7 @@ func (n *Node) order(ctx context.Context, o lifecycle.Order) error {
 	default:
 		return fmt.Errorf("cluster: %s: %w: this node serves alone, in one process", o.Name, errors.ErrUnsupported)
 	}
-	err := n.master.supervisor.carryOut(ctx, o, n.takeover)
+	err := n.master.supervisor.CarryOut(ctx, o)
 	if errors.Is(err, ErrStopping) {
 		return fmt.Errorf("cluster: %s: %w", o.Name, err)
 	} else if err != nil {
@@ -70,12 +71,17 @@ func (n *Node) order(ctx context.Context, o lifecycle.Order) error {
 
 // accepting returns how many nodes are meant to accept connections.
 func (n *Node) accepting() int {
-	state, _ := n.master.supervisor.state()
-	return state.nodes
+	state, _ := n.master.supervisor.State()
+	return state.Nodes
 }
 
-// leaveToWorkers ends the part of the master that serves, which only supervises from then on.
-func (n *Node) leaveToWorkers(left func()) {
+// supervised is the master's node as its supervisor sees it.
+type supervised struct{ *Node }
+
+var _ supervise.Master = supervised{}
+
+// LeavePorts ends the part of the master that serves, which only supervises from then on.
+func (n supervised) LeavePorts(left func()) {
 	m, pid, begin := n.master, n.links.mesh.Self().PID, time.Now()
 	m.journal.Emit(control.Event{Kind: control.EventDraining, ID: n.ID(), PID: pid})
 	n.accepts.Store(false)
@@ -97,8 +103,8 @@ func (n *Node) leaveToWorkers(left func()) {
 	}()
 }
 
-// reloading tells the service manager that a reload begins, or has ended.
-func (n *Node) reloading(is bool, nodes int) {
+// Reloading tells the service manager that a reload begins, or has ended.
+func (n supervised) Reloading(is bool, nodes int) {
 	if is {
 		n.master.tellManager(n.master.notifier.Reloading())
 		return
@@ -106,5 +112,7 @@ func (n *Node) reloading(is bool, nodes int) {
 	n.master.tellManager(n.master.notifier.Ready(n.summary(nodes)))
 }
 
-// scaled tells the service manager how many nodes there are.
-func (n *Node) scaled(nodes int) { n.master.tellManager(n.master.notifier.Status(n.summary(nodes))) }
+// Scaled tells the service manager how many nodes there are.
+func (n supervised) Scaled(nodes int) {
+	n.master.tellManager(n.master.notifier.Status(n.summary(nodes)))
+}

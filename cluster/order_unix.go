@@ -14,7 +14,7 @@ var orders = map[os.Signal]lifecycle.Order{
 	syscall.SIGHUP:  {Kind: lifecycle.Reload, Name: "reload"},
 	syscall.SIGTTIN: {Kind: lifecycle.ScaleBy, Name: "scale", Count: 1},
 	syscall.SIGTTOU: {Kind: lifecycle.ScaleBy, Name: "scale", Count: -1},
-	syscall.SIGUSR2: {Kind: lifecycle.Other, Name: doingTakeover},
+	syscall.SIGUSR2: {Kind: lifecycle.Takeover, Name: doingTakeover},
 }
 
 // hadTerminal tells whether the process was started with a controlling terminal.

@@ -37,10 +37,10 @@ func (n *Node) Status() control.Status {
 		}
 	}
 	out.Nodes = append(out.Nodes, own)
-	if state, ok := m.supervisor.state(); ok {
-		out.Wanted = state.nodes
-		out.Nodes = append(out.Nodes, state.workers...)
-		out.Doing = state.doing
+	if state, ok := m.supervisor.State(); ok {
+		out.Wanted = state.Nodes
+		out.Nodes = append(out.Nodes, state.Workers...)
+		out.Doing = state.Doing
 	}
 	if n.isStopping() {
 		out.Doing = "stop"

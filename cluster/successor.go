@@ -29,19 +29,19 @@ func awaitPredecessor(ctx context.Context, talk uintptr) (*probation, error) {
 	}
 	t := newHandoff(conn)
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
-	err = t.say(stepPrepared)
-	var step successionStep
+	err = t.say(lifecycle.WordPrepared)
+	var word lifecycle.Word
 	if err == nil {
-		step, err = t.hear()
+		word, err = t.hear()
 	}
 	if !stop() {
-		err = ctx.Err() // a step that has come is not for us any more: the predecessor sees our end
+		err = ctx.Err() // a word that has come is not for us any more: the predecessor sees our end
 	}
 	switch {
 	case errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET):
 		return nil, conn.Close()
-	case err == nil && step != stepGo:
-		err = fmt.Errorf("it says %q: the takeover is called off", step)
+	case err == nil && word != lifecycle.WordGo:
+		err = fmt.Errorf("it says %q: the takeover is called off", word)
 	}
 	if err != nil {
 		return nil, errline.Join(fmt.Errorf("predecessor: %w", err), conn.Close())
@@ -58,7 +58,7 @@ type probation struct {
 	no      chan struct{} // closed when it has called the takeover off
 
 	mu   sync.Mutex
-	word successionStep // guarded by mu; the first of done, leave and stop that was said
+	word lifecycle.Word // guarded by mu; the first of done, leave and stop that was said
 }
 
 func newProbation(t handoff) *probation {
@@ -71,11 +71,11 @@ func newProbation(t handoff) *probation {
 func (p *probation) listen() {
 	defer close(p.over)
 	for {
-		step, err := p.handoff.hear()
+		word, err := p.handoff.hear()
 		if err != nil {
 			return
 		}
-		if step == stepNo && !isClosed(p.no) {
+		if word == lifecycle.WordNo && !isClosed(p.no) {
 			close(p.no)
 		}
 	}
@@ -85,7 +85,7 @@ func (p *probation) listen() {
 func (p *probation) isOn() bool { return p != nil && (!isClosed(p.over) || isClosed(p.no)) }
 
 // claim returns whether word is the first of done, leave and stop.
-func (p *probation) claim(word successionStep) bool {
+func (p *probation) claim(word lifecycle.Word) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.word != "" {
@@ -98,10 +98,10 @@ func (p *probation) claim(word successionStep) bool {
 // finish tells the predecessor that this process is the master and ready. It returns whether the predecessor has left the
 // cluster to us then; it does so at once, unless it stops.
 func (p *probation) finish(ended <-chan struct{}) bool {
-	if isClosed(ended) || !p.claim(stepDone) {
+	if isClosed(ended) || !p.claim(lifecycle.WordDone) {
 		return false
 	}
-	_ = p.handoff.say(stepDone) // one that is gone has left it to us
+	_ = p.handoff.say(lifecycle.WordDone) // one that is gone has left it to us
 	select {
 	case <-p.over:
 	case <-p.no:
@@ -119,9 +119,9 @@ func (p *probation) giveUp(cause error) bool {
 	if !p.isOn() {
 		return false
 	}
-	word := stepStop
+	word := lifecycle.WordStop
 	if cause != nil || isClosed(p.no) {
-		word = stepLeave
+		word = lifecycle.WordLeave
 	}
 	if !p.claim(word) { // we have said done
 		select {
@@ -129,7 +129,7 @@ func (p *probation) giveUp(cause error) bool {
 		case <-p.no:
 		case <-time.After(answerTimeout): // it hangs, and will hear that it has a successor
 		}
-		if word = stepLeave; !isClosed(p.no) {
+		if word = lifecycle.WordLeave; !isClosed(p.no) {
 			return false
 		}
 	}
@@ -172,17 +172,17 @@ func (m *master) giveBack(n *Node) error {
 	<-n.left
 	err := m.surrender(n.stopping)
 	if err == nil {
-		_ = m.probation.handoff.say(stepBack) // it sees our end, too
+		_ = m.probation.handoff.say(lifecycle.WordBack) // it sees our end, too
 	}
 	return errline.Join(errline.Join(err, <-served), m.close())
 }
 
 // surrender leaves the workers, the port and the lock to another master, and touches them no more.
 func (m *master) surrender(ctx context.Context) error {
-	m.ceded = true
+	m.ceded.Store(true)
 	m.forgetWorkers()
-	m.supervisor.send(lifecycle.Quit{})
-	<-m.supervisor.done
+	m.supervisor.Send(lifecycle.Quit{})
+	<-m.supervisor.Done()
 	if err := m.steering.Hold(ctx); err != nil {
 		return err
 	}

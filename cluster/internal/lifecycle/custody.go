@@ -36,20 +36,19 @@ func (c *custody) lend(lastID int) {
 	c.others = append(c.others, idRange{lastID + 1, math.MaxInt})
 }
 
-// takeUp is the end of lend: what has not been done meanwhile is done now.
-func (c *custody) takeUp(e TakeUp) {
+// takeUp is the end of lend: what has not been done meanwhile is done now. The successor has given ids up to lastID.
+func (c *custody) takeUp(lastID int) {
 	if c.lent == nil {
 		return
 	}
 	before := *c.lent
 	c.lent = nil
-	c.ending = c.ending || e.Ending
-	c.others[len(c.others)-1].last = e.LastID
+	c.others[len(c.others)-1].last = lastID
 	for _, slot := range slices.Clone(c.slots) {
 		switch {
 		case !slices.Contains(before.slots, slot): // the successor has wanted one more
 			c.empty(slot)
-		case e.Ending:
+		case c.ending:
 			slot.close()
 		case c.isEmpty(slot):
 			slot.next = c.now

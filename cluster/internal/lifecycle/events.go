@@ -21,7 +21,7 @@ type Info struct{ ID, Slot, Generation, PID int }
 type (
 	// Fill tells that the slots are to be filled from now on.
 	Fill struct{}
-	// Ending tells that the master begins to stop: no slot is filled any more.
+	// Ending tells that the master begins to stop: no slot is filled any more, and a takeover is called off. Settled comes of it.
 	Ending struct{}
 	// Stop tells that all workers are to leave within Timeout.
 	Stop struct {
@@ -31,16 +31,10 @@ type (
 	Cut struct{}
 	// Quit tells that the workers live on without this machine, which is over.
 	Quit struct{}
-	// Lend tells that a successor has the workers from now on. LastID is the last id that was given out.
-	Lend struct {
-		LastID int
-	}
-	// TakeUp tells that a successor has given the workers back. LastID is the last id that it has given out, and Ending tells that
-	// the cluster is about to stop.
-	TakeUp struct {
-		LastID int
-		Ending bool
-	}
+	// Hold tells that no order is to be carried out until Release. Status says that Name goes on.
+	Hold struct{ Name string }
+	// Release is the end of Hold.
+	Release struct{}
 	// Tick tells that time has passed.
 	Tick struct{}
 )
@@ -120,11 +114,11 @@ type Kind int
 
 // The kinds of orders.
 const (
-	Reload  Kind = iota // all nodes are replaced
-	Scale               // there are to be Count nodes
-	ScaleBy             // there are to be so many more nodes, as far as the bounds allow
-	Drain               // one node is replaced
-	Other               // another one carries it out between Begin and Done, and no order meanwhile
+	Reload   Kind = iota // all nodes are replaced
+	Scale                // there are to be Count nodes
+	ScaleBy              // there are to be so many more nodes, as far as the bounds allow
+	Drain                // one node is replaced
+	Takeover             // a successor becomes the master
 )
 
 // Order is an order of the user. Orders are carried out one after the other.
@@ -146,7 +140,7 @@ type (
 		Seq int
 		Err error
 	}
-	// Done tells that what was to be done for an order is done: Begin, Room, LeavePorts. Err is why it could not be.
+	// Done tells that what was to be done for an order is done: Room, LeavePorts. Err is why it could not be.
 	Done struct {
 		Seq int
 		Err error
@@ -199,10 +193,6 @@ type (
 	}
 	// AllReady tells that each slot has been ready once.
 	AllReady struct{}
-	// Begin carries out an order of the kind Other. Done tells how it went.
-	Begin struct {
-		Seq int
-	}
 	// Room finds out whether there can be so many more nodes. Done tells it.
 	Room struct {
 		Seq, More int

@@ -5,7 +5,7 @@
 package lifecycle
 
 import (
-	"fmt"
+	"errors"
 	"slices"
 	"time"
 
@@ -20,23 +20,31 @@ type Config struct {
 	StopTimeout     time.Duration // of a worker, until it has left
 	LivenessTimeout time.Duration // without an answer, until a worker hangs
 	DisableRestart  bool          // a slot whose worker is gone stays empty
+	LeaveTimeout    time.Duration // until a node has left its ports, at most
 	MasterID        int           // the master's own node
-	MasterAccepts   bool          // it has a share of the connections itself
+	MasterPID       int
+	MasterAccepts   bool // it has a share of the connections itself
 }
 
 // Machine supervises the workers of a cluster. Its methods may not be called at the same time.
 type Machine struct {
 	*staff
 	prober
-	custody
+	*custody
+	handover *handover
 	orders
-	over bool
+	settled bool // Settled has been told
+	over    bool
 }
 
 // New returns a machine that has no slots until Fill.
 func New(cfg Config) *Machine {
 	s := &staff{cfg: cfg, roster: roster{generations: make(map[int]int), workers: make(map[int]*worker)}}
-	return &Machine{staff: s, prober: prober{staff: s}, custody: custody{staff: s}, orders: orders{staff: s, accepts: cfg.MasterAccepts}}
+	c := &custody{staff: s}
+	h := &handover{staff: s, custody: c}
+	return &Machine{
+		staff: s, prober: prober{staff: s}, custody: c, handover: h, orders: orders{staff: s, handover: h, accepts: cfg.MasterAccepts},
+	}
 }
 
 // outbox collects what is to be done after an event.
@@ -55,7 +63,7 @@ type staff struct {
 	ending    bool // no slot is filled any more
 	stopping  bool
 	stopUntil time.Time // what has not left then is to be killed
-	late      []string  // workers that did not leave in time
+	late      []string  // who had to be killed, as sentences
 	lent      *loan     // a successor has the workers; nil: they are ours
 	err       error     // with which the machine ends
 }
@@ -70,8 +78,10 @@ func (m *Machine) Handle(e Event, now time.Time) []Action {
 	}
 	m.handle(e)
 	if !m.over {
-		m.advance()
+		m.handover.advance()
+		m.orders.advance()
 		m.perform()
+		m.settle()
 	}
 	m.end()
 	return m.out
@@ -83,9 +93,13 @@ func (m *Machine) handle(e Event) {
 		m.fill()
 	case Ending:
 		m.ending = true
+		m.handover.callOff(control.ErrStopping)
+	case Hurry:
+		m.handover.hurried = true
 	case Stop:
 		m.stopAll(e.Timeout)
 	case Cut:
+		m.handover.hurried = true
 		m.cut()
 	case Quit:
 		m.over = true
@@ -95,10 +109,13 @@ func (m *Machine) handle(e Event) {
 		m.cancel(e)
 	case Done:
 		m.done(e)
-	case Lend:
-		m.lend(e.LastID)
-	case TakeUp:
-		m.takeUp(e)
+	case Hold:
+		m.held = e.Name
+	case Release:
+		m.held = ""
+	case Deposed:
+		m.handover.deposed(e.OK)
+		m.over = e.OK
 	case Tick:
 	case Adopted:
 		m.adopt(e.Info, e.Gone)
@@ -119,6 +136,7 @@ func (m *Machine) handle(e Event) {
 func (m *Machine) handleWorker(e Event) {
 	about, ok := e.(interface{ worker() int })
 	if !ok {
+		m.handover.handle(e)
 		return
 	}
 	w := m.workers[about.worker()]
@@ -179,6 +197,7 @@ func (m *Machine) Next() (next time.Time) {
 			next = t
 		}
 	}
+	consider(m.handover.next())
 	if len(m.workers) > 0 {
 		consider(m.probed.Add(m.probeInterval()))
 	}
@@ -196,15 +215,23 @@ func (m *Machine) Next() (next time.Time) {
 	return next
 }
 
+// settle tells, once the cluster is to stop, that no successor has what is ours.
+func (m *Machine) settle() {
+	if m.ending && !m.settled && !m.handover.holds() {
+		m.settled = true
+		m.do(Settled{})
+	}
+}
+
 // end ends the machine when it was told to stop and nobody lives.
 func (m *Machine) end() {
-	m.over = m.over || m.stopping && len(m.workers) == 0 && len(m.starting) == 0
+	m.over = m.over || m.stopping && len(m.workers) == 0 && len(m.starting) == 0 && m.handover.phase == noHandover
 	if !m.over {
 		return
 	}
 	m.giveUpOrders()
 	for _, late := range m.late {
-		m.err = errline.Join(m.err, fmt.Errorf("%s did not leave in time and was killed", late))
+		m.err = errline.Join(m.err, errors.New(late))
 	}
 	m.do(End{m.err})
 }

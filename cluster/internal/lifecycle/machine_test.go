@@ -33,6 +33,15 @@ type process struct {
 	ready, linked, known, asked, dumped, killed, stuck bool
 }
 
+// heir is a successor as it is, whatever the machine thinks of it.
+type heir struct {
+	alive, stuck, hungUp      bool
+	prepared, told, done      bool // told: it may have the lock
+	refused, signaled, killed bool
+	leaving, back             bool
+	has                       bool // it may have the workers
+}
+
 // world carries out what a machine wants, at some time and not always well.
 type world struct {
 	tb      testing.TB
@@ -40,9 +49,14 @@ type world struct {
 	choices *choices
 	now     time.Time
 	alive   map[int]*process
-	starts  []Start // that are to be carried out
-	outside []int   // orders that wait for Done
-	asked   []int   // probes
+	starts  []Start           // that are to be carried out
+	outside []int             // orders that wait for Done
+	owed    []func(well bool) // what is to be answered in a takeover
+	next    *heir             // the last successor
+	settled bool              // Settled was told
+	deposed bool              // a successor is the master
+	lost    bool              // yet another process is
+	asked   []int             // probes
 	lastID  int
 	lastSeq int
 	open    map[int]bool // orders without an answer
@@ -99,8 +113,60 @@ func (w *world) carryOut(a Action) {
 		w.asked = append(w.asked, a.ID)
 	case Measure:
 		w.tell(Missed{ID: ID(a.ID), Elapsed: a.Elapsed})
-	case Begin:
-		w.outside = append(w.outside, a.Seq)
+	case StartSuccessor:
+		require.True(w.tb, w.next == nil || !w.next.alive, "there is a successor")
+		w.owed = append(w.owed, func(well bool) {
+			if !well {
+				w.tell(SuccessorStarted{Err: errors.New("it cannot be started")})
+				return
+			}
+			w.next = &heir{alive: true}
+			w.tell(SuccessorStarted{PID: 77})
+		})
+	case LendAll:
+		w.next.has = true
+		w.tell(Lend{w.lastID})
+		w.owed = append(w.owed, func(well bool) {
+			if !well {
+				w.tell(Lent{Free: w.choices.next(2) == 0, Err: errors.New("it cannot be lent")})
+				return
+			}
+			w.tell(Lent{Free: true})
+		})
+	case Say:
+		w.next.told = w.next.told || a.Word == WordGo
+		w.next.refused = w.next.refused || a.Word == WordNo
+	case SignalSuccessor:
+		w.next.signaled = true
+	case KillSuccessor:
+		w.next.killed = true
+	case Depose:
+		require.True(w.tb, w.next.done, "it has not said that it is the master")
+		require.False(w.tb, w.m.ending, "the cluster is about to stop")
+		w.deposed = w.choices.next(3) < 2
+		w.tell(Deposed{w.deposed})
+		require.Equal(w.tb, w.deposed, w.ended)
+		if !w.deposed {
+			w.tell(Ending{})
+		}
+	case Regain:
+		require.False(w.tb, w.hasSuccessor(), "the successor has not given back")
+		w.owed = append(w.owed, func(well bool) {
+			w.lost = !well && a.Free
+			if w.lost {
+				w.tell(Ending{})
+			}
+			w.tell(Regained{LastID: w.lastID, Lost: w.lost})
+		})
+	case HangUp:
+		require.False(w.tb, w.next.alive, "the successor has not ended")
+	case StopAll:
+		w.tell(Ending{})
+	case Settled:
+		require.False(w.tb, w.settled, "it is told twice")
+		require.False(w.tb, w.hasSuccessor(), "a successor has the workers")
+		require.True(w.tb, w.m.ending, "nobody wants to know")
+		w.settled = true
 	case Room:
 		w.outside = append(w.outside, a.Seq)
 	case LeavePorts:
@@ -114,8 +180,17 @@ func (w *world) carryOut(a Action) {
 }
 
 func isAnswer(a Action) bool {
-	_, ok := a.(Answer)
-	return ok
+	switch a.(type) {
+	case Answer, HandedOver, Note:
+		return true
+	default:
+		return false
+	}
+}
+
+// hasSuccessor tells whether a successor has what is ours.
+func (w *world) hasSuccessor() bool {
+	return w.next != nil && w.next.has && w.next.alive && !w.next.back
 }
 
 // check holds what is always so.
@@ -181,6 +256,13 @@ func (w *world) proceed() bool {
 		w.start(true)
 		return true
 	}
+	if len(w.owed) > 0 {
+		w.answer(true)
+		return true
+	}
+	if w.proceedSuccessor() {
+		return true
+	}
 	for _, p := range w.some(func(p *process) bool { return !p.stuck }) {
 		switch {
 		case p.killed:
@@ -222,6 +304,94 @@ func (w *world) proceed() bool {
 		return true
 	}
 	return false
+}
+
+// answer gives the oldest answer that is owed in a takeover.
+func (w *world) answer(well bool) {
+	give := w.owed[0]
+	w.owed = w.owed[1:]
+	give(well)
+}
+
+// proceedSuccessor does what an orderly successor does next.
+func (w *world) proceedSuccessor() bool {
+	h := w.next
+	switch {
+	case h == nil || !h.alive:
+		return false
+	case h.killed:
+		w.endSuccessor(errors.New("signal: killed"))
+	case h.stuck || w.deposed:
+		return false
+	case h.back, h.hungUp, h.signaled && !h.told:
+		w.endSuccessor(nil)
+	case h.leaving:
+		w.say(WordBack)
+	case (h.refused || h.signaled) && !h.leaving:
+		w.say(WordLeave)
+	case !h.prepared:
+		w.say(WordPrepared)
+	case h.told && !h.done:
+		w.say(WordDone)
+	default:
+		return false
+	}
+	return true
+}
+
+// say lets the successor say something.
+func (w *world) say(word Word) {
+	h := w.next
+	if h.hungUp {
+		return
+	}
+	switch word {
+	case WordPrepared:
+		h.prepared = true
+	case WordDone:
+		h.done = true
+	case WordLeave, WordStop:
+		h.leaving = true
+	case WordBack:
+		h.leaving, h.back = true, true
+	}
+	w.tell(SuccessorSaid{77, word})
+}
+
+func (w *world) endSuccessor(err error) {
+	if !w.next.hungUp {
+		w.next.hungUp = true
+		w.tell(SuccessorHungUp{77})
+	}
+	w.next.alive = false
+	w.tell(SuccessorEnded{77, err})
+}
+
+// disturbSuccessor lets it do one thing that is not in order.
+func (w *world) disturbSuccessor() {
+	h := w.next
+	if h == nil || !h.alive || w.deposed {
+		return
+	}
+	switch w.choices.next(6) {
+	case 0:
+		w.endSuccessor(errors.New("exit code 3"))
+	case 1:
+		h.stuck = !h.stuck
+	case 2:
+		if !h.hungUp {
+			h.hungUp = true
+			w.tell(SuccessorHungUp{77})
+		}
+	case 3:
+		w.say(WordStop)
+	case 4:
+		w.say(WordLeave)
+	case 5:
+		if h.told || !h.done {
+			w.say(WordPrepared)
+		}
+	}
 }
 
 // pass lets time pass until the machine has something to do.
@@ -266,6 +436,7 @@ func (w *world) dump() {
 		}
 	}
 	w.tb.Logf("plan %+v, orders %v, outside %v, at %v", w.m.plan, w.open, w.outside, w.now)
+	w.tb.Logf("successor %+v, as it is known %+v, phase %v", w.next, w.m.handover.process, w.m.handover.phase)
 }
 
 func (w *world) give(o Order) {
@@ -297,7 +468,7 @@ func (w *world) disturb() {
 	case kind == 11:
 		w.give(Order{Kind: Drain, Name: "drain", Node: w.choices.next(w.lastID + 2)})
 	case kind == 12:
-		w.give(Order{Kind: Other, Name: "takeover"})
+		w.give(Order{Kind: Takeover, Name: "takeover"})
 	case kind == 13 && w.lastSeq > 0:
 		w.tell(Cancel{1 + w.choices.next(w.lastSeq), errors.New("nobody waits")})
 	case kind == 14 && len(w.outside) > 0:
@@ -315,10 +486,10 @@ func (w *world) disturb() {
 	case kind == 19 && one != nil:
 		w.tell(Unlinked{ID(one.ID)})
 		one.linked = false
-	case kind == 20 && w.m.lent == nil:
-		w.tell(Lend{w.lastID})
+	case kind == 20 && len(w.owed) > 0:
+		w.answer(w.choices.next(2) == 0)
 	case kind == 21:
-		w.tell(TakeUp{LastID: w.lastID, Ending: w.choices.next(8) == 0})
+		w.disturbSuccessor()
 	case kind == 22: // another master starts one
 		w.lastID++
 		info := Info{ID: w.lastID, Slot: 1 + w.choices.next(4), Generation: 1 + w.choices.next(9), PID: 1}
@@ -327,7 +498,11 @@ func (w *world) disturb() {
 			w.tell(Met{info})
 		}
 	case kind == 23 && w.choices.next(8) == 0:
-		w.tell([]Event{Ending{}, Fill{}, Stop{time.Duration(w.choices.next(10)) * time.Second}, Cut{}}[w.choices.next(4)])
+		all := []Event{Ending{}, Fill{}, Hold{"takeover"}, Release{}, Hurry{}}
+		if w.settled && !w.lost {
+			all = append(all, Stop{time.Duration(w.choices.next(10)) * time.Second}, Cut{})
+		}
+		w.tell(all[w.choices.next(len(all))])
 	}
 }
 
@@ -350,7 +525,7 @@ func (w *world) rest() {
 		if w.ended || w.m.stopping {
 			return true
 		}
-		if len(w.open)+len(w.outside)+len(w.starts) > 0 {
+		if len(w.open)+len(w.outside)+len(w.starts)+len(w.owed) > 0 {
 			return false
 		}
 		serving := 0
@@ -379,16 +554,24 @@ func live(tb testing.TB, data []byte) *world {
 	for len(c.bytes) > 0 && !w.ended {
 		w.disturb()
 	}
-	w.tell(TakeUp{LastID: w.lastID})
+	w.tell(Release{})
 	w.rest()
 	for id, p := range w.alive {
 		p.stuck = p.stuck || id%3 == 0
 	}
-	w.tell(Stop{time.Second})
-	w.settle(func() bool { return w.ended })
-	assert.Empty(tb, w.alive, "who lives when all has ended")
-	for seq := range w.open {
-		assert.True(tb, slices.Contains(w.outside, seq) || w.m.plan != nil && w.m.plan.Seq == seq, "order %d has no answer", seq)
+	w.tell(Ending{})
+	w.settle(func() bool { return w.settled || w.ended })
+	if w.lost {
+		w.settle(func() bool { return len(w.open) == 0 })
+		w.tell(Quit{})
+	} else {
+		w.tell(Stop{time.Second})
+		w.settle(func() bool { return w.ended })
+	}
+	assert.Empty(tb, w.open, "orders without an answer")
+	if !w.lost && !w.deposed {
+		assert.Empty(tb, w.alive, "who lives when all has ended")
+		assert.False(tb, w.next != nil && w.next.alive, "the successor lives when all has ended")
 	}
 	return w
 }
@@ -551,7 +734,7 @@ func TestReplacementThatNobodyWaitsFor(t *testing.T) {
 // TestOrdersBySignal: while one waits, further ones are a part of it, and the log says so once.
 func TestOrdersBySignal(t *testing.T) {
 	w := orderly(t, Config{Workers: 1})
-	w.give(Order{Kind: Other, Name: "takeover"})
+	w.tell(Hold{"takeover"})
 	w.give(Order{Kind: Reload, Name: "reload", Signal: "hangup"})
 	for range 3 * MaxNodes {
 		w.give(Order{Kind: ScaleBy, Name: "scale", Count: -1, Signal: "ttou"})
@@ -568,8 +751,10 @@ func TestOrdersBySignal(t *testing.T) {
 		}
 	}
 	assert.Equal(t, 2*2, notes)
+	assert.Equal(t, "takeover", w.m.Doing())
+	w.tell(Release{})
 	w.settle(func() bool { return len(w.open) == 0 })
-	assert.ErrorContains(t, w.answers()[3], "scale to -1023: it must be 1 to 1024 nodes")
+	assert.ErrorContains(t, w.answers()[2], "scale to -1023: it must be 1 to 1024 nodes")
 }
 
 // TestNodeThatDoesNotCome: a slot that was added for it is given up.

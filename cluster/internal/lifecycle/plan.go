@@ -36,9 +36,11 @@ type step struct {
 // orders are carried out one after the other.
 type orders struct {
 	*staff
-	accepts bool  // the master has a share of the connections
-	plan    *plan // nil: none is carried out
-	waiting []Order
+	handover *handover
+	held     string // what keeps orders from being carried out; "": nothing
+	accepts  bool   // the master has a share of the connections
+	plan     *plan  // nil: none is carried out
+	waiting  []Order
 }
 
 // order takes an order, which is carried out when those before it are.
@@ -47,7 +49,7 @@ func (q *orders) order(o Order) {
 	case q.stopping || q.ending:
 		q.do(Answer{o.Seq, control.ErrStopping})
 		return
-	case o.AtOnce && (q.plan != nil || len(q.waiting) > 0):
+	case o.AtOnce && (q.held != "" || q.plan != nil || len(q.waiting) > 0):
 		q.do(Answer{o.Seq, control.ErrBusy})
 		return
 	case o.Signal != "":
@@ -82,11 +84,13 @@ func (q *orders) cancel(e Cancel) {
 		return
 	}
 	p := q.plan
-	if p == nil || p.Seq != e.Seq || p.Kind == Other || len(p.steps) == 0 {
+	if p == nil || p.Seq != e.Seq || len(p.steps) == 0 {
 		return
 	}
 	s := p.steps[0]
 	switch {
+	case p.Kind == Takeover:
+		q.handover.callOff(e.Err)
 	case s.outside:
 		p.given = e.Err // it ends when that is done
 	case s.fresh != nil && !s.fresh.settled:
@@ -122,13 +126,12 @@ func (q *orders) done(e Done) {
 func (q *orders) advance() {
 	if q.stopping {
 		q.giveUpOrders()
+	} else if q.ending {
+		q.giveUpWaiting()
 	}
 	for {
-		if q.lent != nil && (q.plan == nil || q.plan.Kind != Other) {
-			return // the workers are another master's
-		}
 		if q.plan == nil {
-			if len(q.waiting) == 0 {
+			if len(q.waiting) == 0 || q.held != "" || q.lent != nil {
 				return
 			}
 			next := q.waiting[0]
@@ -189,8 +192,8 @@ func (q *orders) begin(o Order) {
 		q.planScale(p)
 	case Drain:
 		q.planDrain(p)
-	case Other:
-		p.steps = []*step{{outside: true, what: func(*step) { q.do(Begin{o.Seq}) }}}
+	case Takeover:
+		p.steps = []*step{{outside: true, what: func(*step) { q.handover.begin(q.finish) }}}
 	}
 }
 
@@ -313,13 +316,17 @@ func (q *orders) finish(err error) {
 	q.do(Answer{p.Seq, err})
 }
 
-// giveUpOrders ends all orders, as the cluster stops. One that another carries out ends by itself.
+// giveUpOrders ends all orders, as the cluster stops. A takeover ends by itself.
 func (q *orders) giveUpOrders() {
+	q.giveUpWaiting()
+	if q.plan != nil && q.plan.Kind != Takeover {
+		q.finish(control.ErrStopping)
+	}
+}
+
+func (q *orders) giveUpWaiting() {
 	for _, o := range q.waiting {
 		q.do(Answer{o.Seq, control.ErrStopping})
 	}
 	q.waiting = nil
-	if q.plan != nil && q.plan.Kind != Other {
-		q.finish(control.ErrStopping)
-	}
 }

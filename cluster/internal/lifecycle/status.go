@@ -34,7 +34,7 @@ func (m *Machine) Doing() string {
 	case m.plan != nil:
 		return m.plan.Name
 	default:
-		return ""
+		return m.held
 	}
 }
 

@@ -212,13 +212,13 @@ func (s *staff) apply(w *worker, r remedy) {
 			}
 		}
 		if w.asked && s.stopping {
-			s.late = append(s.late, w.String())
+			s.late = append(s.late, w.String()+" did not leave in time and was killed")
 		}
 		s.note(LevelWarn, w, "worker is hung: it gets SIGQUIT, to write what its goroutines do", control.EventHung, w.hung, "reason", w.hung)
 		s.do(Dump{w.ID})
 	case kill:
 		if w.hung == "" {
-			s.late = append(s.late, w.String())
+			s.late = append(s.late, w.String()+" did not leave in time and was killed")
 		}
 		s.note(LevelWarn, w, "worker is killed", "", "")
 		s.do(Kill{w.ID})

@@ -1,6 +1,7 @@
-package cluster
+package supervise
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,8 +17,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/boot"
-	"github.com/multinode-go/multinode/cluster/internal/journal"
 	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
@@ -101,22 +102,18 @@ func (f *fakes) exit(id int, e proc.Exit) {
 }
 
 // awaitStart lets time pass until another process is started or s has ended.
-func (f *fakes) awaitStart(s *supervisor, before int) {
+func (f *fakes) awaitStart(s *Supervisor, before int) {
 	for synctest.Wait(); len(f.started()) == before && !isClosed(s.done); synctest.Wait() {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
 // supervise runs a supervisor, in a bubble of its own time, until the end of the test.
-func supervise(t *testing.T, opts Options) (*supervisor, *fakes) {
+func supervise(t *testing.T, rules lifecycle.Config) (*Supervisor, *fakes) {
 	t.Helper()
-	opts.Logger = slog.New(slog.DiscardHandler)
-	setDefault(&opts.LivenessTimeout, 1000*time.Hour) // those that are not linked do not answer
-	opts, err := opts.withDefaults(nil)
-	require.NoError(t, err)
 	f := newFakes()
-	s := f.supervisor(t, opts)
-	go s.run()
+	s := f.supervisor(t, rules)
+	go s.Run()
 	t.Cleanup(func() {
 		s.send(lifecycle.Cut{})
 		<-s.done
@@ -127,34 +124,40 @@ func supervise(t *testing.T, opts Options) (*supervisor, *fakes) {
 }
 
 // supervisor returns a supervisor that does not run yet, without a port.
-func (f *fakes) supervisor(t *testing.T, opts Options) *supervisor {
+func (f *fakes) supervisor(t *testing.T, rules lifecycle.Config) *Supervisor {
 	t.Helper()
-	journal := journal.New(stamp)
-	steering, err := steering.New(steering.Config{Force: "hash", Logger: opts.Logger, Tell: journal.Emit})
+	logger, tell := slog.New(slog.DiscardHandler), func(control.Event) {}
+	steering, err := steering.New(steering.Config{Force: "hash", Logger: logger, Tell: tell})
 	require.NoError(t, err)
+	rules.BootTimeout = cmp.Or(rules.BootTimeout, time.Minute)
+	rules.StopTimeout = 30 * time.Second
+	rules.LivenessTimeout = cmp.Or(rules.LivenessTimeout, 1000*time.Hour) // those that are not linked do not answer
 	last := 0
-	nextID := func() (int, error) { last++; return last, nil }
-	s := newSupervisor(opts, 0, boot.Role{Cluster: "test"}, nextID, system{start: f.start, adopt: f.adopt}, steering, journal)
-	s.node = lonely{}
+	s := New(Config{
+		Rules: rules, Role: boot.Role{Cluster: "test"}, Start: f.start, Adopt: f.adopt, Steering: steering, Tell: tell, Logger: logger,
+		NextID: func() (int, error) { last++; return last, nil },
+		Room:   func(int) error { return nil },
+	})
+	s.master = lonely{}
 	return s
 }
 
 // lonely is the node of a master that does not serve.
-type lonely struct{}
+type lonely struct{ Master }
 
-func (lonely) leaveToWorkers(left func()) { go left() }
-func (lonely) reloading(bool, int)        {}
-func (lonely) scaled(int)                 {}
+func (lonely) LeavePorts(left func()) { go left() }
+func (lonely) Reloading(bool, int)    {}
+func (lonely) Scaled(int)             {}
 
 // ready makes the worker with the id ready.
-func (s *supervisor) ready(id int) {
+func (s *Supervisor) ready(id int) {
 	s.send(lifecycle.Ready{ID: lifecycle.ID(id)})
 	synctest.Wait()
 }
 
 func TestSupervisorFillsItsSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 4})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 3})
 		require.Len(t, f.started(), 3, "the master is the fourth")
 		for i, r := range f.started() {
 			assert.Equal(t, i+1, r.ID)
@@ -172,7 +175,7 @@ func TestSupervisorFillsItsSlots(t *testing.T) {
 
 func TestSupervisorWithoutWorkersIsReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 1})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 0})
 		assert.Empty(t, f.started())
 		assert.True(t, isClosed(s.allReady))
 		time.Sleep(time.Hour)
@@ -182,7 +185,7 @@ func TestSupervisorWithoutWorkersIsReady(t *testing.T) {
 
 func TestSupervisorReplacesAtOnceAfterReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 2})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 1})
 		s.ready(1)
 		begin := time.Now()
 		f.exit(1, proc.Exit{Signal: syscall.SIGKILL})
@@ -198,7 +201,7 @@ func TestSupervisorReplacesAtOnceAfterReady(t *testing.T) {
 
 func TestSupervisorGivesUpWhenNobodyEverBecameReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 2})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 1})
 		begin := time.Now()
 		for id := 1; !isClosed(s.done); id++ {
 			f.exit(id, proc.Exit{Code: 3, LastWords: "no licence"})
@@ -206,7 +209,7 @@ func TestSupervisorGivesUpWhenNobodyEverBecameReady(t *testing.T) {
 		}
 		assert.Len(t, f.started(), 5)
 		assert.Less(t, time.Since(begin), 5*time.Second)
-		var died *WorkerError
+		var died *control.WorkerError
 		require.ErrorAs(t, s.err, &died)
 		assert.Equal(t, "exit code 3", died.Reason)
 		assert.Equal(t, "no licence", died.LastWords)
@@ -216,7 +219,7 @@ func TestSupervisorGivesUpWhenNobodyEverBecameReady(t *testing.T) {
 
 func TestSupervisorKeepsACrashLoopingSlotWhenAnotherServes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 3})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 2})
 		s.ready(2)
 		id := 1
 		for range 20 {
@@ -238,11 +241,9 @@ func TestSupervisorStartThatFailsIsAFailureToBoot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakes()
 		f.err = errors.New("no process can be started")
-		opts, err := Options{Nodes: 2, Logger: slog.New(slog.DiscardHandler)}.withDefaults(nil)
-		require.NoError(t, err)
-		s := f.supervisor(t, opts)
+		s := f.supervisor(t, lifecycle.Config{MasterAccepts: true, Workers: 1})
 		s.tell(lifecycle.Fill{})
-		s.run()
+		s.Run()
 		assert.Len(t, f.started(), 5)
 		assert.ErrorContains(t, s.err, "no process can be started")
 	})
@@ -250,7 +251,7 @@ func TestSupervisorStartThatFailsIsAFailureToBoot(t *testing.T) {
 
 func TestSupervisorStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 4})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 3})
 		s.ready(1)
 		near, far := net.Pipe()
 		defer far.Close()
@@ -275,7 +276,7 @@ func TestSupervisorStop(t *testing.T) {
 // to leave the ports, which may take a while.
 func TestSupervisorFillsNoSlotWhenTheNodeEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 4})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 3})
 		ending := make(chan struct{})
 		s.send(belongs{lonely{}, ending})
 		for id := 1; id <= 3; id++ {
@@ -294,7 +295,7 @@ func TestSupervisorFillsNoSlotWhenTheNodeEnds(t *testing.T) {
 
 func TestSupervisorStopOfTheStubborn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 2})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 1})
 		f.deaf = []os.Signal{syscall.SIGTERM, syscall.SIGQUIT}
 		begin := time.Now()
 		s.send(lifecycle.Stop{Timeout: time.Second})
@@ -307,7 +308,7 @@ func TestSupervisorStopOfTheStubborn(t *testing.T) {
 
 func TestSupervisorCutsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 3})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 2})
 		f.deaf = []os.Signal{syscall.SIGTERM}
 		begin := time.Now()
 		s.send(lifecycle.Stop{Timeout: time.Hour})
@@ -321,7 +322,7 @@ func TestSupervisorCutsAtOnce(t *testing.T) {
 
 func TestSupervisorKnowsItsWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 2})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 1})
 		for name, change := range map[string]func(*boot.Role){
 			"another incarnation": func(r *boot.Role) { r.Incarnation++ },
 			"another id":          func(r *boot.Role) { r.ID = 99 },
@@ -337,7 +338,7 @@ func TestSupervisorKnowsItsWorkers(t *testing.T) {
 
 func TestSupervisorDisableRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 3, DisableRestart: true})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 2, DisableRestart: true})
 		s.ready(1)
 		f.exit(1, proc.Exit{})
 		f.exit(2, proc.Exit{})

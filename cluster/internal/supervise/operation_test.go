@@ -1,9 +1,8 @@
-package cluster
+package supervise
 
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"os"
 	"syscall"
@@ -31,10 +30,10 @@ func inBackground(f func() error) <-chan error {
 }
 
 // serving returns the ids of the workers that serve, by slot.
-func (s *supervisor) serving() map[int]int {
+func (s *Supervisor) serving() map[int]int {
 	ids := make(map[int]int)
-	state, _ := s.state()
-	for _, n := range state.workers {
+	state, _ := s.State()
+	for _, n := range state.Workers {
 		if n.State == control.StateReady {
 			ids[n.Slot] = n.ID
 		}
@@ -43,23 +42,23 @@ func (s *supervisor) serving() map[int]int {
 }
 
 // renew replaces the worker that serves in a slot.
-func (s *supervisor) renew(ctx context.Context, slot int) error {
-	return s.carryOut(ctx, lifecycle.Order{Kind: lifecycle.Drain, Node: s.serving()[slot]}, nil)
+func (s *Supervisor) renew(ctx context.Context, slot int) error {
+	return s.CarryOut(ctx, lifecycle.Order{Kind: lifecycle.Drain, Node: s.serving()[slot]})
 }
 
 // grow adds so many workers.
-func (s *supervisor) grow(ctx context.Context, more int) error {
-	return s.carryOut(ctx, lifecycle.Order{Kind: lifecycle.ScaleBy, Count: more}, nil)
+func (s *Supervisor) grow(ctx context.Context, more int) error {
+	return s.CarryOut(ctx, lifecycle.Order{Kind: lifecycle.ScaleBy, Count: more})
 }
 
 // slots returns how many slots there are.
-func (s *supervisor) slots() int {
-	state, _ := s.state()
-	return state.slots
+func (s *Supervisor) slots() int {
+	state, _ := s.State()
+	return state.Slots
 }
 
 // drained tells that the worker with the id has no listener any more, and lets it go.
-func (s *supervisor) drained(f *fakes, id int) {
+func (s *Supervisor) drained(f *fakes, id int) {
 	s.send(lifecycle.Drained{ID: lifecycle.ID(id)})
 	synctest.Wait()
 	f.exit(id, proc.Exit{})
@@ -68,7 +67,7 @@ func (s *supervisor) drained(f *fakes, id int) {
 
 func TestSupervisorRenews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 2})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 1})
 		f.deaf = []os.Signal{syscall.SIGTERM}
 		s.ready(1)
 		renewed := inBackground(func() error { return s.renew(t.Context(), 1) })
@@ -93,12 +92,12 @@ func TestSupervisorRenews(t *testing.T) {
 
 func TestSupervisorRenewFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 2})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 1})
 		s.ready(1)
 		renewed := inBackground(func() error { return s.renew(t.Context(), 1) })
 		f.exit(2, proc.Exit{Code: 4, LastWords: "no licence"})
 		err := <-renewed
-		var died *WorkerError
+		var died *control.WorkerError
 		require.ErrorAs(t, err, &died)
 		assert.Equal(t, "no licence", died.LastWords)
 		time.Sleep(time.Hour)
@@ -110,7 +109,7 @@ func TestSupervisorRenewFails(t *testing.T) {
 
 func TestSupervisorRenewThatHangsInItsBoot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 2, BootTimeout: time.Minute})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 1, BootTimeout: time.Minute})
 		s.ready(1)
 		begin := time.Now()
 		err := s.renew(t.Context(), 1)
@@ -123,7 +122,7 @@ func TestSupervisorRenewThatHangsInItsBoot(t *testing.T) {
 
 func TestSupervisorRenewWhileTheOldOneDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 2})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 1})
 		s.ready(1)
 		renewed := inBackground(func() error { return s.renew(t.Context(), 1) })
 		f.exit(1, proc.Exit{Signal: syscall.SIGKILL})
@@ -138,7 +137,7 @@ func TestSupervisorRenewWhileTheOldOneDies(t *testing.T) {
 // TestSupervisorRenewWhileBothDie: the slot is filled again all the same.
 func TestSupervisorRenewWhileBothDie(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 2})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 1})
 		s.ready(1)
 		renewed := inBackground(func() error { return s.renew(t.Context(), 1) })
 		f.exit(1, proc.Exit{Signal: syscall.SIGKILL})
@@ -153,15 +152,15 @@ func TestSupervisorRenewWhileBothDie(t *testing.T) {
 
 // TestSupervisorRenewIsGivenUp ends the wait for a replacement, while there is nobody else in the slot.
 func TestSupervisorRenewIsGivenUp(t *testing.T) {
-	for name, f := range map[string]func(s *supervisor, f *fakes){
-		"the old one lives":               func(*supervisor, *fakes) {},
-		"the old one dies":                func(_ *supervisor, f *fakes) { f.exit(1, proc.Exit{Signal: syscall.SIGKILL}) },
-		"it is too late":                  func(s *supervisor, _ *fakes) { s.ready(2) },
-		"it has just died, and the other": func(_ *supervisor, f *fakes) { f.exit(1, proc.Exit{Code: 1}); f.exit(2, proc.Exit{Code: 1}) },
+	for name, f := range map[string]func(s *Supervisor, f *fakes){
+		"the old one lives":               func(*Supervisor, *fakes) {},
+		"the old one dies":                func(_ *Supervisor, f *fakes) { f.exit(1, proc.Exit{Signal: syscall.SIGKILL}) },
+		"it is too late":                  func(s *Supervisor, _ *fakes) { s.ready(2) },
+		"it has just died, and the other": func(_ *Supervisor, f *fakes) { f.exit(1, proc.Exit{Code: 1}); f.exit(2, proc.Exit{Code: 1}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, fakes := supervise(t, Options{Nodes: 2, BootTimeout: time.Minute})
+				s, fakes := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 1, BootTimeout: time.Minute})
 				s.ready(1)
 				ctx, cancel := context.WithCancel(t.Context())
 				renewed := inBackground(func() error { return s.renew(ctx, 1) })
@@ -180,9 +179,9 @@ func TestSupervisorRenewIsGivenUp(t *testing.T) {
 }
 
 // liveIDs returns the ids of all workers that live.
-func (s *supervisor) liveIDs() (ids []int) {
-	state, _ := s.state()
-	for _, n := range state.workers {
+func (s *Supervisor) liveIDs() (ids []int) {
+	state, _ := s.State()
+	for _, n := range state.Workers {
 		if n.ID >= 0 {
 			ids = append(ids, n.ID)
 		}
@@ -192,7 +191,7 @@ func (s *supervisor) liveIDs() (ids []int) {
 
 func TestSupervisorGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 2})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 1})
 		s.ready(1)
 		grown := inBackground(func() error { return s.grow(t.Context(), 1) })
 		assert.Equal(t, 2, f.started()[1].Slot)
@@ -205,7 +204,7 @@ func TestSupervisorGrows(t *testing.T) {
 
 func TestSupervisorGrowFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 2})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 1})
 		s.ready(1)
 		grown := inBackground(func() error { return s.grow(t.Context(), 1) })
 		f.exit(2, proc.Exit{Code: 1})
@@ -218,7 +217,7 @@ func TestSupervisorGrowFails(t *testing.T) {
 
 func TestSupervisorGrowIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 2})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 1})
 		s.ready(1)
 		ctx, cancel := context.WithCancel(t.Context())
 		grown := inBackground(func() error { return s.grow(ctx, 1) })
@@ -234,7 +233,7 @@ func TestSupervisorGrowIsGivenUp(t *testing.T) {
 func TestSupervisorGrowIsGivenUpTooLate(t *testing.T) {
 	for range 20 {
 		synctest.Test(t, func(t *testing.T) {
-			s, _ := supervise(t, Options{Nodes: 2})
+			s, _ := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 1})
 			s.ready(1)
 			ctx, cancel := context.WithCancel(t.Context())
 			grown := inBackground(func() error { return s.grow(ctx, 1) })
@@ -249,7 +248,7 @@ func TestSupervisorGrowIsGivenUpTooLate(t *testing.T) {
 
 func TestSupervisorShrinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 3})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 2})
 		f.deaf = []os.Signal{syscall.SIGTERM}
 		s.ready(1)
 		s.ready(2)
@@ -270,7 +269,7 @@ func TestSupervisorShrinks(t *testing.T) {
 
 func TestSupervisorShrinksASlotThatIsEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 3})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 2})
 		s.ready(1)
 		f.exit(2, proc.Exit{Code: 1})
 		synctest.Wait()
@@ -282,38 +281,38 @@ func TestSupervisorShrinksASlotThatIsEmpty(t *testing.T) {
 
 func TestSupervisorStopDuringRenew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _ := supervise(t, Options{Nodes: 2})
+		s, _ := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 1})
 		s.ready(1)
 		renewed := inBackground(func() error { return s.renew(t.Context(), 1) })
 		s.send(lifecycle.Stop{Timeout: time.Second})
 		require.Error(t, <-renewed)
 		<-s.done
 		require.NoError(t, s.err)
-		require.ErrorIs(t, s.renew(t.Context(), 1), ErrStopping)
+		require.ErrorIs(t, s.renew(t.Context(), 1), control.ErrStopping)
 		err := s.grow(t.Context(), 1)
-		assert.ErrorIs(t, err, ErrStopping)
+		assert.ErrorIs(t, err, control.ErrStopping)
 	})
 }
 
 // TestSupervisorRenewWithoutRestart: an empty slot that is not to be filled is no reason to end a reload.
 func TestSupervisorRenewWithoutRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 3, DisableRestart: true})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 2, DisableRestart: true})
 		s.ready(1)
 		s.ready(2)
 		f.exit(1, proc.Exit{Code: 1})
 		synctest.Wait()
 		reload := lifecycle.Order{Kind: lifecycle.Reload}
-		renewed := inBackground(func() error { return s.carryOut(t.Context(), reload, nil) })
+		renewed := inBackground(func() error { return s.CarryOut(t.Context(), reload) })
 		for id := 3; id <= len(f.started()); id++ {
 			s.ready(id)
 		}
-		assert.NotErrorIs(t, <-renewed, ErrStopping)
+		assert.NotErrorIs(t, <-renewed, control.ErrStopping)
 	})
 }
 
 // answering links a worker that answers each question, until the function that it returns is called.
-func (s *supervisor) answering(t *testing.T, f *fakes, id int) (silence func()) {
+func (s *Supervisor) answering(t *testing.T, f *fakes, id int) (silence func()) {
 	t.Helper()
 	near, far := net.Pipe()
 	r := f.started()[id-1]
@@ -322,7 +321,7 @@ func (s *supervisor) answering(t *testing.T, f *fakes, id int) (silence func()) 
 	s.send(linked{info: r.Info(), link: l, known: &known})
 	require.True(t, known)
 	silent := make(chan struct{})
-	go l.Serve(fromWorker{s.steering.Steerer(id, true), s, id})                        // ends with near
+	go l.Serve(fromWorker{s.cfg.Steering.Steerer(id, true), s, id})                    // ends with near
 	go protocol.NewMaster(far).Serve(silencer{silent: silent}, func(protocol.Stop) {}) // ends with far
 	t.Cleanup(func() { _ = errors.Join(near.Close(), far.Close()) })
 	return func() { close(silent) }
@@ -343,7 +342,7 @@ func (s silencer) Probe(ctx context.Context) (portgroup.Load, error) {
 
 func TestSupervisorReplacesWhoDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 2, LivenessTimeout: 5 * time.Second})
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 1, LivenessTimeout: 5 * time.Second})
 		f.deaf = []os.Signal{syscall.SIGQUIT}
 		silence := s.answering(t, f, 1)
 		s.ready(1)
@@ -363,8 +362,8 @@ func TestSupervisorReplacesWhoDoesNotAnswer(t *testing.T) {
 // TestSupervisorWithoutRestartEndsWithTheLastWhoHangs: a master that does not listen has nothing left to do.
 func TestSupervisorWithoutRestartEndsWithTheLastWhoHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{
-			Nodes: 1, DisableRestart: true, DisableMasterListen: true, LivenessTimeout: 5 * time.Second,
+		s, f := supervise(t, lifecycle.Config{
+			Workers: 1, DisableRestart: true, LivenessTimeout: 5 * time.Second,
 		})
 		silence := s.answering(t, f, 1)
 		s.ready(1)
@@ -377,8 +376,8 @@ func TestSupervisorWithoutRestartEndsWithTheLastWhoHangs(t *testing.T) {
 
 func TestSupervisorStartWithoutAnID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := supervise(t, Options{Nodes: 1})
-		s.nextID = func() (int, error) { return 0, syscall.ENOSPC }
+		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 0})
+		s.cfg.NextID = func() (int, error) { return 0, syscall.ENOSPC }
 		err := s.grow(t.Context(), 1)
 		require.ErrorContains(t, err, syscall.ENOSPC.Error())
 		assert.Empty(t, f.started())
@@ -386,16 +385,12 @@ func TestSupervisorStartWithoutAnID(t *testing.T) {
 }
 
 // adopting runs a supervisor that has found these workers.
-func adopting(t *testing.T, opts Options, found ...peer.Info) (*supervisor, *fakes) {
+func adopting(t *testing.T, rules lifecycle.Config, found ...peer.Info) (*Supervisor, *fakes) {
 	t.Helper()
-	opts.Logger = slog.New(slog.DiscardHandler)
-	setDefault(&opts.LivenessTimeout, 1000*time.Hour)
-	opts, err := opts.withDefaults(nil)
-	require.NoError(t, err)
 	f := newFakes()
-	s := f.supervisor(t, opts)
-	s.adoptAll(found)
-	go s.run()
+	s := f.supervisor(t, rules)
+	s.AdoptAll(found)
+	go s.Run()
 	t.Cleanup(func() {
 		s.send(lifecycle.Cut{})
 		<-s.done
@@ -411,7 +406,7 @@ func survivor(id, slot, generation int) peer.Info {
 // TestSupervisorAdoptsAndIsReadyWithAll: those that are adopted are not all that are wanted.
 func TestSupervisorAdoptsAndIsReadyWithAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := adopting(t, Options{Nodes: 4}, survivor(101, 1, 1), survivor(103, 3, 5))
+		s, f := adopting(t, lifecycle.Config{MasterAccepts: true, Workers: 3}, survivor(101, 1, 1), survivor(103, 3, 5))
 		s.ready(101)
 		s.ready(103)
 		assert.False(t, isClosed(s.allReady))
@@ -433,7 +428,7 @@ func TestSupervisorAdoptsAndIsReadyWithAll(t *testing.T) {
 // TestSupervisorAdoptsTwoInASlot: the master was killed in a reload. The one that serves is kept until the other is ready.
 func TestSupervisorAdoptsTwoInASlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := adopting(t, Options{Nodes: 2}, survivor(101, 1, 1), survivor(102, 1, 2))
+		s, f := adopting(t, lifecycle.Config{MasterAccepts: true, Workers: 1}, survivor(101, 1, 1), survivor(102, 1, 2))
 		s.ready(101)
 		s.send(lifecycle.Fill{})
 		synctest.Wait()
@@ -448,7 +443,7 @@ func TestSupervisorAdoptsTwoInASlot(t *testing.T) {
 // TestSupervisorAdoptsTwoInASlotTooMany: the master was killed in a reload, and the next one is to have fewer nodes.
 func TestSupervisorAdoptsTwoInASlotTooMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _ := adopting(t, Options{Nodes: 2}, survivor(101, 1, 1), survivor(102, 2, 1), survivor(103, 2, 2))
+		s, _ := adopting(t, lifecycle.Config{MasterAccepts: true, Workers: 1}, survivor(101, 1, 1), survivor(102, 2, 1), survivor(103, 2, 2))
 		s.ready(101)
 		s.ready(102)
 		s.send(lifecycle.Fill{})
@@ -461,7 +456,7 @@ func TestSupervisorAdoptsTwoInASlotTooMany(t *testing.T) {
 // TestSupervisorAdoptsFewerThanThereAre: those of the highest slots leave.
 func TestSupervisorAdoptsFewerThanThereAre(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := adopting(t, Options{Nodes: 2}, survivor(101, 1, 1), survivor(102, 2, 1), survivor(103, 3, 1))
+		s, f := adopting(t, lifecycle.Config{MasterAccepts: true, Workers: 1}, survivor(101, 1, 1), survivor(102, 2, 1), survivor(103, 3, 1))
 		for id := 101; id <= 103; id++ {
 			s.ready(id)
 		}
@@ -476,7 +471,7 @@ func TestSupervisorAdoptsFewerThanThereAre(t *testing.T) {
 
 func TestSupervisorAdoptsOneThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, f := adopting(t, Options{Nodes: 2}, survivor(101, 1, 1))
+		s, f := adopting(t, lifecycle.Config{MasterAccepts: true, Workers: 1}, survivor(101, 1, 1))
 		f.exit(101, proc.Exit{Unknown: true})
 		synctest.Wait()
 		s.send(lifecycle.Fill{})

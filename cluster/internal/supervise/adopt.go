@@ -1,4 +1,4 @@
-package cluster
+package supervise
 
 import (
 	"slices"
@@ -9,7 +9,7 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-func (s *supervisor) handleLink(info peer.Info, l protocol.Worker) bool {
+func (s *Supervisor) handleLink(info peer.Info, l protocol.Worker) bool {
 	w := s.workers[info.ID]
 	if w == nil && s.machine.Knows(info.ID) && s.adopt(info) == nil {
 		w = s.workers[info.ID]
@@ -20,12 +20,12 @@ func (s *supervisor) handleLink(info peer.Info, l protocol.Worker) bool {
 	}
 	w.link = &l
 	w.known.Store(true)
-	s.steering.Linked(info.ID, w.info.PID, l)
+	s.cfg.Steering.Linked(info.ID, w.info.PID, l)
 	s.tell(lifecycle.Linked{ID: lifecycle.ID(info.ID)})
 	return true
 }
 
-func (s *supervisor) handleHello(h hello) {
+func (s *Supervisor) handleHello(h hello) {
 	w := s.workers[h.id]
 	if w == nil {
 		return
@@ -37,47 +37,47 @@ func (s *supervisor) handleHello(h hello) {
 			select {
 			case <-known:
 				s.send(lifecycle.Greeted{ID: lifecycle.ID(h.id)})
-			case <-s.steering.Context().Done():
+			case <-s.cfg.Steering.Context().Done():
 			}
 		}()
 	}
-	s.steering.Inherit(h.id, h.Listeners, known)
+	s.cfg.Steering.Inherit(h.id, h.Listeners, known)
 	if h.Ready {
 		s.tell(lifecycle.Ready{ID: lifecycle.ID(h.id)})
 	}
 }
 
 // adopt takes a process over that another master has started.
-func (s *supervisor) adopt(info peer.Info) error {
-	process, err := s.sys.adopt(info)
+func (s *Supervisor) adopt(info peer.Info) error {
+	process, err := s.cfg.Adopt(info)
 	if err != nil {
 		return err
 	}
 	s.workers[info.ID] = &worker{info: info, process: process}
-	s.steering.Expect(info.ID, info.PID) // what it listens on is no stranger's
+	s.cfg.Steering.Expect(info.ID, info.PID) // what it listens on is no stranger's
 	go s.awaitExit(info.ID, process, make(chan struct{}))
 	return nil
 }
 
-// adoptAll takes over the workers that a master has left. It comes before run.
-func (s *supervisor) adoptAll(nodes []peer.Info) {
-	workers := slices.DeleteFunc(slices.Clone(nodes), func(info peer.Info) bool { return !isWorker(info) })
+// AdoptAll takes over the workers that a master has left. It comes before Run.
+func (s *Supervisor) AdoptAll(nodes []peer.Info) {
+	workers := slices.DeleteFunc(slices.Clone(nodes), func(info peer.Info) bool { return info.Slot == 0 })
 	slices.SortFunc(workers, func(a, b peer.Info) int { return a.Generation - b.Generation })
 	for _, info := range workers {
 		s.tell(lifecycle.Adopted{Info: infoOf(info), Gone: s.adopt(info)})
 	}
 }
 
-// endAll ends workers that live and do not answer, as others that hang. It comes before run. A guest of the mesh is not ours to
+// EndAll ends workers that live and do not answer, as others that hang. It comes before Run. A guest of the mesh is not ours to
 // end.
-func (s *supervisor) endAll(absent []peer.Info) {
+func (s *Supervisor) EndAll(absent []peer.Info) {
 	for _, info := range absent {
 		if !boot.HasRole(info.PID) {
-			s.logger.Warn("a guest does not answer: it is passed over", "id", info.ID, "pid", info.PID)
+			s.cfg.Logger.Warn("a guest does not answer: it is passed over", "id", info.ID, "pid", info.PID)
 			continue
 		}
 		if err := s.adopt(info); err != nil {
-			s.logger.Warn("a node does not answer, and cannot be ended", "id", info.ID, "pid", info.PID, "error", err)
+			s.cfg.Logger.Warn("a node does not answer, and cannot be ended", "id", info.ID, "pid", info.PID, "error", err)
 			continue
 		}
 		s.tell(lifecycle.Absent{Info: infoOf(info)})

@@ -1,4 +1,4 @@
-package cluster
+package supervise
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 )
 
 // perform carries out what the machine wants.
-func (s *supervisor) perform(action lifecycle.Action) {
+func (s *Supervisor) perform(action lifecycle.Action) {
 	switch a := action.(type) {
 	case lifecycle.Start:
 		s.start(a)
@@ -34,24 +34,22 @@ func (s *supervisor) perform(action lifecycle.Action) {
 	case lifecycle.Measure:
 		s.measure(s.workers[a.ID], a.Elapsed)
 	case lifecycle.Serve:
-		s.steering.Ready(a.ID)
+		s.cfg.Steering.Ready(a.ID)
 	case lifecycle.Suspect:
-		s.steering.Suspect(a.ID, a.Is)
+		s.cfg.Steering.Suspect(a.ID, a.Is)
 	case lifecycle.Gone:
 		delete(s.workers, a.ID)
-		s.steering.Gone(a.ID)
+		s.cfg.Steering.Gone(a.ID)
 	case lifecycle.AllReady:
 		close(s.allReady)
-	case lifecycle.Begin:
-		if g := s.orders[a.Seq]; g != nil {
-			g.begun <- struct{}{}
-		}
 	case lifecycle.Room:
-		s.tell(lifecycle.Done{Seq: a.Seq, Err: moreDescriptors(a.More)})
+		s.tell(lifecycle.Done{Seq: a.Seq, Err: s.cfg.Room(a.More)})
 	case lifecycle.LeavePorts:
-		s.node.leaveToWorkers(func() { s.send(lifecycle.Done{Seq: a.Seq}) })
+		s.master.LeavePorts(func() { s.send(lifecycle.Done{Seq: a.Seq}) })
 	case lifecycle.Reloading:
-		s.node.reloading(a.Is, s.machine.Nodes())
+		s.master.Reloading(a.Is, s.machine.Nodes())
+	case lifecycle.Settled:
+		close(s.settled)
 	case lifecycle.Answer:
 		if g := s.orders[a.Seq]; g != nil {
 			g.answer <- a.Err
@@ -61,11 +59,47 @@ func (s *supervisor) perform(action lifecycle.Action) {
 		s.note(a)
 	case lifecycle.End:
 		s.over, s.err = true, a.Err
+	default:
+		s.handOver(a)
+	}
+}
+
+// handOver carries out what the machine wants in a takeover. What takes time is done in a goroutine that ends with it.
+func (s *Supervisor) handOver(action lifecycle.Action) {
+	switch a := action.(type) {
+	case lifecycle.StartSuccessor:
+		go s.master.StartSuccessor(s.machine.Nodes(), func(e lifecycle.Event) { s.send(e) })
+	case lifecycle.Say:
+		s.master.Say(a.Word)
+	case lifecycle.SignalSuccessor:
+		s.master.Signal(syscall.SIGTERM)
+	case lifecycle.KillSuccessor:
+		s.master.Signal(syscall.SIGKILL)
+	case lifecycle.HangUp:
+		s.master.HangUp()
+	case lifecycle.LendAll:
+		s.tell(lifecycle.Lend{LastID: s.master.LastID()})
+		ctx, cancel := context.WithCancel(context.Background())
+		s.lending = cancel
+		go func() {
+			defer cancel()
+			s.send(s.master.Lend(ctx))
+		}()
+	case lifecycle.StopLending:
+		s.lending()
+	case lifecycle.Depose:
+		s.tell(lifecycle.Deposed{OK: s.master.Depose()})
+	case lifecycle.HandedOver:
+		s.master.HandedOver()
+	case lifecycle.Regain:
+		go func() { s.send(s.master.Regain(a)) }()
+	case lifecycle.StopAll:
+		s.master.Stop()
 	}
 }
 
 // note says something in the log, and as an event.
-func (s *supervisor) note(n lifecycle.Note) {
+func (s *Supervisor) note(n lifecycle.Note) {
 	attrs, event := n.Attrs, n.Event
 	if w := n.Worker; w != nil {
 		attrs = append([]any{"id", w.ID, "slot", w.Slot, "generation", w.Generation, "pid", w.PID}, attrs...)
@@ -73,24 +107,24 @@ func (s *supervisor) note(n lifecycle.Note) {
 	}
 	if n.Text != "" {
 		levels := map[lifecycle.Level]slog.Level{lifecycle.LevelWarn: slog.LevelWarn, lifecycle.LevelError: slog.LevelError}
-		s.logger.Log(context.Background(), levels[n.Level], n.Text, attrs...)
+		s.cfg.Logger.Log(context.Background(), levels[n.Level], n.Text, attrs...)
 	}
 	if event.Kind != "" {
-		s.journal.Emit(event)
+		s.cfg.Tell(event)
 	}
 	if event.Kind == control.EventScaled {
-		s.node.scaled(s.machine.Nodes())
+		s.master.Scaled(s.machine.Nodes())
 	}
 }
 
 // start starts a worker in a slot.
-func (s *supervisor) start(a lifecycle.Start) {
-	role := s.role
+func (s *Supervisor) start(a lifecycle.Start) {
+	role := s.cfg.Role
 	role.Slot, role.Generation, role.Incarnation = a.Slot, a.Generation, rendezvous.NewIncarnation()
-	id, err := s.nextID()
+	id, err := s.cfg.NextID()
 	w := new(worker)
 	if role.ID = id; err == nil {
-		w.process, err = s.sys.start(role)
+		w.process, err = s.cfg.Start(role)
 	} else {
 		role.ID = -a.Slot // nobody's
 	}
@@ -102,10 +136,10 @@ func (s *supervisor) start(a lifecycle.Start) {
 	w.info.PID = w.process.PID
 	s.workers[id] = w
 	ended := make(chan struct{})
-	if s.program != nil {
-		s.steering.Expect(id, w.info.PID) // it may listen before we look
-		w.finish = sync.OnceValue(func() error { return w.process.Signal(s.program.StopSignal) })
-		s.steering.Go(func() { s.watchForeign(w, ended) })
+	if s.cfg.Program != nil {
+		s.cfg.Steering.Expect(id, w.info.PID) // it may listen before we look
+		w.finish = sync.OnceValue(func() error { return w.process.Signal(s.cfg.Program.StopSignal) })
+		s.cfg.Steering.Go(func() { s.watchForeign(w, ended) })
 	}
 	s.tell(lifecycle.Started{Info: infoOf(w.info)})
 	go s.awaitExit(id, w.process, ended)
@@ -116,7 +150,7 @@ func infoOf(i peer.Info) lifecycle.Info {
 }
 
 // awaitExit is a goroutine that ends with the process; run does not end before it has been told.
-func (s *supervisor) awaitExit(id int, p *proc.Process, ended chan<- struct{}) {
+func (s *Supervisor) awaitExit(id int, p *proc.Process, ended chan<- struct{}) {
 	e := <-p.Exited
 	close(ended)
 	s.send(exited{id: id, exit: e})
@@ -124,18 +158,18 @@ func (s *supervisor) awaitExit(id int, p *proc.Process, ended chan<- struct{}) {
 
 // exit says for the machine how a process has ended. One that isNew may have ended since no process of its program can be a
 // worker.
-func (s *supervisor) exit(e proc.Exit, isNew bool) lifecycle.Exit {
+func (s *Supervisor) exit(e proc.Exit, isNew bool) lifecycle.Exit {
 	out := lifecycle.Exit{
 		Reason: e.String(), Done: e.IsDone(), LastWords: e.LastWords, Left: e.Left, Alive: e.Alive, Jitter: 2*rand.Float64() - 1,
 	}
-	if s.program != nil && isNew {
-		out.Fatal = s.program.verdict(e, s.notShared())
+	if s.cfg.Program != nil && isNew {
+		out.Fatal = s.cfg.Program.Verdict(e, s.notShared())
 	}
 	return out
 }
 
 // notShared returns an address that a worker has for itself, "" if there is none.
-func (s *supervisor) notShared() string {
+func (s *Supervisor) notShared() string {
 	for _, w := range s.workers {
 		for _, one := range w.foreign {
 			if address, alone := one.Alone(); alone {
@@ -147,12 +181,12 @@ func (s *supervisor) notShared() string {
 }
 
 // ask asks a worker to leave, by whatever reaches it.
-func (s *supervisor) ask(w *worker, a lifecycle.Ask) {
+func (s *Supervisor) ask(w *worker, a lifecycle.Ask) {
 	switch {
 	case w == nil:
 	case w.foreign != nil:
 		foreign := w.foreign
-		s.steering.Go(func() { s.leaveForeign(w, foreign) })
+		s.cfg.Steering.Go(func() { s.leaveForeign(w, foreign) })
 	case w.link != nil:
 		_ = w.link.Stop(protocol.Stop{Timeout: a.Timeout, All: a.All}) // an error ends the link
 	case w.known.Load(): // the next link tells it
@@ -174,11 +208,11 @@ func (w *worker) signal(signals ...syscall.Signal) {
 }
 
 // probe asks a worker whether it lives. The goroutine ends within LivenessTimeout; run may end before.
-func (s *supervisor) probe(w *worker) {
+func (s *Supervisor) probe(w *worker) {
 	w.threads = proc.ReadThreadTimes(w.info.PID)
 	id, link := w.info.ID, *w.link
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), s.opts.LivenessTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Rules.LivenessTimeout)
 		defer cancel()
 		load, err := link.Probe(ctx)
 		s.send(answered{id: id, load: load, err: err})
@@ -186,7 +220,7 @@ func (s *supervisor) probe(w *worker) {
 }
 
 // measure finds out for how long a worker that owes an answer has waited for a CPU.
-func (s *supervisor) measure(w *worker, elapsed time.Duration) {
+func (s *Supervisor) measure(w *worker, elapsed time.Duration) {
 	threads := proc.ReadThreadTimes(w.info.PID)
 	starved := threads.StarvedSince(w.threads, elapsed)
 	w.threads = threads
@@ -198,8 +232,8 @@ const watchInterval = 25 * time.Millisecond
 
 // watchForeign waits until a process that was started listens, and makes it a worker that is ready, unless it talks to us.
 // It is a goroutine that ends with the process.
-func (s *supervisor) watchForeign(w *worker, ended <-chan struct{}) {
-	ctx := s.steering.Context()
+func (s *Supervisor) watchForeign(w *worker, ended <-chan struct{}) {
+	ctx := s.cfg.Steering.Context()
 	for {
 		select {
 		case <-ended:
@@ -211,7 +245,7 @@ func (s *supervisor) watchForeign(w *worker, ended <-chan struct{}) {
 		if w.known.Load() {
 			return
 		}
-		foreign, err := s.steering.FindForeign(ctx, w.info.ID, w.info.PID, w.finish, w.known.Load)
+		foreign, err := s.cfg.Steering.FindForeign(ctx, w.info.ID, w.info.PID, w.finish, w.known.Load)
 		switch {
 		case errors.Is(err, steering.ErrTalks):
 			return
@@ -225,8 +259,8 @@ func (s *supervisor) watchForeign(w *worker, ended <-chan struct{}) {
 }
 
 // leaveForeign lets a process leave that does not talk to us. It is a goroutine that ends within local.LongestLeave.
-func (s *supervisor) leaveForeign(w *worker, foreign []*steering.Foreign) {
+func (s *Supervisor) leaveForeign(w *worker, foreign []*steering.Foreign) {
 	begin := time.Now()
-	s.steering.LetGo(foreign, w.finish)
+	s.cfg.Steering.LetGo(foreign, w.finish)
 	s.send(lifecycle.Drained{ID: lifecycle.ID(w.info.ID), Took: time.Since(begin)})
 }
