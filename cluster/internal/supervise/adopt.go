@@ -9,7 +9,7 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-func (s *Supervisor) handleLink(info peer.Info, l protocol.Worker) bool {
+func (s *loop) handleLink(info peer.Info, l protocol.Worker) bool {
 	w := s.workers[info.ID]
 	if w == nil && s.machine.Knows(info.ID) && s.adopt(info) == nil {
 		w = s.workers[info.ID]
@@ -25,7 +25,7 @@ func (s *Supervisor) handleLink(info peer.Info, l protocol.Worker) bool {
 	return true
 }
 
-func (s *Supervisor) handleHello(h hello) {
+func (s *loop) handleHello(h hello) {
 	w := s.workers[h.id]
 	if w == nil {
 		return
@@ -48,7 +48,7 @@ func (s *Supervisor) handleHello(h hello) {
 }
 
 // adopt takes a process over that another master has started.
-func (s *Supervisor) adopt(info peer.Info) error {
+func (s *loop) adopt(info peer.Info) error {
 	process, err := s.cfg.Adopt(info)
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func (s *Supervisor) AdoptAll(nodes []peer.Info) {
 	workers := slices.DeleteFunc(slices.Clone(nodes), func(info peer.Info) bool { return info.Slot == 0 })
 	slices.SortFunc(workers, func(a, b peer.Info) int { return a.Generation - b.Generation })
 	for _, info := range workers {
-		s.tell(lifecycle.Adopted{Info: infoOf(info), Gone: s.adopt(info)})
+		s.loop.tell(lifecycle.Adopted{Info: infoOf(info), Gone: s.loop.adopt(info)})
 	}
 }
 
@@ -76,10 +76,10 @@ func (s *Supervisor) EndAll(absent []peer.Info) {
 			s.cfg.Logger.Warn("a guest does not answer: it is passed over", "id", info.ID, "pid", info.PID)
 			continue
 		}
-		if err := s.adopt(info); err != nil {
+		if err := s.loop.adopt(info); err != nil {
 			s.cfg.Logger.Warn("a node does not answer, and cannot be ended", "id", info.ID, "pid", info.PID, "error", err)
 			continue
 		}
-		s.tell(lifecycle.Absent{Info: infoOf(info)})
+		s.loop.tell(lifecycle.Absent{Info: infoOf(info)})
 	}
 }

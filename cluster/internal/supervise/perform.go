@@ -19,7 +19,7 @@ import (
 )
 
 // perform carries out what the machine wants.
-func (s *Supervisor) perform(action lifecycle.Action) {
+func (s *loop) perform(action lifecycle.Action) {
 	switch a := action.(type) {
 	case lifecycle.Start:
 		s.start(a)
@@ -65,7 +65,7 @@ func (s *Supervisor) perform(action lifecycle.Action) {
 }
 
 // handOver carries out what the machine wants in a takeover. What takes time is done in a goroutine that ends with it.
-func (s *Supervisor) handOver(action lifecycle.Action) {
+func (s *loop) handOver(action lifecycle.Action) {
 	switch a := action.(type) {
 	case lifecycle.StartSuccessor:
 		go s.master.StartSuccessor(s.machine.Nodes(), func(e lifecycle.Event) { s.send(e) })
@@ -99,7 +99,7 @@ func (s *Supervisor) handOver(action lifecycle.Action) {
 }
 
 // note says something in the log, and as an event.
-func (s *Supervisor) note(n lifecycle.Note) {
+func (s *loop) note(n lifecycle.Note) {
 	attrs, event := n.Attrs, n.Event
 	if w := n.Worker; w != nil {
 		attrs = append([]any{"id", w.ID, "slot", w.Slot, "generation", w.Generation, "pid", w.PID}, attrs...)
@@ -118,7 +118,7 @@ func (s *Supervisor) note(n lifecycle.Note) {
 }
 
 // start starts a worker in a slot.
-func (s *Supervisor) start(a lifecycle.Start) {
+func (s *loop) start(a lifecycle.Start) {
 	role := s.cfg.Role
 	role.Slot, role.Generation, role.Incarnation = a.Slot, a.Generation, rendezvous.NewIncarnation()
 	id, err := s.cfg.NextID()
@@ -150,7 +150,7 @@ func infoOf(i peer.Info) lifecycle.Info {
 }
 
 // awaitExit is a goroutine that ends with the process; run does not end before it has been told.
-func (s *Supervisor) awaitExit(id int, p *proc.Process, ended chan<- struct{}) {
+func (s *loop) awaitExit(id int, p *proc.Process, ended chan<- struct{}) {
 	e := <-p.Exited
 	close(ended)
 	s.send(exited{id: id, exit: e})
@@ -158,7 +158,7 @@ func (s *Supervisor) awaitExit(id int, p *proc.Process, ended chan<- struct{}) {
 
 // exit says for the machine how a process has ended. One that isNew may have ended since no process of its program can be a
 // worker.
-func (s *Supervisor) exit(e proc.Exit, isNew bool) lifecycle.Exit {
+func (s *loop) exit(e proc.Exit, isNew bool) lifecycle.Exit {
 	out := lifecycle.Exit{
 		Reason: e.String(), Done: e.IsDone(), LastWords: e.LastWords, Left: e.Left, Alive: e.Alive, Jitter: 2*rand.Float64() - 1,
 	}
@@ -169,7 +169,7 @@ func (s *Supervisor) exit(e proc.Exit, isNew bool) lifecycle.Exit {
 }
 
 // notShared returns an address that a worker has for itself, "" if there is none.
-func (s *Supervisor) notShared() string {
+func (s *loop) notShared() string {
 	for _, w := range s.workers {
 		for _, one := range w.foreign {
 			if address, alone := one.Alone(); alone {
@@ -181,7 +181,7 @@ func (s *Supervisor) notShared() string {
 }
 
 // ask asks a worker to leave, by whatever reaches it.
-func (s *Supervisor) ask(w *worker, a lifecycle.Ask) {
+func (s *loop) ask(w *worker, a lifecycle.Ask) {
 	switch {
 	case w == nil:
 	case w.foreign != nil:
@@ -208,7 +208,7 @@ func (w *worker) signal(signals ...syscall.Signal) {
 }
 
 // probe asks a worker whether it lives. The goroutine ends within LivenessTimeout; run may end before.
-func (s *Supervisor) probe(w *worker) {
+func (s *loop) probe(w *worker) {
 	w.threads = proc.ReadThreadTimes(w.info.PID)
 	id, link := w.info.ID, *w.link
 	go func() {
@@ -220,7 +220,7 @@ func (s *Supervisor) probe(w *worker) {
 }
 
 // measure finds out for how long a worker that owes an answer has waited for a CPU.
-func (s *Supervisor) measure(w *worker, elapsed time.Duration) {
+func (s *loop) measure(w *worker, elapsed time.Duration) {
 	threads := proc.ReadThreadTimes(w.info.PID)
 	starved := threads.StarvedSince(w.threads, elapsed)
 	w.threads = threads
@@ -232,7 +232,7 @@ const watchInterval = 25 * time.Millisecond
 
 // watchForeign waits until a process that was started listens, and makes it a worker that is ready, unless it talks to us.
 // It is a goroutine that ends with the process.
-func (s *Supervisor) watchForeign(w *worker, ended <-chan struct{}) {
+func (s *loop) watchForeign(w *worker, ended <-chan struct{}) {
 	ctx := s.cfg.Steering.Context()
 	for {
 		select {
@@ -259,7 +259,7 @@ func (s *Supervisor) watchForeign(w *worker, ended <-chan struct{}) {
 }
 
 // leaveForeign lets a process leave that does not talk to us. It is a goroutine that ends within local.LongestLeave.
-func (s *Supervisor) leaveForeign(w *worker, foreign []*steering.Foreign) {
+func (s *loop) leaveForeign(w *worker, foreign []*steering.Foreign) {
 	begin := time.Now()
 	s.cfg.Steering.LetGo(foreign, w.finish)
 	s.send(lifecycle.Drained{ID: lifecycle.ID(w.info.ID), Took: time.Since(begin)})

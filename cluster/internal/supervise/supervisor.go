@@ -53,8 +53,12 @@ type Supervisor struct {
 	settled  chan struct{}
 	done     chan struct{}
 	err      error // readable after done
+	loop     *loop // Run's
+}
 
-	// Owned by Run.
+// loop is what Run owns.
+type loop struct {
+	*Supervisor
 	master  Master // nil: there is none yet
 	machine *lifecycle.Machine
 	pending []lifecycle.Event // that it is to be told
@@ -168,11 +172,14 @@ type State struct {
 
 // New makes a supervisor. It has no slots until it is told Fill.
 func New(c Config) *Supervisor {
-	return &Supervisor{
-		cfg: c, machine: lifecycle.New(c.Rules), events: make(chan envelope),
+	s := &Supervisor{
+		cfg: c, events: make(chan envelope),
 		allReady: make(chan struct{}), greeted: make(chan struct{}), settled: make(chan struct{}), done: make(chan struct{}),
-		workers: make(map[int]*worker), orders: make(map[int]*given),
 	}
+	s.loop = &loop{
+		Supervisor: s, machine: lifecycle.New(c.Rules), workers: make(map[int]*worker), orders: make(map[int]*given),
+	}
+	return s
 }
 
 // Send lets Run handle an event, and returns when it has. It returns false when Run has ended.
@@ -185,10 +192,10 @@ func (s *Supervisor) Belong(m Master, ending <-chan struct{}) { s.send(belongs{m
 func (s *Supervisor) SetPort(key portgroup.Key) { s.send(port{key}) }
 
 // Inherit tells that masters before have given the ids up to last. It comes before Run.
-func (s *Supervisor) Inherit(last int) { s.machine.Inherit(last) }
+func (s *Supervisor) Inherit(last int) { s.loop.machine.Inherit(last) }
 
 // Hold lets no order be carried out until Release is sent. It comes before Run.
-func (s *Supervisor) Hold(what string) { s.tell(lifecycle.Hold{Name: what}) }
+func (s *Supervisor) Hold(what string) { s.loop.tell(lifecycle.Hold{Name: what}) }
 
 // AllReady is closed when each slot has been ready once.
 func (s *Supervisor) AllReady() <-chan struct{} { return s.allReady }
@@ -279,28 +286,28 @@ func (s *Supervisor) Run() {
 	defer close(s.done)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for !s.over {
+	for !s.loop.over {
 		select {
 		case e := <-s.events:
-			s.handle(e.event)
+			s.loop.handle(e.event)
 			close(e.handled)
 		case <-timer.C:
-			s.tell(lifecycle.Tick{})
+			s.loop.tell(lifecycle.Tick{})
 		}
-		if !isClosed(s.greeted) && s.machine.Greeted() {
+		if !isClosed(s.greeted) && s.loop.machine.Greeted() {
 			close(s.greeted)
 		}
 		timer.Stop()
-		if next := s.machine.Next(); !next.IsZero() {
+		if next := s.loop.machine.Next(); !next.IsZero() {
 			timer.Reset(time.Until(next))
 		}
 	}
-	for _, g := range s.orders {
+	for _, g := range s.loop.orders {
 		g.answer <- control.ErrStopping
 	}
 }
 
-func (s *Supervisor) handle(event any) {
+func (s *loop) handle(event any) {
 	switch e := event.(type) {
 	case exited:
 		s.tell(lifecycle.Exited{ID: lifecycle.ID(e.id), Exit: s.exit(e.exit, s.machine.IsBooting(e.id) && !s.workers[e.id].known.Load())})
@@ -349,7 +356,7 @@ func (s *Supervisor) handle(event any) {
 }
 
 // tell tells the machine what has happened, and carries out what it wants. What comes of that it is told afterwards.
-func (s *Supervisor) tell(e lifecycle.Event) {
+func (s *loop) tell(e lifecycle.Event) {
 	s.pending = append(s.pending, e)
 	if s.telling {
 		return
@@ -371,7 +378,7 @@ func (s *Supervisor) tell(e lifecycle.Event) {
 }
 
 // look returns what Status tells, with the queue of the main port.
-func (s *Supervisor) look() State {
+func (s *loop) look() State {
 	state := State{
 		Doing: s.machine.Doing(), Slots: s.machine.Slots(), Nodes: s.machine.Nodes(), Workers: s.machine.Status(),
 	}

@@ -138,7 +138,7 @@ func (f *fakes) supervisor(t *testing.T, rules lifecycle.Config) *Supervisor {
 		NextID: func() (int, error) { last++; return last, nil },
 		Room:   func(int) error { return nil },
 	})
-	s.master = lonely{}
+	s.loop.master = lonely{}
 	return s
 }
 
@@ -242,7 +242,7 @@ func TestSupervisorStartThatFailsIsAFailureToBoot(t *testing.T) {
 		f := newFakes()
 		f.err = errors.New("no process can be started")
 		s := f.supervisor(t, lifecycle.Config{MasterAccepts: true, Workers: 1})
-		s.tell(lifecycle.Fill{})
+		s.loop.tell(lifecycle.Fill{})
 		s.Run()
 		assert.Len(t, f.started(), 5)
 		assert.ErrorContains(t, s.err, "no process can be started")
