@@ -73,7 +73,7 @@ func draw(dir string) (string, error) {
 		for _, path := range p.Imports {
 			if path == modulePath || strings.HasPrefix(path, modulePath+"/") {
 				imports[from] = append(imports[from], name(path))
-				imported[name(path)] = true
+				imported[name(path)] = imported[name(path)] || !strings.HasSuffix(from, "test")
 			}
 		}
 	}

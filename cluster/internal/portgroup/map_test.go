@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/internal/portgroup/portgrouptest"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -19,17 +20,15 @@ var (
 	seed      = flag.Uint64("seed", 0, "of the histories; 0: a random one")
 )
 
-// kernel is a group as the kernel has it: an array of inodes, and weights by index. Its master has a map of it.
+// kernel is a group as the kernel has it. Its master has a map of it.
 type kernel struct {
 	tb      testing.TB
 	random  *rand.Rand
-	array   *reuseport.Order[uint32]
-	weights []uint32 // nil: the hash decides
-	inodes  uint32   // that were given away
+	array   *portgrouptest.Array
+	inodes  uint32 // that were given away
 	nodes   *Map[*node]
 	kept    *Snapshot
-	got     map[uint32]bool // who may have got connections since they were excluded
-	since   map[uint32]int  // the epochs of those that were excluded
+	since   map[uint32]int // the epochs of those that were excluded
 	history []string
 
 	listed []uint32 // the kernel's list, as of a look that has not come yet
@@ -48,35 +47,16 @@ type kernel struct {
 func newKernel(tb testing.TB, random *rand.Rand) *kernel {
 	tb.Helper()
 	return &kernel{
-		tb: tb, random: random, array: reuseport.NewOrder[uint32](), nodes: New[*node](), got: make(map[uint32]bool), since: make(map[uint32]int),
+		tb: tb, random: random, array: portgrouptest.New(), nodes: New[*node](), since: make(map[uint32]int),
 	}
 }
 
 func (k *kernel) note(event string) { k.history = append(k.history, event) }
 
-// deliver takes note of who may get connections now.
-func (k *kernel) deliver() {
-	hash := k.weights == nil
-	for i, weight := range k.weights {
-		hash = hash || weight > 0 && i >= k.array.Len()
-	}
-	for i, inode := range k.array.Members() {
-		if hash || i < len(k.weights) && k.weights[i] > 0 {
-			k.got[inode] = true
-		}
-	}
-}
-
 func (k *kernel) come() (inode uint32) {
 	k.inodes++
-	k.array.Join(k.inodes)
-	k.deliver()
+	k.array.Listen(k.inodes)
 	return k.inodes
-}
-
-func (k *kernel) vanish(inode uint32) {
-	k.array.Leave(inode)
-	k.deliver()
 }
 
 // look tells the map of the list as it was when it was read, and steers by what is known then.
@@ -113,17 +93,17 @@ func (k *kernel) look(listed []uint32) {
 }
 
 func (k *kernel) steer() {
-	k.weights = k.nodes.Weights()
-	k.nodes.Steered(k.weights)
-	if k.weights == nil {
+	weights := k.nodes.Weights()
+	k.nodes.Steered(weights)
+	if weights == nil {
 		k.nodes.Leak()
 	}
-	k.deliver()
+	k.array.Attach(reuseport.Steering{Weights: weights})
 	if k.late { // it does not know yet what has happened since
 		return
 	}
 	for inode, epoch := range k.since {
-		if m := k.nodes.ByInode(inode); m != nil && epoch == k.nodes.Epoch() && k.nodes.Excludes(m) && k.got[inode] {
+		if m := k.nodes.ByInode(inode); m != nil && epoch == k.nodes.Epoch() && k.nodes.Excludes(m) && k.array.Reached(inode) {
 			k.fail("%d was excluded, and has got connections", inode)
 		}
 	}
@@ -131,14 +111,14 @@ func (k *kernel) steer() {
 
 func (k *kernel) fail(format string, args ...any) {
 	k.tb.Helper()
-	k.tb.Errorf("after %v, with the array %v: "+format, append([]any{k.history, k.array.Members()}, args...)...)
+	k.tb.Errorf("after %v, with the array %v: "+format, append([]any{k.history, k.array.Inodes()}, args...)...)
 	runtime.Goexit() // FailNow is for the goroutine of the test
 }
 
 // step does one thing, at random. While a look is late only what nobody is told of happens.
 func (k *kernel) step() {
 	const most = 7 // members
-	array, kind := k.array.Members(), k.random.IntN(15)
+	array, kind := k.array.Inodes(), k.random.IntN(15)
 	if k.late && kind > 4 {
 		k.note("look")
 		k.look(k.listed)
@@ -155,7 +135,7 @@ func (k *kernel) step() {
 		if len(array) > 0 {
 			inode := array[k.random.IntN(len(array))]
 			k.note("death")
-			k.vanish(inode)
+			k.array.Close(inode)
 		}
 	case 4, 5:
 		k.note("list")
@@ -193,8 +173,9 @@ func (k *kernel) leave() {
 		return
 	}
 	k.note("leave")
-	safe := k.nodes.Excludes(m) && k.weights[len(k.weights)-1] == 0
-	k.vanish(m.Inode)
+	weights := k.nodes.Steering()
+	safe := k.nodes.Excludes(m) && weights[len(weights)-1] == 0
+	k.array.Close(m.Inode)
 	k.nodes.Leave(m)
 	delete(k.since, m.Inode)
 	if !safe {
@@ -209,11 +190,10 @@ func (k *kernel) exclude() {
 	}
 	k.note("exclude")
 	m.Leaving = true
-	k.look(k.array.Members())
+	k.look(k.array.Inodes())
 	if k.nodes.Excludes(m) {
-		delete(k.got, m.Inode)
 		k.since[m.Inode] = k.nodes.Epoch()
-		k.deliver()
+		k.array.Drained(m.Inode)
 	}
 }
 
@@ -231,7 +211,7 @@ func (k *kernel) succeed() {
 			k.nodes.Adopt(m.Node, m.Inode)
 		}
 	}
-	k.look(k.array.Members())
+	k.look(k.array.Inodes())
 }
 
 // probe goes on with a probe of a hole by one step: it is sent, it arrives, its answer comes.
@@ -248,7 +228,7 @@ func (k *kernel) probe() {
 	case !k.arrived:
 		k.note("arrival")
 		k.arrived = true
-		if array := k.array.Members(); k.index < len(array) {
+		if array := k.array.Inodes(); k.index < len(array) {
 			if m := k.nodes.ByInode(array[k.index]); m != nil && m.HasNode() {
 				k.found = m
 			}
@@ -256,7 +236,7 @@ func (k *kernel) probe() {
 	default:
 		k.note("answer")
 		k.probed = false
-		listed := k.array.Members()
+		listed := k.array.Inodes()
 		k.look(listed)
 		if k.found == nil || k.nodes.Shifts() != k.shifts || k.nodes.Index(k.hole) != k.index || !slices.Contains(k.nodes.Members(), k.found) {
 			return

@@ -13,19 +13,18 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup/portgrouptest"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// fakePort is the group of a port whose kernel is an array of inodes and a program. Nodes do at once what they are asked to.
+// fakePort is the group of a port. Nodes do at once what they are asked to.
 type fakePort struct {
 	*group
 	t       *testing.T
 	random  *rand.Rand
-	array   *reuseport.Order[uint32] // of the kernel
-	program []uint32                 // weights by index; nil: the hash decides
-	inodes  uint32                   // that were given away
-	got     map[uint32]bool          // inodes that may have got connections since they were drained
-	drained map[*member]int          // the epochs of those that were drained
+	array   *portgrouptest.Array
+	inodes  uint32          // that were given away
+	drained map[*member]int // the epochs of those that were drained
 	looks   int
 }
 
@@ -36,36 +35,17 @@ func newFakePort(t *testing.T, random *rand.Rand) *fakePort {
 	s.level, s.self = reuseport.RungBPF, -1
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	p := &fakePort{
-		group: newGroup(portgroup.Key{}, nil, s), t: t, random: random, array: reuseport.NewOrder[uint32](),
-		got: make(map[uint32]bool), drained: make(map[*member]int),
+		group: newGroup(portgroup.Key{}, nil, s), t: t, random: random, array: portgrouptest.New(),
+		drained: make(map[*member]int),
 	}
-	p.list = func(context.Context) ([]uint32, error) { return p.array.Members(), nil }
+	p.list = func(context.Context) ([]uint32, error) { return p.array.Inodes(), nil }
 	return p
-}
-
-// deliver takes note of who may get connections now: after each change of the array or the program.
-func (p *fakePort) deliver() {
-	hash := p.program == nil
-	for i, weight := range p.program {
-		hash = hash || weight > 0 && i >= p.array.Len()
-	}
-	for i, inode := range p.array.Members() {
-		if hash || i < len(p.program) && p.program[i] > 0 {
-			p.got[inode] = true
-		}
-	}
 }
 
 func (p *fakePort) come() (inode uint32) {
 	p.inodes++
-	p.array.Join(p.inodes)
-	p.deliver()
+	p.array.Listen(p.inodes)
 	return p.inodes
-}
-
-func (p *fakePort) vanish(inode uint32) {
-	p.array.Leave(inode)
-	p.deliver()
 }
 
 // addNode lets a node join.
@@ -91,13 +71,12 @@ func (a *fakeAgent) Open(context.Context, portgroup.Key, string) (inode uint32, 
 }
 
 func (a *fakeAgent) Shut(context.Context, portgroup.Key) error {
-	a.port.vanish(a.inode)
+	a.port.array.Close(a.inode)
 	return nil
 }
 
 func (a *fakeAgent) Attach(_ context.Context, _ portgroup.Key, s reuseport.Steering, _ time.Duration) error {
-	a.port.program = s.Weights
-	a.port.deliver()
+	a.port.array.Attach(s)
 	return nil
 }
 
@@ -107,7 +86,7 @@ func (a *fakeAgent) Keep(context.Context, portgroup.Key, portgroup.Snapshot) err
 func (p *fakePort) check() {
 	p.t.Helper()
 	p.looks++
-	order, array := p.nodes.Order(), p.array.Members()
+	order, array := p.nodes.Order(), p.array.Inodes()
 	require.Len(p.t, order, len(array))
 	placed := make(map[uint32]bool)
 	for i, m := range order {
@@ -127,8 +106,7 @@ func (p *fakePort) drainNode(m *member) {
 	epoch, _, err := p.exclude(p.t.Context(), m.Node)
 	if err == nil && epoch != 0 {
 		p.drained[m] = epoch
-		delete(p.got, m.Inode)
-		p.deliver()
+		p.array.Drained(m.Inode)
 	}
 	p.check()
 }
@@ -137,7 +115,7 @@ func (p *fakePort) drainNode(m *member) {
 func (p *fakePort) leaveNode(m *member) (left bool) {
 	again, err := p.leave(p.t.Context(), m.Node, p.drained[m])
 	if left = err == nil && !again; left {
-		require.False(p.t, p.got[m.Inode], "a node that leaves has got connections since it was drained")
+		require.False(p.t, p.array.Reached(m.Inode), "a node that leaves has got connections since it was drained")
 		delete(p.drained, m)
 	}
 	p.check()
@@ -166,7 +144,7 @@ func (p *fakePort) proceed(q *fakeQuestion) (answered bool) {
 		require.NoError(p.t, err)
 	case !q.arrived:
 		q.arrived = true
-		if array := p.array.Members(); q.index < len(array) {
+		if array := p.array.Inodes(); q.index < len(array) {
 			if i := slices.IndexFunc(q.watching, func(m *member) bool { return m.Inode == array[q.index] }); i >= 0 {
 				q.found = q.watching[i]
 			}
@@ -191,7 +169,7 @@ func TestGroupIsRight(t *testing.T) {
 		p := newFakePort(t, random)
 		var q fakeQuestion
 		for range 60 {
-			array, nodes := p.array.Members(), p.callable()
+			array, nodes := p.array.Inodes(), p.callable()
 			switch random.IntN(12) {
 			case 0, 1:
 				if len(array) < most {
@@ -203,7 +181,7 @@ func TestGroupIsRight(t *testing.T) {
 				}
 			case 3, 4: // a death, which is not seen at once
 				if len(array) > 0 {
-					p.vanish(array[random.IntN(len(array))])
+					p.array.Close(array[random.IntN(len(array))])
 				}
 			case 5:
 				if len(nodes) > 0 {
