@@ -49,7 +49,7 @@ var exempt = map[string]int{
 	"methods of cluster.master":  33,
 
 	// A group is its map, its probes and its watch in one, and who steers has all groups and all nodes.
-	"fields of cluster/internal/steering.Steering":  22,
+	"fields of cluster/internal/steering.Steering":  23,
 	"fields of cluster/internal/steering.group":     20,
 	"methods of cluster/internal/steering.Steering": 41,
 	"methods of cluster/internal/steering.group":    63,

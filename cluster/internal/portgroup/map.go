@@ -92,9 +92,9 @@ func (m *Map[N]) Drop(one *Member[N]) {
 func (m *Map[N]) Adopt(n N, inode uint32) {
 	known := m.ByInode(inode)
 	switch {
-	case m.Of(n) != nil:
 	case known != nil: // it was seen before it was told: it stays where it is
 		known.Node, known.Foreign, known.Unmet = n, false, 0
+	case m.Of(n) != nil:
 	case m.looked:
 		m.Join(&Member[N]{Node: n, Inode: inode})
 	default:

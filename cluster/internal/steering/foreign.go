@@ -13,7 +13,6 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/internal/local"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
-	"github.com/multinode-go/multinode/cluster/internal/proctree"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -40,8 +39,8 @@ type Foreign struct {
 //
 // A listener that has its address for itself, or that may not be borrowed, keeps its group from being steered.
 func (s *Steering) FindForeign(ctx context.Context, id, pid int, signal func() error, talks func() bool) ([]*Foreign, error) {
-	holders := append([]int{pid}, proctree.Descendants(pid)...)
-	listening, err := reuseport.ListeningOf(ctx, holders)
+	holders := append([]int{pid}, s.kernel.Descendants(pid)...)
+	listening, err := s.kernel.ListeningOf(ctx, holders)
 	switch {
 	case err != nil || len(listening) == 0:
 		return nil, err
@@ -50,20 +49,20 @@ func (s *Steering) FindForeign(ctx context.Context, id, pid int, signal func() e
 	}
 	var listeners []*Foreign
 	for holder, l := range eachOnce(holders, listening) {
-		key, err := foreignKey(ctx, l)
+		key, err := foreignKey(ctx, s.kernel, l)
 		if err != nil {
 			return nil, err
 		}
-		g, err := s.groupBy(key, func() (*reuseport.Reservation, error) { return nil, nil })
+		g, err := s.groupBy(ctx, key, func() (Reservation, error) { return nil, nil })
 		if err != nil {
 			return nil, err
 		}
 		one := &Foreign{root: pid, pid: holder, inode: l.Inode, group: g, signal: signal}
 		one.party = &party{id: id, pid: pid, mute: true}
-		if one.alone = hasForItself(ctx, key, l); one.alone {
+		if one.alone = hasForItself(ctx, s.kernel, key, l); one.alone {
 			one.party.obstacle = fmt.Sprintf("%s listens on %s without SO_REUSEPORT, so that no process can listen there beside it, as a reload needs",
 				s.program.Label, l.Addr)
-		} else if err := one.borrow(func(*reuseport.Borrowed) error { return nil }); isForbidden(err) {
+		} else if err := one.borrow(func(Borrowed) error { return nil }); isForbidden(err) {
 			one.party.obstacle = fmt.Sprintf("the listeners of %s may not be borrowed (%v): run it as the user of this process, "+
 				"and a container with --cap-add SYS_PTRACE", s.program.Label, errno(err))
 		}
@@ -96,13 +95,13 @@ func eachOnce(holders []int, listening map[int][]reuseport.Listener) iter.Seq2[i
 
 // hasForItself tells whether no other process of our user can listen on the address of a listener: it has not set
 // SO_REUSEPORT. That is tried out, by a socket that is bound only. It is not known of one that was opened as another user.
-func hasForItself(ctx context.Context, key portgroup.Key, l reuseport.Listener) bool {
-	owners, err := reuseport.Owners(ctx, key.Network, key.Address)
+func hasForItself(ctx context.Context, k Kernel, key portgroup.Key, l reuseport.Listener) bool {
+	owners, err := k.Owners(ctx, key.Network, key.Address)
 	isIt := func(o reuseport.Owner) bool { return o.Inode == l.Inode && o.UID == os.Geteuid() }
 	if err != nil || !slices.ContainsFunc(owners, isIt) {
 		return false
 	}
-	beside, err := reuseport.Rejoin(ctx, key.Network, key.Address)
+	beside, err := k.Rejoin(ctx, key.Network, key.Address)
 	if err != nil {
 		return errors.Is(err, syscall.EADDRINUSE)
 	}
@@ -124,9 +123,9 @@ func errno(err error) error {
 }
 
 // foreignKey names the group of a listener by the network in whose list it is: "tcp" for one that takes IPv4 and IPv6.
-func foreignKey(ctx context.Context, l reuseport.Listener) (portgroup.Key, error) {
+func foreignKey(ctx context.Context, k Kernel, l reuseport.Listener) (portgroup.Key, error) {
 	for _, network := range []string{"tcp", "tcp4", "tcp6"} {
-		listeners, err := reuseport.Listeners(ctx, network, l.Addr.String())
+		listeners, err := k.Listeners(ctx, network, l.Addr.String())
 		if err != nil {
 			continue // not of that family
 		}
@@ -140,12 +139,12 @@ func foreignKey(ctx context.Context, l reuseport.Listener) (portgroup.Key, error
 
 // Attach attaches a program through a listener that is borrowed for it.
 func (f *Foreign) Attach(_ context.Context, _ portgroup.Key, s reuseport.Steering, _ time.Duration) error {
-	return f.borrow(func(b *reuseport.Borrowed) error { return reuseport.Attach(b, s) })
+	return f.borrow(func(b Borrowed) error { return b.Attach(s) })
 }
 
 // SetCPU gives the listener the connections of a CPU.
 func (f *Foreign) SetCPU(_ context.Context, _ portgroup.Key, cpu int) error {
-	return f.borrow(func(b *reuseport.Borrowed) error { return reuseport.SetIncomingCPU(b, cpu) })
+	return f.borrow(func(b Borrowed) error { return b.SetIncomingCPU(cpu) })
 }
 
 // Expect does nothing: the process takes a probe connection for a client that changes its mind.
@@ -177,8 +176,10 @@ func (f *Foreign) Probe(context.Context) (portgroup.Load, error) {
 	return portgroup.Load{}, errMute
 }
 
-func (f *Foreign) borrow(use func(*reuseport.Borrowed) error) error {
-	b, err := reuseport.Borrow(f.pid, f.inode)
+func (f *Foreign) kernel() Kernel { return f.group.steering.kernel }
+
+func (f *Foreign) borrow(use func(Borrowed) error) error {
+	b, err := f.kernel().Borrow(f.pid, f.inode)
 	if err != nil {
 		return err
 	}
@@ -187,8 +188,8 @@ func (f *Foreign) borrow(use func(*reuseport.Borrowed) error) error {
 
 // queue returns the length and the limit of the accept queue, 0 where we may not look.
 func (f *Foreign) queue() (length, limit int) {
-	_ = f.borrow(func(b *reuseport.Borrowed) error { // an error leaves both 0
-		q, err := reuseport.Queue(b)
+	_ = f.borrow(func(b Borrowed) error { // an error leaves both 0
+		q, err := b.Queue()
 		length, limit = q.Length, q.Limit
 		return err
 	})
@@ -201,7 +202,7 @@ func (f *Foreign) Await(ctx context.Context, _ portgroup.Key, source netip.AddrP
 	if err != nil {
 		return err
 	}
-	_, err = reuseport.Holder(ctx, local.AddrPort(), source, append(proctree.Descendants(f.root), f.root))
+	_, err = f.kernel().Holder(ctx, local.AddrPort(), source, append(f.kernel().Descendants(f.root), f.root))
 	return err
 }
 
@@ -211,7 +212,7 @@ func (f *Foreign) Shut(ctx context.Context, _ portgroup.Key) error {
 		return err
 	}
 	for {
-		listeners, err := reuseport.Listeners(ctx, f.group.key.Network, f.group.address)
+		listeners, err := f.kernel().Listeners(ctx, f.group.key.Network, f.group.address)
 		isOurs := func(l reuseport.Listener) bool { return l.Inode == f.inode }
 		if err != nil || !slices.ContainsFunc(listeners, isOurs) {
 			return err
@@ -234,8 +235,8 @@ func (f *Foreign) exclude(ctx context.Context) (epoch int, err error) {
 	if epoch, _, err = f.group.exclude(ctx, f.party); err != nil || epoch == 0 {
 		return epoch, err
 	}
-	err = f.borrow(func(b *reuseport.Borrowed) error {
-		_, err := reuseport.Drain(ctx, b)
+	err = f.borrow(func(b Borrowed) error {
+		_, err := b.Drain(ctx)
 		return err
 	})
 	select {

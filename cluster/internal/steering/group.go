@@ -101,7 +101,7 @@ type member = portgroup.Member[*party]
 type group struct {
 	key         portgroup.Key
 	address     string
-	reservation *reuseport.Reservation // nil: of programs that listen by themselves
+	reservation Reservation // nil: of programs that listen by themselves
 	level       reuseport.Rung
 	obstacle    string                                  // why it is not the best that this kernel has; "": it is
 	steering    *Steering                               // to tell what is found
@@ -115,7 +115,7 @@ type group struct {
 	kept      []uint32              // what our nodes keep for the next one, by index
 	mark      *reuseport.Mark       // of the probe that is under way
 	complaint string                // the last
-	sink      *reuseport.Sink       // nil until the cluster stops
+	sink      Sink                  // nil until the cluster stops
 	drain     *member               // of sink
 	watch     watch                 // over the program that steers
 
@@ -124,7 +124,7 @@ type group struct {
 }
 
 // newGroup makes the group of a port that is reserved, or on which programs listen that do not ask us for it.
-func newGroup(key portgroup.Key, reservation *reuseport.Reservation, s *Steering) *group {
+func newGroup(key portgroup.Key, reservation Reservation, s *Steering) *group {
 	address := key.Address
 	if reservation != nil {
 		address = reservation.Addr().String()
@@ -173,8 +173,10 @@ func (g *group) join(ctx context.Context, p *party) error {
 		g.steering.kick() // it may have come to listen all the same
 		return err
 	}
-	if m := g.nodes.Of(p); m != nil && m.Inode == inode {
-		m.Leaving = false // it has not left, and does not mean to any more
+	if m := g.nodes.ByInode(inode); m != nil { // it listens already: it has not left, or asks again as it got no answer
+		g.nodes.Adopt(p, inode)
+		delete(g.met, m)
+		m.Leaving = false
 	} else {
 		g.nodes.Join(&member{Node: p, Inode: inode})
 	}
@@ -354,11 +356,11 @@ func (g *group) sealKnown(ctx context.Context) error {
 			return errline.Join(errUncertain, err)
 		}
 	}
-	sink, err := reuseport.NewSink(ctx, g.key.Network, g.address)
+	sink, err := g.steering.kernel.NewSink(ctx, g.key.Network, g.address)
 	if err != nil {
 		return err
 	}
-	inode, err := reuseport.Inode(sink)
+	inode, err := sink.Inode()
 	if err != nil {
 		return errline.Join(err, sink.Close())
 	}

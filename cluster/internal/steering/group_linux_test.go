@@ -44,7 +44,7 @@ func TestAdoptAfterALook(t *testing.T) {
 func TestGroupOfNoReservationAfterClose(t *testing.T) {
 	s, err := New(Config{Logger: slog.New(slog.DiscardHandler), Tell: func(control.Event) {}})
 	require.NoError(t, err)
-	_, err = s.groupBy(portgroup.Key{Network: "tcp", Address: "127.0.0.1:1"}, func() (*reuseport.Reservation, error) {
+	_, err = s.groupBy(t.Context(), portgroup.Key{Network: "tcp", Address: "127.0.0.1:1"}, func() (Reservation, error) {
 		return nil, s.Close()
 	})
 	assert.ErrorIs(t, err, net.ErrClosed)

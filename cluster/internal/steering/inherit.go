@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
-	"github.com/multinode-go/multinode/reuseport"
 )
 
 // Inherit takes note of the ports and listeners that a node has from the time of another master, and closes done.
@@ -29,8 +28,8 @@ func (s *Steering) Inherit(id int, listeners []protocol.Listener, done chan<- st
 }
 
 func (s *Steering) inherit(p *party, one protocol.Listener) {
-	g, err := s.groupBy(one.Port, func() (*reuseport.Reservation, error) {
-		return reuseport.Rejoin(s.ctx, one.Port.Network, one.Address)
+	g, err := s.groupBy(s.ctx, one.Port, func() (Reservation, error) {
+		return s.kernel.Rejoin(s.ctx, one.Port.Network, one.Address)
 	})
 	if err != nil {
 		s.logger.Warn("a port of an adopted node cannot be kept", "id", p.id, "address", one.Address, "error", err)

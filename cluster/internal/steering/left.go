@@ -52,7 +52,7 @@ func (g *group) othersListening() ([]reuseport.Owner, error) {
 	if len(listed) == 0 {
 		return nil, nil
 	}
-	owners, err := reuseport.Owners(ctx, g.key.Network, g.address)
+	owners, err := g.steering.kernel.Owners(ctx, g.key.Network, g.address)
 	owners = slices.DeleteFunc(owners, func(o reuseport.Owner) bool { return !o.Listening || !slices.Contains(listed, o.Inode) })
 	return slices.CompactFunc(owners, func(a, b reuseport.Owner) bool { return a.Inode == b.Inode }), err
 }

@@ -10,14 +10,17 @@ import (
 	"syscall"
 
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
-	"github.com/multinode-go/multinode/reuseport"
 )
 
 // Explain adds to the error of a bind who holds the port, or what the user can do.
 func Explain(ctx context.Context, key portgroup.Key, err error) error {
+	return explain(ctx, system{}, key, err)
+}
+
+func explain(ctx context.Context, k Kernel, key portgroup.Key, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%w: %s; stop it, or choose another address", err, holders(ctx, key))
+		return fmt.Errorf("%w: %s; stop it, or choose another address", err, holders(ctx, k, key))
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("%w: a port below 1024 takes the capability CAP_NET_BIND_SERVICE (setcap "+
 			"cap_net_bind_service=+ep PROGRAM), or a lower sysctl net.ipv4.ip_unprivileged_port_start; "+
@@ -34,8 +37,8 @@ func Explain(ctx context.Context, key portgroup.Key, err error) error {
 const maxHolders = 4
 
 // holders says who holds a port, as far as the kernel tells.
-func holders(ctx context.Context, key portgroup.Key) string {
-	owners, err := reuseport.Owners(ctx, key.Network, key.Address)
+func holders(ctx context.Context, k Kernel, key portgroup.Key) string {
+	owners, err := k.Owners(ctx, key.Network, key.Address)
 	if err != nil {
 		return fmt.Sprintf("who holds it is not known (%v)", err)
 	}

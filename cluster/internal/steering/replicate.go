@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/multinode-go/multinode/cluster/internal/monotonic"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 )
 
@@ -18,7 +17,7 @@ func (g *group) replicate() {
 		return
 	}
 	g.kept = inodes
-	told := portgroup.Snapshot{At: monotonic.Now(), Inodes: inodes}
+	told := portgroup.Snapshot{At: g.steering.kernel.Now(), Inodes: inodes}
 	trusted := slices.DeleteFunc(g.callable(), func(m *member) bool { return m.Node.id == g.steering.self || m.Node.IsSuspect() })
 	for _, m := range trusted[:min(replicas, len(trusted))] {
 		p := m.Node                    // it may get another one later

@@ -71,7 +71,7 @@ func (g *group) probe(ctx context.Context, hole *member, timeout time.Duration) 
 	if err != nil {
 		return err
 	}
-	q, err := reuseport.NewQuestion(ctx, target)
+	q, err := g.steering.kernel.NewProbe(ctx, target)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ type witness struct {
 
 // end ends the connection of a probe, which has no data to lose. A node that has answered has taken it out of its queue;
 // a program that knows nothing of probes is to see a client that changes its mind, and no error.
-func (g *group) end(q *reuseport.Question, who *party) {
+func (g *group) end(q Probe, who *party) {
 	if who != nil && !who.mute {
 		_ = q.Close() // nothing is left of it
 		return

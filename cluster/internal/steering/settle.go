@@ -79,7 +79,7 @@ func (g *group) target() (*net.TCPAddr, error) { return net.ResolveTCPAddr(g.key
 
 // listed returns the inodes of the kernel's list.
 func (g *group) listed(ctx context.Context) ([]uint32, error) {
-	listeners, err := reuseport.Listeners(ctx, g.key.Network, g.address)
+	listeners, err := g.steering.kernel.Listeners(ctx, g.key.Network, g.address)
 	if err != nil {
 		return nil, err
 	}

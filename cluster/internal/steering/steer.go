@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/multinode-go/multinode/cluster/internal/monotonic"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
@@ -86,7 +85,7 @@ func (g *group) attach(ctx context.Context, s reuseport.Steering) error {
 // attachSteering attaches a program through whichever member does it: our own first, as it costs no message.
 func (g *group) attachSteering(ctx context.Context, s reuseport.Steering) error {
 	if g.sink != nil {
-		return reuseport.Attach(g.sink, s)
+		return g.sink.Attach(s)
 	}
 	errs := errors.New("no member can attach the program")
 	callable := g.callable()
@@ -112,7 +111,7 @@ func (g *group) attachSteering(ctx context.Context, s reuseport.Steering) error 
 func (g *group) attachThrough(ctx context.Context, m *member, s reuseport.Steering, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	until := monotonic.Now() + timeout
+	until := g.steering.kernel.Now() + timeout
 	err := m.Node.call(ctx, func(ctx context.Context, a portgroup.Agent) error { return a.Attach(ctx, g.key, s, until) })
 	if errors.Is(err, context.DeadlineExceeded) {
 		g.nodes.Late()
@@ -140,7 +139,7 @@ func (g *group) callable() []*member {
 
 // cover steers by SO_INCOMING_CPU.
 func (g *group) cover(ctx context.Context) (err error) {
-	cpus := g.nodes.Cover(reuseport.OnlineCPUs())
+	cpus := g.nodes.Cover(g.steering.kernel.OnlineCPUs())
 	for i, m := range g.nodes.Members() {
 		if m.Node == nil {
 			continue

@@ -26,6 +26,7 @@ type Program struct {
 // Config is what a Steering depends on.
 type Config struct {
 	Force   string // the steering level, "": the best
+	Kernel  Kernel // nil: the operating system's
 	Pauses  bool   // accept loops pause, see cluster.Options.AcceptPauses
 	Program *Program
 	Logger  *slog.Logger
@@ -35,6 +36,7 @@ type Config struct {
 // Steering holds the ports of a cluster for its life, and steers the group of each. The master has it; workers ask. All methods
 // may be called at the same time.
 type Steering struct {
+	kernel  Kernel
 	support reuseport.Support
 	level   reuseport.Rung
 	logger  *slog.Logger
@@ -52,7 +54,7 @@ type Steering struct {
 	// another port in place of port 0, and a place in a group of which the master knows nothing.
 	inherited chan struct{}
 
-	reserving sync.Mutex // held while a port is reserved, which may take the time of a look-up of a name
+	reserving chan struct{} // holds a value while a port is reserved, which may take the time of a look-up of a name
 
 	sightings *sightings // of strangers
 	pauses    bool       // accept loops pause, see Options.AcceptPauses
@@ -68,7 +70,10 @@ type Steering struct {
 
 // New chooses the steering level: the best, or the one that is forced. Nothing runs before Start.
 func New(c Config) (*Steering, error) {
-	support := reuseport.Probe()
+	if c.Kernel == nil {
+		c.Kernel = system{}
+	}
+	support := c.Kernel.Support()
 	level := support.Rung
 	if c.Force != "" {
 		wanted, err := reuseport.ParseRung(c.Force)
@@ -83,10 +88,11 @@ func New(c Config) (*Steering, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Steering{
-		support: support, level: level, logger: c.Logger, tell: c.Tell, program: c.Program, pauses: c.Pauses,
+		kernel: c.Kernel, support: support, level: level, logger: c.Logger, tell: c.Tell, program: c.Program, pauses: c.Pauses,
 		elder: -1,
 		kicks: make(chan struct{}, 1), looks: make(chan struct{}, 1), ctx: ctx, cancel: cancel, inherited: make(chan struct{}),
-		groups: make(map[portgroup.Key]*group), parties: make(map[int]*party), sightings: newSightings(level, c.Logger, c.Tell),
+		reserving: make(chan struct{}, 1),
+		groups:    make(map[portgroup.Key]*group), parties: make(map[int]*party), sightings: newSightings(level, c.Logger, c.Tell),
 	}, nil
 }
 
@@ -230,18 +236,22 @@ func (s *Steering) Gone(id int) {
 
 // group returns the group of the port that key names. The first to ask reserves the port.
 func (s *Steering) group(ctx context.Context, key portgroup.Key) (*group, error) {
-	return s.groupBy(key, func() (*reuseport.Reservation, error) {
-		r, err := reuseport.Reserve(ctx, key.Network, key.Address)
+	return s.groupBy(ctx, key, func() (Reservation, error) {
+		r, err := s.kernel.Reserve(ctx, key.Network, key.Address)
 		if err != nil {
-			return nil, Explain(ctx, key, err)
+			return nil, explain(ctx, s.kernel, key, err)
 		}
 		return r, nil
 	})
 }
 
-func (s *Steering) groupBy(key portgroup.Key, reserve func() (*reuseport.Reservation, error)) (*group, error) {
-	s.reserving.Lock()
-	defer s.reserving.Unlock()
+func (s *Steering) groupBy(ctx context.Context, key portgroup.Key, reserve func() (Reservation, error)) (*group, error) {
+	select {
+	case s.reserving <- struct{}{}:
+		defer func() { <-s.reserving }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if g, err := s.find(key); g != nil || err != nil {
 		return g, err
 	}

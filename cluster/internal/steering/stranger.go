@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/control"
-	"github.com/multinode-go/multinode/cluster/internal/proctree"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -189,7 +188,7 @@ func (g *group) meet(ctx context.Context) (found bool) {
 	if !g.hasUnmet(ctx) {
 		return false
 	}
-	owners, err := reuseport.Owners(ctx, g.key.Network, g.address)
+	owners, err := g.steering.kernel.Owners(ctx, g.key.Network, g.address)
 	if err != nil || g.take(ctx) != nil {
 		return false
 	}
@@ -220,7 +219,7 @@ func (g *group) hunt(ctx context.Context) {
 		return
 	}
 	isNode := func(pid int) bool { return g.steering.partyOf(pid) != nil }
-	o, ok, err := reuseport.Visitor(ctx, g.key.Network, g.address, isNode)
+	o, ok, err := g.steering.kernel.Visitor(ctx, g.key.Network, g.address, isNode)
 	if err == nil {
 		sightings.caught(g.address, control.Stranger{PID: o.PID, Program: o.Program}, ok)
 	}
@@ -260,7 +259,7 @@ func (s *Steering) partyOf(pid int) *party {
 		}
 	}
 	for _, p := range s.parties {
-		if p.pid != 0 && p.id != s.self && p.id != s.elder && slices.Contains(proctree.Descendants(p.pid), pid) {
+		if p.pid != 0 && p.id != s.self && p.id != s.elder && slices.Contains(s.kernel.Descendants(p.pid), pid) {
 			return p
 		}
 	}

@@ -34,21 +34,21 @@ const (
 //
 // It belongs to the group's turn.
 type watch struct {
-	question  *reuseport.Question // bound to that port; nil: there is none
-	member    *member             // to whom it is steered; nil: the program that is attached has no such mark
-	next      *member             // the same of the program that is being attached
-	since     time.Time           // of the last attachment
-	count     int                 // of attachments
-	asked     time.Time           // when a probe was sent last
-	answers   bool                // the kernel has answered probes since the program was last known to be ours
-	contested bool                // it was found not to be ours, and is not trusted since
-	untold    bool                // and nobody was told yet
-	takers    []control.Stranger  // that have taken connections, as far as is known
-	late      time.Time           // when a node was last given up that was to attach a program
-	passes    int                 // how often it was found to be ours since then, in a row
-	needed    int                 // of them
-	began     time.Time           // of being contested
-	ended     time.Time           // of that
+	question  Probe              // bound to that port; nil: there is none
+	member    *member            // to whom it is steered; nil: the program that is attached has no such mark
+	next      *member            // the same of the program that is being attached
+	since     time.Time          // of the last attachment
+	count     int                // of attachments
+	asked     time.Time          // when a probe was sent last
+	answers   bool               // the kernel has answered probes since the program was last known to be ours
+	contested bool               // it was found not to be ours, and is not trusted since
+	untold    bool               // and nobody was told yet
+	takers    []control.Stranger // that have taken connections, as far as is known
+	late      time.Time          // when a node was last given up that was to attach a program
+	passes    int                // how often it was found to be ours since then, in a row
+	needed    int                // of them
+	began     time.Time          // of being contested
+	ended     time.Time          // of that
 }
 
 // mark returns the mark for a program with these weights, nil if there cannot be one.
@@ -63,7 +63,7 @@ func (w *watch) mark(ctx context.Context, g *group, weights []uint32) *reuseport
 		if err != nil {
 			return nil
 		}
-		if w.question, err = reuseport.NewQuestion(ctx, target); err != nil {
+		if w.question, err = g.steering.kernel.NewProbe(ctx, target); err != nil {
 			w.question = nil
 			return nil
 		}
@@ -262,7 +262,7 @@ const (
 
 // whereIs makes the connection of a probe, and tells whether it has come to the member that it is steered to, and else
 // who has it. It says elsewhere only on evidence, never because something takes long.
-func (g *group) whereIs(ctx context.Context, q *reuseport.Question, m witness) (whereabouts, []control.Stranger) {
+func (g *group) whereIs(ctx context.Context, q Probe, m witness) (whereabouts, []control.Stranger) {
 	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
 	if !g.expects(ctx, m, q.Source()) {
@@ -300,7 +300,7 @@ func (g *group) expects(ctx context.Context, m witness, source netip.AddrPort) b
 
 // lastWord asks a member once more whether it has accepted a connection that seems to be elsewhere: whatever its accept
 // loop was about to do is done when it has passed.
-func (g *group) lastWord(ctx context.Context, q *reuseport.Question, m witness, takers []control.Stranger) (whereabouts, []control.Stranger) {
+func (g *group) lastWord(ctx context.Context, q Probe, m witness, takers []control.Stranger) (whereabouts, []control.Stranger) {
 	err := m.probe(ctx)
 	if err != nil && (len(takers) == 0 || !errors.Is(err, errors.ErrUnsupported)) {
 		return unknownWhere, nil
@@ -320,13 +320,13 @@ func (g *group) lastWord(ctx context.Context, q *reuseport.Question, m witness, 
 const evidenceInterval = 5 * time.Millisecond
 
 // taken tells whether a connection seems to have gone to another member than m, and to which processes that are no nodes.
-func (g *group) taken(ctx context.Context, q *reuseport.Question, m witness) (takers []control.Stranger, seems bool) {
+func (g *group) taken(ctx context.Context, q Probe, m witness) (takers []control.Stranger, seems bool) {
 	arrival, inode, err := q.Arrival()
 	switch {
 	case err != nil:
 		return nil, false
 	case arrival == reuseport.ArrivalAccepted:
-		holders, err := reuseport.Holders(ctx, inode) // none: it is just being accepted, or was closed
+		holders, err := g.steering.kernel.Holders(ctx, inode) // none: it is just being accepted, or was closed
 		for _, o := range holders {
 			switch p := g.steering.partyOf(o.PID); {
 			case p == nil:
@@ -337,7 +337,7 @@ func (g *group) taken(ctx context.Context, q *reuseport.Question, m witness) (ta
 		}
 		return takers, err == nil && len(holders) > 0
 	case arrival == reuseport.ArrivalQueued:
-		listeners, err := reuseport.Listeners(ctx, g.key.Network, g.address)
+		listeners, err := g.steering.kernel.Listeners(ctx, g.key.Network, g.address)
 		if err != nil || !slices.ContainsFunc(listeners, func(l reuseport.Listener) bool { return l.Inode == m.member.Inode && l.Queue == 0 }) {
 			return nil, false
 		}
