@@ -2,7 +2,7 @@ package peer
 
 import "slices"
 
-// EventType says what has happened to a peer.
+// EventType is what has happened to a peer.
 type EventType int
 
 // The types of events.
@@ -11,7 +11,7 @@ const (
 	Left
 )
 
-// String returns the type's name.
+// String returns "joined" or "left".
 func (t EventType) String() string {
 	switch t {
 	case Joined:
@@ -22,17 +22,17 @@ func (t EventType) String() string {
 	return "unknown"
 }
 
-// Reason says why a peer is no member any more.
+// Reason is why a peer has left.
 type Reason string
 
 // The reasons for a peer to have left.
 const (
 	ReasonLeft Reason = "left" // it closed its mesh
-	ReasonDied Reason = "died" // its process ended without
-	ReasonCut  Reason = "cut"  // it lives, but the link was lost or cut: it will join again
+	ReasonDied Reason = "died" // its process ended without Close
+	ReasonCut  Reason = "cut"  // the link was lost or cut, but the process lives: it will join again
 )
 
-// Event tells that a peer has become a member, or is none any more.
+// Event is a change of the members.
 type Event struct {
 	Type   EventType
 	Peer   Info

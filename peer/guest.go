@@ -15,7 +15,7 @@ import (
 	"github.com/multinode-go/multinode/peer/internal/localhttp"
 )
 
-// ErrNoMaster is in the error of [Join] when a guest finds no master that could give it an id.
+// ErrNoMaster is for the [Join] of a guest without a master to give it an id.
 var ErrNoMaster = errors.New("no master lives there: start one first, or look into another directory")
 
 const (

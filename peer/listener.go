@@ -65,18 +65,8 @@ func (st *streams) listener(name string) *Listener {
 	return st.listeners[name]
 }
 
-// Accept returns the next stream, a *Stream. It waits until there is one or the Listener or the Mesh is closed. Then its
-// error Is [net.ErrClosed].
+// Accept waits for the next stream, a *Stream. After Close of the Listener or the Mesh its error Is [net.ErrClosed].
 func (l *Listener) Accept() (net.Conn, error) {
-	stream, err := l.AcceptStream()
-	if err != nil {
-		return nil, err // and not a nil stream in an interface
-	}
-	return stream, nil
-}
-
-// AcceptStream is Accept with the type of what it returns.
-func (l *Listener) AcceptStream() (*Stream, error) {
 	select {
 	case stream := <-l.streams:
 		<-l.places
@@ -87,8 +77,7 @@ func (l *Listener) AcceptStream() (*Stream, error) {
 	return nil, &net.OpError{Op: "accept", Net: l.Addr().Network(), Addr: l.Addr(), Err: net.ErrClosed}
 }
 
-// Close refuses the streams to come, closes those that nobody has accepted, and ends Accept. The streams that were
-// accepted stay open. It may be called again.
+// Close refuses further streams, closes those that were not accepted, and ends Accept. Accepted streams stay open.
 func (l *Listener) Close() error {
 	l.home.mu.Lock()
 	if l.home.listeners[l.name] == l {
@@ -112,11 +101,8 @@ func (l *Listener) Close() error {
 	}
 }
 
-// Addr returns the path of our node's socket.
+// Addr returns the path of this node's socket.
 func (l *Listener) Addr() net.Addr { return socketAddr(l.home.dir, l.home.self) }
-
-// Name returns the name of the streams.
-func (l *Listener) Name() string { return l.name }
 
 // admit takes a place for a stream.
 func (l *Listener) admit(a admission) (admission, *refusedError) {

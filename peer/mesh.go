@@ -22,19 +22,17 @@ import (
 // handshakeTimeout is how long a dialer may take for its request, and a listener for its answer.
 const handshakeTimeout = 5 * time.Second
 
-// Options says how to join. Self.Cluster is required.
+// Options are the options of Join. Self.Cluster is required.
 type Options struct {
-	// Directory is the path of the rendezvous directory, where the nodes meet. Join makes it and its parents, with mode
-	// 0700, if absent, and Close removes again what Join has made, unless another node is there. It must be ours, and
-	// nobody else may have any right to it. Default: multinode/CLUSTER in $XDG_RUNTIME_DIR when that names a directory of
-	// ours by an absolute path, else multinode-UID/CLUSTER in the directory for temporary files.
+	// Directory is the path of the rendezvous directory. Join makes it and its parents, with mode 0700, if absent, and
+	// Close removes what Join has made unless another node is there. It must be ours, with no right for other users.
+	// Default: multinode/CLUSTER in $XDG_RUNTIME_DIR if that is an absolute path to a directory of ours, else
+	// multinode-UID/CLUSTER in the directory for temporary files.
 	Directory string
-	// Self is who this node is. Join sets PID, and Incarnation if that is 0.
-	//
-	// A process that nobody has started for the cluster joins as a guest: with ID, Slot and Generation 0. It gets its id
-	// from the master, and for one that starts it waits.
+	// Self is this node. Join sets PID, and Incarnation if that is 0. A guest has ID, Slot and Generation 0: it gets its id
+	// from the master, and waits for a master that is starting.
 	Self Info
-	// Logger gets refusals and failures that go on. Nil discards them.
+	// Logger receives refusals and failures that persist. Nil discards them.
 	Logger *slog.Logger
 
 	inside           inside.Options
@@ -57,11 +55,9 @@ type Mesh struct {
 	closeHooks closehooks.List // of OnClose
 }
 
-// Join publishes this node in the directory and links it to every node that lives there, and to those that come, until
-// Close. It returns when it is a member for each node that it has found, and each of them is one for it. A node that
-// refuses is not waited for, one that hangs is: ctx bounds Join only, and its error then names who did not answer.
-//
-// Two nodes that join at the same time find each other: the mesh is complete when both have returned.
+// Join publishes this node in the directory and links it to all nodes there, now and later, until Close. It returns when
+// this node and each one that it has found are members for each other. It does not wait for a node that refuses, but for
+// one that hangs: ctx bounds Join only, and the error names the nodes that did not answer.
 func Join(ctx context.Context, opts Options) (*Mesh, error) {
 	m, err := start(ctx, opts)
 	if err == nil {
@@ -73,7 +69,7 @@ func Join(ctx context.Context, opts Options) (*Mesh, error) {
 	return nil, fmt.Errorf("peer: join: %w", err)
 }
 
-// Solo returns a mesh of one node, which nobody can join, for where there is no rendezvous directory.
+// Solo returns a mesh of one node without a directory, which no other can join.
 func Solo(self Info) *Mesh {
 	opts := Options{Self: self}
 	opts.fill()
@@ -182,13 +178,12 @@ func newMesh(opts Options) *Mesh {
 	return m
 }
 
-// Self returns who this node is.
+// Self returns this node.
 func (m *Mesh) Self() Info { return m.self }
 
-// Close takes this node out of the directory, tells its peers that it leaves, closes all streams, and returns when all
-// OnStream and OnEvent calls and all handlers of Handle have returned and no goroutine of the mesh runs any more; so
-// they must not call it. A peer that does not answer is waited for one second. Close may be called again, and at the same
-// time: all calls return together.
+// Close removes this node from the directory, tells its peers, and closes all streams. It waits one second for a peer
+// that does not answer, and for all calls of OnStream, OnEvent and Handle functions, which must not call Close. No
+// goroutine of the mesh runs after it. Concurrent calls return together.
 func (m *Mesh) Close() error {
 	if err := m.close(); err != nil {
 		return fmt.Errorf("peer: close: %w", err)
@@ -213,54 +208,42 @@ func (m *Mesh) shutdown() (err error) {
 	return err
 }
 
-// Peers returns the members, this node not among them, by id.
+// Peers returns the other members, by id.
 func (m *Mesh) Peers() []Info { return m.members.peers() }
 
-// OnEvent calls f with a Joined for each member, and then with each event, one after the other, in the order in which
-// they happen, until remove is called or the mesh is closed. What is on the way at that time is not delivered. f may
-// take its time: it keeps nobody but its own next event.
+// OnEvent calls f with a Joined for each member, and then with each event, in order and one at a time, until remove is
+// called or the mesh is closed; then pending events are dropped. A slow f delays only its own events.
 func (m *Mesh) OnEvent(f func(Event)) (remove func()) { return m.members.onEvent(f) }
 
-// OnStream links this node by a stream of that name with each peer that has called OnStream for it, too: one for each
-// such pair, which the mesh opens. f is called with it, in a goroutine of its own, on both sides. want, if it is not
-// nil, chooses the peers; both sides have to want each other.
+// OnStream opens one stream of that name with each peer that has called OnStream for it, too, and calls f with it in a
+// goroutine of its own on both sides. want chooses the peers, nil all of them; both sides have to want each other. For
+// names see [Mesh.Listen].
 //
-// The stream is f's: it stays open when f returns, and whoever has it closes it when Read or Write fails. It is opened
-// once: when it has ended, there is a new one only after the peer has left and joined again, or one of the two has
-// removed the name and called OnStream again. The mesh closes it with Close, which waits for f to return.
-//
-// remove takes the name back: no stream of it is opened any more. Those that are open stay.
-//
-// A name has 1 to 64 lower-case letters, digits, dots, hyphens and underscores. A second OnStream for it is an error.
+// The stream belongs to f, which closes it when Read or Write fails; it stays open when f returns. It is opened again only
+// after the peer has left and joined again, or one side has called remove and OnStream again. Open streams outlive
+// remove, and end with Close of the mesh, which waits for f to return.
 func (m *Mesh) OnStream(name string, want func(Info) bool, f func(*Stream)) (remove func(), err error) {
 	return m.streams.onStream(name, want, f)
 }
 
-// Listen takes the streams of that name, which any member may open, any number of times, with [Mesh.Dial]. So an
-// http.Server, or a server of any other protocol, can serve on the mesh.
-//
-// A name has 1 to 64 lower-case letters, digits, dots, hyphens and underscores, and is in use once in a node: by Listen,
-// by [Mesh.ListenWebSocket] or by [Mesh.OnStream].
+// Listen accepts the streams of that name that members open with [Mesh.Dial], for an http.Server or a server of any other
+// protocol. A name has 1 to 64 lower-case letters, digits, dots, hyphens and underscores. It is an error if Listen,
+// [Mesh.ListenWebSocket] or [Mesh.OnStream] of this node uses the name already.
 func (m *Mesh) Listen(name string) (*Listener, error) { return m.streams.listen(name, false) }
 
-// ListenWebSocket is Listen for clients of the WebSocket protocol (RFC 6455) beside nodes: a program in any language that
-// runs as our user connects to the node's socket and asks for /stream/NAME. [Stream.Peer] of such a client has the id
-// -1 and its process id. It names no cluster and is no member.
+// ListenWebSocket is Listen also for clients of WebSocket (RFC 6455): a program of our user, in any language, connects to
+// the node's socket and asks for /stream/NAME. [Stream.Peer] then has the id -1 and the process id.
 //
-// The streams carry WebSocket frames. The handshake is done, with no subprotocol and no extension; what follows is for
-// framing.New, and the same on the other side if that is a node.
-//
-// The header Origin is not looked at: no browser gets at the socket. A proxy that lets one has to do it.
+// The streams, also those of nodes, carry WebSocket frames, for framing.New; the handshake is done, without subprotocol
+// or extension. Origin is not checked: a proxy that lets browsers reach the socket has to do it.
 func (m *Mesh) ListenWebSocket(name string) (*Listener, error) { return m.streams.listen(name, true) }
 
-// Dial opens a stream to the member of that id, for what has called [Mesh.Listen] or [Mesh.ListenWebSocket] for the name
-// there. Who has the lower id does not matter, and there may be any number of streams of a name.
+// Dial opens a stream to a member that has called [Mesh.Listen] or [Mesh.ListenWebSocket] for the name; any number may be
+// open. The caller owns the stream, which also ends with the mesh and with the link to the peer.
 //
-// It waits, until ctx is done, as long as the peer has no room for another stream. Its error is a *[RefusedError] when
-// nobody listens, and Is [ErrNoPeer] when there is no such member, also while a link that was cut comes up again,
-// [net.ErrClosed] when the mesh is closed, and [os.ErrDeadlineExceeded] when a peer that hangs gives no answer for 10 s.
-//
-// The stream is the caller's. Close of the mesh closes it, too, as does a link that is lost.
+// Dial waits, until ctx is done, while the peer has no room for another stream. Its error is a *[RefusedError] when the
+// peer does not listen, and Is [ErrNoPeer] without such a member, also while a link that was cut comes up again,
+// [net.ErrClosed] after Close, and [os.ErrDeadlineExceeded] when the peer gives no answer for 10 s.
 func (m *Mesh) Dial(ctx context.Context, id int, name string) (*Stream, error) {
 	stream, err := m.streams.dialMember(ctx, id, name)
 	if err != nil {
@@ -269,16 +252,15 @@ func (m *Mesh) Dial(ctx context.Context, id int, name string) (*Stream, error) {
 	return stream, nil
 }
 
-// Handle lets this node answer more HTTP on its own socket, beside streams: requests that match pattern, as in
-// [http.ServeMux], go to handler. Only processes of our own user get in. In a mesh of [Solo] nobody can ask.
+// Handle serves HTTP on the node's own socket, beside streams, to processes of our own user: requests that match pattern,
+// as in [http.ServeMux], go to handler. A mesh of [Solo] has no socket.
 //
-// An answer may take as long as it likes and can be sent in pieces, with [http.ResponseController] or [http.Flusher];
-// the context of the request ends when the client goes away, when it has not taken a piece for 10 s, and in Close, which
-// waits for the handler. The body of a request can have 1 MiB, and 256 requests are answered at a time; what is beyond
-// that is refused. The handler cannot take over the connection: that is what streams are for.
+// An answer may last and be sent in pieces, with [http.ResponseController] or [http.Flusher]; the context of the request
+// ends when the client goes away, when it has not taken a piece for 10 s, and in Close, which waits for the handler. A
+// body of more than 1 MiB, and more than 256 requests at a time, are refused. The connection cannot be hijacked.
 //
-// It is an error if pattern is none, names a host, or collides with an earlier one or with those of the mesh: /stream and
-// /nodes, and all below them. After Close the error is [net.ErrClosed].
+// It is an error if pattern is invalid, names a host, or collides with an earlier one or with /stream or /nodes, which
+// belong to the mesh. After Close the error Is [net.ErrClosed].
 func (m *Mesh) Handle(pattern string, handler http.Handler) error {
 	if err := m.handlers.handle(pattern, handler); err != nil {
 		return fmt.Errorf("peer: handle %q: %w", pattern, err)

@@ -22,7 +22,7 @@ func TestEachNameIsAStream(t *testing.T) {
 	}
 	var names []string
 	for range 4 {
-		names = append(names, receive(t, streams).Name())
+		names = append(names, receive(t, streams).name)
 	}
 	assert.ElementsMatch(t, []string{"a", "a", "b", "b"}, names)
 }
@@ -78,18 +78,18 @@ func TestStreamIsOpenedOnce(t *testing.T) {
 	ended, onEnd := collect()
 	removeHigh, err := high.OnStream("y", nil, onEnd)
 	require.NoError(t, err)
-	assert.Equal(t, "y", receive(t, streams).Name(), "and no second x")
+	assert.Equal(t, "y", receive(t, streams).name, "and no second x")
 	receive(t, ended)
 
 	remove()
 	_, err = low.OnStream("y", nil, onStream)
 	require.NoError(t, err)
-	assert.Equal(t, "y", receive(t, streams).Name(), "taken up again by the dialer")
+	assert.Equal(t, "y", receive(t, streams).name, "taken up again by the dialer")
 	receive(t, ended)
 	removeHigh()
 	_, err = high.OnStream("y", nil, onEnd)
 	require.NoError(t, err)
-	assert.Equal(t, "y", receive(t, streams).Name(), "taken up again by its peer")
+	assert.Equal(t, "y", receive(t, streams).name, "taken up again by its peer")
 	receive(t, ended)
 }
 

@@ -13,11 +13,10 @@ import (
 	"time"
 )
 
-// ErrNoPeer is in the error of [Mesh.Dial] when no member has the id.
+// ErrNoPeer is for a [Mesh.Dial] to an id that no member has.
 var ErrNoPeer = errors.New("no member has that id")
 
-// RefusedError is in the error of [Mesh.Dial] when the peer does not take the stream, and would not take it later
-// either: nobody listens for it there.
+// RefusedError is for a [Mesh.Dial] to a member that does not listen for the stream.
 type RefusedError struct {
 	Peer   Info
 	Stream string

@@ -12,8 +12,6 @@ import (
 
 // Stream is a stream of bytes to a peer. As with every net.Conn, its methods may be called at the same time, and Close
 // ends the Reads and Writes in flight with an error that Is [net.ErrClosed].
-//
-// When the process at the other end dies, Read returns io.EOF, or ECONNRESET if it left something unread.
 type Stream struct {
 	core   *core
 	conn   *net.UnixConn
@@ -58,13 +56,10 @@ func socketAddr(dir *rendezvous.Directory, info Info) net.Addr {
 	return &net.UnixAddr{Name: filepath.Join(dir.Path(), info.node().SocketName()), Net: "unix"}
 }
 
-// Name returns the name of the stream.
-func (s *Stream) Name() string { return s.name }
-
-// Peer returns who is at the other end. A client that is no node, see [Mesh.ListenWebSocket], has the id -1.
+// Peer returns the node at the other end. A client of [Mesh.ListenWebSocket] has the id -1.
 func (s *Stream) Peer() Info { return s.peer }
 
-// Read reads what the peer wrote. It returns io.EOF after the peer's Close, CloseWrite or death.
+// Read returns io.EOF after the peer's Close, CloseWrite or death, and ECONNRESET if it died with something unread.
 func (s *Stream) Read(b []byte) (int, error) {
 	if n := s.readEarly(b); n > 0 {
 		return n, nil
@@ -85,19 +80,19 @@ func (s *Stream) readEarly(b []byte) int {
 // Write blocks while the peer does not read and the socket's buffer is full: after less than 300 small writes.
 func (s *Stream) Write(b []byte) (int, error) { return s.conn.Write(b) }
 
-// CloseWrite ends what the peer reads. Reading goes on.
+// CloseWrite ends what the peer reads. Reading continues.
 func (s *Stream) CloseWrite() error { return s.conn.CloseWrite() }
 
 // Close closes the stream.
 func (s *Stream) Close() error { return s.core.release(s.conn) }
 
-// LocalAddr returns the path of our own node's socket, on whichever side the stream was dialed.
+// LocalAddr returns the path of this node's socket, also after Dial.
 func (s *Stream) LocalAddr() net.Addr { return s.local }
 
-// RemoteAddr returns the path of the peer's socket, on whichever side the stream was dialed.
+// RemoteAddr returns the path of the peer's socket.
 func (s *Stream) RemoteAddr() net.Addr { return s.remote }
 
-// SyscallConn gives access to the socket, for its options. What came with the handshake cannot be read there.
+// SyscallConn returns the socket, for its options. What came with the handshake cannot be read there.
 func (s *Stream) SyscallConn() (syscall.RawConn, error) { return s.conn.SyscallConn() }
 
 // SetDeadline sets both deadlines, see [net.Conn].

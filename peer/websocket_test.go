@@ -64,10 +64,10 @@ func TestWebSocketHandshake(t *testing.T) {
 	assert.Empty(t, answer.Header.Values("Sec-WebSocket-Protocol"), "nothing is negotiated")
 	assert.Empty(t, answer.Header.Values("Sec-WebSocket-Extensions"), "nothing is negotiated")
 
-	stream, err := l.AcceptStream()
+	stream, err := acceptStream(l)
 	require.NoError(t, err)
 	assert.Equal(t, Info{Cluster: "test", ID: -1, PID: os.Getpid()}, stream.Peer())
-	assert.Equal(t, "chat", stream.Name())
+	assert.Equal(t, "chat", stream.name)
 	conn := framing.New(stream, framing.Options{})
 	message, err := conn.Receive(t.Context())
 	require.NoError(t, err)
@@ -119,7 +119,7 @@ func TestWebSocketListenerTakesNodes(t *testing.T) {
 	l := listenWebSocket(t, high)
 	dialed, err := low.Dial(t.Context(), 1, "chat")
 	require.NoError(t, err)
-	accepted, err := l.AcceptStream()
+	accepted, err := acceptStream(l)
 	require.NoError(t, err)
 	assert.Equal(t, low.self, accepted.Peer())
 	a, b := framing.New(dialed, framing.Options{}), framing.New(accepted, framing.Options{})
@@ -178,7 +178,7 @@ func TestIntegrationWebSocketClient(t *testing.T) {
 // serveWebSockets sends back what comes, one client after the other, and tells who they were and how they ended.
 func serveWebSockets(ctx context.Context, l *Listener, peers chan<- Info, ended chan<- error) {
 	for {
-		stream, err := l.AcceptStream()
+		stream, err := acceptStream(l)
 		if err != nil {
 			return
 		}

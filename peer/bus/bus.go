@@ -1,4 +1,4 @@
-// Package bus passes messages between the nodes of a mesh: to all that want them, to one, and with an answer.
+// Package bus passes messages between the nodes of a mesh: to all subscribers of a topic, to one, and with an answer.
 //
 //	b, err := bus.New(ctx, mesh, bus.Options{})
 //	...
@@ -12,23 +12,21 @@
 //	m, err := b.Request(ctx, 3, "prices", Price{...})    // and wait for what its function returns
 //	answers, err := b.RequestAll(ctx, "prices", Price{}) // the same with each that has subscribed
 //
-// A value is sent as [framing.Conn.Send] sends it: a []byte as it is, everything else as JSON; Decode gets it back.
+// A value is sent as by [framing.Conn.Send]: a []byte as it is, everything else as JSON. Decode gets it back.
 //
 // What always holds:
 //
 //   - A message goes only to peers that have subscribed its topic, and never to the node that sends it.
 //   - What one goroutine sends on one topic to one peer is handled there in that order, one after the other.
-//   - What is in the queue to a peer is delivered unless the peer dies, is cut, or closes its bus or subscription before.
-//     If the link ends, Options.OnLost tells how many of the last messages of each topic were perhaps not handled; a
-//     request tells it by its error.
-//   - A subscriber that is slow or panics harms nobody but the senders on its topic. What is on its way to it is bounded
-//     in bytes, for each sender and topic by Options.Window, and so is the queue of each link. At the bound the sender
-//     chooses: wait, fail or cut the peer, see [Bus.WhenFull]. Answers have room in the queue when messages wait.
+//   - A message in the queue to a peer is delivered unless the peer dies, is cut, or closes its bus or subscription. When
+//     the link ends, Options.OnLost tells how many of the last messages of each topic may not have been handled; a request
+//     returns an error.
+//   - A subscriber that is slow or panics delays only senders on its topic. What is on its way to it is bounded in bytes,
+//     for each sender and topic by Options.Window, and so is the queue of each link. At the bound the sender waits, fails
+//     or cuts the peer, see [Bus.WhenFull]. Answers have room in the queue when messages wait.
 //
-// The last messages of a peer may be handled after the mesh has told that it has left.
-//
-// What the package does not do: keep messages for a node that is away, or send them again. A node that joins later gets
-// what is sent later.
+// The bus keeps nothing for a node that is away, and sends nothing again. The last messages of a peer may be handled after
+// the mesh has reported that it left.
 package bus
 
 import (
@@ -57,16 +55,15 @@ const maxWindow = 1 << 30
 
 // Options are the options of New. The zero value is ready to use.
 type Options struct {
-	// Window is how many bytes of one topic may be on their way from one peer to another, and not yet handled there. The
-	// last message goes beyond it. Where two nodes differ, the smaller one counts. Default: 1 MiB, at most 1 GiB.
+	// Window is how many bytes of one topic may be on their way from one peer to another and not handled there; the last
+	// message may exceed it. The smaller one of two nodes counts. Default: 1 MiB, at most 1 GiB.
 	Window int
-	// CloseTimeout bounds how long Close waits for peers that do not take what is queued, and for answers that handlers
-	// have not yet given. Default: 2 seconds.
+	// CloseTimeout bounds how long Close waits for peers to take what is queued, and for answers of handlers. Default: 2 s.
 	CloseTimeout time.Duration
-	// OnLost is called when a link has ended, once for each topic of which not all messages are known to have been
-	// handled by the peer. Calls for different peers may come at the same time. They must not close the bus.
+	// OnLost is called when a link has ended, once for each topic with messages that the peer has not confirmed, and for
+	// different peers at the same time. It must not close the bus.
 	OnLost func(Lost)
-	// Logger gets panics and errors of handlers, and links that end as they should not. Default: that of the mesh.
+	// Logger receives panics and errors of handlers, and links that break. Default: that of the mesh.
 	Logger *slog.Logger
 }
 
@@ -82,9 +79,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Lost tells of the messages that were sent to a peer by Send and Broadcast, and of which nobody knows what became: the
-// last Unconfirmed ones on the topic. Those before them have been handled. A peer confirms what it has handled within
-// some milliseconds, so some of them may have been handled as well.
+// Lost reports messages of Send and Broadcast that a peer may not have handled: the last Unconfirmed ones on the topic. All
+// earlier ones were handled. A peer confirms within some milliseconds, so some of the last ones may have been handled too.
 type Lost struct {
 	Peer        peer.Info
 	Topic       string
@@ -92,27 +88,25 @@ type Lost struct {
 	Err         error // why the link has ended
 }
 
-// Bus is a node's part in the bus. Its methods may be called at the same time, by handlers too, but for Close.
+// Bus is a node's part in the bus. Its methods may be called at the same time, and all but Close by handlers.
 type Bus struct {
 	hub  *hub
 	mesh *peer.Mesh
 	full Full
 }
 
-// Full says what a message does at a bound.
+// Full is what a message does at a bound.
 type Full int
 
-// What a message can do at a bound.
+// The choices at a bound.
 const (
 	Block Full = iota // wait until there is room or the context is done
-	Fail              // give an error that Is ErrFull
-	Cut               // cut the peer, so that both start anew, and give an error that Is ErrFull and ErrPeerLeft
+	Fail              // return an error that Is ErrFull
+	Cut               // cut the peer, so that both start again, and return an error that Is ErrFull and ErrPeerLeft
 )
 
-// New takes part in the bus of a mesh, and returns when this node is linked to each peer that is on it. ctx bounds New
-// only. A peer that comes later is linked when it has come. There is one bus for a mesh.
-//
-// A nil mesh, or one of [peer.Solo], makes a bus without peers.
+// New joins the bus of a mesh, which has one, and returns when this node is linked to each peer on it. ctx bounds New only.
+// Later peers are linked when they join. A nil mesh, or one of [peer.Solo], makes a bus without peers.
 func New(ctx context.Context, mesh *peer.Mesh, opts Options) (*Bus, error) {
 	if mesh != nil {
 		opts.Logger = cmp.Or(opts.Logger, inside.Of(mesh).Logger())
@@ -138,25 +132,23 @@ func New(ctx context.Context, mesh *peer.Mesh, opts Options) (*Bus, error) {
 	return &Bus{hub: h, mesh: mesh}, nil
 }
 
-// Mesh returns the mesh of the bus, nil if it has none.
+// Mesh returns the mesh of the bus, or nil.
 func (b *Bus) Mesh() *peer.Mesh { return b.mesh }
 
-// Logger returns the logger of Options, for what belongs to the bus and has no other. It is not nil.
+// Logger returns the logger of Options, for a layer above the bus. It is not nil.
 func (b *Bus) Logger() *slog.Logger { return b.hub.opts.Logger }
 
-// WhenFull returns the same bus with another choice at the bounds: when Options.Window of a topic is on its way to a
-// peer, or the queue of its link is full. The default is Block.
+// WhenFull returns the same bus with another choice than Block for when Options.Window of a topic is on its way to a peer,
+// or the queue of its link is full.
 func (b *Bus) WhenFull(f Full) *Bus { return &Bus{hub: b.hub, mesh: b.mesh, full: f} }
 
-// Close leaves the bus. What is in the queues is delivered, and handlers that run may return their answers, both within
-// Options.CloseTimeout; what has come and is not handled by then is not handled any more. Requests that wait end with
-// net.ErrClosed, as does each later call. Close returns when no handler and nothing else of the bus runs any more, so a
-// handler must not call it. Each further call waits for the first one.
+// Close leaves the bus. Within Options.CloseTimeout it delivers what is queued and waits for the answers of running
+// handlers; messages that were not handled by then are dropped. Waiting requests and later calls end with net.ErrClosed.
+// No handler and no goroutine of the bus runs after it, so a handler must not call it. Further calls wait for the first.
 func (b *Bus) Close() error { return b.hub.close() }
 
-// OnClose calls f at the beginning of Close, while this node still sends and its subscriptions are there for its peers: so f
-// can end what they rely on as long as they are. Close waits for f, which must not close the bus. remove takes f back; after
-// Close, f is called at once.
+// OnClose calls f at the beginning of Close, before peers see this node's subscriptions end, so f can shut down what relies
+// on them. Close waits for f, which must not close the bus. remove cancels f; after Close, f is called at once.
 func (b *Bus) OnClose(f func()) (remove func()) { return b.hub.closeHooks.Add(f) }
 
 // membersInterval is the time between two looks at who is in the mesh. There is no event for what a member wants.

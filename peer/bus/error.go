@@ -9,18 +9,17 @@ import (
 )
 
 var (
-	// ErrNoPeer is what a message is for that is to go to a node that is not on the bus: it has left, has never been, or
-	// is not linked yet.
+	// ErrNoPeer means that the destination is not on the bus.
 	ErrNoPeer = errors.New("no such peer on the bus: it has left, or is not linked yet")
-	// ErrNoSubscriber is what a message is for whose topic the peer has not subscribed, or not any more.
+	// ErrNoSubscriber means that the peer is not subscribed to the topic.
 	ErrNoSubscriber = errors.New("the peer has not subscribed the topic, or has closed its subscription")
-	// ErrPeerLeft is what a message is for whose peer has died, left or been cut before it could be sent or answered.
+	// ErrPeerLeft means that the peer died, left or was cut before the message was sent or answered.
 	ErrPeerLeft = errors.New("the peer has left")
-	// ErrFull is what a message is for that met a bound, see [Bus.WhenFull].
+	// ErrFull means that the message met a bound, see [Bus.WhenFull].
 	ErrFull = errors.New("too much is on its way to the peer")
 )
 
-// PeerError tells which peer and topic an error is about.
+// PeerError is an error with its peer and topic.
 type PeerError struct {
 	Peer  peer.Info // of a peer that is not on the bus, only the ID
 	Topic string    // empty if it is about none
@@ -38,9 +37,9 @@ func (e *PeerError) Error() string {
 // Unwrap returns Err.
 func (e *PeerError) Unwrap() error { return e.Err }
 
-// PeersError is the error of a call that was for several peers. All others have got the message.
+// PeersError is the error of a call to several peers. The message has reached the others.
 type PeersError struct {
-	Errors []*PeerError // one for each peer that has not, by id
+	Errors []*PeerError // one for each peer that it has not reached, by id
 }
 
 // Error names each peer with its error.
@@ -75,12 +74,12 @@ func peersError(deliveries []delivery) error {
 	return &PeersError{Errors: errs}
 }
 
-// RemoteError is the error that a peer's handler has answered a request with.
+// RemoteError is the error with which a peer's handler answered a request.
 type RemoteError struct {
 	Peer  peer.Info
 	Topic string
-	Text  string // of the handler's error; that it has panicked, if so
+	Text  string // of the handler's error or panic
 }
 
-// Error returns the text, and says that it is the handler's. Peer and topic are named by the *PeerError around it.
+// Error returns the text. The *PeerError around it names peer and topic.
 func (e *RemoteError) Error() string { return "the handler there: " + e.Text }

@@ -13,11 +13,9 @@ import (
 // errSelf is what a message is for that a node sends to itself.
 var errSelf = errors.New("a node cannot send to itself: call the function")
 
-// Send sends a value to a peer. It returns nil when the message has its place in the queue of the link, and the value
-// may be changed then. It waits where the bus is to wait at a bound, until ctx is done.
-//
-// The error is a *PeerError that Is [ErrNoPeer], [ErrNoSubscriber], [ErrPeerLeft], [ErrFull], [net.ErrClosed],
-// [framing.ErrTooBig] or that of ctx; or that of json.Marshal.
+// Send sends a value to a peer. It returns when the message is in the queue of the link; the value may be changed then. It
+// waits at a bound, see [Bus.WhenFull], until ctx is done. The error is that of json.Marshal, or a *PeerError that Is
+// [ErrNoPeer], [ErrNoSubscriber], [ErrPeerLeft], [ErrFull], [net.ErrClosed], [framing.ErrTooBig] or that of ctx.
 func (b *Bus) Send(ctx context.Context, to int, topic string, v any) error {
 	value, err := framing.MessageOf(v)
 	if err == nil {
@@ -29,9 +27,8 @@ func (b *Bus) Send(ctx context.Context, to int, topic string, v any) error {
 	return callError("send", err)
 }
 
-// Broadcast sends a value to each peer that has subscribed the topic, as Send does. It is encoded once. If some cannot
-// get it, the others have got it, and the error is a *PeersError, which names those that have not. A peer at a bound is
-// waited for after the others have been served.
+// Broadcast sends a value, encoded once, to each peer that has subscribed the topic, to peers at a bound last. The error is
+// a *PeersError, which names the peers that it has not reached.
 func (b *Bus) Broadcast(ctx context.Context, topic string, v any) error {
 	value, err := framing.MessageOf(v)
 	if err == nil {
@@ -44,9 +41,8 @@ func (b *Bus) Broadcast(ctx context.Context, topic string, v any) error {
 	return callError("broadcast", err)
 }
 
-// Request sends a value to a peer and waits for the answer of its handler, until ctx is done. The error may be any of
-// Send's, and a *RemoteError if the handler has failed. With an error, but those of a bound or a missing peer or
-// subscriber, the handler may have run.
+// Request sends a value to a peer and waits for the answer of its handler, until ctx is done. The error is one of Send, or
+// a *RemoteError if the handler failed. Unless it Is ErrFull, ErrNoPeer or ErrNoSubscriber, the handler may have run.
 func (b *Bus) Request(ctx context.Context, to int, topic string, v any) (Message, error) {
 	value, err := framing.MessageOf(v)
 	if err != nil {
@@ -66,16 +62,15 @@ func (b *Bus) Request(ctx context.Context, to int, topic string, v any) (Message
 	return r.message(c.answer), nil
 }
 
-// Answer is what one peer has answered to RequestAll: a message, or an error.
+// Answer is the answer of one peer to RequestAll: a message, or an error.
 type Answer struct {
 	Peer peer.Info
 	Message
 	Err error
 }
 
-// RequestAll sends a value to each peer that has subscribed the topic, and waits for all answers, until ctx is done. It
-// returns one answer or error for each, by id. The error is nil if all have answered, else a *PeersError with the same
-// errors.
+// RequestAll is Request to each peer that has subscribed the topic. It returns one answer or error for each, by id. Its
+// error is nil if all have answered, else a *PeersError with the same errors.
 func (b *Bus) RequestAll(ctx context.Context, topic string, v any) ([]Answer, error) {
 	value, err := framing.MessageOf(v)
 	if err != nil {
@@ -99,8 +94,8 @@ func (b *Bus) RequestAll(ctx context.Context, topic string, v any) ([]Answer, er
 	return answers, callError("request", peersError(deliveries))
 }
 
-// Flush waits until all peers have received what was sent before, subscriptions included, or ctx is done. Received does
-// not mean handled. The error is a *PeersError. A peer that leaves meanwhile is an error that Is ErrPeerLeft.
+// Flush waits until all peers have received, not handled, what was sent before, subscriptions included, or ctx is done. The
+// error is a *PeersError; of a peer that leaves meanwhile it Is ErrPeerLeft.
 func (b *Bus) Flush(ctx context.Context) error {
 	links := b.hub.links.sorted()
 	if b.hub.isClosed() {

@@ -6,29 +6,29 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// Stats is what a bus has counted.
+// Stats are the counters of a bus.
 type Stats struct {
-	Peers []PeerStats // those that are linked now, by id
-	Total Counters    // of all peers that there ever were
+	Peers []PeerStats // of the peers that are linked now, by id
+	Total Counters    // of all peers since New
 }
 
-// PeerStats is what was counted on the link to one peer, since it is up.
+// PeerStats are the counters of the link to one peer.
 type PeerStats struct {
 	Peer peer.Info
 	Counters
-	Unhandled int // bytes that were sent, and of which it is not known that the peer has handled them
-	Queued    int // bytes of these and of what the bus itself says that wait for the stream
+	Unhandled int // bytes of messages that the peer has not confirmed
+	Queued    int // bytes in the queue of the link
 }
 
-// Counters are numbers of messages, answers apart, or of other events.
+// Counters count messages, without answers, and other events.
 type Counters struct {
-	Sent     uint64 // have got their place in the queue
-	Received uint64 // have come
-	Dropped  uint64 // of those received, had no subscriber any more
-	Lost     uint64 // of those sent by Send and Broadcast, were not confirmed when the link ended
-	Blocked  uint64 // have met a bound and waited
-	Failed   uint64 // have met a bound and failed
-	Cut      uint64 // have met a bound and cut the peer
+	Sent     uint64 // put in the queue
+	Received uint64
+	Dropped  uint64 // of Received, after the end of the subscription
+	Lost     uint64 // of Send and Broadcast, not confirmed when the link ended
+	Blocked  uint64 // met a bound and waited
+	Failed   uint64 // met a bound and failed
+	Cut      uint64 // met a bound and cut the peer
 	Panics   uint64 // of handlers
 	Errors   uint64 // of handlers
 }
@@ -70,7 +70,7 @@ func (l *link) counters() Counters {
 	return sum
 }
 
-// Stats returns what was counted until now.
+// Stats returns the counters.
 func (b *Bus) Stats() Stats {
 	stats := Stats{Total: b.hub.links.total()}
 	for _, l := range b.hub.links.sorted() {

@@ -11,24 +11,21 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// Message is a message of a peer. What a handler gets belongs to the bus, and Data are good until the handler returns;
-// Decode copies. An answer belongs to whoever has asked.
+// Message is a message of a peer. In a handler, Data is valid until the handler returns; Decode copies. The Data of an
+// answer belongs to the caller.
 type Message struct {
 	From  peer.Info
 	Topic string
 	framing.Message
 }
 
-// Handler is called with each message of a topic. What it returns is the answer if the message is a request, and its
-// error then comes to the requester as a *RemoteError; a nil answer is an empty one. The error of a handler of another
-// message is logged.
-//
-// Messages of one peer come one after the other, those of different peers at the same time. ctx ends when the
-// subscription or the bus is closed; for a request also when the requester is gone. A panic is logged, and answers a
-// request with an error.
+// Handler handles the messages of a topic: those of one peer one after the other, those of different peers at the same
+// time. If the message is a request, the requester gets the answer, empty if it is nil, or the error as a *RemoteError;
+// other errors are logged. A panic is logged and is an error. ctx ends when the subscription or the bus is closed, and for
+// a request also when the requester is gone.
 type Handler func(ctx context.Context, m Message) (answer any, err error)
 
-// Subscription is what Subscribe returns.
+// Subscription is a subscription of this node.
 type Subscription struct {
 	hub     *hub
 	topic   string
@@ -43,9 +40,8 @@ type Subscription struct {
 	inboxes   map[rendezvous.Incarnation]*inbox // guarded by inboxesMu; the last one for each peer
 }
 
-// Subscribe calls h with each message that a peer sends on the topic, until the subscription is closed. A peer can send
-// as soon as it knows of the subscription, which Flush waits for. A topic is 1 to 255 bytes of UTF-8, and one node can
-// subscribe it once.
+// Subscribe calls h with each message that a peer sends on the topic, until the subscription is closed. Peers send when
+// they know of it; Flush waits for that. A topic is 1 to 255 bytes of UTF-8, and a node can subscribe it once.
 func (b *Bus) Subscribe(topic string, h Handler) (*Subscription, error) {
 	if err := checkTopic(topic); err != nil {
 		return nil, fmt.Errorf("bus: subscribe: %w", err)
@@ -59,8 +55,8 @@ func (b *Bus) Subscribe(topic string, h Handler) (*Subscription, error) {
 	return s, nil
 }
 
-// Close ends the subscription: when it returns, no call of the handler runs any more, so the handler must not call it.
-// What is on its way is dropped, and requests among it are answered with an error. Close always returns nil.
+// Close ends the subscription, drops messages on their way, and answers requests among them with an error. No handler runs
+// after it, so the handler must not call it. It returns nil.
 func (s *Subscription) Close() error {
 	s.hub.unsubscribe(s)
 	s.cancel()

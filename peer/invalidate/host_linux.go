@@ -289,11 +289,11 @@ func (h *host) question(ctx context.Context, p peer.Info, waits func()) (*os.Fil
 // answerAll answers the processes that come.
 func (h *host) answerAll() {
 	for {
-		stream, err := h.listener.AcceptStream()
+		stream, err := h.listener.Accept()
 		if err != nil {
 			return
 		}
-		h.running.Go(func() { h.answer(stream) }) // ended by h.stop or by time
+		h.running.Go(func() { h.answer(stream.(*peer.Stream)) }) // ended by h.stop or by time
 	}
 }
 

@@ -35,16 +35,16 @@ func members(t *testing.T) (low, high *peer.Mesh) {
 }
 
 // opener returns a function that opens a stream and returns both ends.
-func opener(t *testing.T) func() (dialed, accepted *peer.Stream, err error) {
+func opener(t *testing.T) func() (dialed, accepted net.Conn, err error) {
 	t.Helper()
 	low, high := members(t)
 	listener, err := high.Listen("x")
 	require.NoError(t, err)
-	return func() (dialed, accepted *peer.Stream, err error) {
+	return func() (dialed, accepted net.Conn, err error) {
 		if dialed, err = low.Dial(context.Background(), 2, "x"); err != nil {
 			return nil, nil, err
 		}
-		if accepted, err = listener.AcceptStream(); err != nil {
+		if accepted, err = listener.Accept(); err != nil {
 			return nil, nil, errors.Join(err, dialed.Close())
 		}
 		return dialed, accepted, nil
