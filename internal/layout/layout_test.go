@@ -54,9 +54,6 @@ var exempt = map[string]int{
 	"methods of cluster/internal/steering.Steering": 41,
 	"methods of cluster/internal/steering.group":    63,
 
-	// The map, its array and what it is told are one type.
-	"methods of cluster/internal/portgroup.Map": 40,
-
 	// The cache's group is writer, holder and membership in one.
 	"lines of peer/invalidate":         3884,
 	"fields of peer/invalidate.group":  34,

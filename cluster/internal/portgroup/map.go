@@ -9,59 +9,36 @@ import (
 // Map is the map of one port's group, whose nodes are of type N. It is not for several goroutines at the same time.
 type Map[N Node] struct {
 	members []*Member[N] // all that are known, in no order
-	order   *reuseport.Order[*Member[N]]
-	// What the order was at the last look at the kernel's list, and who has joined and left with our help since.
-	base    []*Member[N]
-	changes []change[N]
-	unknown bool      // the order is not known at all, until the next look
-	looked  bool      // there was a look
-	told    *Snapshot // the newest of another master; nil when it was used
-
-	shifts  int
-	epoch   int
-	weights []uint32 // by which new connections are steered, by index; nil: the kernel's hash decides
+	array[N]
+	exclusions
+	looked bool      // there was a look
+	told   *Snapshot // the newest of another master; nil when it was used
 }
 
 // New returns the map of a group in which nobody is.
 func New[N Node]() *Map[N] {
-	return &Map[N]{order: reuseport.NewOrder[*Member[N]](), epoch: 1}
+	return &Map[N]{array: array[N]{order: reuseport.NewOrder[*Member[N]]()}, exclusions: exclusions{epoch: 1}}
 }
 
 // Members returns all that are known, in no order. The slice is the map's.
 func (m *Map[N]) Members() []*Member[N] { return m.members }
 
-// Order returns the members by index, with holes.
-func (m *Map[N]) Order() []*Member[N] { return m.order.Members() }
-
-// Index returns where a member sits, -1 if that is not known.
-func (m *Map[N]) Index(one *Member[N]) int { return m.order.Index(one) }
-
 // Of returns the member that is a node's, nil if there is none.
 func (m *Map[N]) Of(n N) *Member[N] {
-	return m.first(func(one *Member[N]) bool { return one.Node == n })
+	return first(m.members, func(one *Member[N]) bool { return one.Node == n })
 }
 
 // ByInode returns the member with an inode, nil if there is none.
 func (m *Map[N]) ByInode(inode uint32) *Member[N] {
-	return m.first(func(one *Member[N]) bool { return one.Inode == inode })
+	return first(m.members, func(one *Member[N]) bool { return one.Inode == inode })
 }
 
-func (m *Map[N]) first(is func(*Member[N]) bool) *Member[N] {
-	if i := slices.IndexFunc(m.members, is); i >= 0 {
-		return m.members[i]
+func first[N Node](members []*Member[N], is func(*Member[N]) bool) *Member[N] {
+	if i := slices.IndexFunc(members, is); i >= 0 {
+		return members[i]
 	}
 	return nil
 }
-
-// Shifts counts what may have moved members to other indexes: an answer to a probe that was sent before is void.
-func (m *Map[N]) Shifts() int { return m.shifts }
-
-// Epoch names the time since which no exclusion was broken: a member that got no connections when the epoch began has got
-// none since. It counts from 1.
-func (m *Map[N]) Epoch() int { return m.epoch }
-
-// Leak takes note that somebody who is excluded may have got connections.
-func (m *Map[N]) Leak() { m.epoch++ }
 
 // Doubt takes note that the order may be wrong, and that somebody who is excluded may have got connections.
 func (m *Map[N]) Doubt() {
@@ -103,18 +80,6 @@ func (m *Map[N]) Adopt(n N, inode uint32) {
 	}
 }
 
-// change changes the order by a join or a leave that we know of. After two of them without a look between them the order is
-// not known: a member may have been there that nobody has seen, whose leave has moved one that joined after it.
-func (m *Map[N]) change(c change[N]) {
-	m.unknown = m.unknown || len(m.changes) > 0
-	if members, ok := c.apply(m.order.Members()); ok {
-		m.order = reuseport.NewOrder(members...)
-	} else {
-		m.unknown = true
-	}
-	m.changes = append(m.changes, c)
-}
-
 func (m *Map[N]) drop(one *Member[N]) {
 	m.members = slices.DeleteFunc(m.members, func(o *Member[N]) bool { return o == one })
 }
@@ -122,12 +87,9 @@ func (m *Map[N]) drop(one *Member[N]) {
 // IsCertain tells whether all that can be known of the order is known.
 func (m *Map[N]) IsCertain() bool { return !m.unknown && !slices.ContainsFunc(m.members, m.isLost) }
 
-// IsUnknown tells whether nothing is known of the order, until the next look.
-func (m *Map[N]) IsUnknown() bool { return m.unknown }
-
 // isLost tells whether a node that could tell where it sits has no place in the order.
 func (m *Map[N]) isLost(one *Member[N]) bool {
-	return one.HasNode() && !one.Node.IsSuspect() && m.order.Index(one) < 0
+	return one.HasNode() && !one.Node.IsSuspect() && m.Index(one) < 0
 }
 
 // Look makes the members those that the kernel lists, and returns those that are gone. Of those that came and went by
@@ -148,15 +110,15 @@ func (m *Map[N]) Look(listed []uint32) (gone []*Member[N]) {
 			others = append(others, change[N]{one, true})
 		}
 	}
+	known := false
 	switch {
-	case m.unknown && m.told != nil:
-		m.restore()
-	case m.unknown:
-		m.Forget()
-	default:
-		m.redraw(others)
+	case !m.unknown:
+		known = m.redraw(others)
+	case m.told != nil:
+		known = m.restore(m.told, m.members)
+		m.told = nil
 	}
-	if m.order.Len() != len(m.members) {
+	if !known || m.order.Len() != len(m.members) {
 		m.Forget()
 	}
 	m.deduce()
@@ -175,16 +137,9 @@ func (m *Map[N]) notice(gone []*Member[N]) {
 		return
 	}
 	m.shifts++
-	shortest := len(m.base) - len(gone)
-	for _, c := range m.changes {
-		if !c.joins {
-			shortest--
-		}
-	}
-	gets := func(index int) bool { return index < 0 || index < len(m.weights) && m.weights[index] > 0 }
-	leaks := m.weights == nil || slices.ContainsFunc(gone, func(one *Member[N]) bool { return gets(m.order.Index(one)) })
-	for index := max(0, shortest); index < len(m.weights); index++ {
-		leaks = leaks || gets(index)
+	leaks := slices.ContainsFunc(gone, func(one *Member[N]) bool { return m.gets(m.Index(one)) })
+	for index := m.shortest(len(gone)); index < len(m.weights); index++ {
+		leaks = leaks || m.gets(index)
 	}
 	if leaks {
 		m.epoch++
@@ -193,48 +148,16 @@ func (m *Map[N]) notice(gone []*Member[N]) {
 
 // Forget says that nothing is known of the order: there are holes only.
 func (m *Map[N]) Forget() {
-	var holes []*Member[N]
-	for range m.members {
-		holes = append(holes, newHole[N]())
-	}
-	m.order = reuseport.NewOrder(holes...)
-	m.base, m.changes, m.unknown = holes, nil, false
+	m.forget(len(m.members))
 	m.Late()
-}
-
-// redraw draws the order again after changes that we were not told of.
-func (m *Map[N]) redraw(others []change[N]) {
-	if len(others) > 0 {
-		inferred, ok := infer(m.base, append(m.changes, others...))
-		if !ok {
-			m.Forget()
-			return
-		}
-		for i, one := range inferred {
-			if one == nil {
-				inferred[i] = newHole[N]()
-			}
-		}
-		m.order = reuseport.NewOrder(inferred...)
-	}
-	m.base, m.changes = m.order.Members(), nil
 }
 
 // Resolve takes note that a member sits at a hole.
 func (m *Map[N]) Resolve(hole, one *Member[N]) {
-	m.place(hole, one)
-	m.deduce()
-}
-
-func (m *Map[N]) place(hole, one *Member[N]) {
-	if m.order.Index(one) >= 0 {
-		m.Forget() // somebody has answered for two: the group was another one for a moment
-		return
+	if !m.fill(hole, one) {
+		m.Forget() // it has answered for two: the group was another one for a moment
 	}
-	members := m.order.Members()
-	members[m.order.Index(hole)] = one
-	m.order = reuseport.NewOrder(members...)
-	m.base = members
+	m.deduce()
 }
 
 // deduce fills the last hole: the one member that has no place sits there. Several holes are strangers', if all that have no
@@ -242,7 +165,7 @@ func (m *Map[N]) place(hole, one *Member[N]) {
 func (m *Map[N]) deduce() {
 	missing, holes := m.missing(), m.Holes()
 	if len(missing) == 1 && len(holes) == 1 {
-		m.place(holes[0], missing[0])
+		m.fill(holes[0], missing[0])
 		return
 	}
 	foreign := !slices.ContainsFunc(missing, func(one *Member[N]) bool { return !one.Foreign })
@@ -254,16 +177,11 @@ func (m *Map[N]) deduce() {
 // missing returns the members of which it is not known where they are.
 func (m *Map[N]) missing() (missing []*Member[N]) {
 	for _, one := range m.members {
-		if m.order.Index(one) < 0 {
+		if m.Index(one) < 0 {
 			missing = append(missing, one)
 		}
 	}
 	return missing
-}
-
-// Holes returns the holes, by index.
-func (m *Map[N]) Holes() []*Member[N] {
-	return slices.DeleteFunc(m.order.Members(), func(one *Member[N]) bool { return !one.hole })
 }
 
 // healths returns the health of each index.
@@ -274,7 +192,7 @@ func (m *Map[N]) healths() (all []Health) {
 			nodes++
 		}
 	}
-	for _, one := range m.order.Members() {
+	for _, one := range m.Order() {
 		health := one.Health()
 		if one.hole && health == Unknown {
 			if nodes--; nodes < 0 {
@@ -295,17 +213,6 @@ func (m *Map[N]) Weights() []uint32 {
 	return weigh(m.healths())
 }
 
-// Evenly returns equal weights for all nodes.
-func (m *Map[N]) Evenly() []uint32 {
-	weights := make([]uint32, m.order.Len())
-	for i, one := range m.order.Members() {
-		if one.HasNode() {
-			weights[i] = 1
-		}
-	}
-	return weights
-}
-
 // Cover returns which CPU's connections each of Members is to get where only SO_INCOMING_CPU can steer, -1 for none of
 // them: nil if there are too few for the CPUs, or there is nobody to leave out.
 func (m *Map[N]) Cover(cpus int) []int {
@@ -316,22 +223,8 @@ func (m *Map[N]) Cover(cpus int) []int {
 	return cover(all, cpus)
 }
 
-// Steered takes note by which weights new connections are steered now, nil for the kernel's hash. That sends some to those
-// who are excluded, too.
-func (m *Map[N]) Steered(weights []uint32) { m.weights = weights }
-
-// Steering returns the weights by which new connections are steered, by index; nil while the hash decides.
-func (m *Map[N]) Steering() []uint32 { return m.weights }
-
 // Excludes tells whether a member gets no new connections. One of whom it is not known where it sits is at a hole, and
 // gets none either.
 func (m *Map[N]) Excludes(one *Member[N]) bool {
-	return m.weights != nil && Percent(m.weights, m.order.Index(one)) == 0
-}
-
-// Late takes note that answers to probes are void, and that an excluded member may have got connections, as when a node may yet
-// attach a program of ours that is old by now.
-func (m *Map[N]) Late() {
-	m.epoch++
-	m.shifts++
+	return m.weights != nil && Percent(m.weights, m.Index(one)) == 0
 }
