@@ -31,7 +31,7 @@ func newPassing(tb testing.TB, addr string) passing {
 	s.files = s.files[1:] // open closes what the receiver does not keep
 	kept, err := openTally(counted)
 	require.NoError(tb, err)
-	r, err := newReceiver(socket, net.TCPAddrFromAddrPort(p.bound), kept)
+	r, err := newReceiver(socket, p.bound, kept)
 	require.NoError(tb, err)
 	require.NoError(tb, s.open())
 	tb.Cleanup(func() {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 
@@ -18,7 +17,7 @@ const firstFile = 3
 // connections either.
 type inheritance struct {
 	file  *os.File
-	bound netip.AddrPort
+	bound net.Addr
 }
 
 func newInheritance(addr string) (*inheritance, error) {
@@ -61,7 +60,7 @@ func runAcceptor() error {
 	go func() { // ends with standard input; Serve then ends, too
 		stopped <- errors.Join(awaitStop(), settle(l.Addr()), l.Close())
 	}()
-	if err := newService().run(l); !errors.Is(err, net.ErrClosed) {
+	if err := serveCrew(l); !errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	return <-stopped

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net/netip"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -35,7 +35,7 @@ const (
 // full; then connections wait in the listener's queue.
 type passer struct {
 	listener int
-	bound    netip.AddrPort
+	bound    net.Addr
 	epoll    int
 	wake     int  // an eventfd: something has changed that the loop has to know
 	least    bool // the worker with the fewest connections, else the next one

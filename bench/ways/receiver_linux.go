@@ -173,7 +173,7 @@ func runReceiver() error {
 	if err != nil {
 		return errors.Join(err, file.Close())
 	}
-	if err := newService().run(l); !errors.Is(err, io.EOF) {
+	if err := serveCrew(l); !errors.Is(err, io.EOF) {
 		return err
 	}
 	return nil

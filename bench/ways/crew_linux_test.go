@@ -1,5 +1,3 @@
-//go:build linux
-
 package ways
 
 import (
@@ -96,7 +94,7 @@ func TestKilledMasterLeavesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := begin(t, name) // and ends it
 			require.NoError(t, syscall.Kill(s.main(), syscall.SIGKILL))
-			<-s.process.Ended()
+			<-s.process.Load().Ended()
 		})
 	}
 }

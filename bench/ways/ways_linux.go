@@ -1,5 +1,3 @@
-//go:build linux
-
 // Package ways has every way to share a port among processes that we know of, each as real processes behind the same
 // handler, for a comparison. README.md says what each does, with which settings, and what was measured of the ones that
 // are written here.
@@ -14,7 +12,6 @@
 package ways
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"runtime"
@@ -63,58 +60,60 @@ type Way struct {
 	// Lookup is nil, or returns an error that says what is missing here, and how to install it.
 	Lookup func() error
 
-	// Start returns when all workers serve. What is started goes on when ctx is done, until Stop.
-	Start func(ctx context.Context, c Config) (*Server, error)
+	plan plan
 }
 
 // All returns the ways, the baseline first.
 func All() []Way {
 	return []Way{
-		{Name: "go", Title: "one net/http process on all CPUs", Burns: true, Start: start(goPlan)},
+		{Name: "go", Title: "one net/http process on all CPUs", Burns: true, plan: baseline()},
 		{
 			Name: "reuseport", Title: "each process binds the port with SO_REUSEPORT, the kernel chooses by its hash",
-			Ours: true, Burns: true, Start: start(clusterPlan("hash")),
+			Ours: true, Burns: true, plan: clustered("hash"),
 		},
 		{
 			Name: "multinode", Title: "the same, and the master steers the kernel's choice (package cluster by default)",
-			Ours: true, Burns: true, Start: start(clusterPlan("")),
+			Ours: true, Burns: true, plan: clustered(""),
 		},
 		{
-			Name: "master-accept-rr", Title: "the master accepts and passes each descriptor to a worker, in turn",
-			Burns: true, Start: start(crewPlan(roundRobin)),
+			Name: roundRobin, Title: "the master accepts and passes each descriptor to a worker, in turn",
+			Burns: true, plan: crewed(roundRobin),
 		},
 		{
-			Name: "master-accept-lc", Title: "the master accepts and passes each descriptor to the worker with the fewest connections",
-			Burns: true, Start: start(crewPlan(leastConnections)),
+			Name: leastConnections, Title: "the master accepts and passes each descriptor to the worker with the fewest connections",
+			Burns: true, plan: crewed(leastConnections),
 		},
 		{
-			Name: "proxy", Title: "the master accepts, and copies the bytes from and to a worker's Unix socket",
-			Burns: true, Start: start(crewPlan(proxied)),
+			Name: proxied, Title: "the master accepts, and copies the bytes from and to a worker's Unix socket",
+			Burns: true, plan: crewed(proxied),
 		},
 		{
-			Name: "inherited", Title: "all workers accept from one listener that they inherit (classic prefork)",
-			Burns: true, Start: start(crewPlan(inherited)),
+			Name: inherited, Title: "all workers accept from one listener that they inherit (classic prefork)",
+			Burns: true, plan: crewed(inherited),
 		},
 		{
 			Name: "fasthttp", Title: "prefork of fasthttp, with SO_REUSEPORT", Other: true, Burns: true,
-			Start: start(fasthttpPlan),
+			plan: preforked(fasthttpRole, "fasthttp", "github.com/valyala/fasthttp", "prefork with Reuseport"),
 		},
-		{Name: "fiber", Title: "prefork of Fiber, with SO_REUSEPORT", Other: true, Burns: true, Start: start(fiberPlan)},
+		{
+			Name: "fiber", Title: "prefork of Fiber, with SO_REUSEPORT", Other: true, Burns: true,
+			plan: preforked(fiberRole, "fiber", "github.com/gofiber/fiber/v3", "EnablePrefork"),
+		},
 		{
 			Name: "node-rr", Title: "cluster of Node.js: the master accepts and passes descriptors, in turn (its default)",
-			Other: true, Burns: true, Lookup: lookupNode, Start: start(nodePlan("rr")),
+			Other: true, Burns: true, Lookup: lookupNode, plan: nodeCluster("rr"),
 		},
 		{
 			Name: "node-none", Title: "cluster of Node.js: all workers accept from one listener (SCHED_NONE)",
-			Other: true, Burns: true, Lookup: lookupNode, Start: start(nodePlan("none")),
+			Other: true, Burns: true, Lookup: lookupNode, plan: nodeCluster("none"),
 		},
 		{
 			Name: "nginx", Title: "nginx with reuseport: each worker has a listener of its own", Other: true,
-			Lookup: lookupNginx, Start: start(nginxPlan),
+			Lookup: lookupNginx, plan: nginx(),
 		},
 		{
 			Name: "gunicorn", Title: "gunicorn with --reuse-port: Python processes that accept from one listener", Other: true,
-			Burns: true, Lookup: lookupGunicorn, Start: start(gunicornPlan),
+			Burns: true, Lookup: lookupGunicorn, plan: gunicorn(),
 		},
 	}
 }

@@ -1,5 +1,3 @@
-//go:build linux
-
 package ways
 
 import (
@@ -15,12 +13,8 @@ import (
 
 // task is what a process of a server is told.
 type task struct {
-	Way        string // of a crew
-	Addr       string
-	Dir        string
-	Workers    int
-	GOMAXPROCS int    // of a worker
-	Steering   string // of a cluster
+	Config         // of the server
+	Variant string // the way of a crew, the steering of a cluster
 }
 
 // Roles of this program, which is also the servers.
@@ -40,6 +34,11 @@ func Roles() map[string]func() error {
 		goRole: runGo, clusterRole: runCluster, crewRole: runCrew, receiverRole: runReceiver, acceptorRole: runAcceptor,
 		fasthttpRole: runFasthttp, fiberRole: runFiber,
 	}
+}
+
+// ours makes the command of a way that is this program in a role, with a GOMAXPROCS.
+func ours(role, variant string, gomaxprocs func(Config) int) func(Config) (*exec.Cmd, error) {
+	return func(c Config) (*exec.Cmd, error) { return command(role, task{c, variant}, gomaxprocs(c)) }
 }
 
 // command is this program in a role. GOMAXPROCS 0 leaves it to the Go runtime.

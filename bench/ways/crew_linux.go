@@ -1,5 +1,3 @@
-//go:build linux
-
 package ways
 
 import (
@@ -25,20 +23,13 @@ const (
 	inherited        = "inherited"
 )
 
-// crewPlan is a master whose workers get their connections through it.
-func crewPlan(way string) func(Config) (plan, error) {
-	return func(c Config) (plan, error) {
-		gomaxprocs := 2 // of the master: its loop keeps one, the rest has the other
-		if way == proxied {
-			gomaxprocs = 0 // it copies all bytes: it may use every CPU
-		}
-		return plan{
-			command: func(addr, _ string) (*exec.Cmd, error) {
-				return command(crewRole, task{Way: way, Addr: addr, Workers: c.Workers, GOMAXPROCS: c.share()}, gomaxprocs)
-			},
-			workers: c.Workers, restart: (*Server).order,
-		}, nil
+// crewed is a master whose workers get their connections through it.
+func crewed(way string) plan {
+	gomaxprocs := 2 // of the master: its loop keeps one, the rest has the other
+	if way == proxied {
+		gomaxprocs = 0 // it copies all bytes: it may use every CPU
 	}
+	return plan{command: ours(crewRole, way, func(Config) int { return gomaxprocs }), restart: (*Server).order}
 }
 
 // desk is where a crew's workers get their connections.
@@ -99,14 +90,14 @@ func runCrew() error {
 
 func newCrew(t task) (c *crew, err error) {
 	c = &crew{task: t, role: acceptorRole}
-	switch t.Way {
+	switch t.Variant {
 	case proxied:
 		c.desk, err = newProxy(t.Addr)
 	case inherited:
 		c.desk, err = newInheritance(t.Addr)
 	default:
 		c.role = receiverRole
-		c.desk, err = newPasser(t.Addr, t.Way == leastConnections)
+		c.desk, err = newPasser(t.Addr, t.Variant == leastConnections)
 	}
 	if err == nil {
 		c.task.Addr = c.desk.addr()
@@ -116,7 +107,7 @@ func newCrew(t task) (c *crew, err error) {
 
 // hire starts a worker and returns when it serves.
 func (c *crew) hire() error {
-	cmd, err := command(c.role, c.task, c.task.GOMAXPROCS)
+	cmd, err := command(c.role, c.task, c.task.share())
 	if err != nil {
 		return err
 	}

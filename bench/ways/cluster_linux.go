@@ -1,12 +1,9 @@
-//go:build linux
-
 package ways
 
 import (
 	"context"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
@@ -17,16 +14,12 @@ import (
 // nodesDir is the rendezvous directory, in that of the server.
 const nodesDir = "nodes"
 
-// clusterPlan is package cluster, as it is but for the steering. Its master is one of the workers.
-func clusterPlan(steering string) func(Config) (plan, error) {
-	return func(c Config) (plan, error) {
-		return plan{
-			command: func(addr, dir string) (*exec.Cmd, error) {
-				t := task{Addr: addr, Dir: dir, Workers: c.Workers, Steering: steering}
-				return command(clusterRole, t, c.GOMAXPROCS) // 0: a node takes its share by itself
-			},
-			workers: c.Workers, workerPIDs: nodesThatAccept, restart: (*Server).order,
-		}, nil
+// clustered is package cluster, as it is but for the steering. Its master is one of the workers, and a node takes its share of
+// the CPUs by itself.
+func clustered(steering string) plan {
+	return plan{
+		command: ours(clusterRole, steering, func(c Config) int { return c.GOMAXPROCS }),
+		workers: nodesThatAccept, restart: (*Server).order,
 	}
 }
 
@@ -50,7 +43,7 @@ func runCluster() error {
 		return err
 	}
 	node, err := cluster.Listen(cluster.Options{
-		Addr: t.Addr, Nodes: t.Workers, Steering: t.Steering, Name: "ways", Dir: filepath.Join(t.Dir, nodesDir),
+		Addr: t.Addr, Nodes: t.Workers, Steering: t.Variant, Name: "ways", Dir: filepath.Join(t.Dir, nodesDir),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)).With("pid", pid),
 	}, newServer())
 	if err != nil {

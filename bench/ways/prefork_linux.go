@@ -1,20 +1,20 @@
-//go:build linux
-
 package ways
 
 import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
-	"os/exec"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 
+	"github.com/gofiber/fiber/v3"
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/prefork"
 
@@ -23,15 +23,12 @@ import (
 
 var errStopping = errors.New("ways: the server stops")
 
-// fasthttpPlan is fasthttp's prefork. It starts as many workers as its master has for GOMAXPROCS.
-func fasthttpPlan(c Config) (plan, error) {
+// preforked is a prefork of a library. It starts as many workers as its master has for GOMAXPROCS.
+func preforked(role, name, module, how string) plan {
 	return plan{
-		command: func(addr, _ string) (*exec.Cmd, error) {
-			return command(fasthttpRole, task{Addr: addr, GOMAXPROCS: c.share()}, c.Workers)
-		},
-		version: "fasthttp " + moduleVersion("github.com/valyala/fasthttp") + ", prefork with Reuseport",
-		workers: c.Workers, reserves: true,
-	}, nil
+		command: ours(role, "", func(c Config) int { return c.Workers }),
+		version: func() (string, error) { return fmt.Sprintf("%s %s, %s", name, moduleVersion(module), how), nil }, reserves: true,
+	}
 }
 
 func runFasthttp() error {
@@ -47,8 +44,7 @@ func runFasthttp() error {
 	p.Network, p.Reuseport, p.ShutdownGracePeriod = network(t.Addr), true, patience
 	p.OnMasterDeath = func() { os.Exit(1) } // as its documentation has it
 	p.ServeFunc = func(l net.Listener) error {
-		runtime.GOMAXPROCS(t.GOMAXPROCS) // it has been set to 1
-		fmt.Println(saidWorker + t.Addr)
+		t.sayPreforked()
 		return server.Serve(l)
 	}
 	var children pidList
@@ -62,14 +58,6 @@ func runFasthttp() error {
 	return nil
 }
 
-// network is what a prefork listens on: one of the two, and for it Go's "tcp" is none.
-func network(addr string) string {
-	if strings.HasPrefix(addr, "[") {
-		return "tcp6"
-	}
-	return "tcp4"
-}
-
 func handleFast(ctx *fasthttp.RequestCtx) {
 	d, err := parseBurn(string(ctx.URI().QueryString()))
 	if err != nil {
@@ -80,6 +68,53 @@ func handleFast(ctx *fasthttp.RequestCtx) {
 	ctx.Response.Header.Set("Worker", pid)
 	ctx.SetContentType(contentType)
 	ctx.SetBodyString(body)
+}
+
+// runFiber is Fiber's prefork. When a worker ends, for whatever reason, it kills the others and ends: that is also how it is
+// stopped.
+func runFiber() error {
+	var t task
+	if err := child.Task(&t); err != nil {
+		return err
+	}
+	app := fiber.New()
+	app.Get("/", handleFiber)
+	var children pidList
+	if fiber.IsChild() {
+		go endOnSIGTERM(app.Shutdown) // until the process ends
+	} else {
+		app.Hooks().OnFork(children.add)
+		go children.stopOne() // until the process ends
+	}
+	return app.Listen(t.Addr, fiber.ListenConfig{
+		EnablePrefork: true, DisableStartupMessage: true, ListenerNetwork: network(t.Addr),
+		ListenerAddrFunc: func(net.Addr) { t.sayPreforked() },
+	})
+}
+
+func handleFiber(c fiber.Ctx) error {
+	d, err := parseBurn(string(c.Request().URI().QueryString()))
+	if err != nil {
+		return fiber.NewError(http.StatusBadRequest, err.Error())
+	}
+	burn(d)
+	c.Set("Worker", pid)
+	c.Set(fiber.HeaderContentType, contentType)
+	return c.SendString(body)
+}
+
+// sayPreforked says that a worker serves, which both libraries give one CPU.
+func (t task) sayPreforked() {
+	runtime.GOMAXPROCS(t.share())
+	sayWorkers(1, t.Addr)
+}
+
+// network is what a prefork listens on: one of the two, and for it Go's "tcp" is none.
+func network(addr string) string {
+	if strings.HasPrefix(addr, "[") {
+		return "tcp6"
+	}
+	return "tcp4"
 }
 
 // endOnSIGTERM is how a worker is told to finish what it has begun.
@@ -122,4 +157,16 @@ func (l *pidList) stopOne() {
 		}
 	}
 	fmt.Fprintln(os.Stderr, "ways: no worker to end:", err)
+}
+
+// moduleVersion returns which version of a module this program is made of.
+func moduleVersion(path string) string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range info.Deps {
+			if m.Path == path {
+				return m.Version
+			}
+		}
+	}
+	return "of unknown version"
 }
