@@ -30,7 +30,7 @@ type Foreign struct {
 	inode  uint32
 	alone  bool // no other process can listen on its address
 	group  *group
-	party  *party
+	agent  *agent
 	signal func() error // asks the process to end
 }
 
@@ -58,21 +58,21 @@ func (s *Steering) FindForeign(ctx context.Context, id, pid int, signal func() e
 			return nil, err
 		}
 		one := &Foreign{root: pid, pid: holder, inode: l.Inode, group: g, signal: signal}
-		one.party = &party{id: id, pid: pid, mute: true}
+		one.agent = &agent{id: id, pid: pid, mute: true}
 		if one.alone = hasForItself(ctx, s.kernel, key, l); one.alone {
-			one.party.obstacle = fmt.Sprintf("%s listens on %s without SO_REUSEPORT, so that no process can listen there beside it, as a reload needs",
+			one.agent.obstacle = fmt.Sprintf("%s listens on %s without SO_REUSEPORT, so that no process can listen there beside it, as a reload needs",
 				s.program.Label, l.Addr)
 		} else if err := one.borrow(func(Borrowed) error { return nil }); isForbidden(err) {
-			one.party.obstacle = fmt.Sprintf("the listeners of %s may not be borrowed (%v): run it as the user of this process, "+
+			one.agent.obstacle = fmt.Sprintf("the listeners of %s may not be borrowed (%v): run it as the user of this process, "+
 				"and a container with --cap-add SYS_PTRACE", s.program.Label, errno(err))
 		}
 		var agent portgroup.Agent = one
-		one.party.agent.Store(&agent)
-		one.party.ready.Store(true)
+		one.agent.link.Store(&agent)
+		one.agent.ready.Store(true)
 		listeners = append(listeners, one)
 	}
 	for _, one := range listeners {
-		one.group.adopt(ctx, one.party, one.inode, nil)
+		one.group.adopt(ctx, one.agent, one.inode, nil)
 		one.group.look(ctx)
 	}
 	return listeners, nil
@@ -232,7 +232,7 @@ const acceptTime = 100 * time.Millisecond
 // exclude lets no new connections come, and waits until none waits to be accepted, and the last one has been noted. It
 // returns the epoch for leave.
 func (f *Foreign) exclude(ctx context.Context) (epoch int, err error) {
-	if epoch, _, err = f.group.exclude(ctx, f.party); err != nil || epoch == 0 {
+	if epoch, _, err = f.group.exclude(ctx, f.agent); err != nil || epoch == 0 {
 		return epoch, err
 	}
 	err = f.borrow(func(b Borrowed) error {
@@ -258,7 +258,7 @@ func (s *Steering) LetGo(listeners []*Foreign, signal func() error) {
 			epochs[i], _ = one.exclude(ctx) // what cannot be had is lost by a signal, too
 		}
 		for i, one := range listeners {
-			more, err := one.group.leave(ctx, one.party, epochs[i])
+			more, err := one.group.leave(ctx, one.agent, epochs[i])
 			if again = again || more; err != nil {
 				s.logger.Debug("listener of a program that does not talk to us", "pid", one.pid, "error", err)
 			}

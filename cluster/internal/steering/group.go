@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
-	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -29,70 +26,8 @@ const (
 	looksToFind     = 3                      // of them, until a listener that no process holds is a stranger's: the kernel may be closing it
 )
 
-// party is a node as the master deals with it.
-type party struct {
-	id      int
-	pid     int
-	agent   atomic.Pointer[portgroup.Agent] // nil: it is not linked
-	ready   atomic.Bool                     // it serves
-	suspect atomic.Bool                     // it does not answer
-
-	// Of a program that does not talk to us.
-	mute     bool
-	obstacle string // why it cannot be steered; "": it can
-}
-
-// IsReady tells whether the node serves.
-func (p *party) IsReady() bool { return p.ready.Load() }
-
-// IsSuspect tells whether it does not answer.
-func (p *party) IsSuspect() bool { return p.suspect.Load() }
-
-// call lets a node do something.
-func (p *party) call(ctx context.Context, do func(context.Context, portgroup.Agent) error) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	agent := p.agent.Load()
-	if agent == nil {
-		return protocol.ErrUnlinked
-	}
-	return do(ctx, *agent)
-}
-
-// shut lets a node close its listener.
-func (p *party) shut(ctx context.Context, port portgroup.Key) error {
-	return p.call(ctx, func(ctx context.Context, a portgroup.Agent) error { return a.Shut(ctx, port) })
-}
-
-// expect lets a node watch for a probe connection.
-func (p *party) expect(ctx context.Context, port portgroup.Key, source netip.AddrPort) error {
-	return p.call(ctx, func(ctx context.Context, a portgroup.Agent) error { return a.Expect(ctx, port, source) })
-}
-
-// await waits until a node has accepted a probe connection.
-func (p *party) await(ctx context.Context, port portgroup.Key, source netip.AddrPort) error {
-	return p.call(ctx, func(ctx context.Context, a portgroup.Agent) error { return a.Await(ctx, port, source) })
-}
-
-// forget lets a node watch for a probe connection no more.
-func (p *party) forget(ctx context.Context, port portgroup.Key, source netip.AddrPort) (came bool, err error) {
-	err = p.call(ctx, func(ctx context.Context, a portgroup.Agent) (err error) {
-		came, err = a.Forget(ctx, port, source)
-		return err
-	})
-	return came, err
-}
-
-// probe lets the accept loops of a node pass.
-func (p *party) probe(ctx context.Context) error {
-	return p.call(ctx, func(ctx context.Context, a portgroup.Agent) error {
-		_, err := a.Probe(ctx)
-		return err
-	})
-}
-
 // member is a listener in the group of a port, or a hole.
-type member = portgroup.Member[*party]
+type member = portgroup.Member[*agent]
 
 // group is the group of one port, as its master keeps it: who is in it, at which index, and who gets new connections.
 //
@@ -100,17 +35,17 @@ type member = portgroup.Member[*party]
 // map, by one look at a time, which does not hold the turn while it waits for an answer.
 type group struct {
 	key         portgroup.Key
-	address     string
 	reservation Reservation // nil: of programs that listen by themselves
 	level       reuseport.Rung
 	obstacle    string                                  // why it is not the best that this kernel has; "": it is
 	steering    *Steering                               // to tell what is found
 	list        func(context.Context) ([]uint32, error) // of the kernel: the inodes of the listeners
 
-	asking    chan struct{} // holds a value while a look asks the kernel; it comes before the turn
-	failed    string        // the last complaint about a probe; it belongs to whoever asks
-	turn      chan struct{} // holds a value while a goroutine has the turn; the fields below belong to that goroutine
-	nodes     *portgroup.Map[*party]
+	asking turn   // of looks, which ask the kernel; it comes before the turn
+	failed string // the last complaint about a probe; it belongs to whoever asks
+
+	turn      // the fields below belong to the goroutine that has it
+	nodes     *portgroup.Map[*agent]
 	met       map[*member]*sighting // the strangers of which it is known which ones
 	kept      []uint32              // what our nodes keep for the next one, by index
 	mark      *reuseport.Mark       // of the probe that is under way
@@ -130,36 +65,16 @@ func newGroup(key portgroup.Key, reservation Reservation, s *Steering) *group {
 		address = reservation.Addr().String()
 	}
 	g := &group{
-		key: key, address: address, reservation: reservation, level: s.level, steering: s,
-		asking: make(chan struct{}, 1), turn: make(chan struct{}, 1), nodes: portgroup.New[*party](), met: make(map[*member]*sighting),
+		key: key, reservation: reservation, level: s.level, steering: s,
+		asking: newTurn(address, s.ctx.Done()), turn: newTurn(address, s.ctx.Done()), nodes: portgroup.New[*agent](), met: make(map[*member]*sighting),
 	}
 	g.list = g.listed
 	return g
 }
 
-// take waits for the turn. The master that has handed over gets none any more: the port is its successor's.
-func (g *group) take(ctx context.Context) error { return g.occupy(ctx, g.turn) }
-
-func (g *group) give() { <-g.turn }
-
-func (g *group) occupy(ctx context.Context, place chan struct{}) error {
-	over := g.steering.ctx
-	select {
-	case place <- struct{}{}:
-		if over.Err() == nil {
-			return nil
-		}
-		<-place
-	case <-over.Done():
-	case <-ctx.Done():
-		return fmt.Errorf("wait for a turn at %s: %w", g.address, ctx.Err())
-	}
-	return fmt.Errorf("%s is not this master's any more: %w", g.address, net.ErrClosed)
-}
-
 // join lets a node into the group: it is asked to listen. It is the last one then, so that no probe has to be waited
 // for.
-func (g *group) join(ctx context.Context, p *party) error {
+func (g *group) join(ctx context.Context, p *agent) error {
 	if err := g.take(ctx); err != nil {
 		return err
 	}
@@ -189,7 +104,7 @@ func (g *group) join(ctx context.Context, p *party) error {
 
 // exclude lets no new connection come to a node. The epoch that it returns is for leave; 0 says that the node may get
 // connections all the same, and later whether that may change soon.
-func (g *group) exclude(ctx context.Context, p *party) (epoch int, later bool, err error) {
+func (g *group) exclude(ctx context.Context, p *agent) (epoch int, later bool, err error) {
 	if err := g.take(ctx); err != nil {
 		return 0, false, err
 	}
@@ -215,7 +130,7 @@ func (g *group) exclude(ctx context.Context, p *party) (epoch int, later bool, e
 
 // leave lets a node out of the group that has been excluded since epoch, and has nothing left to accept. It returns true
 // when the node is to be excluded again, as it may have got connections meanwhile.
-func (g *group) leave(ctx context.Context, p *party, epoch int) (again bool, err error) {
+func (g *group) leave(ctx context.Context, p *agent, epoch int) (again bool, err error) {
 	if err := g.take(ctx); err != nil {
 		return false, err
 	}
@@ -247,16 +162,16 @@ func (g *group) leave(ctx context.Context, p *party, epoch int) (again bool, err
 	return false, nil
 }
 
-func (g *group) notHere(p *party) error {
+func (g *group) notHere(p *agent) error {
 	return fmt.Errorf("node %d does not listen on %s: %w", p.id, g.address, net.ErrClosed)
 }
 
 // look compares the map with the kernel, and asks about what is not known. Of several looks one goes on at a time.
 func (g *group) look(ctx context.Context) {
-	if g.occupy(ctx, g.asking) != nil {
+	if g.asking.take(ctx) != nil {
 		return
 	}
-	defer func() { <-g.asking }()
+	defer g.asking.give()
 	g.verify(ctx)
 	steered := g.review(ctx)
 	found := g.meet(ctx)
@@ -281,12 +196,10 @@ func (g *group) review(ctx context.Context) bool {
 
 // changed tells whether the kernel's list has others than those that are known, or there is something to find out.
 func (g *group) changed(ctx context.Context) bool {
-	select {
-	case g.turn <- struct{}{}:
-		defer g.give()
-	default:
-		return false // somebody is at it
+	if !g.try() {
+		return false // another goroutine is at it
 	}
+	defer g.give()
 	listed, err := g.list(ctx)
 	return err != nil || len(listed) != len(g.nodes.Members()) ||
 		slices.ContainsFunc(g.nodes.Members(), func(m *member) bool { return m.Unmet > 0 || !slices.Contains(listed, m.Inode) }) ||
@@ -294,7 +207,7 @@ func (g *group) changed(ctx context.Context) bool {
 }
 
 // adopt takes note of a listener that is in the group already, and of the snapshot that another master had.
-func (g *group) adopt(ctx context.Context, p *party, inode uint32, told *portgroup.Snapshot) {
+func (g *group) adopt(ctx context.Context, p *agent, inode uint32, told *portgroup.Snapshot) {
 	if g.take(ctx) != nil {
 		return
 	}

@@ -23,7 +23,7 @@ func TestAdoptAfterALook(t *testing.T) {
 	require.NoError(t, err)
 	defer reservation.Close()
 	g := newGroup(portgroup.Key{Network: "tcp", Address: "127.0.0.1:0"}, reservation, s)
-	p := &party{id: 1}
+	p := &agent{id: 1}
 	l, err := reuseport.Listen(t.Context(), "tcp", g.address, reuseport.Options{})
 	require.NoError(t, err)
 	defer l.Close()
@@ -70,7 +70,7 @@ func TestListenersOfAWorkerAreNotForeign(t *testing.T) {
 	_, err = s.FindForeign(t.Context(), 1, pid, nil, talks)
 	require.ErrorIs(t, err, ErrTalks)
 	assert.Equal(t, 1, asked)
-	assert.Empty(t, s.all(), "no group is that of a foreign program")
+	assert.Empty(t, s.groups.all(), "no group is that of a foreign program")
 }
 
 // TestHolderIsNotThePredecessor: the workers are descendants of the master that has handed over, and not its listeners.
@@ -87,11 +87,11 @@ func TestHolderIsNotThePredecessor(t *testing.T) {
 	s.self = 7
 	s.Precede(0)
 	predecessor := s.expect(0, os.Getpid())
-	assert.Same(t, predecessor, s.partyOf(os.Getpid()))
-	assert.Nil(t, s.partyOf(worker.Process.Pid), "it is not known yet")
+	assert.Same(t, predecessor, s.ofProcess(os.Getpid()))
+	assert.Nil(t, s.ofProcess(worker.Process.Pid), "it is not known yet")
 	known := s.expect(1, worker.Process.Pid)
 	for range 20 { // the order of a map is another one each time
-		assert.Same(t, known, s.partyOf(worker.Process.Pid))
+		assert.Same(t, known, s.ofProcess(worker.Process.Pid))
 	}
 }
 

@@ -28,7 +28,7 @@ import (
 type members struct {
 	*group
 	t         *testing.T
-	parties   []*party
+	agents    []*agent
 	listeners []*local.Listeners
 	forgotten bool     // no snapshot is kept
 	chosen    chan int // who has accepted a connection
@@ -51,7 +51,7 @@ func (m *members) observe(i int, o observed) {
 		}
 	}
 	o.Listeners = m.listeners[i]
-	m.steering.Linked(m.parties[i].id, 0, o)
+	m.steering.Linked(m.agents[i].id, 0, o)
 }
 
 func (o observed) Attach(ctx context.Context, port portgroup.Key, s reuseport.Steering, until time.Duration) error {
@@ -123,11 +123,11 @@ func (m *members) addAccepting(id int) {
 }
 
 // addSilent adds a member that is ready, and does not accept.
-func (m *members) addSilent(id int) *party {
+func (m *members) addSilent(id int) *agent {
 	m.t.Helper()
 	p := m.steering.expect(id, 0)
-	m.parties, m.listeners = append(m.parties, p), append(m.listeners, local.New(false))
-	m.observe(len(m.parties)-1, observed{})
+	m.agents, m.listeners = append(m.agents, p), append(m.listeners, local.New(false))
+	m.observe(len(m.agents)-1, observed{})
 	require.NoError(m.t, m.join(m.t.Context(), p))
 	p.ready.Store(true)
 	return p
@@ -150,11 +150,11 @@ func TestGroupExcludesAndLetsLeave(t *testing.T) {
 	m := newMembers(t, 4)
 	for _, gone := range []int{2, 1} { // in the middle, then the first
 		i := gone - 1
-		epoch, _, err := m.exclude(t.Context(), m.parties[i])
+		epoch, _, err := m.exclude(t.Context(), m.agents[i])
 		require.NoError(t, err)
 		require.NotZero(t, epoch)
 		assert.NotContains(t, m.spread(100), gone)
-		again, err := m.leave(t.Context(), m.parties[i], epoch)
+		again, err := m.leave(t.Context(), m.agents[i], epoch)
 		require.NoError(t, err)
 		require.False(t, again)
 	}
@@ -172,7 +172,7 @@ func TestGroupIsAskedAnewAfterTwoDeaths(t *testing.T) {
 	m.look(t.Context())
 	assert.True(t, m.certain())
 	for _, i := range []int{1, 3} { // is each where it is thought to be?
-		epoch, _, err := m.exclude(t.Context(), m.parties[i])
+		epoch, _, err := m.exclude(t.Context(), m.agents[i])
 		require.NoError(t, err)
 		require.NotZero(t, epoch)
 	}
@@ -192,14 +192,14 @@ func TestGroupWithAWrongOrder(t *testing.T) {
 		order := m.nodes.Inodes()
 		slices.Reverse(order)
 		m.mislead(order...)
-		_, _, err := m.exclude(t.Context(), m.parties[0])
+		_, _, err := m.exclude(t.Context(), m.agents[0])
 		require.NoError(t, err)
 		require.Equal(t, order, m.nodes.Inodes(), "it believes it")
 		assert.NotEmpty(t, m.spread(100))
 	})
 	t.Run("too long", func(t *testing.T) {
 		m := newMembers(t, 2)
-		m.nodes.Join(&member{Node: m.parties[1]})
+		m.nodes.Join(&member{Node: m.agents[1]})
 		m.look(t.Context())
 		assert.Len(t, m.spread(300), 2)
 	})
@@ -214,7 +214,7 @@ func TestGroupWithAWrongOrder(t *testing.T) {
 		m.doubt()
 		m.look(t.Context())
 		assert.True(t, m.certain(), "it was asked")
-		epoch, _, err := m.exclude(t.Context(), m.parties[1])
+		epoch, _, err := m.exclude(t.Context(), m.agents[1])
 		require.NoError(t, err)
 		require.NotZero(t, epoch)
 		assert.NotContains(t, m.spread(100), 2)
@@ -224,15 +224,15 @@ func TestGroupWithAWrongOrder(t *testing.T) {
 func TestGroupLastOneLeaves(t *testing.T) {
 	m := newMembers(t, 2)
 	for _, i := range []int{0, 1} {
-		epoch, _, err := m.exclude(t.Context(), m.parties[i])
+		epoch, _, err := m.exclude(t.Context(), m.agents[i])
 		require.NoError(t, err)
 		assert.Equal(t, i == 1, epoch == 0, "the last one gets connections until it closes")
-		again, err := m.leave(t.Context(), m.parties[i], epoch)
+		again, err := m.leave(t.Context(), m.agents[i], epoch)
 		require.NoError(t, err)
 		assert.False(t, again)
 	}
 	assert.Empty(t, m.nodes.Members())
-	_, _, err := m.exclude(t.Context(), m.parties[0])
+	_, _, err := m.exclude(t.Context(), m.agents[0])
 	assert.ErrorIs(t, err, net.ErrClosed)
 }
 
@@ -244,11 +244,11 @@ func TestGroupLeavesAtOnce(t *testing.T) {
 	for i := range 5 {
 		leaves.Go(func() {
 			for tries := 1; ; tries++ {
-				epoch, _, err := m.exclude(context.Background(), m.parties[i])
+				epoch, _, err := m.exclude(context.Background(), m.agents[i])
 				if !assert.NoError(t, err) { //nolint:testifylint // not in the goroutine of the test
 					return
 				}
-				again, err := m.leave(context.Background(), m.parties[i], epoch)
+				again, err := m.leave(context.Background(), m.agents[i], epoch)
 				if !assert.NoError(t, err) || !again {
 					return
 				}
@@ -261,13 +261,13 @@ func TestGroupLeavesAtOnce(t *testing.T) {
 
 func TestGroupWithASuspect(t *testing.T) {
 	m := newMembers(t, 3)
-	m.parties[1].suspect.Store(true)
+	m.agents[1].suspect.Store(true)
 	m.look(t.Context())
 	assert.NotContains(t, m.spread(100), 2)
-	m.parties[0].suspect.Store(true)
+	m.agents[0].suspect.Store(true)
 	m.look(t.Context())
 	assert.Len(t, m.spread(300), 3, "more than half cannot be true")
-	for _, p := range m.parties {
+	for _, p := range m.agents {
 		p.suspect.Store(false)
 	}
 	m.look(t.Context())
@@ -279,8 +279,8 @@ func TestGroupWithASuspect(t *testing.T) {
 // says so.
 func TestGroupWithASuspectMeanwhile(t *testing.T) {
 	m := newMembers(t, 3)
-	late := m.parties[1]
-	for i := range m.parties {
+	late := m.agents[1]
+	for i := range m.agents {
 		m.observe(i, observed{attached: func() { late.suspect.Store(true) }})
 	}
 	m.look(t.Context())
@@ -301,9 +301,9 @@ func (m *members) inherited() (next *members, questions *atomic.Int32) {
 	next, questions = &members{t: m.t, chosen: m.chosen, over: m.over, listeners: m.listeners}, new(atomic.Int32)
 	next.group = &group{steering: s}
 	for i, l := range m.listeners {
-		p := s.expect(m.parties[i].id, 0)
+		p := s.expect(m.agents[i].id, 0)
 		p.ready.Store(true)
-		next.parties = append(next.parties, p)
+		next.agents = append(next.agents, p)
 		next.observe(i, observed{expected: func() { questions.Add(1) }})
 		for _, one := range l.Infos() {
 			one.Address = m.address
@@ -313,7 +313,7 @@ func (m *members) inherited() (next *members, questions *atomic.Int32) {
 			s.inherit(p, one)
 		}
 	}
-	next.group, err = s.find(m.key)
+	next.group, err = s.groups.find(m.key)
 	require.NoError(m.t, err)
 	require.NotNil(m.t, next.group)
 	return next, questions
@@ -344,7 +344,7 @@ func TestGroupIsInherited(t *testing.T) {
 			assert.True(t, next.certain())
 			assert.Equal(t, c.asks, questions.Load() > 0, "%d questions", questions.Load())
 			for _, i := range []int{1, 3} { // is each where it is thought to be?
-				epoch, _, err := next.exclude(t.Context(), next.parties[i])
+				epoch, _, err := next.exclude(t.Context(), next.agents[i])
 				require.NoError(t, err)
 				require.NotZero(t, epoch)
 			}
@@ -421,10 +421,10 @@ func TestGroupGoesOnDuringAQuestion(t *testing.T) {
 	m.steering.Linked(9, 0, m.listeners[4])
 	require.NoError(t, m.join(t.Context(), p))
 	require.True(t, isLooking(), "a join does not wait for questions")
-	_, _, err := m.exclude(t.Context(), m.parties[0])
+	_, _, err := m.exclude(t.Context(), m.agents[0])
 	require.NoError(t, err)
 	require.True(t, isLooking(), "nor does an exclusion")
-	_, err = m.leave(t.Context(), m.parties[0], 0)
+	_, err = m.leave(t.Context(), m.agents[0], 0)
 	require.NoError(t, err)
 	require.True(t, isLooking(), "nor does a leave")
 	release()
@@ -435,7 +435,7 @@ func TestGroupGoesOnDuringAQuestion(t *testing.T) {
 	out, _ = m.steering.Status(m.key)
 	assert.Empty(t, out.Doing)
 	for _, i := range []int{1, 2} { // is each where it is thought to be?
-		epoch, _, err := m.exclude(t.Context(), m.parties[i])
+		epoch, _, err := m.exclude(t.Context(), m.agents[i])
 		require.NoError(t, err)
 		require.NotZero(t, epoch)
 	}
@@ -448,7 +448,7 @@ func TestAnswerIsVoidAfterALeave(t *testing.T) {
 	m := newMembers(t, 4)
 	asked, release := m.hold(3) // the last index is asked first
 	looked := m.lookUntil(asked)
-	_, err := m.leave(t.Context(), m.parties[0], 0) // the last one moves to index 0
+	_, err := m.leave(t.Context(), m.agents[0], 0) // the last one moves to index 0
 	require.NoError(t, err)
 	m.addAccepting(5) // at index 3 now
 	release()
@@ -456,7 +456,7 @@ func TestAnswerIsVoidAfterALeave(t *testing.T) {
 	m.look(t.Context())
 	require.True(t, m.certain())
 	for _, i := range []int{1, 2, 3} {
-		epoch, _, err := m.exclude(t.Context(), m.parties[i])
+		epoch, _, err := m.exclude(t.Context(), m.agents[i])
 		require.NoError(t, err)
 		require.NotZero(t, epoch)
 	}

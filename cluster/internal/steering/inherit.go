@@ -2,15 +2,13 @@ package steering
 
 import (
 	"context"
-	"maps"
-	"slices"
 
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
 )
 
 // Inherit takes note of the ports and listeners that a node has from the time of another master, and closes done.
 func (s *Steering) Inherit(id int, listeners []protocol.Listener, done chan<- struct{}) {
-	p, err := s.party(id)
+	p, err := s.get(id)
 	if err != nil {
 		return
 	}
@@ -27,7 +25,7 @@ func (s *Steering) Inherit(id int, listeners []protocol.Listener, done chan<- st
 	})
 }
 
-func (s *Steering) inherit(p *party, one protocol.Listener) {
+func (s *Steering) inherit(p *agent, one protocol.Listener) {
 	g, err := s.groupBy(s.ctx, one.Port, func() (Reservation, error) {
 		return s.kernel.Rejoin(s.ctx, one.Port.Network, one.Address)
 	})
@@ -40,48 +38,19 @@ func (s *Steering) inherit(p *party, one protocol.Listener) {
 	}
 }
 
-// Precede tells which node was the master before us, and may still be there.
-func (s *Steering) Precede(id int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.elder = id
-}
-
 // Ports returns all ports that are held.
 func (s *Steering) Ports() (held []protocol.Listener) {
-	for _, g := range s.all() {
+	for _, g := range s.groups.all() {
 		held = append(held, protocol.Listener{Port: g.key, Address: g.address})
 	}
 	return held
 }
 
-// Hold takes the turn at all groups, also at those that are to come, until release: the port is another master's.
-func (s *Steering) Hold(ctx context.Context) error {
-	s.mu.Lock()
-	s.holds = true
-	groups := slices.Collect(maps.Values(s.groups))
-	s.mu.Unlock()
-	for _, g := range groups {
-		if err := g.take(ctx); err != nil {
-			return err
-		}
-		s.mu.Lock()
-		s.held = append(s.held, g)
-		s.mu.Unlock()
-	}
-	return nil
-}
+// Hold takes the turn at all groups, also at those that are to come, until Release: the ports are another master's.
+func (s *Steering) Hold(ctx context.Context) error { return s.groups.hold(ctx) }
 
-// Release gives all turns back, also after a hold that has failed. What was known of a group that was held is in doubt.
+// Release gives all turns back, also after a Hold that has failed.
 func (s *Steering) Release() {
-	s.mu.Lock()
-	held := s.held
-	s.holds, s.held = false, nil
-	s.mu.Unlock()
-	for _, g := range held {
-		g.nodes.Untell()
-		g.doubt()
-		g.give()
-	}
+	s.groups.release()
 	s.kick()
 }

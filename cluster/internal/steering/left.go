@@ -13,7 +13,7 @@ import (
 func (s *Steering) LeftListeners() (left []reuseport.Owner) {
 	ctx, cancel := context.WithTimeout(context.Background(), dyingTime)
 	defer cancel()
-	for _, g := range s.all() {
+	for _, g := range s.groups.all() {
 		left = append(left, g.lastListeners(ctx)...)
 	}
 	return left

@@ -10,7 +10,7 @@ func (s *Steering) promise() (reuseport.Rung, string) {
 		return s.level, s.level.Promise()
 	}
 	mute, known := false, false
-	for _, g := range s.all() {
+	for _, g := range s.groups.all() {
 		d := g.status()
 		if d.obstacle != "" {
 			return reuseport.RungHash, queueLost + ": " + d.obstacle + "."

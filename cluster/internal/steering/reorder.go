@@ -44,7 +44,7 @@ func (g *group) toReorder() (first *member) {
 		case m.Foreign:
 		case m.Health() != portgroup.Healthy:
 			return nil // it may be on its way already
-		case m.Node.id == g.steering.self || m.Node.agent.Load() == nil:
+		case m.Node.id == g.steering.self || m.Node.link.Load() == nil:
 			others++ // the master would have nobody to move it
 		case first == nil:
 			first = m

@@ -76,7 +76,7 @@ func (g *group) probe(ctx context.Context, hole *member, timeout time.Duration) 
 		return err
 	}
 	var found witness
-	defer func() { g.end(q, found.party) }()
+	defer func() { g.end(q, found.agent) }()
 	watching := g.watchFor(short, q.Source())
 	defer g.forget(q.Source(), watching)
 
@@ -90,15 +90,15 @@ func (g *group) probe(ctx context.Context, hole *member, timeout time.Duration) 
 	return g.noteAnswer(ctx, sent, found.member)
 }
 
-// witness is a member with its party, as it was when it was asked: a member may get another party in any turn.
+// witness is a member with its agent, as it was when it was asked: a member may get another agent in any turn.
 type witness struct {
-	*party
+	*agent
 	member *member
 }
 
 // end ends the connection of a probe, which has no data to lose. A node that has answered has taken it out of its queue;
 // a program that knows nothing of probes is to see a client that changes its mind, and no error.
-func (g *group) end(q Probe, who *party) {
+func (g *group) end(q Probe, who *agent) {
 	if who != nil && !who.mute {
 		_ = q.Close() // nothing is left of it
 		return

@@ -50,9 +50,9 @@ func (p *fakePort) come() (inode uint32) {
 
 // addNode lets a node join.
 func (p *fakePort) addNode() {
-	one := new(party)
+	one := new(agent)
 	var agent portgroup.Agent = &fakeAgent{port: p}
-	one.agent.Store(&agent)
+	one.link.Store(&agent)
 	one.ready.Store(true)
 	require.NoError(p.t, p.join(p.t.Context(), one))
 	p.check()

@@ -165,7 +165,7 @@ func (g *group) wake(ctx context.Context) {
 	for _, m := range g.callable() {
 		p := m.Node                    // it may get another one later
 		g.steering.running.Go(func() { // ends within callTimeout
-			_ = p.probe(ctx) // one that does not answer is found by others
+			_ = p.poke(ctx) // one that does not answer is found by others
 		})
 	}
 }

@@ -16,13 +16,13 @@ type steererOf struct {
 
 var _ protocol.Steerer = steererOf{}
 
-func (s steererOf) group(ctx context.Context, port portgroup.Key) (*group, *party, error) {
+func (s steererOf) group(ctx context.Context, port portgroup.Key) (*group, *agent, error) {
 	select {
 	case <-s.steering.inherited:
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
 	}
-	p, err := s.steering.party(s.id)
+	p, err := s.steering.get(s.id)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
-	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -36,36 +34,25 @@ type Config struct {
 // Steering holds the ports of a cluster for its life, and steers the group of each. The master has it; workers ask. All methods
 // may be called at the same time.
 type Steering struct {
-	kernel  Kernel
-	support reuseport.Support
-	level   reuseport.Rung
-	logger  *slog.Logger
-	tell    func(control.Event)
-	self    int      // id of the master's node
-	program *Program // whose listeners these are; nil: this one
+	*life
+	*agents
+	groups *groups
 
-	kicks   chan struct{}      // holds a value when follow is to steer anew
-	looks   chan struct{}      // holds a value when run is to look at the groups
-	cancel  context.CancelFunc // ends run and all that waits for a node
-	ctx     context.Context    // of run; what it starts has no caller to give one
-	running sync.WaitGroup     // of all goroutines
+	kernel    Kernel
+	support   reuseport.Support
+	level     reuseport.Rung
+	logger    *slog.Logger
+	tell      func(control.Event)
+	program   *Program   // whose listeners these are; nil: this one
+	pauses    bool       // accept loops pause, see Options.AcceptPauses
+	sightings *sightings // of strangers
+
+	kicks chan struct{} // holds a value when follow is to steer again
+	looks chan struct{} // holds a value when run is to look at the groups
 
 	// inherited is closed when all that nodes have from the time of another master is known. Who asked before would get
 	// another port in place of port 0, and a place in a group of which the master knows nothing.
 	inherited chan struct{}
-
-	reserving chan struct{} // holds a value while a port is reserved, which may take the time of a look-up of a name
-
-	sightings *sightings // of strangers
-	pauses    bool       // accept loops pause, see Options.AcceptPauses
-
-	mu      sync.Mutex // guards what follows
-	groups  map[portgroup.Key]*group
-	parties map[int]*party
-	closed  bool
-	elder   int      // id of the master before, while it may be there; -1: none
-	holds   bool     // new groups are held, too
-	held    []*group // whose turn another master has
 }
 
 // New chooses the steering level: the best, or the one that is forced. Nothing runs before Start.
@@ -86,24 +73,15 @@ func New(c Config) (*Steering, error) {
 		}
 		level = wanted
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	return &Steering{
+	s := &Steering{
+		life: newLife(), groups: newGroups(),
 		kernel: c.Kernel, support: support, level: level, logger: c.Logger, tell: c.Tell, program: c.Program, pauses: c.Pauses,
-		elder: -1,
-		kicks: make(chan struct{}, 1), looks: make(chan struct{}, 1), ctx: ctx, cancel: cancel, inherited: make(chan struct{}),
-		reserving: make(chan struct{}, 1),
-		groups:    make(map[portgroup.Key]*group), parties: make(map[int]*party), sightings: newSightings(level, c.Logger, c.Tell),
-	}, nil
+		sightings: newSightings(level, c.Logger, c.Tell),
+		kicks:     make(chan struct{}, 1), looks: make(chan struct{}, 1), inherited: make(chan struct{}),
+	}
+	s.agents = newAgents(c.Kernel, s.kick)
+	return s, nil
 }
-
-// Context is done when the ports are another master's, or given up.
-func (s *Steering) Context() context.Context { return s.ctx }
-
-// GiveUp leaves the ports to another master: who waits for a turn gets none.
-func (s *Steering) GiveUp() { s.cancel() }
-
-// Go calls f in a goroutine that Close waits for. It has to end with Context.
-func (s *Steering) Go(f func()) { s.running.Go(f) }
 
 // Level returns how connections are steered at best.
 func (s *Steering) Level() reuseport.Rung { return s.level }
@@ -134,7 +112,7 @@ func (s *Steering) follow() {
 			return
 		case <-s.kicks:
 		}
-		for _, g := range s.all() {
+		for _, g := range s.groups.all() {
 			g.review(s.ctx)
 		}
 		select {
@@ -158,7 +136,7 @@ func (s *Steering) run() {
 			always = true
 		case <-ticker.C:
 		}
-		for _, g := range s.all() {
+		for _, g := range s.groups.all() {
 			if always || g.changed(s.ctx) {
 				g.look(s.ctx)
 			}
@@ -174,66 +152,6 @@ func (s *Steering) kick() {
 	}
 }
 
-func (s *Steering) all() (all []*group) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, g := range s.groups {
-		all = append(all, g)
-	}
-	return all
-}
-
-// Expect makes a node known that will be linked some time.
-func (s *Steering) Expect(id, pid int) { s.expect(id, pid) }
-
-func (s *Steering) expect(id, pid int) *party {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.parties[id]
-	if p == nil {
-		p = &party{id: id, pid: pid}
-		s.parties[id] = p
-	}
-	return p
-}
-
-// Linked makes a node known with which the master is linked: for the first time, or anew.
-func (s *Steering) Linked(id, pid int, agent portgroup.Agent) { s.expect(id, pid).agent.Store(&agent) }
-
-// party returns a node that is known.
-func (s *Steering) party(id int) (*party, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if p := s.parties[id]; p != nil {
-		return p, nil
-	}
-	return nil, fmt.Errorf("node %d is not linked with the master", id)
-}
-
-// Ready tells that a node serves.
-func (s *Steering) Ready(id int) {
-	if p, err := s.party(id); err == nil {
-		p.ready.Store(true)
-		s.kick()
-	}
-}
-
-// Suspect tells whether a node answers.
-func (s *Steering) Suspect(id int, suspect bool) {
-	if p, err := s.party(id); err == nil {
-		p.suspect.Store(suspect)
-		s.kick()
-	}
-}
-
-// Gone tells that the process of a node is gone.
-func (s *Steering) Gone(id int) {
-	s.mu.Lock()
-	delete(s.parties, id)
-	s.mu.Unlock()
-	s.kick()
-}
-
 // group returns the group of the port that key names. The first to ask reserves the port.
 func (s *Steering) group(ctx context.Context, key portgroup.Key) (*group, error) {
 	return s.groupBy(ctx, key, func() (Reservation, error) {
@@ -246,46 +164,18 @@ func (s *Steering) group(ctx context.Context, key portgroup.Key) (*group, error)
 }
 
 func (s *Steering) groupBy(ctx context.Context, key portgroup.Key, reserve func() (Reservation, error)) (*group, error) {
-	select {
-	case s.reserving <- struct{}{}:
-		defer func() { <-s.reserving }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if g, err := s.find(key); g != nil || err != nil {
-		return g, err
-	}
-	reservation, err := reserve()
-	if err != nil {
-		return nil, err
-	}
-	g := newGroup(key, reservation, s)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, errline.Join(net.ErrClosed, g.close()) // a foreign group has no reservation
-	}
-	if s.holds {
-		g.turn <- struct{}{}
-		s.held = append(s.held, g)
-	}
-	s.groups[key] = g
-	return g, nil
-}
-
-// find returns the group of a port, nil if there is none yet.
-func (s *Steering) find(key portgroup.Key) (*group, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, net.ErrClosed
-	}
-	return s.groups[key], nil
+	return s.groups.open(ctx, key, func() (*group, error) {
+		reservation, err := reserve()
+		if err != nil {
+			return nil, err
+		}
+		return newGroup(key, reservation, s), nil
+	})
 }
 
 // Seal lets no new connection be established on any port, where it can be steered: the cluster stops.
 func (s *Steering) Seal(ctx context.Context) {
-	for _, g := range s.all() {
+	for _, g := range s.groups.all() {
 		if err := g.seal(ctx); err != nil {
 			s.logger.Warn("connections that come while the cluster stops may be lost", "address", g.address, "error", err)
 		}
@@ -294,16 +184,8 @@ func (s *Steering) Seal(ctx context.Context) {
 
 // Close ends all, and gives the ports up.
 func (s *Steering) Close() (err error) {
-	s.cancel()
-	s.running.Wait()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	for _, g := range s.groups {
-		err = errline.Join(err, g.close())
-	}
-	s.groups = nil
-	return err
+	s.end()
+	return s.groups.close()
 }
 
 // Status returns what Status tells of the main port, and the share of each node, in percent, by id.
@@ -315,7 +197,7 @@ func (s *Steering) Status(key portgroup.Key) (control.Steering, map[int]float64)
 			out.Advice = append(out.Advice, control.Advice{Gives: a.Gives, Command: a.Command})
 		}
 	}
-	g := s.mainGroup(key)
+	g := s.groups.main(key)
 	if g == nil {
 		return out, nil
 	}
@@ -335,7 +217,7 @@ const doingAsk = "asking the kernel which node sits at which index of the group"
 
 // Main returns the main port and its address, or where the master does not know that, the port that most nodes share.
 func (s *Steering) Main(key portgroup.Key) (main portgroup.Key, address string, ok bool) {
-	g := s.mainGroup(key)
+	g := s.groups.main(key)
 	if g == nil {
 		return key, "", false
 	}
@@ -353,7 +235,7 @@ func (s *Steering) Address(ctx context.Context, key portgroup.Key) (net.Addr, er
 
 // PortAt returns the port that has an address, and else which addresses there are.
 func (s *Steering) PortAt(key portgroup.Key, addr *net.TCPAddr) (port portgroup.Key, others []string, ok bool) {
-	for _, g := range s.all() {
+	for _, g := range s.groups.all() {
 		target, err := g.target()
 		if g.key == key || err == nil && target.String() == addr.String() {
 			return g.key, nil, true
@@ -361,23 +243,4 @@ func (s *Steering) PortAt(key portgroup.Key, addr *net.TCPAddr) (port portgroup.
 		others = append(others, g.address)
 	}
 	return key, others, false
-}
-
-// mainGroup returns the group of the main port, or where the master does not know that, of the port that most nodes share;
-// nil while there is none.
-func (s *Steering) mainGroup(key portgroup.Key) *group {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if g := s.groups[key]; g != nil || key != (portgroup.Key{}) {
-		return g
-	}
-	var first *group
-	most := 0
-	for _, g := range s.groups {
-		members := g.status().members
-		if first == nil || members > most || members == most && g.address < first.address {
-			first, most = g, members
-		}
-	}
-	return first
 }

@@ -218,7 +218,7 @@ func (g *group) hunt(ctx context.Context) {
 	if !sightings.hunting(g.address) {
 		return
 	}
-	isNode := func(pid int) bool { return g.steering.partyOf(pid) != nil }
+	isNode := func(pid int) bool { return g.steering.ofProcess(pid) != nil }
 	o, ok, err := g.steering.kernel.Visitor(ctx, g.key.Network, g.address, isNode)
 	if err == nil {
 		sightings.caught(g.address, control.Stranger{PID: o.PID, Program: o.Program}, ok)
@@ -232,38 +232,6 @@ func (g *group) hasUnmet(ctx context.Context) bool {
 	}
 	defer g.give()
 	return slices.ContainsFunc(g.nodes.Members(), func(m *member) bool { return m.Unmet > 0 })
-}
-
-// holder returns the node that has a listener, or else the process that has.
-func (s *Steering) holder(owners []reuseport.Owner, inode uint32) (*party, control.Stranger) {
-	var found control.Stranger
-	for _, o := range owners {
-		if o.Inode != inode || o.PID == 0 {
-			continue
-		}
-		if p := s.partyOf(o.PID); p != nil {
-			return p, found
-		}
-		found = control.Stranger{PID: o.PID, Program: o.Program, Address: o.Addr.String()}
-	}
-	return nil, found
-}
-
-// partyOf returns the node whose process that is, or has started that. What a master has started are other nodes.
-func (s *Steering) partyOf(pid int) *party {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, p := range s.parties {
-		if p.pid != 0 && p.pid == pid {
-			return p
-		}
-	}
-	for _, p := range s.parties {
-		if p.pid != 0 && p.id != s.self && p.id != s.elder && slices.Contains(s.kernel.Descendants(p.pid), pid) {
-			return p
-		}
-	}
-	return nil
 }
 
 func nameOf(s control.Stranger) string {

@@ -148,7 +148,7 @@ func (g *group) verify(ctx context.Context) {
 	g.give()
 	found, takers := g.whereIs(ctx, q, m)
 	if found == ours {
-		g.end(q, m.party)
+		g.end(q, m.agent)
 	} else {
 		g.end(q, nil) // a program that knows nothing of probes may have it
 	}
@@ -301,7 +301,7 @@ func (g *group) expects(ctx context.Context, m witness, source netip.AddrPort) b
 // lastWord asks a member once more whether it has accepted a connection that seems to be elsewhere: whatever its accept
 // loop was about to do is done when it has passed.
 func (g *group) lastWord(ctx context.Context, q Probe, m witness, takers []control.Stranger) (whereabouts, []control.Stranger) {
-	err := m.probe(ctx)
+	err := m.poke(ctx)
 	if err != nil && (len(takers) == 0 || !errors.Is(err, errors.ErrUnsupported)) {
 		return unknownWhere, nil
 	}
@@ -328,7 +328,7 @@ func (g *group) taken(ctx context.Context, q Probe, m witness) (takers []control
 	case arrival == reuseport.ArrivalAccepted:
 		holders, err := g.steering.kernel.Holders(ctx, inode) // none: it is just being accepted, or was closed
 		for _, o := range holders {
-			switch p := g.steering.partyOf(o.PID); {
+			switch p := g.steering.ofProcess(o.PID); {
 			case p == nil:
 				takers = append(takers, control.Stranger{PID: o.PID, Program: o.Program, Address: g.address})
 			case p.id == m.id:

@@ -1,0 +1,72 @@
+package steering
+
+import (
+	"context"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
+)
+
+// agent is the master's record of a node.
+type agent struct {
+	id      int
+	pid     int
+	link    atomic.Pointer[portgroup.Agent] // nil: it is not linked
+	ready   atomic.Bool                     // it serves
+	suspect atomic.Bool                     // it does not answer
+
+	// Of a program that does not talk to us.
+	mute     bool
+	obstacle string // why it cannot be steered; "": it can
+}
+
+// IsReady tells whether the node serves.
+func (a *agent) IsReady() bool { return a.ready.Load() }
+
+// IsSuspect tells whether it does not answer.
+func (a *agent) IsSuspect() bool { return a.suspect.Load() }
+
+// call lets a node do something.
+func (a *agent) call(ctx context.Context, do func(context.Context, portgroup.Agent) error) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	link := a.link.Load()
+	if link == nil {
+		return protocol.ErrUnlinked
+	}
+	return do(ctx, *link)
+}
+
+// shut lets a node close its listener.
+func (a *agent) shut(ctx context.Context, port portgroup.Key) error {
+	return a.call(ctx, func(ctx context.Context, link portgroup.Agent) error { return link.Shut(ctx, port) })
+}
+
+// expect lets a node watch for a probe connection.
+func (a *agent) expect(ctx context.Context, port portgroup.Key, source netip.AddrPort) error {
+	return a.call(ctx, func(ctx context.Context, link portgroup.Agent) error { return link.Expect(ctx, port, source) })
+}
+
+// await waits until a node has accepted a probe connection.
+func (a *agent) await(ctx context.Context, port portgroup.Key, source netip.AddrPort) error {
+	return a.call(ctx, func(ctx context.Context, link portgroup.Agent) error { return link.Await(ctx, port, source) })
+}
+
+// forget lets a node watch for a probe connection no more.
+func (a *agent) forget(ctx context.Context, port portgroup.Key, source netip.AddrPort) (came bool, err error) {
+	err = a.call(ctx, func(ctx context.Context, link portgroup.Agent) (err error) {
+		came, err = link.Forget(ctx, port, source)
+		return err
+	})
+	return came, err
+}
+
+// poke lets the accept loops of a node pass.
+func (a *agent) poke(ctx context.Context) error {
+	return a.call(ctx, func(ctx context.Context, link portgroup.Agent) error {
+		_, err := link.Probe(ctx)
+		return err
+	})
+}
