@@ -76,7 +76,13 @@ func Overlay(tb testing.TB, edits ...Edit) string {
 // binary. Flags of go test, such as -race, may follow.
 func TestBinary(tb testing.TB, overlay string, flags ...string) string {
 	tb.Helper()
-	return compile(tb, append([]string{"test", "-c"}, flags...), overlay, ".")
+	return TestBinaryOf(tb, overlay, ".", flags...)
+}
+
+// TestBinaryOf is TestBinary for another package, which is named as go test takes it, from the folder of the test.
+func TestBinaryOf(tb testing.TB, overlay, pkg string, flags ...string) string {
+	tb.Helper()
+	return compile(tb, append([]string{"test", "-c"}, flags...), overlay, pkg)
 }
 
 // Build compiles the program of a package with an overlay, and returns the path of the binary. The package is named as

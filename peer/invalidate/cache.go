@@ -10,15 +10,20 @@ import (
 
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/versioned"
 )
 
 // Cache is the part of a cache that this process has. Its methods may be called at the same time.
 type Cache[K comparable, V any] struct {
-	store *store[K, V]
-	group *group // nil: there are no other processes
-	hold  *hold[K]
-	codec Codec[K]
-	close func() error
+	name   string
+	clone  func(V) V // nil: values are shared
+	codec  Codec[K]
+	store  *versioned.Store[K, V]
+	hold   *hold[K]
+	group  *group        // nil: there are no other processes
+	remote *remote[K, V] // for the group
+	close  func() error
 }
 
 // New makes a cache whose values come from load. The other processes that make one of the same name on the mesh of the bus
@@ -51,25 +56,26 @@ func newCache[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(con
 	if b != nil {
 		mesh = b.Mesh()
 	}
-	table := opts.boardIn(mesh)
-	s, err := newStore(opts, table, load)
+	table, host := opts.tableIn(mesh)
+	s, err := versioned.New(opts.config(), table, load)
 	if err != nil {
-		return nil, errors.Join(err, table.close())
+		return nil, errors.Join(err, host.close(), table.Close())
 	}
-	c := &Cache[K, V]{store: s, hold: newHold[K](opts.CommitTimeout), codec: opts.Codec}
+	c := &Cache[K, V]{store: s, name: opts.Name, clone: opts.Clone, hold: newHold[K](opts.CommitTimeout), codec: opts.Codec}
 	c.hold.end = c.endBlocks
 	c.close = sync.OnceValue(c.shutdown)
 	if mesh == nil {
-		s.lease.until.Store(forever)
+		s.Lease.RunUntil(clock.Forever)
 		return c, nil
 	}
-	g := newGroup(b, opts.Name, opts.Lease, keyed[K, V]{s, opts.Codec, c.hold}, s.lease, &s.counts)
-	g.board, g.commit, g.fence, g.log = table, opts.CommitTimeout, opts.Fence, opts.Logger
+	c.remote = &remote[K, V]{Store: s, codec: opts.Codec, held: c.hold}
+	g := newGroup(b, opts.Name, opts.Lease, c.remote, &s.Lease)
+	g.table, g.host, g.commit, g.fence, g.log = table, host, opts.CommitTimeout, opts.Fence, opts.Logger
 	c.group = g // before start: what others have begun may end here
 	if err := g.start(); err != nil {
 		g.stopping()
-		s.close()
-		return nil, errors.Join(err, table.close())
+		s.Close()
+		return nil, errors.Join(err, host.close(), table.Close())
 	}
 	return c, nil
 }
@@ -79,23 +85,15 @@ func newCache[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(con
 //
 // The value is shared with other callers and must not be changed, see New, unless there is an Options.Clone.
 func (c *Cache[K, V]) Get(ctx context.Context, key K) (value V, err error) {
-	shared, err := c.get(ctx, key)
-	switch clone := c.store.opts.Clone; {
-	case clone == nil:
+	shared, err := c.store.Get(ctx, key)
+	switch {
+	case c.clone == nil:
 		return shared, err
 	case err != nil:
 		return value, err
 	default:
-		return clone(shared), nil
+		return c.clone(shared), nil
 	}
-}
-
-func (c *Cache[K, V]) get(ctx context.Context, key K) (V, error) {
-	if it := c.store.get(key); it != nil {
-		return it.value, it.err
-	}
-	c.store.counts.misses.Add(1)
-	return c.store.fetch(ctx, key)
 }
 
 // Invalidate makes the values of keys go, in all processes. When it returns nil, each Get that starts later, in any of
@@ -110,20 +108,20 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 		return c.failed("invalidate", err)
 	}
 	for _, key := range keys { // here first
-		c.store.drop(key)
+		c.store.Drop(key)
 	}
 	return c.failed("invalidate", c.post(ctx, ops, nil, len(keys)))
 }
 
 // InvalidateTag is Invalidate for all values that have a tag, see Options.Tags.
 func (c *Cache[K, V]) InvalidateTag(ctx context.Context, tag string) error {
-	c.store.dropTag(tag)
+	c.store.DropTag(tag)
 	return c.failed("invalidate tag", c.post(ctx, appendOp(nil, opTag, []byte(tag)), nil, 1))
 }
 
 // InvalidateAll is Invalidate for all keys.
 func (c *Cache[K, V]) InvalidateAll(ctx context.Context) error {
-	c.store.dropAll()
+	c.store.DropAll()
 	return c.failed("invalidate all", c.post(ctx, appendOp(nil, opAll, nil), nil, 1))
 }
 
@@ -154,7 +152,7 @@ func (c *Cache[K, V]) update(ctx context.Context, keys []K, commit func(ctx cont
 	}
 	keys = slices.Clone(keys)
 	for _, key := range keys {
-		c.store.block(key)
+		c.store.Block(key)
 	}
 	isKnown := true // what the database has, or will have
 	defer func() {  // also when commit panics
@@ -163,7 +161,7 @@ func (c *Cache[K, V]) update(ctx context.Context, keys []K, commit func(ctx cont
 			return
 		}
 		for _, key := range keys {
-			c.store.release(key)
+			c.store.Release(key)
 		}
 		if ended := c.post(ctx, nil, ends, len(keys)); !errors.Is(err, ErrNotCommitted) {
 			err = errors.Join(err, ended)
@@ -184,7 +182,7 @@ func (c *Cache[K, V]) update(ctx context.Context, keys []K, commit func(ctx cont
 // endBlocks ends one block of each key, here and in the other processes. It does not wait for them: they store a value later.
 func (c *Cache[K, V]) endBlocks(keys []K) {
 	for _, key := range keys {
-		c.store.release(key)
+		c.store.Release(key)
 	}
 	ends, err := c.encode(opEnd, keys)
 	if err == nil && c.group != nil && len(keys) > 0 { // they were encoded at the begin
@@ -195,7 +193,7 @@ func (c *Cache[K, V]) endBlocks(keys []K) {
 // post tells the others, and waits for them.
 func (c *Cache[K, V]) post(ctx context.Context, drops, marks []byte, count int) error {
 	if c.group == nil {
-		return c.store.check()
+		return c.store.Check()
 	}
 	unknown := c.group.awaitKnown(ctx) // first: those who do not know this process would have to flush
 	b, err := c.group.post(drops, marks, count)
@@ -223,18 +221,7 @@ func (c *Cache[K, V]) failed(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("invalidate: %s in cache %q: %w", what, c.store.opts.Name, err)
-}
-
-// Stats returns what was counted, and how the cache is.
-func (c *Cache[K, V]) Stats() Stats {
-	stats := c.store.counts.load()
-	stats.Entries = c.store.entries.EstimatedSize()
-	stats.Serving = c.store.lease.runs(now())
-	if c.group != nil {
-		stats.Peers = c.group.peers()
-	}
-	return stats
+	return fmt.Errorf("invalidate: %s in cache %q: %w", what, c.name, err)
 }
 
 // Close leaves: the other processes wait for this one no longer. Loads end, as far as the loader obeys its context, and
@@ -247,54 +234,6 @@ func (c *Cache[K, V]) shutdown() error {
 	if c.group != nil {
 		err = c.group.close()
 	}
-	c.store.close()
+	c.store.Close()
 	return err
-}
-
-// keyed is the store for changes that come as bytes.
-type keyed[K comparable, V any] struct {
-	*store[K, V]
-	codec Codec[K]
-	held  *hold[K]
-}
-
-// hold takes over one block of each key.
-func (k keyed[K, V]) hold(keys []string) {
-	parsed := make([]K, 0, len(keys))
-	for _, data := range keys {
-		if key, err := k.codec.Parse([]byte(data)); err == nil { // it was parsed at its begin
-			parsed = append(parsed, key)
-		}
-	}
-	k.held.add(parsed)
-}
-
-func (k keyed[K, V]) apply(o op, data []byte) error {
-	k.counts.applied.Add(1)
-	switch o {
-	case opTag:
-		k.dropTag(string(data))
-		return nil
-	case opAll:
-		k.dropAll()
-		return nil
-	default:
-		return k.applyKey(o, data)
-	}
-}
-
-func (k keyed[K, V]) applyKey(o op, data []byte) error {
-	key, err := k.codec.Parse(data)
-	if err != nil {
-		return err
-	}
-	switch o {
-	case opBegin:
-		k.block(key)
-	case opEnd:
-		k.release(key)
-	default:
-		k.drop(key)
-	}
-	return nil
 }

@@ -1,6 +1,7 @@
 package invalidate
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"os"
@@ -15,15 +16,19 @@ func sendFile(socket syscall.Conn, with byte, file *os.File) error {
 	if err != nil {
 		return err
 	}
-	_, err = withDescriptor(file, func(fd uintptr) (n int, err error) {
+	owner, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	controlErr := owner.Control(func(fd uintptr) { // it is not closed meanwhile
 		rights := unix.UnixRights(int(fd))
 		writeErr := raw.Write(func(to uintptr) bool {
 			err = again(func() error { return unix.Sendmsg(int(to), []byte{with}, rights, nil, unix.MSG_NOSIGNAL) })
 			return !errors.Is(err, unix.EAGAIN)
 		})
-		return 0, errors.Join(writeErr, os.NewSyscallError("sendmsg", err))
+		err = errors.Join(writeErr, os.NewSyscallError("sendmsg", err))
 	})
-	return err
+	return cmp.Or(controlErr, err)
 }
 
 // receiveFile receives a byte, and the file whose descriptor came with it, nil if none did. More than one are closed.

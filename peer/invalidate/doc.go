@@ -21,39 +21,16 @@ package invalidate
 
 // How it works, for those who change it.
 //
-// # The board
+// # The version table
 //
-// On Linux, the processes share a board: counters in memory that all have mapped. It is a file without a name whose size is
-// sealed, see memfd_create(2), so nothing can remove or truncate it. A process that comes gets the descriptor from another one
-// over the mesh, or from /proc if that one hangs; the first one makes it.
-//
-// By a hash of its bytes, a key is in one of many classes, and each class has a counter. A load notes the counter before the
-// loader is called, and what it returns is stored with that; a change raises the counter, and Get serves only what was stored
-// with the present one. So a change is an atomic addition. It is there for all processes at once, whatever they are doing:
-// nobody has to be told or to confirm, and it does not matter who hangs or is dead. Keys that are in the same class by chance
-// are loaded again, for nothing.
-//
-// An update also sets a mark, and while there is one, what is loaded is not stored. Each process has a row of marks, and the
-// lock of a byte of that file for it. A mark in a row that is not locked is of a process that has ended in an update. What that
-// has sent to the database may still be committed, so the mark stays for Options.CommitTimeout after another process has seen
-// it, and so does the row.
-//
-// The order in which the words of the board are read and written matters. These are its rules:
-//
-//   - The mark of an update is set before the counter is raised: [store.block]. A load notes the counter before it looks for
-//     marks, and both before it calls the loader: [store.beginLocked]. So a load that began with the new counter sees the mark.
-//   - Who drops a tag counts that before the tag's counter is raised: [board.dropTag]. A load that ends notes the counters of
-//     its tags before it looks at that count: [store.tag].
-//   - What is stored has the counter from the begin of its load, and each Get looks at that: [store.isFresh].
-//   - A mark stays as long as one update of its group is open in that process: [board.unmark].
-//   - The marks of a row are cleared by the process that has its lock, and when the process before has been gone for
-//     Options.CommitTimeout if it has left marks: [seat.sweep], [seat.takeRow]. The time counts for one turn of the row only:
-//     [board.isSettled].
-//   - A process that leaves while an update is open leaves its marks: [board.close].
+// On Linux, the processes share a version table: counters in memory that all have mapped, see package versioned. A change is an
+// atomic addition there. It is seen by all processes at once, whatever they are doing: nobody has to be told or to confirm, and
+// it does not matter who hangs or is dead. The memory has no name in any directory. A process that comes gets its descriptor from
+// another one over the mesh, or from /proc if that one hangs; the first one makes it: [host].
 //
 // # Messages
 //
-// Processes that do not share a board, since one of them could not open it or is not to, tell each other by messages.
+// Processes that do not share a table, since one of them could not open it or is not to, tell each other by messages.
 //
 // Each process is a writer and a holder. A writer numbers its changes from 1: the keys, tags and updates of one message.
 // They are its stream, of one random session, and each holder applies it in order. A holder has a lease, a time until which
@@ -70,39 +47,39 @@ package invalidate
 //
 // The rules, and the one place that holds each:
 //
-//  1. A load has a token, the counters of the board. A change of its key voids it; what it returns is not stored then, nor
-//     served, and nobody joins it any more: [store.finishLocked], [store.isFresh], [store.join].
+//  1. A load has a token, the counters of the table. A change of its key voids it; what it returns is not stored then, nor
+//     served, and nobody joins it any more: [versioned.Store.finishLocked], [versioned.values.isFresh], [versioned.Store.join].
 //  2. A holder confirms a change after it has applied it, in order, and with it all before: [stream.change].
 //  3. Nothing is stored or served before the first round has succeeded with all that live: [group.renew].
 //  4. A process stops serving before it closes its end, its subscription or its bus, or leaves the directory: [group.leave];
 //     and as soon as it knows that a link is lost: [group.lost]. So one that has left serves nothing.
 //  5. A link that has ended proves nothing, whoever has ended it. Confirmed, dead, left, or the end of the lease are
 //     proofs: [batch.wait].
-//  6. Stored values are served only while the lease runs, and one that was over begins again with nothing: [lease.runs],
+//  6. Stored values are served only while the lease runs, and one that was over begins again with nothing: [versioned.Lease.Runs],
 //     [group.renew].
 //  7. A gap in a stream, an unknown session or something that cannot be read: all is thrown away, and the stream is taken
 //     up anew: [stream.desync].
-//  8. Each value has a longest life, and Options.Version refuses an older one: [store.isFresh], [store.put].
-//  9. Who is not asked and not waited for has the very same board, by its row and by the kernel, which knows of the lock:
-//     [board.has]. That is decided before a process says anything of the cache to anybody.
-//  10. An update whose writer ends in it, or whose commit fails, stays open for Options.CommitTimeout: [board.isSettled],
+//  8. Each value has a longest life, and Options.Version refuses an older one: [versioned.values.isFresh], [versioned.values.put].
+//  9. Who is not asked and not waited for has the very same table, by its slot and by the kernel, which knows of the lock:
+//     [versioned.Table.Has]. That is decided before a process says anything of the cache to anybody.
+//  10. An update whose writer ends in it, or whose commit fails, stays open for Options.CommitTimeout: [versioned.Table.isSettled],
 //     [hold]. By messages, each holder takes over what the writer had begun, so that a process that comes hears of it:
 //     [group.adopt], before it is granted a lease: [group.isToldLocked]. A holder that cannot know what the writer had begun, as its
-//     lease was over, stores nothing for that time, [store.distrust], nor does a process that comes and shares no memory with
-//     those that have the mark of an update on their board.
+//     lease was over, stores nothing for that time, [versioned.values.Distrust], nor does a process that comes and shares no memory with
+//     those that have the mark of an update on their table.
 //
 // # Races
 //
 // A Get that starts after an Invalidate has returned, and knows it, has learned it from something that orders memory, as a
 // message does: so it sees the counter, see the Go memory model on sync/atomic.
 //
-// A load and an update that begin at the same time: by the order of the board, the load sees the mark, or its counter is void.
+// A load and an update that begin at the same time: by the order of the table, the load sees the mark, or its counter is void.
 //
-// A load that ends while a tag is dropped: the tags of a value are known only then. By the order of the board, the load is
+// A load that ends while a tag is dropped: the tags of a value are known only then. By the order of the table, the load is
 // void, or what it stores is.
 //
-// Two boards, since a process found no link to those that have one: those that share a board do, and between the two groups
-// go messages, as the lock of a row is one of its memory. A copy of a board is another one.
+// Two tables, since a process found no link to those that have one: those that share a table do, and between the two groups
+// go messages, as the lock of a slot is one of its memory. A copy of a table is another one.
 //
 // A value is read first and the lease looked at afterwards, so the value was good at the time of that look, which is after
 // Get was called. What is stopped in between by SIGSTOP and returns the value much later has been called before.

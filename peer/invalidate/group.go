@@ -7,12 +7,15 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/versioned"
 )
 
 const (
@@ -23,7 +26,7 @@ const (
 	minRetry = 5 * time.Millisecond
 )
 
-// group is this process among those that have the cache: a writer and a holder, for those that share no board with it.
+// group is this process among those that have the cache: a writer and a holder, for those that share no table with it.
 type group struct {
 	bus     *bus.Bus
 	mesh    *peer.Mesh
@@ -34,9 +37,11 @@ type group struct {
 	fence   func(peer.Info)
 	log     *slog.Logger
 	target  target
-	board   *board
-	lease   *lease
-	counts  *counts
+	table   *versioned.Table
+	host    *host // nil: the table is not shared
+	lease   *versioned.Lease
+	changes atomic.Uint64
+	sent    atomic.Uint64
 
 	sub      *bus.Subscription
 	remove   []func() // take back what the mesh has got
@@ -66,7 +71,7 @@ type group struct {
 
 type none = struct{}
 
-func newGroup(b *bus.Bus, name string, length time.Duration, t target, l *lease, c *counts) *group {
+func newGroup(b *bus.Bus, name string, length time.Duration, t target, l *versioned.Lease) *group {
 	g := &group{
 		bus:      b.WhenFull(bus.Fail),
 		mesh:     b.Mesh(),
@@ -75,7 +80,6 @@ func newGroup(b *bus.Bus, name string, length time.Duration, t target, l *lease,
 		length:   length,
 		target:   t,
 		lease:    l,
-		counts:   c,
 		kick:     make(chan none, 1),
 		closing:  make(chan none),
 		known:    make(chan none),
@@ -99,12 +103,12 @@ func (g *group) start() error {
 	return nil
 }
 
-// leave stops serving, refuses what is to be confirmed and gives its row of the board back, so that nothing of it is in the
+// leave stops serving, refuses what is to be confirmed and gives its slot of the table back, so that nothing of it is in the
 // directory. It is called before the mesh or the bus tells anybody that this process leaves, or closes a link of its own
 // accord. Rule 4 is here.
 func (g *group) leave() {
 	g.stopServing()
-	if err := g.board.close(); err != nil {
+	if err := errors.Join(g.host.close(), g.table.Close()); err != nil {
 		g.log.Warn("the shared memory is not closed", "reason", err)
 	}
 }
@@ -142,10 +146,10 @@ func (g *group) close() error {
 // the lease was over before.
 func (g *group) suspendLocked(flush bool) {
 	g.gen++
-	over := g.lease.isOver(now())
-	g.lease.until.Store(0)
+	over := g.lease.IsOver(clock.Now())
+	g.lease.Suspend()
 	if flush || over {
-		g.target.flush()
+		g.target.Flush()
 	}
 	g.wake()
 }
@@ -199,7 +203,7 @@ func (g *group) grant(from peer.Info, ask message) (any, error) {
 	inStep := ask.session == g.session
 	var unknown time.Duration
 	if len(ask.ops) > 0 { // to one that comes; others know of it, or need not
-		unknown = g.target.distrusts()
+		unknown = g.target.Distrusts()
 	}
 	g.mu.Lock()
 	if g.left {
@@ -210,7 +214,7 @@ func (g *group) grant(from peer.Info, ask message) (any, error) {
 		g.mu.Unlock()
 		return nil, errChanged
 	}
-	m.leased = max(m.leased, now()+int64(ask.time))
+	m.leased = max(m.leased, clock.Now()+int64(ask.time))
 	if inStep {
 		g.confirmLocked(m, ask.seq)
 	}
@@ -222,8 +226,8 @@ func (g *group) grant(from peer.Info, ask message) (any, error) {
 	return answer.encode(), nil
 }
 
-// errShared is for what only those say to one another that do not share a board.
-var errShared = errors.New("the process shares the board")
+// errShared is for what only those say to one another that do not share a table.
+var errShared = errors.New("the process shares the table")
 
 // sync tells a process where our stream is, and which updates are open. The caller holds sending.
 func (g *group) sync(to peer.Info) {
@@ -241,7 +245,7 @@ func (g *group) sync(to peer.Info) {
 
 // changed applies what a writer has changed, and confirms it.
 func (g *group) changed(from peer.Info, in message) {
-	if g.board.has(from.Incarnation) { // it is on the board already
+	if g.table.Has(from.Incarnation) { // it is in the table already
 		return
 	}
 	m := g.member(from)

@@ -16,6 +16,7 @@ import (
 	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
 )
 
 func TestStaleSetBetweenProcesses(t *testing.T) {
@@ -203,7 +204,7 @@ func TestAnswerOfAClosedCache(t *testing.T) {
 	answer := func(c *Cache[string, int64]) error {
 		t.Helper()
 		given := message{kind: kindGrant, session: c.group.session}
-		return stays.group.follow(limited(t), c.group.mesh.Self(), given, now())
+		return stays.group.follow(limited(t), c.group.mesh.Self(), given, clock.Now())
 	}
 	closed := asked()
 	require.NoError(t, answer(closed), "in time")

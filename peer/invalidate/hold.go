@@ -3,6 +3,8 @@ package invalidate
 import (
 	"sync"
 	"time"
+
+	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
 )
 
 // holdSteps bounds how often it is looked which keys are held no longer, in the time for which they are.
@@ -39,7 +41,7 @@ func (h *hold[K]) take(keys []K) (needless []K) {
 	if h.long == 0 {
 		return keys
 	}
-	until := now() + int64(h.long)
+	until := clock.Now() + int64(h.long)
 	for _, key := range keys {
 		if _, isHeld := h.until[key]; isHeld {
 			needless = append(needless, key)
@@ -72,7 +74,7 @@ func (h *hold[K]) expire() {
 func (h *hold[K]) takeOver() (over []K) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	now, next := now(), int64(0)
+	now, next := clock.Now(), int64(0)
 	for key, until := range h.until {
 		switch {
 		case until <= now:

@@ -16,10 +16,11 @@ import (
 	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/versioned"
 )
 
 // memoryPrefix begins the names of the memory and of the streams over which it goes from one process to another. The number is
-// that of the board's layout.
+// that of the table's layout.
 const memoryPrefix = "multinode-cache.2-"
 
 const (
@@ -42,32 +43,32 @@ type host struct {
 	stream   string // the name of the streams
 	name     string // of the memory, as the kernel shows it: a process may be in several meshes
 	listener *peer.Listener
-	commit   time.Duration   // of the board
+	commit   time.Duration   // of the table
 	closing  context.Context //nolint:containedctx // of the answers
 	stop     context.CancelFunc
 	running  sync.WaitGroup
 	decided  chan none // closed with memory set, or when there will be none
 
 	mu        sync.Mutex
-	memory    *os.File // guarded by mu; the seat's
+	memory    *os.File // guarded by mu; the table's
 	isDecided bool     // guarded by mu
 	overtaken bool     // guarded by mu; a process with a lower id was told that this one has none
 }
 
-// shareBoard returns the board that the processes of a mesh share: that of another process, or a new one. It takes a row.
-func shareBoard(mesh *peer.Mesh, log *slog.Logger, name string, entries int, commit time.Duration) (*board, error) {
+// shareTable returns the table that the processes of a mesh share: that of another process, or a new one. It takes a slot. The
+// host is to be closed before the table.
+func shareTable(mesh *peer.Mesh, log *slog.Logger, name string, entries int, commit time.Duration) (*versioned.Table, *host, error) {
 	h, err := newHost(mesh, log, name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	h.commit = commit
 	h.start() // before the others are asked
-	b, err := h.find(entries)
+	t, err := h.find(entries)
 	if err != nil {
-		return nil, errors.Join(err, h.close())
+		return nil, nil, errors.Join(err, h.close())
 	}
-	b.seat.host = h
-	return b, nil
+	return t, h, nil
 }
 
 func newHost(mesh *peer.Mesh, log *slog.Logger, name string) (*host, error) {
@@ -95,41 +96,44 @@ func (h *host) start() {
 	h.running.Go(h.answerAll) // ended by close, which waits
 }
 
-func (h *host) find(entries int) (*board, error) {
+func (h *host) find(entries int) (*versioned.Table, error) {
 	ctx, cancel := context.WithTimeout(h.closing, searchTime)
 	defer cancel()
 	for {
 		memory := h.search(ctx)
-		b, err := h.decide(memory, entries)
-		if b != nil || err != nil {
-			return b, err
+		t, err := h.decide(memory, entries)
+		if t != nil || err != nil {
+			return t, err
 		}
 	}
 }
 
-// decide takes a row of the memory, or of a new one. It returns nil when another process is to make the memory.
-func (h *host) decide(memory *os.File, entries int) (b *board, err error) {
+// decide takes a slot of the memory, or of a new one. It returns nil when another process is to make the memory.
+func (h *host) decide(memory *os.File, entries int) (t *versioned.Table, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if memory == nil {
 		if h.overtaken {
 			h.overtaken = false
-			return nil, nil //nolint:nilnil // neither a board nor an error
+			return nil, nil //nolint:nilnil // neither a table nor an error
 		}
-		if memory, err = createMemory(h.name, entries); err != nil {
+		if memory, err = versioned.Create(h.name, entries); err != nil {
 			return nil, err
 		}
 	}
-	if b, err = sit(memory, h.mesh.Self().Incarnation, h.commit); err != nil {
+	if t, err = versioned.Open(memory, h.mesh.Self().Incarnation, h.commit); err != nil {
 		return nil, err
 	}
 	h.memory, h.isDecided = memory, true
 	close(h.decided)
-	return b, nil
+	return t, nil
 }
 
-// close gives the memory to nobody any more.
+// close gives the memory to nobody any more. It may be called again, and for no host.
 func (h *host) close() error {
+	if h == nil {
+		return nil
+	}
 	h.stop()
 	err := h.listener.Close()
 	h.running.Wait()
@@ -218,7 +222,7 @@ func openMemoryOf(pid int, name string) (*os.File, error) {
 		}
 		memory, err := os.OpenFile(path, os.O_RDWR, 0)
 		if err == nil {
-			if _, _, err = checkMemory(memory); err == nil {
+			if err = versioned.Check(memory); err == nil {
 				return memory, nil
 			}
 			err = errors.Join(err, memory.Close())
@@ -278,7 +282,7 @@ func (h *host) question(ctx context.Context, p peer.Info, waits func()) (*os.Fil
 		case memory == nil:
 			return nil, errors.New("no descriptor has come: this process may have no room for one (ulimit -n)")
 		default:
-			if _, _, err := checkMemory(memory); err != nil {
+			if err := versioned.Check(memory); err != nil {
 				return nil, errors.Join(err, memory.Close())
 			}
 			return memory, nil

@@ -4,6 +4,8 @@ import (
 	"encoding"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
+	"hash/maphash"
 	"reflect"
 	"strconv"
 )
@@ -74,4 +76,26 @@ func parseJSON[K comparable](b []byte) (key K, err error) {
 		return key, fmt.Errorf("key %.80q: %w: set Options.Codec", b, err)
 	}
 	return key, nil
+}
+
+// hashFor returns a hash of keys that is the same in all processes. A key that has no bytes cannot be invalidated by any
+// other process, but with all.
+func hashFor[K comparable](codec Codec[K]) func(K) uint64 {
+	seed := maphash.MakeSeed()
+	return func(key K) uint64 {
+		bytes, err := codec.Append(nil, key)
+		if err != nil {
+			return maphash.Comparable(seed, key)
+		}
+		return hashOf(opKey, bytes)
+	}
+}
+
+// hashOf tells what an op is about. A class is taken from the low bits, which are not as good as the rest of FNV.
+func hashOf(o op, data []byte) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte{byte(o)}) // never fails
+	_, _ = h.Write(data)
+	sum := h.Sum64()
+	return sum ^ sum>>32
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/internal/inside"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
 )
 
 // failedPicture is where the picture of a history is kept that cannot be.
@@ -104,17 +105,17 @@ func history(t *testing.T, w way) []porcupine.Operation {
 // do returns the operation, and false if it did not take place.
 func (op registerOp) do(t *testing.T, client int, c *Cache[int, int64], row *atomic.Int64) (porcupine.Operation, bool) {
 	t.Helper()
-	done := porcupine.Operation{ClientId: client, Input: op, Call: now()}
+	done := porcupine.Operation{ClientId: client, Input: op, Call: clock.Now()}
 	if !op.write {
 		v, err := c.Get(context.Background(), op.key)
-		done.Output, done.Return = v, now()
+		done.Output, done.Return = v, clock.Now()
 		return done, assert.NoError(t, err)
 	}
 	err := c.Update(context.Background(), []int{op.key}, func(context.Context) error {
 		row.Store(op.value)
 		return nil
 	})
-	done.Return = now()
+	done.Return = clock.Now()
 	unconfirmed, failed := errors.AsType[*UnconfirmedError](err)
 	assert.True(t, err == nil || failed, "%v", err)
 	return done, !failed || !unconfirmed.NotCommitted

@@ -5,9 +5,10 @@ import (
 
 	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
 )
 
-// member is another process that has the cache, and shares no board with this one.
+// member is another process that has the cache, and shares no table with this one.
 type member struct {
 	info    peer.Info
 	session uint64  // of its stream
@@ -25,7 +26,7 @@ type member struct {
 // link is lost proves nothing: it will be there again.
 func (g *group) event(e peer.Event) {
 	if e.Type == peer.Left {
-		g.board.observe() // it may have had a row
+		g.table.Observe() // it may have had a slot
 	}
 	switch {
 	case e.Type == peer.Joined:
@@ -72,14 +73,14 @@ func (g *group) end(p peer.Info, m *member) bool {
 	}
 	delete(g.members, p.Incarnation)
 	g.adopting++
-	isKnown := now() < m.trusted // what it has begun
+	isKnown := clock.Now() < m.trusted // what it has begun
 	for _, b := range g.flight {
 		b.confirm(m)
 	}
 	g.landLocked()
 	g.mu.Unlock()
 	if !isKnown {
-		g.target.distrust(g.commit)
+		g.target.Distrust(g.commit)
 	}
 	g.adopt(m.stream.end())
 	g.pump()
@@ -129,9 +130,9 @@ func (g *group) isToldLocked(from peer.Info, found []byte) bool {
 // meet returns the member that a process is with a session. If it is a new one, a lease from it is needed from now on, and
 // the process has none of the cache any more that it had before.
 //
-// It returns nil for one that shares the board.
+// It returns nil for one that shares the table.
 func (g *group) meet(p peer.Info, session uint64) *member {
-	if g.board.has(p.Incarnation) {
+	if g.table.Has(p.Incarnation) {
 		return nil
 	}
 	for {
@@ -153,7 +154,7 @@ func (g *group) admit(p peer.Info, session uint64) *member {
 func (g *group) admitLocked(p peer.Info, session uint64) *member {
 	m := g.members[p.Incarnation]
 	if m == nil {
-		m = &member{info: p, session: session, stream: newStream(g.target), trusted: never}
+		m = &member{info: p, session: session, stream: newStream(g.target), trusted: clock.Never}
 		g.members[p.Incarnation] = m
 		g.suspendLocked(false)
 	}

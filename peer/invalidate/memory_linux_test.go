@@ -146,7 +146,9 @@ func TestMemoryThatIsOverwritten(t *testing.T) {
 		p := processes[round%2]
 		memory, err := os.OpenFile(path, os.O_WRONLY, 0)
 		require.NoError(t, err)
-		_, err = memory.WriteAt(make([]byte, boardSize(minClasses)), 0)
+		info, err := memory.Stat()
+		require.NoError(t, err)
+		_, err = memory.WriteAt(make([]byte, info.Size()), 0)
 		require.NoError(t, err)
 		require.NoError(t, memory.Close())
 		p.change(t, 7) // a counter that began at zero has the same value after this in each round

@@ -1,11 +1,13 @@
 package invalidate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,19 +29,19 @@ const mutantTime = time.Hour
 // A mutant is the package without one of its rules. Its edits are made in copies of the files.
 type mutant struct {
 	edits []edit
-	// kills are the tests that find the mutant, as patterns for -test.run: each of them fails. A storm of processes looks for
+	// kills are the tests that find the mutant, as patterns for -test.run, after the package if it is one below: each of them fails. A storm of processes looks for
 	// it where it comes first; else only in a long run, as chance may take its time.
 	kills []string
 }
 
-// edit replaces the only place of a file with the text old. One binary has all mutants: where new says MUTANT, that is
+// edit replaces the only place of a file with the text old. The binaries have all mutants: where new says MUTANT, that is
 // true if the mutant runs.
 type edit struct{ file, old, new string }
 
 // mutants are the rules of the package documentation, by name, and what the code is without them.
 var mutants = map[string]mutant{
 	"token": { // rule 1: a void load is stored
-		edits: []edit{{"load.go", "\tswitch {\n\tcase it == nil || c.bypass ", `
+		edits: []edit{{"internal/versioned/load.go", "\tswitch {\n\tcase it == nil || c.bypass ", `
 	if MUTANT && it != nil {
 		it.stamp, c.bypass = s.stamp(c.class), false
 	}
@@ -59,8 +61,8 @@ var mutants = map[string]mutant{
 	},
 	"join": { // rule 3: the lease begins without a round
 		edits: []edit{
-			{"group.go", "\tg.running.Go(g.renewAll)", "\tif MUTANT {\n\t\tg.lease.until.Store(forever)\n\t}\n\tg.running.Go(g.renewAll)"},
-			{"group.go", "\tg.lease.until.Store(0)\n", "\tif !MUTANT {\n\t\tg.lease.until.Store(0)\n\t}\n"},
+			{"group.go", "\tg.running.Go(g.renewAll)", "\tif MUTANT {\n\t\tg.lease.RunUntil(clock.Forever)\n\t}\n\tg.running.Go(g.renewAll)"},
+			{"group.go", "\tg.lease.Suspend()\n", "\tif !MUTANT {\n\t\tg.lease.Suspend()\n\t}\n"},
 			{"round.go", "\tclear(g.problems)\n", "\tclear(g.problems)\n\tif MUTANT {\n\t\treturn nil\n\t}\n"},
 		},
 		kills: []string{"TestCoherenceInACluster/mixed", "TestCoherence/mixed"},
@@ -74,7 +76,7 @@ var mutants = map[string]mutant{
 		kills: []string{"TestCoherence/mixed"},
 	},
 	"lease": { // rule 6: the lease never ends
-		edits: []edit{{"lease.go", "return now < l.until.Load() }", "return now < l.until.Load() || MUTANT && l.until.Load() != 0 }"}},
+		edits: []edit{{"internal/versioned/lease.go", "return now < l.until.Load() }", "return now < l.until.Load() || MUTANT && l.until.Load() != 0 }"}},
 		kills: []string{"TestCoherence/mixed", "TestCoherenceInACluster/mixed"},
 	},
 	"gap": { // rule 7: what is missing in a stream is passed over
@@ -85,19 +87,19 @@ var mutants = map[string]mutant{
 		kills: []string{"TestGapIsAFlush", "TestCoherence/mixed"},
 	},
 	"life": { // rule 8: a value is good for ever
-		edits: []edit{{"load.go", "\tit.refresh.Store(forever)\n", "\tif MUTANT {\n\t\tit.expires = forever\n\t}\n\tit.refresh.Store(forever)\n"}},
+		edits: []edit{{"internal/versioned/load.go", "\tit.refresh.Store(clock.Forever)\n", "\tif MUTANT {\n\t\tit.expires = clock.Forever\n\t}\n\tit.refresh.Store(clock.Forever)\n"}},
 		kills: []string{"TestLongestLife"},
 	},
 	"version": { // rule 8: an older value takes the place of a newer one
-		edits: []edit{{"store.go", "if s.opts.Version != nil && it.err == nil {", "if s.opts.Version != nil && it.err == nil && !MUTANT {"}},
+		edits: []edit{{"internal/versioned/values.go", "if v.config.Version != nil && it.err == nil {", "if v.config.Version != nil && it.err == nil && !MUTANT {"}},
 		kills: []string{"TestVersionRefusesAnOlderValue"},
 	},
-	"board": { // rule 9: the kernel is not asked who has the board
-		edits: []edit{{"board.go", "== uint64(p) && b.seat.isTaken(row) {", "== uint64(p) && (MUTANT || b.seat.isTaken(row)) {"}},
-		kills: []string{"TestCopyOfABoard", "TestCacheWithACopyOfABoard"},
+	"table": { // rule 9: the kernel is not asked who has the table
+		edits: []edit{{"internal/versioned/table.go", "== uint64(p) && t.shared.isTaken(slot) {", "== uint64(p) && (MUTANT || t.shared.isTaken(slot)) {"}},
+		kills: []string{"versioned.TestCopyOfATable", "TestCacheWithACopyOfATable"},
 	},
-	"sound": { // a board is trusted that another program has written to
-		edits: []edit{{"board.go", "if n < b.base {", "if n < b.base && !MUTANT {"}},
+	"sound": { // a table is trusted that another program has written to
+		edits: []edit{{"internal/versioned/table.go", "if n < t.base {", "if n < t.base && !MUTANT {"}},
 		kills: []string{"TestMemoryThatIsOverwritten"},
 	},
 	"lower": { // a process makes the memory although a lower id was told that it has none
@@ -105,12 +107,12 @@ var mutants = map[string]mutant{
 		kills: []string{"TestLowerIDMakesTheMemory"},
 	},
 	"abandoned": { // what an abandoned load has returned is stored
-		edits: []edit{{"load.go", "|| c.ctx.Err() != nil:", "|| c.ctx.Err() != nil && !MUTANT:"}},
-		kills: []string{"TestAbandonedLoad"},
+		edits: []edit{{"internal/versioned/load.go", "|| c.ctx.Err() != nil:", "|| c.ctx.Err() != nil && !MUTANT:"}},
+		kills: []string{"versioned.TestAbandonedLoad"},
 	},
-	"settle": { // rule 10, on the board: an update ends with its process
-		edits: []edit{{"board.go", "return now() >= e.until", "return now() >= e.until || MUTANT"}},
-		kills: []string{"TestMarksOfTheDead", "TestWriterThatDiesBeforeTheCommit", "TestCoherence/shared"},
+	"settle": { // rule 10, on the table: an update ends with its process
+		edits: []edit{{"internal/versioned/table.go", "return clock.Now() >= e.until", "return clock.Now() >= e.until || MUTANT"}},
+		kills: []string{"versioned.TestMarksOfTheDead", "TestWriterThatDiesBeforeTheCommit", "TestCoherence/shared"},
 	},
 	"adopt": { // rule 10, by messages
 		edits: []edit{{"member.go", "\tg.adopt(m.stream.end())\n", `
@@ -133,71 +135,71 @@ var mutants = map[string]mutant{
 		edits: []edit{{"group.go", "\tif !inStep && !g", "\tif !inStep && !MUTANT && !g"}},
 		kills: []string{"TestGrantBesideADeadWriter"},
 	},
-	"distrust": { // rule 10: and not of keys of which only the board knows
-		edits: []edit{{"round.go", "\tg.target.distrust(answer.time)\n", "\tif !MUTANT {\n\t\tg.target.distrust(answer.time)\n\t}\n"}},
+	"distrust": { // rule 10: and not of keys of which only the table knows
+		edits: []edit{{"round.go", "\tg.target.Distrust(answer.time)\n", "\tif !MUTANT {\n\t\tg.target.Distrust(answer.time)\n\t}\n"}},
 		kills: []string{"TestWriterThatDiesBeforeTheCommit"},
 	},
 	"unknown": { // rule 10: an update ends when its commit has returned
 		edits: []edit{{"cache.go", "\tisKnown = err == nil ||", "\tisKnown = MUTANT || err == nil ||"}},
 		kills: []string{"TestCommitWhoseOutcomeIsUnknown", "TestCommitThatTimesOut", "TestCoherence/shared"},
 	},
-	"mark": { // order of the board: the counter is raised before the mark is set
-		edits: []edit{{"store.go", "func (s *store[K, V]) block(key K) {\n\tclass := s.class(key)\n", `
-func (s *store[K, V]) block(key K) {
-	class := s.class(key)
+	"mark": { // order of the table: the counter is raised before the mark is set
+		edits: []edit{{"internal/versioned/values.go", "func (v *values[K, V]) Block(key K) {\n\tclass := v.class(key)\n", `
+func (v *values[K, V]) Block(key K) {
+	class := v.class(key)
 	if MUTANT {
-		s.dropClass(class, key)
-		s.board.mark(s.class(key))
+		v.dropClass(class, key)
+		v.table.mark(v.class(key))
 		return
 	}
 `}},
-		kills: []string{"TestOrderOfAnUpdate"},
+		kills: []string{"versioned.TestOrderOfAnUpdate"},
 	},
-	"begin": { // order of the board: a load looks for marks before it notes the counter
+	"begin": { // order of the table: a load looks for marks before it notes the counter
 		edits: []edit{
-			{"load.go", "\tc.began, c.token = now(), s.stamp(c.class) // first\n", "\tisFree := MUTANT && s.board.isFree(c.class)\n\tc.began, c.token = now(), s.stamp(c.class)\n"},
-			{"load.go", "!s.board.isFree(c.class)", "!(isFree || !MUTANT && s.board.isFree(c.class))"},
+			{"internal/versioned/load.go", "\tc.began, c.token = clock.Now(), s.stamp(c.class) // first\n", "\tisFree := MUTANT && s.table.isFree(c.class)\n\tc.began, c.token = clock.Now(), s.stamp(c.class)\n"},
+			{"internal/versioned/load.go", "!s.table.isFree(c.class)", "!(isFree || !MUTANT && s.table.isFree(c.class))"},
 		},
-		kills: []string{"TestOrderOfALoad"},
+		kills: []string{"versioned.TestOrderOfALoad"},
 	},
-	"tag": { // order of the board: the counter of a tag is raised before that is counted
-		edits: []edit{{"board.go", "\tb.add(wordTagged)\n\tb.drop(class)\n", "\tif MUTANT {\n\t\tb.drop(class)\n\t}\n\tb.add(wordTagged)\n\tif !MUTANT {\n\t\tb.drop(class)\n\t}\n"}},
-		kills: []string{"TestOrderOfADroppedTag"},
+	"tag": { // order of the table: the counter of a tag is raised before that is counted
+		edits: []edit{{"internal/versioned/table.go", "\tt.add(wordTagged)\n\tt.drop(class)\n", "\tif MUTANT {\n\t\tt.drop(class)\n\t}\n\tt.add(wordTagged)\n\tif !MUTANT {\n\t\tt.drop(class)\n\t}\n"}},
+		kills: []string{"versioned.TestOrderOfADroppedTag"},
 	},
-	"tags": { // order of the board: a load that ends looks at what was dropped before it notes the counters of its tags
+	"tags": { // order of the table: a load that ends looks at what was dropped before it notes the counters of its tags
 		edits: []edit{
-			{"load.go", "\tfor _, name := range names {\n\t\tit.tags", "\tholds := !MUTANT || s.holds(&it.stamp) && (len(names) == 0 || s.board.tagged() == it.stamp.tagged)\n\tfor _, name := range names {\n\t\tit.tags"},
-			{"load.go", "\treturn s.holds(&it.stamp) && (len(names) == 0", "\tif MUTANT {\n\t\treturn holds\n\t}\n\treturn s.holds(&it.stamp) && (len(names) == 0"},
+			{"internal/versioned/values.go", "\tfor _, name := range names {\n\t\tit.tags", "\tholds := !MUTANT || v.holds(&it.stamp) && (len(names) == 0 || v.table.tagged() == it.stamp.tagged)\n\tfor _, name := range names {\n\t\tit.tags"},
+			{"internal/versioned/values.go", "\treturn v.holds(&it.stamp) && (len(names) == 0", "\tif MUTANT {\n\t\treturn holds\n\t}\n\treturn v.holds(&it.stamp) && (len(names) == 0"},
 		},
-		kills: []string{"TestOrderOfTagsThatAreStored"},
+		kills: []string{"versioned.TestOrderOfTagsThatAreStored"},
 	},
-	"count": { // rows of the board: an update that ends takes away the mark of another one
-		edits: []edit{{"board.go", "if b.marked[group]--; b.marked[group] == 0 {", "if b.marked[group]--; b.marked[group] == 0 || MUTANT {"}},
-		kills: []string{"TestMarksOnABoard"},
+	"count": { // slots of the table: an update that ends takes away the mark of another one
+		edits: []edit{{"internal/versioned/table.go", "if t.marked[group]--; t.marked[group] == 0 {", "if t.marked[group]--; t.marked[group] == 0 || MUTANT {"}},
+		kills: []string{"versioned.TestMarksOnATable"},
 	},
-	"lock": { // rows of the board: one is cleared whose process lives
+	"lock": { // slots of the table: one is cleared whose process lives
 		edits: []edit{
-			{"board.go", "!b.seat.isTaken(row) && b.isSettled", "(MUTANT || !b.seat.isTaken(row)) && b.isSettled"},
-			{"memory_linux.go", "\tif !free || err != nil {\n\t\treturn false\n", "\tif (!free || err != nil) && !MUTANT {\n\t\treturn false\n"},
+			{"internal/versioned/table.go", "!t.shared.isTaken(slot) && t.isSettled", "(MUTANT || !t.shared.isTaken(slot)) && t.isSettled"},
+			{"internal/versioned/memory_linux.go", "\tif !free || err != nil {\n\t\treturn false\n", "\tif (!free || err != nil) && !MUTANT {\n\t\treturn false\n"},
 		},
-		kills: []string{"TestSharedBoard", "TestRowOfTheDead"},
+		kills: []string{"versioned.TestSharedTable", "versioned.TestSlotOfTheDead"},
 	},
-	"row": { // rows of the board: one is taken that has marks of a process that has ended
-		edits: []edit{{"memory_linux.go", "if b.isMarked(b.row) && !b.isSettled(b.row) {", "if b.isMarked(b.row) && !b.isSettled(b.row) && !MUTANT {"}},
-		kills: []string{"TestMarksOfTheDead"},
+	"slot": { // slots of the table: one is taken that has marks of a process that has ended
+		edits: []edit{{"internal/versioned/memory_linux.go", "if t.isMarked(t.slot) && !t.isSettled(t.slot) {", "if t.isMarked(t.slot) && !t.isSettled(t.slot) && !MUTANT {"}},
+		kills: []string{"versioned.TestMarksOfTheDead"},
 	},
-	"turn": { // rows of the board: the time of a process that has ended is taken for that of the next one
-		edits: []edit{{"board.go", "!isSeen || e.turn != turn {", "!isSeen || e.turn != turn && !MUTANT {"}},
-		kills: []string{"TestMarksOfTheDead"},
+	"turn": { // slots of the table: the time of a process that has ended is taken for that of the next one
+		edits: []edit{{"internal/versioned/table.go", "!isSeen || e.turn != turn {", "!isSeen || e.turn != turn && !MUTANT {"}},
+		kills: []string{"versioned.TestMarksOfTheDead"},
 	},
-	"end": { // rows of the board: a process that leaves in an update takes its marks along
-		edits: []edit{{"board.go", "\tif !open {\n", "\tif !open || MUTANT {\n"}},
-		kills: []string{"TestMarksOfAProcessThatHasLeft", "TestNodeThatLeavesInAnUpdate"},
+	"end": { // slots of the table: a process that leaves in an update takes its marks along
+		edits: []edit{{"internal/versioned/table.go", "\tif !open {\n", "\tif !open || MUTANT {\n"}},
+		kills: []string{"versioned.TestMarksOfAProcessThatHasLeft", "TestNodeThatLeavesInAnUpdate"},
 	},
 	"update": { // contract B: an update is taken for two invalidations
 		edits: []edit{
-			{"store.go", "\ts.board.mark(class)\n", "\tif !MUTANT {\n\t\ts.board.mark(class)\n\t}\n"},
-			{"store.go", "\ts.board.unmark(class)\n", "\tif !MUTANT {\n\t\ts.board.unmark(class)\n\t}\n"},
+			{"internal/versioned/values.go", "\tv.table.mark(class)\n", "\tif !MUTANT {\n\t\tv.table.mark(class)\n\t}\n"},
+			{"internal/versioned/values.go", "\tv.table.unmark(class)\n", "\tif !MUTANT {\n\t\tv.table.unmark(class)\n\t}\n"},
 			{"stream.go", "\t\tif err := s.markLocked(o, string(data))", `
 		if MUTANT && (o == opBegin || o == opEnd) {
 			o = opKey
@@ -214,11 +216,13 @@ func TestMutants(t *testing.T) {
 		t.Skip("takes minutes: run without -short")
 	}
 	t.Parallel()
-	binary := buildMutants(t)
+	binaries := buildMutants(t)
 	t.Run("none", func(t *testing.T) {
 		t.Parallel()
-		said, err := runMutant(t, binary, "none", "^("+strings.Join(quickKills(), "|")+")$")
-		assert.NoError(t, err, "the tests fail with all rules in place:\n%s", said)
+		for pkg, names := range quickKills() {
+			said, err := runMutant(t, binaries[pkg], "none", "^("+strings.Join(names, "|")+")$")
+			assert.NoError(t, err, "the tests fail with all rules in place:\n%s", said)
+		}
 	})
 	_, isLong := os.LookupEnv(readsEnv)
 	for name, m := range mutants {
@@ -228,7 +232,7 @@ func TestMutants(t *testing.T) {
 			}
 			t.Run(name+"/"+test, func(t *testing.T) {
 				t.Parallel()
-				mutantDies(t, binary, name, test)
+				mutantDies(t, binaries, name, test)
 			})
 		}
 	}
@@ -236,12 +240,21 @@ func TestMutants(t *testing.T) {
 
 func isStorm(test string) bool { return strings.Contains(test, "/") }
 
-// quickKills returns the tests that take no storm of processes.
-func quickKills() (names []string) {
+// split returns the package of a test below this one, empty for this one, and the test.
+func split(kill string) (pkg, test string) {
+	if pkg, test, isBelow := strings.Cut(kill, "."); isBelow {
+		return pkg, test
+	}
+	return "", kill
+}
+
+// quickKills returns the tests that take no storm of processes, by package.
+func quickKills() map[string][]string {
+	names := make(map[string][]string)
 	for _, m := range mutants {
-		for _, test := range m.kills {
-			if !isStorm(test) {
-				names = append(names, test)
+		for _, kill := range m.kills {
+			if pkg, test := split(kill); !isStorm(test) {
+				names[pkg] = append(names[pkg], test)
 			}
 		}
 	}
@@ -249,10 +262,11 @@ func quickKills() (names []string) {
 }
 
 // mutantDies runs a test in a mutant, which has to fail: it may not crash, nor be ended.
-func mutantDies(t *testing.T, binary, name, test string) {
+func mutantDies(t *testing.T, binaries map[string]string, name, kill string) {
 	t.Helper()
 	begin := time.Now()
-	said, err := runMutant(t, binary, name, "^"+strings.ReplaceAll(test, "/", "$/^")+"$")
+	pkg, test := split(kill)
+	said, err := runMutant(t, binaries[pkg], name, "^"+strings.ReplaceAll(test, "/", "$/^")+"$")
 	top, _, _ := strings.Cut(test, "/")
 	exit, failed := errors.AsType[*exec.ExitError](err)
 	failed = failed && exit.ExitCode() == 1 && strings.Contains(said, "--- FAIL: "+top+" ")
@@ -271,18 +285,40 @@ func runMutant(t *testing.T, binary, name, pattern string) (said string, err err
 	return string(out), err
 }
 
-// buildMutants returns a test binary of this package with all mutants. It has no race detector, which looks for something
-// else and makes a read ten times as slow.
-func buildMutants(t *testing.T) (binary string) {
+// buildMutants returns the test binaries of the packages that have the tests, each with all mutants. They have no race detector,
+// which looks for something else and makes a read ten times as slow.
+func buildMutants(t *testing.T) map[string]string {
 	t.Helper()
-	const name = "import (\n\t\"os\"\n\t\"time\"\n)\n\nvar mutantName = os.Getenv(%q)\n"
-	edits := []mutation.Edit{{File: "clock.go", Old: "import \"time\"\n", New: fmt.Sprintf(name, mutantEnv)}}
+	edits := []mutation.Edit{ // in a package that all others import
+		{File: "internal/clock/clock.go", Old: "\t\"math\"\n", New: "\t\"math\"\n\t\"os\"\n"},
+		{File: "internal/clock/clock.go", Old: "var epoch", New: fmt.Sprintf("var Mutant = os.Getenv(%q)\n\nvar epoch", mutantEnv)},
+	}
+	imports := make(map[string]bool)
 	for _, name := range slices.Sorted(maps.Keys(mutants)) {
 		for _, e := range mutants[name].edits {
 			require.Contains(t, e.new, "MUTANT", "mutant %q", name)
-			isOn := fmt.Sprintf("(mutantName == %q)", name)
+			isOn := fmt.Sprintf("(mutation.Mutant == %q)", name)
 			edits = append(edits, mutation.Edit{File: e.file, Old: e.old, New: strings.ReplaceAll(e.new, "MUTANT", isOn)})
+			imports[e.file] = true
 		}
 	}
-	return mutation.TestBinary(t, mutation.Overlay(t, edits...), "-race=false", "-vet=off")
+	for file := range imports {
+		name := "package " + cmp.Or(strings.TrimPrefix(filepath.Base(filepath.Dir(file)), "."), "invalidate") + "\n"
+		with := name + "\nimport mutation \"github.com/multinode-go/multinode/peer/invalidate/internal/clock\"\n"
+		edits = append(edits, mutation.Edit{File: file, Old: name, New: with})
+	}
+	overlay := mutation.Overlay(t, edits...)
+	binaries := make(map[string]string)
+	for pkg := range quickKills() {
+		binaries[pkg] = mutation.TestBinaryOf(t, overlay, folder(pkg), "-race=false", "-vet=off")
+	}
+	return binaries
+}
+
+// folder returns where a package below this one is.
+func folder(pkg string) string {
+	if pkg == "" {
+		return "."
+	}
+	return "./internal/" + pkg
 }

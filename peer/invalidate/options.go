@@ -9,6 +9,7 @@ import (
 	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/versioned"
 )
 
 const (
@@ -111,21 +112,39 @@ func (o Options[K, V]) withDefaults(b *bus.Bus) Options[K, V] {
 	return o
 }
 
-// boardIn returns the board that the processes of a mesh share, if they can, else one for this process.
-func (o Options[K, V]) boardIn(mesh *peer.Mesh) *board {
+// config is what the store is told.
+func (o Options[K, V]) config() versioned.Config[K, V] {
+	return versioned.Config[K, V]{
+		MaxEntries: o.MaxEntries,
+		MaxWeight:  o.MaxWeight,
+		Weigh:      o.Weigh,
+		Life:       o.Life,
+		Refresh:    o.Refresh,
+		ErrorLife:  o.ErrorLife,
+		Tags:       o.Tags,
+		Version:    o.Version,
+		Hash:       hashFor(o.Codec),
+		HashTag:    func(name string) uint64 { return hashOf(opTag, []byte(name)) },
+		Panicked:   func(value any, stack []byte) error { return &PanicError{Value: value, Stack: stack} },
+		Log:        o.Logger,
+	}
+}
+
+// tableIn returns the table that the processes of a mesh share, if they can, else one for this process, which has no host.
+func (o Options[K, V]) tableIn(mesh *peer.Mesh) (*versioned.Table, *host) {
 	entries := o.MaxEntries
 	if o.MaxWeight > 0 {
 		entries = manyEntries
 	}
 	if o.DisableSharedMemory || mesh == nil || inside.Of(mesh).Directory() == nil {
-		return newBoard(entries)
+		return versioned.NewTable(entries), nil
 	}
-	b, err := shareBoard(mesh, o.Logger, o.Name, entries, o.CommitTimeout)
+	table, host, err := shareTable(mesh, o.Logger, o.Name, entries, o.CommitTimeout)
 	if err != nil {
 		o.Logger.Warn("no shared memory: changes are told by messages, which takes longer", "reason", err)
-		return newBoard(entries)
+		return versioned.NewTable(entries), nil
 	}
-	return b
+	return table, host
 }
 
 func (o Options[K, V]) check() error {

@@ -12,6 +12,7 @@ import (
 	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
 )
 
 // renewAll makes one round after the other, until leave.
@@ -27,7 +28,7 @@ func (g *group) renewAll() {
 		} else {
 			retry = minRetry
 			if g.isAlone() {
-				pause = forever // whoever comes wakes it
+				pause = clock.Forever // whoever comes wakes it
 			}
 		}
 		timer := time.NewTimer(pause)
@@ -53,7 +54,7 @@ func (g *group) round() error {
 	ctx, cancel := context.WithTimeout(g.stopped, g.length) // what comes later renews nothing any more
 	defer cancel()
 	gen, peers, joined := g.plan()
-	begin := now() // before anything is asked
+	begin := clock.Now() // before anything is asked
 	var found []byte
 	if !joined {
 		var err error
@@ -78,7 +79,7 @@ func (g *group) plan() (gen uint64, peers []peer.Info, joined bool) {
 }
 
 // find returns whom to ask first: all that live, since those that have the cache are among them, but for those that share
-// the board. It also returns the incarnations of all.
+// the table. It also returns the incarnations of all.
 func (g *group) find(ctx context.Context) (peers []peer.Info, found []byte, err error) {
 	peers, _, err = g.unshared()
 	if err != nil || len(peers) == 0 {
@@ -96,7 +97,7 @@ func (g *group) unshared() (peers []peer.Info, found []byte, err error) {
 	for _, p := range live {
 		found = binary.BigEndian.AppendUint64(found, uint64(p.Incarnation))
 	}
-	return slices.DeleteFunc(live, func(p peer.Info) bool { return g.board.has(p.Incarnation) }), found, err
+	return slices.DeleteFunc(live, func(p peer.Info) bool { return g.table.Has(p.Incarnation) }), found, err
 }
 
 // renew lets the lease run, counted from the begin of a round in which all have answered, and notes that all that live know
@@ -112,14 +113,14 @@ func (g *group) renew(gen uint64, begin int64) error {
 		close(g.known)
 	}
 	clear(g.problems)
-	if g.lease.isOver(now()) {
-		g.target.flush()
+	if g.lease.IsOver(clock.Now()) {
+		g.target.Flush()
 	}
 	if len(g.members) == 0 {
-		g.lease.until.Store(forever)
+		g.lease.RunUntil(clock.Forever)
 		return nil
 	}
-	g.lease.until.Store(begin + int64(g.length))
+	g.lease.RunUntil(begin + int64(g.length))
 	return nil
 }
 
@@ -141,7 +142,7 @@ func (g *group) askAll(ctx context.Context, peers []peer.Info, found []byte) err
 
 // ask renews the lease from one process, and returns nil also if it does not have the cache.
 func (g *group) ask(ctx context.Context, p peer.Info, found []byte) error {
-	begin := now()
+	begin := clock.Now()
 	question := message{kind: kindAsk, own: g.session, time: g.length, ops: found}
 	m := g.asks(p)
 	if m != nil {
@@ -149,7 +150,7 @@ func (g *group) ask(ctx context.Context, p peer.Info, found []byte) error {
 	}
 	in, err := g.bus.Request(ctx, p.ID, g.topic, question.encode())
 	if err != nil {
-		stopped := now()-begin > int64(g.length)*3/2 // this process was, and may be to blame
+		stopped := clock.Now()-begin > int64(g.length)*3/2 // this process was, and may be to blame
 		if errors.Is(err, context.DeadlineExceeded) && m != nil && !stopped {
 			g.suspect(m)
 		}
@@ -173,11 +174,11 @@ func (g *group) asks(p peer.Info) *member {
 	return g.members[p.Incarnation]
 }
 
-// answered returns the member that has answered, or nil for one that shares the board. An answer takes a shorter way than
+// answered returns the member that has answered, or nil for one that shares the table. An answer takes a shorter way than
 // the messages: the cache that has given it may be closed by now, and another one known in its place. Such an answer is
 // void, and the process is asked again.
 func (g *group) answered(p peer.Info, session uint64) (*member, error) {
-	if g.board.has(p.Incarnation) {
+	if g.table.Has(p.Incarnation) {
 		return nil, nil //nolint:nilnil // no member, and no error
 	}
 	g.mu.Lock()
@@ -215,7 +216,7 @@ func (g *group) follow(ctx context.Context, p peer.Info, answer message, begin i
 	if m == nil {
 		return err
 	}
-	g.target.distrust(answer.time)
+	g.target.Distrust(answer.time)
 	ctx, cancel := context.WithTimeout(ctx, g.length/2)
 	defer cancel()
 	for {

@@ -3,9 +3,9 @@ package invalidate
 import (
 	"cmp"
 	"slices"
-	"sync/atomic"
 
 	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
 )
 
 // Stats is what a cache has counted, and how it is.
@@ -33,23 +33,27 @@ type PeerStats struct {
 	Shared      bool   // it shares memory with this process: it has no lease, and nothing to confirm
 }
 
-type counts struct {
-	misses, loads, bypassed, failed, voided, refused, flushes, sent, changes, applied atomic.Uint64
-}
-
-func (c *counts) load() Stats {
-	return Stats{
-		Misses:   c.misses.Load(),
-		Loads:    c.loads.Load(),
-		Bypassed: c.bypassed.Load(),
-		Failed:   c.failed.Load(),
-		Voided:   c.voided.Load(),
-		Refused:  c.refused.Load(),
-		Flushes:  c.flushes.Load(),
-		Sent:     c.sent.Load(),
-		Changes:  c.changes.Load(),
-		Applied:  c.applied.Load(),
+// Stats returns what was counted, and how the cache is.
+func (c *Cache[K, V]) Stats() Stats {
+	counts := &c.store.Counts
+	stats := Stats{
+		Entries:  c.store.Len(),
+		Serving:  c.store.Lease.Runs(clock.Now()),
+		Misses:   counts.Misses.Load(),
+		Loads:    counts.Loads.Load(),
+		Bypassed: counts.Bypassed.Load(),
+		Failed:   counts.Failed.Load(),
+		Voided:   counts.Voided.Load(),
+		Refused:  counts.Refused.Load(),
+		Flushes:  counts.Flushes.Load(),
 	}
+	if c.group != nil {
+		stats.Changes = c.group.changes.Load()
+		stats.Sent = c.group.sent.Load()
+		stats.Applied = c.remote.applied.Load()
+		stats.Peers = c.group.peers()
+	}
+	return stats
 }
 
 // peers tells of the other processes, by id.
@@ -58,10 +62,10 @@ func (g *group) peers() []PeerStats {
 	defer g.mu.Unlock()
 	peers := make([]PeerStats, 0, len(g.members))
 	for _, m := range g.members {
-		peers = append(peers, PeerStats{Peer: m.info, Unconfirmed: g.seq - m.acked, Leased: m.leased > now()})
+		peers = append(peers, PeerStats{Peer: m.info, Unconfirmed: g.seq - m.acked, Leased: m.leased > clock.Now()})
 	}
 	for _, p := range g.mesh.Peers() {
-		if g.board.has(p.Incarnation) {
+		if g.table.Has(p.Incarnation) {
 			peers = append(peers, PeerStats{Peer: p, Shared: true})
 		}
 	}

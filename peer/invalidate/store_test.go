@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/multinode-go/multinode/peer/invalidate/internal/versioned"
 )
 
 // cacher is what the stale-set test needs of a cache.
@@ -154,7 +156,7 @@ func TestLoadsWithoutALease(t *testing.T) {
 	t.Parallel()
 	h := newHoldable()
 	c := cacheOf(t, nil, Options[string, int64]{}, h.load)
-	c.store.lease.until.Store(0)
+	c.store.Lease.Suspend()
 	h.value.Store(1)
 	h.hold.Store(true)
 	first, later := make(chan int64, 1), make(chan int64, 100)
@@ -264,7 +266,7 @@ func TestLoaderThatPanics(t *testing.T) {
 	assert.Equal(t, "boom", panicked.Value)
 	assert.Contains(t, panicked.Error(), "store_test.go")
 	_, err = c.Get(t.Context(), "k")
-	require.ErrorIs(t, err, errGoexit)
+	require.ErrorIs(t, err, versioned.ErrGoexit)
 	assert.EqualValues(t, 3, get(t, c, "k"))
 	assert.EqualValues(t, 2, c.Stats().Failed)
 }
@@ -374,23 +376,23 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
-type versioned struct{ version, value int }
+type numbered struct{ version, value int }
 
 func TestVersionRefusesAnOlderValue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		stored := versioned{2, 20}
-		opts := Options[string, versioned]{Refresh: time.Second, Version: func(v versioned) uint64 { return uint64(v.version) }}
-		c := cacheOf(t, nil, opts, func(context.Context, string) (versioned, error) { return stored, nil })
+		stored := numbered{2, 20}
+		opts := Options[string, numbered]{Refresh: time.Second, Version: func(v numbered) uint64 { return uint64(v.version) }}
+		c := cacheOf(t, nil, opts, func(context.Context, string) (numbered, error) { return stored, nil })
 		defer c.Close()
 		assert.Equal(t, 20, get(t, c, "k").value)
-		stored = versioned{1, 10} // a replica that lags
+		stored = numbered{1, 10} // a replica that lags
 		time.Sleep(time.Second)
 		get(t, c, "k")
 		synctest.Wait()
 		assert.Equal(t, 20, get(t, c, "k").value)
 		assert.EqualValues(t, 1, c.Stats().Refused)
-		stored = versioned{3, 30}
+		stored = numbered{3, 30}
 		time.Sleep(time.Second)
 		get(t, c, "k")
 		synctest.Wait()

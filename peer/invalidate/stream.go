@@ -10,10 +10,10 @@ import (
 // target is what changes are applied to: the store, for keys that are bytes.
 type target interface {
 	apply(o op, data []byte) error
-	flush()
+	Flush()
 	hold(keys []string)          // keeps keys blocked that are, for the time that a sent write may take
-	distrust(long time.Duration) // stores nothing for some time
-	distrusts() time.Duration    // how long that is still so
+	Distrust(long time.Duration) // stores nothing for some time
+	Distrusts() time.Duration    // how long that is still so
 }
 
 // stream is what has come of the changes of one writer.
@@ -97,7 +97,7 @@ func (s *stream) sync(m message) (applied uint64, err error) {
 	}
 	isNew := s.session == 0 && m.seq == 0 // who has changed nothing yet: nothing was missed
 	if !s.flushed && !isNew {
-		s.target.flush()
+		s.target.Flush()
 	}
 	s.flushed = false
 	s.closeLocked()
@@ -115,7 +115,7 @@ func (s *stream) desync() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.session, s.flushed = 0, true
-	s.target.flush()
+	s.target.Flush()
 	s.moveLocked()
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
 )
 
 // patience is how long what is to be sent waits for the confirmations of what was sent before, to go together with what
@@ -52,9 +53,9 @@ func (g *group) pumpSending() {
 		if b == nil {
 			return
 		}
-		g.counts.changes.Add(uint64(b.ops))
+		g.changes.Add(uint64(b.ops))
 		if !b.alone {
-			g.counts.sent.Add(1)
+			g.sent.Add(1)
 			g.broadcast(b.message(g.session))
 		}
 	}
@@ -79,7 +80,7 @@ func (g *group) next() *batch {
 	if len(g.pending) == 0 {
 		return nil
 	}
-	now := now()
+	now := clock.Now()
 	if n := len(g.flight); n > 0 {
 		if left := g.flight[n-1].cutAt + int64(patience) - now; left > 0 {
 			g.alarmLocked(time.Duration(left))
@@ -181,7 +182,7 @@ func (g *group) awaitBatch(ctx context.Context, b *batch) error {
 func (g *group) expire(b *batch) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := now()
+	now := clock.Now()
 	if b.seq == 0 {
 		return patience
 	}
@@ -220,14 +221,14 @@ func (g *group) unconfirmed(b *batch) (peers []Unconfirmed) {
 	defer g.mu.Unlock()
 	waits := b.waits
 	if b.seq == 0 { // it has not been sent yet
-		waits = g.leasedLocked(now())
+		waits = g.leasedLocked(clock.Now())
 	}
 	for m, until := range waits {
 		reason := "it has not answered"
 		if m.cut {
 			reason = "the link to it is lost"
 		}
-		left := time.Duration(until - now()).Round(time.Millisecond)
+		left := time.Duration(until - clock.Now()).Round(time.Millisecond)
 		peers = append(peers, Unconfirmed{Peer: m.info, Reason: fmt.Sprintf("%s, and its lease ends in %v", reason, left)})
 	}
 	return byID(peers)

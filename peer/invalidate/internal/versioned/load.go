@@ -1,10 +1,12 @@
-package invalidate
+package versioned
 
 import (
 	"context"
 	"errors"
 	"net"
 	"runtime/debug"
+
+	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
 )
 
 // call is one load of a key. Its fields are guarded by the store's mu, but for those that are set when it is made or before
@@ -34,7 +36,7 @@ func newCall[V any](ctx context.Context, class uint64) *call[V] {
 }
 
 // fetch returns the result of a load that has begun after it was called, or before and was good then.
-func (s *store[K, V]) fetch(ctx context.Context, key K) (value V, err error) {
+func (s *Store[K, V]) fetch(ctx context.Context, key K) (value V, err error) {
 	c, err := s.join(ctx, key)
 	if err != nil {
 		return value, err
@@ -48,7 +50,7 @@ func (s *store[K, V]) fetch(ctx context.Context, key K) (value V, err error) {
 	}
 }
 
-func (s *store[K, V]) join(ctx context.Context, key K) (*call[V], error) {
+func (s *Store[K, V]) join(ctx context.Context, key K) (*call[V], error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -70,7 +72,7 @@ func (s *store[K, V]) join(ctx context.Context, key K) (*call[V], error) {
 		}
 		c = next
 		s.beginLocked(key, c)
-	case c.bypass || !s.lease.runs(now()): // nobody knows here whether what it reads is old by now
+	case c.bypass || !s.Lease.Runs(clock.Now()): // nobody knows here whether what it reads is old by now
 		if c.next == nil {
 			c.next = newCall[V](ctx, class)
 		}
@@ -81,32 +83,32 @@ func (s *store[K, V]) join(ctx context.Context, key K) (*call[V], error) {
 }
 
 // isVoid reports whether a change has made a load void. Its tags are not known yet.
-func (s *store[K, V]) isVoid(c *call[V]) bool {
-	return !s.holds(&c.token) || s.board.tagged() != c.token.tagged
+func (s *Store[K, V]) isVoid(c *call[V]) bool {
+	return !s.holds(&c.token) || s.table.tagged() != c.token.tagged
 }
 
 // beginLocked starts a load. What it returns may be stored if the lease runs and no update of the key is open.
-func (s *store[K, V]) beginLocked(key K, c *call[V]) {
+func (s *Store[K, V]) beginLocked(key K, c *call[V]) {
 	s.calls[key] = c
-	c.began, c.token = now(), s.stamp(c.class) // first
-	c.bypass = !s.lease.runs(c.began) || c.began < s.unknown.Load() || !s.board.isFree(c.class) || !s.isSound(&c.token)
-	s.counts.loads.Add(1)
-	s.alive[c] = none{}
+	c.began, c.token = clock.Now(), s.stamp(c.class) // first
+	c.bypass = !s.Lease.Runs(c.began) || c.began < s.unknown.Load() || !s.table.isFree(c.class) || !s.isSound(&c.token)
+	s.Counts.Loads.Add(1)
+	s.alive[c] = struct{}{}
 	if c.bypass {
-		s.counts.bypassed.Add(1)
+		s.Counts.Bypassed.Add(1)
 	}
 	s.running.Go(func() { s.run(key, c) }) // ends with the loader, whose context close ends; close waits
 }
 
 // run calls the loader.
-func (s *store[K, V]) run(key K, c *call[V]) {
+func (s *Store[K, V]) run(key K, c *call[V]) {
 	defer c.cancel()
 	var it *item[V]
 	var names []string
-	c.err = errGoexit
+	c.err = ErrGoexit
 	defer func() {
 		if reason := recover(); reason != nil {
-			it, c.err = nil, &PanicError{Value: reason, Stack: debug.Stack()}
+			it, c.err = nil, s.config.Panicked(reason, debug.Stack())
 		}
 		s.finish(key, c, it, names)
 	}()
@@ -114,12 +116,12 @@ func (s *store[K, V]) run(key K, c *call[V]) {
 	it, names = s.itemOf(key, c)
 }
 
-// errGoexit is the error of a load whose loader has called runtime.Goexit, as a test's FailNow does.
-var errGoexit = errors.New("the loader did not return: it has called runtime.Goexit")
+// ErrGoexit is the error of a load whose loader has called runtime.Goexit, as a test's FailNow does.
+var ErrGoexit = errors.New("the loader did not return: it has called runtime.Goexit")
 
-func (s *store[K, V]) finish(key K, c *call[V], it *item[V], names []string) {
+func (s *Store[K, V]) finish(key K, c *call[V], it *item[V], names []string) {
 	if c.err != nil {
-		s.counts.failed.Add(1)
+		s.Counts.Failed.Add(1)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,23 +130,23 @@ func (s *store[K, V]) finish(key K, c *call[V], it *item[V], names []string) {
 }
 
 // itemOf returns what is to be stored, nil if nothing is, and its tags.
-func (s *store[K, V]) itemOf(key K, c *call[V]) (it *item[V], names []string) {
-	life := s.opts.Life
+func (s *Store[K, V]) itemOf(key K, c *call[V]) (it *item[V], names []string) {
+	life := s.config.Life
 	if c.err != nil {
-		if s.opts.ErrorLife == nil || c.reload || c.isCanceled() { // the value that is there is better than an error
+		if s.config.ErrorLife == nil || c.reload || c.isCanceled() { // the value that is there is better than an error
 			return nil, nil
 		}
-		life = min(life, s.opts.ErrorLife(c.err))
-	} else if s.opts.Tags != nil {
-		names = s.opts.Tags(key, c.value)
+		life = min(life, s.config.ErrorLife(c.err))
+	} else if s.config.Tags != nil {
+		names = s.config.Tags(key, c.value)
 	}
 	if life <= 0 {
 		return nil, nil
 	}
 	it = &item[V]{value: c.value, err: c.err, stamp: c.token, expires: c.began + int64(life)}
-	it.refresh.Store(forever)
-	if s.opts.Refresh > 0 {
-		it.refresh.Store(c.began + int64(s.opts.Refresh))
+	it.refresh.Store(clock.Forever)
+	if s.config.Refresh > 0 {
+		it.refresh.Store(c.began + int64(s.config.Refresh))
 	}
 	return it, names
 }
@@ -157,13 +159,13 @@ func (c *call[V]) isCanceled() bool {
 
 // finishLocked stores what a load has returned, if its token holds, and begins the next one. Rule 1 is here: what is stored
 // has the token, and Get looks at that as well.
-func (s *store[K, V]) finishLocked(key K, c *call[V], it *item[V], names []string) {
+func (s *Store[K, V]) finishLocked(key K, c *call[V], it *item[V], names []string) {
 	switch {
 	case it == nil || c.bypass || c.ctx.Err() != nil: // an abandoned load tells of its end, not of the key
 	case s.tag(it, names):
 		s.put(key, it)
 	default:
-		s.counts.voided.Add(1)
+		s.Counts.Voided.Add(1)
 	}
 	delete(s.alive, c)
 	if s.calls[key] == c {
@@ -172,20 +174,8 @@ func (s *store[K, V]) finishLocked(key K, c *call[V], it *item[V], names []strin
 	}
 }
 
-// tag gives an item its tags, and reports whether it holds. What is dropped by a tag from now on makes that void; what was
-// since the load began is counted.
-func (s *store[K, V]) tag(it *item[V], names []string) bool {
-	for _, name := range names {
-		it.tags = append(it.tags, s.board.place(s.tagClass(name)))
-		if !s.board.isSound(it.tags[len(it.tags)-1].version) {
-			return false
-		}
-	}
-	return s.holds(&it.stamp) && (len(names) == 0 || s.board.tagged() == it.stamp.tagged)
-}
-
 // promoteLocked begins the load that waits for the end of c.
-func (s *store[K, V]) promoteLocked(key K, c *call[V]) {
+func (s *Store[K, V]) promoteLocked(key K, c *call[V]) {
 	next := c.next
 	c.next = nil
 	switch {
@@ -200,7 +190,7 @@ func (s *store[K, V]) promoteLocked(key K, c *call[V]) {
 }
 
 // abandon is for one who waits no longer. The load ends when it was the last one.
-func (s *store[K, V]) abandon(key K, c *call[V]) {
+func (s *Store[K, V]) abandon(key K, c *call[V]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.waiting--; c.waiting > 0 {
@@ -217,8 +207,8 @@ func (s *store[K, V]) abandon(key K, c *call[V]) {
 }
 
 // reload loads a value anew, if that is not being done. Get goes on with the one that is there.
-func (s *store[K, V]) reload(key K, it *item[V], now int64) {
-	if due := it.refresh.Load(); now < due || !it.refresh.CompareAndSwap(due, now+int64(s.opts.Refresh)) {
+func (s *Store[K, V]) reload(key K, it *item[V], now int64) {
+	if due := it.refresh.Load(); now < due || !it.refresh.CompareAndSwap(due, now+int64(s.config.Refresh)) {
 		return
 	}
 	s.mu.Lock()

@@ -1,4 +1,4 @@
-package invalidate
+package versioned
 
 import (
 	"encoding/binary"
@@ -22,21 +22,20 @@ import (
 // when the file is truncated.
 const memorySeals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 
-// seat is the place of this process at a shared board. The board is in a memory: a file that has no name, see
+// shared is the place of this process at a shared table. The table is in a memory: a file that has no name, see
 // memfd_create(2), and so cannot be removed or replaced. It lives as long as one process has it.
 //
-// The lock of one byte of it is for the row. It is a lock of an open file description, see fcntl_locking(2), so the kernel
+// The lock of one byte of it is for the slot. It is a lock of an open file description, see fcntl_locking(2), so the kernel
 // takes it back when the process is dead.
-type seat struct {
-	memory *os.File // is given to others, and the board maps it: so it stays open after close, and never has a lock
+type shared struct {
+	memory *os.File // is given to others, and the table maps it: so it stays open after close, and never has a lock
 	locks  *os.File // the same memory by a file description of our own, which takes all its locks along when it is closed
-	host   *host    // gives the memory to others; nil in tests
 }
 
-// createMemory makes a memory with an empty board. It gets its pages now, lest there are none left when it is written to.
-func createMemory(name string, entries int) (*os.File, error) {
+// Create makes a memory with an empty table. It gets its pages now, lest there are none left when it is written to.
+func Create(name string, entries int) (*os.File, error) {
 	classes := classesFor(entries)
-	content := emptyBoard(classes, minBase+rand.Uint64N(minBase))
+	content := emptyTable(classes, minBase+rand.Uint64N(minBase))
 	if err := checkFileLimit(uint64(len(content))); err != nil {
 		return nil, err
 	}
@@ -53,14 +52,14 @@ func createMemory(name string, entries int) (*os.File, error) {
 	return file, nil
 }
 
-// minBase is the smallest base of a shared board. The largest is less than twice as large: no counter overflows.
+// minBase is the smallest base of a shared table. The largest is less than twice as large: no counter overflows.
 const minBase = 1 << 62
 
-// emptyBoard returns the content of a board on which nothing was dropped.
-func emptyBoard(classes, base uint64) []byte {
-	content := make([]byte, boardSize(classes))
+// emptyTable returns the content of a table on which nothing was dropped.
+func emptyTable(classes, base uint64) []byte {
+	content := make([]byte, tableSize(classes))
 	put := func(word, n uint64) { binary.NativeEndian.PutUint64(content[word*wordSize:], n) }
-	put(wordMagic, boardMagic)
+	put(wordMagic, tableMagic)
 	put(wordClasses, classes)
 	put(wordBase, base)
 	put(wordAll, base)
@@ -95,22 +94,23 @@ func checkFileLimit(size uint64) error {
 	return nil
 }
 
-// sit takes a row of the board in a memory. The memory belongs to the board then, and is closed if there is none.
-func sit(memory *os.File, self rendezvous.Incarnation, commit time.Duration) (*board, error) {
-	s := &seat{memory: memory}
-	b, err := s.open()
+// Open takes a slot of the table in a memory, for the process self. The memory belongs to the table then, and is closed if there is none.
+// commit is how long marks stay that the process of their slot has left. It fails where Check does, and when all slots are taken.
+func Open(memory *os.File, self rendezvous.Incarnation, commit time.Duration) (*Table, error) {
+	s := &shared{memory: memory}
+	t, err := s.open()
 	if err == nil {
-		b.commit = commit
-		err = s.takeRow(b, self)
+		t.commit = commit
+		err = s.takeSlot(t, self)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.closeFiles())
+		return nil, errors.Join(err, s.close())
 	}
-	return b, nil
+	return t, nil
 }
 
-// open maps the board. The mapping stays as long as the board can be used: Get may use it after close.
-func (s *seat) open() (*board, error) {
+// open maps the table. The mapping stays as long as the table can be used: Get may use it after close.
+func (s *shared) open() (*Table, error) {
 	classes, base, err := checkMemory(s.memory)
 	if err != nil {
 		return nil, err
@@ -120,18 +120,24 @@ func (s *seat) open() (*board, error) {
 	}
 	var mapped []byte
 	_, err = withDescriptor(s.memory, func(fd uintptr) (n int, err error) {
-		mapped, err = unix.Mmap(int(fd), 0, boardSize(classes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		mapped, err = unix.Mmap(int(fd), 0, tableSize(classes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 		return 0, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("map the memory: %w", err)
 	}
-	b := boardOf(unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&mapped[0])), len(mapped)/wordSize), classes, base)
-	runtime.AddCleanup(b, func(mapped []byte) { _ = unix.Munmap(mapped) }, mapped)
-	return b, nil
+	t := tableOf(unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&mapped[0])), len(mapped)/wordSize), classes, base)
+	runtime.AddCleanup(t, func(mapped []byte) { _ = unix.Munmap(mapped) }, mapped)
+	return t, nil
 }
 
-// checkMemory returns the size and the base of the board in a memory. It trusts nothing: the memory comes from another process.
+// Check returns an error for a file that is not the sealed memory of a table. It trusts nothing: the file comes from another process.
+func Check(memory *os.File) error {
+	_, _, err := checkMemory(memory)
+	return err
+}
+
+// checkMemory returns the size and the base of the table in a memory.
 func checkMemory(memory *os.File) (classes, base uint64, err error) {
 	seals, err := withDescriptor(memory, func(fd uintptr) (int, error) { return unix.FcntlInt(fd, unix.F_GET_SEALS, 0) })
 	if err != nil || seals&memorySeals != memorySeals {
@@ -146,17 +152,17 @@ func checkMemory(memory *os.File) (classes, base uint64, err error) {
 		return 0, 0, err
 	}
 	word := func(i int) uint64 { return binary.NativeEndian.Uint64(header[i*wordSize:]) }
-	if word(wordMagic) != boardMagic || word(wordBase) < minBase {
+	if word(wordMagic) != tableMagic || word(wordBase) < minBase {
 		return 0, 0, errors.New("it is not the memory of a cache")
 	}
 	classes = word(wordClasses)
-	if classes < minClasses || classes > maxClasses || bits.OnesCount64(classes) != 1 || info.Size() != int64(boardSize(classes)) {
+	if classes < minClasses || classes > maxClasses || bits.OnesCount64(classes) != 1 || info.Size() != int64(tableSize(classes)) {
 		return 0, 0, fmt.Errorf("it has %d bytes for %d classes", info.Size(), classes)
 	}
 	return classes, word(wordBase), nil
 }
 
-func boardSize(classes uint64) int { return int(wordVersion+classes) * wordSize }
+func tableSize(classes uint64) int { return int(wordVersion+classes) * wordSize }
 
 // reopen returns the same file by another open file description.
 func reopen(file *os.File) (other *os.File, err error) {
@@ -167,74 +173,66 @@ func reopen(file *os.File) (other *os.File, err error) {
 	return other, err
 }
 
-// takeRow takes the lock of the first row that is free.
-func (s *seat) takeRow(b *board, self rendezvous.Incarnation) error {
-	for b.row = range boardRows {
-		if free, err := s.lock(b.row); err != nil {
+// takeSlot takes the lock of the first slot that is free.
+func (s *shared) takeSlot(t *Table, self rendezvous.Incarnation) error {
+	for t.slot = range maxSlots {
+		if free, err := s.lock(t.slot); err != nil {
 			return err
 		} else if free {
-			if b.isMarked(b.row) && !b.isSettled(b.row) { // of a process that has ended in an update
-				s.unlock(b.row)
+			if t.isMarked(t.slot) && !t.isSettled(t.slot) { // of a process that has ended in an update
+				s.unlock(t.slot)
 				continue
 			}
-			b.clear(b.row)
-			b.words[wordRows+b.row].Store(uint64(self))
-			b.seat = s
+			t.clear(t.slot)
+			t.words[wordSlots+t.slot].Store(uint64(self))
+			t.shared = s
 			return nil
 		}
 	}
-	return fmt.Errorf("%d processes share the memory, and that is the most", boardRows)
+	return fmt.Errorf("%d processes share the memory, and that is the most", maxSlots)
 }
 
-// isTaken reports whether a process that lives has the row.
-func (s *seat) isTaken(row int) bool {
-	kind, err := s.control(unix.F_OFD_GETLK, unix.F_WRLCK, row)
+// isTaken reports whether a process that lives has the slot.
+func (s *shared) isTaken(slot int) bool {
+	kind, err := s.control(unix.F_OFD_GETLK, unix.F_WRLCK, slot)
 	return err == nil && kind != unix.F_UNLCK
 }
 
-// sweep clears a row if its process has ended and nothing of it is open.
-func (s *seat) sweep(b *board, row int) bool {
-	free, err := s.lock(row)
+// sweep clears a slot if its process has ended and nothing of it is open.
+func (s *shared) sweep(t *Table, slot int) bool {
+	free, err := s.lock(slot)
 	if !free || err != nil {
 		return false
 	}
-	defer s.unlock(row)    // unless it is closed meanwhile: then the lock has gone with it
-	if !b.isSettled(row) { // it was taken by another process meanwhile, which has ended, too
+	defer s.unlock(slot)    // unless it is closed meanwhile: then the lock has gone with it
+	if !t.isSettled(slot) { // it was taken by another process meanwhile, which has ended, too
 		return false
 	}
-	b.clear(row)
+	t.clear(slot)
 	return true
 }
 
-// close gives the row back, with all locks.
-func (s *seat) close() error {
-	var err error
-	if s.host != nil {
-		err = s.host.close()
-	}
-	return errors.Join(err, s.closeFiles())
-}
-
-func (s *seat) closeFiles() error {
+// close gives the slot back, with all locks.
+func (s *shared) close() error {
 	if s.locks == nil {
 		return s.memory.Close()
 	}
 	return errors.Join(s.locks.Close(), s.memory.Close())
 }
 
-// lock takes the lock of a row. It returns false if another process has it.
-func (s *seat) lock(row int) (free bool, err error) {
-	_, err = s.control(unix.F_OFD_SETLK, unix.F_WRLCK, row)
+// lock takes the lock of a slot. It returns false if another process has it.
+func (s *shared) lock(slot int) (free bool, err error) {
+	_, err = s.control(unix.F_OFD_SETLK, unix.F_WRLCK, slot)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-func (s *seat) unlock(row int) { _, _ = s.control(unix.F_OFD_SETLK, unix.F_UNLCK, row) } // it is ours, or closed
+func (s *shared) unlock(slot int) { _, _ = s.control(unix.F_OFD_SETLK, unix.F_UNLCK, slot) } // it is ours, or closed
 
-func (s *seat) control(command int, kind int16, row int) (was int16, err error) {
-	lock := unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: int64(row), Len: 1}
+func (s *shared) control(command int, kind int16, slot int) (was int16, err error) {
+	lock := unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: int64(slot), Len: 1}
 	_, err = withDescriptor(s.locks, func(fd uintptr) (int, error) { return 0, unix.FcntlFlock(fd, command, &lock) })
 	return lock.Type, err
 }

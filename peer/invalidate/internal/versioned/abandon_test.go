@@ -1,4 +1,4 @@
-package invalidate
+package versioned
 
 import (
 	"context"
@@ -26,14 +26,14 @@ func TestAbandonedLoad(t *testing.T) {
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			began := make(chan none, 1)
+			began := make(chan struct{}, 1)
 			leaves := true
-			opts := Options[string, int64]{ErrorLife: func(error) time.Duration { return time.Hour }}
-			c := cacheOf(t, nil, opts, func(ctx context.Context, _ string) (int64, error) {
+			config := Config[string, int64]{ErrorLife: func(error) time.Duration { return time.Hour }}
+			c := storeOf(t, config, func(ctx context.Context, _ string) (int64, error) {
 				if !leaves {
 					return 2, nil
 				}
-				began <- none{}
+				began <- struct{}{}
 				<-ctx.Done()
 				return end(ctx)
 			})
@@ -51,18 +51,18 @@ func TestAbandonedLoad(t *testing.T) {
 			for range 3 {
 				assert.EqualValues(t, 2, get(t, c, "k"))
 			}
-			assert.EqualValues(t, 2, c.Stats().Loads, "the second one is stored")
+			assert.EqualValues(t, 2, c.Counts.Loads.Load(), "the second one is stored")
 		})
 	}
 }
 
 // awaitLoads waits until no load runs.
-func awaitLoads[K comparable, V any](t *testing.T, c *Cache[K, V]) {
+func awaitLoads[K comparable, V any](t *testing.T, c *Store[K, V]) {
 	t.Helper()
 	eventually(t, func() bool {
-		c.store.mu.Lock()
-		defer c.store.mu.Unlock()
-		return len(c.store.alive) == 0
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.alive) == 0
 	}, "no load runs")
 }
 
@@ -103,11 +103,11 @@ func loaderOfACaller(t *testing.T, contextOf func(context.Context) (context.Cont
 	t.Helper()
 	caller, leave := contextOf(t.Context())
 	defer leave()
-	began, release := make(chan none, 1), make(chan none)
-	opts := Options[string, int64]{ErrorLife: func(error) time.Duration { return time.Hour }}
-	c := cacheOf(t, nil, opts, func(context.Context, string) (int64, error) {
+	began, release := make(chan struct{}, 1), make(chan struct{})
+	config := Config[string, int64]{ErrorLife: func(error) time.Duration { return time.Hour }}
+	c := storeOf(t, config, func(context.Context, string) (int64, error) {
 		if caller.Err() == nil {
-			began <- none{}
+			began <- struct{}{}
 			<-release
 			return 0, fmt.Errorf("%w: %w", caller.Err(), context.Cause(caller))
 		}
@@ -123,7 +123,7 @@ func loaderOfACaller(t *testing.T, contextOf func(context.Context) (context.Cont
 			next(t, began)
 		}
 	}
-	eventually(t, func() bool { return c.Stats().Misses == 2 }, "both wait")
+	eventually(t, func() bool { return c.Counts.Misses.Load() == 2 }, "both wait")
 	leave()
 	require.Error(t, next(t, failed))
 	close(release)

@@ -1,4 +1,4 @@
-package invalidate
+package versioned
 
 import "sync/atomic"
 
@@ -15,7 +15,7 @@ type item[V any] struct {
 // stamp is the token of a load: what counted the changes that void it, when it began.
 type stamp struct {
 	key    place
-	all    uint64 // of the board
-	tagged uint64 // of the board; that one counts for what has tags
+	all    uint64 // of the table
+	tagged uint64 // of the table; that one counts for what has tags
 	era    uint64 // of the store
 }

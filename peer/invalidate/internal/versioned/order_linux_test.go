@@ -1,4 +1,4 @@
-package invalidate
+package versioned
 
 import (
 	"context"
@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The order in which the words of a board are read and written, see the package documentation. Nothing but the order of two
+// The order in which the words of a table are read and written, see the package documentation. Nothing but the order of two
 // instructions is wrong without these rules, for some nanoseconds: so a test does not wait until two processes meet there.
 // It takes the memory away of what comes second, and looks at what was done by then.
 
-// guarded is a board in memory that can be taken away by parts.
+// guarded is a table in memory that can be taken away by parts.
 type guarded struct {
-	*board
+	*Table
 	memory []byte
 }
 
@@ -29,7 +29,7 @@ func newGuarded(t *testing.T) *guarded {
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, unix.Munmap(memory)) })
 	words := unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&memory[0])), len(memory)/wordSize)
-	return &guarded{boardOf(words, classes, 0), memory}
+	return &guarded{tableOf(words, classes, 0), memory}
 }
 
 // until calls f, which fails as soon as it uses the page of a word.
@@ -52,27 +52,22 @@ const (
 	orderTagClass = 5 * 512
 )
 
-func newOrderStore(t *testing.T, load func(context.Context, string) (int64, error)) (*guarded, *store[string, int64]) {
+func newOrderStore(t *testing.T, load func(context.Context, string) (int64, error)) (*guarded, *Store[string, int64]) {
 	t.Helper()
 	g := newGuarded(t)
-	opts := Options[string, int64]{}.withDefaults(nil)
-	s, err := newStore(opts, g.board, load)
-	require.NoError(t, err)
-	t.Cleanup(s.close)
-	s.lease.until.Store(forever)
-	s.hash = func(string) uint64 { return orderClass }
+	s := storeIn(t, g.Table, Config[string, int64]{Hash: func(string) uint64 { return orderClass }}, load)
 	return g, s
 }
 
 // The mark of an update is set before the counter is raised: a load that sees the counter also sees the mark.
 func TestOrderOfAnUpdate(t *testing.T) {
 	g, s := newOrderStore(t, nil)
-	g.until(t, wordVersion+orderClass, func() { s.block("k") })
+	g.until(t, wordVersion+orderClass, func() { s.Block("k") })
 	assert.False(t, g.isFree(orderClass), "a writer that stops here blocks the key")
 
 	g, s = newOrderStore(t, nil)
 	word, _ := markOf(orderClass%groups, 0)
-	g.until(t, word, func() { s.block("k") })
+	g.until(t, word, func() { s.Block("k") })
 	assert.Zero(t, g.place(orderClass).version)
 }
 
@@ -98,12 +93,12 @@ func TestOrderOfALoad(t *testing.T) {
 func TestOrderOfADroppedTag(t *testing.T) {
 	g, s := newOrderStore(t, nil)
 	name := tagInClass(t, s)
-	g.until(t, wordVersion+s.tagClass(name), func() { s.dropTag(name) })
+	g.until(t, wordVersion+s.tagClass(name), func() { s.DropTag(name) })
 	assert.EqualValues(t, 1, g.tagged())
 }
 
 // tagInClass returns a tag whose counter is not in the page of the marks.
-func tagInClass(t *testing.T, s *store[string, int64]) string {
+func tagInClass(t *testing.T, s *Store[string, int64]) string {
 	t.Helper()
 	for _, name := range []string{"a", "b", "c", "d"} {
 		if s.tagClass(name) >= orderTagClass {

@@ -1,4 +1,4 @@
-package invalidate
+package versioned
 
 import (
 	"testing"
@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestClassesOfABoard(t *testing.T) {
+func TestClassesOfATable(t *testing.T) {
 	t.Parallel()
 	for entries, want := range map[int]uint64{
 		1: minClasses, 10_000: minClasses, 16_384: minClasses, 16_385: 2 * minClasses, 1 << 20: maxClasses, 1 << 40: maxClasses,
@@ -16,9 +16,9 @@ func TestClassesOfABoard(t *testing.T) {
 	}
 }
 
-func TestDropsOnABoard(t *testing.T) {
+func TestDropsOnATable(t *testing.T) {
 	t.Parallel()
-	b := newBoard(1)
+	b := NewTable(1)
 	p, other := b.place(b.class(1<<40|7)), b.place(8)
 	assert.EqualValues(t, 7, p.class)
 	b.drop(7)
@@ -32,9 +32,9 @@ func TestDropsOnABoard(t *testing.T) {
 }
 
 // Several updates may be open of keys that have the mark in common.
-func TestMarksOnABoard(t *testing.T) {
+func TestMarksOnATable(t *testing.T) {
 	t.Parallel()
-	b := newBoard(1)
+	b := NewTable(1)
 	b.mark(7)
 	b.mark(7 + groups)
 	assert.False(t, b.isFree(7))
@@ -44,7 +44,7 @@ func TestMarksOnABoard(t *testing.T) {
 	b.unmark(7 + groups)
 	assert.True(t, b.isFree(7))
 	b.mark(7)
-	require.NoError(t, b.close())
+	require.NoError(t, b.Close())
 	b.unmark(7) // of an update that has not ended by then
 	b.mark(7)
 }

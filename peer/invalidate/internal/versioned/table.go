@@ -1,0 +1,274 @@
+package versioned
+
+import (
+	"math/bits"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/multinode-go/multinode/internal/rendezvous"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
+)
+
+// A table is an array of numbers of 64 bits. What stands alone in its cache line is written by one kind of change only.
+const (
+	tableLayout = 2 // the version of what follows, also in the name of the memory
+	tableMagic  = 0x6d756c74696e6400 | tableLayout
+	wordMagic   = 0
+	wordClasses = 1
+	wordBase    = 2
+	wordAll     = 8                      // counts what was dropped with all
+	wordTagged  = 16                     // counts what was dropped by a tag
+	wordSlots   = 24                     // the incarnation of the process that has the slot
+	wordTurns   = wordSlots + maxSlots   // for each slot, how often it was cleared
+	wordMarks   = wordTurns + maxSlots   // for each group of classes, a bit for each slot
+	wordVersion = wordMarks + groupWords // for each class, how often something of it was dropped
+
+	wordSize  = 8
+	wordBits  = 64
+	maxSlots  = 512
+	markWords = maxSlots / wordBits
+	groups    = 1024
+	// groupWords are the words of all marks.
+	groupWords = groups * markWords
+
+	// classesEach is how many classes there are for each value that is stored at most: so an invalidation takes a quarter of a
+	// value of somebody else along.
+	classesEach = 4
+	minClasses  = 1 << 16
+	maxClasses  = 1 << 22
+)
+
+// Table says what is void: it has a version for each class of keys, and for each class of tags, and a change raises that.
+// What was loaded under another version than the present one is not served. Which keys are in one class is chance.
+//
+// Processes of a machine can share a table. What one of them changes is then changed for all at once, whatever they are
+// doing: none needs to hear of it, nor to confirm it.
+type Table struct {
+	words   []atomic.Uint64
+	classes uint64
+	base    uint64        // where all counters began; see isSound
+	slot    int           // of this process
+	shared  *shared       // nil: the table is not shared
+	commit  time.Duration // how long marks stay that the process of their slot has left
+
+	mu     sync.Mutex
+	marked map[uint64]int // guarded by mu; how often this process has marked each group; nil after close
+	ends   map[int]end    // guarded by mu; of the slots whose process has ended, as far as it was seen here
+}
+
+// end says how long the marks of a slot stay whose process has ended in an update. What that has sent may still be committed.
+type end struct {
+	turn  uint64 // of the slot; in another one it belongs to another process
+	until int64  // by the clock of this process: others may have seen the end earlier or later
+}
+
+// place is a class, and its version at a time.
+type place struct{ class, version uint64 }
+
+// NewTable returns a table for this process alone, for so many values.
+func NewTable(entries int) *Table {
+	classes := classesFor(entries)
+	return tableOf(make([]atomic.Uint64, wordVersion+classes), classes, 0)
+}
+
+func tableOf(words []atomic.Uint64, classes, base uint64) *Table {
+	return &Table{words: words, classes: classes, base: base, marked: make(map[uint64]int), ends: make(map[int]end)}
+}
+
+// classesFor returns how many classes a table has, a power of two.
+func classesFor(entries int) uint64 {
+	want := uint64(min(entries, maxClasses/classesEach) * classesEach)
+	return max(minClasses, uint64(1)<<bits.Len64(want-1))
+}
+
+// class returns the class of a hash.
+func (t *Table) class(hash uint64) uint64 { return hash & (t.classes - 1) }
+
+// load reads a word. The table is used until then: its memory goes with it.
+func (t *Table) load(word uint64) uint64 {
+	n := t.words[word].Load()
+	runtime.KeepAlive(t)
+	return n
+}
+
+func (t *Table) add(word uint64) {
+	t.words[word].Add(1)
+	runtime.KeepAlive(t)
+}
+
+func (t *Table) place(class uint64) place { return place{class, t.load(wordVersion + class)} }
+
+// holds reports whether nothing of a class was dropped since.
+func (t *Table) holds(p place) bool { return t.load(wordVersion+p.class) == p.version }
+
+func (t *Table) drop(class uint64) { t.add(wordVersion + class) }
+
+func (t *Table) all() uint64 { return t.load(wordAll) }
+func (t *Table) dropAll()    { t.add(wordAll) }
+
+func (t *Table) tagged() uint64 { return t.load(wordTagged) }
+
+// dropTag counts first: a load whose tags are looked at afterwards has seen one of the two.
+func (t *Table) dropTag(class uint64) {
+	t.add(wordTagged)
+	t.drop(class)
+}
+
+// isSound reports whether counters are those of the table. Those of a shared table begin at a large random number, so that it is
+// noticed when another program has written zeros to the memory: a counter that began again at zero would come to a value that it
+// had before.
+func (t *Table) isSound(counters ...uint64) bool {
+	for _, n := range counters {
+		if n < t.base {
+			return false
+		}
+	}
+	return true
+}
+
+// mark is for an update that begins: what is loaded from now on is not stored. The class is dropped afterwards, so who has
+// seen the version after that also sees the mark.
+func (t *Table) mark(class uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.marked == nil { // closed
+		return
+	}
+	group := class % groups
+	if t.marked[group]++; t.marked[group] == 1 {
+		word, bit := markOf(group, t.slot)
+		t.words[word].Or(bit)
+		runtime.KeepAlive(t)
+	}
+}
+
+// unmark is for an update that has ended. Another one of the group may still be open.
+func (t *Table) unmark(class uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	group := class % groups
+	if t.marked[group] == 0 { // closed
+		return
+	}
+	if t.marked[group]--; t.marked[group] == 0 {
+		delete(t.marked, group)
+		word, bit := markOf(group, t.slot)
+		t.words[word].And(^bit)
+		runtime.KeepAlive(t)
+	}
+}
+
+// markOf returns where a slot marks a group.
+func markOf(group uint64, slot int) (word, bit uint64) {
+	return wordMarks + group*markWords + uint64(slot/wordBits), 1 << (slot % wordBits)
+}
+
+// isFree reports whether no update of a class is open. A process that has ended in one has left its mark.
+func (t *Table) isFree(class uint64) bool {
+	for i := range markWords {
+		word := wordMarks + class%groups*markWords + uint64(i)
+		for set := t.load(word); set != 0; set &= set - 1 {
+			slot := i*wordBits + bits.TrailingZeros64(set)
+			if slot == t.slot || !t.isOver(slot) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// clear takes all marks of a slot away.
+func (t *Table) clear(slot int) {
+	for group := range uint64(groups) {
+		word, bit := markOf(group, slot)
+		t.words[word].And(^bit)
+	}
+	t.words[wordSlots+slot].Store(0)
+	t.add(wordTurns + uint64(slot))
+}
+
+// Has reports whether a process, which lives, has this very table: its slot says so, and the kernel that somebody lives who
+// has the slot. It is final from before the process says anything of the cache to anybody.
+func (t *Table) Has(p rendezvous.Incarnation) bool {
+	if t.shared == nil {
+		return false
+	}
+	for slot := range maxSlots {
+		if t.load(uint64(wordSlots+slot)) == uint64(p) && t.shared.isTaken(slot) {
+			return true
+		}
+	}
+	return false
+}
+
+// isOver clears a slot if its process has ended and nothing that it has sent can be committed any more.
+func (t *Table) isOver(slot int) bool {
+	return t.shared != nil && !t.shared.isTaken(slot) && t.isSettled(slot) && t.shared.sweep(t, slot)
+}
+
+// isSettled reports whether the process of a slot ended so long ago that what it has sent is committed or never will be. The
+// time begins when it is asked for the first time: the process has sent nothing later. Rule 10 is here.
+func (t *Table) isSettled(slot int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e, isSeen := t.ends[slot]
+	if turn := t.load(wordTurns + uint64(slot)); !isSeen || e.turn != turn {
+		e = end{turn: turn, until: clock.Now() + int64(t.commit)}
+		t.ends[slot] = e
+	}
+	return clock.Now() >= e.until
+}
+
+// Observe looks for slots whose process has ended, so that the time of their marks begins, and clears those that are over.
+func (t *Table) Observe() {
+	for slot := range maxSlots {
+		if slot != t.slot && t.load(uint64(wordSlots+slot)) != 0 {
+			t.isOver(slot)
+		}
+	}
+}
+
+// settles returns how long the marks stay of processes that have ended in an update.
+func (t *Table) settles() time.Duration {
+	t.Observe()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var longest time.Duration
+	for slot, e := range t.ends {
+		if e.turn == t.load(wordTurns+uint64(slot)) && t.isMarked(slot) {
+			longest = max(longest, time.Duration(e.until-clock.Now()))
+		}
+	}
+	return longest
+}
+
+// isMarked reports whether a slot has marks.
+func (t *Table) isMarked(slot int) bool {
+	for group := range uint64(groups) {
+		if word, bit := markOf(group, slot); t.load(word)&bit != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Close gives the slot back. Its marks stay when updates are open: for the others it is the slot of a process that has ended.
+// The rest of the table can be used all the same. It may be called again.
+func (t *Table) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.marked == nil {
+		return nil
+	}
+	open := len(t.marked) > 0
+	t.marked = nil
+	if t.shared == nil {
+		return nil
+	}
+	if !open {
+		t.clear(t.slot)
+	}
+	return t.shared.close()
+}

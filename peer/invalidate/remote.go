@@ -1,0 +1,58 @@
+package invalidate
+
+import (
+	"sync/atomic"
+
+	"github.com/multinode-go/multinode/peer/invalidate/internal/versioned"
+)
+
+// remote applies to the store what other processes have changed.
+type remote[K comparable, V any] struct {
+	*versioned.Store[K, V]
+	codec   Codec[K]
+	held    *hold[K]
+	applied atomic.Uint64
+}
+
+var _ target = (*remote[int, int])(nil)
+
+// hold takes over one block of each key.
+func (r *remote[K, V]) hold(keys []string) {
+	parsed := make([]K, 0, len(keys))
+	for _, data := range keys {
+		if key, err := r.codec.Parse([]byte(data)); err == nil { // it was parsed at its begin
+			parsed = append(parsed, key)
+		}
+	}
+	r.held.add(parsed)
+}
+
+func (r *remote[K, V]) apply(o op, data []byte) error {
+	r.applied.Add(1)
+	switch o {
+	case opTag:
+		r.DropTag(string(data))
+		return nil
+	case opAll:
+		r.DropAll()
+		return nil
+	default:
+		return r.applyKey(o, data)
+	}
+}
+
+func (r *remote[K, V]) applyKey(o op, data []byte) error {
+	key, err := r.codec.Parse(data)
+	if err != nil {
+		return err
+	}
+	switch o {
+	case opBegin:
+		r.Block(key)
+	case opEnd:
+		r.Release(key)
+	default:
+		r.Drop(key)
+	}
+	return nil
+}
