@@ -12,14 +12,6 @@ import (
 	"github.com/multinode-go/multinode/peer/bus"
 )
 
-// Topics of the bus: those of all peers, and those of the first one.
-const (
-	topicAll   = "all"
-	topicFlood = "flood"
-	topicOne   = "one"
-	topicCount = "count"
-)
-
 // busNode is a node on the bus.
 type busNode struct {
 	*bus.Bus
@@ -27,30 +19,26 @@ type busNode struct {
 }
 
 // joinBus joins as a worker whose id is one more than the player's, since id 0 is the master's.
-func joinBus(p player) (n *busNode, err error) {
-	n = new(busNode)
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, n.Close())
-		}
-	}()
-	if n.mesh, err = joinMesh(p.Dir, busID(p.ID)); err != nil {
-		return n, err
+func joinBus(p player) (*busNode, error) {
+	mesh, err := joinMesh(p.Dir, busID(p.ID))
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	n.Bus, err = bus.New(ctx, n.mesh, bus.Options{Window: p.Window})
-	return n, err
+	b, err := bus.New(ctx, mesh, bus.Options{Window: p.Window})
+	return &busNode{b, mesh}, err
 }
 
 func busID(player int) int { return player + 1 }
 
-func (n *busNode) Close() (err error) {
-	if n.Bus != nil {
-		err = n.Bus.Close()
-	}
-	if n.mesh != nil {
-		err = errors.Join(err, n.mesh.Close())
+func (n *busNode) Close() error { return errors.Join(n.Bus.Close(), n.mesh.Close()) }
+
+// handle subscribes.
+func (n *busNode) handle(handlers map[string]bus.Handler) (err error) {
+	for topic, handle := range handlers {
+		_, subscribed := n.Subscribe(topic, handle)
+		err = errors.Join(err, subscribed)
 	}
 	return err
 }
@@ -63,23 +51,16 @@ func newBusFollower(p player) (*busNode, error) {
 	if err != nil {
 		return nil, err
 	}
-	handlers := map[string]bus.Handler{topicAll: echoOnBus, topicFlood: takeFromBus}
+	echo := func(_ context.Context, m bus.Message) (any, error) { return m.Data, nil }
+	handlers := map[string]bus.Handler{
+		topicAll:   echo,
+		topicFlood: func(context.Context, bus.Message) (any, error) { return nil, nil },
+	}
 	if p.ID == 1 {
-		handlers[topicOne], handlers[topicCount] = echoOnBus, countOnBus()
+		handlers[topicOne], handlers[topicCount] = echo, countOnBus()
 	}
-	for topic, handle := range handlers {
-		_, subscribed := n.Subscribe(topic, handle)
-		err = errors.Join(err, subscribed)
-	}
-	if err != nil {
-		return nil, errors.Join(err, n.Close())
-	}
-	return n, nil
+	return n, n.handle(handlers)
 }
-
-func echoOnBus(_ context.Context, m bus.Message) (any, error) { return m.Data, nil }
-
-func takeFromBus(context.Context, bus.Message) (any, error) { return nil, nil }
 
 // countOnBus counts messages up to one that asks for the total.
 func countOnBus() bus.Handler {
@@ -100,10 +81,15 @@ type busLeader struct {
 	ctx     context.Context // of the process
 	peers   int
 	message []byte
-	flood   *flood // nil: none
 }
 
-func leadBus(ctx context.Context, p player) (leader, error) { return newBusLeader(ctx, p) }
+func leadBus(ctx context.Context, p player) (leader, error) {
+	l, err := newBusLeader(ctx, p)
+	if err != nil {
+		return leader{}, err
+	}
+	return leader{l, messages(l.roundTrip, l.fanOut, l.link).add(l.floods())}, nil
+}
 
 func newBusLeader(ctx context.Context, p player) (*busLeader, error) {
 	n, err := joinBus(p)
@@ -113,11 +99,8 @@ func newBusLeader(ctx context.Context, p player) (*busLeader, error) {
 	l := &busLeader{busNode: n, ctx: ctx, peers: p.Peers, message: message(forAnswer)}
 	// That all have subscribed may take a moment more to get here.
 	for end := time.Now().Add(patience); ; {
-		if err = l.fanOut(); err == nil {
-			return l, nil
-		}
-		if time.Now().After(end) {
-			return nil, errors.Join(err, n.Close())
+		if err = l.fanOut(); err == nil || time.Now().After(end) {
+			return l, err
 		}
 	}
 }
@@ -130,8 +113,11 @@ func (l *busLeader) roundTrip() error {
 	return wholeAnswer(m.Data)
 }
 
-func (l *busLeader) fanOut() error {
-	answers, err := l.RequestAll(l.ctx, topicAll, l.message)
+func (l *busLeader) fanOut() error { return l.askAll(topicAll, l.message, wholeAnswer) }
+
+// askAll has each peer's answer checked.
+func (l *busLeader) askAll(topic string, question []byte, check func([]byte) error) error {
+	answers, err := l.RequestAll(l.ctx, topic, question)
 	if err != nil {
 		return err
 	}
@@ -139,26 +125,21 @@ func (l *busLeader) fanOut() error {
 		return fmt.Errorf("%d peers have answered, want %d", len(answers), l.peers)
 	}
 	for _, a := range answers {
-		if err := errors.Join(a.Err, wholeAnswer(a.Data)); err != nil {
+		if err := errors.Join(a.Err, check(a.Data)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *busLeader) link() (link, error) { return busLink{l, message(forCount)}, nil }
-
-type busLink struct {
-	leader  *busLeader
-	message []byte
-}
-
-func (l busLink) send() error { return l.leader.Send(l.leader.ctx, busID(1), topicCount, l.message) }
-
-func (l busLink) finish() (int64, error) {
-	m, err := l.leader.Request(l.leader.ctx, busID(1), topicCount, message(forTotal))
-	if err != nil {
-		return 0, err
+func (l *busLeader) link() (link, error) {
+	one := message(forCount)
+	finish := func() (int64, error) {
+		m, err := l.Request(l.ctx, busID(1), topicCount, message(forTotal))
+		if err != nil {
+			return 0, err
+		}
+		return total(m.Data)
 	}
-	return total(m.Data)
+	return link{func() error { return l.Send(l.ctx, busID(1), topicCount, one) }, finish}, nil
 }

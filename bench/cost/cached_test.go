@@ -16,7 +16,7 @@ import (
 func TestEachInvalidationIsOfAStoredKey(t *testing.T) {
 	c := tiny()
 	var err error
-	c.natsd, err = buildNATS(t.Context(), t.TempDir())
+	c.natsd, err = buildProgram(t.Context(), t.TempDir(), natsdPackage)
 	require.NoError(t, err)
 	names := []string{cacheName, cacheMessages, natsCached}
 	if hasRedis() {
@@ -159,7 +159,8 @@ func TestScheduleKeepsItsTimes(t *testing.T) {
 		begin := time.Now()
 		go func() { // ends with its last call
 			defer close(due)
-			schedule(due, 10_000, 10, begin, begin.Add(20*time.Millisecond))
+			p := pace{begin: begin, end: begin.Add(20 * time.Millisecond), next: evenly(10_000, 10), burst: 10}
+			p.schedule(due)
 		}()
 		var times []time.Time
 		for at := range due {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -23,8 +24,21 @@ const (
 	shopRate = 0.3
 )
 
+// buildProgram puts a program of the repository into dir, and returns its path.
+func buildProgram(ctx context.Context, dir, pkg string) (string, error) {
+	program := filepath.Join(dir, path.Base(pkg))
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, pkg)
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%v, which works in a folder of the repository: %w\n%s", build, err, out)
+	}
+	return program, nil
+}
+
 // startCatalog starts the program with a database of its own.
 func startCatalog(program, dir string, args ...string) (*server, error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
 	cmd := exec.CommandContext(context.Background(), program, append([]string{
 		"-addr", "127.0.0.1:0", "-nodes", "4", "-dir", filepath.Join(dir, "mesh"), "-db", filepath.Join(dir, "catalog.db"),
 	}, args...)...)
@@ -35,7 +49,7 @@ func startCatalog(program, dir string, args ...string) (*server, error) {
 		return nil, err
 	}
 	s := &server{Process: p}
-	line, err := s.await("nodes ready")
+	line, err := awaitText(p, "nodes ready")
 	if err != nil {
 		return nil, errors.Join(err, s.stop(), errors.New(log.String()))
 	}
@@ -44,28 +58,24 @@ func startCatalog(program, dir string, args ...string) (*server, error) {
 }
 
 // startCatalogs starts it without the cache, the baseline, and with it.
-func startCatalogs(program, dir string) (p *pair, err error) {
-	p = new(pair)
-	if p.baseline, err = startCatalogIn(program, filepath.Join(dir, "nocache"), "-nocache"); err != nil {
-		return nil, err
+func startCatalogs(ctx context.Context, dir string) (p pair, err error) {
+	program, err := buildProgram(ctx, dir, catalogPackage)
+	if err != nil {
+		return p, err
 	}
-	if p.cluster, err = startCatalogIn(program, filepath.Join(dir, "cache")); err != nil {
-		return nil, errors.Join(err, p.baseline.stop())
+	if p.baseline, err = startCatalog(program, filepath.Join(dir, "nocache"), "-nocache"); err != nil {
+		return p, err
+	}
+	if p.ours, err = startCatalog(program, filepath.Join(dir, "cache")); err != nil {
+		return p, errors.Join(err, p.baseline.stop())
 	}
 	return p, nil
 }
 
-func startCatalogIn(program, dir string, args ...string) (*server, error) {
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, err
-	}
-	return startCatalog(program, dir, args...)
-}
-
 // apply loads s from a process of its own.
-func (l shop) apply(s *server) (result, error) {
+func (l shop) apply(_ context.Context, s *server) (result, error) {
 	l.Addr = s.addr
-	return s.load(shopRole, l.Warm+l.Duration, l)
+	return s.load(shopperRole, l.Warm+l.Duration, l)
 }
 
 // measureCatalog asks what the cache brings to a program whose values come from a database.
@@ -75,55 +85,43 @@ func measureCatalog(ctx context.Context, c config, w io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	program, err := buildProgram(ctx, dir, catalogPackage)
-	if err != nil {
-		return err
-	}
-	p, err := startCatalogs(program, dir)
+	p, err := startCatalogs(ctx, dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
-	closed := shop{Connections: shopConnections, Warm: c.duration / 3 / warmUp, Duration: c.duration / 3}
-	if err := p.compare(ctx, c.rounds, closed.apply); err != nil {
+	l := shop{Connections: shopConnections, Warm: c.duration / 3 / warmUp, Duration: c.duration / 3}
+	without, err := p.measureShop(ctx, c, w, l, fmt.Sprintf("each of %d connections in a closed loop", l.Connections))
+	if err != nil {
 		return err
 	}
-	const load = "a catalogue of 1000 products on 4 nodes, 90 %% reads, 10 %% writes, Zipf, %s"
-	table(w, fmt.Sprintf(load, fmt.Sprintf("each of %d connections in a closed loop", closed.Connections)), p.shopRows()...)
-	open := closed
-	open.Connections, open.Rate = openConnections, max(1, shopRate*median(figures(p.baselineResult, result.perSecond)))
-	p.baselineResult, p.clusterResult = nil, nil
-	if err := p.compare(ctx, c.rounds, open.apply); err != nil {
-		return err
-	}
-	table(w, fmt.Sprintf(load, fmt.Sprintf("%.0f requests a second", open.Rate)), p.shopRows()...)
-	return nil
+	l.Connections, l.Rate = openConnections, max(1, shopRate*median(without.figures(result.perSecond)))
+	_, err = p.measureShop(ctx, c, w, l, fmt.Sprintf("%.0f requests a second", l.Rate))
+	return err
 }
 
-func (p *pair) shopRows() [][]string {
-	share := func(of, from func(shopResult) int64) func(result) float64 {
-		return func(r result) float64 { return float64(of(r.Shop)) / float64(from(r.Shop)) }
+// measureShop returns what there is without the cache.
+func (p pair) measureShop(ctx context.Context, c config, w io.Writer, l shop, title string) (*contestant, error) {
+	without, with, err := p.compare(ctx, c.rounds, l.apply)
+	if err != nil {
+		return nil, err
 	}
-	reads := func(r shopResult) int64 { return r.Reads }
-	all := func(r shopResult) int64 { return r.Reads + r.Writes + r.Conflicts }
-	database := func(r shopResult) int64 { return r.FromDatabase + r.Conflicts }
-	return [][]string{
-		{"", "no cache", "cache", "ratio", "quartiles"},
-		p.row("requests/s", "%.0f", result.perSecond),
-		p.row("reads, p50 us", "%.0f", p50),
-		p.row("reads, p99 us", "%.0f", p99),
-		p.row("CPU us/request", "%.0f", result.cpuPerRequest),
-		p.row("reads of the database, of a request", "%.3f", share(database, all)),
-		p.row("reads answered from the database", "%.3f", share(func(r shopResult) int64 { return r.FromDatabase }, reads)),
-		p.shopCount("writes", func(r shopResult) int64 { return r.Writes }),
-		p.shopCount("writes that came too late", func(r shopResult) int64 { return r.Conflicts }),
-	}
-}
-
-// shopCount is a row without a ratio: it may be 0.
-func (p *pair) shopCount(name string, of func(shopResult) int64) []string {
-	count := func(results []result) string {
-		return fmt.Sprintf("%.0f", median(figures(results, func(r result) float64 { return float64(of(r.Shop)) })))
-	}
-	return []string{name + ", in a round", count(p.baselineResult), count(p.clusterResult), "", ""}
+	without.name, with.name = "no cache", "cache"
+	count := decimals(0)
+	table(w, "a catalogue of 1000 products on 4 nodes, 90 % reads, 10 % writes, Zipf, "+title, versusRows(without, with,
+		versus{name: "requests/s", format: count, of: result.perSecond},
+		versus{name: "reads, p50 us", format: count, of: p50},
+		versus{name: "reads, p99 us", format: count, of: p99},
+		versus{name: "CPU us/request", format: count, of: result.cpuPerRequest},
+		versus{name: "reads of the database, of a request", format: decimals(3), of: func(r result) float64 {
+			return float64(r.Shop.FromDatabase+r.Shop.Conflicts) / float64(r.Requests)
+		}},
+		versus{name: "reads answered from the database", format: decimals(3), of: func(r result) float64 {
+			return float64(r.Shop.FromDatabase) / float64(r.Shop.Reads)
+		}},
+		versus{name: "writes, in a round", format: count, isCount: true, of: func(r result) float64 { return float64(r.Shop.Writes) }},
+		versus{name: "writes that came too late, in a round", format: count, isCount: true, of: func(r result) float64 {
+			return float64(r.Shop.Conflicts)
+		}})...)
+	return without, nil
 }

@@ -3,136 +3,125 @@ package cost
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
+	"time"
 )
 
-func p50(r result) float64   { return float64(r.P50.Nanoseconds()) / 1e3 }
-func p99(r result) float64   { return float64(r.P99.Nanoseconds()) / 1e3 }
-func clock(r result) float64 { return float64(r.Clock.Nanoseconds()) / 1e3 }
+func p50(r result) float64   { return microseconds(r.P50) }
+func p99(r result) float64   { return microseconds(r.P99) }
+func clock(r result) float64 { return microseconds(r.Clock) }
 
-// measureRoundTrips asks what a message and its answer cost.
-func measureRoundTrips(ctx context.Context, c config, w io.Writer) error {
-	for _, gomaxprocs := range c.gomaxprocs {
-		s := setting{peers: 1, gomaxprocs: gomaxprocs, order: order{Do: roundTrips}}
-		teams, err := c.contest(ctx, s, raw, framed, busName, natsName)
-		if err != nil {
-			return err
-		}
-		table(w, fmt.Sprintf("round trip of %d bytes between 2 processes, %v, us", messageSize, s), latencyRows(teams)...)
-	}
-	return nil
-}
-
-// measureFanOuts asks what it costs to reach all peers and to hear from all.
-func measureFanOuts(ctx context.Context, c config, w io.Writer) error {
-	for _, gomaxprocs := range c.gomaxprocs {
-		for _, peers := range c.peers {
-			s := setting{peers: peers, gomaxprocs: gomaxprocs, order: order{Do: fanOuts}}
-			teams, err := c.contest(ctx, s, raw, rawReaders, framed, busName, natsName)
-			if err != nil {
-				return err
-			}
-			table(w, fmt.Sprintf("%d bytes to %d peers and all answers, %v, us", messageSize, peers, s), latencyRows(teams)...)
-		}
-	}
-	return nil
-}
-
-// measureOneWay asks how many messages a second a link carries.
-func measureOneWay(ctx context.Context, c config, w io.Writer) error {
-	for _, gomaxprocs := range c.gomaxprocs {
-		for _, senders := range []int{1, manySenders} {
-			s := setting{peers: 1, gomaxprocs: gomaxprocs, order: order{Do: oneWay, Senders: senders}}
-			teams, err := c.contest(ctx, s, raw, rawBatches, framed, busName, natsName)
-			if err != nil {
-				return err
-			}
-			title := fmt.Sprintf("one way on one link, %d bytes, %s, %v", messageSize, counted(senders, "sender"), s)
-			table(w, title, speedRows(teams)...)
-		}
-	}
-	return nil
-}
-
-func counted(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
-}
-
-// setting is in what a contest takes place.
-type setting struct {
-	peers, gomaxprocs int
-	order             order
-}
-
-func (s setting) String() string { return fmt.Sprintf("GOMAXPROCS %d", s.gomaxprocs) }
-
-// contest has a team of each system do the same, and returns the teams, which have ended.
-func (c config) contest(ctx context.Context, s setting, names ...string) (teams []*team, err error) {
-	defer func() { err = errors.Join(err, stopTeams(teams)) }()
-	for _, name := range names {
-		t, err := c.startTeam(player{System: name, Peers: s.peers}, s.gomaxprocs)
-		if err != nil {
-			return teams, err
-		}
-		teams = append(teams, t)
-	}
-	s.order.Warm, s.order.Duration = c.slice/warmUp, c.slice
-	return teams, contest(ctx, c.rounds, teams, s.order)
-}
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
+func microseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 
 // warmUp is how much shorter the time is that does not count, with caches and clocks that others have left.
 const warmUp = 5
 
-// speedRows compares with the first of the teams.
-func speedRows(teams []*team) [][]string {
-	rows := [][]string{{"", "messages/s", "CPU us/message", "ratio to raw", "quartiles"}}
-	for _, t := range teams {
-		ratio := t.ratios(teams[0], result.perSecond)
-		rows = append(rows, []string{
-			t.system, fmt.Sprintf("%.0f", median(t.figures(result.perSecond))),
-			fmt.Sprintf("%.3f", median(t.figures(result.cpuPerRequest))), fmt.Sprintf("%.3f", median(ratio)), spread(ratio),
-		})
-	}
-	return rows
+// contest is what teams of several systems do in turn, for each number of peers and each order.
+type contest struct {
+	systems []string
+	peers   []int
+	orders  []order
+	title   func(peers int, o order) string
+	unit    string
+	columns func(teams []*contestant) []column
 }
 
-// latencyRows compares with the fastest of the raw teams, and with those that have a broker.
-func latencyRows(teams []*team) [][]string {
+// hold prints a table for each setting, and returns all teams, which have ended.
+func (c config) hold(ctx context.Context, w io.Writer, k contest) (all []*contestant, err error) {
+	for _, gomaxprocs := range c.gomaxprocs {
+		for _, peers := range k.peers {
+			for _, o := range k.orders {
+				o.Warm, o.Duration = c.slice/warmUp, c.slice
+				teams, err := c.holdOne(ctx, k.systems, peers, gomaxprocs, o)
+				if err != nil {
+					return nil, err
+				}
+				table(w, fmt.Sprintf("%s, GOMAXPROCS %d%s", k.title(peers, o), gomaxprocs, k.unit), rows(teams, k.columns(teams)...)...)
+				all = append(all, teams...)
+			}
+		}
+	}
+	return all, nil
+}
+
+func (c config) holdOne(ctx context.Context, systems []string, peers, gomaxprocs int, o order) (all []*contestant, err error) {
+	var leaders []player
+	for _, name := range systems {
+		leaders = append(leaders, player{System: name, Peers: peers})
+	}
+	return all, c.withTeams(gomaxprocs, leaders, func(teams []*team) error {
+		for i, t := range teams {
+			all = append(all, t.does(systems[i], o))
+		}
+		return race(ctx, c.rounds, all)
+	})
+}
+
+// measureRoundTrips asks what a message and its answer cost.
+func measureRoundTrips(ctx context.Context, c config, w io.Writer) error {
+	_, err := c.hold(ctx, w, contest{
+		systems: []string{raw, framed, busName, natsName}, peers: []int{1}, orders: []order{{Do: roundTrips}},
+		title:   func(int, order) string { return fmt.Sprintf("round trip of %d bytes between 2 processes", messageSize) },
+		columns: latencies, unit: ", us",
+	})
+	return err
+}
+
+// measureFanOuts asks what it costs to reach all peers and to hear from all.
+func measureFanOuts(ctx context.Context, c config, w io.Writer) error {
+	_, err := c.hold(ctx, w, contest{
+		systems: []string{raw, rawReaders, framed, busName, natsName}, peers: c.peers, orders: []order{{Do: fanOuts}},
+		title: func(peers int, _ order) string {
+			return fmt.Sprintf("%d bytes to %d peers and all answers", messageSize, peers)
+		},
+		columns: latencies, unit: ", us",
+	})
+	return err
+}
+
+// measureOneWay asks how many messages a second a link carries.
+func measureOneWay(ctx context.Context, c config, w io.Writer) error {
+	_, err := c.hold(ctx, w, contest{
+		systems: []string{raw, rawBatches, framed, busName, natsName}, peers: []int{1},
+		orders: []order{{Do: oneWay, Senders: 1}, {Do: oneWay, Senders: manySenders}},
+		title: func(_ int, o order) string {
+			return fmt.Sprintf("one way on one link, %d bytes, senders: %d", messageSize, o.Senders)
+		},
+		columns: func(teams []*contestant) []column {
+			return append([]column{
+				middle("messages/s", decimals(0), result.perSecond),
+				middle("CPU us/message", decimals(3), result.cpuPerRequest),
+			}, ratios("ratio to raw", decimals(3), teams[0], result.perSecond)...)
+		},
+	})
+	return err
+}
+
+// latencies compares with the fastest of the raw teams, and with those that have a broker.
+func latencies(teams []*contestant) []column {
+	columns := []column{
+		middle("clock", significant(1), clock), middle("p50", significant(1), p50), middle("p99", significant(1), p99),
+		middle("CPU", significant(1), result.cpuPerRequest),
+	}
 	baseline := fastest(teams)
-	others := append([]*team{baseline}, slices.DeleteFunc(slices.Clone(teams), func(t *team) bool { return t.rival() == "" })...)
-	head := []string{"", "clock", "p50", "p99", "CPU"}
-	for _, o := range others {
-		head = append(head, "p50 to "+cmp.Or(o.rival(), o.system), "quartiles")
-	}
-	rows := [][]string{head}
 	for _, t := range teams {
-		row := []string{t.system}
-		for _, figure := range []func(result) float64{clock, p50, p99, result.cpuPerRequest} {
-			row = append(row, digits(1, median(t.figures(figure))))
+		if broker := brokerOf(t.name); t == baseline || broker != "" {
+			columns = append(columns, ratios("p50 to "+cmp.Or(broker, t.name), significant(3), t, p50)...)
 		}
-		for _, o := range others {
-			ratio := t.ratios(o, p50)
-			row = append(row, digits(3, median(ratio)), spread(ratio))
-		}
-		rows = append(rows, row)
 	}
-	return rows
+	return columns
 }
 
 // fastest returns the raw team of the lowest p50.
-func fastest(teams []*team) (best *team) {
-	for _, t := range teams {
-		if isRaw(t) && (best == nil || median(t.figures(p50)) < median(best.figures(p50))) {
-			best = t
-		}
-	}
-	return best
+func fastest(teams []*contestant) *contestant {
+	isOther := func(t *contestant) bool { return !strings.HasPrefix(t.name, raw) }
+	return slices.MinFunc(slices.DeleteFunc(slices.Clone(teams), isOther), func(a, b *contestant) int {
+		return cmp.Compare(median(a.figures(p50)), median(b.figures(p50)))
+	})
 }
 
 // measureInvalidations asks what it costs that no process has a value any more, which all have had stored, to be told
@@ -148,39 +137,37 @@ func measureInvalidations(ctx context.Context, c config, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var all []*team
-	for _, gomaxprocs := range c.gomaxprocs {
-		for _, peers := range c.peers {
-			s := setting{peers: peers, gomaxprocs: gomaxprocs, order: order{Do: fanOuts, Keys: keys}}
-			teams, err := c.contest(ctx, s, names...)
-			if err != nil {
-				return err
-			}
-			table(w, fmt.Sprintf("a value is gone here and in %d peers, for certain, %v, us", peers, s), latencyRows(teams)...)
-			all = append(all, teams...)
-		}
+	teams, err := c.hold(ctx, w, contest{
+		systems: names, peers: c.peers, orders: []order{{Do: fanOuts, Keys: keys}},
+		title: func(peers int, _ order) string {
+			return fmt.Sprintf("a value is gone here and in %d peers, for certain", peers)
+		},
+		columns: latencies, unit: ", us",
+	})
+	if err != nil {
+		return err
 	}
-	table(w, "each process has lost all that was invalidated, of twice as much or more; what it has lost besides", lossRows(names, all)...)
+	table(w, "each process has lost all that was invalidated, of twice as much or more; what it has lost besides", lossRows(names, teams)...)
 	return nil
 }
 
 // lossRows tells what the teams of each name have lost, if they have a cache.
-func lossRows(names []string, teams []*team) [][]string {
-	rows := [][]string{{"", "values invalidated", "lost besides, in a process"}}
+func lossRows(names []string, teams []*contestant) [][]string {
+	all := [][]string{{"", "values invalidated", "lost besides, in a process"}}
 	for _, name := range names {
 		var invalidated int64
 		var besides float64
 		for _, t := range teams {
-			if t.system == name {
-				for _, r := range t.results {
+			for _, r := range t.results {
+				if t.name == name {
 					invalidated += r.Lost.Invalidated
-					besides += float64(r.Lost.Besides) / float64(len(t.peers)+1)
+					besides += float64(r.Lost.Besides) / float64(r.Processes)
 				}
 			}
 		}
 		if invalidated > 0 {
-			rows = append(rows, []string{name, fmt.Sprint(invalidated), fmt.Sprintf("%.1f", besides)})
+			all = append(all, []string{name, fmt.Sprint(invalidated), decimals(1)(besides)})
 		}
 	}
-	return rows
+	return all
 }

@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 )
 
@@ -31,7 +30,6 @@ type config struct {
 	stall       time.Duration
 	writeRate   int   // invalidations a second that are due in each node, beside hits
 	gomaxprocs  []int // of each process of each system, one after the other
-	only        string
 
 	peers  []int  // of a fan-out
 	nodes  int    // of a mesh
@@ -40,12 +38,66 @@ type config struct {
 	natsd  string // path of the program
 }
 
+// measurement makes one table or several.
+type measurement struct {
+	group, name string
+	measure     func(context.Context, config, io.Writer) error
+	nats        bool // compares with NATS
+}
+
+// measurements are in the order in which they run.
+var measurements = []measurement{
+	{"cluster", "one-node", measureOverhead, false},
+	{"cluster", "two-nodes", measureTwoNodes, false},
+	{"cluster", "restart", measureRestart, false},
+	{"cluster", "start", measureStart, false},
+	{"cluster", "memory", measureMemory, false},
+	{"mesh", "round-trip", measureRoundTrips, true},
+	{"mesh", "one-way", measureOneWay, true},
+	{"mesh", "fan-out", measureFanOuts, true},
+	{"mesh", "mesh-start", measureMeshStart, false},
+	{"mesh", "join", measureJoin, false},
+	{"mesh", "stalled-peer", measureStall, false},
+	{"cache", "invalidate", measureInvalidations, true},
+	{"cache", "hits", measureHits, false},
+	{"cache", "hit", measureHit, false},
+	{"cache", "catalog", measureCatalog, false},
+}
+
+// tableNames returns what can be chosen: each group, and what is in it.
+func tableNames() (names []string) {
+	for _, m := range measurements {
+		if !slices.Contains(names, m.group) {
+			names = append(names, m.group)
+		}
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// choose returns the measurements that a list of names asks for, all if it is empty.
+func choose(list string) ([]measurement, error) {
+	if list == "" {
+		return measurements, nil
+	}
+	names := strings.Split(list, ",")
+	for _, name := range names {
+		if !slices.Contains(tableNames(), name) {
+			return nil, fmt.Errorf("no table %q, have %s", name, strings.Join(tableNames(), ", "))
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(measurements), func(m measurement) bool {
+		return !slices.Contains(names, m.group) && !slices.Contains(names, m.name)
+	}), nil
+}
+
 // Run is the command: it prints tables.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	c := config{
 		gomaxprocs: slices.Compact([]int{1, runtime.NumCPU()}),
 		peers:      []int{3, 7, 15}, nodes: 16, stalls: 3, writeRate: writeRate,
 	}
+	chosen := measurements
 	flags := flag.NewFlagSet("cost", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&c.rounds, "rounds", 10, "rounds of each comparison")
@@ -55,7 +107,10 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.DurationVar(&c.stall, "stall", 5*time.Second, "mesh: how long a peer is stopped")
 	flags.Func("gomaxprocs", "mesh, cache: GOMAXPROCS of each process of each system, with commas (default 1, as a node of a "+
 		"cluster has it, and the number of CPUs)", c.setGOMAXPROCS)
-	flags.StringVar(&c.only, "only", "", "run only these `tables`, with commas: "+strings.Join(tableNames(), ", "))
+	flags.Func("only", "run only these `tables`, with commas: "+strings.Join(tableNames(), ", "), func(list string) (err error) {
+		chosen, err = choose(list)
+		return err
+	})
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
@@ -64,11 +119,6 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if c.rounds < 1 || c.duration <= 0 || c.connections < 1 || c.slice <= 0 || c.stall <= 0 {
 		fmt.Fprintln(stderr, "bench: -rounds, -duration, -connections, -slice and -stall must be positive")
-		return ErrUsage
-	}
-	chosen, err := choose(c.only)
-	if err != nil {
-		fmt.Fprintln(stderr, "bench:", err)
 		return ErrUsage
 	}
 	fmt.Fprintf(stdout, "%s, %s/%s, %d CPUs; medians of %d rounds of %v, %d connections; the load runs on the same CPUs\n"+
@@ -101,7 +151,7 @@ func (c config) measure(ctx context.Context, chosen []measurement, stdout io.Wri
 			return err
 		}
 		defer os.RemoveAll(dir)
-		if c.natsd, err = buildNATS(ctx, dir); err != nil {
+		if c.natsd, err = buildProgram(ctx, dir, natsdPackage); err != nil {
 			return err
 		}
 	}
@@ -111,18 +161,4 @@ func (c config) measure(ctx context.Context, chosen []measurement, stdout io.Wri
 		}
 	}
 	return nil
-}
-
-// table prints rows under a title.
-func table(w io.Writer, title string, rows ...[]string) {
-	fmt.Fprintln(w, title)
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for _, row := range rows {
-		for _, cell := range row {
-			fmt.Fprintf(out, "%s\t", cell)
-		}
-		fmt.Fprintln(out)
-	}
-	_ = out.Flush() // its writer is ours
-	fmt.Fprintln(w)
 }

@@ -17,26 +17,21 @@ const (
 	floodPause = time.Millisecond
 )
 
-// flooder is a leader that can have one.
-type flooder interface {
-	startFlood(sources int)
-	// awaitBound returns an error if no broadcast is refused from now on within limit.
-	awaitBound(limit time.Duration) error
-	// endFlood waits until all peers have taken what was sent.
-	endFlood() error
-}
-
-var _ flooder = (*busLeader)(nil)
-
-func (l *busLeader) startFlood(sources int)               { l.flood = startFlood(l.ctx, l.Bus, sources) }
-func (l *busLeader) awaitBound(limit time.Duration) error { return l.flood.awaitBound(limit) }
-func (l *busLeader) endFlood() error                      { return errors.Join(l.flood.stop(), l.Flush(l.ctx)) }
-
 type flood struct {
 	cancel  context.CancelFunc
 	sources sync.WaitGroup
 	refusal chan struct{} // holds the last refusal
 	failure [2]error      // of each source; read when they have ended
+}
+
+// floods has one at a time. The end of one waits until all peers have taken what was sent.
+func (l *busLeader) floods() actions {
+	var f *flood
+	return actions{
+		floodOn:    func(o order) (result, error) { f = startFlood(l.ctx, l.Bus, o.Senders); return result{}, nil },
+		floodBound: func(o order) (result, error) { return result{}, f.awaitBound(o.Duration) },
+		floodOff:   func(order) (result, error) { return result{}, errors.Join(f.stop(), l.Flush(l.ctx)) },
+	}
 }
 
 func startFlood(ctx context.Context, b *bus.Bus, sources int) *flood {
@@ -75,6 +70,7 @@ func (f *flood) refused() {
 	}
 }
 
+// awaitBound returns an error if no broadcast is refused from now on within limit.
 func (f *flood) awaitBound(limit time.Duration) error {
 	select {
 	case <-f.refusal: // before

@@ -3,26 +3,12 @@ package cost
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 
 	"github.com/multinode-go/multinode/framing"
 )
-
-// What the first byte of a message asks for, where all messages go the same way.
-const (
-	forAnswer = 'a' // as many bytes
-	forCount  = 'c' // nothing
-	forTotal  = 't' // how many were counted since the last time
-)
-
-func message(purpose byte) []byte {
-	m := make([]byte, messageSize)
-	m[0] = purpose
-	return m
-}
 
 // followFramed is a peer with one framed stream to it.
 func followFramed(p player) (io.Closer, error) { return p.accept(serveFramed) }
@@ -56,21 +42,19 @@ type framedLeader struct {
 }
 
 func leadFramed(ctx context.Context, p player) (leader, error) {
+	streams, err := p.dialPeers(ctx, nil)
+	if err != nil {
+		return leader{}, err
+	}
 	l := &framedLeader{ctx: ctx}
-	for id := 1; id <= p.Peers; id++ {
-		stream, err := p.dial(ctx, id)
-		if err != nil {
-			return nil, errors.Join(err, l.Close())
-		}
+	for _, stream := range streams {
 		l.conns = append(l.conns, framing.New(stream, framing.Options{}))
 	}
-	var err error
 	l.question, err = framing.Encode(message(forAnswer))
-	return l, err
+	roundTrip := func() error { return l.exchange(l.conns[:1]) }
+	fanOut := func() error { return l.exchange(l.conns) }
+	return leader{nothing, messages(roundTrip, fanOut, l.link)}, err
 }
-
-func (l *framedLeader) roundTrip() error { return l.exchange(l.conns[:1]) }
-func (l *framedLeader) fanOut() error    { return l.exchange(l.conns) }
 
 func (l *framedLeader) exchange(conns []*framing.Conn) error {
 	for _, c := range conns {
@@ -99,39 +83,16 @@ func wholeAnswer(data []byte) error {
 }
 
 func (l *framedLeader) link() (link, error) {
-	return framedLink{l.ctx, l.conns[0], framing.Message{Type: framing.Binary, Data: message(forCount)}}, nil
-}
-
-func (l *framedLeader) Close() (err error) {
-	for _, c := range l.conns {
-		err = errors.Join(err, c.Close(framing.CodeNormal, ""))
+	conn, one := l.conns[0], framing.Message{Type: framing.Binary, Data: message(forCount)}
+	finish := func() (int64, error) {
+		if err := conn.Send(l.ctx, message(forTotal)); err != nil {
+			return 0, err
+		}
+		m, err := conn.Receive(l.ctx)
+		if err != nil {
+			return 0, err
+		}
+		return total(m.Data)
 	}
-	return err
-}
-
-type framedLink struct {
-	ctx     context.Context // of the process
-	conn    *framing.Conn
-	message framing.Message
-}
-
-func (l framedLink) send() error { return l.conn.SendMessage(l.ctx, l.message) }
-
-func (l framedLink) finish() (int64, error) {
-	if err := l.conn.Send(l.ctx, message(forTotal)); err != nil {
-		return 0, err
-	}
-	m, err := l.conn.Receive(l.ctx)
-	if err != nil {
-		return 0, err
-	}
-	return total(m.Data)
-}
-
-// total reads the answer to forTotal.
-func total(data []byte) (int64, error) {
-	if len(data) != 8 {
-		return 0, fmt.Errorf("want a total of 8 bytes, have %d", len(data))
-	}
-	return int64(binary.BigEndian.Uint64(data)), nil
+	return link{func() error { return conn.SendMessage(l.ctx, one) }, finish}, nil
 }

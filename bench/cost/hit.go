@@ -25,27 +25,32 @@ const (
 const hitLife = 10 * time.Minute
 
 // getter returns a function that gets a value which is stored, and a function that ends it.
-func (l *cacheLeader) getter(name string) (get func(key string) bool, end func(), err error) {
-	ofCache := func(c *invalidate.Cache[string, int64]) func(string) bool {
-		return func(key string) bool { _, err := c.Get(l.ctx, key); return err == nil }
-	}
+func (l *cacheLeader) getter(name string) (get func(key string) error, end func(), err error) {
 	switch name {
 	case hitMeshed:
-		return ofCache(l.node.cache), func() {}, nil
+		_, err := l.node.fill(hitKeys)
+		return func(key string) error { _, err := l.node.cache.Get(l.ctx, key); return err }, func() {}, err
 	case hitAlone:
 		c, err := invalidate.New(nil, invalidate.Options[string, int64]{MaxEntries: maxEntries},
 			func(context.Context, string) (int64, error) { return 0, nil })
-		return ofCache(c), func() { _ = c.Close() }, err // nothing to close but memory
+		return func(key string) error { _, err := c.Get(l.ctx, key); return err }, func() { _ = c.Close() }, err // nothing to close but memory
 	case hitOtter, hitExpiring:
 		options := &otter.Options[string, int64]{MaximumSize: maxEntries}
 		if name == hitExpiring {
 			options.ExpiryCalculator = otter.ExpiryWriting[string, int64](hitLife)
 		}
-		o := otter.Must(options)
-		fillOtter(o, hitKeys)
-		return func(key string) bool { _, ok := o.GetIfPresent(key); return ok }, func() { o.StopAllGoroutines() }, nil
+		c := otterCache{otter.Must(options)}
+		_, err := c.fill(hitKeys)
+		return c.mustHave, func() { c.StopAllGoroutines() }, err
 	}
 	return nil, nil, fmt.Errorf("no hits of %q", name)
+}
+
+func (c otterCache) mustHave(key string) error {
+	if _, ok := c.GetIfPresent(key); !ok {
+		return fmt.Errorf("key %s is not there", key)
+	}
+	return nil
 }
 
 // hit gets what is stored, and nothing else, as often as it can.
@@ -55,15 +60,7 @@ func (l *cacheLeader) hit(o order) (r result, err error) {
 		return r, err
 	}
 	defer end()
-	keys := make([]string, hitKeys)
-	for i := range keys {
-		keys[i] = keyOf(i)
-	}
-	if o.Of == hitMeshed {
-		if _, err := l.node.fill(l.ctx, hitKeys); err != nil {
-			return r, err
-		}
-	}
+	keys := keysTo(hitKeys)
 	if r.Uncounted, err = hitFor(get, keys, o.Warm); err != nil {
 		return r, err
 	}
@@ -86,11 +83,11 @@ func (l *cacheLeader) hit(o order) (r result, err error) {
 }
 
 // hitFor looks at the clock after each run through the keys.
-func hitFor(get func(string) bool, keys []string, d time.Duration) (gets int64, err error) {
+func hitFor(get func(string) error, keys []string, d time.Duration) (gets int64, err error) {
 	for begin := time.Now(); time.Since(begin) < d; {
 		for _, key := range keys {
-			if !get(key) {
-				return gets, fmt.Errorf("key %s is not there", key)
+			if err := get(key); err != nil {
+				return gets, err
 			}
 		}
 		gets += int64(len(keys))
@@ -99,45 +96,31 @@ func hitFor(get func(string) bool, keys []string, d time.Duration) (gets int64, 
 }
 
 // measureHit asks what a hit costs beyond one of the cache that is below.
-func measureHit(ctx context.Context, c config, w io.Writer) (err error) {
-	t, err := c.startTeam(player{System: cacheName, Peers: 1}, c.gomaxprocs[0])
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, t.stop()) }()
-	names := []string{hitOtter, hitExpiring, hitAlone, hitMeshed}
-	results := map[string][]result{}
-	for round := range c.rounds + 1 { // the first does not count
-		for _, name := range turns(names, round) {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			r, err := t.ask(order{Do: hitOnly, Of: name, Warm: c.slice / warmUp, Duration: c.slice})
-			if err != nil {
-				return err
-			}
-			if round > 0 {
-				results[name] = append(results[name], r)
-			}
+func measureHit(ctx context.Context, c config, w io.Writer) error {
+	return c.withTeams(c.gomaxprocs[0], []player{{System: cacheName, Peers: 1}}, func(teams []*team) error {
+		var all []*contestant
+		for _, name := range []string{hitOtter, hitExpiring, hitAlone, hitMeshed} {
+			all = append(all, teams[0].does(name, order{Do: hitOnly, Of: name, Warm: c.slice / warmUp, Duration: c.slice}))
 		}
-	}
-	rows := [][]string{{"", "ns", "allocations", "more than otter", "quartiles", "more than " + hitExpiring, "quartiles"}}
-	for _, name := range names {
-		each := figures(results[name], result.nsPerRequest)
-		more, moreThanExpiring := differences(each, figures(results[hitOtter], result.nsPerRequest)), differences(each, figures(results[hitExpiring], result.nsPerRequest))
-		rows = append(rows, []string{
-			name, fmt.Sprintf("%.1f", median(each)),
-			fmt.Sprintf("%.4f", median(figures(results[name], func(r result) float64 { return float64(r.Allocations) / float64(r.Requests) }))),
-			fmt.Sprintf("%.1f", median(more)), spread(more), fmt.Sprintf("%.1f", median(moreThanExpiring)), spread(moreThanExpiring),
-		})
-	}
-	table(w, fmt.Sprintf("CPU time of a hit in one process, one after the other, GOMAXPROCS %d", c.gomaxprocs[0]), rows...)
-	return nil
+		if err := race(ctx, c.rounds, all); err != nil {
+			return err
+		}
+		title := fmt.Sprintf("CPU time of a hit in one process, one after the other, GOMAXPROCS %d", c.gomaxprocs[0])
+		table(w, title, rows(all, hitColumns(all[0], all[1])...)...)
+		return nil
+	})
 }
 
-func differences(values, from []float64) (d []float64) {
-	for i, v := range values {
-		d = append(d, v-from[i])
+// hitColumns compares with some of the contestants.
+func hitColumns(to ...*contestant) []column {
+	columns := []column{
+		middle("ns", decimals(1), result.nsPerRequest),
+		middle("allocations", decimals(4), func(r result) float64 { return float64(r.Allocations) / float64(r.Requests) }),
 	}
-	return d
+	for _, base := range to {
+		columns = append(columns, quartiles("more than "+base.name, decimals(1), 3, func(c *contestant) []float64 {
+			return c.differences(base, result.nsPerRequest)
+		})...)
+	}
+	return columns
 }

@@ -17,8 +17,6 @@ import (
 )
 
 const (
-	// topicHits asks a peer to read, and to write, as an order says. It answers with hits.
-	topicHits = "hits"
 	// hitNodes is how many nodes read and write.
 	hitNodes = 4
 	// hitKeys is how many keys each node reads, and otherKeys how many there are that nobody reads.
@@ -36,10 +34,18 @@ const (
 	hitSlices = 3
 )
 
-// hits is what the readers and writers of a node have seen. Its histograms are in HdrHistogram's own format.
+// What is timed: a Get, nothing, and an Invalidate.
+const (
+	ofHit = iota
+	ofNothing
+	ofWrite
+	timed
+)
+
+// hits is what the readers and writers of a node have seen.
 type hits struct {
-	Hits, Clock, Writes []byte // the time of a Get, of none, and of an Invalidate
-	Misses, Failures    int64
+	Times            [timed][]byte // in HdrHistogram's own format
+	Misses, Failures int64
 }
 
 // hitResult is what the nodes have seen together.
@@ -51,46 +57,41 @@ type hitResult struct {
 	Write50, Write99 time.Duration
 }
 
-// newFineHistogram holds 1 ns to 10 s, to 3 digits.
-func newFineHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, 10e9, 3) }
-
-func encodeHistogram(h *hdrhistogram.Histogram) ([]byte, error) {
-	return h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
-}
+// newHistogram holds 1 ns to 10 s, to 3 digits.
+func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, 10e9, 3) }
 
 // traffic is a node that reads and writes.
 type traffic struct {
 	node   *cacheNode
 	order  order
-	begin  time.Time
 	counts time.Time // from when on it counts
 	end    time.Time
 
-	times, clock *hdrhistogram.Histogram // the reader's
-	misses       int64                   // the reader's
-
+	times    [timed]*hdrhistogram.Histogram // those of the reader, and that of the writers, guarded by mu
+	misses   int64                          // the reader's
+	calls    atomic.Int64
 	failures atomic.Int64
 	mu       sync.Mutex
-	writes   *hdrhistogram.Histogram // guarded by mu
 }
 
 func (n *cacheNode) traffic(ctx context.Context, o order) (h hits, err error) {
 	now := time.Now()
-	t := &traffic{
-		node: n, order: o, begin: now, counts: now.Add(o.Warm), end: now.Add(o.Warm + o.Duration),
-		times: newFineHistogram(), clock: newFineHistogram(), writes: newFineHistogram(),
+	t := &traffic{node: n, order: o, counts: now.Add(o.Warm), end: now.Add(o.Warm + o.Duration)}
+	for i := range t.times {
+		t.times[i] = newHistogram()
+	}
+	p := pace{senders: o.Senders, begin: now, end: t.end, burst: writeBurst}
+	if o.Rate > 0 {
+		p.next = evenly(o.Rate, writeBurst)
 	}
 	var writing sync.WaitGroup
-	writing.Go(func() { t.write(ctx) })
+	writing.Go(func() { _ = p.run(func(_ int, due time.Time) error { t.write(ctx, due); return nil }) }) // counts failures
 	err = t.read(ctx)
 	writing.Wait()
 	h.Misses, h.Failures = t.misses, t.failures.Load()
-	for _, one := range []struct {
-		from *hdrhistogram.Histogram
-		to   *[]byte
-	}{{t.times, &h.Hits}, {t.clock, &h.Clock}, {t.writes, &h.Writes}} {
+	for i, times := range t.times {
 		var failed error
-		*one.to, failed = encodeHistogram(one.from)
+		h.Times[i], failed = times.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 		err = errors.Join(err, failed)
 	}
 	return h, err
@@ -98,10 +99,7 @@ func (n *cacheNode) traffic(ctx context.Context, o order) (h hits, err error) {
 
 // read is one goroutine, so what is loaded while it waits for a value is that value.
 func (t *traffic) read(ctx context.Context) error {
-	keys := make([]string, hitKeys)
-	for i := range keys {
-		keys[i] = keyOf(i)
-	}
+	keys := keysTo(hitKeys)
 	clock := time.NewTicker(readPause)
 	defer clock.Stop()
 	for i := 0; ; {
@@ -111,94 +109,60 @@ func (t *traffic) read(ctx context.Context) error {
 		}
 		for range readBurst {
 			i = (i + 1) % hitKeys
-			took, isHit, err := t.node.timeGet(ctx, keys[i])
-			if err != nil {
+			if err := t.get(ctx, keys[i], now.Before(t.counts)); err != nil {
 				return err
 			}
-			start := time.Now()
-			empty := time.Since(start)
-			switch {
-			case now.Before(t.counts):
-			case isHit:
-				_, _ = t.times.RecordValue(max(1, int64(took))), t.clock.RecordValue(max(1, int64(empty))) // in range: both
-			default:
-				t.misses++
-			}
 		}
 	}
 }
 
-func (n *cacheNode) timeGet(ctx context.Context, key string) (took time.Duration, isHit bool, err error) {
-	loads := n.loads.Load()
+func (t *traffic) get(ctx context.Context, key string, isWarmUp bool) error {
+	loads := t.node.loads.Load()
 	begin := time.Now()
-	_, err = n.cache.Get(ctx, key)
-	took = time.Since(begin)
-	return took, n.loads.Load() == loads, err
+	_, err := t.node.cache.Get(ctx, key)
+	took := time.Since(begin)
+	isHit := t.node.loads.Load() == loads
+	start := time.Now()
+	empty := time.Since(start)
+	switch {
+	case err != nil || isWarmUp:
+	case isHit:
+		_, _ = t.times[ofHit].RecordValue(max(1, int64(took))), t.times[ofNothing].RecordValue(max(1, int64(empty))) // in range: both
+	default:
+		t.misses++
+	}
+	return err
 }
 
-// write calls Invalidate from as many goroutines as the order has senders.
-func (t *traffic) write(ctx context.Context) {
-	due := make(chan time.Time, t.order.Senders)
-	var calling sync.WaitGroup
-	var number atomic.Int64
-	for range t.order.Senders {
-		calling.Go(func() { t.call(ctx, due, &number) })
+// write calls Invalidate. A call with a schedule counts by when it was due, which is before end, and one without by when it has
+// returned.
+func (t *traffic) write(ctx context.Context, due time.Time) {
+	n := int(t.calls.Add(1))
+	key := "other " + keyOf(n%otherKeys)
+	if t.order.Shared > 0 && n%t.order.Shared == 0 {
+		key = keyOf(n / t.order.Shared % hitKeys)
 	}
+	err := t.node.cache.Invalidate(ctx, key)
+	now := time.Now()
+	counts := now.After(t.counts) && now.Before(t.end)
 	if t.order.Rate > 0 {
-		schedule(due, t.order.Rate, writeBurst, t.begin, t.end)
+		counts = !due.Before(t.counts)
 	}
-	close(due)
-	calling.Wait()
-}
-
-// call takes times until there are no more; without a rate, a call is due when the last one has returned.
-func (t *traffic) call(ctx context.Context, due <-chan time.Time, number *atomic.Int64) {
-	for {
-		at, ok := <-due
-		if !ok {
-			if at = time.Now(); t.order.Rate > 0 || at.After(t.end) {
-				return
-			}
-		}
-		n := int(number.Add(1))
-		key := "other " + keyOf(n%otherKeys)
-		if t.order.Shared > 0 && n%t.order.Shared == 0 {
-			key = keyOf(n / t.order.Shared % hitKeys)
-		}
-		err := t.node.cache.Invalidate(ctx, key)
-		now := time.Now()
-		counts := now.After(t.counts) && now.Before(t.end)
-		if t.order.Rate > 0 {
-			counts = !at.Before(t.counts) // each was due before end
-		}
-		switch {
-		case err != nil:
-			t.failures.Add(1)
-		case counts:
-			t.count(now.Sub(at))
-		}
-		if t.order.Rate == 0 {
-			runtime.Gosched() // to the reader: a call that waits for nobody would keep the CPU
-		}
+	switch {
+	case err != nil:
+		t.failures.Add(1)
+	case counts:
+		t.count(now.Sub(due))
+	}
+	if t.order.Rate == 0 {
+		runtime.Gosched() // to the reader: a call that waits for nobody would keep the CPU
 	}
 }
 
 func (t *traffic) count(took time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_ = t.writes.RecordValue(took.Nanoseconds()) // in range
-}
-
-// schedule sends the time of each call that is due before end, so many at once. Who receives too late is told the time at
-// which it was due, even after end.
-func schedule(due chan<- time.Time, rate float64, burst int, begin, end time.Time) {
-	step := time.Duration(float64(burst) / rate * float64(time.Second))
-	for at := begin; at.Before(end); at = at.Add(step) {
-		time.Sleep(time.Until(at))
-		for range burst {
-			due <- at
-		}
-	}
+	_ = t.times[ofWrite].RecordValue(took.Nanoseconds()) // in range
 }
 
 func (n *cacheNode) trafficOnBus(ctx context.Context, m bus.Message) (any, error) {
@@ -211,7 +175,7 @@ func (n *cacheNode) trafficOnBus(ctx context.Context, m bus.Message) (any, error
 
 // readAndWrite has all nodes read and write at the same time.
 func (l *cacheLeader) readAndWrite(o order) (r result, err error) {
-	if _, err := l.fillAll(hitKeys); err != nil {
+	if err := l.fillAll(hitKeys); err != nil {
 		return r, err
 	}
 	var answers []bus.Answer
@@ -235,32 +199,30 @@ func (l *cacheLeader) readAndWrite(o order) (r result, err error) {
 }
 
 func merge(all []hits, d time.Duration) (r result, err error) {
-	times, clock, writes := newFineHistogram(), newFineHistogram(), newFineHistogram()
-	for _, h := range all {
-		for _, one := range []struct {
-			from []byte
-			to   *hdrhistogram.Histogram
-		}{{h.Hits, times}, {h.Clock, clock}, {h.Writes, writes}} {
-			part, err := hdrhistogram.Decode(one.from)
+	var times [timed]*hdrhistogram.Histogram
+	for i := range times {
+		times[i] = newHistogram()
+		for _, h := range all {
+			part, err := hdrhistogram.Decode(h.Times[i])
 			if err != nil {
 				return r, err
 			}
-			one.to.Merge(part)
+			times[i].Merge(part)
 		}
+	}
+	for _, h := range all {
 		r.Hits.Misses += h.Misses
 		r.Failures += h.Failures
 	}
-	at := func(h *hdrhistogram.Histogram, percent float64) time.Duration {
-		return time.Duration(h.ValueAtQuantile(percent))
-	}
-	r.Requests, r.Elapsed = times.TotalCount(), d
-	r.P50, r.P99, r.Max, r.Hits.P999 = at(times, 50), at(times, 99), time.Duration(times.Max()), at(times, 99.9)
-	r.Hits.Clock50, r.Hits.Clock99 = at(clock, 50), at(clock, 99)
-	r.Hits.Writes, r.Hits.Write50, r.Hits.Write99 = writes.TotalCount(), at(writes, 50), at(writes, 99)
+	at := func(of int, percent float64) time.Duration { return time.Duration(times[of].ValueAtQuantile(percent)) }
+	r.Requests, r.Elapsed = times[ofHit].TotalCount(), d
+	r.P50, r.P99, r.Hits.P999, r.Max = at(ofHit, 50), at(ofHit, 99), at(ofHit, 99.9), at(ofHit, 100)
+	r.Hits.Clock50, r.Hits.Clock99 = at(ofNothing, 50), at(ofNothing, 99)
+	r.Hits.Writes, r.Hits.Write50, r.Hits.Write99 = times[ofWrite].TotalCount(), at(ofWrite, 50), at(ofWrite, 99)
 	return r, nil
 }
 
-// load is what the writers of a table do.
+// hitLoads are what the writers of each node do.
 var hitLoads = []struct {
 	name  string
 	order order
@@ -272,102 +234,61 @@ var hitLoads = []struct {
 }
 
 // measureHits asks how long a hit takes while others invalidate, for the cache with shared memory and without.
-func measureHits(ctx context.Context, c config, w io.Writer) (err error) {
-	var ways []*way
-	defer func() {
-		for _, y := range ways {
-			err = errors.Join(err, y.team.stop())
+func measureHits(ctx context.Context, c config, w io.Writer) error {
+	nodes := []player{{System: cacheName, Peers: hitNodes - 1}, {System: cacheMessages, Peers: hitNodes - 1}}
+	return c.withTeams(c.gomaxprocs[0], nodes, func(teams []*team) error {
+		var ways [][]*contestant
+		for _, t := range teams {
+			ways = append(ways, c.underLoads(t))
 		}
-	}()
-	for _, name := range []string{cacheName, cacheMessages} {
-		t, err := c.startTeam(player{System: name, Peers: hitNodes - 1}, c.gomaxprocs[0])
-		if err != nil {
+		if err := race(ctx, c.rounds, ways...); err != nil {
 			return err
 		}
-		ways = append(ways, &way{t, make([][]result, len(hitLoads))})
-	}
-	for round := range c.rounds + 1 { // the first does not count
-		for _, y := range turns(ways, round) {
-			if err := y.measure(ctx, c, round); err != nil {
-				return err
-			}
+		for i, way := range ways {
+			table(w, fmt.Sprintf("%s: hits of %d nodes, each %d a ms, while each also invalidates, %d a second in sum, GOMAXPROCS %d, ns",
+				nodes[i].System, hitNodes, readBurst, hitNodes*c.writeRate, c.gomaxprocs[0]), hitRows(way)...)
+			table(w, nodes[i].System+": the invalidations, us", writeRows(way[1:])...)
 		}
-	}
-	for _, y := range ways {
-		table(w, fmt.Sprintf("%s: hits of %d nodes, each %d a ms, while each also invalidates, %d a second in sum, GOMAXPROCS %d, ns",
-			y.team.system, hitNodes, readBurst, hitNodes*c.writeRate, c.gomaxprocs[0]), hitRows(y.results)...)
-		table(w, y.team.system+": the invalidations, us", writeRows(y.results)...)
-	}
-	return nil
+		return nil
+	})
 }
 
-// way is a team, and what it has seen of each load.
-type way struct {
-	team    *team
-	results [][]result
-}
-
-// measure goes through all loads.
-func (y *way) measure(ctx context.Context, c config, round int) error {
-	for _, i := range turns([]int{0, 1, 2, 3}, round) {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		o := hitLoads[i].order
+// underLoads has a team do the same under each load.
+func (c config) underLoads(t *team) (all []*contestant) {
+	for _, l := range hitLoads {
+		o := l.order
 		o.Rate = min(o.Rate, float64(c.writeRate))
 		o.Do, o.Duration, o.Warm = readHits, hitSlices*c.slice, hitSlices*c.slice/warmUp
-		r, err := y.team.ask(o)
-		if err != nil {
-			return err
-		}
-		if round > 0 {
-			y.results[i] = append(y.results[i], r)
-		}
+		all = append(all, t.does(l.name, o))
 	}
-	return nil
+	return all
 }
 
-func figures(results []result, figure func(result) float64) []float64 {
-	return (&team{results: results}).figures(figure)
-}
-
-func nanoseconds(of func(result) time.Duration) func(result) float64 {
-	return func(r result) float64 { return float64(of(r)) }
-}
-
-func hitRows(results [][]result) [][]string {
-	rows := [][]string{{"", "hits/s", "misses", "clock p50", "clock p99", "p50", "p99", "p99.9", "p99 to quiet", "quartiles"}}
-	for i, of := range results {
-		ratio := (&team{results: of}).ratios(&team{results: results[0]}, p99)
-		row := []string{hitLoads[i].name, fmt.Sprintf("%.0f", median(figures(of, result.perSecond))), fmt.Sprintf("%.2f %%", median(figures(of, func(r result) float64 {
+func hitRows(all []*contestant) [][]string {
+	whole := decimals(0)
+	columns := []column{
+		middle("hits/s", whole, result.perSecond),
+		middle("misses", func(v float64) string { return decimals(2)(v) + " %" }, func(r result) float64 {
 			return 100 * float64(r.Hits.Misses) / float64(r.Requests+r.Hits.Misses)
-		})))}
-		for _, figure := range []func(result) time.Duration{
-			func(r result) time.Duration { return r.Hits.Clock50 }, func(r result) time.Duration { return r.Hits.Clock99 },
-			func(r result) time.Duration { return r.P50 }, func(r result) time.Duration { return r.P99 },
-			func(r result) time.Duration { return r.Hits.P999 },
-		} {
-			row = append(row, fmt.Sprintf("%.0f", median(figures(of, nanoseconds(figure)))))
-		}
-		rows = append(rows, append(row, fmt.Sprintf("%.3f", median(ratio)), spread(ratio)))
+		}),
+		middle("clock p50", whole, func(r result) float64 { return float64(r.Hits.Clock50) }),
+		middle("clock p99", whole, func(r result) float64 { return float64(r.Hits.Clock99) }),
+		middle("p50", whole, func(r result) float64 { return float64(r.P50) }),
+		middle("p99", whole, func(r result) float64 { return float64(r.P99) }),
+		middle("p99.9", whole, func(r result) float64 { return float64(r.Hits.P999) }),
 	}
-	return rows
+	return rows(all, append(columns, ratios("p99 to quiet", decimals(3), all[0], p99)...)...)
 }
 
-func writeRows(results [][]result) [][]string {
-	rows := [][]string{{"", "calls/s", "quartiles", "failed", "p50", "p99", "CPUs of all nodes"}}
-	for i, of := range results[1:] {
-		rate := figures(of, func(r result) float64 { return float64(r.Hits.Writes) / r.Elapsed.Seconds() })
-		var failed int64
-		for _, r := range of {
-			failed += r.Failures
-		}
-		rows = append(rows, []string{
-			hitLoads[i+1].name, fmt.Sprintf("%.0f", median(rate)), spreadTo(0, rate), fmt.Sprint(failed),
-			digits(0, median(figures(of, nanoseconds(func(r result) time.Duration { return r.Hits.Write50 })))/1e3),
-			digits(0, median(figures(of, nanoseconds(func(r result) time.Duration { return r.Hits.Write99 })))/1e3),
-			fmt.Sprintf("%.2f", median(figures(of, func(r result) float64 { return r.CPU.Seconds() / (r.Elapsed.Seconds() * (1 + 1.0/warmUp)) }))),
-		})
-	}
-	return rows
+func writeRows(all []*contestant) [][]string {
+	columns := quartiles("calls/s", decimals(0), 0, func(c *contestant) []float64 {
+		return c.figures(func(r result) float64 { return float64(r.Hits.Writes) / r.Elapsed.Seconds() })
+	})
+	return rows(all, append(columns,
+		summed("failed", func(r result) float64 { return float64(r.Failures) }),
+		middle("p50", significant(0), func(r result) float64 { return microseconds(r.Hits.Write50) }),
+		middle("p99", significant(0), func(r result) float64 { return microseconds(r.Hits.Write99) }),
+		middle("CPUs of all nodes", decimals(2), func(r result) float64 {
+			return r.CPU.Seconds() / (r.Elapsed.Seconds() * (1 + 1.0/warmUp))
+		}))...)
 }

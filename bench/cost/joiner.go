@@ -1,56 +1,30 @@
 package cost
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 
-	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/peer"
 )
 
-// joiner is the job of a process that joins others. It prints lines with times of the clock that all processes share: "began TIME", "joined ID TIME" and "left ID TIME" for each of the others.
-type joiner struct {
-	System string // trivial, raw or mesh
-	Dir    string // for sockets
-	ID     int    // 1 and up
-	Others []int  // raw: who is there
-	Hold   bool   // print "ready" and begin with the first byte on standard input
-}
-
-// What joins.
+// What joins. Each prints lines with times of the clock that all processes share: "began TIME", and "joined ID TIME" and
+// "left ID TIME" for each of the others.
 const (
 	trivial  = "trivial" // a process that does nothing
+	hello    = "hello"   // what one writes without a library: a connection, and the id there and back
 	meshName = "mesh"
 )
 
-// runJoiner is the process of a joiner. It ends when its standard input does.
-func runJoiner() error {
-	var j joiner
-	if err := child.Task(&j); err != nil {
-		return err
-	}
-	switch j.System {
-	case trivial:
-		return errors.Join(j.begin(), untilEnd())
-	case raw:
-		return j.joinRaw()
-	case meshName:
-		return j.joinMesh()
-	default:
-		return fmt.Errorf("no system %q", j.System)
-	}
-}
-
-// begin prints when it begins.
-func (j joiner) begin() error {
-	if j.Hold {
-		fmt.Println("ready")
-		if _, err := io.ReadFull(os.Stdin, make([]byte, 1)); err != nil {
+// begin prints when a player begins. A late joiner waits for a line.
+func (p player) begin() error {
+	if len(p.Others) > 0 {
+		fmt.Println("waits")
+		if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
 			return err
 		}
 	}
@@ -60,31 +34,28 @@ func (j joiner) begin() error {
 func stamp(what string) error {
 	now, err := monotonic()
 	if err == nil {
-		fmt.Println(what, now)
+		fmt.Println(what, now.Nanoseconds())
 	}
 	return err
 }
 
-func untilEnd() error {
-	_, err := io.Copy(io.Discard, os.Stdin)
-	return err
-}
+func followTrivial(p player) (io.Closer, error) { return nothing, p.begin() }
 
-// joinMesh joins as a node of a cluster does.
-func (j joiner) joinMesh() (err error) {
-	if err := j.begin(); err != nil {
-		return err
+// followMesh joins as a node of a cluster does.
+func followMesh(p player) (io.Closer, error) {
+	if err := p.begin(); err != nil {
+		return nil, err
 	}
-	mesh, err := joinMesh(j.Dir, j.ID)
+	mesh, err := joinMesh(p.Dir, p.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	mesh.OnEvent(func(e peer.Event) {
 		if err := stamp(fmt.Sprint(e.Type, " ", e.Peer.ID)); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 		}
 	})
-	return errors.Join(untilEnd(), mesh.Close())
+	return mesh, nil
 }
 
 // joinMesh joins as the worker of that id.
@@ -97,45 +68,32 @@ func joinMesh(dir string, id int) (*peer.Mesh, error) {
 	})
 }
 
-// joinRaw says hello to each of the others on a socket, with what one writes without a library.
-func (j joiner) joinRaw() error {
-	p := player{Dir: j.Dir, ID: j.ID}
-	a, err := p.accept(welcome)
+// followHello dials the others, says hello to each on its socket, and then waits for their answers.
+func followHello(p player) (io.Closer, error) {
+	l, err := p.accept(welcome)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := j.begin(); err != nil {
-		return errors.Join(err, a.Close())
+	if err := p.begin(); err != nil {
+		return nil, err
 	}
-	conns, err := j.hello(p)
-	err = errors.Join(err, untilEnd())
-	for _, conn := range conns {
-		err = errors.Join(err, conn.Close())
-	}
-	return errors.Join(err, a.Close())
-}
-
-// hello dials all and then waits for their answers.
-func (j joiner) hello(p player) (conns []net.Conn, err error) {
-	for _, id := range j.Others {
-		conn, err := p.dial(context.Background(), id)
+	var conns []net.Conn
+	for _, id := range p.Others {
+		conn, err := p.dial(context.Background(), id, binary.BigEndian.AppendUint64(nil, uint64(p.ID)))
 		if err != nil {
-			return conns, err
+			return nil, err
 		}
 		conns = append(conns, conn)
-		if _, err := conn.Write(binary.BigEndian.AppendUint64(nil, uint64(j.ID))); err != nil {
-			return conns, err
-		}
 	}
 	for i, conn := range conns {
 		if _, err := io.ReadFull(conn, make([]byte, 8)); err != nil {
-			return conns, err
+			return nil, err
 		}
-		if err := stamp(fmt.Sprint("joined ", j.Others[i])); err != nil {
-			return conns, err
+		if err := stamp(fmt.Sprint("joined ", p.Others[i])); err != nil {
+			return nil, err
 		}
 	}
-	return conns, nil
+	return l, nil
 }
 
 // welcome answers a hello, and tells when the one who said it has gone.

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/bench/load"
 )
@@ -22,7 +20,10 @@ type result struct {
 	P50, P99  time.Duration
 	Max       time.Duration
 	Clock     time.Duration // p50 of an empty measurement
+	Began     time.Duration // when the last of many processes was there; Elapsed is when it had joined all
+	Memory    float64       // of an idle process, in MiB
 	Lost      loss          // by the processes of a cache
+	Processes int           // of the team
 
 	Allocations int64     // while a cache was read
 	Hits        hitResult // of a cache that is also written
@@ -32,6 +33,7 @@ type result struct {
 }
 
 func (r result) perSecond() float64    { return float64(r.Requests) / r.Elapsed.Seconds() }
+func (r result) ms() float64           { return milliseconds(r.Elapsed) }
 func (r result) nsPerRequest() float64 { return float64(r.Elapsed) / float64(r.Requests) }
 func (r result) cpuPerRequest() float64 {
 	return float64(r.CPU.Nanoseconds()) / float64(r.Requests+r.Uncounted) / 1e3
@@ -76,6 +78,3 @@ func (s *server) load(role string, within time.Duration, l any) (r result, err e
 	r.CPU = s.cpu() - before
 	return r, nil
 }
-
-// newHistogram holds 1 us to 10 s in nanoseconds, to 3 digits.
-func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1e3, 10e9, 3) }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -38,54 +39,13 @@ const (
 // manySenders is how many goroutines send at a time where many do.
 const manySenders = 16
 
-func (o order) carryOut(l leader) (result, error) {
-	switch o.Do {
-	case prepare:
-		if p, ok := l.(preparer); ok {
-			lost, err := p.prepare(o.Keys)
-			return result{Lost: lost}, err
-		}
-		return result{}, nil
-	case fanOuts:
-		return o.repeat(l.fanOut)
-	}
-	if m, ok := l.(messenger); ok {
-		switch o.Do {
-		case roundTrips:
-			return o.repeat(m.roundTrip)
-		case oneWay:
-			return o.pour(m)
-		}
-	}
-	if c, ok := l.(*cacheLeader); ok {
-		switch o.Do {
-		case hitOnly:
-			return c.hit(o)
-		case readHits:
-			return c.readAndWrite(o)
-		}
-	}
-	f, ok := l.(flooder)
-	switch {
-	case o.Do == floodOn && ok:
-		f.startFlood(o.Senders)
-		return result{}, nil
-	case o.Do == floodBound && ok:
-		return result{}, f.awaitBound(o.Duration)
-	case o.Do == floodOff && ok:
-		return result{}, f.endFlood()
-	default:
-		return result{}, errors.New("nobody here can do that")
-	}
-}
-
 // repeat times exchange, one after the other. An empty measurement follows each that does not count.
 func (o order) repeat(exchange func() error) (r result, err error) {
 	most := int64(math.MaxInt64)
 	if o.Keys > 0 {
 		most = int64(o.Keys)
 	}
-	times, clock := newFineHistogram(), newFineHistogram()
+	times, clock := newHistogram(), newHistogram()
 	for end := time.Now().Add(o.Warm); time.Now().Before(end) && r.Uncounted < most/(warmUp+1); r.Uncounted++ {
 		if err := exchange(); err != nil {
 			return r, err
@@ -118,51 +78,48 @@ func recordSince(times *hdrhistogram.Histogram, start time.Time) error {
 }
 
 // pour sends as fast as it goes, and counts what has arrived. The time ends when the last has.
-func (o order) pour(l messenger) (r result, err error) {
-	warm, err := o.pourFor(l, o.Warm)
+func (o order) pour(connect func() (link, error)) (r result, err error) {
+	warm, err := o.pourFor(o.Warm, connect)
 	if err != nil {
 		return r, err
 	}
-	r, err = o.pourFor(l, o.Duration)
+	r, err = o.pourFor(o.Duration, connect)
 	r.Uncounted = warm.Requests
 	return r, err
 }
 
-func (o order) pourFor(l messenger, d time.Duration) (r result, err error) {
-	out, err := l.link()
+func (o order) pourFor(d time.Duration, connect func() (link, error)) (r result, err error) {
+	out, err := connect()
 	if err != nil {
 		return r, err
 	}
-	var mu sync.Mutex // guards sent and failure
-	var sent int64
-	var failure error
+	var sent atomic.Int64
 	var senders sync.WaitGroup
+	failures := make([]error, o.Senders)
 	begin := time.Now()
-	for range o.Senders {
+	for i := range o.Senders {
 		senders.Go(func() {
-			n, err := sendUntil(out, begin.Add(d))
-			mu.Lock()
-			defer mu.Unlock()
-			sent += n
-			failure = errors.Join(failure, err)
+			n, err := out.sendUntil(begin.Add(d))
+			sent.Add(n)
+			failures[i] = err
 		})
 	}
 	senders.Wait()
 	arrived, err := out.finish()
 	r.Requests, r.Elapsed = arrived, time.Since(begin)
-	if err = errors.Join(failure, err); err == nil && arrived != sent {
-		err = fmt.Errorf("%d of %d messages have arrived", arrived, sent)
+	if err = errors.Join(errors.Join(failures...), err); err == nil && arrived != sent.Load() {
+		err = fmt.Errorf("%d of %d messages have arrived", arrived, sent.Load())
 	}
 	return r, err
 }
 
 // sendUntil looks at the clock only after so many messages, since that takes as long as some of them. It sends them at
 // least once, however late it comes.
-func sendUntil(out link, end time.Time) (sent int64, err error) {
+func (l link) sendUntil(end time.Time) (sent int64, err error) {
 	const messages = 256
 	for {
 		for range messages {
-			if err := out.send(); err != nil {
+			if err := l.send(); err != nil {
 				return sent, err
 			}
 			sent++

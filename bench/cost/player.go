@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
@@ -14,50 +15,80 @@ import (
 // messageSize is the size of all that is sent and answered, in bytes.
 const messageSize = 64
 
-// player is the job of a process of a team.
+// What the first byte of a message asks for, where all messages go the same way.
+const (
+	forAnswer = 'a' // as many bytes
+	forCount  = 'c' // nothing
+	forTotal  = 't' // how many were counted since the last time
+)
+
+func message(purpose byte) []byte {
+	m := make([]byte, messageSize)
+	m[0] = purpose
+	return m
+}
+
+// Topics of the bus and of the brokers: those of all peers, and those of the first one.
+const (
+	topicAll   = "all"
+	topicFlood = "flood"
+	topicFill  = "fill" // asks a peer to have so many keys cached
+	topicHits  = "hits" // asks a peer to read, and to write, as an order says; it answers with hits
+	topicOne   = "one"
+	topicCount = "count"
+)
+
+// player is the job of a process of a group.
 type player struct {
 	System string
 	Dir    string // for sockets
-	ID     int    // 0 is the leader, which sends; the others answer and count
+	ID     int    // 0 is the leader of a team, which sends; the others answer and count
 	Peers  int    // how many the leader has
 	Broker string // address of the team's broker, if its system has one
 	Window int    // bound of the bus, in bytes; 0 is its default
+	Others []int  // whom a late joiner joins, when it gets a line on its standard input
 }
 
-// system is one way in which processes exchange messages. Each of its functions runs in a process of its own.
+// system is one way in which processes exchange messages, or join. Each of its functions runs in a process of its own.
 type system struct {
 	follow func(player) (io.Closer, error)               // returns when the leader may come
 	lead   func(context.Context, player) (leader, error) // returns when all peers answer
 }
 
-// leader is the process that sends. Its methods are called one at a time.
-type leader interface {
-	// fanOut returns when all peers have answered a message with as many bytes.
-	fanOut() error
-	Close() error
+// nothing is to be closed where the end of the process ends all.
+var nothing = io.NopCloser(nil)
+
+// leader is the process that sends. Its actions are called one at a time.
+type leader struct {
+	io.Closer
+	actions
 }
 
-// messenger is a leader that also sends to the first peer alone.
-type messenger interface {
-	// roundTrip returns when the first peer has answered.
-	roundTrip() error
-	// link returns a link to the first peer, for messages that nobody answers.
-	link() (link, error)
+// actions are what a leader can do, by the name of the order.
+type actions map[string]func(order) (result, error)
+
+// add takes more of them.
+func (a actions) add(more actions) actions {
+	maps.Copy(a, more)
+	return a
 }
 
-var (
-	_ messenger = (*rawLeader)(nil)
-	_ messenger = (*framedLeader)(nil)
-	_ messenger = (*busLeader)(nil)
-	_ messenger = (*natsLeader)(nil)
-)
+// link carries messages one way, which nobody answers.
+type link struct {
+	send   func() error          // may be called at the same time
+	finish func() (int64, error) // comes after all sends, and returns how many messages have arrived
+}
 
-// link carries messages one way.
-type link interface {
-	// send may be called at the same time.
-	send() error
-	// finish comes after all sends, and returns how many messages have arrived.
-	finish() (int64, error)
+// messages are the actions of all systems.
+//
+// roundTrip returns when the first peer has answered a message with as many bytes, and fanOut when all have. connect returns a
+// link to the first peer.
+func messages(roundTrip, fanOut func() error, connect func() (link, error)) actions {
+	return actions{
+		roundTrips: func(o order) (result, error) { return o.repeat(roundTrip) },
+		fanOuts:    func(o order) (result, error) { return o.repeat(fanOut) },
+		oneWay:     func(o order) (result, error) { return o.pour(connect) },
+	}
 }
 
 // runPlayer is the process of a player. It ends when its standard input does.
@@ -101,12 +132,24 @@ func (s system) runLeader(p player) error {
 		if err != nil {
 			return err
 		}
-		r, err := o.carryOut(l)
+		r, err := l.carryOut(o)
 		if err != nil {
 			return fmt.Errorf("%s, %s: %w", p.System, o.Do, err)
 		}
 		if err := answers.Encode(r); err != nil {
 			return err
 		}
+	}
+}
+
+func (a actions) carryOut(o order) (result, error) {
+	do, ok := a[o.Do]
+	switch {
+	case ok:
+		return do(o)
+	case o.Do == prepare:
+		return result{}, nil // there is nothing to prepare
+	default:
+		return result{}, errors.New("nobody here can do that")
 	}
 }

@@ -1,6 +1,7 @@
 package cost
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -18,45 +19,53 @@ const (
 	rawCount = 'c'
 )
 
-// readBuffer is what one Read takes at most where many messages come one after the other, in bytes.
-const readBuffer = 64 << 10
-
-// acceptor accepts connections on the player's own socket, and serves each in a goroutine of its own.
-type acceptor struct {
-	net.Listener
-	running sync.WaitGroup
-}
+const (
+	// readBuffer is what one Read takes at most where many messages come one after the other, in bytes.
+	readBuffer = 64 << 10
+	// batchSize is how many messages go in one Write where they wait for each other.
+	batchSize = 64
+)
 
 func (p player) socket(id int) string { return filepath.Join(p.Dir, fmt.Sprintf("%d.sock", id)) }
 
-func (p player) accept(serve func(net.Conn)) (*acceptor, error) {
+// accept serves each connection on the player's own socket in a goroutine of its own. The goroutines end with the process.
+func (p player) accept(serve func(net.Conn)) (net.Listener, error) {
 	l, err := new(net.ListenConfig).Listen(context.Background(), "unix", p.socket(p.ID))
 	if err != nil {
 		return nil, err
 	}
-	a := &acceptor{Listener: l}
-	a.running.Go(func() {
+	go func() {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return // closed
 			}
-			a.running.Go(func() { serve(conn) })
+			go serve(conn)
 		}
-	})
-	return a, nil
+	}()
+	return l, nil
 }
 
-// Close returns when all connections have ended, which is up to the leader.
-func (a *acceptor) Close() error {
-	err := a.Listener.Close()
-	a.running.Wait()
-	return err
+// dial connects to a peer, and writes what the peer reads first. The connection ends with the process.
+func (p player) dial(ctx context.Context, id int, first []byte) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", p.socket(id))
+	if err != nil {
+		return nil, err
+	}
+	_, err = conn.Write(first)
+	return conn, err
 }
 
-// dial connects to a peer.
-func (p player) dial(ctx context.Context, id int) (net.Conn, error) {
-	return new(net.Dialer).DialContext(ctx, "unix", p.socket(id))
+// dialPeers connects a leader to its peers.
+func (p player) dialPeers(ctx context.Context, first []byte) (conns []net.Conn, err error) {
+	for id := 1; id <= p.Peers; id++ {
+		conn, err := p.dial(ctx, id, first)
+		if err != nil {
+			return nil, err
+		}
+		conns = append(conns, conn)
+	}
+	return conns, nil
 }
 
 // followRaw answers with what one writes without a library: each message is one Read and one Write.
@@ -97,7 +106,6 @@ func countRaw(conn net.Conn) {
 		total += uint64(n)
 		if errors.Is(err, io.EOF) {
 			_, _ = conn.Write(binary.BigEndian.AppendUint64(nil, total/messageSize)) // the leader misses it if it fails
-			return
 		}
 		if err != nil {
 			return
@@ -113,33 +121,28 @@ type rawLeader struct {
 	buf    []byte
 }
 
-func leadRaw(ctx context.Context, p player) (leader, error) { return newRawLeader(ctx, p) }
-
 func newRawLeader(ctx context.Context, p player) (*rawLeader, error) {
-	l := &rawLeader{ctx: ctx, player: p, buf: make([]byte, messageSize)}
-	for id := 1; id <= p.Peers; id++ {
-		conn, err := l.dial(id, rawEcho)
-		if err != nil {
-			return nil, errors.Join(err, l.Close())
-		}
-		l.conns = append(l.conns, conn)
-	}
-	return l, nil
+	conns, err := p.dialPeers(ctx, []byte{rawEcho})
+	return &rawLeader{ctx: ctx, player: p, conns: conns, buf: make([]byte, messageSize)}, err
 }
 
-func (l *rawLeader) dial(id int, purpose byte) (net.Conn, error) {
-	conn, err := l.player.dial(l.ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := conn.Write([]byte{purpose}); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return conn, nil
+func leadRaw(ctx context.Context, p player) (leader, error) {
+	l, err := newRawLeader(ctx, p)
+	return l.with(l.exchange, l.link), err
 }
 
-func (l *rawLeader) roundTrip() error { return l.exchange(l.conns[:1]) }
-func (l *rawLeader) fanOut() error    { return l.exchange(l.conns) }
+// leadBatches has a link that writes many messages at once.
+func leadBatches(ctx context.Context, p player) (leader, error) {
+	l, err := newRawLeader(ctx, p)
+	return l.with(l.exchange, l.batches), err
+}
+
+// with has an exchange with some of the connections, and links.
+func (l *rawLeader) with(exchange func([]net.Conn) error, connect func() (link, error)) leader {
+	roundTrip := func() error { return exchange(l.conns[:1]) }
+	fanOut := func() error { return exchange(l.conns) }
+	return leader{nothing, messages(roundTrip, fanOut, connect)}
+}
 
 func (l *rawLeader) exchange(conns []net.Conn) error {
 	for _, conn := range conns {
@@ -155,84 +158,63 @@ func (l *rawLeader) exchange(conns []net.Conn) error {
 	return nil
 }
 
+func (l *rawLeader) dialCount() (*net.UnixConn, error) {
+	conn, err := l.player.dial(l.ctx, 1, []byte{rawCount})
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.UnixConn), nil
+}
+
+// link writes each message by itself.
 func (l *rawLeader) link() (link, error) {
-	conn, err := l.dial(1, rawCount)
-	if err != nil {
-		return nil, err
+	conn, err := l.dialCount()
+	message := make([]byte, messageSize)
+	send := func() error {
+		_, err := conn.Write(message)
+		return err
 	}
-	return &rawLink{conn: conn, message: make([]byte, messageSize)}, nil
+	return link{send, func() (int64, error) { return finishRaw(conn) }}, err
 }
 
-func (l *rawLeader) Close() (err error) {
-	for _, conn := range l.conns {
-		err = errors.Join(err, conn.Close())
-	}
-	return err
-}
-
-// rawLink writes each message by itself.
-type rawLink struct {
-	conn    net.Conn
-	message []byte
-}
-
-func (l *rawLink) send() error {
-	_, err := l.conn.Write(l.message)
-	return err
-}
-
-func (l *rawLink) finish() (int64, error) {
-	defer l.conn.Close()
-	if err := l.conn.(*net.UnixConn).CloseWrite(); err != nil {
+func finishRaw(conn *net.UnixConn) (int64, error) {
+	defer conn.Close()
+	if err := conn.CloseWrite(); err != nil {
 		return 0, err
 	}
-	count := make([]byte, 8)
-	_, err := io.ReadFull(l.conn, count)
-	return int64(binary.BigEndian.Uint64(count)), err
-}
-
-// batchLeader is the raw one whose link writes many messages at once.
-type batchLeader struct{ *rawLeader }
-
-func leadBatches(ctx context.Context, p player) (leader, error) {
-	l, err := newRawLeader(ctx, p)
-	return batchLeader{l}, err
-}
-
-func (l batchLeader) link() (link, error) {
-	raw, err := l.rawLeader.link()
+	answer, err := io.ReadAll(conn)
 	if err != nil {
-		return nil, err
-	}
-	return &batchLink{rawLink: raw.(*rawLink)}, nil
-}
-
-// batchLink shows what the socket can carry. It is no way to send: a message waits for those that come after it.
-type batchLink struct {
-	*rawLink
-	mu  sync.Mutex // guards buf
-	buf []byte
-}
-
-// batchSize is how many messages go in one Write.
-const batchSize = 64
-
-func (l *batchLink) send() (err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.buf = append(l.buf, l.message...)
-	if len(l.buf) == batchSize*messageSize {
-		_, err = l.conn.Write(l.buf)
-		l.buf = l.buf[:0]
-	}
-	return err
-}
-
-func (l *batchLink) finish() (int64, error) {
-	if _, err := l.conn.Write(l.buf); err != nil {
 		return 0, err
 	}
-	return l.rawLink.finish()
+	return total(answer)
+}
+
+// total reads the answer to forTotal.
+func total(data []byte) (int64, error) {
+	if len(data) != 8 {
+		return 0, fmt.Errorf("want a total of 8 bytes, have %d", len(data))
+	}
+	return int64(binary.BigEndian.Uint64(data)), nil
+}
+
+// batches shows what the socket can carry. It is no way to send: a message waits for those that come after it.
+func (l *rawLeader) batches() (link, error) {
+	conn, err := l.dialCount()
+	var mu sync.Mutex // guards out
+	out, message := bufio.NewWriterSize(conn, batchSize*messageSize), make([]byte, messageSize)
+	send := func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		_, err := out.Write(message)
+		return err
+	}
+	finish := func() (int64, error) {
+		if err := out.Flush(); err != nil {
+			return 0, err
+		}
+		return finishRaw(conn)
+	}
+	return link{send, finish}, err
 }
 
 // readersLeader is the raw one with a goroutine for each peer, which reads its answers.
@@ -240,19 +222,18 @@ type readersLeader struct {
 	*rawLeader
 	missing atomic.Int64 // answers that have not come yet
 	done    chan error   // the last one has come, or a reader has failed
-	readers sync.WaitGroup
 }
 
 func leadWithReaders(ctx context.Context, p player) (leader, error) {
 	raw, err := newRawLeader(ctx, p)
 	if err != nil {
-		return nil, err
+		return leader{}, err
 	}
 	l := &readersLeader{rawLeader: raw, done: make(chan error, len(raw.conns))}
 	for _, conn := range l.conns {
-		l.readers.Go(func() { l.read(conn) }) // until Close
+		go l.read(conn) // ends with its connection, or with the process
 	}
-	return l, nil
+	return l.with(l.exchange, l.link), nil
 }
 
 func (l *readersLeader) read(conn net.Conn) {
@@ -268,9 +249,6 @@ func (l *readersLeader) read(conn net.Conn) {
 	}
 }
 
-func (l *readersLeader) fanOut() error    { return l.exchange(l.conns) }
-func (l *readersLeader) roundTrip() error { return l.exchange(l.conns[:1]) }
-
 func (l *readersLeader) exchange(conns []net.Conn) error {
 	l.missing.Store(int64(len(conns)))
 	for _, conn := range conns {
@@ -279,10 +257,4 @@ func (l *readersLeader) exchange(conns []net.Conn) error {
 		}
 	}
 	return <-l.done
-}
-
-func (l *readersLeader) Close() error {
-	err := l.rawLeader.Close()
-	l.readers.Wait()
-	return err
 }

@@ -24,15 +24,14 @@ import (
 const (
 	plainRole   = "cost plain"
 	clusterRole = "cost cluster"
-	shopRole    = "cost shop"
+	shopperRole = "cost shopper"
 	playerRole  = "cost player"
-	joinerRole  = "cost joiner"
 )
 
 // Roles returns what this program runs in each of them.
 func Roles() map[string]func() error {
 	return map[string]func() error{
-		plainRole: servePlain, clusterRole: serveCluster, shopRole: runShop, playerRole: runPlayer, joinerRole: runJoiner,
+		plainRole: servePlain, clusterRole: serveCluster, shopperRole: runShopper, playerRole: runPlayer,
 	}
 }
 
@@ -73,6 +72,14 @@ func serveCluster() error {
 	return node.Wait()
 }
 
+// awaitText reads what a process prints, up to a line that holds text.
+func awaitText(p *child.Process, text string) (line string, err error) {
+	for err == nil && !strings.Contains(line, text) {
+		line, err = p.Line(0, "")
+	}
+	return line, err
+}
+
 // server is one of our processes that serves.
 type server struct {
 	*child.Process
@@ -90,16 +97,6 @@ func startServer(role string, nodes int) (*server, error) {
 		return nil, errors.Join(err, s.stop())
 	}
 	return s, nil
-}
-
-// await reads what the server prints, up to a line that holds text.
-func (s *server) await(text string) (string, error) {
-	for {
-		line, err := s.Line(0, "")
-		if err != nil || strings.Contains(line, text) {
-			return line, err
-		}
-	}
 }
 
 // stop ends the server as a service manager does.

@@ -1,22 +1,17 @@
 package cost
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/valyala/fasthttp"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
 )
@@ -36,14 +31,21 @@ type shop struct {
 	Addr           string
 	Connections    int
 	Warm, Duration time.Duration
-	Rate           float64 // requests a second of all connections together, at random; 0: a closed loop
-	Seed           uint64
+	Rate           float64 // requests a second of all connections together, at random (a Poisson process); 0: a closed loop
 }
 
 // shopResult is what it answers.
 type shopResult struct {
 	Reads, FromDatabase int64
 	Writes, Conflicts   int64 // a conflict is a write that came after another one; it also reads
+}
+
+// product is one as it is in JSON.
+type product struct {
+	ID      int64  `json:"id"`
+	Name    string `json:"name"`
+	Price   int64  `json:"price"`
+	Version int64  `json:"version"`
 }
 
 // shopper is the load process.
@@ -57,8 +59,8 @@ type shopper struct {
 	r     result                  // guarded by mu
 }
 
-// runShop is that process.
-func runShop() error {
+// runShopper is that process.
+func runShopper() error {
 	s := &shopper{times: newHistogram()}
 	if err := child.Task(&s.shop); err != nil {
 		return err
@@ -66,20 +68,18 @@ func runShop() error {
 	if err := s.look(); err != nil {
 		return err
 	}
+	var customers []*customer
+	for i := range s.Connections {
+		customers = append(customers, newCustomer(s.Addr, uint64(i)))
+	}
 	now := time.Now()
 	s.counts, s.end = now.Add(s.Warm), now.Add(s.Warm+s.Duration)
-	due := make(chan time.Time, 10*s.Connections)
-	failures := make([]error, s.Connections)
-	var customers sync.WaitGroup
-	for i := range s.Connections {
-		customers.Go(func() { failures[i] = s.buy(due, rand.New(rand.NewPCG(s.Seed, uint64(i)))) })
-	}
+	p := pace{senders: s.Connections, begin: now, end: s.end, burst: 1}
 	if s.Rate > 0 {
-		atRandom(due, s.Rate, s.end, rand.New(rand.NewPCG(s.Seed, products)))
+		random := rand.New(rand.NewPCG(0, products))
+		p.next = func() time.Duration { return time.Duration(random.ExpFloat64() / s.Rate * float64(time.Second)) }
 	}
-	close(due)
-	customers.Wait()
-	if err := errors.Join(failures...); err != nil {
+	if err := p.run(func(i int, due time.Time) error { return s.buy(customers[i], due) }); err != nil {
 		return err
 	}
 	s.r.Elapsed = s.Duration
@@ -87,26 +87,17 @@ func runShop() error {
 	return json.NewEncoder(os.Stdout).Encode(s.r)
 }
 
-// atRandom sends the times at which requests are due: a Poisson process.
-func atRandom(due chan<- time.Time, rate float64, end time.Time, random *rand.Rand) {
-	for at := time.Now(); at.Before(end); at = at.Add(time.Duration(random.ExpFloat64() / rate * float64(time.Second))) {
-		time.Sleep(time.Until(at))
-		due <- at
-	}
-}
-
 // look learns all versions.
 func (s *shopper) look() error {
-	c := &customer{addr: s.Addr}
-	defer c.hangUp()
+	c := newCustomer(s.Addr, 0)
 	for after := int64(0); after < products; {
-		answer, err := c.ask(http.MethodGet, fmt.Sprintf("/products?limit=500&after=%d", after), nil)
+		answer, err := c.ask(fasthttp.MethodGet, fmt.Sprintf("/products?limit=500&after=%d", after), nil)
 		if err != nil {
 			return err
 		}
 		var list struct{ Products []product }
-		if err := json.Unmarshal(answer.body, &list); err != nil || len(list.Products) == 0 {
-			return fmt.Errorf("a list of products after %d: %w: %s", after, err, answer.body)
+		if err := json.Unmarshal(answer.Body(), &list); err != nil || len(list.Products) == 0 {
+			return fmt.Errorf("a list of products after %d: %w: %s", after, err, answer.Body())
 		}
 		for _, p := range list.Products {
 			s.versions[p.ID].Store(p.Version)
@@ -116,135 +107,94 @@ func (s *shopper) look() error {
 	return nil
 }
 
-// product is one as it is in JSON.
-type product struct {
-	ID      int64  `json:"id"`
-	Name    string `json:"name"`
-	Price   int64  `json:"price"`
-	Version int64  `json:"version"`
-}
-
-// buy makes requests until there are no more.
-func (s *shopper) buy(due <-chan time.Time, random *rand.Rand) error {
-	c := &customer{addr: s.Addr}
-	defer c.hangUp()
-	popular := rand.NewZipf(random, zipf, 1, products-1)
-	for {
-		at, ok := <-due
-		if !ok {
-			if at = time.Now(); s.Rate > 0 || at.After(s.end) {
-				return nil
-			}
-		}
-		id := int64(popular.Uint64()) + 1
-		isWrite := random.Float64() < writeShare
-		answer, err := s.request(c, id, isWrite)
+// buy makes a request.
+func (s *shopper) buy(c *customer, due time.Time) (err error) {
+	id := int64(c.popular.Uint64()) + 1
+	isWrite := c.random.Float64() < writeShare
+	method, path, body := fasthttp.MethodGet, fmt.Sprintf("/products/%d", id), []byte(nil)
+	if isWrite {
+		method = fasthttp.MethodPut
+		body, err = json.Marshal(product{ID: id, Name: "Oak bowl, small", Price: 100 + id, Version: s.versions[id].Load()})
 		if err != nil {
 			return err
 		}
-		s.count(at, time.Now(), isWrite, answer)
 	}
+	answer, err := c.ask(method, path, body)
+	if err != nil {
+		return err
+	}
+	if err := s.learn(id, answer.Body()); err != nil {
+		return err
+	}
+	s.count(due, time.Now(), isWrite, answer)
+	return nil
 }
 
-func (s *shopper) request(c *customer, id int64, isWrite bool) (a reply, err error) {
-	path := fmt.Sprintf("/products/%d", id)
-	if isWrite {
-		body, err := json.Marshal(product{ID: id, Name: "Oak bowl, small", Price: 100 + id, Version: s.versions[id].Load()})
-		if err != nil {
-			return a, err
-		}
-		a, err = c.ask(http.MethodPut, path, body)
-		if err != nil {
-			return a, err
-		}
-	} else if a, err = c.ask(http.MethodGet, path, nil); err != nil {
-		return a, err
+// learn takes the version of a product as it is now.
+func (s *shopper) learn(id int64, answer []byte) error {
+	var p struct {
+		product
+		Current product
 	}
-	version, err := a.version()
-	if err != nil {
-		return a, err
+	if err := json.Unmarshal(answer, &p); err != nil {
+		return fmt.Errorf("answer %q: %w", answer, err)
 	}
+	version := max(p.Version, p.Current.Version)
 	for known := s.versions[id].Load(); known < version && !s.versions[id].CompareAndSwap(known, version); {
 		known = s.versions[id].Load()
 	}
-	return a, nil
+	return nil
 }
 
-func (s *shopper) count(at, now time.Time, isWrite bool, a reply) {
-	if at.Before(s.counts) || now.After(s.end) {
+func (s *shopper) count(due, now time.Time, isWrite bool, answer *fasthttp.Response) {
+	if due.Before(s.counts) || now.After(s.end) {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.r.Requests++
 	switch {
-	case a.status == http.StatusConflict:
+	case answer.StatusCode() == fasthttp.StatusConflict:
 		s.r.Shop.Conflicts++
 	case isWrite:
 		s.r.Shop.Writes++
 	default:
 		s.r.Shop.Reads++
-		if a.source == "database" {
+		if string(answer.Header.Peek("Source")) == "database" {
 			s.r.Shop.FromDatabase++
 		}
-		_ = s.times.RecordValue(min(max(1e3, now.Sub(at).Nanoseconds()), 10e9)) // in range
+		_ = s.times.RecordValue(min(max(1, now.Sub(due).Nanoseconds()), 10e9)) // in range
 	}
 }
 
 // customer is a connection.
 type customer struct {
-	addr string
-	conn net.Conn
-	in   *bufio.Reader
+	client   *fasthttp.HostClient
+	random   *rand.Rand
+	popular  *rand.Zipf
+	request  fasthttp.Request
+	response fasthttp.Response
 }
 
-// reply is an answer.
-type reply struct {
-	status int
-	source string
-	body   []byte
+func newCustomer(addr string, seed uint64) *customer {
+	random := rand.New(rand.NewPCG(0, seed))
+	return &customer{
+		client: &fasthttp.HostClient{Addr: addr, MaxConns: 1, MaxIdemponentCallAttempts: 1},
+		random: random, popular: rand.NewZipf(random, zipf, 1, products-1),
+	}
 }
 
-// version returns that of the product as it is now.
-func (a reply) version() (int64, error) {
-	var p struct {
-		product
-		Current product
+// ask returns an answer that holds until the next one.
+func (c *customer) ask(method, path string, body []byte) (*fasthttp.Response, error) {
+	c.request.Reset()
+	c.request.Header.SetMethod(method)
+	c.request.SetRequestURI("http://" + c.client.Addr + path)
+	c.request.SetBody(body)
+	if err := c.client.Do(&c.request, &c.response); err != nil {
+		return nil, err
 	}
-	if err := json.Unmarshal(a.body, &p); err != nil {
-		return 0, fmt.Errorf("answer %q: %w", a.body, err)
+	if code := c.response.StatusCode(); code != fasthttp.StatusOK && code != fasthttp.StatusConflict {
+		return nil, fmt.Errorf("%s %s: %d: %s", method, path, code, bytes.TrimSpace(c.response.Body()))
 	}
-	return max(p.Version, p.Current.Version), nil
-}
-
-func (c *customer) ask(method, path string, body []byte) (a reply, err error) {
-	if c.conn == nil {
-		if c.conn, err = new(net.Dialer).DialContext(context.Background(), "tcp", c.addr); err != nil {
-			return a, err
-		}
-		c.in = bufio.NewReader(c.conn)
-	}
-	message := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: bench\r\nContent-Length: %d\r\n\r\n%s", method, path, len(body), body)
-	if _, err := c.conn.Write(message); err != nil {
-		return a, err
-	}
-	response, err := http.ReadResponse(c.in, nil)
-	if err != nil {
-		return a, err
-	}
-	defer response.Body.Close()
-	a.status, a.source = response.StatusCode, response.Header.Get("Source")
-	if a.body, err = io.ReadAll(response.Body); err != nil {
-		return a, err
-	}
-	if a.status != http.StatusOK && a.status != http.StatusConflict {
-		return a, fmt.Errorf("%s %s: %d: %s", method, path, a.status, bytes.TrimSpace(a.body))
-	}
-	return a, nil
-}
-
-func (c *customer) hangUp() {
-	if c.conn != nil {
-		_ = c.conn.Close()
-	}
+	return &c.response, nil
 }

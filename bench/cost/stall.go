@@ -28,50 +28,55 @@ type stalled struct {
 }
 
 // measureStall asks whether a peer that does not read slows the others.
-func measureStall(ctx context.Context, c config, w io.Writer) (err error) {
-	var teams []*team
-	defer func() { err = errors.Join(err, stopTeams(teams)) }()
-	for _, peers := range []int{3, 2} {
-		t, err := c.startTeam(player{System: busName, Peers: peers, Window: c.window}, c.gomaxprocs[0])
-		if err != nil {
-			return err
+func measureStall(ctx context.Context, c config, w io.Writer) error {
+	leaders := []player{{System: busName, Peers: 3, Window: c.window}, {System: busName, Peers: 2, Window: c.window}}
+	return c.withTeams(c.gomaxprocs[0], leaders, func(teams []*team) error {
+		all := make([]stalled, c.stalls)
+		for i := range all {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err := all[i].measure(teams[0], teams[1], c.stall); err != nil {
+				return err
+			}
 		}
-		teams = append(teams, t)
-	}
-	var all []stalled
-	for range c.stalls {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		s, err := teams[0].stallOnce(c.stall)
-		if err != nil {
-			return err
-		}
-		if s.absent, err = teams[1].withoutStall(c.stall); err != nil {
-			return err
-		}
-		all = append(all, s)
-	}
-	table(w, fmt.Sprintf("requests from a node, which also broadcasts to all, to a second one, while a third is stopped for %v, us",
-		c.stall), stallRows(all)...)
-	return nil
+		table(w, fmt.Sprintf("requests from a node, which also broadcasts to all, to a second one, while a third is stopped for %v, us",
+			c.stall), stallRows(all)...)
+		return nil
+	})
 }
 
-// stallOnce measures before a peer is stopped, and while it is.
-func (t *team) stallOnce(d time.Duration) (s stalled, err error) {
-	if _, err := t.ask(order{Do: floodOn, Senders: bothSources}); err != nil {
-		return s, err
-	}
-	for i := range s.before {
-		if s.before[i], err = t.ask(order{Do: roundTrips, Warm: d / warmUp / 2, Duration: d / 2}); err != nil {
-			return s, err
+// measure measures before a peer is stopped, while it is, and where there is none.
+func (s *stalled) measure(all, fewer *team, d time.Duration) error {
+	calm := order{Do: roundTrips, Warm: d / warmUp / 2, Duration: d / 2}
+	err := all.flooded(bothSources, func() (err error) {
+		for i := range s.before {
+			if s.before[i], err = all.ask(calm); err != nil {
+				return err
+			}
 		}
+		s.during, err = all.whileStopped(all.peers[stalledPeer-1], d)
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	if s.during, err = t.whileStopped(t.peers[stalledPeer-1], d); err != nil {
-		return s, err
+	return fewer.flooded(oneSource, func() (err error) {
+		s.absent, err = fewer.ask(calm)
+		return err
+	})
+}
+
+// flooded does something while there is a flood.
+func (t *team) flooded(sources int, do func() error) error {
+	if _, err := t.ask(order{Do: floodOn, Senders: sources}); err != nil {
+		return err
 	}
-	_, err = t.ask(order{Do: floodOff})
-	return s, err
+	if err := do(); err != nil {
+		return err
+	}
+	_, err := t.ask(order{Do: floodOff})
+	return err
 }
 
 // whileStopped resumes p only after the bound was met, or the figures would show nothing.
@@ -87,34 +92,15 @@ func (t *team) whileStopped(p *child.Process, d time.Duration) (r result, err er
 	return r, err
 }
 
-// withoutStall measures with the flood that a stopped peer leaves to the others.
-func (t *team) withoutStall(d time.Duration) (result, error) {
-	if _, err := t.ask(order{Do: floodOn, Senders: oneSource}); err != nil {
-		return result{}, err
-	}
-	r, err := t.ask(order{Do: roundTrips, Warm: d / warmUp / 2, Duration: d / 2})
-	if err != nil {
-		return r, err
-	}
-	_, err = t.ask(order{Do: floodOff})
-	return r, err
-}
-
 func stallRows(all []stalled) [][]string {
-	rows := [][]string{{"", "p50", "p99", "max", "p99 to nobody stopped", "quartiles", "p99 to not there", "quartiles"}}
-	for _, row := range []struct {
-		name    string
-		results func(stalled) []result
-	}{
-		{"nobody is stopped", func(s stalled) []result { return s.before[:] }},
-		{"nobody, first half", func(s stalled) []result { return s.before[:1] }},
-		{"nobody, second half", func(s stalled) []result { return s.before[1:] }},
-		{"the third is not there", func(s stalled) []result { return []result{s.absent} }},
-		{"the third is stopped", func(s stalled) []result { return []result{s.during} }},
-	} {
-		rows = append(rows, stallRow(row.name, all, row.results))
+	return [][]string{
+		{"", "p50", "p99", "max", "p99 to nobody stopped", "quartiles", "p99 to not there", "quartiles"},
+		stallRow("nobody is stopped", all, func(s stalled) []result { return s.before[:] }),
+		stallRow("nobody, first half", all, func(s stalled) []result { return s.before[:1] }),
+		stallRow("nobody, second half", all, func(s stalled) []result { return s.before[1:] }),
+		stallRow("the third is not there", all, func(s stalled) []result { return []result{s.absent} }),
+		stallRow("the third is stopped", all, func(s stalled) []result { return []result{s.during} }),
 	}
-	return rows
 }
 
 func stallRow(name string, all []stalled, of func(stalled) []result) []string {
@@ -125,18 +111,18 @@ func stallRow(name string, all []stalled, of func(stalled) []result) []string {
 		middle, high = append(middle, mean(results, p50)), append(high, p)
 		toBefore, toAbsent = append(toBefore, p/mean(s.before[:], p99)), append(toAbsent, p/p99(s.absent))
 		for _, r := range results {
-			most = append(most, float64(r.Max.Microseconds()))
+			most = append(most, microseconds(r.Max))
 		}
 	}
 	return []string{
-		name, fmt.Sprintf("%.1f", median(middle)), fmt.Sprintf("%.1f", median(high)), fmt.Sprintf("%.0f", slices.Max(most)),
-		fmt.Sprintf("%.3f", median(toBefore)), spread(toBefore), fmt.Sprintf("%.3f", median(toAbsent)), spread(toAbsent),
+		name, decimals(1)(median(middle)), decimals(1)(median(high)), decimals(0)(slices.Max(most)),
+		decimals(3)(median(toBefore)), spread(toBefore), decimals(3)(median(toAbsent)), spread(toAbsent),
 	}
 }
 
-func mean(results []result, figure func(result) float64) (sum float64) {
+func mean(results []result, of figure) (sum float64) {
 	for _, r := range results {
-		sum += figure(r)
+		sum += of(r)
 	}
 	return sum / float64(len(results))
 }

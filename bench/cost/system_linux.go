@@ -8,14 +8,14 @@ import (
 	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
-// monotonic returns the time of CLOCK_MONOTONIC in nanoseconds, which all processes of one machine share. The times of
+// monotonic returns the time of CLOCK_MONOTONIC, which all processes of one machine share. The times of
 // package time cannot be compared between processes, but for the wall clock, which can be set.
-func monotonic() (int64, error) {
+func monotonic() (time.Duration, error) {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
 		return 0, err
 	}
-	return now.Nano(), nil
+	return time.Duration(now.Nano()), nil
 }
 
 // pause stops a process until resume.

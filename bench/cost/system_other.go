@@ -13,7 +13,7 @@ import (
 // errNotLinux is why some tables are not to be had.
 var errNotLinux = fmt.Errorf("bench: needs Linux: %w", errors.ErrUnsupported)
 
-func monotonic() (int64, error) { return 0, errNotLinux }
+func monotonic() (time.Duration, error) { return 0, errNotLinux }
 
 func pause(*child.Process) error  { return errNotLinux }
 func resume(*child.Process) error { return errNotLinux }

@@ -17,7 +17,7 @@ const (
 	redisCached = "Redis, a cache each"
 )
 
-// systems are the ways to exchange messages, by name. Those that are raw differ in the leader only.
+// systems are the ways to exchange messages, by name, and those to join. Those that are raw differ in the leader only.
 var systems = map[string]system{
 	raw:           {follow: followRaw, lead: leadRaw},
 	rawReaders:    {follow: followRaw, lead: leadWithReaders},
@@ -28,6 +28,9 @@ var systems = map[string]system{
 	cacheName:     {follow: followCache, lead: leadCache},
 	cacheMessages: {follow: followCache, lead: leadCache},
 	natsCached:    {follow: followNATSCache, lead: leadNATSCache},
+	redisCached:   {follow: followRedisCache, lead: leadRedisCache},
 
-	redisCached: {follow: followRedisCache, lead: leadRedisCache},
+	trivial:  {follow: followTrivial},
+	hello:    {follow: followHello},
+	meshName: {follow: followMesh},
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -16,20 +17,86 @@ import (
 	"github.com/multinode-go/multinode/bench/internal/proc"
 )
 
-// team is the processes of one system: a leader, its peers, and a broker if the system has one.
-type team struct {
-	system     string
+// group is processes in one directory, which end together.
+type group struct {
 	dir        string
 	gomaxprocs int
-	leader     *child.Process
-	peers      []*child.Process
-	broker     *child.Process // nil: none
-	results    []result
+	processes  []*child.Process             // in the order in which they were started; the last one ends first
+	signals    map[*child.Process]os.Signal // which end those that don't end with their standard input
+}
+
+func newGroup(gomaxprocs int) (*group, error) {
+	dir, err := os.MkdirTemp("", "bench")
+	return &group{dir: dir, gomaxprocs: gomaxprocs}, err
+}
+
+// command starts a command.
+func (g *group) command(name string, cmd *exec.Cmd) (*child.Process, error) {
+	child.SetGOMAXPROCS(cmd, g.gomaxprocs)
+	p, err := child.Start(name, cmd)
+	if err == nil {
+		g.processes = append(g.processes, p)
+	}
+	return p, err
+}
+
+// player starts this program as a player, who is not in the group.
+func (g *group) player(p player) (*child.Process, error) {
+	p.Dir = g.dir
+	cmd, err := child.Command(context.Background(), playerRole, p)
+	if err != nil {
+		return nil, err
+	}
+	child.SetGOMAXPROCS(cmd, g.gomaxprocs)
+	return child.Start(fmt.Sprintf("process %d of %s", p.ID, p.System), cmd)
+}
+
+// players starts those with the ids from p's on, at once.
+func (g *group) players(n int, p player) ([]*child.Process, error) {
+	started, failures := make([]*child.Process, n), make([]error, n)
+	var starting sync.WaitGroup
+	for i := range n {
+		starting.Go(func() {
+			p := p
+			p.ID += i
+			started[i], failures[i] = g.player(p)
+		})
+	}
+	starting.Wait()
+	started = slices.DeleteFunc(started, func(p *child.Process) bool { return p == nil })
+	g.processes = append(g.processes, started...)
+	return started, errors.Join(failures...)
+}
+
+func (g *group) stop() (err error) {
+	for _, p := range slices.Backward(g.processes) {
+		err = errors.Join(err, p.Stop(g.signals[p]))
+	}
+	return errors.Join(err, os.RemoveAll(g.dir))
+}
+
+func (g *group) cpu() time.Duration {
+	var pids []int
+	for _, p := range g.processes {
+		pids = append(pids, p.PID())
+	}
+	return proc.CPU(pids...)
+}
+
+// team is the processes of one system: a broker if the system has one, the peers, and the leader.
+type team struct {
+	*group
+	leader *child.Process
+	peers  []*child.Process
 }
 
 // startTeam returns when the leader can be told what to do.
 func (c config) startTeam(p player, gomaxprocs int) (*team, error) {
-	t := &team{system: p.System, gomaxprocs: gomaxprocs}
+	g, err := newGroup(gomaxprocs)
+	if err != nil {
+		return nil, err
+	}
+	t := &team{group: g}
 	if err := t.start(p, c.natsd); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", p.System, err), t.stop())
 	}
@@ -37,102 +104,87 @@ func (c config) startTeam(p player, gomaxprocs int) (*team, error) {
 }
 
 func (t *team) start(p player, natsd string) (err error) {
-	if t.dir, err = os.MkdirTemp("", "bench"); err != nil {
+	if p.Broker, err = t.startBroker(brokerOf(p.System), natsd); err != nil {
 		return err
 	}
-	p.Dir = t.dir
-	switch t.rival() {
-	case natsName:
-		p.Broker, err = t.startNATS(natsd)
-	case redisName:
-		p.Broker, err = t.startRedis()
-	}
-	if err != nil {
+	p.ID = 1
+	if t.peers, err = t.players(p.Peers, p); err != nil {
 		return err
-	}
-	if err := t.startPeers(p); err != nil {
-		return err
-	}
-	if t.leader, err = t.startPlayer(p); err != nil {
-		return err
-	}
-	_, err = t.leader.Line(0, "ready")
-	return err
-}
-
-// startBroker starts a foreign program.
-func (t *team) startBroker(program string, args ...string) (err error) {
-	cmd := exec.CommandContext(context.Background(), program, args...)
-	cmd.Stderr = os.Stderr
-	child.SetGOMAXPROCS(cmd, t.gomaxprocs)
-	t.broker, err = child.Start("broker of "+t.system, cmd)
-	return err
-}
-
-// startNATS returns the address of the broker.
-func (t *team) startNATS(program string) (addr string, err error) {
-	if err := t.startBroker(program); err != nil {
-		return "", err
-	}
-	return t.broker.Line(0, "ready ")
-}
-
-func (t *team) startPeers(p player) error {
-	for p.ID = 1; p.ID <= p.Peers; p.ID++ {
-		peer, err := t.startPlayer(p)
-		if err != nil {
-			return err
-		}
-		t.peers = append(t.peers, peer)
 	}
 	for _, peer := range t.peers {
 		if _, err := peer.Line(0, "ready"); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-func (t *team) startPlayer(p player) (*child.Process, error) {
-	return startRole(fmt.Sprintf("process %d of %s", p.ID, p.System), playerRole, p, t.gomaxprocs)
-}
-
-// startRole starts this program in a role.
-func startRole(name, role string, task any, gomaxprocs int) (*child.Process, error) {
-	cmd, err := child.Command(context.Background(), role, task)
+	p.ID = 0
+	leader, err := t.players(1, p)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	child.SetGOMAXPROCS(cmd, gomaxprocs)
-	return child.Start(name, cmd)
-}
-
-// processes returns all of them, in the order in which they have to end.
-func (t *team) processes() []*child.Process {
-	all := slices.Concat([]*child.Process{t.leader}, t.peers, []*child.Process{t.broker})
-	return slices.DeleteFunc(all, func(p *child.Process) bool { return p == nil })
-}
-
-func (t *team) stop() (err error) {
-	for _, p := range t.processes() {
-		err = errors.Join(err, p.Stop(t.order(p)))
-	}
-	return errors.Join(err, os.RemoveAll(t.dir))
-}
-
-// order is the signal that ends a process, nil if the end of its standard input does.
-func (t *team) order(p *child.Process) os.Signal {
-	if p == t.broker && t.rival() == redisName {
-		return syscall.SIGTERM
-	}
-	return nil
-}
-
-func stopTeams(teams []*team) (err error) {
-	for _, t := range teams {
-		err = errors.Join(err, t.stop())
-	}
+	t.leader = leader[0]
+	_, err = t.leader.Line(0, "ready")
 	return err
+}
+
+// brokerOf returns the name of a system's broker, if it has one.
+func brokerOf(system string) string {
+	for _, name := range []string{natsName, redisName} {
+		if strings.HasPrefix(system, name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// startBroker returns the broker's address.
+func (t *team) startBroker(name, natsd string) (addr string, err error) {
+	switch name {
+	case natsName:
+		cmd := exec.CommandContext(context.Background(), natsd)
+		cmd.Stderr = os.Stderr
+		broker, err := t.command(name, cmd)
+		if err != nil {
+			return "", err
+		}
+		return broker.Line(0, "ready ")
+	case redisName:
+		cmd, addr, err := redisCommand(t.dir)
+		if err != nil {
+			return "", err
+		}
+		broker, err := t.command(name, cmd)
+		if err != nil {
+			return "", err
+		}
+		t.signals = map[*child.Process]os.Signal{broker: syscall.SIGTERM}
+		_, err = awaitText(broker, redisReady)
+		return addr, err
+	default:
+		return "", nil
+	}
+}
+
+// withTeams has a team for each leader while do runs.
+func (c config) withTeams(gomaxprocs int, leaders []player, do func([]*team) error) (err error) {
+	var teams []*team
+	defer func() {
+		for _, t := range teams {
+			err = errors.Join(err, t.stop())
+		}
+	}()
+	for _, p := range leaders {
+		t, err := c.startTeam(p, gomaxprocs)
+		if err != nil {
+			return err
+		}
+		teams = append(teams, t)
+	}
+	return do(teams)
+}
+
+// does has a team do the same in each round.
+func (t *team) does(name string, o order) *contestant {
+	return &contestant{name: name, measure: func(context.Context) (result, error) { return t.turn(o) }}
 }
 
 // ask has the leader do something, and returns what came of it.
@@ -152,36 +204,6 @@ func (t *team) ask(o order) (r result, err error) {
 	return r, nil
 }
 
-func (t *team) cpu() time.Duration {
-	var pids []int
-	for _, p := range t.processes() {
-		pids = append(pids, p.PID())
-	}
-	return proc.CPU(pids...)
-}
-
-// contest asks each team in turn, in changing order, after a round that does not count.
-func contest(ctx context.Context, rounds int, teams []*team, o order) error {
-	for _, t := range teams {
-		t.results = nil
-	}
-	for round := range rounds + 1 {
-		for _, t := range turns(teams, round) {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			r, err := t.turn(o)
-			if err != nil {
-				return err
-			}
-			if round > 0 {
-				t.results = append(t.results, r)
-			}
-		}
-	}
-	return nil
-}
-
 // turn asks once. A team that has keys has them stored before, and shows afterwards what it has lost.
 func (t *team) turn(o order) (result, error) {
 	if o.Keys == 0 {
@@ -196,46 +218,6 @@ func (t *team) turn(o order) (result, error) {
 		return r, err
 	}
 	filled, err := t.ask(fill)
-	r.Lost = filled.Lost
+	r.Lost, r.Processes = filled.Lost, len(t.peers)+1
 	return r, err
-}
-
-// turns changes who begins, and who comes after whom.
-func turns[T any](all []T, round int) []T {
-	first := round / 2 % len(all)
-	order := slices.Concat(all[first:], all[:first])
-	if round%2 == 1 {
-		slices.Reverse(order)
-	}
-	return order
-}
-
-// figures returns a figure of each round.
-func (t *team) figures(figure func(result) float64) []float64 {
-	var values []float64
-	for _, r := range t.results {
-		values = append(values, figure(r))
-	}
-	return values
-}
-
-// ratios returns t's figure by that of another team, round by round.
-func (t *team) ratios(to *team, figure func(result) float64) []float64 {
-	values := t.figures(figure)
-	for i, base := range to.figures(figure) {
-		values[i] /= base
-	}
-	return values
-}
-
-func isRaw(t *team) bool { return strings.HasPrefix(t.system, raw) }
-
-// rival returns the name of the team's broker, if it has one.
-func (t *team) rival() string {
-	for _, name := range []string{natsName, redisName} {
-		if strings.HasPrefix(t.system, name) {
-			return name
-		}
-	}
-	return ""
 }
