@@ -15,16 +15,12 @@ import (
 )
 
 // runDelay is the server of checks, which sleeps for a known time in each request. It ends with its standard input.
-func runDelay() error {
-	var delay time.Duration
-	if err := child.Task(&delay); err != nil {
-		return err
-	}
+func runDelay(delay time.Duration) error {
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	go endWith(os.Stdin) // until the process ends
+	go endWithParent() // until the process ends
 	fmt.Println(l.Addr())
 	worker, body := strconv.Itoa(os.Getpid()), []byte("hello\n")
 	return http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"strings"
@@ -30,7 +29,7 @@ const (
 
 // Roles returns what this program runs in each of them.
 func Roles() map[string]func() error {
-	return map[string]func() error{loadRole: runLoad, delayRole: runDelay}
+	return map[string]func() error{loadRole: child.Role(runLoad), delayRole: child.Role(runDelay)}
 }
 
 // Runner is a load at work.
@@ -131,19 +130,15 @@ func (r *Runner) follow(ctx context.Context) {
 }
 
 // runLoad is the load process.
-func runLoad() error {
-	var p Plan
-	if err := child.Task(&p); err != nil {
-		return err
-	}
+func runLoad(p Plan) error {
 	stop := make(chan struct{})
 	if p.Strict {
 		go func() { // until the process ends
-			_, _ = io.Copy(io.Discard, os.Stdin)
+			_ = child.AwaitEnd()
 			close(stop)
 		}()
 	} else {
-		go endWith(os.Stdin) // likewise
+		go endWithParent() // likewise
 	}
 	runtime.GOMAXPROCS(1)
 	result, err := generate(p, stop)
@@ -161,8 +156,8 @@ func say(word string, v any) error {
 	return err
 }
 
-// endWith ends this process when nobody can want its answer any more.
-func endWith(in io.Reader) {
-	_, _ = io.Copy(io.Discard, in)
+// endWithParent ends this process when nobody can want its answer any more.
+func endWithParent() {
+	_ = child.AwaitEnd()
 	os.Exit(1)
 }

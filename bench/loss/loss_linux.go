@@ -21,8 +21,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 // ErrUsage is the error of flags that are wrong, which package flag has told the user already.
@@ -183,11 +181,7 @@ func (c config) run(ctx context.Context, chosen []part, stdout, stderr io.Writer
 }
 
 // runPart is a process that proves a part. It prints its report as JSON.
-func runPart() error {
-	var c config
-	if err := child.Task(&c); err != nil {
-		return err
-	}
+func runPart(c config) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	for _, p := range append(parts(), chaos) {

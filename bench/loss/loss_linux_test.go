@@ -49,6 +49,8 @@ func TestCloses(t *testing.T)  { prove(t, "closes", proveCloses, brief) }
 func TestAttach(t *testing.T) { prove(t, "attach", proveAttach, brief) }
 func TestMaster(t *testing.T) { prove(t, "master", proveMaster, brief) }
 
+func TestTakeovers(t *testing.T) { prove(t, "takeovers", proveTakeovers, brief) }
+
 // TestStopped takes as long as a hung worker has.
 func TestStopped(t *testing.T) {
 	t.Parallel()

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/cluster/control"
 )
@@ -67,7 +68,7 @@ func (c config) proveMasters(ctx context.Context, r *report, how serve, note str
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, tail(s.serve.Log, 8000))
+		return nil, fmt.Errorf("%w\n%s", err, child.LogEnd(s.serve.Log, 8000))
 	}
 	r.row(slices.Concat([]any{"", "requests"}, outcome)...)
 	for i, name := range []string{"a connection each", "keep-alive"} {
@@ -76,7 +77,7 @@ func (c config) proveMasters(ctx context.Context, r *report, how serve, note str
 	}
 	r.note("%d %s %s ms (median), %s at most", len(took), note, ms(took.quantile(50)), ms(took.quantile(100)))
 	if len(r.Broken) > 0 {
-		fmt.Fprintf(os.Stderr, "the end of the log of the nodes:\n%s\n", tail(s.serve.Log, 20000))
+		fmt.Fprintf(os.Stderr, "the end of the log of the nodes:\n%s\n", child.LogEnd(s.serve.Log, 20000))
 	}
 	return r, nil
 }

@@ -1,11 +1,9 @@
 package loss
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -34,7 +32,7 @@ const (
 // Roles returns what this program runs in each of them. It takes those of package load, too.
 func Roles() map[string]func() error {
 	return map[string]func() error{
-		partRole: runPart, serverRole: runServer, preforkRole: runPrefork, strangerRole: runStranger,
+		partRole: child.Role(runPart), serverRole: child.Role(runServer), preforkRole: child.Role(runPrefork), strangerRole: child.Role(runStranger),
 	}
 }
 
@@ -79,11 +77,7 @@ func (s serve) httpServer() (*http.Server, error) {
 }
 
 // runServer is a node of a cluster.
-func runServer() error {
-	var s serve
-	if err := child.Task(&s); err != nil {
-		return err
-	}
+func runServer(s serve) error {
 	log, err := os.OpenFile(s.Log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
@@ -109,11 +103,7 @@ func runServer() error {
 
 // runPrefork is what one writes without us: a process that shares the port, and ends by Shutdown when its standard input
 // does. Shutdown closes the listener, and lets the requests finish that have been accepted.
-func runPrefork() error {
-	var s serve
-	if err := child.Task(&s); err != nil {
-		return err
-	}
+func runPrefork(s serve) error {
 	server, err := s.httpServer()
 	if err != nil {
 		return err
@@ -127,11 +117,7 @@ func runPrefork() error {
 
 // runStranger is a process of the same user that shares the port and is no node: it takes what comes, and closes it
 // without an answer. It ends when its standard input does.
-func runStranger() error {
-	var s serve
-	if err := child.Task(&s); err != nil {
-		return err
-	}
+func runStranger(s serve) error {
 	book, err := load.OpenLedger(s.Ledger)
 	if err != nil {
 		return err
@@ -158,7 +144,7 @@ func (s serve) share(accept, end func(net.Listener) error) error {
 	served := make(chan error, 1)
 	go func() { served <- accept(l) }() // ends by end
 	fmt.Println(saidReady + l.Addr().String())
-	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+	if err := child.AwaitEnd(); err != nil {
 		return err
 	}
 	if err := end(l); err != nil {
@@ -201,17 +187,11 @@ func (s *server) startMaster() error {
 		return err
 	}
 	// What a hung node writes about its goroutines is for the log.
-	log, err := os.OpenFile(s.serve.Log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	cmd.Stderr = log
-	if s.Process, err = child.Start("server", cmd); err != nil {
+	if s.Process, err = child.StartLogged("server", cmd, s.serve.Log); err != nil {
 		return err
 	}
 	if s.addr, err = s.Line(0, saidReady); err != nil {
-		return errors.Join(err, errors.New(tail(s.serve.Log, 4000)), s.Process.Stop(os.Kill))
+		return errors.Join(err, errors.New(child.LogEnd(s.serve.Log, 4000)), s.Process.Stop(os.Kill))
 	}
 	s.master = s.PID()
 	return nil
@@ -233,16 +213,7 @@ func (s *server) end() error {
 		err = errors.Join(err, fmt.Errorf("left over in the directory: %v", left))
 	}
 	if err != nil {
-		err = fmt.Errorf("%w\nthe end of its log:\n%s", err, tail(s.serve.Log, 8000))
+		err = fmt.Errorf("%w\nthe end of its log:\n%s", err, child.LogEnd(s.serve.Log, 8000))
 	}
 	return errors.Join(err, os.RemoveAll(s.dir))
-}
-
-// tail returns the end of a file.
-func tail(path string, size int) string {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return err.Error()
-	}
-	return string(bytes.TrimSpace(content[max(0, len(content)-size):]))
 }

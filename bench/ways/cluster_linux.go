@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/cluster"
 	"github.com/multinode-go/multinode/cluster/control"
 )
@@ -37,11 +36,7 @@ func nodesThatAccept(dir string) (list []int, err error) {
 	return list, nil
 }
 
-func runCluster() error {
-	var t task
-	if err := child.Task(&t); err != nil {
-		return err
-	}
+func runCluster(t task) error {
 	node, err := cluster.Listen(cluster.Options{
 		Addr: t.Addr, Nodes: t.Workers, Steering: t.Variant, Name: "ways", Dir: filepath.Join(t.Dir, nodesDir),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)).With("pid", pid),

@@ -70,11 +70,7 @@ type crew struct {
 }
 
 // runCrew is the master.
-func runCrew() error {
-	var t task
-	if err := child.Task(&t); err != nil {
-		return err
-	}
+func runCrew(t task) error {
 	c, err := newCrew(t)
 	if err != nil {
 		return err

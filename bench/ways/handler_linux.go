@@ -80,11 +80,7 @@ func baseline() plan {
 	return plan{command: ours(goRole, "", func(Config) int { return 0 }), alone: true}
 }
 
-func runGo() error {
-	var t task
-	if err := child.Task(&t); err != nil {
-		return err
-	}
+func runGo(t task) error {
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", t.Addr)
 	if err != nil {
 		return err
@@ -92,7 +88,7 @@ func runGo() error {
 	server, served := newServer(), make(chan error, 1)
 	go func() { served <- server.Serve(l) }() // ends by Shutdown
 	sayWorkers(1, l.Addr().String())
-	if err := errors.Join(awaitStop(), shutdown(server)); err != nil {
+	if err := errors.Join(child.AwaitEnd(), shutdown(server)); err != nil {
 		return err
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 // firstFile is the descriptor of the first of exec.Cmd's ExtraFiles.
@@ -58,7 +60,7 @@ func runAcceptor() error {
 	_ = file.Close() // the listener has a descriptor of its own
 	stopped := make(chan error, 1)
 	go func() { // ends with standard input; Serve then ends, too
-		stopped <- errors.Join(awaitStop(), settle(l.Addr()), l.Close())
+		stopped <- errors.Join(child.AwaitEnd(), settle(l.Addr()), l.Close())
 	}()
 	if err := serveCrew(l); !errors.Is(err, net.ErrClosed) {
 		return err

@@ -31,11 +31,7 @@ func preforked(role, name, module, how string) plan {
 	}
 }
 
-func runFasthttp() error {
-	var t task
-	if err := child.Task(&t); err != nil {
-		return err
-	}
+func runFasthttp(t task) error {
 	server := &fasthttp.Server{Handler: handleFast}
 	if prefork.IsChild() {
 		go endOnSIGTERM(server.Shutdown) // until the process ends
@@ -72,11 +68,7 @@ func handleFast(ctx *fasthttp.RequestCtx) {
 
 // runFiber is Fiber's prefork. When a worker ends, for whatever reason, it kills the others and ends: that is also how it is
 // stopped.
-func runFiber() error {
-	var t task
-	if err := child.Task(&t); err != nil {
-		return err
-	}
+func runFiber(t task) error {
 	app := fiber.New()
 	app.Get("/", handleFiber)
 	var children pidList
@@ -147,7 +139,7 @@ func (l *pidList) add(pid int) error {
 
 // stopOne ends a worker when standard input ends. For fasthttp, the next one calls add; Fiber then ends all.
 func (l *pidList) stopOne() {
-	err := awaitStop()
+	err := child.AwaitEnd()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stopping = true

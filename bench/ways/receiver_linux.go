@@ -9,8 +9,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 // receiver is a net.Listener whose connections come from a passer. Accept returns io.EOF when there will be no more.
@@ -152,11 +150,7 @@ func netError(op string, err error) error {
 }
 
 // runReceiver is a worker that serves what it is given until there is no more.
-func runReceiver() error {
-	var t task
-	if err := child.Task(&t); err != nil {
-		return err
-	}
+func runReceiver(t task) error {
 	if err := unix.SetNonblock(firstFile, true); err != nil { // whatever os/exec made of it
 		return err
 	}

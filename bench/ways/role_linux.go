@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 
@@ -31,8 +30,8 @@ const (
 // Roles returns what this program runs in each of them.
 func Roles() map[string]func() error {
 	return map[string]func() error{
-		goRole: runGo, clusterRole: runCluster, crewRole: runCrew, receiverRole: runReceiver, acceptorRole: runAcceptor,
-		fasthttpRole: runFasthttp, fiberRole: runFiber,
+		goRole: child.Role(runGo), clusterRole: child.Role(runCluster), crewRole: child.Role(runCrew), receiverRole: child.Role(runReceiver), acceptorRole: runAcceptor,
+		fasthttpRole: child.Role(runFasthttp), fiberRole: child.Role(runFiber),
 	}
 }
 
@@ -80,10 +79,4 @@ func obey(restart func() error) error {
 		fmt.Println(saidRestarted)
 	}
 	return orders.Err()
-}
-
-// awaitStop returns when standard input ends.
-func awaitStop() error {
-	_, err := io.Copy(io.Discard, os.Stdin)
-	return err
 }

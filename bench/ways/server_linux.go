@@ -1,7 +1,6 @@
 package ways
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -188,12 +187,7 @@ func (s *Server) log() string { return filepath.Join(s.config.Dir, "log") }
 
 // explain adds the end of the log to an error.
 func (s *Server) explain(what string, err error) error {
-	const size = 2000
-	log, readErr := os.ReadFile(s.log())
-	if readErr != nil {
-		return fmt.Errorf("ways: %s: %w", what, err)
-	}
-	return fmt.Errorf("ways: %s: %w; the end of its log:\n%s", what, err, bytes.TrimSpace(log[max(0, len(log)-size):]))
+	return fmt.Errorf("ways: %s: %w; the end of its log:\n%s", what, err, child.LogEnd(s.log(), 2000))
 }
 
 // run starts the program, and returns its address when its workers serve.
@@ -214,14 +208,8 @@ func (s *Server) launch() error {
 	if err != nil {
 		return err
 	}
-	log, err := os.OpenFile(s.log(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	cmd.Stderr = log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is for the caller, who stops us
-	p, err := child.Start("it", cmd)
+	p, err := child.StartLogged("it", cmd, s.log())
 	if err == nil {
 		s.process.Store(p)
 	}

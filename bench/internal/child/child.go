@@ -6,6 +6,7 @@ package child
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,6 +49,23 @@ func Task(task any) error {
 		return fmt.Errorf("task of %s: %w", os.Getenv(roleVariable), err)
 	}
 	return nil
+}
+
+// Role is what a process does in a role whose task is a T.
+func Role[T any](run func(task T) error) func() error {
+	return func() error {
+		var task T
+		if err := Task(&task); err != nil {
+			return err
+		}
+		return run(task)
+	}
+}
+
+// AwaitEnd returns when this process is told to end.
+func AwaitEnd() error {
+	_, err := io.Copy(io.Discard, os.Stdin)
+	return err
 }
 
 // Command is this program in a role. It is killed when ctx is done.
@@ -111,6 +129,26 @@ func Start(name string, cmd *exec.Cmd) (*Process, error) {
 	go p.read(read) // ends when the other end of the pipe is closed everywhere
 	go p.reap()     // ends with the process
 	return p, nil
+}
+
+// StartLogged is Start for a command whose standard error goes to the end of a file.
+func StartLogged(name string, cmd *exec.Cmd, path string) (*Process, error) {
+	log, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd.Stderr = log
+	return Start(name, cmd)
+}
+
+// LogEnd returns the last bytes of such a file, or why it cannot be read.
+func LogEnd(path string, size int) string {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(bytes.TrimSpace(content[max(0, len(content)-size):]))
 }
 
 // Run starts this program in a role.

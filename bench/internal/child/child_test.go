@@ -23,18 +23,14 @@ const (
 
 func TestMain(m *testing.M) {
 	Become(map[string]func() error{
-		talker: func() error {
-			var task []string
-			if err := Task(&task); err != nil {
-				return err
-			}
+		talker: Role(func(task []string) error {
 			for _, line := range task {
 				fmt.Println(line)
 			}
 			fmt.Println("GOMAXPROCS", os.Getenv("GOMAXPROCS"))
 			_, err := io.Copy(os.Stdout, os.Stdin)
 			return err
-		},
+		}),
 		failed: func() error { return errors.New("no") },
 	})
 	os.Exit(leaktest.Run(m))
