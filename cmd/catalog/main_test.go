@@ -1,17 +1,14 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -22,73 +19,23 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cmd/internal/demotest"
 	"github.com/multinode-go/multinode/internal/await"
-	"github.com/multinode-go/multinode/internal/leaktest"
 	"github.com/multinode-go/multinode/peer/invalidate"
 )
 
-// The test binary is also the program.
-const programVariable = "CATALOG_TEST_PROGRAM"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(programVariable) != "" {
-		main()
-		os.Exit(0)
-	}
-	os.Exit(leaktest.Run(m))
-}
+func TestMain(m *testing.M) { demotest.Main(m, main) }
 
 // patience bounds every wait for an event.
 const patience = await.Limit
 
-// program is the program that runs.
-type program struct {
-	cmd    *exec.Cmd
-	line   string // that it printed when all were ready
-	addr   string
-	stderr bytes.Buffer // readable after wait
-	wait   func() (code int)
-}
+// program is the program as it runs.
+type program struct{ *demotest.Program }
 
 // start runs the program until it is ready.
 func start(t *testing.T, args ...string) *program {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 6*patience)
-	dir := t.TempDir()
-	p := &program{cmd: exec.CommandContext(ctx, os.Args[0], append([]string{"-addr", "127.0.0.1:0", "-dir", dir + "/dir", "-db", dir + "/a?b%.db"}, args...)...)}
-	p.cmd.Env = append(os.Environ(), programVariable+"=1", "GORACE=atexit_sleep_ms=0")
-	p.cmd.Stderr = &p.stderr
-	p.cmd.WaitDelay = patience
-	out, err := p.cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, p.cmd.Start())
-	ended := make(chan struct{})
-	t.Cleanup(func() {
-		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-		<-ended
-		cancel()
-		assert.NotContains(t, p.stderr.String(), "DATA RACE")
-		if p.cmd.ProcessState.ExitCode() == 0 {
-			assert.NoDirExists(t, dir+"/dir", "nothing is left")
-		}
-		if t.Failed() {
-			t.Logf("standard error:\n%s", p.stderr.String())
-		}
-	})
-	in := bufio.NewReader(out)
-	p.line, err = in.ReadString('\n')
-	go func() { // ends with the program, for which Cleanup waits
-		_, _ = io.Copy(io.Discard, in)
-		_ = p.cmd.Wait()
-		close(ended)
-	}()
-	require.NoError(t, err, "the program has ended")
-	p.wait = func() int {
-		<-ended
-		return p.cmd.ProcessState.ExitCode()
-	}
-	p.addr = regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(p.line)
-	return p
+	return &program{demotest.Start(t, append([]string{"-db", t.TempDir() + "/a?b%.db"}, args...)...)}
 }
 
 // answer is what the program has answered.
@@ -106,20 +53,11 @@ func (a answer) product(t *testing.T) (p product) {
 
 // ask asks on a new connection, unless client has one.
 func (p *program) ask(client *http.Client, method, path, body string) (answer, error) {
-	if client == nil {
-		client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	}
-	request, err := http.NewRequestWithContext(context.Background(), method, "http://"+p.addr+path, strings.NewReader(body))
+	response, text, err := p.Do(client, method, path, body)
 	if err != nil {
 		return answer{}, err
 	}
-	response, err := client.Do(request)
-	if err != nil {
-		return answer{}, err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	return answer{response.StatusCode, response.Header, string(text)}, err
+	return answer{response.StatusCode, response.Header, text}, nil
 }
 
 func (p *program) get(t *testing.T, path string) answer {
@@ -138,7 +76,7 @@ func (p *program) put(t *testing.T, path, body string) answer {
 
 func TestProduct(t *testing.T) {
 	p := start(t, "-nodes", "1")
-	assert.Regexp(t, `^1 nodes ready: open http://127\.0\.0\.1:\d+/ \(master pid \d+\)\n$`, p.line)
+	assert.Regexp(t, `^1 nodes ready: open http://127\.0\.0\.1:\d+/ \(master pid \d+\)\n$`, p.Line)
 	first := p.get(t, "/products/7")
 	require.Equal(t, http.StatusOK, first.status, first.body)
 	assert.Equal(t, "database", first.header.Get("Source"))
@@ -319,8 +257,8 @@ func TestDatabaseStays(t *testing.T) {
 	db := t.TempDir() + "/shop.db"
 	p := start(t, "-nodes", "3", "-db", db)
 	require.Equal(t, http.StatusOK, p.put(t, "/products/7", `{"id":7,"name":"Sieve","price":1999,"version":1}`).status)
-	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
-	require.Zero(t, p.wait(), p.stderr.String())
+	p.Signal(t, syscall.SIGTERM)
+	require.Zero(t, p.Wait(), p.Stderr())
 	p = start(t, "-nodes", "3", "-db", db)
 	assert.Equal(t, product{7, "Sieve", 1999, 2}, p.get(t, "/products/7").product(t))
 }
@@ -357,11 +295,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"-db", notADatabase}, "file is not a database", 1},
 		{[]string{"-db", dir + "/a.db", "-nodes", "-3"}, "catalog: cluster: option Nodes is -3", 1},
 	} {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], c.args...)
-		cmd.Env = append(os.Environ(), programVariable+"=1")
-		out, _ := cmd.CombinedOutput()
-		assert.Contains(t, string(out), c.want, c.args)
-		assert.Equal(t, c.code, cmd.ProcessState.ExitCode(), c.args)
+		demotest.CheckUsage(t, c.args, c.want, c.code)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"sync"
@@ -13,15 +14,17 @@ import (
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/cmd/internal/demotest"
 )
 
 // enterNodes returns clients on so many different nodes, and as many as that took.
-func enterNodes(t *testing.T, p *program, nodes int) (different, all []*client) {
+func enterNodes(t *testing.T, p *demotest.Program, nodes int) (different, all []*client) {
 	t.Helper()
 	on := make(map[int]bool)
 	for len(on) < nodes {
 		require.Less(t, len(all), 200, "the kernel does not spread the connections")
-		c := enter(t, p.addr, fmt.Sprintf("client %03d", len(all)))
+		c := enter(t, p.Addr, fmt.Sprintf("client %03d", len(all)))
 		all = append(all, c)
 		if !on[c.node()] {
 			on[c.node()] = true
@@ -55,7 +58,7 @@ func signal(pid int, s syscall.Signal) error {
 }
 
 func TestMessageReachesAllNodes(t *testing.T) {
-	p := start(t, "-nodes", "4")
+	p := demotest.Start(t, "-nodes", "4")
 	different, all := enterNodes(t, p, 4)
 	var want []string
 	for i, c := range different {
@@ -63,7 +66,7 @@ func TestMessageReachesAllNodes(t *testing.T) {
 		c.say(t, text)
 		want = append(want, text)
 	}
-	late := enter(t, p.addr, "late")
+	late := enter(t, p.Addr, "late")
 	for _, c := range append(all, late) {
 		c.awaitTexts(t, want...)
 		for i, m := range c.conversation() {
@@ -77,10 +80,10 @@ func TestMessageReachesAllNodes(t *testing.T) {
 // that are talking.
 func TestKillUnderMessages(t *testing.T) {
 	const talkers, each, kills = 10, 25, 3
-	p := start(t, "-nodes", "4", "-history", "5000")
+	p := demotest.Start(t, "-nodes", "4", "-history", "5000")
 	_, clients := enterNodes(t, p, 4)
 	for len(clients) < talkers {
-		clients = append(clients, enter(t, p.addr, fmt.Sprintf("client %03d", len(clients))))
+		clients = append(clients, enter(t, p.Addr, fmt.Sprintf("client %03d", len(clients))))
 	}
 	var talking sync.WaitGroup
 	for _, c := range clients {
@@ -102,7 +105,7 @@ func TestKillUnderMessages(t *testing.T) {
 	for _, c := range clients {
 		c.await(t, "all receipts", func() bool { return len(c.pending) == 0 })
 	}
-	late := enter(t, p.addr, "late")
+	late := enter(t, p.Addr, "late")
 	for _, c := range append(clients, late) {
 		c.await(t, "all messages", func() bool { return len(c.order) >= total })
 	}
@@ -118,8 +121,8 @@ func TestKillUnderMessages(t *testing.T) {
 
 // The history outlives each of the nodes that it was told to.
 func TestHistoryOutlivesNodes(t *testing.T) {
-	p := start(t, "-nodes", "3")
-	c := enter(t, p.addr, "Ada")
+	p := demotest.Start(t, "-nodes", "3")
+	c := enter(t, p.Addr, "Ada")
 	c.say(t, "still here")
 	for range 2 { // generations
 		different, _ := enterNodes(t, p, 3)
@@ -130,17 +133,17 @@ func TestHistoryOutlivesNodes(t *testing.T) {
 			awaitReplaced(t, p, lost)
 		}
 	}
-	enter(t, p.addr, "late").awaitTexts(t, "still here")
+	enter(t, p.Addr, "late").awaitTexts(t, "still here")
 }
 
 // awaitReplaced waits until three nodes answer and the one that was lost is not among them.
-func awaitReplaced(t *testing.T, p *program, lost int) {
+func awaitReplaced(t *testing.T, p *demotest.Program, lost int) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		on := make(map[int]bool)
 		for range 30 {
 			var node struct{ Node int }
-			_, body, err := p.ask("/node")
+			_, body, err := p.Do(nil, http.MethodGet, "/node", "")
 			if err != nil || json.Unmarshal([]byte(body), &node) != nil {
 				return false
 			}
@@ -151,7 +154,7 @@ func awaitReplaced(t *testing.T, p *program, lost int) {
 }
 
 func TestPresence(t *testing.T) {
-	p := start(t, "-nodes", "3")
+	p := demotest.Start(t, "-nodes", "3")
 	different, all := enterNodes(t, p, 3)
 	showsAll := func(c *client) func() bool {
 		return func() bool {
@@ -183,7 +186,7 @@ func TestPresence(t *testing.T) {
 }
 
 func TestStoppedNodeSendsItsBrowsersAway(t *testing.T) {
-	p := start(t, "-nodes", "2")
+	p := demotest.Start(t, "-nodes", "2")
 	different, _ := enterNodes(t, p, 2)
 	c, other := different[0], different[1]
 	id := c.say(t, "before")
@@ -194,12 +197,12 @@ func TestStoppedNodeSendsItsBrowsersAway(t *testing.T) {
 	c.say(t, "after")
 	other.awaitTexts(t, "before", "after")
 	assert.Equal(t, id, other.conversation()[0].ID)
-	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
-	assert.Zero(t, p.wait(t))
+	p.Signal(t, syscall.SIGTERM)
+	assert.Zero(t, p.Wait())
 }
 
 func TestMasterListen(t *testing.T) {
-	p := start(t, "-nodes", "2", "-master-listen")
+	p := demotest.Start(t, "-nodes", "2", "-master-listen")
 	different, _ := enterNodes(t, p, 2)
 	different[0].say(t, "to the other")
 	different[1].awaitTexts(t, "to the other")

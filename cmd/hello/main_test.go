@@ -1,15 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -21,123 +16,38 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cmd/internal/demotest"
 	"github.com/multinode-go/multinode/internal/await"
-	"github.com/multinode-go/multinode/internal/leaktest"
 )
 
-// The test binary is also the program.
-const programVariable = "HELLO_TEST_PROGRAM"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(programVariable) != "" {
-		main()
-		os.Exit(0)
-	}
-	os.Exit(leaktest.Run(m))
-}
+func TestMain(m *testing.M) { demotest.Main(m, main) }
 
 // patience bounds every wait for an event.
 const patience = await.Limit
-
-// program is hello as it runs.
-type program struct {
-	cmd    *exec.Cmd
-	line   string      // that it printed when all were ready
-	next   chan string // the lines after that, closed with the program's output
-	addr   string
-	dir    string
-	stderr bytes.Buffer // readable after wait
-	wait   func(t *testing.T) (code int)
-}
-
-// start runs the program until it is ready.
-func start(t *testing.T, args ...string) *program {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
-	dir := filepath.Join(t.TempDir(), "dir")
-	h := &program{cmd: exec.CommandContext(ctx, os.Args[0], append(args, "-addr", "127.0.0.1:0", "-dir", dir)...), dir: dir}
-	h.cmd.Env = append(os.Environ(), programVariable+"=1", "GORACE=atexit_sleep_ms=0")
-	h.cmd.Stderr = &h.stderr
-	h.cmd.WaitDelay = patience
-	out, err := h.cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, h.cmd.Start())
-	ended := make(chan struct{})
-	t.Cleanup(func() {
-		_ = h.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-		<-ended
-		cancel()
-		if t.Failed() {
-			t.Logf("standard error:\n%s", h.stderr.String())
-		}
-	})
-	in := bufio.NewReader(out)
-	h.line, err = in.ReadString('\n')
-	h.next = make(chan string, 10)
-	go func() { // ends with the program, for which Cleanup waits
-		for line, err := in.ReadString('\n'); err == nil; line, err = in.ReadString('\n') {
-			h.next <- line
-		}
-		close(h.next)
-		_ = h.cmd.Wait()
-		close(ended)
-	}()
-	require.NoError(t, err, "the program has ended")
-	h.wait = func(t *testing.T) int {
-		t.Helper()
-		<-ended
-		return h.cmd.ProcessState.ExitCode()
-	}
-	h.addr = regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(h.line)
-	return h
-}
-
-// get asks on a new connection.
-func (h *program) get(t *testing.T, path string) (*http.Response, string) {
-	t.Helper()
-	response, body, err := h.do(http.MethodGet, path)
-	require.NoError(t, err)
-	return response, body
-}
-
-func (h *program) do(method, path string) (*http.Response, string, error) {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	request, err := http.NewRequestWithContext(context.Background(), method, "http://"+h.addr+path, nil)
-	if err != nil {
-		return nil, "", err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, "", err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	return response, string(body), err
-}
 
 var greeting = regexp.MustCompile(`^hello from node (\d+) \(slot (\d+), pid (\d+)\)\n$`)
 
 // TestSuccessorTellsHowManyThereAre: a successor has the nodes that there are, and not those that were asked for at the start.
 func TestSuccessorTellsHowManyThereAre(t *testing.T) {
-	h := start(t, "-nodes", "2")
-	client := control.NewClient(h.dir)
+	h := demotest.Start(t, "-nodes", "2")
+	client := control.NewClient(h.Dir)
 	require.NoError(t, client.Scale(t.Context(), 3, control.Wait))
 	require.NoError(t, client.Takeover(t.Context(), control.Wait))
-	line := <-h.next
+	line := <-h.Lines
 	require.Regexp(t, `^3 nodes ready on http://127\.0\.0\.1:\d+ \(master pid \d+\)\n$`, line)
 	pid, err := strconv.Atoi(regexp.MustCompile(`pid (\d+)`).FindStringSubmatch(line)[1])
 	require.NoError(t, err)
 	require.NoError(t, syscall.Kill(pid, syscall.SIGTERM))
-	_, open := <-h.next
+	_, open := <-h.Lines
 	assert.False(t, open, "all have ended")
 }
 
 func TestFourNodesAnswer(t *testing.T) {
-	h := start(t, "-nodes", "4")
-	assert.Regexp(t, `^4 nodes ready on http://127\.0\.0\.1:\d+ \(master pid \d+\)\n$`, h.line)
+	h := demotest.Start(t, "-nodes", "4")
+	assert.Regexp(t, `^4 nodes ready on http://127\.0\.0\.1:\d+ \(master pid \d+\)\n$`, h.Line)
 	answers := make(map[string]int)
 	for range 400 {
-		response, body := h.get(t, "/")
+		response, body := h.Get(t, "/")
 		words := greeting.FindStringSubmatch(body)
 		require.NotNil(t, words, body)
 		assert.Equal(t, words[1], response.Header.Get("X-Node-Id"))
@@ -152,39 +62,39 @@ func TestFourNodesAnswer(t *testing.T) {
 }
 
 func TestTheMasterOnlySupervises(t *testing.T) {
-	h := start(t, "-nodes", "2")
+	h := demotest.Start(t, "-nodes", "2")
 	for range 50 {
-		_, body := h.get(t, "/")
+		_, body := h.Get(t, "/")
 		assert.NotContains(t, body, "slot 0")
 	}
 }
 
 func TestMasterListen(t *testing.T) {
-	h := start(t, "-nodes", "1", "-master-listen")
-	_, body := h.get(t, "/")
+	h := demotest.Start(t, "-nodes", "1", "-master-listen")
+	_, body := h.Get(t, "/")
 	assert.Contains(t, body, "slot 0")
 }
 
 func TestAnyMethod(t *testing.T) {
-	h := start(t, "-nodes", "1")
+	h := demotest.Start(t, "-nodes", "1")
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch} {
-		_, body, err := h.do(method, "/")
+		_, body, err := h.Do(nil, method, "/", "")
 		require.NoError(t, err)
 		assert.Regexp(t, greeting, body)
 	}
-	response, _ := h.get(t, "/nowhere")
+	response, _ := h.Get(t, "/nowhere")
 	assert.Equal(t, http.StatusNotFound, response.StatusCode)
 }
 
 func TestSleepAndBurn(t *testing.T) {
-	h := start(t, "-nodes", "1")
+	h := demotest.Start(t, "-nodes", "1")
 	for _, path := range []string{"/sleep", "/burn"} {
 		begin := time.Now()
-		_, body := h.get(t, path+"?d=100ms")
+		_, body := h.Get(t, path+"?d=100ms")
 		assert.Regexp(t, greeting, body)
 		assert.GreaterOrEqual(t, time.Since(begin), 100*time.Millisecond)
 		for _, d := range []string{"", "soon", "-1s", "2h", "5"} {
-			response, body := h.get(t, path+"?d="+d)
+			response, body := h.Get(t, path+"?d="+d)
 			assert.Equal(t, http.StatusBadRequest, response.StatusCode)
 			assert.Equal(t, fmt.Sprintf("d=%q: want a duration from 0s to 1m0s, as in %s?d=100ms\n", d, path), body)
 		}
@@ -192,21 +102,21 @@ func TestSleepAndBurn(t *testing.T) {
 }
 
 func TestCrashIsReplaced(t *testing.T) {
-	h := start(t, "-nodes", "2")
-	_, _, err := h.do(http.MethodGet, "/crash")
+	h := demotest.Start(t, "-nodes", "2")
+	_, _, err := h.Do(nil, http.MethodGet, "/crash", "")
 	require.Error(t, err, "the process has ended")
 	assert.Eventually(t, func() bool {
-		response, _, err := h.do(http.MethodGet, "/")
+		response, _, err := h.Do(nil, http.MethodGet, "/", "")
 		return err == nil && response.Header.Get("X-Node-Generation") == "2"
 	}, patience, time.Millisecond)
-	require.NoError(t, h.cmd.Process.Signal(syscall.SIGTERM))
-	assert.Zero(t, h.wait(t))
-	assert.Contains(t, h.stderr.String(), `msg="worker died"`)
-	assert.Contains(t, h.stderr.String(), `reason="exit code 1"`)
+	h.Signal(t, syscall.SIGTERM)
+	assert.Zero(t, h.Wait())
+	assert.Contains(t, h.Stderr(), `msg="worker died"`)
+	assert.Contains(t, h.Stderr(), `reason="exit code 1"`)
 }
 
 func TestStopWhileARequestSleeps(t *testing.T) {
-	h := start(t, "-nodes", "4")
+	h := demotest.Start(t, "-nodes", "4")
 	type answer struct {
 		body string
 		err  error
@@ -216,7 +126,7 @@ func TestStopWhileARequestSleeps(t *testing.T) {
 	for d := 2 * time.Second; ; d *= 3 { // on a slow machine the first has its answer before the last is read
 		for range requests {
 			go func() { // ends with the request, for which the test waits
-				_, body, err := h.do(http.MethodGet, fmt.Sprintf("/sleep?d=%v", d))
+				_, body, err := h.Do(nil, http.MethodGet, fmt.Sprintf("/sleep?d=%v", d), "")
 				answers <- answer{body, err}
 			}()
 		}
@@ -227,20 +137,20 @@ func TestStopWhileARequestSleeps(t *testing.T) {
 			require.NoError(t, (<-answers).err)
 		}
 	}
-	require.NoError(t, h.cmd.Process.Signal(syscall.SIGTERM))
+	h.Signal(t, syscall.SIGTERM)
 	for range requests {
 		a := <-answers
 		require.NoError(t, a.err)
 		assert.Regexp(t, greeting, a.body)
 	}
-	assert.Zero(t, h.wait(t))
+	assert.Zero(t, h.Wait())
 }
 
 // awaitConnections waits until the servers have read all of so many requests, and returns true, or until it is too late:
 // all have been read when each of their connections has an empty receive queue.
-func awaitConnections(t *testing.T, h *program, requests int, tooLate func() bool) bool {
+func awaitConnections(t *testing.T, h *demotest.Program, requests int, tooLate func() bool) bool {
 	t.Helper()
-	port, err := strconv.Atoi(h.addr[strings.LastIndexByte(h.addr, ':')+1:])
+	port, err := strconv.Atoi(h.Addr[strings.LastIndexByte(h.Addr, ':')+1:])
 	require.NoError(t, err)
 	local := fmt.Sprintf(":%04X ", port)
 	read := 0
@@ -273,11 +183,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"-nodes", "-3"}, "hello: cluster: option Nodes is -3", 1},
 		{[]string{"-addr", "nowhere"}, "hello: cluster: ", 1},
 	} {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], c.args...)
-		cmd.Env = append(os.Environ(), programVariable+"=1")
-		out, _ := cmd.CombinedOutput()
-		assert.Contains(t, string(out), c.want, c.args)
-		assert.Equal(t, c.code, cmd.ProcessState.ExitCode(), c.args)
+		demotest.CheckUsage(t, c.args, c.want, c.code)
 	}
 }
 
