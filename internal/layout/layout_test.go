@@ -48,10 +48,6 @@ var exempt = map[string]int{
 	"methods of cluster.Node":    71,
 	"methods of cluster.master":  33,
 
-	// A group is its map, its probes and its watch in one.
-	"fields of cluster/internal/steering.group":  20,
-	"methods of cluster/internal/steering.group": 63,
-
 	// The cache's group is writer, holder and membership in one.
 	"fields of peer/invalidate.group":  36,
 	"methods of peer/invalidate.group": 65,

@@ -176,10 +176,8 @@ func (f *Foreign) Probe(context.Context) (portgroup.Load, error) {
 	return portgroup.Load{}, errMute
 }
 
-func (f *Foreign) kernel() Kernel { return f.group.steering.kernel }
-
 func (f *Foreign) borrow(use func(Borrowed) error) error {
-	b, err := f.kernel().Borrow(f.pid, f.inode)
+	b, err := f.group.kernel.Borrow(f.pid, f.inode)
 	if err != nil {
 		return err
 	}
@@ -202,7 +200,7 @@ func (f *Foreign) Await(ctx context.Context, _ portgroup.Key, source netip.AddrP
 	if err != nil {
 		return err
 	}
-	_, err = f.kernel().Holder(ctx, local.AddrPort(), source, append(f.kernel().Descendants(f.root), f.root))
+	_, err = f.group.kernel.Holder(ctx, local.AddrPort(), source, append(f.group.kernel.Descendants(f.root), f.root))
 	return err
 }
 
@@ -212,9 +210,8 @@ func (f *Foreign) Shut(ctx context.Context, _ portgroup.Key) error {
 		return err
 	}
 	for {
-		listeners, err := f.kernel().Listeners(ctx, f.group.key.Network, f.group.address)
 		isOurs := func(l reuseport.Listener) bool { return l.Inode == f.inode }
-		if err != nil || !slices.ContainsFunc(listeners, isOurs) {
+		if listens, err := f.group.hasListener(ctx, isOurs); err != nil || !listens {
 			return err
 		}
 		select {

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/cluster/internal/sightings"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -34,28 +34,19 @@ type member = portgroup.Member[*agent]
 // Joins, leaves and looks take turns, so that their order is known to the map. The kernel is asked about the holes of the
 // map, by one look at a time, which does not hold the turn while it waits for an answer.
 type group struct {
-	key         portgroup.Key
+	port
 	reservation Reservation // nil: of programs that listen by themselves
-	level       reuseport.Rung
-	obstacle    string                                  // why it is not the best that this kernel has; "": it is
-	steering    *Steering                               // to tell what is found
-	list        func(context.Context) ([]uint32, error) // of the kernel: the inodes of the listeners
+	steering    *Steering
 
-	asking turn   // of looks, which ask the kernel; it comes before the turn
-	failed string // the last complaint about a probe; it belongs to whoever asks
-
-	turn      // the fields below belong to the goroutine that has it
-	nodes     *portgroup.Map[*agent]
-	met       map[*member]*sighting // the strangers of which it is known which ones
-	kept      []uint32              // what our nodes keep for the next one, by index
-	mark      *reuseport.Mark       // of the probe that is under way
-	complaint string                // the last
-	sink      Sink                  // nil until the cluster stops
-	drain     *member               // of sink
-	watch     watch                 // over the program that steers
-
-	mu    sync.Mutex
-	shown groupStatus // guarded by mu; for Status
+	turn // the fields below belong to the goroutine that has it, but for shown
+	program
+	obstacle  string // why the level is not the best that this kernel has; "": it is
+	watch     watch  // over the program
+	resolver  resolver
+	strangers strangers
+	replicas  replicas
+	complaint string // the last
+	shown     shown
 }
 
 // newGroup makes the group of a port that is reserved, or on which programs listen that do not ask us for it.
@@ -65,12 +56,22 @@ func newGroup(key portgroup.Key, reservation Reservation, s *Steering) *group {
 		address = reservation.Addr().String()
 	}
 	g := &group{
-		key: key, reservation: reservation, level: s.level, steering: s,
-		asking: newTurn(address, s.ctx.Done()), turn: newTurn(address, s.ctx.Done()), nodes: portgroup.New[*agent](), met: make(map[*member]*sighting),
+		port: port{s.kernel, key, address}, reservation: reservation, steering: s, turn: newTurn(address, s.ctx.Done()),
 	}
-	g.list = g.listed
+	g.program = program{port: &g.port, nodes: portgroup.New[*agent](), agents: s.agents, level: s.level, watch: &g.watch}
+	g.watch.group = g
+	g.resolver = resolver{group: g, looks: newTurn(address, s.ctx.Done())}
+	g.strangers = strangers{g, make(map[*member]*sightings.Sighting)}
+	g.replicas.group = g
 	return g
 }
+
+// probe returns a probe of the group.
+func (g *group) probe(conn ProbeConn) *probe {
+	return &probe{ProbeConn: conn, port: &g.port, steering: g.steering}
+}
+
+func (g *group) status() groupStatus { return g.shown.get() }
 
 // join lets a node into the group: it is asked to listen. It is the last one then, so that no probe has to be waited
 // for.
@@ -90,7 +91,7 @@ func (g *group) join(ctx context.Context, p *agent) error {
 	}
 	if m := g.nodes.ByInode(inode); m != nil { // it listens already: it has not left, or asks again as it got no answer
 		g.nodes.Adopt(p, inode)
-		delete(g.met, m)
+		delete(g.strangers.met, m)
 		m.Leaving = false
 	} else {
 		g.nodes.Join(&member{Node: p, Inode: inode})
@@ -120,7 +121,7 @@ func (g *group) exclude(ctx context.Context, p *agent) (epoch int, later bool, e
 		return 0, false, nil // most are elsewhere
 	case err == nil && g.excludes(m):
 		return g.nodes.Epoch(), false, nil
-	case err == nil && g.certain() && !g.watch.contested:
+	case err == nil && g.certain() && !g.watch.on:
 		return 0, false, nil // no other node is there
 	default:
 		g.steering.kick()
@@ -168,15 +169,15 @@ func (g *group) notHere(p *agent) error {
 
 // look compares the map with the kernel, and asks about what is not known. Of several looks one goes on at a time.
 func (g *group) look(ctx context.Context) {
-	if g.asking.take(ctx) != nil {
+	if g.resolver.looks.take(ctx) != nil {
 		return
 	}
-	defer g.asking.give()
-	g.verify(ctx)
+	defer g.resolver.looks.give()
+	g.watch.verify(ctx)
 	steered := g.review(ctx)
-	found := g.meet(ctx)
-	g.accuse(ctx)
-	asked := g.resolve(ctx)
+	found := g.strangers.meet(ctx)
+	g.watch.accuse(ctx)
+	asked := g.resolver.resolve(ctx)
 	if found || asked {
 		steered = g.review(ctx)
 	}
@@ -200,10 +201,16 @@ func (g *group) changed(ctx context.Context) bool {
 		return false // another goroutine is at it
 	}
 	defer g.give()
-	listed, err := g.list(ctx)
+	listed, err := g.listed(ctx)
 	return err != nil || len(listed) != len(g.nodes.Members()) ||
 		slices.ContainsFunc(g.nodes.Members(), func(m *member) bool { return m.Unmet > 0 || !slices.Contains(listed, m.Inode) }) ||
-		g.watch.due(g, time.Now()) || g.steering.sightings.hunting(g.address)
+		g.watch.due(time.Now()) || g.steering.sightings.Hunting(g.address)
+}
+
+// hasUnknown tells whether the kernel lists a listener that was not seen before.
+func (g *group) hasUnknown(ctx context.Context) bool {
+	unknown, err := g.hasListener(ctx, func(l reuseport.Listener) bool { return g.nodes.ByInode(l.Inode) == nil })
+	return err == nil && unknown
 }
 
 // adopt takes note of a listener that is in the group already, and of the snapshot that another master had.
@@ -216,7 +223,7 @@ func (g *group) adopt(ctx context.Context, p *agent, inode uint32, told *portgro
 		g.nodes.Tell(told)
 	}
 	g.nodes.Adopt(p, inode)
-	delete(g.met, g.nodes.Of(p))
+	delete(g.strangers.met, g.nodes.Of(p))
 	g.consider()
 }
 
@@ -269,7 +276,7 @@ func (g *group) sealKnown(ctx context.Context) error {
 			return errline.Join(errUncertain, err)
 		}
 	}
-	sink, err := g.steering.kernel.NewSink(ctx, g.key.Network, g.address)
+	sink, err := g.kernel.NewSink(ctx, g.key.Network, g.address)
 	if err != nil {
 		return err
 	}
@@ -302,6 +309,20 @@ func (g *group) close() (err error) {
 	return errline.Join(err, g.watch.close())
 }
 
+// wake makes all members accept once, on kernels that move the queue of a closed listener to another and wake nobody
+// there.
+func (g *group) wake(ctx context.Context) {
+	if g.level != reuseport.RungBPFMigrate || g.steering.support.WakesMigrated {
+		return
+	}
+	for _, m := range g.callable() {
+		a := m.Node            // it may get another one later
+		g.steering.Go(func() { // ends within callTimeout
+			_ = a.poke(ctx) // one that does not answer is found by others
+		})
+	}
+}
+
 func isClosed(c <-chan struct{}) bool {
 	select {
 	case <-c:
@@ -310,5 +331,3 @@ func isClosed(c <-chan struct{}) bool {
 		return false
 	}
 }
-
-func round(d time.Duration) time.Duration { return max(0, d).Round(time.Millisecond) }

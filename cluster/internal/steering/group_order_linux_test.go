@@ -365,7 +365,7 @@ func (m *members) awaitReplicas() {
 				keep++
 			}
 		}
-		return keep == replicas
+		return keep == maxReplicas
 	}, await.Limit, time.Millisecond)
 }
 

@@ -43,7 +43,7 @@ func (g *groups) find(key portgroup.Key) (*group, error) {
 }
 
 // open returns the group of a port. The first to ask makes it.
-func (g *groups) open(ctx context.Context, key portgroup.Key, make func() (*group, error)) (*group, error) {
+func (g *groups) open(ctx context.Context, key portgroup.Key, build func() (*group, error)) (*group, error) {
 	select {
 	case g.opening <- struct{}{}:
 		defer func() { <-g.opening }()
@@ -53,7 +53,7 @@ func (g *groups) open(ctx context.Context, key portgroup.Key, make func() (*grou
 	if one, err := g.find(key); one != nil || err != nil {
 		return one, err
 	}
-	one, err := make()
+	one, err := build()
 	if err != nil {
 		return nil, err
 	}

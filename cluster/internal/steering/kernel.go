@@ -30,8 +30,8 @@ type Sockets interface {
 	Reserve(ctx context.Context, network, address string) (Reservation, error)
 	Rejoin(ctx context.Context, network, address string) (Reservation, error)
 	Listeners(ctx context.Context, network, address string) ([]reuseport.Listener, error)
-	// NewProbe returns a probe connection, a Question of package reuseport.
-	NewProbe(ctx context.Context, target *net.TCPAddr) (Probe, error)
+	// NewProbeConn returns a probe connection, a Question of package reuseport.
+	NewProbeConn(ctx context.Context, target *net.TCPAddr) (ProbeConn, error)
 	NewSink(ctx context.Context, network, address string) (Sink, error)
 }
 
@@ -57,8 +57,8 @@ type Reservation interface {
 	io.Closer
 }
 
-// Probe is a probe connection: the member of a group that accepts it is the one that it was steered to.
-type Probe interface {
+// ProbeConn is a probe connection: the member of a group that accepts it is the one that it was steered to.
+type ProbeConn interface {
 	Source() netip.AddrPort
 	Port() uint16
 	Connect(ctx context.Context) error
@@ -105,7 +105,7 @@ func (system) Listeners(ctx context.Context, network, address string) ([]reusepo
 	return reuseport.Listeners(ctx, network, address)
 }
 
-func (system) NewProbe(ctx context.Context, target *net.TCPAddr) (Probe, error) {
+func (system) NewProbeConn(ctx context.Context, target *net.TCPAddr) (ProbeConn, error) {
 	return reuseport.NewQuestion(ctx, target)
 }
 

@@ -23,7 +23,7 @@ func (g *group) reorder(ctx context.Context) {
 	if m == nil {
 		return
 	}
-	if err := m.Node.call(ctx, func(ctx context.Context, a portgroup.Agent) error { return a.Rejoin(ctx, g.key) }); err != nil {
+	if err := m.Node.call(ctx, func(ctx context.Context, link portgroup.Agent) error { return link.Rejoin(ctx, g.key) }); err != nil {
 		g.steering.logger.Debug("a node cannot be moved behind a stranger", "id", m.Node.id, "address", g.address, "error", err)
 	}
 }
@@ -35,7 +35,7 @@ func (g *group) toReorder() (first *member) {
 		return nil
 	}
 	last := members[len(members)-1]
-	if !last.Foreign || last.Moves == maxMoves || g.steering.sightings.flaps(g.met[last]) {
+	if !last.Foreign || last.Moves == maxMoves || g.steering.sightings.Flaps(g.strangers.met[last]) {
 		return nil
 	}
 	others := 0

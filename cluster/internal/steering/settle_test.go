@@ -2,8 +2,10 @@ package steering
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"testing"
 	"time"
@@ -38,8 +40,27 @@ func newFakePort(t *testing.T, random *rand.Rand) *fakePort {
 		group: newGroup(portgroup.Key{}, nil, s), t: t, random: random, array: portgrouptest.New(),
 		drained: make(map[*member]int),
 	}
-	p.list = func(context.Context) ([]uint32, error) { return p.array.Inodes(), nil }
+	p.kernel = listing{array: p.array}
 	return p
+}
+
+// listing is a kernel that lists the listeners of one port.
+type listing struct {
+	Kernel // panics
+	array  *portgrouptest.Array
+}
+
+func (l listing) NewProbeConn(context.Context, *net.TCPAddr) (ProbeConn, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (l listing) Now() time.Duration { return 0 }
+
+func (l listing) Listeners(context.Context, string, string) (all []reuseport.Listener, err error) {
+	for _, inode := range l.array.Inodes() {
+		all = append(all, reuseport.Listener{Inode: inode})
+	}
+	return all, nil
 }
 
 func (p *fakePort) come() (inode uint32) {
@@ -140,7 +161,7 @@ func (p *fakePort) proceed(q *fakeQuestion) (answered bool) {
 		}
 		var err error
 		q.watching = p.callable()
-		q.sentProbe, err = p.send(p.t.Context(), holes[p.random.IntN(len(holes))], 1)
+		q.sentProbe, err = p.resolver.send(p.t.Context(), holes[p.random.IntN(len(holes))], 1)
 		require.NoError(p.t, err)
 	case !q.arrived:
 		q.arrived = true
@@ -150,7 +171,7 @@ func (p *fakePort) proceed(q *fakeQuestion) (answered bool) {
 			}
 		}
 	default:
-		require.NoError(p.t, p.noteAnswer(p.t.Context(), q.sentProbe, q.found))
+		require.NoError(p.t, p.resolver.note(p.t.Context(), q.sentProbe, q.found))
 		p.check()
 		answered = q.found != nil && p.nodes.Index(q.found) == q.index
 		*q = fakeQuestion{}

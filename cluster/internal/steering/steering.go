@@ -12,6 +12,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
+	"github.com/multinode-go/multinode/cluster/internal/sightings"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -43,9 +44,9 @@ type Steering struct {
 	level     reuseport.Rung
 	logger    *slog.Logger
 	tell      func(control.Event)
-	program   *Program   // whose listeners these are; nil: this one
-	pauses    bool       // accept loops pause, see Options.AcceptPauses
-	sightings *sightings // of strangers
+	program   *Program // whose listeners these are; nil: this one
+	pauses    bool     // accept loops pause, see Options.AcceptPauses
+	sightings *sightings.Book
 
 	kicks chan struct{} // holds a value when follow is to steer again
 	looks chan struct{} // holds a value when run is to look at the groups
@@ -76,7 +77,7 @@ func New(c Config) (*Steering, error) {
 	s := &Steering{
 		life: newLife(), groups: newGroups(),
 		kernel: c.Kernel, support: support, level: level, logger: c.Logger, tell: c.Tell, program: c.Program, pauses: c.Pauses,
-		sightings: newSightings(level, c.Logger, c.Tell),
+		sightings: sightings.New(level, c.Logger, c.Tell),
 		kicks:     make(chan struct{}, 1), looks: make(chan struct{}, 1), inherited: make(chan struct{}),
 	}
 	s.agents = newAgents(c.Kernel, s.kick)
@@ -188,32 +189,20 @@ func (s *Steering) Close() (err error) {
 	return s.groups.close()
 }
 
-// Status returns what Status tells of the main port, and the share of each node, in percent, by id.
-func (s *Steering) Status(key portgroup.Key) (control.Steering, map[int]float64) {
-	level, promise := s.promise()
-	out := control.Steering{Rung: level.String(), Promise: promise}
-	if level == s.support.Rung {
-		for _, a := range s.support.Advice {
-			out.Advice = append(out.Advice, control.Advice{Gives: a.Gives, Command: a.Command})
+// LeftListeners returns those that listen on the ports, when no node does any more. A socket may take a moment to go: it waits for
+// that for some time.
+func (s *Steering) LeftListeners() (left []reuseport.Owner) {
+	ctx, cancel := context.WithTimeout(context.Background(), dyingTime)
+	defer cancel()
+	for _, g := range s.groups.all() {
+		var sink uint32
+		if g.drain != nil {
+			sink = g.drain.Inode
 		}
+		left = append(left, g.left(ctx, sink)...)
 	}
-	g := s.groups.main(key)
-	if g == nil {
-		return out, nil
-	}
-	d := g.status()
-	out.Picture, out.Strangers, out.Contested = d.certain, d.strangers, d.contested
-	if d.contested {
-		out.Promise = "Nothing is promised while another process replaces the program that steers."
-	}
-	if !d.asking.IsZero() {
-		out.Doing, out.Since = doingAsk, d.asking
-	}
-	return out, d.weight
+	return left
 }
-
-// doingAsk is what a master does that fills holes.
-const doingAsk = "asking the kernel which node sits at which index of the group"
 
 // Main returns the main port and its address, or where the master does not know that, the port that most nodes share.
 func (s *Steering) Main(key portgroup.Key) (main portgroup.Key, address string, ok bool) {

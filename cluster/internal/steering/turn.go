@@ -8,13 +8,13 @@ import (
 
 // turn lets one goroutine at a time do something at a port.
 type turn struct {
-	address string
-	over    <-chan struct{} // closed when the ports are another master's
-	taken   chan struct{}   // holds a value while a goroutine has the turn
+	at    string          // its address
+	over  <-chan struct{} // closed when the ports are another master's
+	taken chan struct{}   // holds a value while a goroutine has the turn
 }
 
-func newTurn(address string, over <-chan struct{}) turn {
-	return turn{address, over, make(chan struct{}, 1)}
+func newTurn(at string, over <-chan struct{}) turn {
+	return turn{at, over, make(chan struct{}, 1)}
 }
 
 // take waits for the turn. The master that has handed over gets none any more: the port is its successor's.
@@ -27,9 +27,9 @@ func (t turn) take(ctx context.Context) error {
 		<-t.taken
 	case <-t.over:
 	case <-ctx.Done():
-		return fmt.Errorf("wait for a turn at %s: %w", t.address, ctx.Err())
+		return fmt.Errorf("wait for a turn at %s: %w", t.at, ctx.Err())
 	}
-	return fmt.Errorf("%s is not this master's any more: %w", t.address, net.ErrClosed)
+	return fmt.Errorf("%s is not this master's any more: %w", t.at, net.ErrClosed)
 }
 
 // try takes the turn if nobody has it.

@@ -209,8 +209,8 @@ func (s sink) Close() error {
 	return nil
 }
 
-// NewProbe returns a probe connection.
-func (k *Kernel) NewProbe(_ context.Context, target *net.TCPAddr) (steering.Probe, error) {
+// NewProbeConn returns a probe connection.
+func (k *Kernel) NewProbeConn(_ context.Context, target *net.TCPAddr) (steering.ProbeConn, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	to := netip.MustParseAddrPort(target.String())

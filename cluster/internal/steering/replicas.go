@@ -1,0 +1,35 @@
+package steering
+
+import (
+	"context"
+	"slices"
+
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+)
+
+// maxReplicas is how many nodes keep a snapshot: one at least should outlive the master.
+const maxReplicas = 4
+
+// replicas are the snapshots of a group's map that nodes keep for the next master.
+type replicas struct {
+	group *group
+	kept  []uint32 // inodes by index
+}
+
+// renew lets nodes keep a snapshot of the map, if they don't have it.
+func (r *replicas) renew() {
+	g, inodes := r.group, r.group.nodes.Inodes()
+	if slices.Equal(inodes, r.kept) {
+		return
+	}
+	r.kept = inodes
+	told := portgroup.Snapshot{At: g.kernel.Now(), Inodes: inodes}
+	healthy := slices.DeleteFunc(g.callable(), func(m *member) bool { return m.Node.id == g.steering.self || m.Node.IsSuspect() })
+	for _, m := range healthy[:min(maxReplicas, len(healthy))] {
+		a := m.Node            // it may get another one later
+		g.steering.Go(func() { // ends within callTimeout
+			keep := func(ctx context.Context, link portgroup.Agent) error { return link.Keep(ctx, g.key, told) }
+			_ = a.call(g.steering.ctx, keep) // others have it, and else the kernel is asked
+		})
+	}
+}

@@ -1,0 +1,123 @@
+package steering
+
+import (
+	"sync"
+	"time"
+
+	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/reuseport"
+)
+
+// Status returns what Status tells of the main port, and the share of each node, in percent, by id.
+func (s *Steering) Status(key portgroup.Key) (control.Steering, map[int]float64) {
+	level, promise := s.promise()
+	out := control.Steering{Rung: level.String(), Promise: promise}
+	if level == s.support.Rung {
+		for _, a := range s.support.Advice {
+			out.Advice = append(out.Advice, control.Advice{Gives: a.Gives, Command: a.Command})
+		}
+	}
+	g := s.groups.main(key)
+	if g == nil {
+		return out, nil
+	}
+	d := g.status()
+	out.Picture, out.Strangers, out.Contested = d.certain, d.strangers, d.contested
+	if d.contested {
+		out.Promise = "Nothing is promised while another process replaces the program that steers."
+	}
+	if !d.asking.IsZero() {
+		out.Doing, out.Since = doingAsk, d.asking
+	}
+	return out, d.weight
+}
+
+// doingAsk is what a master does that fills holes.
+const doingAsk = "asking the kernel which node sits at which index of the group"
+
+// promise returns how connections are steered, and what may be lost then, for all ports: the least that holds for one.
+func (s *Steering) promise() (reuseport.Rung, string) {
+	if s.program == nil {
+		return s.level, s.level.Promise()
+	}
+	mute, known := false, false
+	for _, g := range s.groups.all() {
+		d := g.status()
+		if d.obstacle != "" {
+			return reuseport.RungHash, queueLost + ": " + d.obstacle + "."
+		}
+		mute, known = mute || d.mute, known || d.members > 0
+	}
+	switch {
+	case !known:
+		return s.level, s.program.Label + " does not listen yet."
+	case !mute: // it uses this package
+		return s.level, s.level.Promise()
+	case s.level < reuseport.RungBPF:
+		return s.level, queueLost + "."
+	default:
+		return s.level, s.program.Promise(s.level)
+	}
+}
+
+const queueLost = "A process that leaves, as planned or by a crash, loses the connections that wait in its queue"
+
+// groupStatus is what Status shows of a group.
+type groupStatus struct {
+	certain   bool
+	members   int
+	mute      bool            // there is a member that does not talk to us
+	obstacle  string          // why the group is not steered; "": it is
+	contested bool            // another process replaces the program that steers
+	asking    time.Time       // since when the kernel is asked; zero: it is not
+	weight    map[int]float64 // by id, in percent
+	strangers []control.Stranger
+}
+
+// shown is the last status of a group, which is read without the group's turn.
+type shown struct {
+	mu  sync.Mutex
+	now groupStatus // guarded by mu
+}
+
+func (s *shown) get() groupStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+// set replaces all but the time since which the kernel is asked.
+func (s *shown) set(status groupStatus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status.asking = s.now.asking
+	s.now = status
+}
+
+// ask takes note since when the kernel is asked.
+func (s *shown) ask(since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.asking = since
+}
+
+// noteStatus remembers the map for Status.
+func (g *group) noteStatus() {
+	status := groupStatus{
+		certain: g.certain() && !g.watch.on, contested: g.watch.on,
+		members: len(g.nodes.Members()), obstacle: g.obstacle, weight: make(map[int]float64),
+		strangers: g.strangers.listed(),
+	}
+	weights := g.nodes.Steering()
+	for _, m := range g.nodes.Members() {
+		if m.Node == nil || m.Foreign {
+			continue
+		}
+		status.mute = status.mute || m.Node.mute
+		if weights != nil && !status.contested {
+			status.weight[m.Node.id] = portgroup.Percent(weights, g.nodes.Index(m))
+		}
+	}
+	g.shown.set(status)
+}
