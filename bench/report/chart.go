@@ -19,8 +19,8 @@ import (
 type chart struct {
 	file    string // its name, without the ending
 	pattern string
-	title   string
-	about   string // how to read it
+	Title   string
+	About   string // how to read it
 	drawing drawing
 }
 
@@ -35,8 +35,8 @@ const (
 	titleHeight = vg.Length(44)  // likewise
 )
 
-// inline is for a page that has the colours: those of page.css, which are others in the dark.
-func (c chart) inline() template.HTML {
+// SVG is for a page that has the colours: those of page.css, which are others in the dark.
+func (c chart) SVG() template.HTML {
 	canvas := vgsvg.New(chartWidth, c.drawing.height())
 	c.drawing.draw(draw.New(canvas))
 	return template.HTML(variables.Replace(c.svg(canvas))) // package vgsvg escapes all text in it
@@ -49,7 +49,7 @@ func (c chart) standalone() string {
 	area.FillPolygon(ink("bg"), corners(area.Rectangle))
 	area.StrokeLines(stroke("grid", 2), append(corners(area.Rectangle), area.Min))
 	area = draw.Crop(area, chartMargin, -chartMargin, chartMargin, -chartMargin)
-	for i, line := range []string{c.pattern, c.title} {
+	for i, line := range []string{c.pattern, c.Title} {
 		style := lettering([]string{"title", ""}[i])
 		area.FillText(style, vg.Point{X: area.Min.X, Y: area.Max.Y - 12 - 18*vg.Length(i)}, shorten(style, line, chartWidth))
 	}
@@ -68,7 +68,7 @@ var defaults = strings.NewReplacer("font-family:"+fontName+";", "", "font-varian
 func (c chart) svg(canvas *vgsvg.Canvas) string {
 	var b, label bytes.Buffer
 	_, _ = canvas.WriteTo(&b) // a Buffer does not fail
-	_ = xml.EscapeText(&label, []byte(c.pattern+": "+c.title))
+	_ = xml.EscapeText(&label, []byte(c.pattern+": "+c.Title))
 	_, body, _ := strings.Cut(b.String(), ">\n<g ")
 	body = defaults.Replace(body)
 	width, height := canvas.Size()

@@ -26,7 +26,7 @@ func dots(t *testing.T, c chart) dotChart {
 		want = append(want, r.way.title(), r.note)
 	}
 	for _, words := range want {
-		assert.Contains(t, html.UnescapeString(string(c.inline())), words)
+		assert.Contains(t, html.UnescapeString(string(c.SVG())), words)
 	}
 	return d
 }
@@ -74,13 +74,13 @@ func TestFigureChartShowsValuesWithoutABaseline(t *testing.T) {
 	c := d.figureChart(d.Patterns[0], lookup(P99))
 	assert.Equal(t, "3.00 (1.00–5.00)", dots(t, c).rows[0].note)
 	assert.Equal(t, "p99 latency, ms; ← less is better", dots(t, c).axis)
-	assert.NotContains(t, c.inline(), "×")
+	assert.NotContains(t, c.SVG(), "×")
 }
 
 func TestLatencyChartTakesTheFiguresWhereThereIsNothingElse(t *testing.T) {
 	d := two(P99, ones, ones)
 	d.Cells[1].Samples[0].Figures[Max] = 9
-	body := d.latencyChart(d.Patterns[0]).inline()
+	body := d.latencyChart(d.Patterns[0]).SVG()
 	for _, tick := range []string{">p50<", ">p90<", ">p99<", ">max<"} {
 		assert.Contains(t, body, tick)
 	}
@@ -92,9 +92,9 @@ func TestQueueChartNamesWhatIsAlwaysEmpty(t *testing.T) {
 	d.Cells[0].Samples[0].Queue = []Point{{0, 0}, {1, 0}}
 	d.Cells[1].Samples[0].Queue = []Point{{0, 0}, {1, 7}}
 	c := d.queueChart(d.Patterns[0])
-	assert.Contains(t, c.about, "Always empty: base.")
-	assert.NotContains(t, c.inline(), ">base<")
-	assert.Contains(t, c.inline(), ">way<")
+	assert.Contains(t, c.About, "Always empty: base.")
+	assert.NotContains(t, c.SVG(), ">base<")
+	assert.Contains(t, c.SVG(), ">way<")
 	d.Cells[1].Samples[0].Queue = nil
 	assert.Nil(t, d.queueChart(d.Patterns[0]).drawing)
 }
@@ -112,10 +112,9 @@ func TestQueueIsTheMedianOfTheLongest(t *testing.T) {
 func TestOverviewMarksFailures(t *testing.T) {
 	d := two(P99, ones, ones)
 	d.Cells[1].Samples[4].Failures = map[string]int64{"refused": 1}
-	rows := d.overview().Rows
-	require.Len(t, rows, 2)
-	assert.Equal(t, changeCell{Text: "1.00"}, rows[0].Cells[0])
-	assert.Equal(t, changeCell{Text: "×1.00", Verdict: Unclear, Failed: true}, rows[1].Cells[0])
+	p := d.page()
+	assert.Equal(t, cell{Text: "1.00"}, p.Overview(d.Patterns[0], d.Ways[0]))
+	assert.Equal(t, cell{Text: "×1.00", Verdict: Unclear, Failed: true}, p.Overview(d.Patterns[0], d.Ways[1]))
 	assert.Contains(t, written(t, d.WriteText), "way !")
 }
 

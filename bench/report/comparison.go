@@ -33,8 +33,8 @@ func (d *Document) ratioChart(p Pattern, f Figure) chart {
 	r.reference = fmt.Sprintf("%s: %s = ×1", baseline.title(), withUnit(f, base.Median))
 	r.axis = fmt.Sprintf("ratio to %s, log scale; %s", baseline.title(), f.better())
 	return chart{
-		title: f.Title, drawing: r,
-		about: "Dot: median of the ratios in each round. Line: its interval. A hollow dot (~) cannot be told from ×1. An arrow: beyond the axis.",
+		Title: f.Title, drawing: r,
+		About: "Dot: median of the ratios in each round. Line: its interval. A hollow dot (~) cannot be told from ×1. An arrow: beyond the axis.",
 	}
 }
 
@@ -50,7 +50,7 @@ func (d *Document) valueChart(p Pattern, f Figure) chart {
 	}
 	r.x = linear(0, r.values(d.alike))
 	r.axis = f.axis() + "; " + f.better()
-	return chart{title: f.Title, drawing: r, about: "Dot: median of the rounds. Line: its interval. An arrow: beyond the axis."}
+	return chart{Title: f.Title, drawing: r, About: "Dot: median of the rounds. Line: its interval. An arrow: beyond the axis."}
 }
 
 // isFairness says that the figure has a place in the fairness chart.
@@ -75,8 +75,8 @@ func (d *Document) fairnessChart(p Pattern) chart {
 	r.x = linear(1, r.values(d.alike))
 	r.axis = "share of the busiest worker, relative to the mean (1 = even)"
 	return chart{
-		title: "fairness over the workers", drawing: r,
-		about: "How much the busiest worker gets, relative to the mean of all: 1 is even, 2 is twice its share. At the right: connections / requests.",
+		Title: "fairness over the workers", drawing: r,
+		About: "How much the busiest worker gets, relative to the mean of all: 1 is even, 2 is twice its share. At the right: connections / requests.",
 	}
 }
 

@@ -6,13 +6,17 @@ import "slices"
 type Finding struct {
 	Pattern Pattern
 	Figure  Figure
-	Best    Way        // of those that count and have the server of the baseline; zero if nothing was measured
-	Value   Comparison // of the best, with the baseline
+	Best    Found      // of those that count and have the server of the baseline; zero if nothing was measured
 	Tied    []Way      // those of them that cannot be told from the best
-	Any     Way        // the best of all that count, with whatever server
-	ToAny   Comparison // of that, with the baseline
+	Any     Found      // the best of all that count, with whatever server
 	Ours    Comparison // of our default, with the baseline
 	ToBest  Comparison // of our default, with the best; Unclear if it is tied
+}
+
+// Found is a way, compared with the baseline.
+type Found struct {
+	Way
+	Comparison
 }
 
 // Findings returns one for each pattern. A way that fails requests in half of the rounds does not count unless all do: what
@@ -31,21 +35,22 @@ func (d *Document) finding(p Pattern) Finding {
 	if len(ways) == 0 {
 		return f
 	}
-	byFigure := func(a, b Way) int { return d.order(p, f.Figure, a, b) }
 	baseline, ours := d.baseline(), d.ours()
-	f.Any = slices.MinFunc(ways, byFigure)
-	f.ToAny = d.Compare(p.Name, f.Any.Name, baseline.Name, f.Figure.Name)
+	best := func(ways []Way) Found {
+		w := slices.MinFunc(ways, func(a, b Way) int { return d.order(p, f.Figure, a, b) })
+		return Found{w, d.Compare(p.Name, w.Name, baseline.Name, f.Figure.Name)}
+	}
+	f.Any = best(ways)
 	ways = slices.DeleteFunc(ways, func(w Way) bool { return !d.alike(w) })
 	if len(ways) == 0 {
 		return f
 	}
-	f.Best = slices.MinFunc(ways, byFigure)
+	f.Best = best(ways)
 	for _, w := range ways {
 		if w.Name != f.Best.Name && d.Compare(p.Name, w.Name, f.Best.Name, f.Figure.Name).Verdict == Unclear {
 			f.Tied = append(f.Tied, w)
 		}
 	}
-	f.Value = d.Compare(p.Name, f.Best.Name, baseline.Name, f.Figure.Name)
 	f.Ours = d.Compare(p.Name, ours.Name, baseline.Name, f.Figure.Name)
 	f.ToBest = d.Compare(p.Name, ours.Name, f.Best.Name, f.Figure.Name)
 	return f

@@ -22,8 +22,8 @@ func (d *Document) latencyChart(p Pattern) chart {
 		low = min(low, s.points[0].X)
 	}
 	return chart{
-		title: "latency by percentile",
-		about: "Further right: rarer, slower requests. The lower line is better. Each point is the median of the rounds.",
+		Title: "latency by percentile",
+		About: "Further right: rarer, slower requests. The lower line is better. Each point is the median of the rounds.",
 		drawing: lineChart{
 			series: all, x: percentiles(low, slowest), y: logarithmic(heights(all), 0.06),
 			xTitle: "percentile of the requests; max is the slowest one", yTitle: "latency, ms, log scale",

@@ -26,8 +26,9 @@ import (
 func TestPageShowsAllPatternsAndWays(t *testing.T) {
 	d := sample(1, 5)
 	page := parse(t, written(t, d.WriteHTML))
-	for i, p := range d.Patterns {
-		section := find(page, func(n *html.Node) bool { return attribute(n, "id") == patternID(i) })
+	for _, p := range d.Patterns {
+		id := d.page().ID(p)
+		section := find(page, func(n *html.Node) bool { return attribute(n, "id") == id })
 		require.Len(t, section, 1, p.Name)
 		text := textOf(section[0])
 		assert.Contains(t, text, p.Title)
@@ -144,7 +145,7 @@ func assertInside(t *testing.T, c chart, name string) {
 		require.NoError(t, err, name)
 		require.True(t, finite(v) && v >= 0 && v <= float64(limit), "%s: %s not within %v", name, text, limit)
 	}
-	svg := string(c.inline())
+	svg := string(c.SVG())
 	for _, path := range paths.FindAllStringSubmatch(svg, -1) {
 		for _, p := range points.FindAllStringSubmatch(path[1], -1) {
 			within(p[1], chartWidth)
@@ -171,16 +172,16 @@ func TestNamesOfLinesHaveRoom(t *testing.T) {
 				continue
 			}
 			last, names := math.Inf(1), 0
-			for _, text := range texts.FindAllStringSubmatch(string(c.inline()), -1) {
+			for _, text := range texts.FindAllStringSubmatch(string(c.SVG()), -1) {
 				if slices.ContainsFunc(lines.series, func(s series) bool { return s.way.title() == html.UnescapeString(text[3]) }) {
 					y, err := strconv.ParseFloat(text[2], 64)
 					require.NoError(t, err)
-					assert.LessOrEqual(t, y, last-12, c.title)
+					assert.LessOrEqual(t, y, last-12, c.Title)
 					last = y
 					names++
 				}
 			}
-			assert.Len(t, lines.series, names, c.title)
+			assert.Len(t, lines.series, names, c.Title)
 		}
 	}
 }

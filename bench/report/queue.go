@@ -30,7 +30,7 @@ func (d *Document) queueChart(p Pattern) chart {
 	}
 	x := linear(0, []float64{end})
 	x.high = end
-	return chart{title: "accept queue over time", about: about, drawing: lineChart{
+	return chart{Title: "accept queue over time", About: about, drawing: lineChart{
 		series: drawn, x: x, y: counted(heights(drawn)),
 		xTitle: "seconds since the round began", yTitle: "connections that wait to be accepted, log scale",
 	}}

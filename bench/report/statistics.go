@@ -3,6 +3,10 @@ package report
 import (
 	"math"
 	"slices"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/stat"
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // MinRounds is how many rounds it takes to tell a difference: with fewer, the interval from the lowest to the highest round
@@ -56,12 +60,7 @@ func leftOut(n int) (out int) {
 // coverage is that of the interval which leaves a number of n values out at each end: the chance that more than that many of
 // n fair coins show each side.
 func coverage(n, out int) float64 {
-	tail, ways := 0.0, math.Exp2(-float64(n))
-	for i := range out + 1 {
-		tail += ways
-		ways *= float64(n-i) / float64(i+1)
-	}
-	return max(0, 1-2*tail)
+	return max(0, 1-2*distuv.Binomial{N: float64(n), P: 0.5}.CDF(float64(out)))
 }
 
 // Verdict is what a comparison says.
@@ -145,31 +144,17 @@ func MaxMean(counts []float64) float64 {
 	if len(counts) == 0 {
 		return math.NaN()
 	}
-	return slices.Max(counts) / mean(counts)
+	return floats.Max(counts) / stat.Mean(counts, nil)
 }
 
 // Jain returns Jain's index: (sum x)^2 / (n sum x^2), 1 if all have the same, 1/n if one has all, NaN if there is nothing.
 func Jain(counts []float64) float64 {
-	sum, squares := 0.0, 0.0
-	for _, c := range counts {
-		sum += c
-		squares += c * c
-	}
-	return sum * sum / (float64(len(counts)) * squares)
+	sum := floats.Sum(counts)
+	return sum * sum / (float64(len(counts)) * floats.Dot(counts, counts))
 }
 
 // Deviation returns the standard deviation of the counts relative to their mean, 0 if all have the same, NaN if there is nothing.
 func Deviation(counts []float64) float64 {
-	m, squares := mean(counts), 0.0
-	for _, c := range counts {
-		squares += (c - m) * (c - m)
-	}
-	return math.Sqrt(squares/float64(len(counts))) / m
-}
-
-func mean(values []float64) (sum float64) {
-	for _, v := range values {
-		sum += v
-	}
-	return sum / float64(len(values))
+	mean, deviation := stat.PopMeanStdDev(counts, nil)
+	return deviation / mean
 }

@@ -207,7 +207,7 @@ func TestFindingsCountAllWaysWhereAllFail(t *testing.T) {
 	d := two(Failures, []float64{5, 5, 5, 5, 5}, []float64{2, 2, 2, 2, 2})
 	f := d.Findings()[0]
 	assert.Equal(t, "way", f.Best.Name)
-	assert.Equal(t, Better, f.Value.Verdict)
+	assert.Equal(t, Better, f.Best.Verdict)
 }
 
 func TestSummaryNeedsSomethingToCompare(t *testing.T) {

@@ -58,9 +58,13 @@ func changeText(c Comparison) string {
 	if !c.Figure.Absolute {
 		return "×" + formatRatio(c.Change)
 	}
-	sign := ""
+	return signed(c.Figure.FormatEstimate(c.Change), c)
+}
+
+// signed is the text of a difference.
+func signed(text string, c Comparison) string {
 	if c.Change.Median > 0 {
-		sign = "+"
+		return "+" + text
 	}
-	return sign + c.Figure.FormatEstimate(c.Change)
+	return text
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"text/tabwriter"
 	"unicode/utf8"
 )
 
@@ -79,22 +81,15 @@ func fewRounds(rounds int) string {
 // table has a row for each way.
 func (d *Document) table(p Pattern) string {
 	columns := [][]string{d.nameColumn(p)}
-	width := columnWidth(columns[0])
+	text, _ := align(columns)
 	for _, name := range p.Figures {
-		added := d.columns(p, lookup(name))
-		more := 0
-		for _, c := range added {
-			more += gap + columnWidth(c)
-		}
-		if width+more <= textWidth {
-			columns, width = append(columns, added...), width+more
+		more := append(slices.Clip(columns), d.columns(p, lookup(name))...)
+		if aligned, width := align(more); width <= textWidth {
+			columns, text = more, aligned
 		}
 	}
-	return alignColumns(columns)
+	return text
 }
-
-// gap separates columns.
-const gap = 2
 
 func (d *Document) nameColumn(p Pattern) []string {
 	column := []string{""}
@@ -138,27 +133,28 @@ func ratioText(c Comparison, w Way) string {
 	return formatRatio(c.Change) + " " + c.Verdict.Mark()
 }
 
-func columnWidth(column []string) (width int) {
-	for _, cell := range column {
-		width = max(width, utf8.RuneCountInString(cell))
+// align sets columns beside each other: the first one begins at the left, the others end at the right.
+func align(columns [][]string) (text string, width int) {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, gap, ' ', tabwriter.AlignRight)
+	names := 0
+	for _, name := range columns[0] {
+		names = max(names, utf8.RuneCountInString(name))
 	}
-	return width
+	for row := range columns[0] {
+		fmt.Fprintf(w, "%-*s\t", names, columns[0][row])
+		for _, column := range columns[1:] {
+			fmt.Fprint(w, column[row], "\t")
+		}
+		fmt.Fprintln(w)
+	}
+	_ = w.Flush() // a Builder does not fail
+	for line := range strings.Lines(b.String()) {
+		line = strings.TrimRight(line[gap:], " \n")
+		text, width = text+line+"\n", max(width, utf8.RuneCountInString(line))
+	}
+	return text, width
 }
 
-// alignColumns has the first column begin at the left, and the others end at the right.
-func alignColumns(columns [][]string) string {
-	var b strings.Builder
-	for row := range columns[0] {
-		var line strings.Builder
-		for i, column := range columns {
-			space := strings.Repeat(" ", columnWidth(column)-utf8.RuneCountInString(column[row]))
-			if i == 0 {
-				line.WriteString(column[row] + space)
-			} else {
-				line.WriteString(strings.Repeat(" ", gap) + space + column[row])
-			}
-		}
-		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
-	}
-	return b.String()
-}
+// gap separates columns.
+const gap = 2
