@@ -1,6 +1,10 @@
 package invalidate
 
-import "maps"
+import (
+	"maps"
+
+	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
+)
 
 // maxBatch bounds the invalidations that wait to be sent, and the begins and ends of updates in one message, in bytes.
 const maxBatch = 256 << 10
@@ -28,14 +32,14 @@ func (b *batch) drop(ops []byte, count int) {
 	switch {
 	case b.all:
 	case len(b.drops)+len(ops) > maxBatch:
-		b.drops, b.all = appendOp(nil, opAll, nil), true
+		b.drops, b.all = wire.AppendOp(nil, wire.OpAll, nil), true
 	default:
 		b.drops = append(b.drops, ops...)
 	}
 }
 
-func (b *batch) message(session uint64) message {
-	return message{kind: kindChange, session: session, seq: b.seq, ops: append(b.drops, b.marks...)}
+func (b *batch) message(session uint64) wire.Message {
+	return wire.Message{Kind: wire.Change, Session: session, Seq: b.seq, Ops: append(b.drops, b.marks...)}
 }
 
 // cut gives the batch its number, and notes for whom it waits: those whose lease runs. A lease that begins later is for

@@ -12,6 +12,7 @@ import (
 	"github.com/multinode-go/multinode/peer/bus"
 	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
 	"github.com/multinode-go/multinode/peer/invalidate/internal/versioned"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
 // Cache is the part of a cache that this process has. Its methods may be called at the same time.
@@ -69,11 +70,11 @@ func newCache[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(con
 		return c, nil
 	}
 	c.remote = &remote[K, V]{Store: s, codec: opts.Codec, held: c.hold}
-	g := newGroup(b, opts.Name, opts.Lease, c.remote, &s.Lease)
-	g.table, g.host, g.commit, g.fence, g.log = table, host, opts.CommitTimeout, opts.Fence, opts.Logger
+	terms := terms{name: opts.Name, length: opts.Lease, commit: opts.CommitTimeout, fence: opts.Fence, log: opts.Logger}
+	g := newGroup(b, terms, table, host, c.remote, &s.Lease)
 	c.group = g // before start: what others have begun may end here
 	if err := g.start(); err != nil {
-		g.stopping()
+		g.stop()
 		s.Close()
 		return nil, errors.Join(err, host.close(), table.Close())
 	}
@@ -103,7 +104,7 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K) (value V, err error) {
 // If ctx ends before, the error is an *UnconfirmedError, which names the processes that have not confirmed; it is net.ErrClosed
 // when the cache or the mesh is closed. The values go in all the same, as soon as they can.
 func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
-	ops, err := c.encode(opKey, keys)
+	ops, err := c.encode(wire.OpKey, keys)
 	if err != nil {
 		return c.failed("invalidate", err)
 	}
@@ -116,13 +117,13 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 // InvalidateTag is Invalidate for all values that have a tag, see Options.Tags.
 func (c *Cache[K, V]) InvalidateTag(ctx context.Context, tag string) error {
 	c.store.DropTag(tag)
-	return c.failed("invalidate tag", c.post(ctx, appendOp(nil, opTag, []byte(tag)), nil, 1))
+	return c.failed("invalidate tag", c.post(ctx, wire.AppendOp(nil, wire.OpTag, []byte(tag)), nil, 1))
 }
 
 // InvalidateAll is Invalidate for all keys.
 func (c *Cache[K, V]) InvalidateAll(ctx context.Context) error {
 	c.store.DropAll()
-	return c.failed("invalidate all", c.post(ctx, appendOp(nil, opAll, nil), nil, 1))
+	return c.failed("invalidate all", c.post(ctx, wire.AppendOp(nil, wire.OpAll, nil), nil, 1))
 }
 
 // Update calls commit, and makes the values of keys go. From before commit until after it, no process stores a value of
@@ -139,14 +140,14 @@ func (c *Cache[K, V]) Update(ctx context.Context, keys []K, commit func(ctx cont
 }
 
 func (c *Cache[K, V]) update(ctx context.Context, keys []K, commit func(ctx context.Context) error) (err error) {
-	begins, err := c.encode(opBegin, keys)
+	begins, err := c.encode(wire.OpBegin, keys)
 	if err != nil {
 		return err
 	}
 	if len(begins) > maxBatch {
 		return fmt.Errorf("the keys have %d bytes, and %d is the most for one update: make several", len(begins), maxBatch)
 	}
-	ends, err := c.encode(opEnd, keys)
+	ends, err := c.encode(wire.OpEnd, keys)
 	if err != nil {
 		return err
 	}
@@ -184,9 +185,9 @@ func (c *Cache[K, V]) endBlocks(keys []K) {
 	for _, key := range keys {
 		c.store.Release(key)
 	}
-	ends, err := c.encode(opEnd, keys)
+	ends, err := c.encode(wire.OpEnd, keys)
 	if err == nil && c.group != nil && len(keys) > 0 { // they were encoded at the begin
-		_, _ = c.group.post(nil, ends, len(keys)) // fails when this process has left: the others hold the keys themselves
+		_, _ = c.group.writer.post(nil, ends, len(keys)) // fails when this process has left: the others hold the keys themselves
 	}
 }
 
@@ -195,15 +196,15 @@ func (c *Cache[K, V]) post(ctx context.Context, drops, marks []byte, count int) 
 	if c.group == nil {
 		return c.store.Check()
 	}
-	unknown := c.group.awaitKnown(ctx) // first: those who do not know this process would have to flush
-	b, err := c.group.post(drops, marks, count)
+	unknown := c.group.members.awaitKnown(ctx) // first: those who do not know this process would have to flush
+	b, err := c.group.writer.post(drops, marks, count)
 	if err != nil || unknown != nil {
 		return cmp.Or(err, unknown)
 	}
-	return c.group.await(ctx, b)
+	return c.group.writer.await(ctx, b)
 }
 
-func (c *Cache[K, V]) encode(o op, keys []K) (ops []byte, err error) {
+func (c *Cache[K, V]) encode(o wire.Op, keys []K) (ops []byte, err error) {
 	if c.group == nil {
 		return nil, nil
 	}
@@ -212,7 +213,7 @@ func (c *Cache[K, V]) encode(o op, keys []K) (ops []byte, err error) {
 		if buf, err = c.codec.Append(buf[:0], key); err != nil {
 			return nil, err
 		}
-		ops = appendOp(ops, o, buf)
+		ops = wire.AppendOp(ops, o, buf)
 	}
 	return ops, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
 // database is a server over TCP with one row. It commits what it was sent when the test says so, also when the process that
@@ -192,21 +193,21 @@ func TestGrantBesideADeadWriter(t *testing.T) {
 	}
 	awaitServing(t, caches...)
 	g, comes := caches[0].group, peer.Info{ID: 7, Incarnation: 7}
-	ask := message{kind: kindAsk, own: 7, time: maxLease}
+	ask := wire.Message{Kind: wire.Ask, Own: 7, Time: maxLease}
 	for _, n := range nodes[:2] {
-		ask.ops = binary.BigEndian.AppendUint64(ask.ops, uint64(n.mesh.Self().Incarnation))
+		ask.Ops = binary.BigEndian.AppendUint64(ask.Ops, uint64(n.mesh.Self().Incarnation))
 	}
 	_, err := g.grant(comes, ask)
 	require.ErrorIs(t, err, errChanged)
-	ask.ops = binary.BigEndian.AppendUint64(ask.ops, uint64(nodes[2].mesh.Self().Incarnation))
+	ask.Ops = binary.BigEndian.AppendUint64(ask.Ops, uint64(nodes[2].mesh.Self().Incarnation))
 	_, err = g.grant(comes, ask)
 	require.NoError(t, err)
-	g.mu.Lock()
-	g.adopting++ // a writer has ended, and what it had begun is not in the stream yet
-	g.mu.Unlock()
+	g.writer.mu.Lock()
+	g.writer.adopting++ // a writer has ended, and what it had begun is not in the stream yet
+	g.writer.mu.Unlock()
 	_, err = g.grant(comes, ask)
 	require.ErrorIs(t, err, errChanged)
-	g.mu.Lock()
-	g.adopting--
-	g.mu.Unlock()
+	g.writer.mu.Lock()
+	g.writer.adopting--
+	g.writer.mu.Unlock()
 }

@@ -32,7 +32,7 @@ package invalidate
 //
 // Processes that do not share a table, since one of them could not open it or is not to, tell each other by messages.
 //
-// Each process is a writer and a holder. A writer numbers its changes from 1: the keys, tags and updates of one message.
+// Each process is a [writer] and a [holder], and knows the others by its [membership]. A writer numbers its changes from 1: the keys, tags and updates of one message.
 // They are its stream, of one random session, and each holder applies it in order. A holder has a lease, a time until which
 // it serves what it has stored. To renew it, it asks each other process that has the cache, a round: each notes until when
 // the holder may serve, and answers with the number of its last change. When the holder has applied as much of every
@@ -50,13 +50,13 @@ package invalidate
 //  1. A load has a token, the counters of the table. A change of its key voids it; what it returns is not stored then, nor
 //     served, and nobody joins it any more: [versioned.Store.finishLocked], [versioned.values.isFresh], [versioned.Store.join].
 //  2. A holder confirms a change after it has applied it, in order, and with it all before: [stream.change].
-//  3. Nothing is stored or served before the first round has succeeded with all that live: [group.renew].
+//  3. Nothing is stored or served before the first round has succeeded with all that live: [membership.renew].
 //  4. A process stops serving before it closes its end, its subscription or its bus, or leaves the directory: [group.leave];
-//     and as soon as it knows that a link is lost: [group.lost]. So one that has left serves nothing.
+//     and as soon as it knows that a link is lost: [membership.lost]. So one that has left serves nothing.
 //  5. A link that has ended proves nothing, whoever has ended it. Confirmed, dead, left, or the end of the lease are
 //     proofs: [batch.wait].
 //  6. Stored values are served only while the lease runs, and one that was over begins again with nothing: [versioned.Lease.Runs],
-//     [group.renew].
+//     [membership.renew].
 //  7. A gap in a stream, an unknown session or something that cannot be read: all is thrown away, and the stream is taken
 //     up anew: [stream.desync].
 //  8. Each value has a longest life, and Options.Version refuses an older one: [versioned.values.isFresh], [versioned.values.put].
@@ -64,7 +64,7 @@ package invalidate
 //     [versioned.Table.Has]. That is decided before a process says anything of the cache to anybody.
 //  10. An update whose writer ends in it, or whose commit fails, stays open for Options.CommitTimeout: [versioned.Table.isSettled],
 //     [hold]. By messages, each holder takes over what the writer had begun, so that a process that comes hears of it:
-//     [group.adopt], before it is granted a lease: [group.isToldLocked]. A holder that cannot know what the writer had begun, as its
+//     [membership.adopt], before it is granted a lease: [writer.isToldLocked]. A holder that cannot know what the writer had begun, as its
 //     lease was over, stores nothing for that time, [versioned.values.Distrust], nor does a process that comes and shares no memory with
 //     those that have the mark of an update on their table.
 //
@@ -84,7 +84,7 @@ package invalidate
 // A value is read first and the lease looked at afterwards, so the value was good at the time of that look, which is after
 // Get was called. What is stopped in between by SIGSTOP and returns the value much later has been called before.
 //
-// A load that has begun before a change and returns after it: rule 1; filling and voiding exclude each other by one mutex.
+// A load that has begun before a change and returns after it: rule 1; what it stores has the counter from before.
 // One that begins after the writer's commit and before the change is applied here is voided as well, for nothing.
 //
 // A Get that finds a load on its way joins it only while the lease runs and the token holds. Else it waits for the next
@@ -93,7 +93,7 @@ package invalidate
 // A round that was asked before a change and answered before it: the writer has noted the lease, and waits for it. Answered
 // after it: the answer has the number of the change, and the holder's lease does not run before it has applied it.
 //
-// A round that was on its way when somebody new came, or when a stream was lost: it renews nothing, see group.gen.
+// A round that was on its way when somebody new came, or when a stream was lost: it renews nothing, see membership.gen.
 //
 // A process that is stopped in a round, or in Get, or with changes in its sockets: its lease counts from before the round.
 //

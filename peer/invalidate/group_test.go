@@ -17,6 +17,7 @@ import (
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
 	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
 func TestStaleSetBetweenProcesses(t *testing.T) {
@@ -198,13 +199,13 @@ func TestAnswerOfAClosedCache(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(func() { assert.NoError(t, c.Close()) })
 		awaitServing(t, stays, c)
-		stays.group.asks(c.group.mesh.Self())
+		stays.group.members.asks(c.group.bus.Mesh().Self())
 		return c
 	}
 	answer := func(c *Cache[string, int64]) error {
 		t.Helper()
-		given := message{kind: kindGrant, session: c.group.session}
-		return stays.group.follow(limited(t), c.group.mesh.Self(), given, clock.Now())
+		given := wire.Message{Kind: wire.Grant, Session: c.group.session}
+		return stays.group.holder.follow(limited(t), c.group.bus.Mesh().Self(), given, clock.Now())
 	}
 	closed := asked()
 	require.NoError(t, answer(closed), "in time")
@@ -216,7 +217,7 @@ func TestAnswerOfAClosedCache(t *testing.T) {
 	next := asked()
 	require.ErrorIs(t, answer(closed), errChanged, "one that is closed, in place of another one")
 	require.Len(t, stays.Stats().Peers, 1)
-	assert.Equal(t, next.group.session, stays.group.member(next.group.mesh.Self()).session)
+	assert.Equal(t, next.group.session, stays.group.members.member(next.group.bus.Mesh().Self()).session)
 }
 
 // A process that closes its mesh or its bus while its cache is in use.
@@ -281,7 +282,7 @@ func TestBusThatClosesSlowly(t *testing.T) {
 		next(t, closed)
 	}()
 	eventually(t, func() bool {
-		a.group.wake()
+		a.group.members.wake()
 		return len(a.Stats().Peers) == 0
 	}, "nobody waits for it any more")
 
@@ -301,9 +302,9 @@ func TestGapIsAFlush(t *testing.T) {
 	writer := cacheOf(t, nodes[1].Bus, patientOptions(), r.load)
 	awaitServing(t, reader, writer)
 	get(t, reader, "k")
-	writer.group.mu.Lock()
-	writer.group.seq++ // a change that nobody got
-	writer.group.mu.Unlock()
+	writer.group.writer.mu.Lock()
+	writer.group.writer.seq++ // a change that nobody got
+	writer.group.writer.mu.Unlock()
 	r.value.Store(1)
 	require.NoError(t, writer.Invalidate(limited(t), "other"))
 	assert.EqualValues(t, 1, get(t, reader, "k"))

@@ -8,6 +8,8 @@ import (
 	"hash/maphash"
 	"reflect"
 	"strconv"
+
+	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
 // Codec makes bytes of keys and back. Two keys are equal in all processes when their bytes are.
@@ -87,12 +89,12 @@ func hashFor[K comparable](codec Codec[K]) func(K) uint64 {
 		if err != nil {
 			return maphash.Comparable(seed, key)
 		}
-		return hashOf(opKey, bytes)
+		return hashOf(wire.OpKey, bytes)
 	}
 }
 
 // hashOf tells what an op is about. A class is taken from the low bits, which are not as good as the rest of FNV.
-func hashOf(o op, data []byte) uint64 {
+func hashOf(o wire.Op, data []byte) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte{byte(o)}) // never fails
 	_, _ = h.Write(data)

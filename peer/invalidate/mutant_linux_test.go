@@ -50,9 +50,9 @@ var mutants = map[string]mutant{
 		kills: []string{"TestStaleSet", "TestLinearizable", "TestCoherence/mixed"},
 	},
 	"order": { // rule 2: a change is confirmed before it is applied
-		edits: []edit{{"group.go", "\ttake := m.stream.change\n", `
+		edits: []edit{{"holder.go", "\ttake := m.stream.change\n", `
 	if MUTANT {
-		g.confirm(from, in.session, in.seq)
+		h.confirm(from, in.Session, in.Seq)
 		time.Sleep(minRetry)
 	}
 	take := m.stream.change
@@ -61,18 +61,18 @@ var mutants = map[string]mutant{
 	},
 	"join": { // rule 3: the lease begins without a round
 		edits: []edit{
-			{"group.go", "\tg.running.Go(g.renewAll)", "\tif MUTANT {\n\t\tg.lease.RunUntil(clock.Forever)\n\t}\n\tg.running.Go(g.renewAll)"},
-			{"group.go", "\tg.lease.Suspend()\n", "\tif !MUTANT {\n\t\tg.lease.Suspend()\n\t}\n"},
-			{"round.go", "\tclear(g.problems)\n", "\tclear(g.problems)\n\tif MUTANT {\n\t\treturn nil\n\t}\n"},
+			{"group.go", "\tg.holder.running.Go(g", "\tif MUTANT {\n\t\tg.members.lease.RunUntil(mutation.Forever)\n\t}\n\tg.holder.running.Go(g"},
+			{"lease.go", "\tms.lease.Suspend()\n", "\tif !MUTANT {\n\t\tms.lease.Suspend()\n\t}\n"},
+			{"lease.go", "\tclear(ms.problems)\n", "\tclear(ms.problems)\n\tif MUTANT {\n\t\treturn nil\n\t}\n"},
 		},
 		kills: []string{"TestCoherenceInACluster/mixed", "TestCoherence/mixed"},
 	},
 	"leave": { // rule 4: a process that leaves goes on serving
-		edits: []edit{{"group.go", "\tclose(g.closing)\n\tg.suspendLocked(true)\n", "\tclose(g.closing)\n\tif !MUTANT {\n\t\tg.suspendLocked(true)\n\t}\n"}},
+		edits: []edit{{"lease.go", "\tclose(ms.closing)\n\tms.suspendLocked(true)\n", "\tclose(ms.closing)\n\tif !MUTANT {\n\t\tms.suspendLocked(true)\n\t}\n"}},
 		kills: []string{"TestCacheWithoutItsMesh", "TestCoherence/mixed", "TestCoherenceInACluster/mixed"},
 	},
 	"proof": { // rule 5: a link that has ended is a proof
-		edits: []edit{{"member.go", "e.Reason == peer.ReasonCut:", "e.Reason == peer.ReasonCut && !MUTANT:"}},
+		edits: []edit{{"membership.go", "e.Reason == peer.ReasonCut:", "e.Reason == peer.ReasonCut && !MUTANT:"}},
 		kills: []string{"TestCoherence/mixed"},
 	},
 	"lease": { // rule 6: the lease never ends
@@ -81,8 +81,8 @@ var mutants = map[string]mutant{
 	},
 	"gap": { // rule 7: what is missing in a stream is passed over
 		edits: []edit{
-			{"stream.go", "case m.seq != s.applied+1:", "case m.seq != s.applied+1 && !MUTANT:"},
-			{"round.go", "applied >= answer.seq {", "(applied >= answer.seq || MUTANT && session != 0) {"},
+			{"stream.go", "case m.Seq != s.applied+1:", "case m.Seq != s.applied+1 && !MUTANT:"},
+			{"round.go", "applied >= answer.Seq {", "(applied >= answer.Seq || MUTANT && session != 0) {"},
 		},
 		kills: []string{"TestGapIsAFlush", "TestCoherence/mixed"},
 	},
@@ -115,28 +115,28 @@ var mutants = map[string]mutant{
 		kills: []string{"versioned.TestMarksOfTheDead", "TestWriterThatDiesBeforeTheCommit", "TestCoherence/shared"},
 	},
 	"adopt": { // rule 10, by messages
-		edits: []edit{{"member.go", "\tg.adopt(m.stream.end())\n", `
+		edits: []edit{{"membership.go", "\tms.adopt(m.stream.end())\n", `
 	open := m.stream.end()
 	if MUTANT {
 		for _, key := range open {
-			_ = g.target.apply(opEnd, []byte(key))
+			_ = ms.target.apply(wire.OpEnd, []byte(key))
 		}
 		open = nil
 	}
-	g.adopt(open)
+	ms.adopt(open)
 `}},
 		kills: []string{"TestWriterThatDiesBeforeTheCommit", "TestCoherence/mixed"},
 	},
 	"told": { // rule 10: a process that comes is not told of the keys
-		edits: []edit{{"member.go", "\tb := g.queueLocked(nil, begins, len(keys))\n", "\tif MUTANT {\n\t\tbegins = nil\n\t}\n\tb := g.queueLocked(nil, begins, len(keys))\n"}},
+		edits: []edit{{"writer.go", "\tb := w.queueLocked(nil, begins, len(keys))\n", "\tif MUTANT {\n\t\tbegins = nil\n\t}\n\tb := w.queueLocked(nil, begins, len(keys))\n"}},
 		kills: []string{"TestWriterThatDiesBeforeTheCommit"},
 	},
 	"found": { // rule 10: and is granted a lease before the others have seen that the writer is dead
-		edits: []edit{{"group.go", "\tif !inStep && !g", "\tif !inStep && !MUTANT && !g"}},
+		edits: []edit{{"writer.go", "|| !inStep && !w.isToldLocked", "|| !inStep && !MUTANT && !w.isToldLocked"}},
 		kills: []string{"TestGrantBesideADeadWriter"},
 	},
 	"distrust": { // rule 10: and not of keys of which only the table knows
-		edits: []edit{{"round.go", "\tg.target.Distrust(answer.time)\n", "\tif !MUTANT {\n\t\tg.target.Distrust(answer.time)\n\t}\n"}},
+		edits: []edit{{"round.go", "\th.target.Distrust(answer.Time)\n", "\tif !MUTANT {\n\t\th.target.Distrust(answer.Time)\n\t}\n"}},
 		kills: []string{"TestWriterThatDiesBeforeTheCommit"},
 	},
 	"unknown": { // rule 10: an update ends when its commit has returned
@@ -201,8 +201,8 @@ func (v *values[K, V]) Block(key K) {
 			{"internal/versioned/values.go", "\tv.table.mark(class)\n", "\tif !MUTANT {\n\t\tv.table.mark(class)\n\t}\n"},
 			{"internal/versioned/values.go", "\tv.table.unmark(class)\n", "\tif !MUTANT {\n\t\tv.table.unmark(class)\n\t}\n"},
 			{"stream.go", "\t\tif err := s.markLocked(o, string(data))", `
-		if MUTANT && (o == opBegin || o == opEnd) {
-			o = opKey
+		if MUTANT && (o == wire.OpBegin || o == wire.OpEnd) {
+			o = wire.OpKey
 		}
 		if err := s.markLocked(o, string(data))`},
 		},

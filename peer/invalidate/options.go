@@ -10,6 +10,7 @@ import (
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
 	"github.com/multinode-go/multinode/peer/invalidate/internal/versioned"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
 const (
@@ -20,8 +21,8 @@ const (
 	defaultLease   = 2 * time.Second
 	defaultCommit  = time.Minute
 	minLease       = 100 * time.Millisecond
-	maxLease       = 30 * time.Second
-	maxCommit      = 24 * time.Hour
+	maxLease       = wire.MaxLease
+	maxCommit      = wire.MaxCommit
 	maxName        = 200 // bytes; the topic of the bus has some more
 )
 
@@ -124,7 +125,7 @@ func (o Options[K, V]) config() versioned.Config[K, V] {
 		Tags:       o.Tags,
 		Version:    o.Version,
 		Hash:       hashFor(o.Codec),
-		HashTag:    func(name string) uint64 { return hashOf(opTag, []byte(name)) },
+		HashTag:    func(name string) uint64 { return hashOf(wire.OpTag, []byte(name)) },
 		Panicked:   func(value any, stack []byte) error { return &PanicError{Value: value, Stack: stack} },
 		Log:        o.Logger,
 	}

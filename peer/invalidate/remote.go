@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/multinode-go/multinode/peer/invalidate/internal/versioned"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
 // remote applies to the store what other processes have changed.
@@ -27,13 +28,13 @@ func (r *remote[K, V]) hold(keys []string) {
 	r.held.add(parsed)
 }
 
-func (r *remote[K, V]) apply(o op, data []byte) error {
+func (r *remote[K, V]) apply(o wire.Op, data []byte) error {
 	r.applied.Add(1)
 	switch o {
-	case opTag:
+	case wire.OpTag:
 		r.DropTag(string(data))
 		return nil
-	case opAll:
+	case wire.OpAll:
 		r.DropAll()
 		return nil
 	default:
@@ -41,15 +42,15 @@ func (r *remote[K, V]) apply(o op, data []byte) error {
 	}
 }
 
-func (r *remote[K, V]) applyKey(o op, data []byte) error {
+func (r *remote[K, V]) applyKey(o wire.Op, data []byte) error {
 	key, err := r.codec.Parse(data)
 	if err != nil {
 		return err
 	}
 	switch o {
-	case opBegin:
+	case wire.OpBegin:
 		r.Block(key)
-	case opEnd:
+	case wire.OpEnd:
 		r.Release(key)
 	default:
 		r.Drop(key)

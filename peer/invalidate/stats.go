@@ -1,9 +1,6 @@
 package invalidate
 
 import (
-	"cmp"
-	"slices"
-
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
 )
@@ -48,27 +45,10 @@ func (c *Cache[K, V]) Stats() Stats {
 		Flushes:  counts.Flushes.Load(),
 	}
 	if c.group != nil {
-		stats.Changes = c.group.changes.Load()
-		stats.Sent = c.group.sent.Load()
+		stats.Changes = c.group.writer.changes.Load()
+		stats.Sent = c.group.writer.sent.Load()
 		stats.Applied = c.remote.applied.Load()
 		stats.Peers = c.group.peers()
 	}
 	return stats
-}
-
-// peers tells of the other processes, by id.
-func (g *group) peers() []PeerStats {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	peers := make([]PeerStats, 0, len(g.members))
-	for _, m := range g.members {
-		peers = append(peers, PeerStats{Peer: m.info, Unconfirmed: g.seq - m.acked, Leased: m.leased > clock.Now()})
-	}
-	for _, p := range g.mesh.Peers() {
-		if g.table.Has(p.Incarnation) {
-			peers = append(peers, PeerStats{Peer: p, Shared: true})
-		}
-	}
-	slices.SortFunc(peers, func(a, b PeerStats) int { return cmp.Compare(a.Peer.ID, b.Peer.ID) })
-	return peers
 }

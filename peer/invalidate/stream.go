@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
 // target is what changes are applied to: the store, for keys that are bytes.
 type target interface {
-	apply(o op, data []byte) error
+	apply(o wire.Op, data []byte) error
 	Flush()
 	hold(keys []string)          // keeps keys blocked that are, for the time that a sent write may take
 	Distrust(long time.Duration) // stores nothing for some time
@@ -42,27 +44,27 @@ func newStream(t target) *stream {
 
 // change applies a change. It returns the number up to which the stream is applied, in order, which is to be confirmed
 // now and not before. Rule 2 is here.
-func (s *stream) change(m message) (applied uint64, err error) {
+func (s *stream) change(m wire.Message) (applied uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.ended || s.session == 0 || m.session != s.session:
+	case s.ended || s.session == 0 || m.Session != s.session:
 		return 0, errStranger
-	case m.seq <= s.applied:
+	case m.Seq <= s.applied:
 		return s.applied, nil
-	case m.seq != s.applied+1:
-		return 0, fmt.Errorf("%w: %d to %d", errGap, s.applied+1, m.seq-1)
+	case m.Seq != s.applied+1:
+		return 0, fmt.Errorf("%w: %d to %d", errGap, s.applied+1, m.Seq-1)
 	}
-	if err := s.applyLocked(m.ops); err != nil {
+	if err := s.applyLocked(m.Ops); err != nil {
 		return 0, err
 	}
-	s.applied = m.seq
+	s.applied = m.Seq
 	s.moveLocked()
 	return s.applied, nil
 }
 
 func (s *stream) applyLocked(ops []byte) error {
-	return eachOp(ops, func(o op, data []byte) error {
+	return wire.EachOp(ops, func(o wire.Op, data []byte) error {
 		if err := s.markLocked(o, string(data)); err != nil {
 			return err
 		}
@@ -71,13 +73,13 @@ func (s *stream) applyLocked(ops []byte) error {
 }
 
 // markLocked keeps which updates are open.
-func (s *stream) markLocked(o op, key string) error {
+func (s *stream) markLocked(o wire.Op, key string) error {
 	switch {
-	case o == opBegin:
+	case o == wire.OpBegin:
 		s.open[key]++
-	case o == opEnd && s.open[key] == 0:
+	case o == wire.OpEnd && s.open[key] == 0:
 		return errors.New("end of an update that has not begun")
-	case o == opEnd:
+	case o == wire.OpEnd:
 		if s.open[key]--; s.open[key] == 0 {
 			delete(s.open, key)
 		}
@@ -86,25 +88,25 @@ func (s *stream) markLocked(o op, key string) error {
 }
 
 // sync takes the stream up after a change that is not known here, with the updates that are open.
-func (s *stream) sync(m message) (applied uint64, err error) {
+func (s *stream) sync(m wire.Message) (applied uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
 		return 0, errStranger
 	}
-	if s.session == m.session && m.seq <= s.applied {
+	if s.session == m.Session && m.Seq <= s.applied {
 		return s.applied, nil
 	}
-	isNew := s.session == 0 && m.seq == 0 // who has changed nothing yet: nothing was missed
+	isNew := s.session == 0 && m.Seq == 0 // who has changed nothing yet: nothing was missed
 	if !s.flushed && !isNew {
 		s.target.Flush()
 	}
 	s.flushed = false
 	s.closeLocked()
-	if err := s.applyLocked(m.ops); err != nil {
+	if err := s.applyLocked(m.Ops); err != nil {
 		return 0, err
 	}
-	s.session, s.applied = m.session, m.seq
+	s.session, s.applied = m.Session, m.Seq
 	s.moveLocked()
 	return s.applied, nil
 }
@@ -137,7 +139,7 @@ func (s *stream) end() (open []string) {
 func (s *stream) closeLocked() {
 	for key, count := range s.open {
 		for range count {
-			_ = s.target.apply(opEnd, []byte(key)) // it was read at its begin
+			_ = s.target.apply(wire.OpEnd, []byte(key)) // it was read at its begin
 		}
 	}
 	clear(s.open)

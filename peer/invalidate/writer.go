@@ -1,43 +1,168 @@
 package invalidate
 
 import (
-	"cmp"
-	"context"
-	"errors"
-	"fmt"
+	"encoding/binary"
 	"net"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/multinode-go/multinode/internal/rendezvous"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
+	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
 // patience is how long what is to be sent waits for the confirmations of what was sent before, to go together with what
 // comes meanwhile. When nothing is on its way, nothing waits.
 const patience = time.Millisecond
 
+// writer is this process as one that changes something, for Invalidate and Update: its stream, and who has to confirm what is in it.
+//
+// Locks: sending is held while messages of the stream are sent, so that they come in order, and mu is taken within it, for moments.
+// Membership tells who is there with its own mutex held; nothing else is locked, sent or called with mu held.
+type writer struct {
+	*transport
+	changes, sent atomic.Uint64 // for Stats
+	sending       sync.Mutex
+
+	mu       sync.Mutex
+	readers  map[*member]*reader // guarded by mu; all members
+	seq      uint64              // guarded by mu; of our last change
+	pending  []*batch            // guarded by mu; not sent yet
+	flight   []*batch            // guarded by mu; sent, and not done
+	open     map[string]int      // guarded by mu; keys of our updates, as of seq
+	adopting int                 // guarded by mu; those that are gone, whose open updates are not in open yet
+	timer    *time.Timer         // guarded by mu; sends what is pending; nil before its first use
+}
+
+// reader is what the writer knows of a member.
+type reader struct {
+	leased int64  // when the lease that it has from us is over
+	acked  uint64 // up to where it has applied our changes
+}
+
+// add is for a member that is new.
+func (w *writer) add(m *member) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.readers[m] = new(reader)
+}
+
+// drop is for a member that serves nothing any more: nobody waits for it. No process that comes is granted a lease until adopt has
+// been called with the updates that the member has left open.
+func (w *writer) drop(m *member) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.readers, m)
+	w.adopting++
+	for _, b := range w.flight {
+		b.confirm(m)
+	}
+	w.landLocked()
+}
+
+// adopt takes over the open updates of a process that is gone: it begins them in our stream, for those that come and have not heard
+// of them. It returns false if there is nothing to end.
+func (w *writer) adopt(keys []string) bool {
+	var begins []byte
+	for _, key := range keys {
+		begins = wire.AppendOp(begins, wire.OpBegin, []byte(key))
+	}
+	w.mu.Lock()
+	if len(keys) == 0 || w.hasLeft() {
+		w.adopting--
+		w.mu.Unlock()
+		return false
+	}
+	b := w.queueLocked(nil, begins, len(keys))
+	b.adopted++
+	w.mu.Unlock()
+	w.pump()
+	return true
+}
+
+// grant lets a member serve for a time what it has stored, if it has applied our changes up to now. To one that is not in step it
+// tells where our stream is.
+func (w *writer) grant(m *member, ask wire.Message) (wire.Message, error) {
+	inStep := ask.Session == w.session
+	answer, err := w.lease(m, ask, inStep)
+	if err == nil && !inStep {
+		w.inTurn(func() { w.sync(m.info) })
+	}
+	return answer, err
+}
+
+func (w *writer) lease(m *member, ask wire.Message, inStep bool) (answer wire.Message, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.readers[m]
+	switch {
+	case w.hasLeft():
+		return answer, net.ErrClosed
+	case r == nil || !inStep && !w.isToldLocked(m, ask.Ops):
+		return answer, errChanged
+	}
+	r.leased = max(r.leased, clock.Now()+int64(ask.Time))
+	if inStep {
+		w.confirmLocked(m, ask.Seq)
+	}
+	return wire.Message{Kind: wire.Grant, Session: w.session, Seq: w.seq}, nil
+}
+
+// isToldLocked reports whether a process that comes hears of all updates that are open: each of our members is one that it has
+// found alive, and asks, or what that had begun is in our stream by now.
+func (w *writer) isToldLocked(comes *member, found []byte) bool {
+	if len(found) == 0 { // it has been there: it hears of the end of each of them itself
+		return true
+	}
+	isFound := make(map[rendezvous.Incarnation]bool)
+	for ; len(found) >= wire.IncarnationSize; found = found[wire.IncarnationSize:] {
+		isFound[rendezvous.Incarnation(binary.BigEndian.Uint64(found))] = true
+	}
+	for m := range w.readers {
+		if m != comes && !isFound[m.info.Incarnation] {
+			return false
+		}
+	}
+	return w.adopting == 0
+}
+
+// sync tells a process where our stream is, and which updates are open. The caller has its turn.
+func (w *writer) sync(to peer.Info) {
+	m := wire.Message{Kind: wire.Sync, Session: w.session}
+	w.mu.Lock()
+	m.Seq = w.seq
+	for key, count := range w.open {
+		for range count {
+			m.Ops = wire.AppendOp(m.Ops, wire.OpBegin, []byte(key))
+		}
+	}
+	w.mu.Unlock()
+	w.send(to, m)
+}
+
 // post takes ops into our stream: drops are ops that can be taken together, marks begins or ends of updates. It returns the
 // batch that they are in.
-func (g *group) post(drops, marks []byte, count int) (*batch, error) {
-	g.mu.Lock()
-	if g.left {
-		g.mu.Unlock()
+func (w *writer) post(drops, marks []byte, count int) (*batch, error) {
+	if w.hasLeft() {
 		return nil, net.ErrClosed
 	}
-	b := g.queueLocked(drops, marks, count)
-	g.mu.Unlock()
-	g.pump()
+	w.mu.Lock()
+	b := w.queueLocked(drops, marks, count)
+	w.mu.Unlock()
+	w.pump()
 	return b, nil
 }
 
 // queueLocked puts ops into the batch that is sent next, or begins another one.
-func (g *group) queueLocked(drops, marks []byte, count int) (b *batch) {
-	if n := len(g.pending); n > 0 && (len(marks) == 0 || len(g.pending[n-1].marks)+len(marks) <= maxBatch) {
-		b = g.pending[n-1]
+func (w *writer) queueLocked(drops, marks []byte, count int) (b *batch) {
+	if n := len(w.pending); n > 0 && (len(marks) == 0 || len(w.pending[n-1].marks)+len(marks) <= maxBatch) {
+		b = w.pending[n-1]
 	} else {
 		b = newBatch()
-		g.pending = append(g.pending, b)
+		w.pending = append(w.pending, b)
 	}
 	b.drop(drops, count)
 	b.marks = append(b.marks, marks...)
@@ -45,217 +170,96 @@ func (g *group) queueLocked(drops, marks []byte, count int) (b *batch) {
 }
 
 // pump sends what is pending, if its time has come.
-func (g *group) pump() { g.send(g.pumpSending) }
+func (w *writer) pump() { w.inTurn(w.pumpInTurn) }
 
-func (g *group) pumpSending() {
+func (w *writer) pumpInTurn() {
 	for {
-		b := g.next()
+		b := w.next()
 		if b == nil {
 			return
 		}
-		g.changes.Add(uint64(b.ops))
+		w.changes.Add(uint64(b.ops))
 		if !b.alone {
-			g.sent.Add(1)
-			g.broadcast(b.message(g.session))
+			w.sent.Add(1)
+			w.broadcast(b.message(w.session))
 		}
 	}
 }
 
-// send calls f, in its turn, with what sends on our stream.
-func (g *group) send(f func()) {
-	g.sending.Lock()
-	defer g.sending.Unlock()
+// inTurn calls f, in its turn, with what sends on our stream.
+func (w *writer) inTurn(f func()) {
+	w.sending.Lock()
+	defer w.sending.Unlock()
 	f()
 }
 
-// broadcast sends to all that have the cache. Where it does not get through it is a gap, which ends in a flush there.
-func (g *group) broadcast(m message) {
-	g.report(g.bus.Broadcast(context.Background(), g.topic, m.encode()))
-}
-
 // next gives the next batch its number, if there is one whose time has come.
-func (g *group) next() *batch {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.pending) == 0 {
+func (w *writer) next() *batch {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.pending) == 0 {
 		return nil
 	}
 	now := clock.Now()
-	if n := len(g.flight); n > 0 {
-		if left := g.flight[n-1].cutAt + int64(patience) - now; left > 0 {
-			g.alarmLocked(time.Duration(left))
+	if n := len(w.flight); n > 0 {
+		if left := w.flight[n-1].cutAt + int64(patience) - now; left > 0 {
+			w.alarmLocked(time.Duration(left))
 			return nil
 		}
 	}
-	b := g.pending[0]
-	g.pending = slices.Delete(g.pending, 0, 1)
-	g.seq++
-	b.cut(g.seq, now, g.leasedLocked(now))
-	b.alone = len(g.members) == 0 // whoever comes later takes our stream up after it
-	g.markLocked(b)
-	g.adopting -= b.adopted
-	g.flight = append(g.flight, b)
-	g.landLocked()
+	b := w.pending[0]
+	w.pending = slices.Delete(w.pending, 0, 1)
+	w.seq++
+	b.cut(w.seq, now, w.leasedLocked(now))
+	b.alone = len(w.readers) == 0 // whoever comes later takes our stream up after it
+	w.markLocked(b)
+	w.adopting -= b.adopted
+	w.flight = append(w.flight, b)
+	w.landLocked()
 	return b
 }
 
 // markLocked keeps which updates are open, for those who take the stream up from here on.
-func (g *group) markLocked(b *batch) {
-	_ = eachOp(b.marks, func(o op, key []byte) error { // we have encoded them
-		if o == opBegin {
-			g.open[string(key)]++
-		} else if g.open[string(key)]--; g.open[string(key)] <= 0 {
-			delete(g.open, string(key))
+func (w *writer) markLocked(b *batch) {
+	_ = wire.EachOp(b.marks, func(o wire.Op, key []byte) error { // we have encoded them
+		if o == wire.OpBegin {
+			w.open[string(key)]++
+		} else if w.open[string(key)]--; w.open[string(key)] <= 0 {
+			delete(w.open, string(key))
 		}
 		return nil
 	})
 }
 
-func (g *group) alarmLocked(after time.Duration) {
+func (w *writer) alarmLocked(after time.Duration) {
 	switch {
-	case g.left:
-	case g.timer == nil:
-		g.timer = time.AfterFunc(after, g.pump)
+	case w.hasLeft():
+	case w.timer == nil:
+		w.timer = time.AfterFunc(after, w.pump)
 	default:
-		g.timer.Reset(after)
+		w.timer.Reset(after)
 	}
 }
 
 // landLocked forgets the batches that are done.
-func (g *group) landLocked() { g.flight = slices.DeleteFunc(g.flight, (*batch).isDone) }
+func (w *writer) landLocked() { w.flight = slices.DeleteFunc(w.flight, (*batch).isDone) }
 
-// acked takes a confirmation, and sends what has waited for it.
-func (g *group) acked(from peer.Info, in message) {
-	g.mu.Lock()
-	m := g.members[from.Incarnation]
-	if m == nil || in.session != g.session {
-		g.mu.Unlock()
-		return
+// peers tells of the members.
+func (w *writer) peers() (peers []PeerStats) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for m, r := range w.readers {
+		peers = append(peers, PeerStats{Peer: m.info, Unconfirmed: w.seq - r.acked, Leased: r.leased > clock.Now()})
 	}
-	g.confirmLocked(m, in.seq)
-	more := len(g.pending) > 0
-	g.mu.Unlock()
-	if more {
-		g.pump()
-	}
-}
-
-// confirmLocked notes that a process has applied our changes up to seq.
-func (g *group) confirmLocked(m *member, seq uint64) {
-	m.acked = max(m.acked, seq)
-	for _, b := range g.flight {
-		if b.seq <= seq {
-			b.confirm(m)
-		}
-	}
-	g.landLocked()
-}
-
-// await waits until nobody can serve what the batch has changed. It is no longer than the longest lease that ran when the
-// batch got its number.
-func (g *group) await(ctx context.Context, b *batch) error {
-	if err := g.awaitBatch(ctx, b); err != nil {
-		return err
-	}
-	return g.check() // who leaves is not asked for a lease any more
-}
-
-func (g *group) awaitBatch(ctx context.Context, b *batch) error {
-	for !b.isDone() {
-		timer := time.NewTimer(g.expire(b))
-		select {
-		case <-b.done:
-		case <-timer.C:
-		case <-g.closing:
-			timer.Stop()
-			return net.ErrClosed
-		case <-ctx.Done():
-			timer.Stop()
-			return &UnconfirmedError{Peers: g.unconfirmed(b), Err: context.Cause(ctx)}
-		}
-		timer.Stop()
-	}
-	return nil
-}
-
-// expire takes those out of a batch whose lease is over, and returns when to look again.
-func (g *group) expire(b *batch) time.Duration {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	now := clock.Now()
-	if b.seq == 0 {
-		return patience
-	}
-	next := b.wait(now)
-	g.landLocked()
-	return time.Duration(max(next-now, 0))
-}
-
-// errUnknown is why an invalidation of a process is not confirmed that not all know of.
-var errUnknown = errors.New("this process is new, and not all that live know yet that it has the cache")
-
-// awaitKnown waits until all that live know that this process has the cache, but no longer than its lease.
-func (g *group) awaitKnown(ctx context.Context) error {
-	select {
-	case <-g.known:
-		return nil
-	default:
-	}
-	timer := time.NewTimer(g.length)
-	defer timer.Stop()
-	select {
-	case <-g.known:
-		return nil
-	case <-g.closing:
-		return net.ErrClosed
-	case <-timer.C:
-		return &UnconfirmedError{Peers: g.strangers(), Err: errUnknown}
-	case <-ctx.Done():
-		return &UnconfirmedError{Peers: g.strangers(), Err: fmt.Errorf("%w: %w", context.Cause(ctx), errUnknown)}
-	}
-}
-
-// unconfirmed says who has not confirmed a batch, and why.
-func (g *group) unconfirmed(b *batch) (peers []Unconfirmed) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	waits := b.waits
-	if b.seq == 0 { // it has not been sent yet
-		waits = g.leasedLocked(clock.Now())
-	}
-	for m, until := range waits {
-		reason := "it has not answered"
-		if m.cut {
-			reason = "the link to it is lost"
-		}
-		left := time.Duration(until - clock.Now()).Round(time.Millisecond)
-		peers = append(peers, Unconfirmed{Peer: m.info, Reason: fmt.Sprintf("%s, and its lease ends in %v", reason, left)})
-	}
-	return byID(peers)
-}
-
-// leasedLocked returns those whose lease runs, and until when.
-func (g *group) leasedLocked(now int64) map[*member]int64 {
-	leased := make(map[*member]int64, len(g.members))
-	for _, m := range g.members {
-		if m.leased > now {
-			leased[m] = m.leased
-		}
-	}
-	return leased
-}
-
-// strangers says who does not know this process yet, and why.
-func (g *group) strangers() (peers []Unconfirmed) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, one := range g.problems {
-		peers = append(peers, one)
-	}
-	return byID(peers)
-}
-
-func byID(peers []Unconfirmed) []Unconfirmed {
-	slices.SortFunc(peers, func(a, b Unconfirmed) int { return cmp.Compare(a.Peer.ID, b.Peer.ID) })
 	return peers
+}
+
+// close tells the others that nothing comes any more.
+func (w *writer) close() {
+	w.inTurn(func() { w.broadcast(wire.Message{Kind: wire.Bye, Session: w.session}) })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer != nil {
+		w.timer.Stop()
+	}
 }
