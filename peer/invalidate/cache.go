@@ -15,7 +15,7 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
-// Cache is the part of a cache that this process has. Its methods may be called at the same time.
+// Cache is this process's part of a cache. Its methods may run concurrently.
 type Cache[K comparable, V any] struct {
 	name   string
 	clone  func(V) V // nil: values are shared
@@ -27,19 +27,17 @@ type Cache[K comparable, V any] struct {
 	close  func() error
 }
 
-// New makes a cache whose values come from load. The other processes that make one of the same name on the mesh of the bus
-// are those that have the cache, too. A nil bus is for a process without a cluster, as that of a test.
+// New makes a cache whose values come from load, together with the other processes that make one of the same name on the mesh of
+// the bus. A nil bus is for a process without a cluster, as in a test.
 //
-// load is called in a goroutine of its own, once at a time for a key, unless the key was invalidated meanwhile. Its context
-// has the values of the Get that needs it first, and ends when nobody waits for the value any more. If load panics, all that
-// wait get a *PanicError.
+// load runs in a goroutine of its own, once at a time for a key, unless the key was invalidated meanwhile. Its context has the values
+// of the Get that needs it first, and ends when no Get waits any more. If load panics, the Gets that wait return a *PanicError.
 //
-// A value is shared: all Gets of this process return what load has returned once. What it refers to, as the elements of a
-// slice or a map or behind a pointer, must not be changed, neither by load later nor by a caller: an append writes behind the
-// slice, and a later Get may see that. Options.Clone gives each Get a copy of its own.
+// All Gets of this process return the same value. Neither load nor a caller may change what it refers to: even an append to a slice
+// can show up in a later Get. With Options.Clone each Get has a copy.
 //
-// New asks the other processes for the memory that they share. It does not wait for one that hangs, unless that one alone may
-// have it and the kernel does not show it: then 5 seconds. It does not wait until they know of the cache, either. Until all that live know of the cache, its Gets load each time.
+// New asks the other processes for the shared memory. It waits up to 5 seconds for a process that hangs, if only that one may have it
+// and the kernel does not show it. Until all processes know of the cache, Get always loads.
 func New[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(ctx context.Context, key K) (V, error)) (*Cache[K, V], error) {
 	opts = opts.withDefaults(b)
 	c, err := newCache(b, opts, load)
@@ -81,10 +79,8 @@ func newCache[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(con
 	return c, nil
 }
 
-// Get returns the value of a key: what is stored, or what the loader returns. It waits for the loader until ctx is done;
-// the loader goes on for others that wait. The error is that of the loader, or of ctx, or net.ErrClosed.
-//
-// The value is shared with other callers and must not be changed, see New, unless there is an Options.Clone.
+// Get returns the value of a key: the stored one, or what the loader returns, for which it waits until ctx is done; the load goes on
+// for others that wait. The value must not be changed, see New. The error is that of the loader, or of ctx, or net.ErrClosed.
 func (c *Cache[K, V]) Get(ctx context.Context, key K) (value V, err error) {
 	shared, err := c.store.Get(ctx, key)
 	switch {
@@ -97,12 +93,12 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K) (value V, err error) {
 	}
 }
 
-// Invalidate makes the values of keys go, in all processes. When it returns nil, each Get that starts later, in any of
-// them, returns a value that was loaded after Invalidate was called. It waits for no process that shares memory with this
-// one, and for one that does not and hangs until that serves nothing more, at most for its Options.Lease.
+// Invalidate drops the values of keys in all processes. After it has returned nil, each Get, in any of them, returns a value that was
+// loaded after Invalidate was called. It does not wait for processes that share memory with this one, and for others that hang no
+// longer than their Options.Lease.
 //
-// If ctx ends before, the error is an *UnconfirmedError, which names the processes that have not confirmed; it is net.ErrClosed
-// when the cache or the mesh is closed. The values go in all the same, as soon as they can.
+// If ctx ends before, the error is an *UnconfirmedError, and net.ErrClosed if the cache or the mesh is closed. The values are dropped
+// all the same.
 func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 	ops, err := c.encode(wire.OpKey, keys)
 	if err != nil {
@@ -114,7 +110,7 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 	return c.failed("invalidate", c.post(ctx, ops, nil, len(keys)))
 }
 
-// InvalidateTag is Invalidate for all values that have a tag, see Options.Tags.
+// InvalidateTag is Invalidate for all values with a tag of Options.Tags.
 func (c *Cache[K, V]) InvalidateTag(ctx context.Context, tag string) error {
 	c.store.DropTag(tag)
 	return c.failed("invalidate tag", c.post(ctx, wire.AppendOp(nil, wire.OpTag, []byte(tag)), nil, 1))
@@ -126,15 +122,14 @@ func (c *Cache[K, V]) InvalidateAll(ctx context.Context) error {
 	return c.failed("invalidate all", c.post(ctx, wire.AppendOp(nil, wire.OpAll, nil), nil, 1))
 }
 
-// Update calls commit, and makes the values of keys go. From before commit until after it, no process stores a value of
-// these keys. When Update returns nil, what Invalidate promises holds.
+// Update calls commit, and drops the values of keys. From before commit until after it, no process stores a value of these keys.
+// When Update returns nil, what Invalidate promises holds.
 //
-// When this process dies in commit, or commit panics or returns an error, the database may still commit what it was sent. So
-// no process stores a value of these keys for Options.CommitTimeout then: each Get loads. That is not needed if the error is
-// ErrNotCommitted.
+// The database may commit later when this process dies in commit, or commit panics or returns an error other than ErrNotCommitted.
+// So each Get of these keys loads then, in all processes, for Options.CommitTimeout.
 //
-// Commit is not called unless all processes have confirmed that they know; the error is then an *UnconfirmedError with
-// NotCommitted, which is ErrNotCommitted. Else it is that of commit, or an *UnconfirmedError if not all have confirmed the end.
+// Unless all processes have confirmed that they know, commit is not called, and the error is an *UnconfirmedError that is
+// ErrNotCommitted. Else it is that of commit, or an *UnconfirmedError if not all have confirmed the end.
 func (c *Cache[K, V]) Update(ctx context.Context, keys []K, commit func(ctx context.Context) error) error {
 	return c.failed("update", c.update(ctx, keys, commit))
 }
@@ -225,8 +220,8 @@ func (c *Cache[K, V]) failed(what string, err error) error {
 	return fmt.Errorf("invalidate: %s in cache %q: %w", what, c.name, err)
 }
 
-// Close leaves: the other processes wait for this one no longer. Loads end, as far as the loader obeys its context, and
-// Close waits for them. What waits and what is called later fails with net.ErrClosed. Close may be called again.
+// Close leaves, and the other processes wait for this one no longer. It ends the contexts of the loads and waits for them. What waits
+// and what is called later fails with net.ErrClosed. Close may be called again.
 func (c *Cache[K, V]) Close() error { return c.close() }
 
 func (c *Cache[K, V]) shutdown() error {

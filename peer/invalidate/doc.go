@@ -2,21 +2,18 @@
 // has returned nil, each Get that starts later, in any of the processes, returns a value whose load began after Invalidate
 // was called.
 //
-//	products, err := invalidate.New(node.Bus(), invalidate.Options[int, Product]{Name: "products"},
-//		func(ctx context.Context, id int) (Product, error) { return db.Product(ctx, id) })
-//	...
-//	defer products.Close()
-//	p, err := products.Get(ctx, 7)                                    // from memory, or by the function
+//	products, err := invalidate.New(node.Bus(), invalidate.Options[int, Product]{Name: "products"}, loadProduct)
+//	p, err := products.Get(ctx, 7)      // from memory, or by loadProduct
 //	err = db.SetPrice(ctx, 7, 300)
-//	err = products.Invalidate(ctx, 7)                                 // nil: nobody has the old price any more
-//	err = products.Update(ctx, []int{7}, func(ctx context.Context) error { ... }) // the same, if this process dies in it, too
+//	err = products.Invalidate(ctx, 7)   // nil: no process has the old price any more
+//	err = products.Update(ctx, []int{7}, setPrice) // the same, even if this process dies while setPrice runs
 //
-// Each process that calls Get or Invalidate makes a cache of the same name with the same kind of keys. With a nil bus there
-// is no other process, and the same holds within this one.
+// Each process that calls Get or Invalidate makes a cache with the same name and the same kind of keys. With a nil bus there is
+// no other process.
 //
-// What it does not cover: a value that Get has returned already; a loader that reads what is old itself, be it from a
-// replica that lags or from another cache; a writer that writes and never calls Invalidate, but for Options.Life; an update
-// whose writer dies together with all other processes that have the cache, so that none of them knows of it.
+// It does not cover: values that Get has returned already; a loader that reads old data, from a replica that lags or from
+// another cache; writes without a call of Invalidate, which are seen after Options.Life; an update whose writer dies together
+// with all other processes that have the cache.
 package invalidate
 
 // How it works, for those who change it.

@@ -8,23 +8,20 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// ErrNotCommitted tells Update that nothing was committed, nor ever will be: the error of commit Is it, for instance as
+// ErrNotCommitted is an error of commit that tells Update that nothing was committed, nor ever will be, for instance as
 //
 //	return fmt.Errorf("%w: %w", invalidate.ErrNotCommitted, err)
 //
-// Then the values of the keys can be stored again at once. With any other error of commit they are not for
-// Options.CommitTimeout: a connection that broke, or a context that ended, does not tell what the database does. Return it
-// only when the database has answered so, as after a ROLLBACK, or when the write was not sent.
+// Then the keys can be stored again at once, not after Options.CommitTimeout. Return it only when the write was not sent or the
+// database has said so, as after a ROLLBACK; a broken connection does not tell.
 var ErrNotCommitted = errors.New("nothing was committed")
 
-// UnconfirmedError is the error of Invalidate and its like when not all processes have confirmed in time. Those that it
-// does not name have, and this process has dropped the value, too. In the others it goes as soon as they hear of it, or
-// their lease is over.
+// UnconfirmedError is the error when not all processes have confirmed in time. All others have, and this one. Those that it names drop
+// the value when they hear of it, or their lease is over.
 type UnconfirmedError struct {
-	Peers []Unconfirmed // by id
-	Err   error         // why it was waited for no longer
-	// NotCommitted tells, of Update, that commit was not called.
-	NotCommitted bool
+	Peers        []Unconfirmed // by id
+	Err          error         // why it was waited for no longer
+	NotCommitted bool          // commit of Update was not called
 }
 
 // Unconfirmed is a process that has not confirmed.

@@ -12,7 +12,7 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
-// Codec makes bytes of keys and back. Two keys are equal in all processes when their bytes are.
+// Codec makes bytes of keys, and back. Keys are equal in all processes when their bytes are.
 type Codec[K comparable] struct {
 	Append func(b []byte, key K) ([]byte, error)
 	Parse  func(b []byte) (K, error) // must not keep b

@@ -28,57 +28,48 @@ const (
 
 // Options are the options of New. The zero value is ready to use.
 type Options[K comparable, V any] struct {
-	// Name tells several caches apart. It is the same in all processes. Default: "default".
+	// Name tells several caches apart, and is the same in all processes. Default: "default"; 200 bytes at most.
 	Name string
-	// MaxEntries is how many values are stored at most. Default: 10,000. With MaxWeight it has no meaning.
+	// MaxEntries is how many values are stored at most, without MaxWeight. Default: 10,000.
 	MaxEntries int
 	// MaxWeight bounds the sum of the weights that Weigh gives to what is stored, in any unit. Default: MaxEntries bounds.
 	MaxWeight uint64
 	// Weigh returns the weight of a value. It is needed with MaxWeight, and must not call the cache.
 	Weigh func(key K, value V) uint32
-	// Life is how long a value is stored at most, whatever happens. Default: 10 minutes.
+	// Life is how long a value is stored at most. Default: 10 minutes.
 	Life time.Duration
-	// Refresh is the age at which a value that is still asked for is loaded anew, while Get returns the old one. An error
-	// leaves the old one in place. Default: none is.
+	// Refresh is the age at which a value that is asked for is loaded again, while Get returns the old one. An error changes
+	// nothing. Default: no value is.
 	Refresh time.Duration
-	// ErrorLife returns how long an error of the loader is stored and returned by Get, as a value is, for instance for
-	// "there is no such row". 0 or less: not at all. An error that tells of the end of a context is never stored: neither
-	// context.Canceled, nor that of the Get whose load it is, nor any of a load whose callers have all left. Default: no error
-	// is stored.
+	// ErrorLife returns how long Get returns an error of the loader without a load, for instance for "no such row"; 0 or less: not
+	// at all. Never stored are context.Canceled, the error of the first caller's context, and any error once all callers have
+	// left. Default: no error is stored.
 	ErrorLife func(error) time.Duration
-	// Tags returns the tags of a value, for InvalidateTag. Default: it has none.
+	// Tags returns the tags of a value, for InvalidateTag. Default: none.
 	Tags func(key K, value V) []string
-	// Version returns the version of a value. One that is older than what is stored is not stored in its place, as a
-	// refresh from a replica may bring it. Default: all are equal.
+	// Version returns the version of a value. A lower one does not replace a higher one that is stored. Default: all are equal.
 	Version func(value V) uint64
-	// Clone returns a copy of a value that shares no memory with it, such as slices.Clone[[]string]. Get calls it each time, and
-	// returns the copy, so a caller may change what it got, that whose Get has called the loader, too. It is called by many
-	// Gets at the same time and only reads the value. It is not called when the loader has returned an error; Get returns no
-	// value then. Default: all Gets of a process return the same value, and no caller may change what it refers to.
+	// Clone returns a copy of a value that shares no memory with it, such as slices.Clone[[]string]. Each Get returns a copy of its
+	// own. Many Gets call Clone at the same time, for values only, not for errors. Default: Gets share the value, see New.
 	Clone func(value V) V
-	// Codec makes bytes of keys, for the other processes. Default: a string as it is, anything else as JSON, which has to
-	// give the same key back: Invalidate fails for one that it does not.
+	// Codec makes bytes of keys, for the other processes. Default: a string as it is, other keys as JSON; Invalidate fails for a
+	// key that its JSON does not give back.
 	Codec Codec[K]
-	// Lease is how long Invalidate waits for a process that hangs and shares no memory with this one, and after which time
-	// that serves nothing more. While one hangs, those that share no memory with it cannot renew their lease, and load each
-	// time. A short one costs rounds, four of them in each Lease. The processes may differ in it. Default: 2 seconds; 100 ms
-	// to 30 s.
+	// Lease is how long Invalidate waits for a process that hangs and shares no memory with this one. Afterwards that process serves
+	// nothing, and as long as it hangs those that share no memory with it load in each Get. There are four rounds of messages in
+	// each Lease. The processes may differ in it. Default: 2 seconds; 100 ms to 30 s.
 	Lease time.Duration
-	// CommitTimeout is the longest time from the sending of a write to the database until that has committed it or never will,
-	// with or without the process that has sent it. Update needs it: when a writer dies, or its commit returns an error, the
-	// write may still be on its way, and no process stores a value of the keys for that long. Give the database a limit below it,
-	// as statement_timeout of PostgreSQL, innodb_lock_wait_timeout and max_execution_time of MySQL. It is the same in all
-	// processes. Less than 0: none, for a database in the memory of the process. Default: 1 minute; 24 hours at most.
+	// CommitTimeout is the longest time from the sending of a write until the database has committed it or never will, even if the
+	// sender is dead. When a writer dies in Update, or its commit fails, no process stores its keys for that long. Give the database
+	// a limit below it: statement_timeout of PostgreSQL, innodb_lock_wait_timeout and max_execution_time of MySQL. It is the same in
+	// all processes. Default: 1 minute; 24 hours at most; negative: none, for a database in the process's own memory.
 	CommitTimeout time.Duration
-	// DisableSharedMemory has this process tell its changes and hear of others' by messages only, as where memory cannot be
-	// shared: on other systems than Linux, or when the kernel gives none. Default: memory is shared with all processes that do so,
-	// too.
+	// DisableSharedMemory makes this process exchange messages with all others. Default: memory is shared, on Linux.
 	DisableSharedMemory bool
-	// Fence is called with a process that shares no memory and has not answered for two times Lease, in a goroutine of its own. It may kill it,
-	// so that the others can store values again; one process, the master, is enough to do so. Default: nothing is done.
+	// Fence is called, in a goroutine of its own, with a process that shares no memory and has not answered for two Leases. It may
+	// kill the process, so that the others can store values again; one process, the master, is enough. Default: nothing is done.
 	Fence func(peer.Info)
-	// Logger gets what goes wrong and is mended, as a flush after a gap, and a warning where memory cannot be shared. Default:
-	// that of the bus, which is the cluster's.
+	// Logger gets what goes wrong and is mended, and a warning where memory cannot be shared. Default: that of the bus.
 	Logger *slog.Logger
 }
 

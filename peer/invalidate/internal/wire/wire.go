@@ -15,6 +15,7 @@ const version = 2
 // Kind says what a message is.
 type Kind byte
 
+// The kinds of messages.
 const (
 	Change Kind = iota + 1 // of a writer to all: change number Seq of its session
 	Sync                   // of a writer to one: its stream goes on after Seq; with the updates that are open
@@ -129,6 +130,7 @@ func number(b []byte) (n uint64, rest []byte, err error) {
 // Op says what a change does.
 type Op byte
 
+// The ops of a change.
 const (
 	OpKey   Op = iota + 1 // a key is dropped
 	OpTag                 // and all that has a tag
