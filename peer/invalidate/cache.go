@@ -30,14 +30,15 @@ type Cache[K comparable, V any] struct {
 // New makes a cache whose values come from load, together with the other processes that make one of the same name on the mesh of
 // the bus. A nil bus is for a process without a cluster, as in a test.
 //
-// load runs in a goroutine of its own, once at a time for a key, unless the key was invalidated meanwhile. Its context has the values
-// of the Get that needs it first, and ends when no Get waits any more. If load panics, the Gets that wait return a *PanicError.
+// load runs in a goroutine of its own, once at a time for a key, unless the key was invalidated meanwhile. Its context has the
+// values of the Get that needs it first, and ends when no Get waits any more. If load panics, the Gets that wait return a
+// *PanicError.
 //
-// All Gets of this process return the same value. Neither load nor a caller may change what it refers to: even an append to a slice
-// can show up in a later Get. With Options.Clone each Get has a copy.
+// All Gets of this process return the same value. Neither load nor a caller may change what it refers to: even an append to a
+// slice can show up in a later Get. With Options.Clone each Get has a copy.
 //
-// New asks the other processes for the shared memory. It waits up to 5 seconds for a process that hangs, if only that one may have it
-// and the kernel does not show it. Until all processes know of the cache, Get always loads.
+// New asks the other processes for the shared memory. It waits up to 5 seconds for a process that hangs, if only that one may
+// have it and the kernel does not show it. Until all processes know of the cache, Get always loads.
 func New[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(ctx context.Context, key K) (V, error)) (*Cache[K, V], error) {
 	opts = opts.withDefaults(b)
 	c, err := newCache(b, opts, load)
@@ -79,8 +80,9 @@ func newCache[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(con
 	return c, nil
 }
 
-// Get returns the value of a key: the stored one, or what the loader returns, for which it waits until ctx is done; the load goes on
-// for others that wait. The value must not be changed, see New. The error is that of the loader, or of ctx, or net.ErrClosed.
+// Get returns the value of a key: the stored one, or what the loader returns, for which it waits until ctx is done; the load
+// goes on for others that wait. The value must not be changed, see New. The error is that of the loader, or of ctx, or
+// net.ErrClosed.
 func (c *Cache[K, V]) Get(ctx context.Context, key K) (value V, err error) {
 	shared, err := c.store.Get(ctx, key)
 	switch {
@@ -93,12 +95,12 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K) (value V, err error) {
 	}
 }
 
-// Invalidate drops the values of keys in all processes. After it has returned nil, each Get, in any of them, returns a value that was
-// loaded after Invalidate was called. It does not wait for processes that share memory with this one, and for others that hang no
-// longer than their Options.Lease.
+// Invalidate drops the values of keys in all processes. After it has returned nil, each Get, in any of them, returns a value
+// that was loaded after Invalidate was called. It does not wait for processes that share memory with this one, and for others
+// that hang no longer than their Options.Lease.
 //
-// If ctx ends before, the error is an *UnconfirmedError, and net.ErrClosed if the cache or the mesh is closed. The values are dropped
-// all the same.
+// If ctx ends before, the error is an *UnconfirmedError, and net.ErrClosed if the cache or the mesh is closed. The values are
+// dropped all the same.
 func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 	ops, err := c.encode(wire.OpKey, keys)
 	if err != nil {
@@ -125,8 +127,8 @@ func (c *Cache[K, V]) InvalidateAll(ctx context.Context) error {
 // Update calls commit, and drops the values of keys. From before commit until after it, no process stores a value of these keys.
 // When Update returns nil, what Invalidate promises holds.
 //
-// The database may commit later when this process dies in commit, or commit panics or returns an error other than ErrNotCommitted.
-// So each Get of these keys loads then, in all processes, for Options.CommitTimeout.
+// The database may commit later when this process dies in commit, or commit panics or returns an error other than
+// ErrNotCommitted. So each Get of these keys loads then, in all processes, for Options.CommitTimeout.
 //
 // Unless all processes have confirmed that they know, commit is not called, and the error is an *UnconfirmedError that is
 // ErrNotCommitted. Else it is that of commit, or an *UnconfirmedError if not all have confirmed the end.
@@ -220,8 +222,8 @@ func (c *Cache[K, V]) failed(what string, err error) error {
 	return fmt.Errorf("invalidate: %s in cache %q: %w", what, c.name, err)
 }
 
-// Close leaves, and the other processes wait for this one no longer. It ends the contexts of the loads and waits for them. What waits
-// and what is called later fails with net.ErrClosed. Close may be called again.
+// Close leaves, and the other processes wait for this one no longer. It ends the contexts of the loads and waits for them. What
+// waits and what is called later fails with net.ErrClosed. Close may be called again.
 func (c *Cache[K, V]) Close() error { return c.close() }
 
 func (c *Cache[K, V]) shutdown() error {

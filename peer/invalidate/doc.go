@@ -29,13 +29,13 @@ package invalidate
 //
 // Processes that do not share a table, since one of them could not open it or is not to, tell each other by messages.
 //
-// Each process is a [writer] and a [holder], and knows the others by its [membership]. A writer numbers its changes from 1: the keys, tags and updates of one message.
-// They are its stream, of one random session, and each holder applies it in order. A holder has a lease, a time until which
-// it serves what it has stored. To renew it, it asks each other process that has the cache, a round: each notes until when
-// the holder may serve, and answers with the number of its last change. When the holder has applied as much of every
-// stream, its lease runs on, counted from before it has asked. So a writer waits, for each holder whose lease runs, until
-// that has confirmed the change, is dead or has left, or its lease from the time before the change is over: after that it
-// serves again only when it has applied the change.
+// Each process is a [writer] and a [holder], and knows the others by its [membership]. A writer numbers its changes from 1: the
+// keys, tags and updates of one message. They are its stream, of one random session, and each holder applies it in order. A
+// holder has a lease, a time until which it serves what it has stored. To renew it, it asks each other process that has the
+// cache, a round: each notes until when the holder may serve, and answers with the number of its last change. When the holder
+// has applied as much of every stream, its lease runs on, counted from before it has asked. So a writer waits, for each holder
+// whose lease runs, until that has confirmed the change, is dead or has left, or its lease from the time before the change is
+// over: after that it serves again only when it has applied the change.
 //
 // A process that is new is not known to those that were there. Its first round asks all that live in the rendezvous
 // directory, after a flush of the bus, which tells each of the two of the subscription of at least one: so of two that
@@ -61,9 +61,9 @@ package invalidate
 //     [versioned.Table.Has]. That is decided before a process says anything of the cache to anybody.
 //  10. An update whose writer ends in it, or whose commit fails, stays open for Options.CommitTimeout: [versioned.Table.isSettled],
 //     [hold]. By messages, each holder takes over what the writer had begun, so that a process that comes hears of it:
-//     [membership.adopt], before it is granted a lease: [writer.isToldLocked]. A holder that cannot know what the writer had begun, as its
-//     lease was over, stores nothing for that time, [versioned.values.Distrust], nor does a process that comes and shares no memory with
-//     those that have the mark of an update on their table.
+//     [membership.adopt], before it is granted a lease: [writer.isToldLocked]. A holder that cannot know what the writer had
+//     begun, as its lease was over, stores nothing for that time, [versioned.values.Distrust], nor does a process that comes
+//     and shares no memory with those that have the mark of an update on their table.
 //
 // # Races
 //

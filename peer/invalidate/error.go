@@ -16,8 +16,8 @@ import (
 // database has said so, as after a ROLLBACK; a broken connection does not tell.
 var ErrNotCommitted = errors.New("nothing was committed")
 
-// UnconfirmedError is the error when not all processes have confirmed in time. All others have, and this one. Those that it names drop
-// the value when they hear of it, or their lease is over.
+// UnconfirmedError is the error when not all processes have confirmed in time. All others have, and this one. Those that it
+// names drop the value when they hear of it, or their lease is over.
 type UnconfirmedError struct {
 	Peers        []Unconfirmed // by id
 	Err          error         // why it was waited for no longer

@@ -20,8 +20,8 @@ import (
 const topicPrefix = "invalidate/"
 
 // group is this process among those that have the cache: a writer and a holder, for those that share no table with it. It starts
-// and ends its three parts, and passes each message to the part that it is for. The parts have no cycle: holder knows membership, and
-// membership knows writer.
+// and ends its three parts, and passes each message to the part that it is for. The parts have no cycle: holder knows
+// membership, and membership knows writer.
 type group struct {
 	*transport
 	writer  *writer
@@ -127,8 +127,8 @@ func (g *group) handle(_ context.Context, in bus.Message) (any, error) {
 	return nil, nil //nolint:nilnil // an empty answer
 }
 
-// grant answers a process that renews its lease. Whoever asks for the first time has the cache from now on, and so we need a lease
-// from it.
+// grant answers a process that renews its lease. Whoever asks for the first time has the cache from now on, and so we need a
+// lease from it.
 func (g *group) grant(from peer.Info, ask wire.Message) (any, error) {
 	m := g.members.meet(from, ask.Own)
 	if m == nil {

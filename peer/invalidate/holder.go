@@ -9,8 +9,8 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
-// holder is this process as one that stores: it applies what writers have changed, confirms it, and renews its lease, which all of them
-// grant.
+// holder is this process as one that stores: it applies what writers have changed, confirms it, and renews its lease, which all
+// of them grant.
 //
 // It has no mutex: who the writers are is guarded by membership, and what has come of each by its stream.
 type holder struct {

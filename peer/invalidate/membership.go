@@ -12,11 +12,11 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
-// membership is who has the cache and shares no table with this process. Our lease needs an answer of each member, so it runs and ends
-// here, too.
+// membership is who has the cache and shares no table with this process. Our lease needs an answer of each member, so it runs
+// and ends here, too.
 //
-// Locks: mu guards all of it. With mu held the writer is told, which has a mutex of its own, and the store is flushed, which waits for
-// nobody. It is not held while something is sent, or applied.
+// Locks: mu guards all of it. With mu held the writer is told, which has a mutex of its own, and the store is flushed, which
+// waits for nobody. It is not held while something is sent, or applied.
 type membership struct {
 	*transport
 	writer *writer
@@ -108,8 +108,8 @@ func (ms *membership) end(p peer.Info, m *member) bool {
 	return true
 }
 
-// adopt keeps the keys blocked that a process which is gone has left open, here and in those that come: what it has sent may still be
-// committed. Rule 10 is here.
+// adopt keeps the keys blocked that a process which is gone has left open, here and in those that come: what it has sent may
+// still be committed. Rule 10 is here.
 func (ms *membership) adopt(keys []string) {
 	if !ms.writer.adopt(keys) {
 		return

@@ -29,8 +29,8 @@ const mutantTime = time.Hour
 // A mutant is the package without one of its rules. Its edits are made in copies of the files.
 type mutant struct {
 	edits []edit
-	// kills are the tests that find the mutant, as patterns for -test.run, after the package if it is one below: each of them fails. A storm of processes looks for
-	// it where it comes first; else only in a long run, as chance may take its time.
+	// kills are the tests that find the mutant, as patterns for -test.run, after the package if it is one below: each of them
+	// fails. A storm of processes looks for it where it comes first; else only in a long run, as chance may take its time.
 	kills []string
 }
 

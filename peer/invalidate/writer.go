@@ -18,10 +18,11 @@ import (
 // comes meanwhile. When nothing is on its way, nothing waits.
 const patience = time.Millisecond
 
-// writer is this process as one that changes something, for Invalidate and Update: its stream, and who has to confirm what is in it.
+// writer is this process as one that changes something, for Invalidate and Update: its stream, and who has to confirm what is in
+// it.
 //
-// Locks: sending is held while messages of the stream are sent, so that they come in order, and mu is taken within it, for moments.
-// Membership tells who is there with its own mutex held; nothing else is locked, sent or called with mu held.
+// Locks: sending is held while messages of the stream are sent, so that they come in order, and mu is taken within it, for
+// moments. Membership tells who is there with its own mutex held; nothing else is locked, sent or called with mu held.
 type writer struct {
 	*transport
 	changes, sent atomic.Uint64 // for Stats
@@ -50,8 +51,8 @@ func (w *writer) add(m *member) {
 	w.readers[m] = new(reader)
 }
 
-// drop is for a member that serves nothing any more: nobody waits for it. No process that comes is granted a lease until adopt has
-// been called with the updates that the member has left open.
+// drop is for a member that serves nothing any more: nobody waits for it. No process that comes is granted a lease until adopt
+// has been called with the updates that the member has left open.
 func (w *writer) drop(m *member) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -63,8 +64,8 @@ func (w *writer) drop(m *member) {
 	w.landLocked()
 }
 
-// adopt takes over the open updates of a process that is gone: it begins them in our stream, for those that come and have not heard
-// of them. It returns false if there is nothing to end.
+// adopt takes over the open updates of a process that is gone: it begins them in our stream, for those that come and have not
+// heard of them. It returns false if there is nothing to end.
 func (w *writer) adopt(keys []string) bool {
 	var begins []byte
 	for _, key := range keys {

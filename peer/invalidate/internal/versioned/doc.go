@@ -1,6 +1,6 @@
-// Package versioned stores what a loader returns under the version that its key had when the load began, and returns it as long as
-// the key has that version. The versions are in a table, which the processes of a machine can share: then a change that one of
-// them makes is there for all at once. It knows no mesh and no messages.
+// Package versioned stores what a loader returns under the version that its key had when the load began, and returns it as long
+// as the key has that version. The versions are in a table, which the processes of a machine can share: then a change that one
+// of them makes is there for all at once. It knows no mesh and no messages.
 package versioned
 
 // How it works, for those who change it.
@@ -12,11 +12,12 @@ package versioned
 // are loaded again, for nothing.
 //
 // An update also sets a mark, and while there is one, what is loaded is not stored. Each process has a slot of marks, and the
-// lock of a byte of the table's memory for it. A mark in a slot that is not locked is of a process that has ended in an update. What that
-// has sent to the database may still be committed, so the mark stays for the commit timeout after another process has seen
-// it, and so does the slot.
+// lock of a byte of the table's memory for it. A mark in a slot that is not locked is of a process that has ended in an update.
+// What that has sent to the database may still be committed, so the mark stays for the commit timeout after another process has
+// seen it, and so does the slot.
 //
-// The memory of a shared table is a file without a name whose size is sealed, see memfd_create(2): nothing can remove or truncate it.
+// The memory of a shared table is a file without a name whose size is sealed, see memfd_create(2): nothing can remove or
+// truncate it.
 //
 // The order in which the words of the table are read and written matters. These are its rules:
 //

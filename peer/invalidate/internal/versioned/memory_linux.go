@@ -94,8 +94,9 @@ func checkFileLimit(size uint64) error {
 	return nil
 }
 
-// Open takes a slot of the table in a memory, for the process self. The memory belongs to the table then, and is closed if there is none.
-// commit is how long marks stay that the process of their slot has left. It fails where Check does, and when all slots are taken.
+// Open takes a slot of the table in a memory, for the process self. commit is how long marks stay that the process of their slot
+// has left. It fails where Check does, and when all slots are taken. The memory belongs to the table, and is closed if Open
+// fails.
 func Open(memory *os.File, self rendezvous.Incarnation, commit time.Duration) (*Table, error) {
 	s := &shared{memory: memory}
 	t, err := s.open()
@@ -131,7 +132,7 @@ func (s *shared) open() (*Table, error) {
 	return t, nil
 }
 
-// Check returns an error for a file that is not the sealed memory of a table. It trusts nothing: the file comes from another process.
+// Check returns an error for a file that is not the sealed memory of a table. The file comes from another process.
 func Check(memory *os.File) error {
 	_, _, err := checkMemory(memory)
 	return err

@@ -9,8 +9,8 @@ import (
 // Store is the part of a cache that this process has for itself: the values that are stored, and the loads that bring them. Its
 // methods may be called at the same time.
 //
-// Locks: mu is for the loads. An end of a load puts its value under mu, and takes values.replacing and the table's mutex after it;
-// nothing takes mu while it has one of those.
+// Locks: mu is for the loads. An end of a load puts its value under mu, and takes values.replacing and the table's mutex after
+// it; nothing takes mu while it has one of those.
 type Store[K comparable, V any] struct {
 	values[K, V]
 	load    func(context.Context, K) (V, error)

@@ -1,5 +1,4 @@
-// Package wire is what processes that have a cache and share no memory say to each other: bytes in, bytes out. A decoder trusts nothing,
-// and returns errors.
+// Package wire has the messages between processes that have a cache and share no memory: bytes in, bytes out. It trusts no bytes.
 package wire
 
 import (
