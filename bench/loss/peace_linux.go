@@ -2,12 +2,18 @@ package loss
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/cluster/control"
@@ -172,4 +178,40 @@ func (s *storm) judgeShares(ctx context.Context, r *report, at inventory) {
 	r.expect(len(t.ByWorker) == nodes, "%d of %d nodes have answered", len(t.ByWorker), nodes)
 	r.expectAll("after the storm", t)
 	r.note("shares of %d connections after the storm: %s", t.Connections, strings.Join(shares, ", "))
+}
+
+// goroutinesSignal makes a server write how many goroutines it has into a file of its own.
+const goroutinesSignal = unix.SIGUSR1
+
+func goroutinesFile(dir string, pid int) string {
+	return filepath.Join(dir, fmt.Sprintf("goroutines.%d", pid))
+}
+
+// tellGoroutines is a goroutine that ends with the process.
+func tellGoroutines(dir string) {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, goroutinesSignal)
+	path := goroutinesFile(dir, os.Getpid())
+	for range asked {
+		_ = os.WriteFile(path+".new", []byte(strconv.Itoa(runtime.NumGoroutine())), 0o600) // who asks will miss it
+		_ = os.Rename(path+".new", path)
+	}
+}
+
+// goroutinesOf asks a server how many goroutines it has.
+func goroutinesOf(dir string, pid int) (n int, err error) {
+	path := goroutinesFile(dir, pid)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, err
+	}
+	if err := unix.Kill(pid, goroutinesSignal); err != nil {
+		return 0, os.NewSyscallError("kill", err)
+	}
+	var content []byte
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if content, err = os.ReadFile(path); err == nil {
+			return strconv.Atoi(string(content))
+		}
+	}
+	return 0, err
 }

@@ -17,7 +17,7 @@ const nodesDir = "nodes"
 // the CPUs by itself.
 func clustered(steering string) plan {
 	return plan{
-		command: ours(clusterRole, steering, func(c Config) int { return c.GOMAXPROCS }),
+		command: ours(clusterRole, steering, 0),
 		workers: nodesThatAccept, restart: (*Server).order,
 	}
 }

@@ -29,7 +29,7 @@ func crewed(way string) plan {
 	if way == proxied {
 		gomaxprocs = 0 // it copies all bytes: it may use every CPU
 	}
-	return plan{command: ours(crewRole, way, func(Config) int { return gomaxprocs }), restart: (*Server).order}
+	return plan{command: ours(crewRole, way, gomaxprocs), restart: (*Server).order}
 }
 
 // desk is where a crew's workers get their connections.

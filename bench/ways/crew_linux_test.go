@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -224,13 +225,13 @@ func TestStartFailsWithoutLeaving(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	for _, c := range []Config{{}, {Dir: "/", Workers: -1}, {Dir: "/", GOMAXPROCS: -1}} {
+	for _, c := range []Config{{}, {Dir: "/", Workers: -1}} {
 		_, err := c.withDefaults()
 		require.Error(t, err, "%+v", c)
 	}
-	c, err := Config{Dir: "/", Workers: 3, GOMAXPROCS: 2}.withDefaults()
+	c, err := Config{Dir: "/", Workers: 1}.withDefaults()
 	require.NoError(t, err)
-	assert.Equal(t, 2, c.share())
+	assert.Equal(t, runtime.NumCPU(), c.share())
 	c, err = Config{Dir: "/", Workers: 1000}.withDefaults()
 	require.NoError(t, err)
 	assert.Equal(t, 1, c.share())

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
@@ -26,7 +27,7 @@ var errStopping = errors.New("ways: the server stops")
 // preforked is a prefork of a library. It starts as many workers as its master has for GOMAXPROCS.
 func preforked(role, name, module, how string) plan {
 	return plan{
-		command: ours(role, "", func(c Config) int { return c.Workers }),
+		command: func(c Config) (*exec.Cmd, error) { return command(role, task{Config: c}, c.Workers) },
 		version: func() (string, error) { return fmt.Sprintf("%s %s, %s", name, moduleVersion(module), how), nil }, reserves: true,
 	}
 }

@@ -30,14 +30,15 @@ const (
 // Roles returns what this program runs in each of them.
 func Roles() map[string]func() error {
 	return map[string]func() error{
-		goRole: child.Role(runGo), clusterRole: child.Role(runCluster), crewRole: child.Role(runCrew), receiverRole: child.Role(runReceiver), acceptorRole: runAcceptor,
+		goRole: child.Role(runGo), clusterRole: child.Role(runCluster), crewRole: child.Role(runCrew),
+		receiverRole: child.Role(runReceiver), acceptorRole: runAcceptor,
 		fasthttpRole: child.Role(runFasthttp), fiberRole: child.Role(runFiber),
 	}
 }
 
-// ours makes the command of a way that is this program in a role, with a GOMAXPROCS.
-func ours(role, variant string, gomaxprocs func(Config) int) func(Config) (*exec.Cmd, error) {
-	return func(c Config) (*exec.Cmd, error) { return command(role, task{c, variant}, gomaxprocs(c)) }
+// ours makes the command of a way that is this program in a role.
+func ours(role, variant string, gomaxprocs int) func(Config) (*exec.Cmd, error) {
+	return func(c Config) (*exec.Cmd, error) { return command(role, task{c, variant}, gomaxprocs) }
 }
 
 // command is this program in a role. GOMAXPROCS 0 leaves it to the Go runtime.

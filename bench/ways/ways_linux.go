@@ -19,15 +19,14 @@ import (
 
 // Config says how a server is started. The zero value but for Dir works.
 type Config struct {
-	Workers    int    // processes that answer requests; default: one for each CPU
-	GOMAXPROCS int    // of each worker that is written in Go; default: its share of the CPUs, rounded up
-	Dir        string // an existing directory, for a directory of the server's own, which Stop removes
-	Addr       string // an IP address and a port, which may be 0; default: "127.0.0.1:0"
+	Workers int    // processes that answer requests; default: one for each CPU
+	Dir     string // an existing directory, for a directory of the server's own, which Stop removes
+	Addr    string // an IP address and a port, which may be 0; default: "127.0.0.1:0"
 }
 
 func (c Config) withDefaults() (Config, error) {
-	if c.Workers < 0 || c.GOMAXPROCS < 0 {
-		return c, fmt.Errorf("ways: %d workers with GOMAXPROCS %d: neither can be negative", c.Workers, c.GOMAXPROCS)
+	if c.Workers < 0 {
+		return c, fmt.Errorf("ways: %d workers: there must be some", c.Workers)
 	}
 	if c.Dir == "" {
 		return c, fmt.Errorf("ways: no directory: set Config.Dir")
@@ -41,13 +40,8 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// share is the GOMAXPROCS of a worker.
-func (c Config) share() int {
-	if c.GOMAXPROCS > 0 {
-		return c.GOMAXPROCS
-	}
-	return (runtime.NumCPU() + c.Workers - 1) / c.Workers
-}
+// share is the GOMAXPROCS of a worker that is written in Go: its share of the CPUs, rounded up.
+func (c Config) share() int { return (runtime.NumCPU() + c.Workers - 1) / c.Workers }
 
 // Way is one way to share a port.
 type Way struct {
