@@ -17,6 +17,7 @@ import (
 
 	"github.com/multinode-go/multinode/bench/compare"
 	"github.com/multinode-go/multinode/bench/cost"
+	"github.com/multinode-go/multinode/bench/cost/roles"
 	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/bench/loss"
@@ -25,7 +26,7 @@ import (
 )
 
 func main() {
-	child.Become(cost.Roles(), loss.Roles(), load.Roles(), ways.Roles())
+	child.Become(roles.All(), loss.Roles(), load.Roles(), ways.Roles())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))

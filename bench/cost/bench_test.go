@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/bench/cost/roles"
 	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/internal/leaktest"
@@ -19,7 +20,7 @@ import (
 
 // The test binary is also the servers and the load, as the program is.
 func TestMain(m *testing.M) {
-	child.Become(Roles(), load.Roles())
+	child.Become(roles.All(), load.Roles())
 	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil { // or each process takes a second to end
 		panic(err)
 	}
@@ -50,7 +51,7 @@ func TestCompare(t *testing.T) {
 	defer func() { assert.NoError(t, p.stop()) }()
 	for _, short := range []bool{false, true} {
 		plan := load.Plan{Connections: 4, Duration: 100 * time.Millisecond, KeepAlive: !short}
-		baseline, ours, err := p.compare(t.Context(), 2, func(ctx context.Context, s *server) (result, error) { return s.measure(ctx, plan) })
+		baseline, ours, err := p.compare(t.Context(), 2, func(ctx context.Context, s *server) (roles.Result, error) { return s.measure(ctx, plan) })
 		require.NoError(t, err)
 		require.Len(t, baseline.results, 2, "the first of each comparison does not count")
 		require.Len(t, ours.results, 2)
@@ -72,7 +73,7 @@ func TestCompare(t *testing.T) {
 
 // TestLoadTellsFailures loads a port that nobody serves any more.
 func TestLoadTellsFailures(t *testing.T) {
-	s, err := startServer(plainRole, 0)
+	s, err := startServer(roles.PlainRole, 0)
 	require.NoError(t, err)
 	require.NoError(t, s.stop())
 	r, err := s.measure(t.Context(), load.Plan{Connections: 1, Duration: 10 * time.Millisecond})

@@ -5,11 +5,12 @@ package cost
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/bench/cost/roles"
 )
 
 // TestEachInvalidationIsOfAStoredKey has the leader count what each process has lost in each round.
@@ -18,23 +19,23 @@ func TestEachInvalidationIsOfAStoredKey(t *testing.T) {
 	var err error
 	c.natsd, err = buildProgram(t.Context(), t.TempDir(), natsdPackage)
 	require.NoError(t, err)
-	names := []string{cacheName, cacheMessages, natsCached}
+	names := []string{roles.Cache, roles.CacheMessages, roles.NATSCached}
 	if hasRedis() {
-		names = append(names, redisCached)
+		names = append(names, roles.RedisCached)
 	}
 	const keys = 600
 	for _, name := range names {
-		team, err := c.startTeam(player{System: name, Peers: 2}, 2)
+		team, err := c.startTeam(roles.Player{System: name, Peers: 2}, 2)
 		require.NoError(t, err)
 		for range 3 {
-			r, err := team.turn(order{Do: fanOuts, Keys: keys, Warm: 20 * time.Millisecond, Duration: 100 * time.Millisecond})
+			r, err := team.turn(roles.Order{Do: roles.FanOuts, Keys: keys, Warm: 20 * time.Millisecond, Duration: 100 * time.Millisecond})
 			require.NoError(t, err, name)
 			assert.Positive(t, r.Requests, name)
 			assert.Positive(t, r.Uncounted, name)
-			assert.LessOrEqual(t, r.Uncounted, int64(keys/(warmUp+1)), name)
+			assert.LessOrEqual(t, r.Uncounted, int64(keys/(roles.WarmUp+1)), name)
 			assert.LessOrEqual(t, r.Requests+r.Uncounted, int64(keys), name)
 			assert.Equal(t, r.Requests+r.Uncounted, r.Lost.Invalidated, name)
-			if name == natsCached || name == redisCached {
+			if name == roles.NATSCached || name == roles.RedisCached {
 				assert.Zero(t, r.Lost.Besides, name)
 			}
 		}
@@ -44,9 +45,9 @@ func TestEachInvalidationIsOfAStoredKey(t *testing.T) {
 
 // TestUsedUpKeysEndTheRound has less keys than there is time for.
 func TestUsedUpKeysEndTheRound(t *testing.T) {
-	team, err := tiny().startTeam(player{System: cacheName, Peers: 1}, 2)
+	team, err := tiny().startTeam(roles.Player{System: roles.Cache, Peers: 1}, 2)
 	require.NoError(t, err)
-	o := order{Do: fanOuts, Keys: 60, Warm: time.Minute, Duration: time.Minute}
+	o := roles.Order{Do: roles.FanOuts, Keys: 60, Warm: time.Minute, Duration: time.Minute}
 	r, err := team.turn(o)
 	require.NoError(t, err)
 	assert.Equal(t, int64(10), r.Uncounted)
@@ -59,59 +60,6 @@ func TestUsedUpKeysEndTheRound(t *testing.T) {
 	require.Error(t, team.stop())
 }
 
-func TestKeyringTellsWhatWasNotDone(t *testing.T) {
-	var k keyring
-	use := func(n int) {
-		for i := range n {
-			key, err := k.next()
-			require.NoError(t, err)
-			assert.Equal(t, keyOf(i), key)
-		}
-	}
-	lost, err := k.refilled(3, []int{6, 0})
-	require.NoError(t, err, "a first time")
-	assert.Zero(t, lost)
-	use(2)
-	for _, wrong := range [][]int{{2, 1}, {2, 3}, {0, 2}} {
-		_, err = k.refilled(3, wrong)
-		require.Error(t, err, wrong)
-	}
-	lost, err = k.refilled(3, []int{2, 2})
-	require.NoError(t, err)
-	assert.Equal(t, loss{Invalidated: 2}, lost)
-	_, err = k.refilled(3, []int{0, 1})
-	require.Error(t, err, "nothing was used")
-	use(3)
-	_, err = k.next()
-	require.Error(t, err, "the others must stay")
-}
-
-// TestKeyringBoundsChance has 1000 of 4000 values invalidated, in a cache of so many classes that 3 others go with them.
-func TestKeyringBoundsChance(t *testing.T) {
-	k := keyring{classes: 1_000_000}
-	_, err := k.refilled(2000, []int{4000, 4000})
-	require.NoError(t, err)
-	for range 1000 {
-		_, err := k.next()
-		require.NoError(t, err)
-	}
-	for _, wrong := range []int{0, 999, 1023, 4000} {
-		_, err = k.refilled(2000, []int{1003, wrong})
-		require.Error(t, err, wrong)
-	}
-	lost, err := k.refilled(2000, []int{1003, 1000, 1022})
-	require.NoError(t, err)
-	assert.Equal(t, loss{Invalidated: 1000, Besides: 25}, lost)
-}
-
-func TestKeysForATime(t *testing.T) {
-	keys, err := keysFor(100 * time.Millisecond)
-	require.NoError(t, err)
-	assert.Equal(t, 5000, keys)
-	_, err = keysFor(time.Hour)
-	require.ErrorContains(t, err, "-slice")
-}
-
 func TestHits(t *testing.T) {
 	out := measureTiny(t, "hits")
 	var all []string
@@ -122,19 +70,19 @@ func TestHits(t *testing.T) {
 }
 
 func TestHit(t *testing.T) {
-	assertTables(t, measureTiny(t, "hit"), [][]string{{hitOtter, hitExpiring, hitAlone, hitMeshed}})
+	assertTables(t, measureTiny(t, "hit"), [][]string{{roles.HitOtter, roles.HitExpiring, roles.HitAlone, roles.HitMeshed}})
 }
 
 // TestMissesAreNoHits has the only keys that are read invalidated all the time.
 func TestMissesAreNoHits(t *testing.T) {
-	for _, name := range []string{cacheName, cacheMessages} {
-		team, err := tiny().startTeam(player{System: name, Peers: 1}, 2)
+	for _, name := range []string{roles.Cache, roles.CacheMessages} {
+		team, err := tiny().startTeam(roles.Player{System: name, Peers: 1}, 2)
 		require.NoError(t, err)
 		for _, shared := range []int{0, 1} {
-			r, duration := result{}, 200*time.Millisecond
+			r, duration := roles.Result{}, 200*time.Millisecond
 			for ; r.Requests < 1000; duration *= 4 { // a busy machine reads for longer
 				require.Less(t, duration, time.Hour)
-				r, err = team.ask(order{Do: readHits, Duration: duration, Rate: 2000, Senders: 64, Shared: shared})
+				r, err = team.ask(roles.Order{Do: roles.ReadHits, Duration: duration, Rate: 2000, Senders: 64, Shared: shared})
 				require.NoError(t, err)
 				assert.Zero(t, r.Failures)
 				assert.Equal(t, int64(2*2000*duration.Seconds()), r.Hits.Writes, "all that are due, and nothing else")
@@ -150,29 +98,6 @@ func TestMissesAreNoHits(t *testing.T) {
 		}
 		require.NoError(t, team.stop())
 	}
-}
-
-// TestScheduleKeepsItsTimes has nobody take the second half before it is over.
-func TestScheduleKeepsItsTimes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		due := make(chan time.Time)
-		begin := time.Now()
-		go func() { // ends with its last call
-			defer close(due)
-			p := pace{begin: begin, end: begin.Add(20 * time.Millisecond), next: evenly(10_000, 10), burst: 10}
-			p.schedule(due)
-		}()
-		var times []time.Time
-		for at := range due {
-			if times = append(times, at); len(times) == 100 {
-				time.Sleep(time.Second)
-			}
-		}
-		require.Len(t, times, 200)
-		for i, at := range times {
-			assert.Equal(t, time.Duration(i/10)*time.Millisecond, at.Sub(begin), "whenever it was sent")
-		}
-	})
 }
 
 func TestCatalog(t *testing.T) {

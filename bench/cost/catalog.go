@@ -2,6 +2,7 @@ package cost
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/multinode-go/multinode/bench/cost/roles"
 	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
@@ -72,10 +74,20 @@ func startCatalogs(ctx context.Context, dir string) (p pair, err error) {
 	return p, nil
 }
 
-// apply loads s from a process of its own.
-func (l shop) apply(_ context.Context, s *server) (result, error) {
+// shop loads s from a process of its own.
+func (s *server) shop(l roles.Shop) (r roles.Result, err error) {
 	l.Addr = s.addr
-	return s.load(shopperRole, l.Warm+l.Duration, l)
+	before := s.cpu()
+	p, err := child.Run(roles.ShopperRole, l)
+	if err != nil {
+		return r, err
+	}
+	answer, err := p.Line(l.Warm+l.Duration, "")
+	if err = errors.Join(err, p.Wait()); err == nil {
+		err = json.Unmarshal([]byte(answer), &r)
+	}
+	r.CPU = s.cpu() - before
+	return r, err
 }
 
 // measureCatalog asks what the cache brings to a program whose values come from a database.
@@ -90,37 +102,37 @@ func measureCatalog(ctx context.Context, c config, w io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
-	l := shop{Connections: shopConnections, Warm: c.duration / 3 / warmUp, Duration: c.duration / 3}
+	l := roles.Shop{Connections: shopConnections, Warm: c.duration / 3 / roles.WarmUp, Duration: c.duration / 3}
 	without, err := p.measureShop(ctx, c, w, l, fmt.Sprintf("each of %d connections in a closed loop", l.Connections))
 	if err != nil {
 		return err
 	}
-	l.Connections, l.Rate = openConnections, max(1, shopRate*median(without.figures(result.perSecond)))
+	l.Connections, l.Rate = openConnections, max(1, shopRate*median(without.figures(perSecond)))
 	_, err = p.measureShop(ctx, c, w, l, fmt.Sprintf("%.0f requests a second", l.Rate))
 	return err
 }
 
 // measureShop returns what there is without the cache.
-func (p pair) measureShop(ctx context.Context, c config, w io.Writer, l shop, title string) (*contestant, error) {
-	without, with, err := p.compare(ctx, c.rounds, l.apply)
+func (p pair) measureShop(ctx context.Context, c config, w io.Writer, l roles.Shop, title string) (*contestant, error) {
+	without, with, err := p.compare(ctx, c.rounds, func(_ context.Context, s *server) (roles.Result, error) { return s.shop(l) })
 	if err != nil {
 		return nil, err
 	}
 	without.name, with.name = "no cache", "cache"
 	count := decimals(0)
 	table(w, "a catalogue of 1000 products on 4 nodes, 90 % reads, 10 % writes, Zipf, "+title, versusRows(without, with,
-		versus{name: "requests/s", format: count, of: result.perSecond},
+		versus{name: "requests/s", format: count, of: perSecond},
 		versus{name: "reads, p50 us", format: count, of: p50},
 		versus{name: "reads, p99 us", format: count, of: p99},
-		versus{name: "CPU us/request", format: count, of: result.cpuPerRequest},
-		versus{name: "reads of the database, of a request", format: decimals(3), of: func(r result) float64 {
+		versus{name: "CPU us/request", format: count, of: cpuPerRequest},
+		versus{name: "reads of the database, of a request", format: decimals(3), of: func(r roles.Result) float64 {
 			return float64(r.Shop.FromDatabase+r.Shop.Conflicts) / float64(r.Requests)
 		}},
-		versus{name: "reads answered from the database", format: decimals(3), of: func(r result) float64 {
+		versus{name: "reads answered from the database", format: decimals(3), of: func(r roles.Result) float64 {
 			return float64(r.Shop.FromDatabase) / float64(r.Shop.Reads)
 		}},
-		versus{name: "writes, in a round", format: count, isCount: true, of: func(r result) float64 { return float64(r.Shop.Writes) }},
-		versus{name: "writes that came too late, in a round", format: count, isCount: true, of: func(r result) float64 {
+		versus{name: "writes, in a round", format: count, isCount: true, of: func(r roles.Result) float64 { return float64(r.Shop.Writes) }},
+		versus{name: "writes that came too late, in a round", format: count, isCount: true, of: func(r roles.Result) float64 {
 			return float64(r.Shop.Conflicts)
 		}})...)
 	return without, nil

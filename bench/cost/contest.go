@@ -7,25 +7,19 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
+
+	"github.com/multinode-go/multinode/bench/cost/roles"
 )
 
-func p50(r result) float64   { return microseconds(r.P50) }
-func p99(r result) float64   { return microseconds(r.P99) }
-func clock(r result) float64 { return microseconds(r.Clock) }
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
-func microseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
-
-// warmUp is how much shorter the time is that does not count, with caches and clocks that others have left.
-const warmUp = 5
+// manySenders is how many goroutines send at a time where many do.
+const manySenders = 16
 
 // contest is what teams of several systems do in turn, for each number of peers and each order.
 type contest struct {
 	systems []string
 	peers   []int
-	orders  []order
-	title   func(peers int, o order) string
+	orders  []roles.Order
+	title   func(peers int, o roles.Order) string
 	unit    string
 	columns func(teams []*contestant) []column
 }
@@ -35,7 +29,7 @@ func (c config) hold(ctx context.Context, w io.Writer, k contest) (all []*contes
 	for _, gomaxprocs := range c.gomaxprocs {
 		for _, peers := range k.peers {
 			for _, o := range k.orders {
-				o.Warm, o.Duration = c.slice/warmUp, c.slice
+				o.Warm, o.Duration = c.slice/roles.WarmUp, c.slice
 				teams, err := c.holdOne(ctx, k.systems, peers, gomaxprocs, o)
 				if err != nil {
 					return nil, err
@@ -48,10 +42,10 @@ func (c config) hold(ctx context.Context, w io.Writer, k contest) (all []*contes
 	return all, nil
 }
 
-func (c config) holdOne(ctx context.Context, systems []string, peers, gomaxprocs int, o order) (all []*contestant, err error) {
-	var leaders []player
+func (c config) holdOne(ctx context.Context, systems []string, peers, gomaxprocs int, o roles.Order) (all []*contestant, err error) {
+	var leaders []roles.Player
 	for _, name := range systems {
-		leaders = append(leaders, player{System: name, Peers: peers})
+		leaders = append(leaders, roles.Player{System: name, Peers: peers})
 	}
 	return all, c.withTeams(gomaxprocs, leaders, func(teams []*team) error {
 		for i, t := range teams {
@@ -64,8 +58,10 @@ func (c config) holdOne(ctx context.Context, systems []string, peers, gomaxprocs
 // measureRoundTrips asks what a message and its answer cost.
 func measureRoundTrips(ctx context.Context, c config, w io.Writer) error {
 	_, err := c.hold(ctx, w, contest{
-		systems: []string{raw, framed, busName, natsName}, peers: []int{1}, orders: []order{{Do: roundTrips}},
-		title:   func(int, order) string { return fmt.Sprintf("round trip of %d bytes between 2 processes", messageSize) },
+		systems: []string{roles.Raw, roles.Framing, roles.Bus, roles.NATS}, peers: []int{1}, orders: []roles.Order{{Do: roles.RoundTrips}},
+		title: func(int, roles.Order) string {
+			return fmt.Sprintf("round trip of %d bytes between 2 processes", roles.MessageSize)
+		},
 		columns: latencies, unit: ", us",
 	})
 	return err
@@ -74,9 +70,9 @@ func measureRoundTrips(ctx context.Context, c config, w io.Writer) error {
 // measureFanOuts asks what it costs to reach all peers and to hear from all.
 func measureFanOuts(ctx context.Context, c config, w io.Writer) error {
 	_, err := c.hold(ctx, w, contest{
-		systems: []string{raw, rawReaders, framed, busName, natsName}, peers: c.peers, orders: []order{{Do: fanOuts}},
-		title: func(peers int, _ order) string {
-			return fmt.Sprintf("%d bytes to %d peers and all answers", messageSize, peers)
+		systems: []string{roles.Raw, roles.RawReaders, roles.Framing, roles.Bus, roles.NATS}, peers: c.peers, orders: []roles.Order{{Do: roles.FanOuts}},
+		title: func(peers int, _ roles.Order) string {
+			return fmt.Sprintf("%d bytes to %d peers and all answers", roles.MessageSize, peers)
 		},
 		columns: latencies, unit: ", us",
 	})
@@ -86,16 +82,16 @@ func measureFanOuts(ctx context.Context, c config, w io.Writer) error {
 // measureOneWay asks how many messages a second a link carries.
 func measureOneWay(ctx context.Context, c config, w io.Writer) error {
 	_, err := c.hold(ctx, w, contest{
-		systems: []string{raw, rawBatches, framed, busName, natsName}, peers: []int{1},
-		orders: []order{{Do: oneWay, Senders: 1}, {Do: oneWay, Senders: manySenders}},
-		title: func(_ int, o order) string {
-			return fmt.Sprintf("one way on one link, %d bytes, senders: %d", messageSize, o.Senders)
+		systems: []string{roles.Raw, roles.RawBatches, roles.Framing, roles.Bus, roles.NATS}, peers: []int{1},
+		orders: []roles.Order{{Do: roles.OneWay, Senders: 1}, {Do: roles.OneWay, Senders: manySenders}},
+		title: func(_ int, o roles.Order) string {
+			return fmt.Sprintf("one way on one link, %d bytes, senders: %d", roles.MessageSize, o.Senders)
 		},
 		columns: func(teams []*contestant) []column {
 			return append([]column{
-				middle("messages/s", decimals(0), result.perSecond),
-				middle("CPU us/message", decimals(3), result.cpuPerRequest),
-			}, ratios("ratio to raw", decimals(3), teams[0], result.perSecond)...)
+				middle("messages/s", decimals(0), perSecond),
+				middle("CPU us/message", decimals(3), cpuPerRequest),
+			}, ratios("ratio to raw", decimals(3), teams[0], perSecond)...)
 		},
 	})
 	return err
@@ -105,7 +101,7 @@ func measureOneWay(ctx context.Context, c config, w io.Writer) error {
 func latencies(teams []*contestant) []column {
 	columns := []column{
 		middle("clock", significant(1), clock), middle("p50", significant(1), p50), middle("p99", significant(1), p99),
-		middle("CPU", significant(1), result.cpuPerRequest),
+		middle("CPU", significant(1), cpuPerRequest),
 	}
 	baseline := fastest(teams)
 	for _, t := range teams {
@@ -118,7 +114,7 @@ func latencies(teams []*contestant) []column {
 
 // fastest returns the raw team of the lowest p50.
 func fastest(teams []*contestant) *contestant {
-	isOther := func(t *contestant) bool { return !strings.HasPrefix(t.name, raw) }
+	isOther := func(t *contestant) bool { return !strings.HasPrefix(t.name, roles.Raw) }
 	return slices.MinFunc(slices.DeleteFunc(slices.Clone(teams), isOther), func(a, b *contestant) int {
 		return cmp.Compare(median(a.figures(p50)), median(b.figures(p50)))
 	})
@@ -127,19 +123,19 @@ func fastest(teams []*contestant) *contestant {
 // measureInvalidations asks what it costs that no process has a value any more, which all have had stored, to be told
 // of a message to each and its answer.
 func measureInvalidations(ctx context.Context, c config, w io.Writer) error {
-	names := []string{raw, rawReaders, busName, cacheName, cacheMessages, natsCached}
+	names := []string{roles.Raw, roles.RawReaders, roles.Bus, roles.Cache, roles.CacheMessages, roles.NATSCached}
 	if hasRedis() {
-		names = append(names, redisCached)
+		names = append(names, roles.RedisCached)
 	} else {
 		fmt.Fprint(w, redisMissing)
 	}
-	keys, err := keysFor(c.slice/warmUp + c.slice)
+	keys, err := roles.KeysFor(c.slice/roles.WarmUp + c.slice)
 	if err != nil {
 		return err
 	}
 	teams, err := c.hold(ctx, w, contest{
-		systems: names, peers: c.peers, orders: []order{{Do: fanOuts, Keys: keys}},
-		title: func(peers int, _ order) string {
+		systems: names, peers: c.peers, orders: []roles.Order{{Do: roles.FanOuts, Keys: keys}},
+		title: func(peers int, _ roles.Order) string {
 			return fmt.Sprintf("a value is gone here and in %d peers, for certain", peers)
 		},
 		columns: latencies, unit: ", us",
@@ -161,7 +157,7 @@ func lossRows(names []string, teams []*contestant) [][]string {
 			for _, r := range t.results {
 				if t.name == name {
 					invalidated += r.Lost.Invalidated
-					besides += float64(r.Lost.Besides) / float64(r.Processes)
+					besides += float64(r.Lost.Besides) / float64(r.Lost.Processes)
 				}
 			}
 		}

@@ -3,13 +3,15 @@ package cost
 import (
 	"context"
 	"slices"
+
+	"github.com/multinode-go/multinode/bench/cost/roles"
 )
 
 // contestant is one of those that are measured in turn.
 type contestant struct {
 	name    string
-	measure func(context.Context) (result, error)
-	results []result // of each round
+	measure func(context.Context) (roles.Result, error)
+	results []roles.Result // of each round
 }
 
 // race measures all in each round, in changing order, after a round that does not count. Those of one group come one after
@@ -43,9 +45,6 @@ func turns[T any](all []T, round int) []T {
 	}
 	return order
 }
-
-// figure is a number that a round has shown.
-type figure func(result) float64
 
 func (c *contestant) figures(of figure) (values []float64) {
 	for _, r := range c.results {

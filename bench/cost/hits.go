@@ -2,30 +2,17 @@ package cost
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"runtime"
-	"sync"
-	"sync/atomic"
-	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
-	"github.com/multinode-go/multinode/peer/bus"
+	"github.com/multinode-go/multinode/bench/cost/roles"
 )
 
 const (
 	// hitNodes is how many nodes read and write.
 	hitNodes = 4
-	// hitKeys is how many keys each node reads, and otherKeys how many there are that nobody reads.
-	hitKeys, otherKeys = 1000, 100_000
-	// A node reads readBurst values each readPause, which leaves most of the CPUs to others.
-	readBurst = 100
-	readPause = time.Millisecond
-	// writeRate is how many invalidations a second are due in each node, and writeBurst how many at once.
-	writeRate, writeBurst = 25_000, 25
+	// writeRate is how many invalidations a second are due in each node.
+	writeRate = 25_000
 	// writeCallers is how many goroutines of a node call Invalidate.
 	writeCallers = 512
 	// sharedEach is for every how many-th invalidation to be of a key that is read.
@@ -34,208 +21,20 @@ const (
 	hitSlices = 3
 )
 
-// What is timed: a Get, nothing, and an Invalidate.
-const (
-	ofHit = iota
-	ofNothing
-	ofWrite
-	timed
-)
-
-// hits is what the readers and writers of a node have seen.
-type hits struct {
-	Times            [timed][]byte // in HdrHistogram's own format
-	Misses, Failures int64
-}
-
-// hitResult is what the nodes have seen together.
-type hitResult struct {
-	P999             time.Duration
-	Clock50, Clock99 time.Duration // of an empty measurement
-	Misses           int64
-	Writes           int64
-	Write50, Write99 time.Duration
-}
-
-// newHistogram holds 1 ns to 10 s, to 3 digits.
-func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, 10e9, 3) }
-
-// traffic is a node that reads and writes.
-type traffic struct {
-	node   *cacheNode
-	order  order
-	counts time.Time // from when on it counts
-	end    time.Time
-
-	times    [timed]*hdrhistogram.Histogram // those of the reader, and that of the writers, guarded by mu
-	misses   int64                          // the reader's
-	calls    atomic.Int64
-	failures atomic.Int64
-	mu       sync.Mutex
-}
-
-func (n *cacheNode) traffic(ctx context.Context, o order) (h hits, err error) {
-	now := time.Now()
-	t := &traffic{node: n, order: o, counts: now.Add(o.Warm), end: now.Add(o.Warm + o.Duration)}
-	for i := range t.times {
-		t.times[i] = newHistogram()
-	}
-	p := pace{senders: o.Senders, begin: now, end: t.end, burst: writeBurst}
-	if o.Rate > 0 {
-		p.next = evenly(o.Rate, writeBurst)
-	}
-	var writing sync.WaitGroup
-	writing.Go(func() { _ = p.run(func(_ int, due time.Time) error { t.write(ctx, due); return nil }) }) // counts failures
-	err = t.read(ctx)
-	writing.Wait()
-	h.Misses, h.Failures = t.misses, t.failures.Load()
-	for i, times := range t.times {
-		var failed error
-		h.Times[i], failed = times.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
-		err = errors.Join(err, failed)
-	}
-	return h, err
-}
-
-// read is one goroutine, so what is loaded while it waits for a value is that value.
-func (t *traffic) read(ctx context.Context) error {
-	keys := keysTo(hitKeys)
-	clock := time.NewTicker(readPause)
-	defer clock.Stop()
-	for i := 0; ; {
-		now := <-clock.C
-		if now.After(t.end) {
-			return nil
-		}
-		for range readBurst {
-			i = (i + 1) % hitKeys
-			if err := t.get(ctx, keys[i], now.Before(t.counts)); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-func (t *traffic) get(ctx context.Context, key string, isWarmUp bool) error {
-	loads := t.node.loads.Load()
-	begin := time.Now()
-	_, err := t.node.cache.Get(ctx, key)
-	took := time.Since(begin)
-	isHit := t.node.loads.Load() == loads
-	start := time.Now()
-	empty := time.Since(start)
-	switch {
-	case err != nil || isWarmUp:
-	case isHit:
-		_, _ = t.times[ofHit].RecordValue(max(1, int64(took))), t.times[ofNothing].RecordValue(max(1, int64(empty))) // in range: both
-	default:
-		t.misses++
-	}
-	return err
-}
-
-// write calls Invalidate. A call with a schedule counts by when it was due, which is before end, and one without by when it has
-// returned.
-func (t *traffic) write(ctx context.Context, due time.Time) {
-	n := int(t.calls.Add(1))
-	key := "other " + keyOf(n%otherKeys)
-	if t.order.Shared > 0 && n%t.order.Shared == 0 {
-		key = keyOf(n / t.order.Shared % hitKeys)
-	}
-	err := t.node.cache.Invalidate(ctx, key)
-	now := time.Now()
-	counts := now.After(t.counts) && now.Before(t.end)
-	if t.order.Rate > 0 {
-		counts = !due.Before(t.counts)
-	}
-	switch {
-	case err != nil:
-		t.failures.Add(1)
-	case counts:
-		t.count(now.Sub(due))
-	}
-	if t.order.Rate == 0 {
-		runtime.Gosched() // to the reader: a call that waits for nobody would keep the CPU
-	}
-}
-
-func (t *traffic) count(took time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	_ = t.times[ofWrite].RecordValue(took.Nanoseconds()) // in range
-}
-
-func (n *cacheNode) trafficOnBus(ctx context.Context, m bus.Message) (any, error) {
-	var o order
-	if err := json.Unmarshal(m.Data, &o); err != nil {
-		return nil, err
-	}
-	return n.traffic(ctx, o)
-}
-
-// readAndWrite has all nodes read and write at the same time.
-func (l *cacheLeader) readAndWrite(o order) (r result, err error) {
-	if err := l.fillAll(hitKeys); err != nil {
-		return r, err
-	}
-	var answers []bus.Answer
-	var failed error
-	var asking sync.WaitGroup
-	asking.Go(func() { answers, failed = l.RequestAll(l.ctx, topicHits, o) })
-	own, err := l.node.traffic(l.ctx, o)
-	asking.Wait()
-	if err := errors.Join(err, failed); err != nil {
-		return r, err
-	}
-	all := []hits{own}
-	for _, a := range answers {
-		var h hits
-		if err := json.Unmarshal(a.Data, &h); err != nil {
-			return r, err
-		}
-		all = append(all, h)
-	}
-	return merge(all, o.Duration)
-}
-
-func merge(all []hits, d time.Duration) (r result, err error) {
-	var times [timed]*hdrhistogram.Histogram
-	for i := range times {
-		times[i] = newHistogram()
-		for _, h := range all {
-			part, err := hdrhistogram.Decode(h.Times[i])
-			if err != nil {
-				return r, err
-			}
-			times[i].Merge(part)
-		}
-	}
-	for _, h := range all {
-		r.Hits.Misses += h.Misses
-		r.Failures += h.Failures
-	}
-	at := func(of int, percent float64) time.Duration { return time.Duration(times[of].ValueAtQuantile(percent)) }
-	r.Requests, r.Elapsed = times[ofHit].TotalCount(), d
-	r.P50, r.P99, r.Hits.P999, r.Max = at(ofHit, 50), at(ofHit, 99), at(ofHit, 99.9), at(ofHit, 100)
-	r.Hits.Clock50, r.Hits.Clock99 = at(ofNothing, 50), at(ofNothing, 99)
-	r.Hits.Writes, r.Hits.Write50, r.Hits.Write99 = times[ofWrite].TotalCount(), at(ofWrite, 50), at(ofWrite, 99)
-	return r, nil
-}
-
 // hitLoads are what the writers of each node do.
 var hitLoads = []struct {
 	name  string
-	order order
+	order roles.Order
 }{
-	{"quiet", order{}},
-	{"keys that nobody reads", order{Rate: writeRate, Senders: writeCallers}},
-	{fmt.Sprintf("1 of %d is read", sharedEach), order{Rate: writeRate, Senders: writeCallers, Shared: sharedEach}},
-	{"as many as it can", order{Senders: writeCallers}},
+	{"quiet", roles.Order{}},
+	{"keys that nobody reads", roles.Order{Rate: writeRate, Senders: writeCallers}},
+	{fmt.Sprintf("1 of %d is read", sharedEach), roles.Order{Rate: writeRate, Senders: writeCallers, Shared: sharedEach}},
+	{"as many as it can", roles.Order{Senders: writeCallers}},
 }
 
 // measureHits asks how long a hit takes while others invalidate, for the cache with shared memory and without.
 func measureHits(ctx context.Context, c config, w io.Writer) error {
-	nodes := []player{{System: cacheName, Peers: hitNodes - 1}, {System: cacheMessages, Peers: hitNodes - 1}}
+	nodes := []roles.Player{{System: roles.Cache, Peers: hitNodes - 1}, {System: roles.CacheMessages, Peers: hitNodes - 1}}
 	return c.withTeams(c.gomaxprocs[0], nodes, func(teams []*team) error {
 		var ways [][]*contestant
 		for _, t := range teams {
@@ -246,7 +45,7 @@ func measureHits(ctx context.Context, c config, w io.Writer) error {
 		}
 		for i, way := range ways {
 			table(w, fmt.Sprintf("%s: hits of %d nodes, each %d a ms, while each also invalidates, %d a second in sum, GOMAXPROCS %d, ns",
-				nodes[i].System, hitNodes, readBurst, hitNodes*c.writeRate, c.gomaxprocs[0]), hitRows(way)...)
+				nodes[i].System, hitNodes, roles.ReadBurst, hitNodes*c.writeRate, c.gomaxprocs[0]), hitRows(way)...)
 			table(w, nodes[i].System+": the invalidations, us", writeRows(way[1:])...)
 		}
 		return nil
@@ -258,7 +57,7 @@ func (c config) underLoads(t *team) (all []*contestant) {
 	for _, l := range hitLoads {
 		o := l.order
 		o.Rate = min(o.Rate, float64(c.writeRate))
-		o.Do, o.Duration, o.Warm = readHits, hitSlices*c.slice, hitSlices*c.slice/warmUp
+		o.Do, o.Duration, o.Warm = roles.ReadHits, hitSlices*c.slice, hitSlices*c.slice/roles.WarmUp
 		all = append(all, t.does(l.name, o))
 	}
 	return all
@@ -267,28 +66,28 @@ func (c config) underLoads(t *team) (all []*contestant) {
 func hitRows(all []*contestant) [][]string {
 	whole := decimals(0)
 	columns := []column{
-		middle("hits/s", whole, result.perSecond),
-		middle("misses", func(v float64) string { return decimals(2)(v) + " %" }, func(r result) float64 {
+		middle("hits/s", whole, perSecond),
+		middle("misses", func(v float64) string { return decimals(2)(v) + " %" }, func(r roles.Result) float64 {
 			return 100 * float64(r.Hits.Misses) / float64(r.Requests+r.Hits.Misses)
 		}),
-		middle("clock p50", whole, func(r result) float64 { return float64(r.Hits.Clock50) }),
-		middle("clock p99", whole, func(r result) float64 { return float64(r.Hits.Clock99) }),
-		middle("p50", whole, func(r result) float64 { return float64(r.P50) }),
-		middle("p99", whole, func(r result) float64 { return float64(r.P99) }),
-		middle("p99.9", whole, func(r result) float64 { return float64(r.Hits.P999) }),
+		middle("clock p50", whole, func(r roles.Result) float64 { return float64(r.Hits.Clock50) }),
+		middle("clock p99", whole, func(r roles.Result) float64 { return float64(r.Hits.Clock99) }),
+		middle("p50", whole, func(r roles.Result) float64 { return float64(r.P50) }),
+		middle("p99", whole, func(r roles.Result) float64 { return float64(r.P99) }),
+		middle("p99.9", whole, func(r roles.Result) float64 { return float64(r.Hits.P999) }),
 	}
 	return rows(all, append(columns, ratios("p99 to quiet", decimals(3), all[0], p99)...)...)
 }
 
 func writeRows(all []*contestant) [][]string {
 	columns := quartiles("calls/s", decimals(0), 0, func(c *contestant) []float64 {
-		return c.figures(func(r result) float64 { return float64(r.Hits.Writes) / r.Elapsed.Seconds() })
+		return c.figures(func(r roles.Result) float64 { return float64(r.Hits.Writes) / r.Elapsed.Seconds() })
 	})
 	return rows(all, append(columns,
-		summed("failed", func(r result) float64 { return float64(r.Failures) }),
-		middle("p50", significant(0), func(r result) float64 { return microseconds(r.Hits.Write50) }),
-		middle("p99", significant(0), func(r result) float64 { return microseconds(r.Hits.Write99) }),
-		middle("CPUs of all nodes", decimals(2), func(r result) float64 {
-			return r.CPU.Seconds() / (r.Elapsed.Seconds() * (1 + 1.0/warmUp))
+		summed("failed", func(r roles.Result) float64 { return float64(r.Failures) }),
+		middle("p50", significant(0), func(r roles.Result) float64 { return microseconds(r.Hits.Write50) }),
+		middle("p99", significant(0), func(r roles.Result) float64 { return microseconds(r.Hits.Write99) }),
+		middle("CPUs of all nodes", decimals(2), func(r roles.Result) float64 {
+			return r.CPU.Seconds() / (r.Elapsed.Seconds() * (1 + 1.0/roles.WarmUp))
 		}))...)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/multinode-go/multinode/bench/cost/roles"
 	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
@@ -32,17 +33,17 @@ func last(processes []*child.Process, lines int, prefix string) (latest time.Dur
 
 // startOnce starts so many nodes at once, or processes that do nothing, which link to nobody. Both times count from the
 // start of the first until the last has come so far.
-func (c config) startOnce(system string) (r result, err error) {
+func (c config) startOnce(system string) (r roles.Result, err error) {
 	g, err := newGroup(c.gomaxprocs[0])
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, g.stop()) }()
-	zero, err := monotonic()
+	zero, err := roles.Monotonic()
 	if err != nil {
 		return r, err
 	}
-	if _, err := g.players(c.nodes, player{System: system, ID: 1}); err != nil {
+	if _, err := g.players(c.nodes, roles.Player{System: system, ID: 1}); err != nil {
 		return r, err
 	}
 	began, err := last(g.processes, 1, "began")
@@ -50,7 +51,7 @@ func (c config) startOnce(system string) (r result, err error) {
 		return r, err
 	}
 	r.Began = began - zero
-	if system == meshName {
+	if system == roles.Mesh {
 		joined, err := last(g.processes, c.nodes-1, "joined")
 		r.Elapsed = joined - zero
 		return r, err
@@ -62,33 +63,33 @@ func (c config) startOnce(system string) (r result, err error) {
 // start of a process takes.
 func measureMeshStart(ctx context.Context, c config, w io.Writer) error {
 	start := func(system string) *contestant {
-		return &contestant{measure: func(context.Context) (result, error) { return c.startOnce(system) }}
+		return &contestant{measure: func(context.Context) (roles.Result, error) { return c.startOnce(system) }}
 	}
-	processes, mesh := start(trivial), start(meshName)
+	processes, mesh := start(roles.Trivial), start(roles.Mesh)
 	if err := race(ctx, 2*c.rounds, []*contestant{processes, mesh}); err != nil {
 		return err
 	}
-	began := func(r result) float64 { return milliseconds(r.Began) }
-	more := mesh.figures(result.ms)
+	began := func(r roles.Result) float64 { return milliseconds(r.Began) }
+	more := mesh.figures(ms)
 	for i, baseline := range processes.figures(began) {
 		more[i] -= baseline
 	}
 	table(w, fmt.Sprintf("start of %d processes at once, from the start of the first, ms", c.nodes), timeHead,
 		timeRow("processes that do nothing: all run", processes.figures(began)),
 		timeRow("nodes: all have called Join", mesh.figures(began)),
-		timeRow("nodes: each has all peers", mesh.figures(result.ms)),
+		timeRow("nodes: each has all peers", mesh.figures(ms)),
 		timeRow("nodes beyond processes that do nothing", more))
 	return nil
 }
 
 // measureJoin asks how long one more node takes until all know of it.
 func measureJoin(ctx context.Context, c config, w io.Writer) (err error) {
-	raw, err := c.gather(hello)
+	raw, err := c.gather(roles.Hello)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, raw.stop()) }()
-	mesh, err := c.gather(meshName)
+	mesh, err := c.gather(roles.Mesh)
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func measureJoin(ctx context.Context, c config, w io.Writer) (err error) {
 		return err
 	}
 	table(w, fmt.Sprintf("join of one into %d, from the call until all %d know, ms", c.nodes-1, c.nodes), timeHead,
-		timeRow("raw: a connection and a hello to each", all[0].figures(result.ms)), timeRow("mesh", all[1].figures(result.ms)))
+		timeRow("raw: a connection and a hello to each", all[0].figures(ms)), timeRow("mesh", all[1].figures(ms)))
 	return nil
 }
 
@@ -114,10 +115,10 @@ func (c config) gather(system string) (*crowd, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err = g.players(c.nodes-1, player{System: system, ID: 1}); err == nil {
+	if _, err = g.players(c.nodes-1, roles.Player{System: system, ID: 1}); err == nil {
 		_, err = last(g.processes, 1, "began")
 	}
-	if err == nil && system == meshName { // the others don't look for each other
+	if err == nil && system == roles.Mesh { // the others don't look for each other
 		_, err = last(g.processes, c.nodes-2, "joined")
 	}
 	if err != nil {
@@ -128,7 +129,7 @@ func (c config) gather(system string) (*crowd, error) {
 
 // joins has one join in each round, with ids from id on.
 func (c *crowd) joins(id int) *contestant {
-	return &contestant{measure: func(context.Context) (r result, err error) {
+	return &contestant{measure: func(context.Context) (r roles.Result, err error) {
 		r.Elapsed, err = c.joinOnce(id)
 		id++
 		return r, err
@@ -137,7 +138,7 @@ func (c *crowd) joins(id int) *contestant {
 
 // joinOnce has one join, which has gone again when joinOnce returns.
 func (c *crowd) joinOnce(id int) (took time.Duration, err error) {
-	late := player{System: c.system, ID: id}
+	late := roles.Player{System: c.system, ID: id}
 	for i := range c.processes {
 		late.Others = append(late.Others, i+1)
 	}

@@ -6,13 +6,14 @@ import (
 	"bytes"
 	"os"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/bench/cost/roles"
 )
 
 // tiny measures what takes minutes in as little time as shows that it works.
@@ -20,7 +21,7 @@ func tiny() config {
 	return config{
 		rounds: 1, duration: 100 * time.Millisecond, slice: 20 * time.Millisecond, gomaxprocs: []int{2}, peers: []int{2}, nodes: 4,
 		writeRate: 1000,
-		stalls:    1, stall: 200 * time.Millisecond, window: 4 * floodSize,
+		stalls:    1, stall: 200 * time.Millisecond, window: 4 * roles.FloodSize,
 	}
 }
 
@@ -49,19 +50,19 @@ func measureUntil(t *testing.T, names string, enough func(tables string) bool) s
 }
 
 func TestContests(t *testing.T) {
-	cached := []string{raw, rawReaders, busName, cacheName, cacheMessages, natsCached}
+	cached := []string{roles.Raw, roles.RawReaders, roles.Bus, roles.Cache, roles.CacheMessages, roles.NATSCached}
 	out := measureTiny(t, "round-trip,one-way,fan-out,invalidate")
 	if hasRedis() {
-		cached = append(cached, redisCached)
+		cached = append(cached, roles.RedisCached)
 	} else {
 		assert.Contains(t, out, redisMissing)
 		out = strings.Replace(out, redisMissing, "", 1)
 	}
 	assertTables(t, out, [][]string{
-		{raw, framed, busName, natsName},
-		{raw, rawBatches, framed, busName, natsName},
-		{raw, rawBatches, framed, busName, natsName},
-		{raw, rawReaders, framed, busName, natsName},
+		{roles.Raw, roles.Framing, roles.Bus, roles.NATS},
+		{roles.Raw, roles.RawBatches, roles.Framing, roles.Bus, roles.NATS},
+		{roles.Raw, roles.RawBatches, roles.Framing, roles.Bus, roles.NATS},
+		{roles.Raw, roles.RawReaders, roles.Framing, roles.Bus, roles.NATS},
 		cached,
 		cached[3:],
 	})
@@ -91,15 +92,15 @@ func TestMeshStartAndJoin(t *testing.T) {
 // TestJoinIsTimedByOneClock also has one join again under another id, after the first has gone.
 func TestJoinIsTimedByOneClock(t *testing.T) {
 	c := tiny()
-	crowd, err := c.gather(meshName)
+	crowd, err := c.gather(roles.Mesh)
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, crowd.stop()) }()
 	for id := c.nodes; id < c.nodes+2; id++ {
-		before, err := monotonic()
+		before, err := roles.Monotonic()
 		require.NoError(t, err)
 		took, err := crowd.joinOnce(id)
 		require.NoError(t, err)
-		after, err := monotonic()
+		after, err := roles.Monotonic()
 		require.NoError(t, err)
 		assert.Positive(t, took)
 		assert.Less(t, took, after-before)
@@ -108,10 +109,10 @@ func TestJoinIsTimedByOneClock(t *testing.T) {
 
 // TestTeamCountsWhatArrives shows that the senders and the receiver agree, and that what warms up does not count.
 func TestTeamCountsWhatArrives(t *testing.T) {
-	for _, name := range []string{raw, rawBatches, framed, busName} {
-		team, err := tiny().startTeam(player{System: name, Peers: 1}, 2)
+	for _, name := range []string{roles.Raw, roles.RawBatches, roles.Framing, roles.Bus} {
+		team, err := tiny().startTeam(roles.Player{System: name, Peers: 1}, 2)
 		require.NoError(t, err)
-		r, err := team.ask(order{Do: oneWay, Senders: 3, Warm: 5 * time.Millisecond, Duration: 10 * time.Millisecond})
+		r, err := team.ask(roles.Order{Do: roles.OneWay, Senders: 3, Warm: 5 * time.Millisecond, Duration: 10 * time.Millisecond})
 		require.NoError(t, err, name)
 		require.NoError(t, team.stop())
 		assert.Positive(t, r.Requests)
@@ -129,29 +130,10 @@ func TestStalledPeer(t *testing.T) {
 	}
 }
 
-// TestBoundMustBeMetAnew has a refusal from before the peer was stopped, which shows nothing.
-func TestBoundMustBeMetAnew(t *testing.T) {
-	f := &flood{refusal: make(chan struct{}, 1)}
-	f.refused()
-	require.Error(t, f.awaitBound(time.Millisecond))
-	met := make(chan error)
-	go func() { met <- f.awaitBound(time.Minute) }() // ends below
-	for {
-		f.refused()
-		select {
-		case err := <-met:
-			require.NoError(t, err)
-			return
-		default:
-			runtime.Gosched()
-		}
-	}
-}
-
 func TestStallRows(t *testing.T) {
-	in := func(p99 time.Duration) result { return result{P50: time.Microsecond, P99: p99, Max: p99} }
+	in := func(p99 time.Duration) roles.Result { return roles.Result{P50: time.Microsecond, P99: p99, Max: p99} }
 	rows := stallRows([]stalled{{
-		before: [2]result{in(10 * time.Microsecond), in(30 * time.Microsecond)},
+		before: [2]roles.Result{in(10 * time.Microsecond), in(30 * time.Microsecond)},
 		during: in(50 * time.Microsecond), absent: in(100 * time.Microsecond),
 	}})
 	for i, want := range []string{
@@ -166,12 +148,12 @@ func TestStallRows(t *testing.T) {
 
 // TestTeamTellsDeath has a peer die, which the leader must not take for a fast answer.
 func TestTeamTellsDeath(t *testing.T) {
-	for _, name := range []string{raw, rawReaders, framed, busName} {
-		team, err := tiny().startTeam(player{System: name, Peers: 2}, 2)
+	for _, name := range []string{roles.Raw, roles.RawReaders, roles.Framing, roles.Bus} {
+		team, err := tiny().startTeam(roles.Player{System: name, Peers: 2}, 2)
 		require.NoError(t, err)
 		team.peers[1].Kill()
 		require.Error(t, team.peers[1].Wait())
-		_, err = team.ask(order{Do: fanOuts, Duration: time.Millisecond})
+		_, err = team.ask(roles.Order{Do: roles.FanOuts, Duration: time.Millisecond})
 		require.Error(t, err, name)
 		require.Error(t, team.stop())
 		assert.NoDirExists(t, team.dir)
@@ -181,9 +163,9 @@ func TestTeamTellsDeath(t *testing.T) {
 func TestStartTeamLeavesNothing(t *testing.T) {
 	c := tiny()
 	c.natsd = os.DevNull
-	_, err := c.startTeam(player{System: natsName, Peers: 1}, 2)
+	_, err := c.startTeam(roles.Player{System: roles.NATS, Peers: 1}, 2)
 	require.ErrorIs(t, err, os.ErrPermission)
-	_, err = c.startTeam(player{System: "unknown", Peers: 1}, 2)
+	_, err = c.startTeam(roles.Player{System: "unknown", Peers: 1}, 2)
 	require.Error(t, err)
 }
 
@@ -200,10 +182,10 @@ func TestTurnsLetEachTeamBegin(t *testing.T) {
 
 func TestFastestRawTeamIsTheBaseline(t *testing.T) {
 	in := func(system string, p50 time.Duration) *contestant {
-		return &contestant{name: system, results: []result{{P50: p50}}}
+		return &contestant{name: system, results: []roles.Result{{P50: p50}}}
 	}
-	teams := []*contestant{in(raw, 20*time.Microsecond), in(rawReaders, 10*time.Microsecond), in(framed, 5*time.Microsecond)}
-	assert.Equal(t, rawReaders, fastest(teams).name)
+	teams := []*contestant{in(roles.Raw, 20*time.Microsecond), in(roles.RawReaders, 10*time.Microsecond), in(roles.Framing, 5*time.Microsecond)}
+	assert.Equal(t, roles.RawReaders, fastest(teams).name)
 	assert.InDeltaSlice(t, []float64{2}, teams[0].ratios(teams[1], p50), 1e-9)
 }
 

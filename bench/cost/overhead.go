@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/multinode-go/multinode/bench/cost/roles"
 	"github.com/multinode-go/multinode/bench/internal/proc"
 	"github.com/multinode-go/multinode/bench/load"
 )
@@ -17,11 +18,11 @@ type pair struct{ baseline, ours *server }
 
 // startPair starts the plain server and a cluster.
 func startPair(nodes int) (pair, error) {
-	baseline, err := startServer(plainRole, 0)
+	baseline, err := startServer(roles.PlainRole, 0)
 	if err != nil {
 		return pair{}, err
 	}
-	ours, err := startServer(clusterRole, nodes)
+	ours, err := startServer(roles.ClusterRole, nodes)
 	if err != nil {
 		return pair{}, errors.Join(err, baseline.stop())
 	}
@@ -31,9 +32,9 @@ func startPair(nodes int) (pair, error) {
 func (p pair) stop() error { return errors.Join(p.baseline.stop(), p.ours.stop()) }
 
 // compare loads both.
-func (p pair) compare(ctx context.Context, rounds int, apply func(context.Context, *server) (result, error)) (baseline, ours *contestant, err error) {
-	baseline = &contestant{measure: func(ctx context.Context) (result, error) { return apply(ctx, p.baseline) }}
-	ours = &contestant{measure: func(ctx context.Context) (result, error) { return apply(ctx, p.ours) }}
+func (p pair) compare(ctx context.Context, rounds int, apply func(context.Context, *server) (roles.Result, error)) (baseline, ours *contestant, err error) {
+	baseline = &contestant{measure: func(ctx context.Context) (roles.Result, error) { return apply(ctx, p.baseline) }}
+	ours = &contestant{measure: func(ctx context.Context) (roles.Result, error) { return apply(ctx, p.ours) }}
 	return baseline, ours, race(ctx, rounds, []*contestant{baseline, ours})
 }
 
@@ -57,7 +58,7 @@ func measurePair(ctx context.Context, c config, w io.Writer, nodes int, patterns
 			return err
 		}
 		plan := load.Plan{Connections: c.connections, Duration: c.duration, KeepAlive: pattern != shortConnections}
-		baseline, ours, err := p.compare(ctx, c.rounds, func(ctx context.Context, s *server) (result, error) { return s.measure(ctx, plan) })
+		baseline, ours, err := p.compare(ctx, c.rounds, func(ctx context.Context, s *server) (roles.Result, error) { return s.measure(ctx, plan) })
 		if err := errors.Join(err, p.stop()); err != nil {
 			return err
 		}
@@ -69,8 +70,8 @@ func measurePair(ctx context.Context, c config, w io.Writer, nodes int, patterns
 
 func overheadRows(baseline, ours *contestant) [][]string {
 	return versusRows(baseline, ours,
-		versus{name: "requests/s", format: decimals(0), of: result.perSecond},
-		versus{name: "CPU us/request", format: decimals(2), of: result.cpuPerRequest},
+		versus{name: "requests/s", format: decimals(0), of: perSecond},
+		versus{name: "CPU us/request", format: decimals(2), of: cpuPerRequest},
 		versus{name: "p50 us", format: decimals(0), of: p50},
 		versus{name: "p99 us", format: decimals(0), of: p99})
 }
@@ -78,16 +79,16 @@ func overheadRows(baseline, ours *contestant) [][]string {
 // measureRestart asks how long a killed worker is missed. Each worker is the first of its cluster to die, so that no
 // back-off is measured.
 func measureRestart(ctx context.Context, c config, w io.Writer) error {
-	worker := &contestant{measure: func(context.Context) (r result, err error) { r.Elapsed, err = restartOnce(); return r, err }}
+	worker := &contestant{measure: func(context.Context) (r roles.Result, err error) { r.Elapsed, err = restartOnce(); return r, err }}
 	if err := race(ctx, 2*c.rounds, []*contestant{worker}); err != nil {
 		return err
 	}
-	table(w, "SIGKILL of a worker until its replacement is ready, ms", timeHead, timeRow("", worker.figures(result.ms)))
+	table(w, "SIGKILL of a worker until its replacement is ready, ms", timeHead, timeRow("", worker.figures(ms)))
 	return nil
 }
 
 func restartOnce() (took time.Duration, err error) {
-	s, err := startServer(clusterRole, 2)
+	s, err := startServer(roles.ClusterRole, 2)
 	if err != nil {
 		return 0, err
 	}
@@ -114,7 +115,7 @@ func restartOnce() (took time.Duration, err error) {
 // measureStart asks how long four nodes take from the start of the program, and a plain server, until they are ready.
 func measureStart(ctx context.Context, c config, w io.Writer) error {
 	start := func(role string) *contestant {
-		return &contestant{measure: func(context.Context) (r result, err error) {
+		return &contestant{measure: func(context.Context) (r roles.Result, err error) {
 			begin := time.Now()
 			s, err := startServer(role, 4)
 			if err != nil {
@@ -124,19 +125,19 @@ func measureStart(ctx context.Context, c config, w io.Writer) error {
 			return r, s.stop()
 		}}
 	}
-	plain, cluster := start(plainRole), start(clusterRole)
+	plain, cluster := start(roles.PlainRole), start(roles.ClusterRole)
 	if err := race(ctx, 2*c.rounds, []*contestant{plain, cluster}); err != nil {
 		return err
 	}
 	table(w, "start of the program until it is ready, ms", timeHead,
-		timeRow("net/http", plain.figures(result.ms)), timeRow("cluster of 4", cluster.figures(result.ms)))
+		timeRow("net/http", plain.figures(ms)), timeRow("cluster of 4", cluster.figures(ms)))
 	return nil
 }
 
 // measureMemory asks what an idle worker takes beyond an idle plain server.
 func measureMemory(ctx context.Context, c config, w io.Writer) error {
 	idle := func(role string) *contestant {
-		return &contestant{measure: func(context.Context) (r result, err error) {
+		return &contestant{measure: func(context.Context) (r roles.Result, err error) {
 			s, err := startServer(role, 2)
 			if err != nil {
 				return r, err
@@ -145,11 +146,11 @@ func measureMemory(ctx context.Context, c config, w io.Writer) error {
 			return r, s.stop()
 		}}
 	}
-	plain, worker := idle(plainRole), idle(clusterRole)
+	plain, worker := idle(roles.PlainRole), idle(roles.ClusterRole)
 	if err := race(ctx, c.rounds, []*contestant{plain, worker}); err != nil {
 		return err
 	}
-	memory := func(r result) float64 { return r.Memory }
+	memory := func(r roles.Result) float64 { return r.Memory }
 	row := []string{}
 	for _, values := range [][]float64{plain.figures(memory), worker.figures(memory), worker.differences(plain, memory)} {
 		row = append(row, decimals(1)(median(values)))

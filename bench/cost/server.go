@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
-	"net/http"
-	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -15,62 +11,11 @@ import (
 
 	"github.com/prometheus/procfs"
 
+	"github.com/multinode-go/multinode/bench/cost/roles"
 	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/bench/internal/proc"
-	"github.com/multinode-go/multinode/cluster"
+	"github.com/multinode-go/multinode/bench/load"
 )
-
-// Roles of this program, which is also the servers and the load.
-const (
-	plainRole   = "cost plain"
-	clusterRole = "cost cluster"
-	shopperRole = "cost shopper"
-	playerRole  = "cost player"
-)
-
-// Roles returns what this program runs in each of them.
-func Roles() map[string]func() error {
-	return map[string]func() error{
-		plainRole: servePlain, clusterRole: serveCluster, shopperRole: runShopper, playerRole: runPlayer,
-	}
-}
-
-const patience = child.Patience
-
-func handler() http.Handler {
-	body := []byte("hello\n")
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write(body) // a client that has gone needs no answer
-	})
-}
-
-// servePlain is the baseline: what one writes without us.
-func servePlain() error {
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	fmt.Println("ready", l.Addr())
-	return http.Serve(l, handler())
-}
-
-// serveCluster serves the same from some nodes.
-func serveCluster() error {
-	var nodes int
-	if err := child.Task(&nodes); err != nil {
-		return err
-	}
-	// What happens to a worker is told on standard output, for the parent to time.
-	logger := slog.New(slog.NewTextHandler(os.Stdout, nil))
-	node, err := cluster.Listen(cluster.Options{Addr: "127.0.0.1:0", Nodes: nodes, Logger: logger}, &http.Server{Handler: handler()})
-	if err != nil {
-		return err
-	}
-	if node.IsMaster() && node.WaitReady(context.Background()) == nil {
-		fmt.Println("ready", node.Addr())
-	}
-	return node.Wait()
-}
 
 // awaitText reads what a process prints, up to a line that holds text.
 func awaitText(p *child.Process, text string) (line string, err error) {
@@ -115,3 +60,25 @@ func (s *server) processes() []int {
 
 // cpu returns the CPU time that all processes of the server have used.
 func (s *server) cpu() time.Duration { return proc.CPU(s.processes()...) }
+
+// measure applies a closed loop to s.
+func (s *server) measure(ctx context.Context, p load.Plan) (r roles.Result, err error) {
+	p.Addr = s.addr
+	before := s.cpu()
+	run, err := load.Start(ctx, p)
+	if err != nil {
+		return r, err
+	}
+	got, err := run.Wait()
+	if err != nil {
+		return r, err
+	}
+	r = roles.Result{
+		Requests: got.Requests, Failures: got.Failures(), Elapsed: got.Elapsed,
+		P50: got.Quantile(50), P99: got.Quantile(99), Max: got.Quantile(100), CPU: s.cpu() - before,
+	}
+	if r.Failures > 0 {
+		err = fmt.Errorf("load on %s: %d requests failed, and %d did not: %v", s.addr, r.Failures, r.Requests, got.Failed)
+	}
+	return r, err
+}

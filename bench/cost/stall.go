@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"syscall"
 	"time"
 
+	"github.com/multinode-go/multinode/bench/cost/roles"
 	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
@@ -22,14 +24,14 @@ const (
 
 // stalled is what requests between two nodes take while a third is stopped, and when it is not.
 type stalled struct {
-	before [2]result // two in a row, which tell how much a p99 changes by itself
-	during result
-	absent result // without the third, and without those who wait for it
+	before [2]roles.Result // two in a row, which tell how much a p99 changes by itself
+	during roles.Result
+	absent roles.Result // without the third, and without those who wait for it
 }
 
 // measureStall asks whether a peer that does not read slows the others.
 func measureStall(ctx context.Context, c config, w io.Writer) error {
-	leaders := []player{{System: busName, Peers: 3, Window: c.window}, {System: busName, Peers: 2, Window: c.window}}
+	leaders := []roles.Player{{System: roles.Bus, Peers: 3, Window: c.window}, {System: roles.Bus, Peers: 2, Window: c.window}}
 	return c.withTeams(c.gomaxprocs[0], leaders, func(teams []*team) error {
 		all := make([]stalled, c.stalls)
 		for i := range all {
@@ -48,7 +50,7 @@ func measureStall(ctx context.Context, c config, w io.Writer) error {
 
 // measure measures before a peer is stopped, while it is, and where there is none.
 func (s *stalled) measure(all, fewer *team, d time.Duration) error {
-	calm := order{Do: roundTrips, Warm: d / warmUp / 2, Duration: d / 2}
+	calm := roles.Order{Do: roles.RoundTrips, Warm: d / roles.WarmUp / 2, Duration: d / 2}
 	err := all.flooded(bothSources, func() (err error) {
 		for i := range s.before {
 			if s.before[i], err = all.ask(calm); err != nil {
@@ -69,41 +71,41 @@ func (s *stalled) measure(all, fewer *team, d time.Duration) error {
 
 // flooded does something while there is a flood.
 func (t *team) flooded(sources int, do func() error) error {
-	if _, err := t.ask(order{Do: floodOn, Senders: sources}); err != nil {
+	if _, err := t.ask(roles.Order{Do: roles.FloodOn, Senders: sources}); err != nil {
 		return err
 	}
 	if err := do(); err != nil {
 		return err
 	}
-	_, err := t.ask(order{Do: floodOff})
+	_, err := t.ask(roles.Order{Do: roles.FloodOff})
 	return err
 }
 
 // whileStopped resumes p only after the bound was met, or the figures would show nothing.
-func (t *team) whileStopped(p *child.Process, d time.Duration) (r result, err error) {
-	if err := pause(p); err != nil {
+func (t *team) whileStopped(p *child.Process, d time.Duration) (r roles.Result, err error) {
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, resume(p)) }()
-	if r, err = t.ask(order{Do: roundTrips, Duration: d}); err != nil {
+	defer func() { err = errors.Join(err, p.Signal(syscall.SIGCONT)) }()
+	if r, err = t.ask(roles.Order{Do: roles.RoundTrips, Duration: d}); err != nil {
 		return r, err
 	}
-	_, err = t.ask(order{Do: floodBound, Duration: 10 * d})
+	_, err = t.ask(roles.Order{Do: roles.FloodBound, Duration: 10 * d})
 	return r, err
 }
 
 func stallRows(all []stalled) [][]string {
 	return [][]string{
 		{"", "p50", "p99", "max", "p99 to nobody stopped", "quartiles", "p99 to not there", "quartiles"},
-		stallRow("nobody is stopped", all, func(s stalled) []result { return s.before[:] }),
-		stallRow("nobody, first half", all, func(s stalled) []result { return s.before[:1] }),
-		stallRow("nobody, second half", all, func(s stalled) []result { return s.before[1:] }),
-		stallRow("the third is not there", all, func(s stalled) []result { return []result{s.absent} }),
-		stallRow("the third is stopped", all, func(s stalled) []result { return []result{s.during} }),
+		stallRow("nobody is stopped", all, func(s stalled) []roles.Result { return s.before[:] }),
+		stallRow("nobody, first half", all, func(s stalled) []roles.Result { return s.before[:1] }),
+		stallRow("nobody, second half", all, func(s stalled) []roles.Result { return s.before[1:] }),
+		stallRow("the third is not there", all, func(s stalled) []roles.Result { return []roles.Result{s.absent} }),
+		stallRow("the third is stopped", all, func(s stalled) []roles.Result { return []roles.Result{s.during} }),
 	}
 }
 
-func stallRow(name string, all []stalled, of func(stalled) []result) []string {
+func stallRow(name string, all []stalled, of func(stalled) []roles.Result) []string {
 	var middle, high, most, toBefore, toAbsent []float64
 	for _, s := range all {
 		results := of(s)
@@ -120,7 +122,7 @@ func stallRow(name string, all []stalled, of func(stalled) []result) []string {
 	}
 }
 
-func mean(results []result, of figure) (sum float64) {
+func mean(results []roles.Result, of figure) (sum float64) {
 	for _, r := range results {
 		sum += of(r)
 	}

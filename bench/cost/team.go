@@ -8,11 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
+	"github.com/multinode-go/multinode/bench/cost/roles"
 	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/bench/internal/proc"
 )
@@ -41,9 +40,9 @@ func (g *group) command(name string, cmd *exec.Cmd) (*child.Process, error) {
 }
 
 // player starts this program as a player, who is not in the group.
-func (g *group) player(p player) (*child.Process, error) {
+func (g *group) player(p roles.Player) (*child.Process, error) {
 	p.Dir = g.dir
-	cmd, err := child.Command(context.Background(), playerRole, p)
+	cmd, err := child.Command(context.Background(), roles.PlayerRole, p)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +51,7 @@ func (g *group) player(p player) (*child.Process, error) {
 }
 
 // players starts those with the ids from p's on, at once.
-func (g *group) players(n int, p player) ([]*child.Process, error) {
+func (g *group) players(n int, p roles.Player) ([]*child.Process, error) {
 	started, failures := make([]*child.Process, n), make([]error, n)
 	var starting sync.WaitGroup
 	for i := range n {
@@ -91,7 +90,7 @@ type team struct {
 }
 
 // startTeam returns when the leader can be told what to do.
-func (c config) startTeam(p player, gomaxprocs int) (*team, error) {
+func (c config) startTeam(p roles.Player, gomaxprocs int) (*team, error) {
 	g, err := newGroup(gomaxprocs)
 	if err != nil {
 		return nil, err
@@ -103,7 +102,7 @@ func (c config) startTeam(p player, gomaxprocs int) (*team, error) {
 	return t, nil
 }
 
-func (t *team) start(p player, natsd string) (err error) {
+func (t *team) start(p roles.Player, natsd string) (err error) {
 	if p.Broker, err = t.startBroker(brokerOf(p.System), natsd); err != nil {
 		return err
 	}
@@ -126,46 +125,8 @@ func (t *team) start(p player, natsd string) (err error) {
 	return err
 }
 
-// brokerOf returns the name of a system's broker, if it has one.
-func brokerOf(system string) string {
-	for _, name := range []string{natsName, redisName} {
-		if strings.HasPrefix(system, name) {
-			return name
-		}
-	}
-	return ""
-}
-
-// startBroker returns the broker's address.
-func (t *team) startBroker(name, natsd string) (addr string, err error) {
-	switch name {
-	case natsName:
-		cmd := exec.CommandContext(context.Background(), natsd)
-		cmd.Stderr = os.Stderr
-		broker, err := t.command(name, cmd)
-		if err != nil {
-			return "", err
-		}
-		return broker.Line(0, "ready ")
-	case redisName:
-		cmd, addr, err := redisCommand(t.dir)
-		if err != nil {
-			return "", err
-		}
-		broker, err := t.command(name, cmd)
-		if err != nil {
-			return "", err
-		}
-		t.signals = map[*child.Process]os.Signal{broker: syscall.SIGTERM}
-		_, err = awaitText(broker, redisReady)
-		return addr, err
-	default:
-		return "", nil
-	}
-}
-
 // withTeams has a team for each leader while do runs.
-func (c config) withTeams(gomaxprocs int, leaders []player, do func([]*team) error) (err error) {
+func (c config) withTeams(gomaxprocs int, leaders []roles.Player, do func([]*team) error) (err error) {
 	var teams []*team
 	defer func() {
 		for _, t := range teams {
@@ -183,12 +144,12 @@ func (c config) withTeams(gomaxprocs int, leaders []player, do func([]*team) err
 }
 
 // does has a team do the same in each round.
-func (t *team) does(name string, o order) *contestant {
-	return &contestant{name: name, measure: func(context.Context) (result, error) { return t.turn(o) }}
+func (t *team) does(name string, o roles.Order) *contestant {
+	return &contestant{name: name, measure: func(context.Context) (roles.Result, error) { return t.turn(o) }}
 }
 
 // ask has the leader do something, and returns what came of it.
-func (t *team) ask(o order) (r result, err error) {
+func (t *team) ask(o roles.Order) (r roles.Result, err error) {
 	before := t.cpu()
 	if err := t.leader.Tell(o); err != nil {
 		return r, err
@@ -205,19 +166,19 @@ func (t *team) ask(o order) (r result, err error) {
 }
 
 // turn asks once. A team that has keys has them stored before, and shows afterwards what it has lost.
-func (t *team) turn(o order) (result, error) {
+func (t *team) turn(o roles.Order) (roles.Result, error) {
 	if o.Keys == 0 {
 		return t.ask(o)
 	}
-	fill := order{Do: prepare, Keys: o.Keys}
+	fill := roles.Order{Do: roles.Prepare, Keys: o.Keys}
 	if _, err := t.ask(fill); err != nil {
-		return result{}, err
+		return roles.Result{}, err
 	}
 	r, err := t.ask(o)
 	if err != nil {
 		return r, err
 	}
 	filled, err := t.ask(fill)
-	r.Lost, r.Processes = filled.Lost, len(t.peers)+1
+	r.Lost = filled.Lost
 	return r, err
 }

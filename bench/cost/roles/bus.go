@@ -1,4 +1,4 @@
-package cost
+package roles
 
 import (
 	"context"
@@ -19,7 +19,7 @@ type busNode struct {
 }
 
 // joinBus joins as a worker whose id is one more than the player's, since id 0 is the master's.
-func joinBus(p player) (*busNode, error) {
+func joinBus(p Player) (*busNode, error) {
 	mesh, err := joinMesh(p.Dir, busID(p.ID))
 	if err != nil {
 		return nil, err
@@ -30,7 +30,7 @@ func joinBus(p player) (*busNode, error) {
 	return &busNode{b, mesh}, err
 }
 
-func busID(player int) int { return player + 1 }
+func busID(Player int) int { return Player + 1 }
 
 func (n *busNode) Close() error { return errors.Join(n.Bus.Close(), n.mesh.Close()) }
 
@@ -44,9 +44,9 @@ func (n *busNode) handle(handlers map[string]bus.Handler) (err error) {
 }
 
 // followBus answers on the topic of all, and the first peer also on those that are its own.
-func followBus(p player) (io.Closer, error) { return newBusFollower(p) }
+func followBus(p Player) (io.Closer, error) { return newBusFollower(p) }
 
-func newBusFollower(p player) (*busNode, error) {
+func newBusFollower(p Player) (*busNode, error) {
 	n, err := joinBus(p)
 	if err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ type busLeader struct {
 	message []byte
 }
 
-func leadBus(ctx context.Context, p player) (leader, error) {
+func leadBus(ctx context.Context, p Player) (leader, error) {
 	l, err := newBusLeader(ctx, p)
 	if err != nil {
 		return leader{}, err
@@ -91,7 +91,7 @@ func leadBus(ctx context.Context, p player) (leader, error) {
 	return leader{l, messages(l.roundTrip, l.fanOut, l.link).add(l.floods())}, nil
 }
 
-func newBusLeader(ctx context.Context, p player) (*busLeader, error) {
+func newBusLeader(ctx context.Context, p Player) (*busLeader, error) {
 	n, err := joinBus(p)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package cost
+package roles
 
 import (
 	"context"
@@ -9,11 +9,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// natsdPackage is the program that is the broker.
-const natsdPackage = "github.com/multinode-go/multinode/bench/cost/natsd"
-
 // followNATS answers on the topic of all, and the first peer also on those that are its own.
-func followNATS(p player) (io.Closer, error) {
+func followNATS(p Player) (io.Closer, error) {
 	c, err := nats.Connect(p.Broker)
 	if err != nil {
 		return nil, err
@@ -42,7 +39,7 @@ func countOnNATS() nats.MsgHandler {
 }
 
 // followNATSCache is what one writes with NATS: each process has a cache of its own, and drops the key of each message.
-func followNATSCache(p player) (io.Closer, error) {
+func followNATSCache(p Player) (io.Closer, error) {
 	c, err := nats.Connect(p.Broker)
 	if err != nil {
 		return nil, err
@@ -69,7 +66,7 @@ type natsLeader struct {
 	message []byte
 }
 
-func newNATSLeader(ctx context.Context, p player) (*natsLeader, error) {
+func newNATSLeader(ctx context.Context, p Player) (*natsLeader, error) {
 	c, err := nats.Connect(p.Broker)
 	if err != nil {
 		return nil, err
@@ -81,7 +78,7 @@ func newNATSLeader(ctx context.Context, p player) (*natsLeader, error) {
 	return l, err
 }
 
-func leadNATS(ctx context.Context, p player) (leader, error) {
+func leadNATS(ctx context.Context, p Player) (leader, error) {
 	l, err := newNATSLeader(ctx, p)
 	if err != nil {
 		return leader{}, err
@@ -89,7 +86,7 @@ func leadNATS(ctx context.Context, p player) (leader, error) {
 	return leader{nothing, messages(l.roundTrip, l.fanOut, l.link)}, nil
 }
 
-func leadNATSCache(ctx context.Context, p player) (leader, error) {
+func leadNATSCache(ctx context.Context, p Player) (leader, error) {
 	l, err := newNATSLeader(ctx, p)
 	if err != nil {
 		return leader{}, err

@@ -1,4 +1,4 @@
-package cost
+package roles
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 )
 
 // followFramed is a peer with one framed stream to it.
-func followFramed(p player) (io.Closer, error) { return p.accept(serveFramed) }
+func followFramed(p Player) (io.Closer, error) { return p.accept(serveFramed) }
 
 func serveFramed(stream net.Conn) {
 	c := framing.New(stream, framing.Options{})
@@ -41,7 +41,7 @@ type framedLeader struct {
 	question framing.Encoded
 }
 
-func leadFramed(ctx context.Context, p player) (leader, error) {
+func leadFramed(ctx context.Context, p Player) (leader, error) {
 	streams, err := p.dialPeers(ctx, nil)
 	if err != nil {
 		return leader{}, err
@@ -76,8 +76,8 @@ func (l *framedLeader) exchange(conns []*framing.Conn) error {
 
 // wholeAnswer checks that the same bytes have come back as in the baseline.
 func wholeAnswer(data []byte) error {
-	if len(data) != messageSize {
-		return fmt.Errorf("an answer of %d bytes, want %d", len(data), messageSize)
+	if len(data) != MessageSize {
+		return fmt.Errorf("an answer of %d bytes, want %d", len(data), MessageSize)
 	}
 	return nil
 }

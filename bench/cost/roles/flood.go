@@ -1,4 +1,4 @@
-package cost
+package roles
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 // A flood is a broadcast of floodSize bytes each floodPause, by a goroutine that fails at the bound of the bus and, if it
 // has two sources, by one that waits there. One fills the default bound of a peer that does not read in 0.3 s.
 const (
-	floodSize  = 4 << 10
+	FloodSize  = 4 << 10
 	floodPause = time.Millisecond
 )
 
@@ -28,9 +28,9 @@ type flood struct {
 func (l *busLeader) floods() actions {
 	var f *flood
 	return actions{
-		floodOn:    func(o order) (result, error) { f = startFlood(l.ctx, l.Bus, o.Senders); return result{}, nil },
-		floodBound: func(o order) (result, error) { return result{}, f.awaitBound(o.Duration) },
-		floodOff:   func(order) (result, error) { return result{}, errors.Join(f.stop(), l.Flush(l.ctx)) },
+		FloodOn:    func(o Order) (Result, error) { f = startFlood(l.ctx, l.Bus, o.Senders); return Result{}, nil },
+		FloodBound: func(o Order) (Result, error) { return Result{}, f.awaitBound(o.Duration) },
+		FloodOff:   func(Order) (Result, error) { return Result{}, errors.Join(f.stop(), l.Flush(l.ctx)) },
 	}
 }
 
@@ -46,7 +46,7 @@ func startFlood(ctx context.Context, b *bus.Bus, sources int) *flood {
 func (f *flood) run(ctx context.Context, b *bus.Bus) error {
 	clock := time.NewTicker(floodPause)
 	defer clock.Stop()
-	data := make([]byte, floodSize)
+	data := make([]byte, FloodSize)
 	for {
 		select {
 		case <-clock.C:

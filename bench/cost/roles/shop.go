@@ -1,4 +1,4 @@
-package cost
+package roles
 
 import (
 	"bytes"
@@ -25,17 +25,17 @@ const (
 	zipf = 1.01
 )
 
-// shop is a load on a catalogue. Each request goes to the connection that is
+// Shop is a load on a catalogue. Each request goes to the connection that is
 // free; without a rate, each connection sends the next request when it has its answer.
-type shop struct {
+type Shop struct {
 	Addr           string
 	Connections    int
 	Warm, Duration time.Duration
 	Rate           float64 // requests a second of all connections together, at random (a Poisson process); 0: a closed loop
 }
 
-// shopResult is what it answers.
-type shopResult struct {
+// ShopResult is what it answers.
+type ShopResult struct {
 	Reads, FromDatabase int64
 	Writes, Conflicts   int64 // a conflict is a write that came after another one; it also reads
 }
@@ -50,19 +50,19 @@ type product struct {
 
 // shopper is the load process.
 type shopper struct {
-	shop
+	Shop
 	counts, end time.Time
 	versions    [products + 1]atomic.Int64 // that were seen last
 
 	mu    sync.Mutex
 	times *hdrhistogram.Histogram // guarded by mu; of reads
-	r     result                  // guarded by mu
+	r     Result                  // guarded by mu
 }
 
 // runShopper is that process.
 func runShopper() error {
 	s := &shopper{times: newHistogram()}
-	if err := child.Task(&s.shop); err != nil {
+	if err := child.Task(&s.Shop); err != nil {
 		return err
 	}
 	if err := s.look(); err != nil {

@@ -1,4 +1,4 @@
-package cost
+package roles
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
-// messageSize is the size of all that is sent and answered, in bytes.
-const messageSize = 64
+// MessageSize is the size of all that is sent and answered, in bytes.
+const MessageSize = 64
 
 // What the first byte of a message asks for, where all messages go the same way.
 const (
@@ -23,7 +23,7 @@ const (
 )
 
 func message(purpose byte) []byte {
-	m := make([]byte, messageSize)
+	m := make([]byte, MessageSize)
 	m[0] = purpose
 	return m
 }
@@ -38,8 +38,8 @@ const (
 	topicCount = "count"
 )
 
-// player is the job of a process of a group.
-type player struct {
+// Player is the job of a process of a group.
+type Player struct {
 	System string
 	Dir    string // for sockets
 	ID     int    // 0 is the leader of a team, which sends; the others answer and count
@@ -51,8 +51,8 @@ type player struct {
 
 // system is one way in which processes exchange messages, or join. Each of its functions runs in a process of its own.
 type system struct {
-	follow func(player) (io.Closer, error)               // returns when the leader may come
-	lead   func(context.Context, player) (leader, error) // returns when all peers answer
+	follow func(Player) (io.Closer, error)               // returns when the leader may come
+	lead   func(context.Context, Player) (leader, error) // returns when all peers answer
 }
 
 // nothing is to be closed where the end of the process ends all.
@@ -65,7 +65,7 @@ type leader struct {
 }
 
 // actions are what a leader can do, by the name of the order.
-type actions map[string]func(order) (result, error)
+type actions map[string]func(Order) (Result, error)
 
 // add takes more of them.
 func (a actions) add(more actions) actions {
@@ -85,15 +85,15 @@ type link struct {
 // link to the first peer.
 func messages(roundTrip, fanOut func() error, connect func() (link, error)) actions {
 	return actions{
-		roundTrips: func(o order) (result, error) { return o.repeat(roundTrip) },
-		fanOuts:    func(o order) (result, error) { return o.repeat(fanOut) },
-		oneWay:     func(o order) (result, error) { return o.pour(connect) },
+		RoundTrips: func(o Order) (Result, error) { return o.repeat(roundTrip) },
+		FanOuts:    func(o Order) (Result, error) { return o.repeat(fanOut) },
+		OneWay:     func(o Order) (Result, error) { return o.pour(connect) },
 	}
 }
 
 // runPlayer is the process of a player. It ends when its standard input does.
 func runPlayer() error {
-	var p player
+	var p Player
 	if err := child.Task(&p); err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func runPlayer() error {
 }
 
 // runLeader carries out orders, one line of JSON each, and answers each with a result.
-func (s system) runLeader(p player) error {
+func (s system) runLeader(p Player) error {
 	ctx, cancel := context.WithCancel(context.Background()) // can be cancelled, as that of most programs
 	defer cancel()
 	l, err := s.lead(ctx, p)
@@ -124,7 +124,7 @@ func (s system) runLeader(p player) error {
 	fmt.Println("ready")
 	orders, answers := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	for {
-		var o order
+		var o Order
 		err := orders.Decode(&o)
 		if errors.Is(err, io.EOF) {
 			return l.Close()
@@ -142,14 +142,14 @@ func (s system) runLeader(p player) error {
 	}
 }
 
-func (a actions) carryOut(o order) (result, error) {
+func (a actions) carryOut(o Order) (Result, error) {
 	do, ok := a[o.Do]
 	switch {
 	case ok:
 		return do(o)
-	case o.Do == prepare:
-		return result{}, nil // there is nothing to prepare
+	case o.Do == Prepare:
+		return Result{}, nil // there is nothing to prepare
 	default:
-		return result{}, errors.New("nobody here can do that")
+		return Result{}, errors.New("nobody here can do that")
 	}
 }

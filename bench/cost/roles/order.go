@@ -1,4 +1,4 @@
-package cost
+package roles
 
 import (
 	"errors"
@@ -11,8 +11,8 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// order is what a leader is told to do.
-type order struct {
+// Order is what a leader is told to do.
+type Order struct {
 	Do       string
 	Warm     time.Duration // that does not count, before Duration
 	Duration time.Duration
@@ -25,28 +25,28 @@ type order struct {
 
 // What a leader can do.
 const (
-	prepare    = "prepare"
-	roundTrips = "round trips"
-	fanOuts    = "fan-outs"
-	oneWay     = "one way"
-	hitOnly    = "hit"
-	readHits   = "read and write"
-	floodOn    = "start a flood"
-	floodBound = "meet the bound"
-	floodOff   = "end a flood"
+	Prepare    = "prepare"
+	RoundTrips = "round trips"
+	FanOuts    = "fan-outs"
+	OneWay     = "one way"
+	Hit        = "hit"
+	ReadHits   = "read and write"
+	FloodOn    = "start a flood"
+	FloodBound = "meet the bound"
+	FloodOff   = "end a flood"
 )
 
-// manySenders is how many goroutines send at a time where many do.
-const manySenders = 16
+// WarmUp is how much shorter the time is that does not count, with caches and clocks that others have left.
+const WarmUp = 5
 
 // repeat times exchange, one after the other. An empty measurement follows each that does not count.
-func (o order) repeat(exchange func() error) (r result, err error) {
+func (o Order) repeat(exchange func() error) (r Result, err error) {
 	most := int64(math.MaxInt64)
 	if o.Keys > 0 {
 		most = int64(o.Keys)
 	}
 	times, clock := newHistogram(), newHistogram()
-	for end := time.Now().Add(o.Warm); time.Now().Before(end) && r.Uncounted < most/(warmUp+1); r.Uncounted++ {
+	for end := time.Now().Add(o.Warm); time.Now().Before(end) && r.Uncounted < most/(WarmUp+1); r.Uncounted++ {
 		if err := exchange(); err != nil {
 			return r, err
 		}
@@ -78,7 +78,7 @@ func recordSince(times *hdrhistogram.Histogram, start time.Time) error {
 }
 
 // pour sends as fast as it goes, and counts what has arrived. The time ends when the last has.
-func (o order) pour(connect func() (link, error)) (r result, err error) {
+func (o Order) pour(connect func() (link, error)) (r Result, err error) {
 	warm, err := o.pourFor(o.Warm, connect)
 	if err != nil {
 		return r, err
@@ -88,7 +88,7 @@ func (o order) pour(connect func() (link, error)) (r result, err error) {
 	return r, err
 }
 
-func (o order) pourFor(d time.Duration, connect func() (link, error)) (r result, err error) {
+func (o Order) pourFor(d time.Duration, connect func() (link, error)) (r Result, err error) {
 	out, err := connect()
 	if err != nil {
 		return r, err

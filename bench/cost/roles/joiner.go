@@ -1,4 +1,4 @@
-package cost
+package roles
 
 import (
 	"bufio"
@@ -15,13 +15,13 @@ import (
 // What joins. Each prints lines with times of the clock that all processes share: "began TIME", and "joined ID TIME" and
 // "left ID TIME" for each of the others.
 const (
-	trivial  = "trivial" // a process that does nothing
-	hello    = "hello"   // what one writes without a library: a connection, and the id there and back
-	meshName = "mesh"
+	Trivial = "trivial" // a process that does nothing
+	Hello   = "hello"   // what one writes without a library: a connection, and the id there and back
+	Mesh    = "mesh"
 )
 
 // begin prints when a player begins. A late joiner waits for a line.
-func (p player) begin() error {
+func (p Player) begin() error {
 	if len(p.Others) > 0 {
 		fmt.Println("waits")
 		if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
@@ -32,17 +32,17 @@ func (p player) begin() error {
 }
 
 func stamp(what string) error {
-	now, err := monotonic()
+	now, err := Monotonic()
 	if err == nil {
 		fmt.Println(what, now.Nanoseconds())
 	}
 	return err
 }
 
-func followTrivial(p player) (io.Closer, error) { return nothing, p.begin() }
+func followTrivial(p Player) (io.Closer, error) { return nothing, p.begin() }
 
 // followMesh joins as a node of a cluster does.
-func followMesh(p player) (io.Closer, error) {
+func followMesh(p Player) (io.Closer, error) {
 	if err := p.begin(); err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func joinMesh(dir string, id int) (*peer.Mesh, error) {
 }
 
 // followHello dials the others, says hello to each on its socket, and then waits for their answers.
-func followHello(p player) (io.Closer, error) {
+func followHello(p Player) (io.Closer, error) {
 	l, err := p.accept(welcome)
 	if err != nil {
 		return nil, err

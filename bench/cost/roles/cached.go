@@ -1,4 +1,4 @@
-package cost
+package roles
 
 import (
 	"context"
@@ -25,10 +25,10 @@ type cacheNode struct {
 	loads atomic.Int64
 }
 
-func addCache(p player, n *busNode) (*cacheNode, error) {
+func addCache(p Player, n *busNode) (*cacheNode, error) {
 	c := &cacheNode{busNode: n}
 	opts := invalidate.Options[string, int64]{
-		Name: "bench", MaxEntries: maxEntries, DisableSharedMemory: p.System == cacheMessages,
+		Name: "bench", MaxEntries: maxEntries, DisableSharedMemory: p.System == CacheMessages,
 		Lease: maxLease, // with a short one, a process that gets no CPU for that time would have nothing cached
 	}
 	var err error
@@ -40,7 +40,7 @@ func addCache(p player, n *busNode) (*cacheNode, error) {
 func (n *cacheNode) Close() error { return errors.Join(n.cache.Close(), n.busNode.Close()) }
 
 // followCache is a peer that has the cache, and is on the bus.
-func followCache(p player) (io.Closer, error) {
+func followCache(p Player) (io.Closer, error) {
 	b, err := newBusFollower(p)
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ type cacheLeader struct {
 	node *cacheNode
 }
 
-func leadCache(ctx context.Context, p player) (leader, error) {
+func leadCache(ctx context.Context, p Player) (leader, error) {
 	b, err := newBusLeader(ctx, p)
 	if err != nil {
 		return leader{}, err
@@ -89,7 +89,7 @@ func leadCache(ctx context.Context, p player) (leader, error) {
 	}
 	l, keys := &cacheLeader{b, n}, &keyring{classes: classesEach * maxEntries}
 	can := keys.invalidations(n.fill, l.askAll, func(key string) error { return n.cache.Invalidate(ctx, key) })
-	can[hitOnly], can[readHits] = l.hit, l.readAndWrite
+	can[Hit], can[ReadHits] = l.hit, l.readAndWrite
 	// It takes a moment until all processes store what they load.
 	for end := time.Now().Add(patience); ; {
 		if err := l.fillAll(1); err == nil || time.Now().After(end) {

@@ -1,4 +1,4 @@
-package cost
+package roles
 
 import (
 	"errors"
@@ -29,17 +29,18 @@ type keyring struct {
 	classes int // of keys: what is in one class is lost together; 0: each is by itself
 }
 
-// loss is what the processes have lost since they have stored all. Each has lost what was invalidated.
-type loss struct {
+// Loss is what the processes have lost since they have stored all. Each has lost what was invalidated.
+type Loss struct {
 	Invalidated int64
 	Besides     int64 // of all processes together
+	Processes   int
 }
 
 // minInvalidation is less than a message to all and their answers take.
 const minInvalidation = 20 * time.Microsecond
 
-// keysFor returns how many keys those who send messages cannot use up in a time. Who needs none has used them up before.
-func keysFor(d time.Duration) (int, error) {
+// KeysFor returns how many keys those who send messages cannot use up in a time. Who needs none has used them up before.
+func KeysFor(d time.Duration) (int, error) {
 	keys := int(d / minInvalidation)
 	if storedFor(keys) > maxEntries/2 {
 		return 0, fmt.Errorf("%d keys are too many for a cache of %d: make -slice shorter", storedFor(keys), maxEntries)
@@ -61,7 +62,7 @@ func (k *keyring) next() (string, error) {
 
 // refilled begins anew with keys to use, as many each time. loaded is how many values each process had to store, and lost
 // what it had lost since the last time.
-func (k *keyring) refilled(keys int, loaded []int) (lost loss, err error) {
+func (k *keyring) refilled(keys int, loaded []int) (lost Loss, err error) {
 	if len(k.stored) > 0 {
 		if lost, err = k.lost(loaded); err != nil {
 			return lost, err
@@ -74,8 +75,8 @@ func (k *keyring) refilled(keys int, loaded []int) (lost loss, err error) {
 
 // lost is an error unless each process has lost what was used, and nothing else but by chance: so it is certain that what was
 // measured has done its work.
-func (k *keyring) lost(loaded []int) (loss, error) {
-	all := loss{Invalidated: int64(k.used)}
+func (k *keyring) lost(loaded []int) (Loss, error) {
+	all := Loss{Invalidated: int64(k.used), Processes: len(loaded)}
 	for _, n := range loaded {
 		besides := n - k.used
 		if besides < 0 || besides > k.maxBesides() {
@@ -114,7 +115,7 @@ type asker func(topic string, question []byte, check func(answer []byte) error) 
 // fill, those of the peers by their answers on topicFill.
 func (k *keyring) invalidations(fill filler, ask asker, invalidate func(key string) error) actions {
 	return actions{
-		fanOuts: func(o order) (result, error) {
+		FanOuts: func(o Order) (Result, error) {
 			return o.repeat(func() error {
 				key, err := k.next()
 				if err != nil {
@@ -123,7 +124,7 @@ func (k *keyring) invalidations(fill filler, ask asker, invalidate func(key stri
 				return invalidate(key)
 			})
 		},
-		prepare: func(o order) (r result, err error) {
+		Prepare: func(o Order) (r Result, err error) {
 			loaded, err := fillAll(storedFor(o.Keys), fill, ask)
 			if err == nil {
 				r.Lost, err = k.refilled(o.Keys, loaded)

@@ -1,4 +1,4 @@
-package cost
+package roles
 
 import (
 	"bufio"
@@ -26,10 +26,10 @@ const (
 	batchSize = 64
 )
 
-func (p player) socket(id int) string { return filepath.Join(p.Dir, fmt.Sprintf("%d.sock", id)) }
+func (p Player) socket(id int) string { return filepath.Join(p.Dir, fmt.Sprintf("%d.sock", id)) }
 
 // accept serves each connection on the player's own socket in a goroutine of its own. The goroutines end with the process.
-func (p player) accept(serve func(net.Conn)) (net.Listener, error) {
+func (p Player) accept(serve func(net.Conn)) (net.Listener, error) {
 	l, err := new(net.ListenConfig).Listen(context.Background(), "unix", p.socket(p.ID))
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (p player) accept(serve func(net.Conn)) (net.Listener, error) {
 }
 
 // dial connects to a peer, and writes what the peer reads first. The connection ends with the process.
-func (p player) dial(ctx context.Context, id int, first []byte) (net.Conn, error) {
+func (p Player) dial(ctx context.Context, id int, first []byte) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", p.socket(id))
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func (p player) dial(ctx context.Context, id int, first []byte) (net.Conn, error
 }
 
 // dialPeers connects a leader to its peers.
-func (p player) dialPeers(ctx context.Context, first []byte) (conns []net.Conn, err error) {
+func (p Player) dialPeers(ctx context.Context, first []byte) (conns []net.Conn, err error) {
 	for id := 1; id <= p.Peers; id++ {
 		conn, err := p.dial(ctx, id, first)
 		if err != nil {
@@ -69,7 +69,7 @@ func (p player) dialPeers(ctx context.Context, first []byte) (conns []net.Conn, 
 }
 
 // followRaw answers with what one writes without a library: each message is one Read and one Write.
-func followRaw(p player) (io.Closer, error) { return p.accept(serveRaw) }
+func followRaw(p Player) (io.Closer, error) { return p.accept(serveRaw) }
 
 func serveRaw(conn net.Conn) {
 	defer conn.Close()
@@ -86,7 +86,7 @@ func serveRaw(conn net.Conn) {
 }
 
 func echoRaw(conn net.Conn) {
-	message := make([]byte, messageSize)
+	message := make([]byte, MessageSize)
 	for {
 		if _, err := io.ReadFull(conn, message); err != nil {
 			return
@@ -105,7 +105,7 @@ func countRaw(conn net.Conn) {
 		n, err := conn.Read(buf)
 		total += uint64(n)
 		if errors.Is(err, io.EOF) {
-			_, _ = conn.Write(binary.BigEndian.AppendUint64(nil, total/messageSize)) // the leader misses it if it fails
+			_, _ = conn.Write(binary.BigEndian.AppendUint64(nil, total/MessageSize)) // the leader misses it if it fails
 		}
 		if err != nil {
 			return
@@ -116,23 +116,23 @@ func countRaw(conn net.Conn) {
 // rawLeader writes to all peers and then reads from all, in one goroutine.
 type rawLeader struct {
 	ctx    context.Context // of the process
-	player player
+	player Player
 	conns  []net.Conn
 	buf    []byte
 }
 
-func newRawLeader(ctx context.Context, p player) (*rawLeader, error) {
+func newRawLeader(ctx context.Context, p Player) (*rawLeader, error) {
 	conns, err := p.dialPeers(ctx, []byte{rawEcho})
-	return &rawLeader{ctx: ctx, player: p, conns: conns, buf: make([]byte, messageSize)}, err
+	return &rawLeader{ctx: ctx, player: p, conns: conns, buf: make([]byte, MessageSize)}, err
 }
 
-func leadRaw(ctx context.Context, p player) (leader, error) {
+func leadRaw(ctx context.Context, p Player) (leader, error) {
 	l, err := newRawLeader(ctx, p)
 	return l.with(l.exchange, l.link), err
 }
 
 // leadBatches has a link that writes many messages at once.
-func leadBatches(ctx context.Context, p player) (leader, error) {
+func leadBatches(ctx context.Context, p Player) (leader, error) {
 	l, err := newRawLeader(ctx, p)
 	return l.with(l.exchange, l.batches), err
 }
@@ -169,7 +169,7 @@ func (l *rawLeader) dialCount() (*net.UnixConn, error) {
 // link writes each message by itself.
 func (l *rawLeader) link() (link, error) {
 	conn, err := l.dialCount()
-	message := make([]byte, messageSize)
+	message := make([]byte, MessageSize)
 	send := func() error {
 		_, err := conn.Write(message)
 		return err
@@ -201,7 +201,7 @@ func total(data []byte) (int64, error) {
 func (l *rawLeader) batches() (link, error) {
 	conn, err := l.dialCount()
 	var mu sync.Mutex // guards out
-	out, message := bufio.NewWriterSize(conn, batchSize*messageSize), make([]byte, messageSize)
+	out, message := bufio.NewWriterSize(conn, batchSize*MessageSize), make([]byte, MessageSize)
 	send := func() error {
 		mu.Lock()
 		defer mu.Unlock()
@@ -224,12 +224,12 @@ type readersLeader struct {
 	done    chan error   // the last one has come, or a reader has failed
 }
 
-func leadWithReaders(ctx context.Context, p player) (leader, error) {
-	raw, err := newRawLeader(ctx, p)
+func leadWithReaders(ctx context.Context, p Player) (leader, error) {
+	Raw, err := newRawLeader(ctx, p)
 	if err != nil {
 		return leader{}, err
 	}
-	l := &readersLeader{rawLeader: raw, done: make(chan error, len(raw.conns))}
+	l := &readersLeader{rawLeader: Raw, done: make(chan error, len(Raw.conns))}
 	for _, conn := range l.conns {
 		go l.read(conn) // ends with its connection, or with the process
 	}
@@ -237,7 +237,7 @@ func leadWithReaders(ctx context.Context, p player) (leader, error) {
 }
 
 func (l *readersLeader) read(conn net.Conn) {
-	answer := make([]byte, messageSize)
+	answer := make([]byte, MessageSize)
 	for {
 		if _, err := io.ReadFull(conn, answer); err != nil {
 			l.done <- err

@@ -1,46 +1,17 @@
-package cost
+package roles
 
 import (
 	"context"
-	"errors"
 	"io"
-	"net"
-	"os"
-	"os/exec"
 
 	"github.com/redis/go-redis/v9"
 )
 
-const (
-	// redisProgram is what Debian's package of this name has.
-	redisProgram = "redis-server"
-	redisMissing = "Redis is left out: apt-get install " + redisProgram + "\n\n"
-	// redisReady is in the line that says that it listens.
-	redisReady = "Ready to accept connections"
-	// topicAnswers is the leader's.
-	topicAnswers = "answers"
-)
-
-func hasRedis() bool {
-	_, err := exec.LookPath(redisProgram)
-	return err == nil
-}
-
-// redisCommand is the server as it comes, without a file to keep, on a port that nobody has at this moment.
-func redisCommand(dir string) (cmd *exec.Cmd, addr string, err error) {
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, "", err
-	}
-	addr = l.Addr().String()
-	host, port, err := net.SplitHostPort(addr)
-	cmd = exec.CommandContext(context.Background(), redisProgram, "--bind", host, "--port", port, "--save", "", "--dir", dir)
-	cmd.Stderr = os.Stderr
-	return cmd, addr, errors.Join(err, l.Close())
-}
+// topicAnswers is the leader's.
+const topicAnswers = "answers"
 
 // dialRedis returns when the broker knows what is subscribed.
-func dialRedis(ctx context.Context, p player, topics ...string) (*redis.Client, *redis.PubSub, error) {
+func dialRedis(ctx context.Context, p Player, topics ...string) (*redis.Client, *redis.PubSub, error) {
 	c := redis.NewClient(&redis.Options{Addr: p.Broker})
 	sub := c.Subscribe(ctx, topics...)
 	for range topics {
@@ -52,7 +23,7 @@ func dialRedis(ctx context.Context, p player, topics ...string) (*redis.Client, 
 }
 
 // followRedisCache is what one writes with Redis: each process has a cache of its own, and drops the key of each message.
-func followRedisCache(p player) (io.Closer, error) {
+func followRedisCache(p Player) (io.Closer, error) {
 	ctx := context.Background()
 	c, sub, err := dialRedis(ctx, p, topicAll, topicFill)
 	if err != nil {
@@ -73,7 +44,7 @@ func followRedisCache(p player) (io.Closer, error) {
 	return c, nil
 }
 
-func leadRedisCache(ctx context.Context, p player) (leader, error) {
+func leadRedisCache(ctx context.Context, p Player) (leader, error) {
 	c, sub, err := dialRedis(ctx, p, topicAnswers)
 	if err != nil {
 		return leader{}, err
