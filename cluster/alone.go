@@ -5,6 +5,7 @@ import (
 	"net"
 
 	"github.com/multinode-go/multinode/cluster/internal/local"
+	"github.com/multinode-go/multinode/cluster/internal/node"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/cluster/internal/steering"
@@ -13,23 +14,26 @@ import (
 )
 
 // startAlone makes the one node of a cluster, this process, where the kernel does not balance, for the reason why.
-func startAlone(ctx context.Context, opts Options, why error) (*Node, error) {
+func (n *Node) startAlone(ctx context.Context, opts Options, why error) (*node.Node, error) {
 	key := portgroup.Key{Network: "tcp", Address: opts.Addr}
 	listener, err := new(net.ListenConfig).Listen(ctx, key.Network, key.Address)
 	if err != nil {
 		return nil, steering.Explain(ctx, key, err)
 	}
-	if opts.workers() > 0 {
+	if opts.Nodes > 1 || opts.DisableMasterListen {
 		opts.Logger.Warn("serving with one node, in this process", "nodes_wanted", opts.Nodes, "reason", why)
 	}
 	setDefault(&opts.Name, defaultName(listener.Addr().(*net.TCPAddr).Port))
-	links, err := soloLinks(opts, peer.Info{Cluster: opts.Name, Generation: 1})
+	links, err := node.Solo(opts.Logger, peer.Info{Cluster: opts.Name, Generation: 1})
 	if err != nil {
 		return nil, errline.Join(err, listener.Close())
 	}
 	front := serve.NewAcceptor(listener)
-	n := newNode(opts, links, local.New(opts.AcceptPauses), key, front.Addr())
-	n.takeFront(front)
-	n.start()
-	return n, nil
+	own := node.New(opts.ofNode(n), links, local.New(opts.AcceptPauses), key, front.Addr())
+	own.TakeFront(front)
+	own.Start(node.Role{Stop: func(error) error {
+		err := own.EndServing(own.Stopping(), min(opts.LameDuck, node.BriefLameDuck))
+		return errline.Join(err, links.Close())
+	}})
+	return own, nil
 }

@@ -34,6 +34,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/multinode-go/multinode/cluster/internal/master"
+	"github.com/multinode-go/multinode/cluster/internal/worker"
 	"github.com/multinode-go/multinode/internal/descriptors"
 )
 
@@ -109,32 +111,36 @@ func listen(opts Options, server Server, sys system) (*Node, error) {
 		return nil, err
 	}
 	if server == nil {
-		_, err = n.front()
+		_, err = n.node.Front()
 	} else {
 		err = n.serve(server, nil)
 	}
 	if err != nil {
-		n.stop(err, opts.StopTimeout)
-		<-n.done
+		n.node.Stop(err, opts.StopTimeout)
+		_ = n.Wait() // the error is that of the stop's cause
 		return nil, err
 	}
 	return n, nil
 }
 
-func start(ctx context.Context, opts Options, sys system) (*Node, error) {
+func start(ctx context.Context, opts Options, sys system) (n *Node, err error) {
 	role, err := takeRole()
 	if err != nil {
 		return nil, err
 	}
+	n = &Node{timeout: opts.StopTimeout}
 	if role != nil {
-		return startWorker(ctx, opts, *role)
+		n.node, err = worker.Start(ctx, opts.ofWorker(n), *role)
+		return n, err
 	}
 	why := sys.balances()
 	if why == nil {
-		var n *Node
-		if n, why = startMaster(ctx, opts, sys, nil); !errors.Is(why, errors.ErrUnsupported) {
+		n.node, n.master, why = master.Start(ctx, opts.ofMaster(n, sys, nil))
+		if !errors.Is(why, errors.ErrUnsupported) {
 			return n, why
 		}
 	}
-	return startAlone(ctx, opts, why)
+	n.isAlone = true
+	n.node, err = n.startAlone(ctx, opts, why)
+	return n, err
 }

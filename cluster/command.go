@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 
 	"github.com/multinode-go/multinode/cluster/internal/boot"
+	"github.com/multinode-go/multinode/cluster/internal/master"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/internal/descriptors"
 	"github.com/multinode-go/multinode/peer"
@@ -80,16 +80,17 @@ func superviseCommand(opts Options, command Command) (*Node, error) {
 	if err := sys.balances(); err != nil {
 		return nil, err
 	}
-	if err := leaveProcessOne(); err != nil {
+	if err := master.LeaveProcessOne(); err != nil {
 		return nil, err
 	}
 	p := newProgram(command, opts.Logger)
 	sys.start, sys.adopt = p.start, p.adopt
-	n, err := startMaster(context.Background(), opts, sys, p)
+	n := &Node{timeout: opts.StopTimeout}
+	n.node, n.master, err = master.Start(context.Background(), opts.ofMaster(n, sys, p.ofMaster()))
 	if err != nil {
 		return nil, err
 	}
-	go p.processes.ReapUntil(n.done)
+	go p.processes.ReapUntil(n.node.Done())
 	return n, nil
 }
 
@@ -115,14 +116,3 @@ func instance(info peer.Info) proc.Instance {
 		Name: fmt.Sprintf("worker %d", info.ID), Prefix: fmt.Sprintf("slot %d | ", info.Slot), Mark: info.Incarnation.String(),
 	}
 }
-
-// nowhere is the address of a master that does not know where its workers listen.
-type nowhere struct{}
-
-var _ net.Addr = nowhere{}
-
-// Network returns "tcp".
-func (nowhere) Network() string { return "tcp" }
-
-// String returns a hyphen.
-func (nowhere) String() string { return "-" }

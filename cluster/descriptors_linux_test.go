@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/cluster/internal/node"
 )
 
 // limited runs a program that may have so many descriptors.
@@ -51,7 +53,7 @@ func TestScaleWithTooFewDescriptors(t *testing.T) {
 func TestDescriptorsAreEnough(t *testing.T) {
 	t.Parallel()
 	const nodes, before = 4, 12
-	need := before + descriptorsOfNode + nodes*(descriptorsOfLink+descriptorsOfWorker) + spareDescriptors
+	need := before + node.Descriptors(nodes, true)
 	c := limited(t, need, "http", programOptions{Nodes: nodes, DisableMasterListen: true, LameDuck: shortDuck})
 	c.ready(t)
 	c.ordered(t, "/reload")

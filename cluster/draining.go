@@ -17,4 +17,4 @@ import "context"
 // Any other server, one given to [Node.Serve] or one that serves [Node.Listener] by itself, tells its clients now to go
 // elsewhere: that of gRPC by GracefulStop, those of fasthttp by Connection: close. See docs/deploy.md and the folder
 // examples.
-func (n *Node) Draining() context.Context { return n.servers.Draining() }
+func (n *Node) Draining() context.Context { return n.node.Servers.Draining() }

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/master"
+	"github.com/multinode-go/multinode/cluster/internal/masterlink"
 )
 
 // Errors that a caller can tell apart with errors.Is. The control API has status codes for them, see docs/control.md.
@@ -13,7 +15,7 @@ var (
 
 	// ErrOrphaned: the worker has no master. [Node.Wait] returns it when none has come within Options.OrphanTimeout, and
 	// [Listen] and [Start] when the master is gone before the worker could join it.
-	ErrOrphaned = errors.New("the master is gone")
+	ErrOrphaned = masterlink.ErrNoMaster
 
 	// ErrStopping: the node or its cluster has begun to stop, so the order or the listener is refused.
 	ErrStopping = control.ErrStopping
@@ -23,6 +25,9 @@ var (
 
 	// ErrNoNode: no node that accepts connections has this id.
 	ErrNoNode = control.ErrNoNode
+
+	// ErrLeftBehind: something still listens on a port of the cluster after a stop of [Supervise].
+	ErrLeftBehind = master.ErrLeftBehind
 )
 
 // WorkerError tells how a worker ended.

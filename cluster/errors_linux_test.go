@@ -50,7 +50,7 @@ func TestListenWhileTheNodeStops(t *testing.T) {
 	require.NoError(t, n.WaitReady(t.Context()))
 	go http.Get("http://" + n.Addr().String()) // ends with the request
 	<-began
-	n.stop(nil, patience)
+	n.node.Stop(nil, patience)
 	_, err = n.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.ErrorIs(t, err, ErrStopping)
 	require.ErrorIs(t, n.Reload(t.Context()), ErrStopping)

@@ -396,7 +396,7 @@ func TestOrdersInTheProcess(t *testing.T) {
 	require.ErrorContains(t, n.Scale(t.Context(), 0), "1 to 1024")
 	require.ErrorContains(t, n.Scale(t.Context(), 1025), "1 to 1024")
 	require.NoError(t, n.Scale(t.Context(), 1))
-	require.True(t, n.master.supervisor.Send(lifecycle.Hold{Name: "another order"}))
+	require.True(t, n.master.Supervisor().Send(lifecycle.Hold{Name: "another order"}))
 	require.ErrorIs(t, n.TryReload(t.Context()), ErrBusy)
 	require.ErrorIs(t, n.TryScale(t.Context(), 2), ErrBusy)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -4,13 +4,18 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
+	"github.com/multinode-go/multinode/cluster/internal/master"
+	"github.com/multinode-go/multinode/cluster/internal/node"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
+	"github.com/multinode-go/multinode/cluster/internal/worker"
 )
 
 // maxNodes bounds Options.Nodes, so that a slip of the keyboard is not a fork bomb.
@@ -143,12 +148,33 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// workers returns how many workers the master starts.
-func (o Options) workers() int {
-	if o.DisableMasterListen {
-		return o.Nodes
+// ofNode returns what of the options is about each node, for n.
+func (o Options) ofNode(n *Node) node.Config {
+	return node.Config{
+		Logger: o.Logger, BootTimeout: o.BootTimeout, StopTimeout: o.StopTimeout, LameDuck: o.LameDuck, HijackTimeout: o.HijackTimeout,
+		ManualReady: o.ManualReady, Takes: o.takes, PrepareHTTP: n.provide,
 	}
-	return o.Nodes - 1
+}
+
+func (o Options) ofWorker(n *Node) worker.Config {
+	return worker.Config{
+		Node: o.ofNode(n), Addr: o.Addr, Nodes: o.Nodes, AcceptPauses: o.AcceptPauses, OrphanTimeout: o.OrphanTimeout,
+	}
+}
+
+func (o Options) ofMaster(n *Node, sys system, program *master.Program) master.Config {
+	return master.Config{
+		Node: o.ofNode(n), Name: o.Name, Dir: o.Dir, Addr: o.Addr, Nodes: o.Nodes, DisableMasterListen: o.DisableMasterListen,
+		DisableRestart: o.DisableRestart, AcceptPauses: o.AcceptPauses, Steering: o.Steering, PIDFile: o.PIDFile,
+		LivenessTimeout: o.LivenessTimeout, Start: sys.start, Adopt: sys.adopt, Procs: share, NameAt: defaultName, Orders: orders,
+		Program: program,
+	}
+}
+
+// takes tells whether the node takes a signal: the program has not kept it for itself, and the process was not started to
+// ignore it, as a shell does with SIGINT for what runs in the background.
+func (o Options) takes(sig os.Signal) bool {
+	return !o.DisableSignals && !slices.Contains(o.LeaveSignals, sig) && !signal.Ignored(sig)
 }
 
 // procsAtStart tells whether the program has changed GOMAXPROCS before Listen.

@@ -12,8 +12,6 @@ import (
 // orders are for masters of workers, which there are none of here.
 var orders map[os.Signal]lifecycle.Order
 
-func hungUp(os.Signal) bool { return false }
-
 // Signals that stop some programs, see knownPrograms: where there are none, programs are not supervised.
 const (
 	sigUser1 = syscall.Signal(0)

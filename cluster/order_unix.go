@@ -14,23 +14,8 @@ var orders = map[os.Signal]lifecycle.Order{
 	syscall.SIGHUP:  {Kind: lifecycle.Reload, Name: "reload"},
 	syscall.SIGTTIN: {Kind: lifecycle.ScaleBy, Name: "scale", Count: 1},
 	syscall.SIGTTOU: {Kind: lifecycle.ScaleBy, Name: "scale", Count: -1},
-	syscall.SIGUSR2: {Kind: lifecycle.Takeover, Name: doingTakeover},
+	syscall.SIGUSR2: {Kind: lifecycle.Takeover, Name: "takeover"},
 }
-
-// hadTerminal tells whether the process was started with a controlling terminal.
-var hadTerminal = hasTerminal()
-
-func hasTerminal() bool {
-	tty, err := os.OpenFile("/dev/tty", os.O_RDONLY|syscall.O_NOCTTY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return false
-	}
-	return tty.Close() == nil
-}
-
-// hungUp tells whether a SIGHUP says what it says at first: that the terminal is gone. That is no order to reload, but
-// the end.
-func hungUp(sig os.Signal) bool { return sig == syscall.SIGHUP && hadTerminal && !hasTerminal() }
 
 // Signals that stop some programs, see knownPrograms.
 const (

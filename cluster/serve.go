@@ -62,17 +62,7 @@ func (n *Node) serve(server Server, listeners []net.Listener) error {
 	if err := checkServer(server); err != nil {
 		return err
 	}
-	if !n.isWanted() {
-		return nil
-	}
-	if len(listeners) == 0 {
-		front, err := n.front()
-		if err != nil {
-			return err
-		}
-		listeners = []net.Listener{front}
-	}
-	return n.servers.Serve(server, listeners, func(err error) { n.stop(err, n.opts.StopTimeout) })
+	return n.node.Serve(server, listeners)
 }
 
 // checkServer returns an error for an *http.Server that is not there, which would panic much later.

@@ -102,8 +102,8 @@ func TestStopBeforeServe(t *testing.T) {
 // TestHandOverBeforeServe: a master that hands over before it has served does not keep anybody waiting.
 func TestHandOverBeforeServe(t *testing.T) {
 	n := startOne(t, Options{})
-	n.accepts.Store(false) // as a reload does, which starts a worker: this program is none
-	n.markServing()
+	n.node.Supervise() // as a reload does, which starts a worker: this program is none
+	n.node.MarkServing()
 	require.NoError(t, n.Serve(new(http.Server)))
 	require.NoError(t, n.WaitReady(t.Context()))
 	accepted := make(chan error, 1)
@@ -194,7 +194,7 @@ func TestAllServersHaveTheSameDrain(t *testing.T) {
 			assert.Contains(t, string(rest), "goodbye")
 		})
 	}
-	connections, requests := n.servers.Load()
+	connections, requests := n.node.Servers.Load()
 	assert.Equal(t, 6, connections)
 	assert.Equal(t, 6, requests)
 	require.NoError(t, n.Shutdown(t.Context()))

@@ -7,7 +7,10 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/multinode-go/multinode/cluster/internal/master"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
+	"github.com/multinode-go/multinode/cluster/internal/steering"
+	"github.com/multinode-go/multinode/cluster/internal/supervise"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -41,6 +44,15 @@ func newProgram(command Command, logger *slog.Logger) *program {
 		logger.Warn("what the program leaves behind is found in its process group only", "error", err)
 	}
 	return p
+}
+
+// ofMaster returns what a master has to know of the program.
+func (p *program) ofMaster() *master.Program {
+	return &master.Program{
+		Steered:    steering.Program{Label: p.label, Promise: p.promise},
+		Supervised: supervise.Program{StopSignal: p.StopSignal, Verdict: p.verdict},
+		EndOrphans: p.processes.EndOrphans,
+	}
 }
 
 // verdict returns why a process that was never ready can never be, if that is certain: others would fail like it.

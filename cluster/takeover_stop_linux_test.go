@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/node"
 	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
@@ -44,7 +45,7 @@ func gatedSuccessor() error {
 	if isSuccessor {
 		g.pass("warming")
 		if g.isOpen("failing") {
-			n.stop(errors.New("no licence found"), n.opts.StopTimeout)
+			n.node.Stop(errors.New("no licence found"), n.timeout)
 		}
 	}
 	n.Ready()
@@ -57,17 +58,17 @@ func gatedSuccessor() error {
 // holdTurn keeps the turn at the port, so that a takeover waits for it, until the node stops.
 func holdTurn(n *Node, g gate) {
 	g.pass("hold")
-	if n.master.steering.Hold(context.Background()) != nil {
+	if n.master.Steering().Hold(context.Background()) != nil {
 		return
 	}
-	defer n.master.steering.Release()
+	defer n.master.Steering().Release()
 	fmt.Println("held", n.ID())
 	stacks := make([]byte, 1<<20)
 	for waits := false; !waits; time.Sleep(time.Millisecond) {
 		waits = bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("steering.(*Steering).Hold(")) // the takeover's
 	}
 	fmt.Println("lending", n.ID())
-	<-n.begun
+	<-n.node.Begun()
 }
 
 // takeoverTest is a cluster whose successor waits where the test wants it.
@@ -250,8 +251,8 @@ func TestSignalAfterTakeover(t *testing.T) {
 	successor := c.warm(t)
 	c.open(t, "warming")
 	c.logged(t, "handed over", 1)
-	time.Sleep(passedOn + 100*time.Millisecond) // it is later than a second, whatever the machine does
-	_ = c.cmd.Process.Signal(syscall.SIGTERM)   // it may be gone
+	time.Sleep(node.PassedOn + 100*time.Millisecond) // it is later than a second, whatever the machine does
+	_ = c.cmd.Process.Signal(syscall.SIGTERM)        // it may be gone
 	<-c.exited
 	require.NoError(t, <-end)
 	c.awaitStatus(t, func(s control.Status) bool { return s.PID == successor && len(pidsOf(s)) == 2 })
@@ -299,7 +300,7 @@ func TestMasterServesDuringTakeover(t *testing.T) {
 		before := signs()
 		assert.Eventually(t, func() bool { return signs() >= before+5 }, patience, time.Millisecond)
 		s := c.status(t)
-		assert.Equal(t, doingTakeover, s.Doing)
+		assert.Equal(t, "takeover", s.Doing)
 		assert.Equal(t, first, s.PID)
 		assert.Len(t, pidsOf(s), 3)
 	}

@@ -243,6 +243,7 @@ func (h *handover) said(word Word) {
 		h.callOff(errors.New("it gives up"))
 	case WordBack:
 		p.leaving, p.back = true, true
+	case WordGo, WordNo: // ours to say
 	}
 }
 
@@ -288,6 +289,7 @@ func (h *handover) callOff(why error) {
 		h.refuse()
 	case lending:
 		h.do(StopLending{})
+	default: // it ends when the successor is started
 	}
 }
 
@@ -377,6 +379,7 @@ func (h *handover) step() {
 		}
 	case reaping:
 		h.reap(isLate)
+	case noHandover, deposing, regaining: // an answer is on its way
 	}
 }
 

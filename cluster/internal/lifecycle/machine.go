@@ -79,7 +79,7 @@ func (m *Machine) Handle(e Event, now time.Time) []Action {
 	m.handle(e)
 	if !m.over {
 		m.handover.advance()
-		m.orders.advance()
+		m.advance()
 		m.perform()
 		m.settle()
 	}

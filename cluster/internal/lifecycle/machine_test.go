@@ -354,6 +354,7 @@ func (w *world) say(word Word) {
 		h.leaving = true
 	case WordBack:
 		h.leaving, h.back = true, true
+	case WordGo, WordNo: // the predecessor's
 	}
 	w.tell(SuccessorSaid{77, word})
 }

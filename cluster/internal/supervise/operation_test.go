@@ -18,6 +18,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
+	"github.com/multinode-go/multinode/internal/closed"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -334,7 +335,7 @@ type silencer struct {
 }
 
 func (s silencer) Probe(ctx context.Context) (portgroup.Load, error) {
-	if isClosed(s.silent) {
+	if closed.Is(s.silent) {
 		<-ctx.Done()
 	}
 	return portgroup.Load{}, nil
@@ -369,7 +370,7 @@ func TestSupervisorWithoutRestartEndsWithTheLastWhoHangs(t *testing.T) {
 		s.ready(1)
 		silence()
 		time.Sleep(time.Minute)
-		require.True(t, isClosed(s.done))
+		require.True(t, closed.Is(s.done))
 		assert.ErrorContains(t, s.err, "did not answer")
 	})
 }
@@ -409,14 +410,14 @@ func TestSupervisorAdoptsAndIsReadyWithAll(t *testing.T) {
 		s, f := adopting(t, lifecycle.Config{MasterAccepts: true, Workers: 3}, survivor(101, 1, 1), survivor(103, 3, 5))
 		s.ready(101)
 		s.ready(103)
-		assert.False(t, isClosed(s.allReady))
+		assert.False(t, closed.Is(s.allReady))
 		s.send(lifecycle.Fill{})
 		synctest.Wait()
 		require.Len(t, f.started(), 1)
 		assert.Equal(t, 2, f.started()[0].Slot)
-		assert.False(t, isClosed(s.allReady))
+		assert.False(t, closed.Is(s.allReady))
 		s.ready(f.started()[0].ID)
-		assert.True(t, isClosed(s.allReady))
+		assert.True(t, closed.Is(s.allReady))
 		f.exit(103, proc.Exit{Unknown: true})
 		synctest.Wait()
 		require.Len(t, f.started(), 2)
@@ -436,7 +437,7 @@ func TestSupervisorAdoptsTwoInASlot(t *testing.T) {
 		assert.Equal(t, map[int]int{1: 101}, s.serving())
 		s.ready(102)
 		assert.Equal(t, map[int]int{1: 102}, s.serving())
-		assert.True(t, isClosed(s.allReady))
+		assert.True(t, closed.Is(s.allReady))
 	})
 }
 

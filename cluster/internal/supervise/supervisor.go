@@ -18,6 +18,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/cluster/internal/steering"
+	"github.com/multinode-go/multinode/internal/closed"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -294,7 +295,7 @@ func (s *Supervisor) Run() {
 		case <-timer.C:
 			s.loop.tell(lifecycle.Tick{})
 		}
-		if !isClosed(s.greeted) && s.loop.machine.Greeted() {
+		if !closed.Is(s.greeted) && s.loop.machine.Greeted() {
 			close(s.greeted)
 		}
 		timer.Stop()
@@ -366,7 +367,7 @@ func (s *loop) tell(e lifecycle.Event) {
 	for len(s.pending) > 0 {
 		next := s.pending[0]
 		s.pending = s.pending[1:]
-		if s.ending != nil && isClosed(s.ending) {
+		if s.ending != nil && closed.Is(s.ending) {
 			s.ending = nil
 			s.pending = slices.Insert(s.pending, 0, next)
 			next = lifecycle.Ending{}
@@ -402,14 +403,5 @@ func (w *worker) addLoad(out *control.NodeStatus, main portgroup.Key) {
 		if length, limit, ok := one.Queue(main); ok {
 			out.Queue, out.QueueLimit = length, limit
 		}
-	}
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/proc"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/cluster/internal/steering"
+	"github.com/multinode-go/multinode/internal/closed"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -103,7 +104,7 @@ func (f *fakes) exit(id int, e proc.Exit) {
 
 // awaitStart lets time pass until another process is started or s has ended.
 func (f *fakes) awaitStart(s *Supervisor, before int) {
-	for synctest.Wait(); len(f.started()) == before && !isClosed(s.done); synctest.Wait() {
+	for synctest.Wait(); len(f.started()) == before && !closed.Is(s.done); synctest.Wait() {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
@@ -167,9 +168,9 @@ func TestSupervisorFillsItsSlots(t *testing.T) {
 		}
 		s.ready(1)
 		s.ready(3)
-		assert.False(t, isClosed(s.allReady))
+		assert.False(t, closed.Is(s.allReady))
 		s.ready(2)
-		assert.True(t, isClosed(s.allReady))
+		assert.True(t, closed.Is(s.allReady))
 	})
 }
 
@@ -177,9 +178,9 @@ func TestSupervisorWithoutWorkersIsReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 0})
 		assert.Empty(t, f.started())
-		assert.True(t, isClosed(s.allReady))
+		assert.True(t, closed.Is(s.allReady))
 		time.Sleep(time.Hour)
-		assert.False(t, isClosed(s.done))
+		assert.False(t, closed.Is(s.done))
 	})
 }
 
@@ -203,7 +204,7 @@ func TestSupervisorGivesUpWhenNobodyEverBecameReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := supervise(t, lifecycle.Config{MasterAccepts: true, Workers: 1})
 		begin := time.Now()
-		for id := 1; !isClosed(s.done); id++ {
+		for id := 1; !closed.Is(s.done); id++ {
 			f.exit(id, proc.Exit{Code: 3, LastWords: "no licence"})
 			f.awaitStart(s, id)
 		}
@@ -229,7 +230,7 @@ func TestSupervisorKeepsACrashLoopingSlotWhenAnotherServes(t *testing.T) {
 			id = f.started()[before].ID
 			assert.Equal(t, 1, f.started()[before].Slot)
 		}
-		assert.False(t, isClosed(s.done))
+		assert.False(t, closed.Is(s.done))
 		last := time.Now()
 		f.exit(id, proc.Exit{Code: 1})
 		f.awaitStart(s, len(f.started()))
@@ -344,6 +345,6 @@ func TestSupervisorDisableRestart(t *testing.T) {
 		f.exit(2, proc.Exit{})
 		time.Sleep(time.Hour)
 		assert.Len(t, f.started(), 2)
-		assert.False(t, isClosed(s.done), "the master still serves")
+		assert.False(t, closed.Is(s.done), "the master still serves")
 	})
 }

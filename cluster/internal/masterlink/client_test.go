@@ -1,10 +1,8 @@
-package cluster
+package masterlink
 
 import (
-	"log/slog"
 	"net"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -14,13 +12,12 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// TestUpstreamIsLinkedAgain: the master can dial again before the worker has seen the end of the stream before.
-func TestUpstreamIsLinkedAgain(t *testing.T) {
-	opts, err := Options{Logger: slog.New(slog.DiscardHandler)}.withDefaults(nil)
-	require.NoError(t, err)
-	u := newUpstream(opts, peer.Solo(peer.Info{ID: 1, Slot: 1}), local.New(false))
-	u.orphan = time.AfterFunc(time.Hour, func() {})
-	defer u.orphan.Stop()
+// TestClientIsLinkedAgain: the master can dial again before the worker has seen the end of the stream before.
+func TestClientIsLinkedAgain(t *testing.T) {
+	alone := true
+	u := New(Config{
+		Mesh: peer.Solo(peer.Info{ID: 1, Slot: 1}), Listeners: local.New(false), Alone: func(is bool) { alone = is },
+	})
 	first, second := newTestLink(t), newTestLink(t)
 	u.attach(first)
 	u.attach(second)
@@ -29,7 +26,9 @@ func TestUpstreamIsLinkedAgain(t *testing.T) {
 	assert.Equal(t, &second, u.master())
 	u.detach(second)
 	assert.Nil(t, u.master())
+	assert.True(t, alone)
 	u.attach(first)
+	assert.False(t, alone)
 	require.NoError(t, u.awaitLink(t.Context()))
 	assert.Equal(t, &first, u.master())
 	u.attach(second)
@@ -38,15 +37,15 @@ func TestUpstreamIsLinkedAgain(t *testing.T) {
 }
 
 // newTestLink returns a link to nobody.
-func newTestLink(t *testing.T) toMaster {
+func newTestLink(t *testing.T) link {
 	t.Helper()
 	here, there := net.Pipe()
 	require.NoError(t, there.Close())
-	return toMaster{Master: protocol.NewMaster(here)}
+	return link{Master: protocol.NewMaster(here)}
 }
 
 // master returns the link to the master, nil if there is none.
-func (u *upstream) master() *toMaster {
+func (u *Client) master() *link {
 	if l, ok := u.current(); ok {
 		return &l
 	}

@@ -1,4 +1,4 @@
-package cluster
+package node
 
 import (
 	"fmt"
@@ -14,18 +14,23 @@ const (
 	spareDescriptors    = 16 // what is open for a moment, and some connections
 )
 
-// enoughDescriptors returns an error if this process cannot have as many descriptors open as a node of so many needs. It comes
+// EnoughDescriptors returns an error if this process cannot have as many descriptors open as a node of so many needs. It comes
 // before those are open.
-func enoughDescriptors(nodes int, isMaster bool) error {
+func EnoughDescriptors(nodes int, isMaster bool) error {
+	return descriptors.Need(fmt.Sprintf("a cluster with Nodes: %d", nodes), Descriptors(nodes, isMaster))
+}
+
+// Descriptors returns how many descriptors a node of so many needs.
+func Descriptors(nodes int, isMaster bool) int {
 	each := descriptorsOfLink
 	if isMaster {
 		each += descriptorsOfWorker
 	}
-	return descriptors.Need(fmt.Sprintf("a cluster with Nodes: %d", nodes), descriptorsOfNode+each*nodes+spareDescriptors)
+	return descriptorsOfNode + each*nodes + spareDescriptors
 }
 
-// moreDescriptors is enoughDescriptors for a master that has some nodes, and is to have more.
-func moreDescriptors(more int) error {
+// MoreDescriptors is EnoughDescriptors for a master that has some nodes, and is to have more.
+func MoreDescriptors(more int) error {
 	if more <= 0 {
 		return nil
 	}

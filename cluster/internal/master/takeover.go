@@ -1,4 +1,4 @@
-package cluster
+package master
 
 import (
 	"context"
@@ -11,24 +11,14 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
+	"github.com/multinode-go/multinode/cluster/internal/masterlink"
+	"github.com/multinode-go/multinode/cluster/internal/node"
 	"github.com/multinode-go/multinode/cluster/internal/pid1"
 	"github.com/multinode-go/multinode/cluster/internal/proc"
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/peer"
 )
-
-// Takeover replaces the master itself: it starts the program as it is on disk now, hands the workers over to it, and
-// leaves, with Wait returning nil. The workers serve on and notice nothing; a Reload of the new master then replaces them.
-// A successor that does not become the master within Options.BootTimeout is ended, and this one goes on.
-//
-// A stop in the meantime, of this master or of its successor, stops the whole cluster: the successor gives back what it
-// has, and is ended. A takeover that has succeeded leaves this process nothing to stop but itself; only a signal to stop that
-// comes within a second of that is passed on to the successor, as its sender could not know.
-//
-// In a container the init that is process 1 stays, and follows the successor.
-func (n *Node) Takeover(ctx context.Context) error {
-	return n.order(ctx, lifecycle.Order{Kind: lifecycle.Takeover, Name: doingTakeover})
-}
 
 // doingTakeover is what Status says of a takeover.
 const doingTakeover = "takeover"
@@ -36,11 +26,12 @@ const doingTakeover = "takeover"
 // successor is the process that is to be the next master, as this one has it. What is done when is the rules' of
 // [lifecycle].
 type successor struct {
-	process  *os.Process
-	handoff  handoff
-	upstream *upstream     // to ask it, from when it may have the ports
-	told     chan struct{} // closed when all know that it is the master
-	at       time.Time     // when it became the master
+	process *os.Process
+	handoff handoff
+	client  *masterlink.Client // to ask it, from when it may have the ports
+	forget  func()             // takes back that we want its stream
+	told    chan struct{}      // closed when all know that it is the master
+	at      time.Time          // when it became the master
 }
 
 // StartSuccessor starts the program as a master in waiting.
@@ -53,7 +44,7 @@ func (s supervised) StartSuccessor(nodes int, tell func(lifecycle.Event)) {
 	pid := cmd.Process.Pid
 	pid1.Init.Heir(pid)
 	next := &successor{process: cmd.Process, handoff: newHandoff(conn), told: make(chan struct{})}
-	s.master.next.Store(next)
+	s.next.Store(next)
 	tell(lifecycle.SuccessorStarted{PID: pid})
 	go next.listen(tell)
 	tell(lifecycle.SuccessorEnded{PID: pid, Err: cmd.Wait()})
@@ -77,14 +68,15 @@ func (s supervised) startSuccessor(nodes int) (*exec.Cmd, net.Conn, error) {
 		return nil, nil, err
 	}
 	defer theirs.Close() // the successor has it then
+	self := s.links.Mesh.Self()
 	environ, err := boot.Handover{
-		Cluster: s.Name(), PID: os.Getpid(), Directory: s.master.directory.Path(), Generation: s.Generation(), Nodes: nodes,
+		Cluster: self.Cluster, PID: os.Getpid(), Directory: s.claim.directory.Path(), Generation: self.Generation, Nodes: nodes,
 		Talk: proc.ExtraFile,
 	}.Environ()
 	if err != nil {
 		return nil, nil, errline.Join(err, ours.Close())
 	}
-	cmd, err := proc.Self(append(s.master.notifier.Environ(), environ)...)
+	cmd, err := proc.Self(append(s.manager.notifier.Environ(), environ)...)
 	if err != nil {
 		return nil, nil, errline.Join(err, ours.Close())
 	}
@@ -97,113 +89,101 @@ func (s supervised) startSuccessor(nodes int) (*exec.Cmd, net.Conn, error) {
 }
 
 // Say says a word to the successor.
-func (s supervised) Say(word lifecycle.Word) { _ = s.master.next.Load().handoff.say(word) } // it may have ended
+func (s supervised) Say(word lifecycle.Word) { _ = s.next.Load().handoff.say(word) } // it may have ended
 
 // Signal signals the successor.
-func (s supervised) Signal(sig syscall.Signal) { _ = s.master.next.Load().process.Signal(sig) } // it may have ended
+func (s supervised) Signal(sig syscall.Signal) { _ = s.next.Load().process.Signal(sig) } // it may have ended
 
 // HangUp ends the connection to the successor.
-func (s supervised) HangUp() { _ = s.master.next.Load().handoff.conn.Close() }
+func (s supervised) HangUp() { _ = s.next.Load().handoff.conn.Close() }
 
 // LastID returns the last id that was given out.
-func (s supervised) LastID() int { return s.master.directory.LastOwner().LastID }
+func (s supervised) LastID() int { return s.claim.directory.LastOwner().LastID }
 
 // Lend leaves the ports to the successor, and frees the lock.
 func (s supervised) Lend(ctx context.Context) (lent lifecycle.Lent) {
-	m := s.master
+	m := s.Master
 	if lent.Err = m.steering.Hold(ctx); lent.Err != nil {
 		return lent
 	}
-	if m.next.Load().upstream, lent.Err = s.followSuccessor(); lent.Err != nil {
+	if lent.Err = m.followSuccessor(m.next.Load()); lent.Err != nil {
 		return lent
 	}
-	if lent.Err = m.spareIDs(); lent.Err != nil {
+	if lent.Err = m.claim.spareIDs(); lent.Err != nil {
 		return lent
 	}
-	return lifecycle.Lent{Free: true, Err: m.currentLock().HandOver()}
+	return lifecycle.Lent{Free: true, Err: m.claim.current().HandOver()}
 }
 
 // followSuccessor lets the successor know what we have, and us ask it, as a worker does.
-func (n *Node) followSuccessor() (*upstream, error) {
-	u := newUpstream(n.opts, n.links.mesh, n.listeners)
-	u.held = n.master.steering.Ports()
-	isSuccessor := func(info peer.Info) bool { return isMaster(info) && info.Generation > n.Generation() }
-	forget, err := n.links.mesh.OnStream(successionStream(n.Generation()+1), isSuccessor, u.serveLink)
-	if err != nil {
-		return nil, err
-	}
-	u.forget = forget
-	return u, nil
+func (m *Master) followSuccessor(next *successor) (err error) {
+	next.client = masterlink.New(masterlink.Config{
+		Mesh: m.links.Mesh, Listeners: m.listeners, Held: m.steering.Ports(), Stop: func(protocol.Stop) {},
+	})
+	generation := m.links.Mesh.Self().Generation
+	isSuccessor := func(info peer.Info) bool { return masterlink.IsMaster(info) && info.Generation > generation }
+	next.forget, err = m.links.Mesh.OnStream(successionStream(generation+1), isSuccessor, next.client.ServeLink)
+	return err
 }
 
 // Depose begins the end of a master that has a successor, unless its end has begun: its server drains, with the successor as
 // the steerer of the ports. From here on the workers, the ports and the lock are another's, and nothing that this process does
 // touches them.
 func (s supervised) Depose() bool {
-	s.stopMu.Lock()
-	defer s.stopMu.Unlock()
-	if s.stopping != nil {
-		return false
-	}
-	next := s.master.next.Load()
-	next.at = time.Now()
-	s.cede(next)
-	s.master.successor = next
-	s.stopLocked(nil, s.opts.StopTimeout)
-	return true
+	next := s.next.Load()
+	return s.node.StopAfter(func() {
+		next.at = time.Now()
+		s.cede(next)
+		s.successor.Store(next)
+	}, s.cfg.Node.StopTimeout)
 }
 
 // cede leaves everything to another master.
 func (s supervised) cede(next *successor) {
-	s.listeners.SteerBy(next.upstream)
-	s.master.ceded.Store(true)
-	s.master.steering.GiveUp()
-	s.master.forgetWorkers()
+	s.listeners.SteerBy(next.client)
+	s.ceded.Store(true)
+	s.steering.GiveUp()
+	s.forgetWorkers()
 }
 
 // HandedOver tells everybody that the successor is the master.
 func (s supervised) HandedOver() {
-	m := s.master
+	m, next := s.Master, s.successor.Load()
 	if pid1.Init == nil { // else the service manager's process is the init, which stays
-		m.tellManager(m.notifier.MainPID(m.successor.process.Pid))
+		m.manager.tell(m.manager.notifier.MainPID(next.process.Pid))
 	}
-	m.notifier.Close()
+	m.manager.notifier.Close()
 	s.HangUp() // which is the answer
-	close(m.successor.told)
+	close(next.told)
 }
 
 // passOn lets the successor have a signal to stop that has come to us, if its sender could not know that we have a
 // successor.
-func (n *Node) passOn(sig os.Signal) {
-	if n.master == nil {
+func (m *Master) passOn(sig os.Signal) {
+	next := m.successor.Load()
+	if next == nil || time.Since(next.at) > node.PassedOn {
 		return
 	}
-	n.stopMu.Lock()
-	next := n.master.successor
-	n.stopMu.Unlock()
-	if next == nil || time.Since(next.at) > passedOn {
-		return
-	}
-	n.opts.Logger.Info("stopping: passed on to the successor", "signal", sig.String(), "successor", next.process.Pid)
+	m.cfg.Node.Logger.Info("stopping: passed on to the successor", "signal", sig.String(), "successor", next.process.Pid)
 	_ = next.process.Signal(syscall.SIGTERM) // it may have ended
 }
 
 // Regain takes the lock back, and the workers and the ports with it. Where that cannot be, as yet another process has become
 // the master, this node is a master no more.
 func (s supervised) Regain(what lifecycle.Regain) (all lifecycle.Regained) {
-	m, next := s.master, s.master.next.Load()
+	m, next := s.Master, s.next.Load()
 	defer s.isMasterAgain()
 	if !what.Lent {
 		return all
 	}
-	if next.upstream != nil {
-		next.upstream.forget()
+	if next.forget != nil {
+		next.forget()
 	}
 	if what.Free {
 		if err := m.takeLock(); err != nil {
 			err = fmt.Errorf("the lock was not to be had again: %w", err)
 			s.cede(next)
-			s.stop(err, s.opts.StopTimeout)
+			s.node.Stop(err, s.cfg.Node.StopTimeout)
 			return lifecycle.Regained{Lost: true, Err: err}
 		}
 	}
@@ -217,10 +197,7 @@ func (s supervised) Regain(what lifecycle.Regain) (all lifecycle.Regained) {
 // isMasterAgain tells process 1 that it is us whom it follows.
 func (s supervised) isMasterAgain() {
 	pid1.Init.Ready()
-	if s.isStopping() {
+	if s.node.IsStopping() {
 		pid1.Init.Stopping()
 	}
 }
-
-// Stop begins the stop of the cluster.
-func (s supervised) Stop() { s.stop(nil, s.opts.StopTimeout) }

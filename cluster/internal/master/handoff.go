@@ -1,4 +1,4 @@
-package cluster
+package master
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package cluster
+package master
 
 import (
 	"context"
@@ -13,7 +13,9 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/internal/boot"
 	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
+	"github.com/multinode-go/multinode/cluster/internal/masterlink"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
+	"github.com/multinode-go/multinode/internal/closed"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/peer"
@@ -75,14 +77,14 @@ func (p *probation) listen() {
 		if err != nil {
 			return
 		}
-		if word == lifecycle.WordNo && !isClosed(p.no) {
+		if word == lifecycle.WordNo && !closed.Is(p.no) {
 			close(p.no)
 		}
 	}
 }
 
 // isOn tells whether what we have is still to be given back. A nil probation is over.
-func (p *probation) isOn() bool { return p != nil && (!isClosed(p.over) || isClosed(p.no)) }
+func (p *probation) isOn() bool { return p != nil && (!closed.Is(p.over) || closed.Is(p.no)) }
 
 // claim returns whether word is the first of done, leave and stop.
 func (p *probation) claim(word lifecycle.Word) bool {
@@ -98,7 +100,7 @@ func (p *probation) claim(word lifecycle.Word) bool {
 // finish tells the predecessor that this process is the master and ready. It returns whether the predecessor has left the
 // cluster to us then; it does so at once, unless it stops.
 func (p *probation) finish(ended <-chan struct{}) bool {
-	if isClosed(ended) || !p.claim(lifecycle.WordDone) {
+	if closed.Is(ended) || !p.claim(lifecycle.WordDone) {
 		return false
 	}
 	_ = p.handoff.say(lifecycle.WordDone) // one that is gone has left it to us
@@ -108,7 +110,7 @@ func (p *probation) finish(ended <-chan struct{}) bool {
 	case <-ended:
 		return false
 	}
-	return !isClosed(p.no)
+	return !closed.Is(p.no)
 }
 
 // answerTimeout bounds how long a successor that is to stop waits for the answer to its done.
@@ -120,7 +122,7 @@ func (p *probation) giveUp(cause error) bool {
 		return false
 	}
 	word := lifecycle.WordStop
-	if cause != nil || isClosed(p.no) {
+	if cause != nil || closed.Is(p.no) {
 		word = lifecycle.WordLeave
 	}
 	if !p.claim(word) { // we have said done
@@ -129,7 +131,7 @@ func (p *probation) giveUp(cause error) bool {
 		case <-p.no:
 		case <-time.After(answerTimeout): // it hangs, and will hear that it has a successor
 		}
-		if word = lifecycle.WordLeave; !isClosed(p.no) {
+		if word = lifecycle.WordLeave; !closed.Is(p.no) {
 			return false
 		}
 	}
@@ -145,32 +147,34 @@ func (p *probation) close() error {
 
 // watchProbation gives back when the predecessor wants it, and makes this master known when the predecessor is gone. It is a
 // goroutine that ends with the node.
-func (m *master) watchProbation(n *Node) {
+func (m *Master) watchProbation() {
+	n := m.node
 	select {
 	case <-m.probation.no:
-		m.opts.Logger.Warn("the old master has called the takeover off", "pid", m.predecessor.PID)
-		n.stop(nil, n.opts.StopTimeout)
+		m.cfg.Node.Logger.Warn("the old master has called the takeover off", "pid", m.predecessor.PID)
+		n.Stop(nil, m.cfg.Node.StopTimeout)
 	case <-m.probation.over:
 		m.show()
-	case <-n.done:
+	case <-n.Done():
 	}
 }
 
 // show leads those who look for the master to us.
-func (m *master) show() {
-	if err := inside.Of(m.links.mesh).ShowMaster(); err != nil {
-		m.opts.Logger.Warn("this master cannot be found by those who look for it", "error", err)
+func (m *Master) show() {
+	if err := inside.Of(m.links.Mesh).ShowMaster(); err != nil {
+		m.cfg.Node.Logger.Warn("this master cannot be found by those who look for it", "error", err)
 	}
 }
 
 // giveBack ends a master on probation: its server drains, and the predecessor gets the workers, the port and the lock as
 // soon as no connection can come to us any more.
-func (m *master) giveBack(n *Node) error {
-	m.opts.Logger.Info("giving the workers back to the old master", "pid", m.predecessor.PID)
+func (m *Master) giveBack() error {
+	n := m.node
+	m.cfg.Node.Logger.Info("giving the workers back to the old master", "pid", m.predecessor.PID)
 	served := make(chan error, 1)
-	go func() { served <- n.endServing(n.stopping, m.opts.LameDuck) }() // ends with stopping
-	<-n.left
-	err := m.surrender(n.stopping)
+	go func() { served <- n.EndServing(n.Stopping(), m.cfg.Node.LameDuck) }() // ends with stopping
+	<-n.HasLeft()
+	err := m.surrender(n.Stopping())
 	if err == nil {
 		_ = m.probation.handoff.say(lifecycle.WordBack) // it sees our end, too
 	}
@@ -178,7 +182,7 @@ func (m *master) giveBack(n *Node) error {
 }
 
 // surrender leaves the workers, the port and the lock to another master, and touches them no more.
-func (m *master) surrender(ctx context.Context) error {
+func (m *Master) surrender(ctx context.Context) error {
 	m.ceded.Store(true)
 	m.forgetWorkers()
 	m.supervisor.Send(lifecycle.Quit{})
@@ -187,12 +191,12 @@ func (m *master) surrender(ctx context.Context) error {
 		return err
 	}
 	m.steering.GiveUp()
-	return m.currentLock().HandOver()
+	return m.claim.current().HandOver()
 }
 
 // refuse ends a takeover in which workers do not answer us: their master lives, and knows better whether they hang. Perhaps it
 // was us who had no CPU.
-func (m *master) refuse(absent []peer.Info) error {
+func (m *Master) refuse(absent []peer.Info) error {
 	if !m.probation.isOn() {
 		return nil // nobody else has them
 	}
@@ -206,26 +210,28 @@ func (m *master) refuse(absent []peer.Info) error {
 		return nil
 	}
 	return fmt.Errorf("takeover: the workers with the pids %v did not answer their new master for %v, so that the old one keeps them: "+
-		"try again when all nodes are ready", pids, m.opts.LivenessTimeout)
+		"try again when all nodes are ready", pids, m.cfg.LivenessTimeout)
 }
 
 // meetPredecessor takes part in the control stream of a master that has handed over, while it drains.
-func (m *master) meetPredecessor() error {
-	isPredecessor := func(info peer.Info) bool { return isMaster(info) && info.Generation < m.links.mesh.Self().Generation }
-	for _, info := range m.links.mesh.Peers() {
+func (m *Master) meetPredecessor() error {
+	isPredecessor := func(info peer.Info) bool {
+		return masterlink.IsMaster(info) && info.Generation < m.links.Mesh.Self().Generation
+	}
+	for _, info := range m.links.Mesh.Peers() {
 		if isPredecessor(info) {
 			m.steering.Precede(info.ID)
 			m.steering.Expect(info.ID, info.PID)
 		}
 	}
-	_, err := m.links.mesh.OnStream(successionStream(m.links.mesh.Self().Generation), isPredecessor, func(stream *peer.Stream) {
+	_, err := m.links.Mesh.OnStream(successionStream(m.links.Mesh.Self().Generation), isPredecessor, func(stream *peer.Stream) {
 		l, info := protocol.NewWorker(stream), stream.Peer()
 		m.steering.Linked(info.ID, info.PID, l)
 		if err := l.Serve(fromPredecessor{m.steering.Steerer(info.ID, true), m, info.ID}); err != nil {
-			inside.Of(m.links.mesh).Cut(info, err.Error())
+			inside.Of(m.links.Mesh).Cut(info, err.Error())
 		}
 	})
-	m.links.mesh.OnEvent(func(e peer.Event) {
+	m.links.Mesh.OnEvent(func(e peer.Event) {
 		if e.Type == peer.Left && e.Reason != peer.ReasonCut && isPredecessor(e.Peer) {
 			m.steering.Gone(e.Peer.ID)
 		}
@@ -236,7 +242,7 @@ func (m *master) meetPredecessor() error {
 // fromPredecessor is what a master that has handed over says, while it drains: what a worker says.
 type fromPredecessor struct {
 	protocol.Steerer
-	master *master
+	master *Master
 	id     int
 }
 

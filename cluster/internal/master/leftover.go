@@ -1,4 +1,4 @@
-package cluster
+package master
 
 import (
 	"context"
@@ -10,16 +10,16 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// ErrLeftBehind is the error of a stop of [Supervise] after which something still listens on a port of the cluster.
+// ErrLeftBehind is the error of a stop of a cluster of another program after which something still listens on a port of the cluster.
 var ErrLeftBehind = errors.New("the port is not free")
 
 // leaveNothing ends the daemons that the program has left behind, when all its processes have ended, and returns an error
 // that names what still listens on a port of the cluster.
-func (m *master) leaveNothing(ctx context.Context) (err error) {
-	if m.program == nil {
+func (m *Master) leaveNothing(ctx context.Context) (err error) {
+	if m.cfg.Program == nil {
 		return nil
 	}
-	m.program.processes.EndOrphans(ctx)
+	m.cfg.Program.EndOrphans(ctx)
 	for _, o := range m.steering.LeftListeners() {
 		left := fmt.Errorf("%w: %s still listens on %v: %s", ErrLeftBehind, o, o.Addr, endCommand(o))
 		m.journal.Emit(control.Event{Kind: control.EventLeftBehind, ID: -1, PID: o.PID, Text: left.Error()})

@@ -1,10 +1,8 @@
-package cluster
+package node
 
 import (
-	"context"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 	"time"
 )
@@ -17,10 +15,10 @@ const (
 	raiseTimeout = 2 * time.Second
 )
 
-// passedOn is how long after the first signal to stop another one is the same wish: a terminal interrupts, and a service
+// PassedOn is how long after the first signal to stop another one is the same wish: a terminal interrupts, and a service
 // manager terminates, master and workers, the master passes on what its workers may have got already, and timeout(1) signals
 // the process and then its group.
-const passedOn = time.Second
+const PassedOn = time.Second
 
 // signalBuffer is the room for signals that come faster than they are looked at. One more of a kind is no other wish.
 const signalBuffer = 8
@@ -28,24 +26,18 @@ const signalBuffer = 8
 // stopSignals stop a node.
 var stopSignals = []os.Signal{syscall.SIGTERM, os.Interrupt}
 
-// takes tells whether the node takes a signal: the program has not kept it for itself, and the process was not started to
-// ignore it, as a shell does with SIGINT for what runs in the background.
-func (o Options) takes(sig os.Signal) bool {
-	return !o.DisableSignals && !slices.Contains(o.LeaveSignals, sig) && !signal.Ignored(sig)
-}
-
 // watchSignals takes the signals of a node. It is called once; the goroutine that it starts ends with the node.
 func (n *Node) watchSignals() {
 	stops, others := make(chan os.Signal, signalBuffer), make(chan os.Signal, signalBuffer)
 	notify := func(c chan os.Signal, sig os.Signal) {
-		if n.opts.takes(sig) {
+		if n.cfg.Takes(sig) {
 			signal.Notify(c, sig)
 		}
 	}
 	for _, sig := range stopSignals {
 		notify(stops, sig)
 	}
-	for sig := range orders {
+	for _, sig := range orderSignals {
 		notify(others, sig)
 	}
 	go n.handleSignals(stops, others)
@@ -60,13 +52,16 @@ func (n *Node) handleSignals(stops, others chan os.Signal) {
 		close(n.deaf)
 	}()
 	var first time.Time // of the signals to stop
+	self := n.Mesh.Self()
 	for {
 		var sig os.Signal
 		select {
 		case sig = <-stops:
 		case sig = <-others:
 			if !hungUp(sig) {
-				n.obey(sig)
+				if n.role.Obey != nil {
+					n.role.Obey(sig)
+				}
 				continue
 			}
 		case <-n.done:
@@ -75,40 +70,18 @@ func (n *Node) handleSignals(stops, others chan os.Signal) {
 		switch {
 		case first.IsZero():
 			first = time.Now()
-			n.opts.Logger.Info("stopping", "signal", sig.String(), "id", n.ID(), "slot", n.Slot(),
-				"timeout", n.opts.StopTimeout)
-			n.stop(nil, n.opts.StopTimeout)
-			n.passOn(sig)
-		case time.Since(first) >= passedOn:
+			n.cfg.Logger.Info("stopping", "signal", sig.String(), "id", self.ID, "slot", self.Slot,
+				"timeout", n.cfg.StopTimeout)
+			n.Stop(nil, n.cfg.StopTimeout)
+			if n.role.PassOn != nil {
+				n.role.PassOn(sig)
+			}
+		case time.Since(first) >= PassedOn:
+			n.cfg.Logger.Warn("second signal: killing", "signal", sig.String(), "id", self.ID, "slot", self.Slot)
 			n.kill(sig)
 			return
 		}
 	}
-}
-
-// obey has the order carried out that a signal brings. While an order waits for its turn, more signals for it are merged
-// into it.
-func (n *Node) obey(sig os.Signal) {
-	if !n.IsMaster() || n.master == nil || n.isStopping() {
-		return // a terminal, or a pkill, reaches workers as well
-	}
-	o := orders[sig]
-	o.Signal = sig.String()
-	go func() { _ = n.order(context.Background(), o) }() // ends with the order, which ends with the node; the error is in the log
-}
-
-// kill ends the process at once with sig, as if it had never been caught; on the master the workers first.
-func (n *Node) kill(sig os.Signal) {
-	n.opts.Logger.Warn("second signal: killing", "signal", sig.String(), "id", n.ID(), "slot", n.Slot())
-	n.stopMu.Lock()
-	n.raise = sig
-	n.stopMu.Unlock()
-	n.hurry()
-	select {
-	case <-n.done: // it had ended before it saw the signal
-	case <-time.After(killTimeout):
-	}
-	raiseSignal(sig)
 }
 
 // raiseSignal ends this process with sig, and by exit where the signal does not: for process 1 the kernel has no

@@ -1,0 +1,56 @@
+package master
+
+import (
+	"log/slog"
+	"os"
+	"strconv"
+
+	"github.com/multinode-go/multinode/cluster/internal/pid1"
+	"github.com/multinode-go/multinode/cluster/internal/pidfile"
+	"github.com/multinode-go/multinode/cluster/internal/sdnotify"
+)
+
+// manager is whoever has started the master, and wants to know how it is: a service manager, or a script with a PID file.
+type manager struct {
+	logger   *slog.Logger
+	notifier *sdnotify.Notifier // nil until it is made
+	file     string             // "": none
+	unlink   func() error       // removes the file
+}
+
+// writePID leaves our process id in the file, where the processes before may have theirs.
+func (m *manager) writePID(before ...int) (err error) {
+	if m.file != "" {
+		m.unlink, err = pidfile.Write(m.file, before...)
+	}
+	return err
+}
+
+// tell logs that the service manager could not be told something, if err is not nil.
+func (m *manager) tell(err error) {
+	if err != nil {
+		m.logger.Warn("the service manager does not hear", "error", err)
+	}
+}
+
+// starter says what has started the master and depends on it; "" for a user at a terminal, and for what does not show itself.
+func (m *manager) starter() string {
+	switch {
+	case pid1.Init != nil:
+		return "the container"
+	case m.notifier.HasManager() || isSystemdService():
+		return "the service manager"
+	default:
+		return ""
+	}
+}
+
+// isSystemdService tells whether this is the main process of a unit of systemd: its descendants inherit the variables
+// (systemd.exec(5)). Before systemd 248 only the parent tells.
+func isSystemdService() bool {
+	if os.Getenv("INVOCATION_ID") == "" {
+		return false
+	}
+	pid := os.Getenv("SYSTEMD_EXEC_PID")
+	return pid == strconv.Itoa(os.Getpid()) || pid == "" && os.Getppid() == 1
+}

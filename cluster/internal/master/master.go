@@ -1,0 +1,480 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/api"
+	"github.com/multinode-go/multinode/cluster/internal/boot"
+	"github.com/multinode-go/multinode/cluster/internal/journal"
+	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
+	"github.com/multinode-go/multinode/cluster/internal/local"
+	"github.com/multinode-go/multinode/cluster/internal/node"
+	"github.com/multinode-go/multinode/cluster/internal/pid1"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/cluster/internal/proc"
+	"github.com/multinode-go/multinode/cluster/internal/protocol"
+	"github.com/multinode-go/multinode/cluster/internal/sdnotify"
+	"github.com/multinode-go/multinode/cluster/internal/serve"
+	"github.com/multinode-go/multinode/cluster/internal/steering"
+	"github.com/multinode-go/multinode/cluster/internal/supervise"
+	"github.com/multinode-go/multinode/internal/errline"
+	"github.com/multinode-go/multinode/internal/inside"
+	"github.com/multinode-go/multinode/peer"
+)
+
+// Config is what a master depends on. The fields are those of cluster.Options with their names, unless they say otherwise.
+type Config struct {
+	Node                                              node.Config
+	Name, Dir, Addr                                   string
+	Nodes                                             int
+	DisableMasterListen, DisableRestart, AcceptPauses bool
+	Steering, PIDFile                                 string
+	LivenessTimeout                                   time.Duration
+
+	Start  func(boot.Role) (*proc.Process, error) // starts a worker
+	Adopt  func(peer.Info) (*proc.Process, error) // a worker that is not our child
+	Procs  func(nodes int) int                    // returns the GOMAXPROCS of one of so many nodes, 0 where the user has set it
+	NameAt func(port int) string                  // returns the name of a cluster that has none, by its port
+	Orders map[os.Signal]lifecycle.Order          // by signal
+
+	Program *Program // that it supervises; nil: this one
+}
+
+// Program is another program than this one.
+type Program struct {
+	Steered    steering.Program
+	Supervised supervise.Program
+	EndOrphans func(context.Context) // ends the daemons that it has left behind
+}
+
+// workers returns how many workers the master starts.
+func (c Config) workers() int {
+	if c.DisableMasterListen {
+		return c.Nodes
+	}
+	return c.Nodes - 1
+}
+
+// Master is what a node has beyond others when it is the master.
+type Master struct {
+	cfg        Config
+	key        portgroup.Key // of the main port; zero if only the program knows it
+	since      time.Time
+	claim      claim
+	links      node.Links
+	listeners  *local.Listeners
+	steering   *steering.Steering
+	journal    *journal.Journal[control.Event]
+	supervisor *supervise.Supervisor
+	node       *node.Node
+	manager    manager
+	succession
+	handover
+
+	forgetWorkers func() // takes no control stream any more; nil: none has been taken
+}
+
+// succession is what a master has that takes over from another one.
+type succession struct {
+	predecessor *boot.Handover // nil: there is none
+	greeted     chan struct{}  // closed when the predecessor has told what it has
+	probation   *probation     // nil: all is ours
+}
+
+// handover is what a master has that another one takes over from.
+type handover struct {
+	next      atomic.Pointer[successor] // the last one that was started
+	successor atomic.Pointer[successor] // that is the master now; set before the node stops
+	ceded     atomic.Bool               // another process is the master
+}
+
+// Steering steers the ports of the cluster.
+func (m *Master) Steering() *steering.Steering { return m.steering }
+
+// Supervisor runs the workers.
+func (m *Master) Supervisor() *supervise.Supervisor { return m.supervisor }
+
+// masterJoinTimeout is how long a new master waits until the nodes that a killed master has left tell what they have.
+const masterJoinTimeout = 10 * time.Second
+
+// lastWord is how long readers of the events have time for the last ones, when the master ends.
+const lastWord = time.Second
+
+// Start makes this process the master of a cluster: of a new one, or of one whose master is gone. What it takes is taken in the
+// order in which others would notice: the lock of the directory, the port, and only then are workers started.
+func Start(ctx context.Context, c Config) (_ *node.Node, _ *Master, err error) {
+	if err := LeaveProcessOne(); err != nil {
+		return nil, nil, err
+	}
+	if err := node.EnoughDescriptors(c.Nodes, true); err != nil {
+		return nil, nil, err
+	}
+	m := &Master{
+		cfg: c, since: time.Now(), listeners: local.New(c.AcceptPauses), journal: journal.New(stamp),
+		claim: claim{logger: c.Node.Logger}, manager: manager{logger: c.Node.Logger, file: c.PIDFile},
+		succession: succession{greeted: make(chan struct{})},
+	}
+	if c.Program == nil {
+		m.key = portgroup.Key{Network: "tcp", Address: c.Addr}
+	}
+	defer func() {
+		if err != nil {
+			err = errline.Join(err, m.close())
+		}
+	}()
+	if err := m.take(ctx); err != nil {
+		return nil, nil, err
+	}
+	if err := m.takePlace(ctx); err != nil {
+		return nil, nil, err
+	}
+	return m.node, m, nil
+}
+
+// take takes what makes a process the master.
+func (m *Master) take(ctx context.Context) (err error) {
+	steered := steering.Config{Force: m.cfg.Steering, Pauses: m.cfg.AcceptPauses, Logger: m.cfg.Node.Logger, Tell: m.journal.Emit}
+	if m.cfg.Program != nil {
+		steered.Program = &m.cfg.Program.Steered
+	}
+	if m.steering, err = steering.New(steered); err != nil {
+		return err
+	}
+	if m.manager.notifier, err = sdnotify.New(); err != nil {
+		m.cfg.Node.Logger.Warn("the service manager is told less than it wants", "error", err)
+	}
+	if err := m.takeSuccession(ctx); err != nil {
+		return err
+	}
+	if err := m.takeNameOfDirectory(); err != nil {
+		return err
+	}
+	if err := m.takeName(ctx); err != nil {
+		return err
+	}
+	adopting, err := m.takeDirectory()
+	if err != nil {
+		return err
+	}
+	if !adopting { // else we have to know first what the workers have
+		if err := m.takePort(ctx); err != nil {
+			return err
+		}
+	}
+	if err := m.takeWorkers(ctx); err != nil || !adopting {
+		return err
+	}
+	m.takeKey()
+	return m.takePort(ctx)
+}
+
+// LeaveProcessOne does not return in process 1 of a container, which becomes an init that starts this program as its child.
+func LeaveProcessOne() error {
+	if os.Getpid() != 1 {
+		return nil
+	}
+	self, err := proc.Self()
+	if err != nil {
+		return fmt.Errorf("find the program that process 1 is to start: %w", err)
+	}
+	return pid1.Become(self.Path)
+}
+
+// takeWorkers links us with the nodes that are there, and begins to supervise: those that a master has left are ours from
+// now on. New ones are started by takePlace.
+func (m *Master) takeWorkers(ctx context.Context) (err error) {
+	id, generation, err := m.identity()
+	if err != nil {
+		return err
+	}
+	m.links, err = node.Join(ctx, m.cfg.Node.Logger, peer.Info{Cluster: m.cfg.Name, ID: id, Generation: generation}, inside.Options{
+		Directory: m.claim.directory, NextID: m.claim.guestID, AllowAbsent: true, Unshown: m.probation.isOn(),
+	}, m.cfg.LivenessTimeout)
+	if err != nil {
+		return err
+	}
+	absent, err := inside.Of(m.links.Mesh).Absent()
+	if err != nil {
+		return err
+	}
+	if err := m.refuse(absent); err != nil {
+		return err
+	}
+	m.steering.Start(id)
+	if m.predecessor != nil {
+		if err := m.meetPredecessor(); err != nil {
+			return err
+		}
+	}
+	m.supervisor = supervise.New(m.supervision(id))
+	m.supervisor.Inherit(id - 1) // those that were about to join when the lock was freed
+	if m.probation != nil {
+		m.supervisor.Hold(doingTakeover)
+	}
+	m.supervisor.AdoptAll(m.links.Mesh.Peers())
+	m.supervisor.EndAll(absent)
+	m.forgetWorkers, err = m.links.Mesh.OnStream(protocol.Stream, isWorker, func(stream *peer.Stream) {
+		if err := m.supervisor.ServeLink(stream); err != nil {
+			inside.Of(m.links.Mesh).Cut(stream.Peer(), err.Error())
+		}
+	})
+	if err != nil {
+		return err
+	}
+	go m.supervisor.Run() // ends when the node stops, which waits for it
+	select {
+	case <-m.supervisor.Greeted():
+	case <-time.After(masterJoinTimeout): // those that have not told what they have are ended as others that do not answer
+	}
+	if m.probation != nil {
+		select {
+		case <-m.greeted:
+		case <-m.probation.over: // it was killed
+		case <-ctx.Done():
+			return fmt.Errorf("wait for what the predecessor has: %w", ctx.Err())
+		case <-time.After(masterJoinTimeout): // it hangs
+		}
+	}
+	m.steering.Open()
+	return nil
+}
+
+// supervision says how the workers are supervised, by the master with that id.
+func (m *Master) supervision(id int) supervise.Config {
+	c := supervise.Config{
+		Rules: lifecycle.Config{
+			Workers: m.cfg.workers(), BootTimeout: m.cfg.Node.BootTimeout, StopTimeout: m.cfg.Node.StopTimeout,
+			LivenessTimeout: m.cfg.LivenessTimeout, LeaveTimeout: local.LongestLeave, DisableRestart: m.cfg.DisableRestart,
+			MasterID: id, MasterPID: os.Getpid(), MasterAccepts: !m.cfg.DisableMasterListen,
+		},
+		Role:   boot.Role{Cluster: m.cfg.Name, Directory: m.claim.directory.Path(), Port: m.key, Procs: m.cfg.Procs(m.cfg.Nodes)},
+		NextID: m.claim.nextID, Start: m.cfg.Start, Adopt: m.cfg.Adopt, Room: node.MoreDescriptors,
+		Steering: m.steering, Tell: m.journal.Emit, Logger: m.cfg.Node.Logger,
+	}
+	if m.cfg.Program != nil {
+		c.Program = &m.cfg.Program.Supervised
+	}
+	return c
+}
+
+// isWorker chooses the nodes that have the other end of a control stream.
+func isWorker(info peer.Info) bool { return info.Slot > 0 }
+
+// takePlace makes the node and has the slots filled.
+func (m *Master) takePlace(ctx context.Context) error {
+	m.steering.Linked(m.links.Mesh.Self().ID, os.Getpid(), m.listeners)
+	addr, err := m.address(ctx, m.key)
+	if err != nil {
+		return err
+	}
+	n := node.New(m.cfg.Node, m.links, m.listeners, m.key, addr)
+	m.node = n
+	if m.cfg.DisableMasterListen {
+		n.Supervise()
+	}
+	m.listeners.SteerBy(m.steering.Own())
+	if procs := m.cfg.Procs(m.cfg.Nodes); n.Accepts() && procs > 0 {
+		runtime.GOMAXPROCS(procs)
+	}
+	m.supervisor.Belong(supervised{m}, n.Begun())
+	n.Start(node.Role{ // before it is told who the master is: a signal would kill it
+		Stop: m.stop, Serving: m.serving, AllReady: m.supervisor.AllReady(), StandIn: m.standIn, Obey: m.obey, PassOn: m.passOn,
+	})
+	if err := m.writePID(); err != nil {
+		n.GiveUp()
+		return err
+	}
+	if err := m.links.Mesh.Handle("/", api.Handler(Control{m}, lifecycle.MaxNodes)); err != nil {
+		return err
+	}
+	m.supervisor.Send(lifecycle.Fill{})
+	go m.watchSupervisor()
+	if m.probation != nil {
+		go m.watchProbation()
+	}
+	m.warnOfCrash()
+	go m.announce()
+	return nil
+}
+
+// serving lets the master's own node have connections, unless the program is to say when.
+func (m *Master) serving() {
+	if !m.cfg.Node.ManualReady { // else announce does it
+		m.steering.Ready(m.links.Mesh.Self().ID)
+	}
+}
+
+// writePID leaves our process id in the file, where a predecessor, or one of before, may have its own.
+func (m *Master) writePID(before ...int) error {
+	if m.predecessor != nil {
+		before = append(before, m.predecessor.PID)
+	}
+	return m.manager.writePID(before...)
+}
+
+// address returns the address of a port, which it reserves.
+func (m *Master) address(ctx context.Context, key portgroup.Key) (net.Addr, error) {
+	if key == (portgroup.Key{}) {
+		return nowhere{}, nil
+	}
+	return m.steering.Address(ctx, key)
+}
+
+// standIn returns a listener that stands for a port, in a master that does not listen.
+func (m *Master) standIn(ctx context.Context, key portgroup.Key) (net.Listener, error) {
+	addr, err := m.address(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return serve.NewIdleListener(addr), nil
+}
+
+// stop lets the workers and our own server stop at the same time, and waits until no worker is left. When the node is
+// hurried, those that are left are killed.
+//
+// What a successor may have is waited for: the supervisor gets it back.
+func (m *Master) stop(cause error) error {
+	ctx, n := m.node.Stopping(), m.node
+	switch next := m.successor.Load(); {
+	case next != nil:
+		<-next.told
+		return errline.Join(n.EndServing(ctx, m.cfg.Node.LameDuck), m.close())
+	case m.probation.isOn() && m.probation.giveUp(cause):
+		return m.giveBack()
+	}
+	pid1.Init.Stopping()
+	m.manager.tell(m.manager.notifier.Stopping())
+	m.journal.Emit(control.Event{Kind: control.EventStopping, ID: -1})
+	n.Servers.BeginDrain() // it may take a moment until the port is ours to leave
+	m.settle()
+	if m.ceded.Load() {
+		return errline.Join(n.EndServing(ctx, m.cfg.Node.LameDuck), m.close())
+	}
+	m.steering.Seal(ctx)
+	deadline, _ := ctx.Deadline()
+	m.supervisor.Send(lifecycle.Stop{Timeout: max(0, time.Until(deadline))})
+	err := n.EndServing(ctx, min(m.cfg.Node.LameDuck, node.BriefLameDuck))
+	select {
+	case <-m.supervisor.Done():
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.Canceled) {
+			m.supervisor.Send(lifecycle.Cut{})
+		}
+	}
+	err = errline.Join(m.supervisor.Err(), err) // each worker that has not left is killed when its time is over
+	return errline.Join(err, errline.Join(m.leaveNothing(ctx), m.close()))
+}
+
+// settle waits until no successor has what is ours, or will get it.
+func (m *Master) settle() {
+	m.supervisor.Send(lifecycle.Ending{})
+	hurried := m.node.Hurried()
+	for {
+		select {
+		case <-m.supervisor.Settled():
+			return
+		case <-m.supervisor.Done():
+			return
+		case <-hurried:
+			hurried = nil
+			m.supervisor.Send(lifecycle.Hurry{})
+		}
+	}
+}
+
+// close gives back what the master has taken. What a successor has got stays.
+func (m *Master) close() (err error) {
+	if m.forgetWorkers != nil {
+		m.supervisor.Send(lifecycle.Quit{})
+		<-m.supervisor.Done()
+	}
+	m.journal.Close() // its readers are on the mesh, and are to hear of the end
+	m.journal.AwaitReaders(lastWord)
+	if m.manager.notifier != nil {
+		m.manager.notifier.Close()
+	}
+	err = m.listeners.Close()
+	if m.manager.unlink != nil {
+		err = errline.Join(err, m.manager.unlink())
+	}
+	if m.links.Mesh != nil {
+		err = errline.Join(err, m.links.Close())
+	}
+	err = errline.Join(err, m.claim.leave(m.ceded.Load() || m.probation.isOn()))
+	if m.probation != nil {
+		err = errline.Join(err, m.probation.close())
+	}
+	if m.steering != nil {
+		err = errline.Join(err, m.steering.Close())
+	}
+	return err
+}
+
+// watchSupervisor ends the node when the supervisor has given up. It is a goroutine that ends with the supervisor.
+func (m *Master) watchSupervisor() {
+	<-m.supervisor.Done()
+	m.node.Stop(nil, m.cfg.Node.StopTimeout) // the reason is the supervisor's error
+}
+
+// announce tells those outside when the cluster is ready: the predecessor, the service manager. It is a goroutine that
+// ends with the node.
+func (m *Master) announce() {
+	n := m.node
+	if !n.Await(n.OwnReadiness()) {
+		return
+	}
+	m.steering.Ready(n.Mesh.Self().ID)
+	if !n.Await(n.AllReadiness()) {
+		return
+	}
+	pid1.Init.Ready() // before the predecessor ends
+	if m.probation != nil {
+		m.show()
+		if !m.probation.finish(n.Begun()) {
+			return
+		}
+		m.supervisor.Send(lifecycle.Release{})
+	}
+	m.manager.tell(m.manager.notifier.Ready(m.summary(m.accepting())))
+	m.manager.notifier.StartWatchdog(func() bool { _, ok := m.supervisor.State(); return ok }, m.manager.tell)
+}
+
+// summary says in a line how the cluster is.
+func (m *Master) summary(nodes int) string {
+	return fmt.Sprintf("%d nodes serve %v, steered by %v", nodes, m.node.Addr(), m.steering.Level())
+}
+
+// accepting returns how many nodes are meant to accept connections.
+func (m *Master) accepting() int {
+	state, _ := m.supervisor.State()
+	return state.Nodes
+}
+
+// warnOfCrash warns of a master that accepts connections where its end is the end of the service for whoever started it.
+func (m *Master) warnOfCrash() {
+	starter := m.manager.starter()
+	if starter == "" || !m.node.Accepts() || m.predecessor != nil {
+		return
+	}
+	m.cfg.Node.Logger.Warn("the master accepts connections, and "+starter+" takes its end for that of the service: a crash loses its connections "+
+		"and starts it again; with Options.DisableMasterListen it only supervises, and its crash loses nothing", "nodes", m.cfg.Nodes)
+}
+
+// nowhere is the address of a master that does not know where its workers listen.
+type nowhere struct{}
+
+var _ net.Addr = nowhere{}
+
+// Network returns "tcp".
+func (nowhere) Network() string { return "tcp" }
+
+// String returns a hyphen.
+func (nowhere) String() string { return "-" }

@@ -1,0 +1,50 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/multinode-go/multinode/internal/errline"
+	"github.com/multinode-go/multinode/internal/inside"
+	"github.com/multinode-go/multinode/peer"
+	"github.com/multinode-go/multinode/peer/bus"
+)
+
+// Links are what links this node with the others.
+type Links struct {
+	Mesh *peer.Mesh
+	Bus  *bus.Bus
+}
+
+// Join links this node with all that live in the directory. It takes as long as one of them needs that hangs, but
+// no longer than timeout.
+func Join(ctx context.Context, logger *slog.Logger, self peer.Info, in inside.Options, timeout time.Duration) (l Links, err error) {
+	joining, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	mesh := peer.Options{Self: self, Logger: logger}
+	inside.Set(&mesh, in)
+	l.Mesh, err = peer.Join(joining, mesh)
+	if err != nil {
+		return Links{}, err
+	}
+	// The mesh may have taken all of the time, to wait for those that may be absent.
+	ctx, cancel = context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if l.Bus, err = bus.New(ctx, l.Mesh, bus.Options{Logger: logger}); err != nil {
+		return Links{}, errline.Join(err, l.Mesh.Close())
+	}
+	return l, nil
+}
+
+// Solo returns the links of a node that has no others.
+func Solo(logger *slog.Logger, self peer.Info) (l Links, err error) {
+	l.Mesh = peer.Solo(self)
+	l.Bus, err = bus.New(context.Background(), l.Mesh, bus.Options{Logger: logger})
+	return l, err
+}
+
+// Close delivers what is queued and leaves.
+func (l Links) Close() error {
+	return errline.Join(l.Bus.Close(), l.Mesh.Close())
+}

@@ -1,0 +1,99 @@
+// Package node is one process of a cluster: its links to the others, its ports and servers, the signals that it takes, and its
+// end. What a master or a worker has beyond that is its [Role].
+package node
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/multinode-go/multinode/cluster/internal/local"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/cluster/internal/serve"
+)
+
+// Config is what a Node depends on. The fields are those of cluster.Options with their names.
+type Config struct {
+	Logger                                            *slog.Logger
+	BootTimeout, StopTimeout, LameDuck, HijackTimeout time.Duration
+	ManualReady                                       bool
+
+	Takes       func(os.Signal) bool // whether the node takes a signal
+	PrepareHTTP func(*http.Server)   // is called with each server that is given to the node
+}
+
+// BriefLameDuck is how long idle connections stay open when the whole cluster stops: there is nobody to come back to.
+const BriefLameDuck = time.Second
+
+// Role is what a node is beyond others. Functions that are nil have nothing to do.
+type Role struct {
+	// Stop ends the node, for the reason cause; Stopping bounds it. It is called once, in a goroutine of its own.
+	Stop func(cause error) error
+	// Serving hears that the main port is served.
+	Serving func()
+	// Left hears that the node has left its ports, and how long that took.
+	Left func(took time.Duration)
+	// AllReady is closed when all others are ready; nil: it waits for no other.
+	AllReady <-chan struct{}
+	// StandIn returns a listener that stands for a port, in a node that does not accept.
+	StandIn func(ctx context.Context, key portgroup.Key) (net.Listener, error)
+	// Obey carries out the order that a signal brings.
+	Obey func(os.Signal)
+	// PassOn hears of the signal that stops the node.
+	PassOn func(os.Signal)
+}
+
+// Node is a process in its cluster. All methods may be called at the same time.
+type Node struct {
+	cfg Config
+	Links
+	*Life
+	*Ports
+	*Readiness
+	Servers *serve.Servers
+	role    Role
+	ending  ending // of the servers
+}
+
+// New makes a node at the port key, which has the address addr. It does not listen yet.
+func New(c Config, links Links, listeners *local.Listeners, key portgroup.Key, addr net.Addr) *Node {
+	n := &Node{cfg: c, Links: links}
+	n.Life = newLife(n.leave)
+	n.Readiness = newReadiness(c.ManualReady)
+	n.Ports = newPorts(n, listeners, key, addr)
+	n.Servers = serve.New(serve.Config{HijackTimeout: c.HijackTimeout, PrepareHTTP: c.PrepareHTTP})
+	self := links.Mesh.Self()
+	listeners.BelongTo(local.Node{
+		Logger: c.Logger.With("id", self.ID, "slot", self.Slot), Load: n.Servers.Load, Stopping: n.Begun(),
+	})
+	return n
+}
+
+// Start lets the node live in its role: from here on its signals are caught.
+func (n *Node) Start(r Role) {
+	n.role = r
+	n.watchSignals()
+	close(n.started)
+}
+
+// Serve lets server serve the main port, or in its place the listeners that are given. In a node that is not to accept it does
+// nothing.
+func (n *Node) Serve(server serve.Server, listeners []net.Listener) error {
+	if !n.isWanted() {
+		return nil
+	}
+	if len(listeners) == 0 {
+		front, err := n.Front()
+		if err != nil {
+			return err
+		}
+		listeners = []net.Listener{front}
+	}
+	return n.Servers.Serve(server, listeners, func(err error) { n.Stop(err, n.cfg.StopTimeout) })
+}
+
+// isWanted tells whether this node is to accept connections.
+func (n *Node) isWanted() bool { return n.accepts.Load() && !n.IsStopping() }
