@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -219,9 +220,15 @@ func TestNewcomerBesideAStoppedPeer(t *testing.T) {
 // While one hangs, nobody can renew its lease, until it is fenced.
 func TestFence(t *testing.T) {
 	t.Parallel()
-	opts := Options[int, uint64]{Fence: func(p peer.Info) { _ = syscall.Kill(p.PID, syscall.SIGKILL) }}
-	_, c, p := pairOf(t, citizenJob{Lease: 200 * time.Millisecond, Messages: true}, opts)
+	var isStopped atomic.Bool // until then it is only slow
+	opts := Options[int, uint64]{Fence: func(p peer.Info) {
+		if isStopped.Load() {
+			_ = syscall.Kill(p.PID, syscall.SIGKILL)
+		}
+	}}
+	_, c, p := pairOf(t, citizenJob{Lease: time.Second, Messages: true}, opts)
 	p.freeze(t)
+	isStopped.Store(true)
 	eventually(t, func() bool { return !c.Stats().Serving }, "its lease is over")
 	awaitPeers(t, c, 0)
 	assert.Contains(t, p.command.Wait().Error(), "killed")
