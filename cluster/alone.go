@@ -13,8 +13,8 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// startAlone makes the one node of a cluster, this process, where the kernel does not balance, for the reason why.
-func (n *Node) startAlone(ctx context.Context, opts Options, why error) (*node.Node, error) {
+// startAlone makes n the one node of a cluster, this process, where the kernel does not balance, for the reason why.
+func startAlone(ctx context.Context, opts Options, n *Node, why error) (*node.Node, error) {
 	key := portgroup.Key{Network: "tcp", Address: opts.Addr}
 	listener, err := new(net.ListenConfig).Listen(ctx, key.Network, key.Address)
 	if err != nil {

@@ -113,7 +113,7 @@ func listen(opts Options, server Server, sys system) (*Node, error) {
 	if server == nil {
 		_, err = n.node.Front()
 	} else {
-		err = n.serve(server, nil)
+		err = serveBy(n, server, nil)
 	}
 	if err != nil {
 		n.node.Stop(err, opts.StopTimeout)
@@ -141,6 +141,6 @@ func start(ctx context.Context, opts Options, sys system) (n *Node, err error) {
 		}
 	}
 	n.isAlone = true
-	n.node, err = n.startAlone(ctx, opts, why)
+	n.node, err = startAlone(ctx, opts, n, why)
 	return n, err
 }

@@ -17,15 +17,17 @@ func FromContext(ctx context.Context) (*Node, bool) {
 	return n, ok
 }
 
-// provide lets the requests of server have the node in their context. The context that the user makes for a listener
-// stays below.
-func (n *Node) provide(server *http.Server) {
-	base := server.BaseContext
-	server.BaseContext = func(l net.Listener) context.Context {
-		ctx := context.Background()
-		if base != nil {
-			ctx = base(l)
+// provide returns what lets the requests of a server have the node in their context. The context that the user makes for a
+// listener stays below.
+func provide(n *Node) func(*http.Server) {
+	return func(server *http.Server) {
+		base := server.BaseContext
+		server.BaseContext = func(l net.Listener) context.Context {
+			ctx := context.Background()
+			if base != nil {
+				ctx = base(l)
+			}
+			return context.WithValue(ctx, nodeKey{}, n)
 		}
-		return context.WithValue(ctx, nodeKey{}, n)
 	}
 }

@@ -22,30 +22,30 @@ import (
 // done it ends between two steps, which may leave old and new nodes side by side. In a worker the error Is [ErrNotMaster],
 // in a cluster that stops [ErrStopping], and in a node that serves alone [errors.ErrUnsupported].
 func (n *Node) Reload(ctx context.Context) error {
-	return n.order("reload", func(c master.Control) error { return c.Reload(ctx) })
+	return order(n, "reload", func(c master.Control) error { return c.Reload(ctx) })
 }
 
 // TryReload is Reload, but returns an error that Is [ErrBusy] when it would have to wait.
 func (n *Node) TryReload(ctx context.Context) error {
-	return n.order("reload", func(c master.Control) error { return c.TryReload(ctx) })
+	return order(n, "reload", func(c master.Control) error { return c.TryReload(ctx) })
 }
 
 // Scale changes the number of nodes that accept connections to count, from 1 to 1024: up by nodes that are ready when it
 // returns, down by letting those of the highest slots leave without losing a connection. A node that does not become
 // ready ends it with its error; those that did stay. What is said of waiting and ctx at [Node.Reload] holds here.
 func (n *Node) Scale(ctx context.Context, count int) error {
-	return n.order("scale", func(c master.Control) error { return c.Scale(ctx, count) })
+	return order(n, "scale", func(c master.Control) error { return c.Scale(ctx, count) })
 }
 
 // TryScale is Scale, but returns an error that Is [ErrBusy] when it would have to wait.
 func (n *Node) TryScale(ctx context.Context, count int) error {
-	return n.order("scale", func(c master.Control) error { return c.TryScale(ctx, count) })
+	return order(n, "scale", func(c master.Control) error { return c.TryScale(ctx, count) })
 }
 
 // Drain replaces one node, as Reload does with all. The error Is [ErrNoNode] when no node that accepts connections has
 // that id.
 func (n *Node) Drain(ctx context.Context, id int) error {
-	return n.order("drain", func(c master.Control) error { return c.Drain(ctx, id) })
+	return order(n, "drain", func(c master.Control) error { return c.Drain(ctx, id) })
 }
 
 // Takeover replaces the master itself: it starts the program as it is on disk now, hands the workers over to it, and
@@ -58,11 +58,11 @@ func (n *Node) Drain(ctx context.Context, id int) error {
 //
 // In a container the init that is process 1 stays, and follows the successor.
 func (n *Node) Takeover(ctx context.Context) error {
-	return n.order("takeover", func(c master.Control) error { return c.Takeover(ctx) })
+	return order(n, "takeover", func(c master.Control) error { return c.Takeover(ctx) })
 }
 
 // order lets the master do something.
-func (n *Node) order(name string, do func(master.Control) error) error {
+func order(n *Node, name string, do func(master.Control) error) error {
 	switch {
 	case n.master != nil:
 		return do(n.master.Control())

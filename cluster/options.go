@@ -152,7 +152,7 @@ func setDefault[T comparable](field *T, value T) {
 func (o Options) ofNode(n *Node) node.Config {
 	return node.Config{
 		Logger: o.Logger, BootTimeout: o.BootTimeout, StopTimeout: o.StopTimeout, LameDuck: o.LameDuck, HijackTimeout: o.HijackTimeout,
-		ManualReady: o.ManualReady, Takes: o.takes, PrepareHTTP: n.provide,
+		ManualReady: o.ManualReady, Takes: o.takes, PrepareHTTP: provide(n),
 	}
 }
 
@@ -166,8 +166,8 @@ func (o Options) ofMaster(n *Node, sys system, program *master.Program) master.C
 	return master.Config{
 		Node: o.ofNode(n), Name: o.Name, Dir: o.Dir, Addr: o.Addr, Nodes: o.Nodes, DisableMasterListen: o.DisableMasterListen,
 		DisableRestart: o.DisableRestart, AcceptPauses: o.AcceptPauses, Steering: o.Steering, PIDFile: o.PIDFile,
-		LivenessTimeout: o.LivenessTimeout, Start: sys.start, Adopt: sys.adopt, Procs: share, NameAt: defaultName, Orders: orders,
-		Program: program,
+		LivenessTimeout: o.LivenessTimeout, System: master.System{Start: sys.start, Adopt: sys.adopt, Procs: share},
+		NameAt: defaultName, Orders: orders, Program: program,
 	}
 }
 

@@ -49,13 +49,13 @@ var _ Server = (*http.Server)(nil)
 // In a master that does not accept connections, and in a node that stops, Serve does nothing and returns nil. An error
 // means that the server does not serve: it, or the port, has been given to Serve before, or the node could not listen.
 func (n *Node) Serve(server Server, listeners ...net.Listener) error {
-	if err := n.serve(server, listeners); err != nil {
+	if err := serveBy(n, server, listeners); err != nil {
 		return fmt.Errorf("cluster: %w", err)
 	}
 	return nil
 }
 
-func (n *Node) serve(server Server, listeners []net.Listener) error {
+func serveBy(n *Node, server Server, listeners []net.Listener) error {
 	if server == nil {
 		return errors.New("serve: the server is nil")
 	}

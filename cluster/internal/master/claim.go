@@ -18,7 +18,7 @@ var handoverTaken atomic.Bool
 
 // takeSuccession lets the predecessor that has started us hand over. What it said at the start, or was told since, goes
 // before what our options say.
-func (m *Master) takeSuccession(ctx context.Context) (err error) {
+func (m starting) takeSuccession(ctx context.Context) (err error) {
 	predecessor, err := boot.InheritedHandover()
 	if predecessor == nil || !handoverTaken.CompareAndSwap(false, true) {
 		return err
@@ -30,7 +30,7 @@ func (m *Master) takeSuccession(ctx context.Context) (err error) {
 }
 
 // takeNameOfDirectory gives a cluster that has a directory of its own the name of those that live there.
-func (m *Master) takeNameOfDirectory() (err error) {
+func (m starting) takeNameOfDirectory() (err error) {
 	if m.cfg.Dir == "" {
 		return nil
 	}
@@ -52,7 +52,7 @@ func (m *Master) takeNameOfDirectory() (err error) {
 
 // takeName finds out the name of the cluster. Where that depends on a port that the kernel is to choose, it takes the
 // port first.
-func (m *Master) takeName(ctx context.Context) error {
+func (m starting) takeName(ctx context.Context) error {
 	if m.cfg.Name != "" {
 		return nil
 	}
@@ -73,7 +73,7 @@ func (m *Master) takeName(ctx context.Context) error {
 }
 
 // takePort reserves the port that all nodes share, unless we have it already.
-func (m *Master) takePort(ctx context.Context) error {
+func (m starting) takePort(ctx context.Context) error {
 	if m.cfg.Program != nil {
 		return nil
 	}
@@ -85,7 +85,7 @@ func (m *Master) takePort(ctx context.Context) error {
 }
 
 // takeKey names our port as adopted workers do that listen on the same address.
-func (m *Master) takeKey() {
+func (m starting) takeKey() {
 	addr, err := net.ResolveTCPAddr("tcp", m.cfg.Addr)
 	if err != nil { // takePort will tell
 		return
@@ -102,7 +102,7 @@ func (m *Master) takeKey() {
 
 // takeDirectory opens the rendezvous directory and takes its lock. It returns whether workers of a master live there
 // that is gone.
-func (m *Master) takeDirectory() (adopting bool, err error) {
+func (m starting) takeDirectory() (adopting bool, err error) {
 	if m.claim.directory == nil {
 		path, err := rendezvous.DefaultPath(m.cfg.Name)
 		if err != nil {
@@ -126,7 +126,7 @@ func (m *Master) takeLock() error {
 }
 
 // identity returns our id and generation.
-func (m *Master) identity() (id, generation int, err error) {
+func (m starting) identity() (id, generation int, err error) {
 	if m.predecessor == nil {
 		id, err = m.claim.current().MasterID()
 		return id, 1, err

@@ -1,3 +1,5 @@
+// Package master is the part of the master: it claims the rendezvous directory and the ports, has the workers supervised and the
+// connections steered, answers the control API, and hands over to a successor.
 package master
 
 import (
@@ -39,13 +41,18 @@ type Config struct {
 	Steering, PIDFile                                 string
 	LivenessTimeout                                   time.Duration
 
-	Start  func(boot.Role) (*proc.Process, error) // starts a worker
-	Adopt  func(peer.Info) (*proc.Process, error) // a worker that is not our child
-	Procs  func(nodes int) int                    // returns the GOMAXPROCS of one of so many nodes, 0 where the user has set it
-	NameAt func(port int) string                  // returns the name of a cluster that has none, by its port
-	Orders map[os.Signal]lifecycle.Order          // by signal
+	System System
+	NameAt func(port int) string         // returns the name of a cluster that has none, by its port
+	Orders map[os.Signal]lifecycle.Order // by signal
 
 	Program *Program // that it supervises; nil: this one
+}
+
+// System is what a master needs of the operating system for its workers.
+type System struct {
+	Start func(boot.Role) (*proc.Process, error)
+	Adopt func(peer.Info) (*proc.Process, error) // a process that is not our child
+	Procs func(nodes int) int                    // returns the GOMAXPROCS of one of so many nodes, 0 where the user has set it
 }
 
 // Program is another program than this one.
@@ -130,17 +137,21 @@ func Start(ctx context.Context, c Config) (_ *node.Node, _ *Master, err error) {
 			err = errline.Join(err, m.close())
 		}
 	}()
-	if err := m.take(ctx); err != nil {
+	s := starting{m}
+	if err := s.take(ctx); err != nil {
 		return nil, nil, err
 	}
-	if err := m.takePlace(ctx); err != nil {
+	if err := s.takePlace(ctx); err != nil {
 		return nil, nil, err
 	}
 	return m.node, m, nil
 }
 
+// starting is a master that is being made.
+type starting struct{ *Master }
+
 // take takes what makes a process the master.
-func (m *Master) take(ctx context.Context) (err error) {
+func (m starting) take(ctx context.Context) (err error) {
 	steered := steering.Config{Force: m.cfg.Steering, Pauses: m.cfg.AcceptPauses, Logger: m.cfg.Node.Logger, Tell: m.journal.Emit}
 	if m.cfg.Program != nil {
 		steered.Program = &m.cfg.Program.Steered
@@ -190,7 +201,7 @@ func LeaveProcessOne() error {
 
 // takeWorkers links us with the nodes that are there, and begins to supervise: those that a master has left are ours from
 // now on. New ones are started by takePlace.
-func (m *Master) takeWorkers(ctx context.Context) (err error) {
+func (m starting) takeWorkers(ctx context.Context) (err error) {
 	id, generation, err := m.identity()
 	if err != nil {
 		return err
@@ -248,15 +259,15 @@ func (m *Master) takeWorkers(ctx context.Context) (err error) {
 }
 
 // supervision says how the workers are supervised, by the master with that id.
-func (m *Master) supervision(id int) supervise.Config {
+func (m starting) supervision(id int) supervise.Config {
 	c := supervise.Config{
 		Rules: lifecycle.Config{
 			Workers: m.cfg.workers(), BootTimeout: m.cfg.Node.BootTimeout, StopTimeout: m.cfg.Node.StopTimeout,
 			LivenessTimeout: m.cfg.LivenessTimeout, LeaveTimeout: local.LongestLeave, DisableRestart: m.cfg.DisableRestart,
 			MasterID: id, MasterPID: os.Getpid(), MasterAccepts: !m.cfg.DisableMasterListen,
 		},
-		Role:   boot.Role{Cluster: m.cfg.Name, Directory: m.claim.directory.Path(), Port: m.key, Procs: m.cfg.Procs(m.cfg.Nodes)},
-		NextID: m.claim.nextID, Start: m.cfg.Start, Adopt: m.cfg.Adopt, Room: node.MoreDescriptors,
+		Role:   boot.Role{Cluster: m.cfg.Name, Directory: m.claim.directory.Path(), Port: m.key, Procs: m.cfg.System.Procs(m.cfg.Nodes)},
+		NextID: m.claim.nextID, Start: m.cfg.System.Start, Adopt: m.cfg.System.Adopt, Room: node.MoreDescriptors,
 		Steering: m.steering, Tell: m.journal.Emit, Logger: m.cfg.Node.Logger,
 	}
 	if m.cfg.Program != nil {
@@ -269,7 +280,7 @@ func (m *Master) supervision(id int) supervise.Config {
 func isWorker(info peer.Info) bool { return info.Slot > 0 }
 
 // takePlace makes the node and has the slots filled.
-func (m *Master) takePlace(ctx context.Context) error {
+func (m starting) takePlace(ctx context.Context) error {
 	m.steering.Linked(m.links.Mesh.Self().ID, os.Getpid(), m.listeners)
 	addr, err := m.address(ctx, m.key)
 	if err != nil {
@@ -281,10 +292,10 @@ func (m *Master) takePlace(ctx context.Context) error {
 		n.Supervise()
 	}
 	m.listeners.SteerBy(m.steering.Own())
-	if procs := m.cfg.Procs(m.cfg.Nodes); n.Accepts() && procs > 0 {
+	if procs := m.cfg.System.Procs(m.cfg.Nodes); n.Accepts() && procs > 0 {
 		runtime.GOMAXPROCS(procs)
 	}
-	m.supervisor.Belong(supervised{m}, n.Begun())
+	m.supervisor.Belong(supervised(m), n.Begun())
 	n.Start(node.Role{ // before it is told who the master is: a signal would kill it
 		Stop: m.stop, Serving: m.serving, AllReady: m.supervisor.AllReady(), StandIn: m.standIn, Obey: m.obey, PassOn: m.passOn,
 	})
@@ -292,7 +303,7 @@ func (m *Master) takePlace(ctx context.Context) error {
 		n.GiveUp()
 		return err
 	}
-	if err := m.links.Mesh.Handle("/", api.Handler(Control{m}, lifecycle.MaxNodes)); err != nil {
+	if err := m.links.Mesh.Handle("/", api.Handler(m.Control(), lifecycle.MaxNodes)); err != nil {
 		return err
 	}
 	m.supervisor.Send(lifecycle.Fill{})
@@ -459,7 +470,7 @@ func (m *Master) accepting() int {
 }
 
 // warnOfCrash warns of a master that accepts connections where its end is the end of the service for whoever started it.
-func (m *Master) warnOfCrash() {
+func (m starting) warnOfCrash() {
 	starter := m.manager.starter()
 	if starter == "" || !m.node.Accepts() || m.predecessor != nil {
 		return

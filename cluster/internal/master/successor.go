@@ -196,7 +196,7 @@ func (m *Master) surrender(ctx context.Context) error {
 
 // refuse ends a takeover in which workers do not answer us: their master lives, and knows better whether they hang. Perhaps it
 // was us who had no CPU.
-func (m *Master) refuse(absent []peer.Info) error {
+func (m starting) refuse(absent []peer.Info) error {
 	if !m.probation.isOn() {
 		return nil // nobody else has them
 	}
@@ -214,7 +214,7 @@ func (m *Master) refuse(absent []peer.Info) error {
 }
 
 // meetPredecessor takes part in the control stream of a master that has handed over, while it drains.
-func (m *Master) meetPredecessor() error {
+func (m starting) meetPredecessor() error {
 	isPredecessor := func(info peer.Info) bool {
 		return masterlink.IsMaster(info) && info.Generation < m.links.Mesh.Self().Generation
 	}
@@ -227,7 +227,7 @@ func (m *Master) meetPredecessor() error {
 	_, err := m.links.Mesh.OnStream(successionStream(m.links.Mesh.Self().Generation), isPredecessor, func(stream *peer.Stream) {
 		l, info := protocol.NewWorker(stream), stream.Peer()
 		m.steering.Linked(info.ID, info.PID, l)
-		if err := l.Serve(fromPredecessor{m.steering.Steerer(info.ID, true), m, info.ID}); err != nil {
+		if err := l.Serve(fromPredecessor{m.steering.Steerer(info.ID, true), m.Master, info.ID}); err != nil {
 			inside.Of(m.links.Mesh).Cut(info, err.Error())
 		}
 	})
