@@ -14,10 +14,10 @@ import (
 )
 
 // LongestLeave bounds how long a node waits until nothing waits in its accept queues any more. Its server accepts all the
-// while; it is the bound for one that does not, or for handshakes that never end.
+// while; it is the bound for a server that does not, or for handshakes that never end.
 const LongestLeave = 10 * time.Second
 
-// stuckTime is how long connections may wait in the queue of a node that leaves while nobody accepts.
+// stuckTime is how long connections may wait in the queue of a node that leaves while its server does not accept.
 const stuckTime = time.Second
 
 // How long a node waits that connections can be steered away, while the map of the group is not certain.
@@ -35,7 +35,7 @@ func (l *Listeners) Join(ctx context.Context, port portgroup.Key) (*Listener, er
 }
 
 // Leave leaves the groups of all ports, without losing a connection where they can be steered, and closes the listeners. Accept
-// of each blocks from then on until done is closed. stuck is called when connections wait that nobody accepts: the places below
+// of each blocks from then on until done is closed. stuck is called when connections wait and the server does not accept: the places below
 // the limit of a server may be taken by handlers that only end when they hear of the drain.
 func (l *Listeners) Leave(ctx context.Context, done <-chan struct{}, stuck func()) error {
 	l.leaving.Lock()
@@ -57,7 +57,7 @@ func (l *Listeners) Leave(ctx context.Context, done <-chan struct{}, stuck func(
 	return l.Close()
 }
 
-// watchQueue calls stuck when connections wait that nobody accepts. It is a goroutine that ends with ctx.
+// watchQueue calls stuck when connections wait and the server does not accept. It is a goroutine that ends with ctx.
 func (l *Listener) watchQueue(ctx context.Context, stuck func()) {
 	for {
 		select {
@@ -75,8 +75,8 @@ func (l *Listener) watchQueue(ctx context.Context, stuck func()) {
 	}
 }
 
-// leave leaves the group of one port. Whoever is in the way of the exact drain, for instance a member that dies and whose index
-// we get, makes it begin anew.
+// leave leaves the group of one port. What breaks the exclusion meanwhile, as a member that dies and whose index we
+// get, makes it begin again.
 func (l *Listener) leave(ctx context.Context) error {
 	for {
 		epoch, err := l.exclude(ctx)
@@ -99,7 +99,7 @@ func (l *Listener) leave(ctx context.Context) error {
 	}
 }
 
-// leaveAlone leaves a group that nobody steers any more, for the reason why. What was steered elsewhere may come again by now.
+// leaveAlone leaves a group that is not steered any more, for the reason why. What was steered elsewhere may come again by now.
 func (l *Listener) leaveAlone(ctx context.Context, why error) error {
 	if err := reuseport.Hide(l.socket); err != nil {
 		return errline.Join(why, err)
@@ -131,7 +131,7 @@ func (l *Listener) exclude(ctx context.Context) (epoch int, err error) {
 // longestMove bounds how long a node waits for what is in its queue before it gives a move up, and then for its master.
 const longestMove = 2 * time.Second
 
-// rejoinInterval is the time between two questions to a master that has not let a node into its group again.
+// rejoinInterval is the time between two requests to a master that has not let a node into its group again.
 const rejoinInterval = 100 * time.Millisecond
 
 // move leaves the group of a port and joins it again, where a connection cannot be lost by it.

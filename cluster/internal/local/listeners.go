@@ -155,7 +155,7 @@ func (l *Listeners) Close() (err error) {
 	return err
 }
 
-// Open opens the listener for a port. It keeps the acceptor of one that is moving.
+// Open opens the listener for a port. It keeps the acceptor of a listener that is moving.
 func (l *Listeners) Open(ctx context.Context, port portgroup.Key, address string) (inode uint32, err error) {
 	if one, err := l.Get(port); err == nil {
 		return one.inode, nil
@@ -211,7 +211,7 @@ func (l *Listeners) Rejoin(_ context.Context, port portgroup.Key) error {
 		return err
 	}
 	if l.Steerer() == nil {
-		return fmt.Errorf("the group of %s is nobody's", one.address)
+		return fmt.Errorf("the group of %s has no master", one.address)
 	}
 	go one.move() // ends within longestMove, or with the node
 	return nil

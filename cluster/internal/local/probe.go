@@ -19,7 +19,7 @@ const expectTimeout = 2 * time.Second
 // expected is a probe connection that this process watches for.
 type expected struct {
 	came      <-chan struct{} // closed when we have accepted it
-	forgotten chan struct{}   // closed when nobody wants to know any more
+	forgotten chan struct{}   // closed when the master does not ask any more
 	expiry    *time.Timer
 }
 
@@ -66,13 +66,13 @@ func (l *Listeners) Await(ctx context.Context, _ portgroup.Key, source netip.Add
 	e := l.expected[source]
 	l.mu.Unlock()
 	if e == nil {
-		return fmt.Errorf("the question from %v is not expected", source)
+		return fmt.Errorf("no probe connection is expected from %v", source)
 	}
 	select {
 	case <-e.came:
 		return nil
 	case <-e.forgotten:
-		return fmt.Errorf("the question from %v went elsewhere", source)
+		return fmt.Errorf("the probe connection from %v went elsewhere", source)
 	case <-ctx.Done():
 		return ctx.Err()
 	}

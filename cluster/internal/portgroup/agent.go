@@ -8,8 +8,8 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// Agent is whoever holds listeners, as a master deals with it: this process, a worker at the other end of its control stream, or a
-// process that does not talk to us, for which the master does it. All methods may be called at the same time.
+// Agent holds listeners, and does with them what a master asks: this process, a worker at the other end of its control stream, or
+// the master itself for a process that does not talk to us. All methods may be called at the same time.
 type Agent interface {
 	// Open listens on address for a port, unless that is so already, and returns the inode of the listener.
 	Open(ctx context.Context, port Key, address string) (inode uint32, err error)

@@ -6,10 +6,10 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// array is what is known of the kernel's array: the members by index.
+// array is the members by index, as far as that is known: a copy of the kernel's array with holes.
 type array[N Node] struct {
 	order *reuseport.Order[*Member[N]]
-	// What the order was at the last look at the kernel's list, and who has joined and left with our help since.
+	// The order at the last look at the kernel's list, and the joins and leaves with our help since.
 	base    []*Member[N]
 	changes []change[N]
 	unknown bool // the order is not known at all, until the next look
@@ -53,7 +53,7 @@ func (a *array[N]) Evenly() []uint32 {
 }
 
 // change changes the order by a join or a leave that we know of. After two of them without a look between them the order is
-// not known: a member may have been there that nobody has seen, whose leave has moved one that joined after it.
+// not known: a member that was not seen may have been there, and its leave has moved another one that joined after it.
 func (a *array[N]) change(c change[N]) {
 	a.unknown = a.unknown || len(a.changes) > 0
 	if members, ok := c.apply(a.Order()); ok {

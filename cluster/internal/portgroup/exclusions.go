@@ -7,14 +7,14 @@ type exclusions struct {
 	shifts  int
 }
 
-// Steered takes note by which weights new connections are steered now, nil for the kernel's hash. That sends some to those
-// who are excluded, too.
+// Steered takes note by which weights new connections are steered now, nil for the kernel's hash. That sends some to
+// excluded members, too.
 func (e *exclusions) Steered(weights []uint32) { e.weights = weights }
 
 // Steering returns the weights by which new connections are steered, by index; nil while the hash decides.
 func (e *exclusions) Steering() []uint32 { return e.weights }
 
-// gets tells whether an index gets new connections, -1 being one that is not known.
+// gets tells whether an index gets new connections. -1 is an unknown index, which may.
 func (e *exclusions) gets(index int) bool {
 	return e.weights == nil || index < 0 || index < len(e.weights) && e.weights[index] > 0
 }
@@ -23,7 +23,7 @@ func (e *exclusions) gets(index int) bool {
 // none since. It counts from 1.
 func (e *exclusions) Epoch() int { return e.epoch }
 
-// Leak takes note that somebody who is excluded may have got connections.
+// Leak takes note that an excluded member may have got connections.
 func (e *exclusions) Leak() { e.epoch++ }
 
 // Shifts counts what may have moved members to other indexes: an answer to a probe that was sent before is void.

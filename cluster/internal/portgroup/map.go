@@ -15,7 +15,7 @@ type Map[N Node] struct {
 	told   *Snapshot // the newest of another master; nil when it was used
 }
 
-// New returns the map of a group in which nobody is.
+// New returns the map of an empty group.
 func New[N Node]() *Map[N] {
 	return &Map[N]{array: array[N]{order: reuseport.NewOrder[*Member[N]]()}, exclusions: exclusions{epoch: 1}}
 }
@@ -40,7 +40,7 @@ func first[N Node](members []*Member[N], is func(*Member[N]) bool) *Member[N] {
 	return nil
 }
 
-// Doubt takes note that the order may be wrong, and that somebody who is excluded may have got connections.
+// Doubt takes note that the order may be wrong, and that an excluded member may have got connections.
 func (m *Map[N]) Doubt() {
 	m.unknown = true
 	m.Late()
@@ -130,8 +130,8 @@ func (m *Map[N]) Look(listed []uint32) (gone []*Member[N]) {
 }
 
 // notice takes note of members that left by themselves. Each index that one of them had gets the last member. That breaks
-// no exclusion if neither those indexes nor those that were beyond the group for a moment get any connections: who joined
-// since the last look may have done so afterwards.
+// no exclusion if neither those indexes nor those that were beyond the group for a moment get any connections: a member that
+// joined since the last look may have done so afterwards.
 func (m *Map[N]) notice(gone []*Member[N]) {
 	if len(gone) == 0 {
 		return
@@ -214,7 +214,7 @@ func (m *Map[N]) Weights() []uint32 {
 }
 
 // Cover returns which CPU's connections each of Members is to get where only SO_INCOMING_CPU can steer, -1 for none of
-// them: nil if there are too few for the CPUs, or there is nobody to leave out.
+// them: nil if there are too few for the CPUs, or there is no member to leave out.
 func (m *Map[N]) Cover(cpus int) []int {
 	var all []Health
 	for _, one := range m.members { // the order has no part in it
@@ -223,8 +223,7 @@ func (m *Map[N]) Cover(cpus int) []int {
 	return cover(all, cpus)
 }
 
-// Excludes tells whether a member gets no new connections. One of whom it is not known where it sits is at a hole, and
-// gets none either.
+// Excludes tells whether a member gets no new connections. A member without a known index is at a hole, and gets none either.
 func (m *Map[N]) Excludes(one *Member[N]) bool {
 	return m.weights != nil && Percent(m.weights, m.Index(one)) == 0
 }

@@ -4,8 +4,7 @@ import (
 	"time"
 )
 
-// Snapshot tells who sat where in a group at a time. A master replicates it to some of its nodes, from whom its successor has
-// it: to ask the kernel instead takes some milliseconds in which the hash decides.
+// Snapshot is the map of a group at a time. A master replicates it to some of its nodes, which give it to its successor: to ask the kernel instead takes some milliseconds in which the hash decides.
 type Snapshot struct {
 	At     time.Duration `json:"at"`               // by CLOCK_MONOTONIC, nanoseconds
 	Inodes []uint32      `json:"inodes,omitempty"` // by index; none: it is uncertain

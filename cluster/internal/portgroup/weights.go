@@ -1,11 +1,11 @@
 package portgroup
 
-// Health is what is known of who sits at one index of a group.
+// Health is what is known of the member at one index of a group.
 type Health int
 
 // The healths.
 const (
-	Unknown  Health = iota // it may be ours, but nobody has proved it
+	Unknown  Health = iota // it may be ours, which is not proved
 	Stranger               // it is not ours
 	Warming                // ours, and is not ready
 	Healthy
@@ -13,8 +13,8 @@ const (
 	Leaving // ours, and is to get nothing more
 )
 
-// weigh decides who gets new connections. It returns nil for the kernel's hash, which is what holds when too little is
-// known: when nobody is eligible, or when more than half of what may be ours is unknown. Suspects get nothing, unless
+// weigh decides which members get new connections. It returns nil for the kernel's hash, which holds when too little is
+// known: when no member is eligible, or when more than half of what may be ours is unknown. Suspects get nothing, unless
 // that would exclude more than half of the eligible.
 func weigh(group []Health) []uint32 {
 	var count [Leaving + 1]int

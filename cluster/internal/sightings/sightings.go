@@ -44,7 +44,7 @@ type Book struct {
 	ghosts map[string]*ghosts // guarded by mu; by address
 }
 
-// ghosts are the listeners that came and went before it was known whose they were.
+// ghosts are listeners that came and went before their process was known.
 type ghosts struct {
 	count, hunts int
 	last         time.Time

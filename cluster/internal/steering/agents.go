@@ -83,7 +83,8 @@ func (a *agents) get(id int) (*agent, error) {
 	return nil, fmt.Errorf("node %d is not linked with the master", id)
 }
 
-// ofProcess returns the node whose process that is, or has started that. What a master has started are other nodes.
+// ofProcess returns the node that a process belongs to: the process is the node's own, or was started by it. What a master has
+// started are other nodes.
 func (a *agents) ofProcess(pid int) *agent {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -7,15 +7,15 @@ import (
 )
 
 const (
-	// passesToTrust is how often the program has to be found to be ours until it is trusted again; twice as often if it was found
-	// not to be ours again within calm.
+	// passesToTrust is how often the program has to be found to be ours until it counts as ours again; twice as often if it was
+	// found not to be within calm.
 	passesToTrust, maxPassesToTrust = 3, 50
 	calm                            = 3 * time.Second
 )
 
 // contest is the time in which another process replaces the program that steers a group.
 type contest struct {
-	on     bool               // the program was found not to be ours, and is not trusted since
+	on     bool               // the program was found not to be ours, and does not count as ours since
 	untold bool               // and that was not told yet
 	takers []control.Stranger // that have taken connections, as far as is known
 	passes int                // how often it was found to be ours since then, in a row

@@ -109,7 +109,7 @@ func hasForItself(ctx context.Context, k Kernel, key portgroup.Key, l reuseport.
 	return false
 }
 
-// isForbidden tells whether a listener can never be borrowed, unlike one that is gone.
+// isForbidden tells whether a listener can never be borrowed. One that is gone is another case.
 func isForbidden(err error) bool {
 	return errors.Is(err, os.ErrPermission) || errors.Is(err, errors.ErrUnsupported)
 }
@@ -243,7 +243,7 @@ func (f *Foreign) exclude(ctx context.Context) (epoch int, err error) {
 	return epoch, err
 }
 
-// LetGo lets a process leave whose listeners these are: it gets no new connections, and is told to end by signal when nothing waits in
+// LetGo lets the process of these listeners leave: it gets no new connections, and is told to end by signal when nothing waits in
 // its queues. It returns within [local.LongestLeave].
 func (s *Steering) LetGo(listeners []*Foreign, signal func() error) {
 	ctx, cancel := context.WithTimeout(s.ctx, local.LongestLeave)

@@ -16,20 +16,20 @@ import (
 
 // How long the master waits for a node.
 const (
-	callTimeout     = 2 * time.Second        // for an answer that costs a system call
-	attachTimeout   = 200 * time.Millisecond // for the same, when another member can do it
-	quickTimeout    = 50 * time.Millisecond  // for one who is well
-	questionTimeout = 500 * time.Millisecond // for the node that has accepted a probe, from its connect
-	lookInterval    = 100 * time.Millisecond // between two looks at the kernel's list of listeners
-	looksToSettle   = 10                     // of them, whether or not the list has changed, until the steering is renewed
-	dyingTime       = 300 * time.Millisecond // for the kernel to close what a process with a large heap had open
-	looksToFind     = 3                      // of them, until a listener that no process holds is a stranger's: the kernel may be closing it
+	callTimeout   = 2 * time.Second        // for an answer that costs a system call
+	attachTimeout = 200 * time.Millisecond // for the same, when another member can do it
+	quickTimeout  = 50 * time.Millisecond  // for an agent that is well
+	probeTimeout  = 500 * time.Millisecond // for the node that has accepted a probe, from its connect
+	lookInterval  = 100 * time.Millisecond // between two looks at the kernel's list of listeners
+	looksToSettle = 10                     // of them, whether or not the list has changed, until the steering is renewed
+	dyingTime     = 300 * time.Millisecond // for the kernel to close what a process with a large heap had open
+	looksToFind   = 3                      // of them, until a listener that no process holds is a stranger's: the kernel may be closing it
 )
 
 // member is a listener in the group of a port, or a hole.
 type member = portgroup.Member[*agent]
 
-// group is the group of one port, as its master keeps it: who is in it, at which index, and who gets new connections.
+// group is the group of one port, as its master keeps it: its members, their indexes, and which of them get new connections.
 //
 // Joins, leaves and looks take turns, so that their order is known to the map. The kernel is asked about the holes of the
 // map, by one look at a time, which does not hold the turn while it waits for an answer.
@@ -75,14 +75,14 @@ func (g *group) status() groupStatus { return g.shown.get() }
 
 // join lets a node into the group: it is asked to listen. It is the last one then, so that no probe has to be waited
 // for.
-func (g *group) join(ctx context.Context, p *agent) error {
+func (g *group) join(ctx context.Context, a *agent) error {
 	if err := g.take(ctx); err != nil {
 		return err
 	}
 	defer g.give()
 	var inode uint32
-	err := p.call(ctx, func(ctx context.Context, a portgroup.Agent) (err error) {
-		inode, err = a.Open(ctx, g.key, g.address)
+	err := a.call(ctx, func(ctx context.Context, link portgroup.Agent) (err error) {
+		inode, err = link.Open(ctx, g.key, g.address)
 		return err
 	})
 	if err != nil {
@@ -90,11 +90,11 @@ func (g *group) join(ctx context.Context, p *agent) error {
 		return err
 	}
 	if m := g.nodes.ByInode(inode); m != nil { // it listens already: it has not left, or asks again as it got no answer
-		g.nodes.Adopt(p, inode)
+		g.nodes.Adopt(a, inode)
 		delete(g.strangers.met, m)
 		m.Leaving = false
 	} else {
-		g.nodes.Join(&member{Node: p, Inode: inode})
+		g.nodes.Join(&member{Node: a, Inode: inode})
 	}
 	_ = g.settle(ctx) // which complains
 	if !g.certain() {
@@ -105,14 +105,14 @@ func (g *group) join(ctx context.Context, p *agent) error {
 
 // exclude lets no new connection come to a node. The epoch that it returns is for leave; 0 says that the node may get
 // connections all the same, and later whether that may change soon.
-func (g *group) exclude(ctx context.Context, p *agent) (epoch int, later bool, err error) {
+func (g *group) exclude(ctx context.Context, a *agent) (epoch int, later bool, err error) {
 	if err := g.take(ctx); err != nil {
 		return 0, false, err
 	}
 	defer g.give()
-	m := g.nodes.Of(p)
+	m := g.nodes.Of(a)
 	if m == nil {
-		return 0, false, g.notHere(p)
+		return 0, false, g.notHere(a)
 	}
 	m.Leaving = true
 	err = g.settle(ctx)
@@ -129,28 +129,28 @@ func (g *group) exclude(ctx context.Context, p *agent) (epoch int, later bool, e
 	}
 }
 
-// leave lets a node out of the group that has been excluded since epoch, and has nothing left to accept. It returns true
-// when the node is to be excluded again, as it may have got connections meanwhile.
-func (g *group) leave(ctx context.Context, p *agent, epoch int) (again bool, err error) {
+// leave removes a drained node from the group if its exclusion has held since epoch. It returns true when the node is to be
+// excluded again, as it may have got connections meanwhile.
+func (g *group) leave(ctx context.Context, a *agent, epoch int) (again bool, err error) {
 	if err := g.take(ctx); err != nil {
 		return false, err
 	}
 	defer g.give()
-	m := g.nodes.Of(p)
+	m := g.nodes.Of(a)
 	switch {
 	case m == nil && epoch == 0: // its listener is hidden, and so the kernel lists it no more
-		return false, p.shut(ctx, g.key)
+		return false, a.shut(ctx, g.key)
 	case m == nil:
-		return false, g.notHere(p)
+		return false, g.notHere(a)
 	}
 	if epoch != 0 {
 		if err := g.settle(ctx); err != nil || !g.excludes(m) || g.nodes.Epoch() != epoch {
 			return true, nil
 		}
 	}
-	// Who moves to its index gets what it gets, and may be excluded.
+	// The member that moves to its index gets what it gets, and may be excluded.
 	safe := g.makeRoom(ctx) && (g.excludes(m) || g.level < reuseport.RungBPF)
-	if err := p.shut(ctx, g.key); err != nil {
+	if err := a.shut(ctx, g.key); err != nil {
 		g.doubt()
 		return false, err
 	}
@@ -163,8 +163,8 @@ func (g *group) leave(ctx context.Context, p *agent, epoch int) (again bool, err
 	return false, nil
 }
 
-func (g *group) notHere(p *agent) error {
-	return fmt.Errorf("node %d does not listen on %s: %w", p.id, g.address, net.ErrClosed)
+func (g *group) notHere(a *agent) error {
+	return fmt.Errorf("node %d does not listen on %s: %w", a.id, g.address, net.ErrClosed)
 }
 
 // look compares the map with the kernel, and asks about what is not known. Of several looks one goes on at a time.
@@ -195,7 +195,7 @@ func (g *group) review(ctx context.Context) bool {
 	return g.settle(ctx) == nil && g.certain()
 }
 
-// changed tells whether the kernel's list has others than those that are known, or there is something to find out.
+// changed tells whether the kernel's list differs from the members that are known, or there is something to find out.
 func (g *group) changed(ctx context.Context) bool {
 	if !g.try() {
 		return false // another goroutine is at it
@@ -214,7 +214,7 @@ func (g *group) hasUnknown(ctx context.Context) bool {
 }
 
 // adopt takes note of a listener that is in the group already, and of the snapshot that another master had.
-func (g *group) adopt(ctx context.Context, p *agent, inode uint32, told *portgroup.Snapshot) {
+func (g *group) adopt(ctx context.Context, a *agent, inode uint32, told *portgroup.Snapshot) {
 	if g.take(ctx) != nil {
 		return
 	}
@@ -222,8 +222,8 @@ func (g *group) adopt(ctx context.Context, p *agent, inode uint32, told *portgro
 	if told != nil {
 		g.nodes.Tell(told)
 	}
-	g.nodes.Adopt(p, inode)
-	delete(g.strangers.met, g.nodes.Of(p))
+	g.nodes.Adopt(a, inode)
+	delete(g.strangers.met, g.nodes.Of(a))
 	g.consider()
 }
 
@@ -241,7 +241,7 @@ func (g *group) consider() {
 	}
 }
 
-var errUncertain = errors.New("who has which part of the connections is not known")
+var errUncertain = errors.New("it is not known which member has which part of the connections")
 
 // seal makes a member of the group that takes nothing, and steers all new connections to it: their SYNs are dropped, and
 // come again a second later, when another process may listen. It asks the kernel only where it has to: the nodes may be
@@ -266,7 +266,7 @@ func (g *group) sealKnown(ctx context.Context) error {
 	defer g.give()
 	err := g.settle(ctx)
 	if err == nil && len(g.nodes.Members()) == 0 {
-		return nil // nobody listens
+		return nil // no process listens
 	}
 	if err != nil || !g.certain() {
 		return errline.Join(errUncertain, err)
@@ -309,8 +309,8 @@ func (g *group) close() (err error) {
 	return errline.Join(err, g.watch.close())
 }
 
-// wake makes all members accept once, on kernels that move the queue of a closed listener to another and wake nobody
-// there.
+// wake makes all members accept once, on kernels that move the queue of a closed listener to another one and do not wake its
+// process.
 func (g *group) wake(ctx context.Context) {
 	if g.level != reuseport.RungBPFMigrate || g.steering.support.WakesMigrated {
 		return

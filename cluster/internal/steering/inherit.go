@@ -8,13 +8,13 @@ import (
 
 // Inherit takes note of the ports and listeners that a node has from the time of another master, and closes done.
 func (s *Steering) Inherit(id int, listeners []protocol.Listener, done chan<- struct{}) {
-	p, err := s.get(id)
+	a, err := s.get(id)
 	if err != nil {
 		return
 	}
 	s.running.Go(func() { // ends with ctx
 		for _, one := range listeners {
-			s.inherit(p, one)
+			s.inherit(a, one)
 		}
 		if len(listeners) > 0 {
 			s.kick()
@@ -25,16 +25,16 @@ func (s *Steering) Inherit(id int, listeners []protocol.Listener, done chan<- st
 	})
 }
 
-func (s *Steering) inherit(p *agent, one protocol.Listener) {
+func (s *Steering) inherit(a *agent, one protocol.Listener) {
 	g, err := s.groupBy(s.ctx, one.Port, func() (Reservation, error) {
 		return s.kernel.Rejoin(s.ctx, one.Port.Network, one.Address)
 	})
 	if err != nil {
-		s.logger.Warn("a port of an adopted node cannot be kept", "id", p.id, "address", one.Address, "error", err)
+		s.logger.Warn("a port of an adopted node cannot be kept", "id", a.id, "address", one.Address, "error", err)
 		return
 	}
 	if one.Inode != 0 {
-		g.adopt(s.ctx, p, one.Inode, one.Snapshot)
+		g.adopt(s.ctx, a, one.Inode, one.Snapshot)
 	}
 }
 

@@ -57,7 +57,7 @@ type Reservation interface {
 	io.Closer
 }
 
-// ProbeConn is a probe connection: the member of a group that accepts it is the one that it was steered to.
+// ProbeConn is a probe connection: it shows which member of a group sits at the index that it was steered to.
 type ProbeConn interface {
 	Source() netip.AddrPort
 	Port() uint16

@@ -21,7 +21,7 @@ func newLife() *life {
 // Context is done when the ports are another master's, or given up.
 func (l *life) Context() context.Context { return l.ctx }
 
-// GiveUp leaves the ports to another master: who waits for a turn gets none.
+// GiveUp leaves the ports to another master: a turn that is waited for does not come.
 func (l *life) GiveUp() { l.cancel() }
 
 // Go calls f in a goroutine that Close waits for. It has to end with Context.

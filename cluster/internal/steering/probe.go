@@ -81,8 +81,8 @@ func (p *probe) end(by *agent) {
 		_ = p.Close() // nothing is left of it
 		return
 	}
-	p.steering.Go(func() { // ends within questionTimeout
-		ctx, cancel := context.WithTimeout(p.steering.ctx, questionTimeout)
+	p.steering.Go(func() { // ends within probeTimeout
+		ctx, cancel := context.WithTimeout(p.steering.ctx, probeTimeout)
 		defer cancel()
 		_ = p.Finish(ctx) // it carried nothing
 	})
@@ -100,10 +100,10 @@ const (
 // evidenceInterval is the time between two looks at what has become of a connection.
 const evidenceInterval = 5 * time.Millisecond
 
-// trace makes the connection, and tells whether it has come to the member that it is steered to, and else who has it. It says
-// elsewhere only on evidence, never because something takes long.
+// trace makes the connection, and tells whether it has come to the member that it is steered to, and else which processes have
+// it. It says elsewhere only on evidence, never because something takes long.
 func (p *probe) trace(ctx context.Context, to witness) (whereabouts, []control.Stranger) {
-	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	atOnce, cancelExpect := context.WithTimeout(ctx, attachTimeout) // looks wait for a node that was stopped
 	p.expect(atOnce, []witness{to})

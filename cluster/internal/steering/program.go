@@ -63,7 +63,7 @@ func (p *program) publish(ctx context.Context) error {
 	case reuseport.RungBPF, reuseport.RungBPFMigrate:
 		shares := p.weights()
 		if shares == nil {
-			p.nodes.Leak() // the hash sends connections to those who are excluded, too
+			p.nodes.Leak() // the hash sends connections to excluded members, too
 		}
 		if err := p.attach(ctx, reuseport.Steering{Weights: shares}); err != nil {
 			return err
@@ -132,7 +132,7 @@ func (p *program) attachThrough(ctx context.Context, m *member, s reuseport.Stee
 	return err
 }
 
-// callable returns the members that can be asked: the master's own first, those that are suspect last.
+// callable returns the members that can be asked: the master's own first, suspects last.
 func (p *program) callable() []*member {
 	var first, last []*member
 	for _, m := range p.nodes.Members() {

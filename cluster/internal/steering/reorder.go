@@ -10,8 +10,8 @@ import (
 // maxMoves is how often members are moved for the sake of one stranger: a server that does not accept may never be.
 const maxMoves = 3
 
-// reorder sees to it that the death of a member gives nothing to a stranger. One who joins is the last of the group, and
-// the kernel moves the last to the index of whoever dies, with all new connections of that index, at once: before the
+// reorder sees to it that the death of a member gives nothing to a stranger. A process that joins is the last of the group, and
+// the kernel moves the last to the index of a member that dies, with all new connections of that index, at once: before the
 // master knows, or while there is none. So a node of ours leaves and joins again: the stranger moves to its index, which
 // gets nothing then, and the last is ours.
 func (g *group) reorder(ctx context.Context) {
@@ -45,7 +45,7 @@ func (g *group) toReorder() (first *member) {
 		case m.Health() != portgroup.Healthy:
 			return nil // it may be on its way already
 		case m.Node.id == g.steering.self || m.Node.link.Load() == nil:
-			others++ // the master would have nobody to move it
+			others++ // the master has no link to move it by
 		case first == nil:
 			first = m
 		default:

@@ -59,7 +59,7 @@ func (r *resolver) next(ctx context.Context, first bool) (next *member, timeout 
 			next = hole
 		}
 	}
-	timeouts := []time.Duration{quickTimeout, questionTimeout}
+	timeouts := []time.Duration{quickTimeout, probeTimeout}
 	if next == nil || next.Probes >= len(timeouts) {
 		return nil, 0
 	}
@@ -84,7 +84,7 @@ func (r *resolver) ask(ctx context.Context, hole *member, timeout time.Duration)
 	if err != nil || sent.hole == nil {
 		return errline.Join(err, r.note(ctx, sent, nil))
 	}
-	if p.Connect(short) == nil { // else the queue there is full, or whoever sits there is about to close it
+	if p.Connect(short) == nil { // else the queue there is full, or its listener is about to be closed
 		found = p.await(short)
 	}
 	return r.note(ctx, sent, found.member)

@@ -22,32 +22,32 @@ func (s *Steering) Status(key portgroup.Key) (control.Steering, map[int]float64)
 	if g == nil {
 		return out, nil
 	}
-	d := g.status()
-	out.Picture, out.Strangers, out.Contested = d.certain, d.strangers, d.contested
-	if d.contested {
+	now := g.status()
+	out.Picture, out.Strangers, out.Contested = now.certain, now.strangers, now.contested
+	if now.contested {
 		out.Promise = "Nothing is promised while another process replaces the program that steers."
 	}
-	if !d.asking.IsZero() {
-		out.Doing, out.Since = doingAsk, d.asking
+	if !now.asking.IsZero() {
+		out.Doing, out.Since = doingAsk, now.asking
 	}
-	return out, d.weight
+	return out, now.weight
 }
 
-// doingAsk is what a master does that fills holes.
+// doingAsk says that a master fills holes.
 const doingAsk = "asking the kernel which node sits at which index of the group"
 
-// promise returns how connections are steered, and what may be lost then, for all ports: the least that holds for one.
+// promise returns how connections are steered, and what may be lost then: the least that holds for a port.
 func (s *Steering) promise() (reuseport.Rung, string) {
 	if s.program == nil {
 		return s.level, s.level.Promise()
 	}
 	mute, known := false, false
 	for _, g := range s.groups.all() {
-		d := g.status()
-		if d.obstacle != "" {
-			return reuseport.RungHash, queueLost + ": " + d.obstacle + "."
+		now := g.status()
+		if now.obstacle != "" {
+			return reuseport.RungHash, queueLost + ": " + now.obstacle + "."
 		}
-		mute, known = mute || d.mute, known || d.members > 0
+		mute, known = mute || now.mute, known || now.members > 0
 	}
 	switch {
 	case !known:
@@ -63,7 +63,7 @@ func (s *Steering) promise() (reuseport.Rung, string) {
 
 const queueLost = "A process that leaves, as planned or by a crash, loses the connections that wait in its queue"
 
-// groupStatus is what Status shows of a group.
+// groupStatus is the status snapshot of a group.
 type groupStatus struct {
 	certain   bool
 	members   int

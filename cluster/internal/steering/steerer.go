@@ -7,7 +7,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
 )
 
-// steererOf is what a node asks of its master's steering.
+// steererOf answers what a node asks of its master's steering.
 type steererOf struct {
 	steering *Steering
 	id       int  // of the node
@@ -22,15 +22,15 @@ func (s steererOf) group(ctx context.Context, port portgroup.Key) (*group, *agen
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
 	}
-	p, err := s.steering.get(s.id)
+	a, err := s.steering.get(s.id)
 	if err != nil {
 		return nil, nil, err
 	}
 	g, err := s.steering.group(ctx, port)
-	return g, p, err
+	return g, a, err
 }
 
-// answered returns err, unless another master has the port by now: whoever is remote asks that one when this stream ends.
+// answered returns err, unless another master has the port by now: a remote node asks that one when this stream ends.
 func (s steererOf) answered(ctx context.Context, err error) error {
 	if s.remote && s.steering.ctx.Err() != nil {
 		<-ctx.Done()
@@ -49,27 +49,27 @@ func (s steererOf) Reserve(ctx context.Context, port portgroup.Key) (address str
 
 // Join lets the node into a group.
 func (s steererOf) Join(ctx context.Context, port portgroup.Key) error {
-	g, p, err := s.group(ctx, port)
+	g, a, err := s.group(ctx, port)
 	if err == nil {
-		err = g.join(ctx, p)
+		err = g.join(ctx, a)
 	}
 	return s.answered(ctx, err)
 }
 
 // Exclude lets no new connection come to the node.
 func (s steererOf) Exclude(ctx context.Context, port portgroup.Key) (epoch int, later bool, err error) {
-	g, p, err := s.group(ctx, port)
+	g, a, err := s.group(ctx, port)
 	if err == nil {
-		epoch, later, err = g.exclude(ctx, p)
+		epoch, later, err = g.exclude(ctx, a)
 	}
 	return epoch, later, s.answered(ctx, err)
 }
 
 // Leave lets the node out of a group.
 func (s steererOf) Leave(ctx context.Context, port portgroup.Key, epoch int) (again bool, err error) {
-	g, p, err := s.group(ctx, port)
+	g, a, err := s.group(ctx, port)
 	if err == nil {
-		again, err = g.leave(ctx, p, epoch)
+		again, err = g.leave(ctx, a, epoch)
 	}
 	return again, s.answered(ctx, err)
 }

@@ -1,4 +1,4 @@
-// Package steering steers the new connections of the ports that processes share: it knows who is in the group of each port, asks
+// Package steering steers the new connections of the ports that processes share: it knows the members of each port's group, asks
 // the kernel what it does not know, attaches the programs that choose, and watches for processes that are not ours.
 package steering
 
@@ -22,7 +22,7 @@ type Program struct {
 	Promise func(reuseport.Rung) string // what it can rely on
 }
 
-// Config is what a Steering depends on.
+// Config is given to New.
 type Config struct {
 	Force   string // the steering level, "": the best
 	Kernel  Kernel // nil: the operating system's
@@ -51,8 +51,8 @@ type Steering struct {
 	kicks chan struct{} // holds a value when follow is to steer again
 	looks chan struct{} // holds a value when run is to look at the groups
 
-	// inherited is closed when all that nodes have from the time of another master is known. Who asked before would get
-	// another port in place of port 0, and a place in a group of which the master knows nothing.
+	// inherited is closed when all that nodes have from the time of another master is known. An earlier
+	// request would get another port in place of port 0, and a place in a group of which the master knows nothing.
 	inherited chan struct{}
 }
 
@@ -87,11 +87,11 @@ func New(c Config) (*Steering, error) {
 // Level returns how connections are steered at best.
 func (s *Steering) Level() reuseport.Rung { return s.level }
 
-// Steerer returns what a node has of its master. One that is remote asks over a control stream: when another master has the ports, it
-// gets no answer before that has ended, and asks the other one.
+// Steerer returns a node's access to its master. A remote node asks over a control stream: when another master has the ports, it gets
+// no answer before that stream ends, and asks the other master.
 func (s *Steering) Steerer(id int, remote bool) protocol.Steerer { return steererOf{s, id, remote} }
 
-// Own returns what the master's own node has.
+// Own returns that of the master's own node.
 func (s *Steering) Own() protocol.Steerer { return steererOf{steering: s, id: s.self} }
 
 // Open lets nodes join and reserve ports: all that nodes have from the time of another master is known.
@@ -123,7 +123,7 @@ func (s *Steering) follow() {
 	}
 }
 
-// run looks at the groups when somebody has died or become suspect, and from time to time. It is a goroutine that ends
+// run looks at the groups when a node has died or become suspect, and from time to time. It is a goroutine that ends
 // with close, which waits for it.
 func (s *Steering) run() {
 	ticker := time.NewTicker(lookInterval)
@@ -213,7 +213,7 @@ func (s *Steering) Main(key portgroup.Key) (main portgroup.Key, address string, 
 	return g.key, g.address, true
 }
 
-// Address reserves a port, if nobody has asked for it before, and returns its address.
+// Address reserves a port, unless that was done before, and returns its address.
 func (s *Steering) Address(ctx context.Context, key portgroup.Key) (net.Addr, error) {
 	g, err := s.group(ctx, key)
 	if err != nil {

@@ -15,8 +15,8 @@ type strangers struct {
 	met   map[*member]*sightings.Sighting // those of which it is known which ones; it belongs to the group's turn
 }
 
-// meet finds out whose the listeners are of which no node has told us: a stranger's, or those of a worker that is being
-// adopted. It looks into all processes, for which nothing waits.
+// meet looks for the processes of listeners that no node has told us of: strangers, or workers that are being adopted. It looks
+// into all processes, and nothing waits for that.
 func (s *strangers) meet(ctx context.Context) (found bool) {
 	s.hunt(ctx)
 	if !s.hasUnmet(ctx) {
@@ -47,7 +47,7 @@ func (s *strangers) meet(ctx context.Context) (found bool) {
 	return found
 }
 
-// hunt looks for a process that comes and goes faster than it can be seen whose listeners these are.
+// hunt looks for a process that comes and goes faster than meet can see it.
 func (s *strangers) hunt(ctx context.Context) {
 	g, book := s.group, s.group.steering.sightings
 	if !book.Hunting(g.address) {

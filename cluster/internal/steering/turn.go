@@ -32,7 +32,7 @@ func (t turn) take(ctx context.Context) error {
 	return fmt.Errorf("%s is not this master's any more: %w", t.at, net.ErrClosed)
 }
 
-// try takes the turn if nobody has it.
+// try takes the turn if it is free.
 func (t turn) try() bool {
 	select {
 	case t.taken <- struct{}{}:

@@ -23,7 +23,7 @@ const (
 )
 
 // watch tells whether the program that steers a group is the one that its master has attached. Any process of the same user
-// can replace it, and the kernel tells nobody. So the program sends one port that is ours alone to a member of our own; a
+// can replace it unnoticed. So the program sends one port that is ours alone to a member of our own; a
 // connection from there now and then shows whether that still holds.
 //
 // It belongs to the group's turn.
@@ -31,7 +31,7 @@ type watch struct {
 	contest
 	group   *group
 	conn    ProbeConn // bound to that port; nil: there is none
-	member  *member   // to whom it is steered; nil: the program that is attached has no such mark
+	member  *member   // that it is steered to; nil: the program that is attached has no such mark
 	next    *member   // the same of the program that is being attached
 	since   time.Time // of the last attachment
 	count   int       // of attachments
@@ -58,7 +58,7 @@ func (w *watch) mark(ctx context.Context, weights []uint32) *reuseport.Mark {
 	return &reuseport.Mark{Port: w.conn.Port(), Index: w.group.nodes.Index(member)}
 }
 
-// sentinel returns the member that is asked: one that gets connections, the master's own if it can be.
+// sentinel returns the member to ask: it gets connections, and is the master's own if possible.
 func (w *watch) sentinel(weights []uint32) (found *member) {
 	if w.group.level < reuseport.RungBPF || w.group.sink != nil {
 		return nil
@@ -104,8 +104,8 @@ func (w *watch) due(now time.Time) bool {
 	return now.Sub(w.asked) >= interval && w.canAsk(reason)
 }
 
-// canAsk tells whether there is a member to ask. A program that does not know us sees the connection, and one whose accept
-// loop pauses keeps it in its queue: they are asked only for a reason.
+// canAsk tells whether there is a member to ask. A program that does not know us sees the connection, and where accept
+// loops pause it stays in the queue: then there has to be a reason.
 func (w *watch) canAsk(reason bool) bool {
 	return w.member != nil && !w.member.Node.IsSuspect() && (reason || w.group.reservation != nil && !w.group.steering.pauses)
 }
@@ -117,7 +117,7 @@ func (w *watch) hasReason() bool {
 }
 
 // verify finds out whether the program that was attached last is the one that steers, when it is time for that. When
-// there is a stranger, also one that was not seen before, it is before each attachment of a look, which would wipe the traces.
+// there is a stranger, known or not, that comes before each attachment of a look, which would wipe the traces.
 func (w *watch) verify(ctx context.Context) {
 	g := w.group
 	if g.take(ctx) != nil {
@@ -185,7 +185,7 @@ func (w *watch) distrust(takers []control.Stranger) {
 	w.lost(time.Now())
 }
 
-// accuse says who steers, when this begins and when another process joins in. It comes after meet.
+// accuse reports the processes that steer, when this begins and when another one joins in. It comes after meet.
 func (w *watch) accuse(ctx context.Context) {
 	g := w.group
 	if g.take(ctx) != nil {
