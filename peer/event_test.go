@@ -25,16 +25,16 @@ func TestEvents(t *testing.T) {
 	assert.Equal(t, Event{Type: Joined, Peer: low.Self()}, receive(t, early))
 	late := events(m)
 	assert.Equal(t, Event{Type: Joined, Peer: low.Self()}, receive(t, late), "that was there before")
-	pid, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 7})
+	c := child.Start(t, childJob{Directory: d.Path(), Join: true, ID: 7})
 	joined := receive(t, early)
-	assert.Equal(t, []any{Joined, 7, pid}, []any{joined.Type, joined.Peer.ID, joined.Peer.PID})
+	assert.Equal(t, []any{Joined, 7, c.Pid}, []any{joined.Type, joined.Peer.ID, joined.Peer.PID})
 	assert.Equal(t, joined, receive(t, late))
 
 	require.NoError(t, low.Close())
 	left := Event{Type: Left, Peer: low.Self(), Reason: ReasonLeft}
 	assert.Equal(t, left, receive(t, early))
 	assert.Equal(t, left, receive(t, late))
-	kill()
+	c.End()
 	died := Event{Type: Left, Peer: joined.Peer, Reason: ReasonDied}
 	assert.Equal(t, died, receive(t, early))
 	assert.Equal(t, died, receive(t, late))

@@ -47,10 +47,10 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 func TestNodesJoinDuringAFlood(t *testing.T) {
 	d := openTemp(t)
 	flooded := node{ID: 9, Incarnation: rendezvous.NewIncarnation()}
-	pid, _ := startChild(t, childJob{
+	c := child.Start(t, childJob{
 		Directory: d.Path(), Join: true, ID: flooded.ID, Incarnation: flooded.Incarnation, HandshakeTimeout: time.Hour,
 	})
-	fds, memory := usage(t, pid)
+	fds, memory := usage(t, c.Pid)
 	startFlood(t, d, flooded)
 	for id := range 5 {
 		streams, onStream := collect()
@@ -58,7 +58,7 @@ func TestNodesJoinDuringAFlood(t *testing.T) {
 		joinTest(t, d, Options{Self: Info{ID: id}}, onStream)
 		for receive(t, streams).Peer().ID != flooded.ID {
 		}
-		nowFds, nowMemory := usage(t, pid)
+		nowFds, nowMemory := usage(t, c.Pid)
 		t.Logf("joined after %v; %d descriptors, %d KiB", time.Since(begin), nowFds, nowMemory)
 		assert.LessOrEqual(t, nowFds, fds+2*(id+1)+localhttp.MaxHandshakes+1, "descriptors: a link and a stream for each node")
 		assert.LessOrEqual(t, nowMemory, memory+128<<10, "KiB of memory")

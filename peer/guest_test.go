@@ -43,17 +43,17 @@ func TestGuest(t *testing.T) {
 		all = append(all, events(m))
 		assert.Equal(t, Joined, receive(t, all[len(all)-1]).Type, "master and worker")
 	}
-	guest := runChild(t, childJob{Directory: path, Join: true, Guest: true})
+	guest := child.Start(t, childJob{Directory: path, Join: true, Guest: true})
 	for i, m := range meshes {
 		joined := receive(t, all[i])
-		want := Info{Cluster: "test", ID: 7, Incarnation: joined.Peer.Incarnation, PID: guest.pid}
+		want := Info{Cluster: "test", ID: 7, Incarnation: joined.Peer.Incarnation, PID: guest.Pid}
 		assert.Equal(t, Event{Type: Joined, Peer: want}, joined)
 		assert.Contains(t, m.Peers(), want)
 		s := receive(t, streams)
 		assert.Equal(t, want, s.Peer())
 		requireEcho(t, s)
 	}
-	guest.leave()
+	require.NoError(t, guest.Leave())
 	for i := range meshes {
 		left := receive(t, all[i])
 		assert.Equal(t, []any{Left, 7, ReasonLeft}, []any{left.Type, left.Peer.ID, left.Reason})
@@ -94,8 +94,8 @@ func TestGuestWithoutMaster(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoMaster)
 	require.ErrorContains(t, err, "peer: join: ask the master in "+d.Path()+" for an id")
 
-	_, kill := startChild(t, childJob{Directory: d.Path(), Join: true, Lock: true})
-	kill()
+	c := child.Start(t, childJob{Directory: d.Path(), Join: true, Lock: true})
+	c.End()
 	_, err = Join(t.Context(), guest)
 	require.ErrorIs(t, err, ErrNoMaster, "it was killed, and has left its link")
 }

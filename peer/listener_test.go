@@ -248,12 +248,12 @@ func TestDialOfNoMember(t *testing.T) {
 func TestDialTheDying(t *testing.T) {
 	d := openTemp(t)
 	m := joinTest(t, d, Options{Self: Info{ID: 0}})
-	_, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 1})
+	c := child.Start(t, childJob{Directory: d.Path(), Join: true, ID: 1})
 	require.NoError(t, m.census.awaitAll(t.Context()))
 	var refused *RefusedError
 	_, err := m.Dial(t.Context(), 1, "none")
 	require.ErrorAs(t, err, &refused)
-	kill()
+	c.End()
 	for errors.As(err, &refused) {
 		_, err = m.Dial(t.Context(), 1, "none")
 	}

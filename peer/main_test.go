@@ -8,8 +8,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childEnv) != "" {
-		os.Exit(child())
-	}
+	child.Become()
 	os.Exit(leaktest.Run(m))
 }

@@ -372,11 +372,11 @@ func TestKilledPeerIsSweptByItsDialer(t *testing.T) {
 	d := openTemp(t)
 	streams, onStream := collect()
 	m := joinTest(t, d, Options{Self: Info{ID: 1}}, onStream)
-	pid, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 2})
+	c := child.Start(t, childJob{Directory: d.Path(), Join: true, ID: 2})
 	s := receive(t, streams)
 	assert.Equal(t, 2, s.Peer().ID)
-	assert.Equal(t, pid, s.Peer().PID)
-	kill()
+	assert.Equal(t, c.Pid, s.Peer().PID)
+	c.End()
 	waitForFiles(t, m)
 }
 
@@ -384,16 +384,16 @@ func TestKilledDialerIsSweptByItsPeer(t *testing.T) {
 	d := openTemp(t)
 	streams, onStream := collect()
 	m := joinTest(t, d, Options{Self: Info{ID: 1}}, onStream)
-	pid, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 0})
-	assert.Equal(t, pid, receive(t, streams).Peer().PID)
-	kill()
+	c := child.Start(t, childJob{Directory: d.Path(), Join: true, ID: 0})
+	assert.Equal(t, c.Pid, receive(t, streams).Peer().PID)
+	c.End()
 	waitForFiles(t, m)
 }
 
 func TestJoinSweepsTheDeadAndLeavesTheRest(t *testing.T) {
 	d := openTemp(t)
-	_, kill := startChild(t, childJob{Directory: d.Path(), Join: true, ID: 0})
-	kill()
+	c := child.Start(t, childJob{Directory: d.Path(), Join: true, ID: 0})
+	c.End()
 	require.Len(t, files(t, d), 3, "a killed master leaves its files, and the link to its socket")
 	low, high := node{ID: 1, Incarnation: rendezvous.NewIncarnation()}, node{ID: 9, Incarnation: rendezvous.NewIncarnation()}
 	leaveSocket(t, d, low.SocketName())

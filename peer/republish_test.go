@@ -111,7 +111,7 @@ func TestDirectoryRemovedUnderManyNodes(t *testing.T) {
 	for id := range nodes {
 		joinTest(t, openAt(t, path), Options{Self: Info{ID: id}}, echo)
 	}
-	startChild(t, childJob{Directory: path, Join: true, ID: nodes})
+	child.Start(t, childJob{Directory: path, Join: true, ID: nodes})
 	for range 3 {
 		removeAll(t, filepath.Dir(path))
 		streams, onStream := collect()

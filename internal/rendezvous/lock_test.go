@@ -95,12 +95,12 @@ func TestLockRefusesWhatIsNoPlainFile(t *testing.T) {
 
 func TestLockIsFreeAfterKill(t *testing.T) {
 	d := openTemp(t)
-	pid, kill := startChild(t, childJob{Directory: d.Path(), Lock: true})
+	c := child.Start(t, childJob{Directory: d.Path(), Lock: true})
 	_, err := d.Lock(Owner{})
 	var locked *LockedError
 	require.ErrorAs(t, err, &locked)
-	assert.Equal(t, pid, locked.Owner.PID)
-	kill()
+	assert.Equal(t, c.Pid, locked.Owner.PID)
+	c.End()
 	is, err := d.Locked()
 	require.NoError(t, err)
 	assert.False(t, is)

@@ -166,7 +166,7 @@ func TestPublishWhileOthersSweep(t *testing.T) {
 func TestPublishNameInUse(t *testing.T) {
 	d := openTemp(t)
 	n := Node{3, NewIncarnation()}
-	startChild(t, childJob{Directory: d.Path(), Publish: &n})
+	child.Start(t, childJob{Directory: d.Path(), Publish: &n})
 	before := files(t, d)
 	synctest.Test(t, func(t *testing.T) { // the wait for who holds the lock to look at it takes no time here
 		_, err := d.Publish(n)
@@ -183,8 +183,8 @@ func TestPublishNameInUse(t *testing.T) {
 func TestPublishNameOfTheDead(t *testing.T) {
 	d := openTemp(t)
 	n := Node{3, NewIncarnation()}
-	_, kill := startChild(t, childJob{Directory: d.Path(), Publish: &n})
-	kill()
+	c := child.Start(t, childJob{Directory: d.Path(), Publish: &n})
+	c.End()
 	p, err := d.Publish(n)
 	require.NoError(t, err)
 	conn, err := d.Dial(n)

@@ -3,15 +3,11 @@
 package bus
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"syscall"
 	"testing"
 	"time"
@@ -23,40 +19,25 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// processEnv holds what the test binary does, as JSON, when it is another node.
-const processEnv = "BUS_TEST_NODE"
+// nodeRole is that of nodes that answer on "echo", and on "log" write the first 8 bytes of each message to their standard output.
+var nodeRole = proctest.Role[nodeJob]{Variable: "BUS_TEST_NODE", Do: nodeJob.do}
 
-func init() { programs[processEnv] = nodeProgram }
+func init() { programs[nodeRole.Variable] = func() int { nodeRole.Become(); return 1 } }
 
 type nodeJob struct {
 	Directory string
 	ID        int
 }
 
-// nodeProgram is a node that answers on "echo", and on "log" writes the first 8 bytes of each message to its standard
-// output. It lives until it is killed or its standard input ends.
-func nodeProgram() int {
-	var job nodeJob
-	err := json.Unmarshal([]byte(os.Getenv(processEnv)), &job)
-	if err == nil {
-		err = beNode(job)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "node:", err)
-		return 1
-	}
-	return 0
-}
-
-func beNode(job nodeJob) error {
+func (job nodeJob) do() (leave func() error, err error) {
 	ctx := context.Background()
 	mesh, err := peer.Join(ctx, peer.Options{Directory: job.Directory, Self: peer.Info{Cluster: "test", ID: job.ID}})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	b, err := New(ctx, mesh, Options{})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	_, err = b.Subscribe("log", func(_ context.Context, m Message) (any, error) {
 		_, err := os.Stdout.Write(m.Data[:8])
@@ -68,47 +49,16 @@ func beNode(job nodeJob) error {
 	if err == nil {
 		err = b.Flush(ctx)
 	}
-	if err != nil {
-		return err
-	}
-	fmt.Println("ready")
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	return errors.Join(b.Close(), mesh.Close())
+	return func() error { return errors.Join(b.Close(), mesh.Close()) }, err
 }
 
-// process is a node in a process of its own.
-type process struct {
-	*os.Process
-	out *bufio.Reader
-	in  io.Closer
-}
-
-func startNode(t *testing.T, dir string, id int) *process {
+func startNode(t *testing.T, dir string, id int) *proctest.Child {
 	t.Helper()
-	job, err := json.Marshal(nodeJob{Directory: dir, ID: id})
-	require.NoError(t, err)
-	command := exec.Command(os.Args[0])
-	command.Env = append(os.Environ(), processEnv+"="+string(job), "GORACE=atexit_sleep_ms=0")
-	command.Stderr = os.Stderr
-	stdin, err := command.StdinPipe()
-	require.NoError(t, err)
-	stdout, err := command.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, command.Start())
-	t.Cleanup(func() {
-		_ = command.Process.Kill()
-		_ = stdin.Close()
-		_ = command.Wait()
-	})
-	p := &process{Process: command.Process, out: bufio.NewReaderSize(stdout, 1<<20), in: stdin}
-	line, err := p.out.ReadString('\n')
-	require.NoError(t, err)
-	require.Equal(t, "ready\n", line)
-	return p
+	return nodeRole.Start(t, nodeJob{Directory: dir, ID: id})
 }
 
 // stop stops a process with SIGSTOP, and waits until it is.
-func (p *process) stop(t *testing.T) {
+func stop(t *testing.T, p *proctest.Child) {
 	t.Helper()
 	require.NoError(t, p.Signal(syscall.SIGSTOP))
 	require.Eventually(t, func() bool { return proctest.IsStopped(p.Pid) }, patient, time.Millisecond)
@@ -144,7 +94,7 @@ func TestKilledPeer(t *testing.T) {
 	killed := false
 	record := make([]byte, 8)
 	for err == nil {
-		if _, err = io.ReadFull(p.out, record); err == nil {
+		if _, err = io.ReadFull(p.Out, record); err == nil {
 			require.Equal(t, arrived, binary.BigEndian.Uint64(record))
 			arrived++
 		}
@@ -190,7 +140,7 @@ func TestRequestToAKilledPeer(t *testing.T) {
 		answers, err := n.RequestAll(ctx, "echo", 1)
 		return err == nil && len(answers) == 2
 	}, "they have subscribed")
-	p.stop(t)
+	stop(t, p)
 	var answers []Answer
 	failed := make(chan error)
 	go func() {
@@ -227,7 +177,7 @@ func TestStoppedPeer(t *testing.T) {
 			stopped := startNode(t, dir, 1)
 			startNode(t, dir, 2)
 			eventually(t, func() bool { return len(n.peers()) == 2 }, "they are linked")
-			stopped.stop(t)
+			stop(t, stopped)
 			ctx, cancel := context.WithCancel(limited(t))
 			defer cancel()
 			go func() { // ends with the wait, or with the test
