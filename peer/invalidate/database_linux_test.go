@@ -211,3 +211,17 @@ func TestGrantBesideADeadWriter(t *testing.T) {
 	g.writer.adopting--
 	g.writer.mu.Unlock()
 }
+
+// A process is dead before its question is answered: it is granted no lease, which somebody would wait for.
+func TestGrantAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	nodes := meshOf(t, 1)
+	var r row
+	c := cacheOf(t, nodes[0].Bus, patientOptions(), r.load)
+	dead := peer.Info{ID: 7, Incarnation: 7}
+	m := c.group.members.meet(dead, 7)
+	c.group.members.ended(dead)
+	_, err := c.group.writer.grant(m, wire.Message{Kind: wire.Ask, Own: 7, Time: maxLease})
+	require.ErrorIs(t, err, errChanged)
+	assert.Empty(t, c.Stats().Peers)
+}

@@ -41,9 +41,8 @@ type Options[K comparable, V any] struct {
 	// Refresh is the age at which a value that is asked for is loaded again, while Get returns the old one. An error changes
 	// nothing. Default: no value is.
 	Refresh time.Duration
-	// ErrorLife returns how long Get returns an error of the loader without a load, for instance for "no such row"; 0 or less:
-	// not at all. Never stored are context.Canceled, the error of the first caller's context, and any error once all callers
-	// have left. Default: no error is stored.
+	// ErrorLife returns how long an error of the loader is stored, for instance "no such row"; 0 or less: not at all. Never stored
+	// are context.Canceled, the error of the first caller's context, and any error once all callers have left. Default: none is.
 	ErrorLife func(error) time.Duration
 	// Tags returns the tags of a value, for InvalidateTag. Default: none.
 	Tags func(key K, value V) []string
@@ -61,15 +60,13 @@ type Options[K comparable, V any] struct {
 	Lease time.Duration
 	// CommitTimeout is the longest time from the sending of a write until the database has committed it or never will, even if
 	// the sender is dead. When a writer dies in Update, or its commit fails, no process stores its keys for that long. Give the
-	// database a limit below it: statement_timeout of PostgreSQL, innodb_lock_wait_timeout and max_execution_time of MySQL. It
-	// is the same in all processes. Default: 1 minute; 24 hours at most; negative: none, for a database in the process's own
-	// memory.
+	// database a lower limit: statement_timeout of PostgreSQL, innodb_lock_wait_timeout and max_execution_time of MySQL. It is the
+	// same in all processes. Default: 1 minute; 24 hours at most; negative: none, for a database in the process's own memory.
 	CommitTimeout time.Duration
 	// DisableSharedMemory makes this process exchange messages with all others. Default: memory is shared, on Linux.
 	DisableSharedMemory bool
 	// Fence is called, in a goroutine of its own, with a process that shares no memory and has not answered for two Leases. It
-	// may kill the process, so that the others can store values again; one process, the master, is enough. Default: nothing is
-	// done.
+	// may kill it, so that the others can store values again; one process, the master, is enough. Default: nothing is done.
 	Fence func(peer.Info)
 	// Logger gets what goes wrong and is mended, and a warning where memory cannot be shared. Default: that of the bus.
 	Logger *slog.Logger

@@ -21,8 +21,8 @@ const patience = time.Millisecond
 // writer is this process as one that changes something, for Invalidate and Update: its stream, and who has to confirm what is in
 // it.
 //
-// Locks: sending is held while messages of the stream are sent, so that they come in order, and mu is taken within it, for
-// moments. Membership tells who is there with its own mutex held; nothing else is locked, sent or called with mu held.
+// Locks: sending is held while messages of the stream are sent, so that they come in order, and mu is taken within it. The
+// membership calls add and drop with its own mutex held. With mu held nothing is locked, sent or waited for.
 type writer struct {
 	*transport
 	changes, sent atomic.Uint64 // for Stats
@@ -51,8 +51,8 @@ func (w *writer) add(m *member) {
 	w.readers[m] = new(reader)
 }
 
-// drop is for a member that serves nothing any more: nobody waits for it. No process that comes is granted a lease until adopt
-// has been called with the updates that the member has left open.
+// drop is for a member that serves nothing any more: nobody waits for it. No process that comes is granted a lease before what
+// the member has left open is in our stream, see adopt.
 func (w *writer) drop(m *member) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -18,7 +18,7 @@ const (
 	minSweep = time.Second
 )
 
-// Config is what a store is told. Only the functions from Weigh to Panicked may be nil that say so.
+// Config is what a store is told. A function may be nil where it says so.
 type Config[K comparable, V any] struct {
 	MaxEntries int                                 // values that are stored at most, if MaxWeight is 0
 	MaxWeight  uint64                              // the largest sum of what Weigh returns
@@ -41,7 +41,6 @@ type Counts struct {
 
 // values are what this process has stored, each with the versions of the table under which it was loaded.
 type values[K comparable, V any] struct {
-	Counts  Counts
 	Lease   Lease // values are served while it runs
 	config  Config[K, V]
 	table   *Table
@@ -53,6 +52,7 @@ type values[K comparable, V any] struct {
 	unsound sync.Once     // for the log
 
 	replacing sync.Mutex // held while an entry is looked at and then replaced or taken out
+	Counts    Counts     // last: away from what each Get reads
 }
 
 func (v *values[K, V]) open(config Config[K, V], table *Table) (err error) {
