@@ -26,6 +26,7 @@ import (
 type fleet struct {
 	*steering.Steering
 	t       *testing.T
+	seed    uint64
 	random  *rand.Rand
 	kernel  *steeringtest.Kernel
 	port    portgroup.Key
@@ -44,20 +45,44 @@ func newFleet(t *testing.T, seed uint64) *fleet {
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 7))
 	f := &fleet{
-		t: t, random: random, port: portgroup.Key{Network: "tcp", Address: "127.0.0.1:0"},
+		t: t, seed: seed, random: random, port: portgroup.Key{Network: "tcp", Address: "127.0.0.1:0"},
 		kernel: steeringtest.NewKernel(rand.New(rand.NewPCG(seed, 8)), time.Duration(random.IntN(20))*time.Millisecond, float64(random.IntN(3))/20),
 	}
-	var err error
-	f.Steering, err = steering.New(steering.Config{Kernel: f.kernel, Logger: slog.New(slog.DiscardHandler), Tell: func(e control.Event) {
-		assert.NotEqual(t, control.EventStranger, e.Kind, "seed %d: %s", seed, e.Text)
-	}})
-	require.NoError(t, err)
-	f.Start(0)
+	f.startMaster()
 	f.Open()
 	address, err := f.Address(t.Context(), f.port)
 	require.NoError(t, err)
 	f.address = address.String()
 	return f
+}
+
+func (f *fleet) startMaster() {
+	f.t.Helper()
+	tell := func(e control.Event) {
+		assert.NotEqual(f.t, control.EventStranger, e.Kind, "seed %d: %s", f.seed, e.Text)
+	}
+	var err error
+	f.Steering, err = steering.New(steering.Config{Kernel: f.kernel, Logger: slog.New(slog.DiscardHandler), Tell: tell})
+	require.NoError(f.t, err)
+	f.Start(0)
+}
+
+// succeed starts a master that adopts the agents of the one before.
+func (f *fleet) succeed(agents ...*agent) {
+	f.startMaster()
+	for _, a := range agents {
+		f.Expect(a.id, a.PID)
+	}
+	for _, a := range agents {
+		inode, kept := a.Listener(f.port)
+		f.Linked(a.id, a.PID, a.Process)
+		known := make(chan struct{})
+		f.Inherit(a.id, []protocol.Listener{{Port: f.port, Address: f.address, Inode: inode, Snapshot: kept}}, known)
+		<-known
+		f.Ready(a.id)
+		a.master = f.Steerer(a.id, true)
+	}
+	f.Open()
 }
 
 // plan returns times for so many things to happen, within a second.
@@ -140,6 +165,15 @@ func (f *fleet) await(ids ...int) {
 	}
 }
 
+// spread tells how many connections each agent gets, of 60.
+func (f *fleet) spread() map[int]int {
+	got := make(map[int]int)
+	for range 60 {
+		got[f.kernel.Dial(f.address).PID-100]++
+	}
+	return got
+}
+
 // TestFleet lets agents join, leave and die at the same time, while messages are late or lost.
 func TestFleet(t *testing.T) {
 	for seed := range uint64(300) {
@@ -170,13 +204,30 @@ func TestFleet(t *testing.T) {
 			stop()
 			clients.Wait()
 			f.await(3, 4)
-			got := make(map[int]int)
-			for range 60 {
-				got[f.kernel.Dial(f.address).PID]++
+			assert.Equal(t, []int{3, 4}, slices.Sorted(maps.Keys(f.spread())), "seed %d", seed)
+			require.NoError(t, f.Close())
+		})
+	}
+}
+
+// TestFleetIsInherited lets the master die while agents join and die, and another one adopt the agents.
+func TestFleetIsInherited(t *testing.T) {
+	for seed := range uint64(100) {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet(t, seed)
+			one, two, three := f.start(1), f.start(2), f.start(3)
+			time.Sleep(time.Duration(f.random.Int64N(int64(time.Second))))
+			if f.random.IntN(2) == 0 { // it dies first
+				two.Kill()
 			}
-			assert.Len(t, got, 2, "seed %d: %v", seed, got)
-			assert.Positive(t, got[103], "seed %d", seed)
-			assert.Positive(t, got[104], "seed %d", seed)
+			require.NoError(t, f.Close())
+			two.Kill()
+			f.succeed(one, three)
+			f.start(4)
+			f.await(1, 3, 4)
+			f.leave(one)
+			f.await(3, 4)
+			assert.Equal(t, []int{3, 4}, slices.Sorted(maps.Keys(f.spread())), "seed %d", seed)
 			require.NoError(t, f.Close())
 		})
 	}
