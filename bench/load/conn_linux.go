@@ -166,8 +166,8 @@ func (g *generator) answered(k *conn, closed bool) {
 	keep := k.response.keep && g.plan.KeepAlive
 	if g.plan.Strict {
 		k.worker = string(k.response.worker)
+		closed = !keep
 	}
-	closed = closed && !g.plan.Strict || g.plan.Strict && !keep
 	if k.fresh = false; !closed && !keep { // the server closes first
 		k.lingers = g.now()
 		k.client.conn = nil

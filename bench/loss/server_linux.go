@@ -141,19 +141,8 @@ func (s serve) share(accept, end func(net.Listener) error) error {
 	if err != nil {
 		return err
 	}
-	served := make(chan error, 1)
-	go func() { served <- accept(l) }() // ends by end
 	fmt.Println(saidReady + l.Addr().String())
-	if err := child.AwaitEnd(); err != nil {
-		return err
-	}
-	if err := end(l); err != nil {
-		return err
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return nil
+	return child.Serve(func() error { return accept(l) }, func() error { return end(l) })
 }
 
 // server is a cluster that runs.

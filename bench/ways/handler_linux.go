@@ -85,16 +85,9 @@ func runGo(t task) error {
 	if err != nil {
 		return err
 	}
-	server, served := newServer(), make(chan error, 1)
-	go func() { served <- server.Serve(l) }() // ends by Shutdown
+	server := newServer()
 	sayWorkers(1, l.Addr().String())
-	if err := errors.Join(child.AwaitEnd(), shutdown(server)); err != nil {
-		return err
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return child.Serve(func() error { return server.Serve(l) }, func() error { return shutdown(server) })
 }
 
 // silence is how long a connection may have sent nothing before a worker that ends closes it, as http.Server.Shutdown has

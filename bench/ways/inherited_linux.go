@@ -58,14 +58,7 @@ func runAcceptor() error {
 		return err
 	}
 	_ = file.Close() // the listener has a descriptor of its own
-	stopped := make(chan error, 1)
-	go func() { // ends with standard input; Serve then ends, too
-		stopped <- errors.Join(child.AwaitEnd(), settle(l.Addr()), l.Close())
-	}()
-	if err := serveCrew(l); !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return <-stopped
+	return child.Serve(func() error { return serveCrew(l) }, func() error { return errors.Join(settle(l.Addr()), l.Close()) })
 }
 
 // settle returns when the worker has accepted what waits in its own queue, which its end would lose. A connection that

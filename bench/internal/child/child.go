@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -66,6 +68,16 @@ func Role[T any](run func(task T) error) func() error {
 func AwaitEnd() error {
 	_, err := io.Copy(io.Discard, os.Stdin)
 	return err
+}
+
+// Serve calls serve, and end when this process is told to end. Then serve returns that it was closed.
+func Serve(serve, end func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- errors.Join(AwaitEnd(), end()) }() // until the process ends
+	if err := serve(); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return <-ended
 }
 
 // Command is this program in a role. It is killed when ctx is done.
