@@ -16,62 +16,45 @@ func Simulate(ctx context.Context, s Scenario) (Outcome, error) {
 	return outcomes[s], nil
 }
 
-// task is a replication.
-type task struct {
-	scenario    Scenario
-	replication int
-	figures     figures
-	err         error
+// replication is one run of a scenario.
+type replication struct {
+	figures figures
+	err     error
 }
 
 // simulateAll simulates each of the scenarios once, whatever the order in which CPUs take up replications.
 func simulateAll(ctx context.Context, scenarios []Scenario) (map[Scenario]Outcome, error) {
-	outcomes := make(map[Scenario]Outcome)
-	var tasks []*task
+	replications := make(map[Scenario][]replication)
 	for _, s := range scenarios {
 		if err := s.validate(); err != nil {
 			return nil, err
 		}
-		if _, known := outcomes[s]; known {
-			continue
-		}
-		outcomes[s] = Outcome{}
-		for i := range s.Replications {
-			tasks = append(tasks, &task{scenario: s, replication: i})
-		}
+		replications[s] = make([]replication, s.Replications)
 	}
-	work(ctx, tasks)
-	for len(tasks) > 0 {
-		s := tasks[0].scenario
-		all := make([]figures, s.Replications)
-		for i, t := range tasks[:s.Replications] {
-			if t.err != nil {
-				return nil, fmt.Errorf("%s with %d workers: %w", s.label(), s.Workers, t.err)
-			}
-			all[i] = t.figures
-		}
-		outcomes[s] = s.outcome(all)
-		tasks = tasks[s.Replications:]
-	}
-	return outcomes, nil
-}
-
-// work does the tasks on all CPUs.
-func work(ctx context.Context, tasks []*task) {
-	queue := make(chan *task)
-	var workers sync.WaitGroup
+	tasks := make(chan func())
+	var cpus sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
-		workers.Go(func() { // ends with the queue, below
-			for t := range queue {
-				t.figures, t.err = newRun(t.scenario, t.replication).do(ctx)
+		cpus.Go(func() { // ends with the tasks, below
+			for task := range tasks {
+				task()
 			}
 		})
 	}
-	for _, t := range tasks {
-		queue <- t
+	for s, all := range replications {
+		for i := range all {
+			tasks <- func() { all[i].figures, all[i].err = newRun(s, i).do(ctx) }
+		}
 	}
-	close(queue)
-	workers.Wait()
+	close(tasks)
+	cpus.Wait()
+	outcomes := make(map[Scenario]Outcome)
+	for s, all := range replications {
+		var err error
+		if outcomes[s], err = s.outcome(all); err != nil {
+			return nil, fmt.Errorf("%s with %d workers: %w", s.label(), s.Workers, err)
+		}
+	}
+	return outcomes, nil
 }
 
 // Experiment compares policies along one axis.

@@ -1,6 +1,9 @@
 package sim
 
-import "math"
+import (
+	"gonum.org/v1/gonum/stat"
+	"gonum.org/v1/gonum/stat/distuv"
+)
 
 // Estimate is the mean over replications, and the half-width of its 95 % confidence interval.
 type Estimate struct {
@@ -8,24 +11,14 @@ type Estimate struct {
 	HalfWidth float64 `json:"halfWidth"`
 }
 
-// student are the 97.5 % quantiles of Student's t with 1, 2, ... degrees of freedom.
-var student = [...]float64{
-	12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-	2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-}
-
-const maxReplications = len(student) + 1
+// maxReplications is more than anybody has time for.
+const maxReplications = 1000
 
 func estimate(values []float64) Estimate {
 	n := float64(len(values))
-	mean, squares := 0.0, 0.0
-	for _, v := range values {
-		mean += v / n
-	}
-	for _, v := range values {
-		squares += (v - mean) * (v - mean)
-	}
-	return Estimate{mean, student[len(values)-2] * math.Sqrt(squares/(n-1)/n)}
+	mean, deviation := stat.MeanStdDev(values, nil)
+	t := distuv.StudentsT{Sigma: 1, Nu: n - 1}.Quantile(0.975)
+	return Estimate{mean, t * stat.StdErr(deviation, n)}
 }
 
 // Outcome is what a scenario gives. Times are in units of the mean demand.
@@ -51,11 +44,16 @@ type Outcome struct {
 type figures struct{ response, slowdown, p50, p99, p999, longest, jain, peak, overloaded float64 }
 
 // outcome sums up replications.
-func (s Scenario) outcome(all []figures) Outcome {
+func (s Scenario) outcome(all []replication) (Outcome, error) {
+	for _, r := range all {
+		if r.err != nil {
+			return Outcome{}, r.err
+		}
+	}
 	over := func(get func(figures) float64) Estimate {
 		values := make([]float64, len(all))
-		for i, f := range all {
-			values[i] = get(f)
+		for i, r := range all {
+			values[i] = get(r.figures)
 		}
 		return estimate(values)
 	}
@@ -73,5 +71,5 @@ func (s Scenario) outcome(all []figures) Outcome {
 		slowdown := over(func(f figures) float64 { return f.slowdown })
 		o.Slowdown = &slowdown
 	}
-	return o
+	return o, nil
 }

@@ -22,7 +22,7 @@
 // or tries again. Real gains are smaller where one of these rules.
 //
 // How it is done. Events are exact, without steps of time: a worker keeps a virtual time, which is the service that each
-// of its requests has got, and a heap of the virtual times at which they are done. Each replication draws arrivals,
+// of its requests has got, and the virtual times at which they are done, in their order. Each replication draws arrivals,
 // demands and choices from streams of its own, the same ones for all policies, so that these are compared on the same
 // requests. It starts empty, and what arrives during the warm-up does not count. What arrives in the time that counts is
 // followed until it is done. Until then others arrive, but for no longer than a warm-up, or a worker that has more to do

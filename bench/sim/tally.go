@@ -2,8 +2,11 @@ package sim
 
 import (
 	"errors"
+	"slices"
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/multinode-go/multinode/bench/report"
 )
 
 // tally counts what is measured in one replication.
@@ -50,22 +53,18 @@ func (t *tally) begin(crew []worker, now float64) {
 // window ends a window, and counts how evenly the workers were busy in it: Jain's index, which is 1 if all were so
 // equally, and 1/N if one did everything; and the busiest one's time as a multiple of their mean.
 func (t *tally) window(crew []worker, now float64) {
-	var sum, squares, most float64
+	busy := make([]float64, len(crew))
 	for i := range crew {
 		crew[i].advance(now)
-		busy := crew[i].busy - t.before[i]
+		busy[i] = crew[i].busy - t.before[i]
 		t.before[i] = crew[i].busy
-		sum += busy
-		squares += busy * busy
-		most = max(most, busy)
 	}
-	if sum == 0 {
+	if slices.Max(busy) == 0 {
 		return
 	}
-	n := float64(len(crew))
 	t.windows++
-	t.jain += sum * sum / (n * squares)
-	t.peak += most * n / sum
+	t.jain += report.Jain(busy)
+	t.peak += report.MaxMean(busy)
 }
 
 // figures are what a replication has measured.

@@ -1,6 +1,10 @@
 package sim
 
-import "math"
+import (
+	"cmp"
+	"math"
+	"slices"
+)
 
 // request is a request that has arrived.
 type request struct {
@@ -16,7 +20,7 @@ type request struct {
 // done when virtual has grown by its demand, whoever comes and goes meanwhile.
 type worker struct {
 	cpus, limit int
-	serving     heap
+	serving     []request // that which is done first is the last
 	waiting     []request
 
 	virtual float64
@@ -55,21 +59,26 @@ func (w *worker) serve(r request) {
 		w.virtual = 0 // its digits are for the present
 	}
 	r.done = w.virtual + r.demand
-	w.serving.push(r)
+	i, _ := slices.BinarySearchFunc(w.serving, r.done, func(other request, done float64) int { return cmp.Compare(done, other.done) })
+	w.serving = slices.Insert(w.serving, i, r)
 }
+
+// first returns the request in service that is done first.
+func (w *worker) first() request { return w.serving[len(w.serving)-1] }
 
 // next returns when the first request will be done, if none comes before.
 func (w *worker) next() float64 {
 	if len(w.serving) == 0 {
 		return math.Inf(1)
 	}
-	return w.now + max(0, w.serving[0].done-w.virtual)/w.rate()
+	return w.now + max(0, w.first().done-w.virtual)/w.rate()
 }
 
 // finish returns the request that is done now.
 func (w *worker) finish(now float64) request {
 	w.advance(now)
-	r := w.serving.pop()
+	r := w.first()
+	w.serving = w.serving[:len(w.serving)-1]
 	if len(w.waiting) > 0 {
 		w.serve(w.waiting[0])
 		w.waiting = w.waiting[1:]

@@ -55,26 +55,21 @@ func TestWorkerSharesCPUs(t *testing.T) {
 		finishAll(&worker{cpus: 2, limit: 2}, three...), 1e-12)
 }
 
-// TestHeap sorts.
-func TestHeap(t *testing.T) {
+// TestWorkerFinishesTheShortestFirst: requests that share a CPU from the beginning on end in the order of their demands.
+func TestWorkerFinishesTheShortestFirst(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	var h heap
+	w := &worker{cpus: 1, limit: math.MaxInt}
 	var want []float64
 	for range 5000 {
-		if len(h) > 0 && r.IntN(3) == 0 {
-			i := slices.Index(want, slices.Min(want))
-			assert.InDelta(t, want[i], h.pop().done, 0)
-			want = slices.Delete(want, i, i+1)
-			continue
-		}
-		x := float64(r.IntN(100)) // some are the same
-		h.push(request{done: x})
-		want = append(want, x)
+		demand := float64(1 + r.IntN(100)) // some are the same
+		w.add(0, request{demand: demand})
+		want = append(want, demand)
 	}
 	slices.Sort(want)
-	for _, x := range want {
-		assert.InDelta(t, x, h.pop().done, 0)
+	for _, demand := range want {
+		assert.InDelta(t, demand, w.finish(w.next()).demand, 0)
 	}
+	assert.Zero(t, w.len())
 }
 
 // TestTimers sets them at random, and takes the earliest.
