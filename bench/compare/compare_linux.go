@@ -115,15 +115,12 @@ func (r *comparison) splitCPUs() error {
 			"enough to give it its own. So a figure is what server and load can do together.", cpus))
 		return nil
 	}
-	own := make([]int, cpus/2)
-	rest := make([]int, cpus-len(own))
-	for i := range own {
-		own[i] = i
+	all := make([]int, cpus)
+	for i := range all {
+		all[i] = i
 	}
-	for i := range rest {
-		rest[i] = len(own) + i
-	}
-	r.loadCPUs, r.limits.cpus = rest, float64(len(own))
+	own := all[:cpus/2]
+	r.loadCPUs, r.limits.cpus = all[len(own):], float64(len(own))
 	return proc.Bind(own)
 }
 
@@ -134,25 +131,27 @@ func (r *comparison) start(ctx context.Context, dir string) error {
 		shown := report.Way{
 			Name: w.Name, Title: w.Name, About: w.Title, Server: server(w), Baseline: w.Name == baseline, Ours: w.Name == subject,
 		}
-		if w.Lookup != nil {
-			if err := w.Lookup(); err != nil {
-				shown.Missing = err.Error()
-				r.document.Ways = append(r.document.Ways, shown)
-				continue
-			}
-		}
-		s, err := w.Start(ctx, ways.Config{Workers: r.workers, Dir: dir})
-		if err != nil {
-			if w.Name == baseline || ctx.Err() != nil {
-				return err
-			}
-			shown.Missing = err.Error()
-		} else {
+		s, err := r.startWay(ctx, w, dir)
+		switch {
+		case err == nil:
 			r.servers[w.Name], shown.Version = s, s.Version()
+		case w.Name == baseline || ctx.Err() != nil:
+			return err
+		default:
+			shown.Missing = err.Error()
 		}
 		r.document.Ways = append(r.document.Ways, shown)
 	}
 	return nil
+}
+
+func (r *comparison) startWay(ctx context.Context, w ways.Way, dir string) (*ways.Server, error) {
+	if w.Lookup != nil {
+		if err := w.Lookup(); err != nil {
+			return nil, err
+		}
+	}
+	return w.Start(ctx, ways.Config{Workers: r.workers, Dir: dir})
 }
 
 // baseline is the way that all are compared with, and subject the one that the findings are about.
@@ -208,42 +207,43 @@ func (r *comparison) apply(ctx context.Context, s *ways.Server, p load.Plan) (lo
 func (r *comparison) measureAll(ctx context.Context, p pattern) error {
 	p.Workers = r.workers
 	r.document.Patterns = append(r.document.Patterns, p.Pattern)
-	cells := make(map[string]*report.Cell)
+	cells := make([]report.Cell, len(r.ways))
+	for i, w := range r.ways {
+		cells[i] = report.Cell{Pattern: p.Name, Way: w.Name}
+	}
 	defer func() {
-		for _, w := range r.ways {
-			if cell := cells[w.Name]; cell != nil {
-				r.document.Cells = append(r.document.Cells, *cell)
-			}
-		}
+		empty := func(c report.Cell) bool { return len(c.Samples) == 0 && c.Problem == "" }
+		r.document.Cells = append(r.document.Cells, slices.DeleteFunc(cells, empty)...)
 	}()
 	for round := range r.rounds {
-		order := slices.Clone(r.ways)
-		r.random.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-		for _, w := range order {
-			s := r.servers[w.Name]
-			if s == nil {
-				continue
+		for _, i := range r.random.Perm(len(r.ways)) {
+			if err := r.measureWay(ctx, p, r.ways[i], round, &cells[i]); err != nil {
+				return err
 			}
-			cell := cells[w.Name]
-			if cell == nil {
-				cell = &report.Cell{Pattern: p.Name, Way: w.Name}
-				cells[w.Name] = cell
-			}
-			if p.burns && !w.Burns {
-				cell.Problem = "its handler cannot burn CPU"
-				continue
-			}
-			r.progress.Begin(fmt.Sprintf("%s: %s, round %d of %d", p.Name, w.Name, round+1, r.rounds), r.took(p)+warmup+overhead)
-			sample, err := r.measure(ctx, p, s, round)
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err != nil {
-				cell.Problem = err.Error()
-				continue
-			}
-			cell.Samples = append(cell.Samples, sample)
 		}
+	}
+	return nil
+}
+
+// measureWay adds a sample to the cell of a way, or says there why there is none. It returns an error only if ctx is done.
+func (r *comparison) measureWay(ctx context.Context, p pattern, w ways.Way, round int, cell *report.Cell) error {
+	s := r.servers[w.Name]
+	if s == nil {
+		return nil
+	}
+	if p.burns && !w.Burns {
+		cell.Problem = "its handler cannot burn CPU"
+		return nil
+	}
+	r.progress.Begin(fmt.Sprintf("%s: %s, round %d of %d", p.Name, w.Name, round+1, r.rounds), r.took(p)+warmup+overhead)
+	sample, err := r.measure(ctx, p, s, round)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		cell.Problem = err.Error()
+	default:
+		cell.Samples = append(cell.Samples, sample)
 	}
 	return nil
 }

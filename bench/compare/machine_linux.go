@@ -1,54 +1,47 @@
 package compare
 
 import (
-	"bufio"
 	"os"
 	"runtime"
 	"runtime/debug"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/prometheus/procfs"
 
 	"github.com/multinode-go/multinode/bench/report"
 )
 
 // machine tells where this runs. What cannot be found out is left empty.
 func machine() report.Machine {
-	m := report.Machine{
-		CPU: field("/proc/cpuinfo", "model name"), CPUs: runtime.NumCPU(), OS: field("/etc/os-release", "PRETTY_NAME"),
-		Go: runtime.Version(), GOMAXPROCS: runtime.GOMAXPROCS(0), Revision: revision(),
-	}
+	m := report.Machine{CPUs: runtime.NumCPU(), OS: system(), Go: runtime.Version(), GOMAXPROCS: runtime.GOMAXPROCS(0), Revision: revision()}
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {
 		m.Kernel = unix.ByteSliceToString(name.Release[:])
 	}
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) == nil {
-		m.Memory = int64(info.Totalram) * int64(info.Unit)
+	fs, err := procfs.NewDefaultFS()
+	if err != nil {
+		return m
 	}
-	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
-		first, _, _ := strings.Cut(string(text), " ")
-		m.Load, _ = strconv.ParseFloat(first, 64)
+	if cpus, err := fs.CPUInfo(); err == nil && len(cpus) > 0 {
+		m.CPU = cpus[0].ModelName
+	}
+	if memory, err := fs.Meminfo(); err == nil && memory.MemTotalBytes != nil {
+		m.Memory = int64(*memory.MemTotalBytes)
+	}
+	if load, err := fs.LoadAvg(); err == nil {
+		m.Load = load.Load1
 	}
 	return m
 }
 
-// field returns the value of the first line "NAME: value" or "NAME=value" of a file.
-func field(path, name string) string {
-	f, err := os.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		key, value, found := strings.Cut(lines.Text(), ":")
-		if !found {
-			key, value, _ = strings.Cut(lines.Text(), "=")
-		}
-		if strings.TrimSpace(key) == name {
-			return strings.Trim(strings.TrimSpace(value), `"`)
+// system returns the name of the distribution.
+func system() string {
+	text, _ := os.ReadFile("/etc/os-release") // empty if there is none
+	for line := range strings.Lines(string(text)) {
+		if name, found := strings.CutPrefix(line, "PRETTY_NAME="); found {
+			return strings.Trim(name, "\"\n")
 		}
 	}
 	return ""

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/multinode-go/multinode/bench/internal/proc"
@@ -110,16 +111,15 @@ const queueInterval = 10 * time.Millisecond
 
 // watchQueue looks at the accept queues of an address from time to time, until the function that it returns is called.
 func watchQueue(addr string) (stop func() []report.Point) {
-	ended, points := make(chan struct{}), make(chan []report.Point)
-	go func() { // ends with stop
-		begin := time.Now()
-		ticker := time.NewTicker(queueInterval)
+	var seen []report.Point
+	ended := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() { // ends with stop
+		begin, ticker := time.Now(), time.NewTicker(queueInterval)
 		defer ticker.Stop()
-		var seen []report.Point
 		for {
 			select {
 			case <-ended:
-				points <- seen
 				return
 			case <-ticker.C:
 				if length, err := queueOf(addr); err == nil {
@@ -127,10 +127,11 @@ func watchQueue(addr string) (stop func() []report.Point) {
 				}
 			}
 		}
-	}()
+	})
 	return func() []report.Point {
 		close(ended)
-		return <-points
+		watch.Wait()
+		return seen
 	}
 }
 

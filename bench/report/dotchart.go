@@ -59,6 +59,18 @@ func (w Way) ink() string {
 	return w.kind()
 }
 
+// write sets words in the lettering of the way.
+func (w Way) write(c draw.Canvas, align draw.XAlignment, x, y vg.Length, words string) {
+	style := lettering(w.kind())
+	write(c, style, align, x, y, shorten(style, words, nameMost))
+}
+
+// width is that of words that write sets.
+func (w Way) width(words string) vg.Length {
+	style := lettering(w.kind())
+	return style.Width(shorten(style, words, nameMost))
+}
+
 func (d dotChart) height() vg.Length {
 	return headHeight + rowHeight*vg.Length(len(d.rows)) + footHeight
 }
@@ -66,15 +78,12 @@ func (d dotChart) height() vg.Length {
 func (d dotChart) draw(c draw.Canvas) {
 	var names, notes vg.Length
 	for _, r := range d.rows {
-		style := lettering(r.way.kind())
-		names = max(names, style.Width(shorten(style, r.way.title(), nameMost)))
-		notes = max(notes, style.Width(shorten(style, r.note, nameMost)))
+		names, notes = max(names, r.way.width(r.way.title())), max(notes, r.way.width(r.note))
 	}
 	p := newPlot(d.x, scale{Normalizer: plot.LinearScale{}, high: 1})
 	p.Add(plotFunc(func(area draw.Canvas) { d.drawBands(c, area) }), &plotter.Grid{Vertical: stroke("grid", 1)},
 		plotFunc(func(area draw.Canvas) { d.drawHead(c, area) }), plotFunc(func(area draw.Canvas) { d.drawRows(c, area) }))
 	p.Draw(draw.Crop(c, names+columnSpace, -notes-columnSpace, headHeight, -headHeight))
-	write(c, lettering("muted"), draw.XCenter, c.Min.X+names+columnSpace+(c.Size().X-names-notes-2*columnSpace)/2, c.Min.Y+4, d.axis)
 }
 
 // middle returns where a row is in the area of the dots.
@@ -90,8 +99,9 @@ func (d dotChart) drawBands(c, area draw.Canvas) {
 	}
 }
 
-// drawHead draws the line at the reference with its label, and the legend.
+// drawHead draws the title of the axis, the line at the reference with its label, and the legend.
 func (d dotChart) drawHead(c, area draw.Canvas) {
+	write(c, lettering("muted"), draw.XCenter, area.Center().X, c.Min.Y+4, d.axis)
 	base := c.Max.Y - 13
 	if d.reference != "" {
 		x := area.X(d.x.place(1))
@@ -109,9 +119,8 @@ func (d dotChart) drawHead(c, area draw.Canvas) {
 func (d dotChart) drawRows(c, area draw.Canvas) {
 	for i, r := range d.rows {
 		y := d.middle(area, i)
-		style := lettering(r.way.kind())
-		write(c, style, draw.XRight, area.Min.X-columnSpace+4, y-4, shorten(style, r.way.title(), nameMost))
-		write(c, style, draw.XRight, c.Max.X-2, y-4, shorten(style, r.note, nameMost))
+		r.way.write(c, draw.XRight, area.Min.X-columnSpace+4, y-4, r.way.title())
+		r.way.write(c, draw.XRight, c.Max.X-2, y-4, r.note)
 		for j, m := range r.marks {
 			if m.Rounds > 0 {
 				d.drawMark(area, m, r.way.ink(), y-6*(vg.Length(j)-vg.Length(len(r.marks)-1)/2))

@@ -37,12 +37,8 @@ func (l lineChart) height() vg.Length {
 func (l lineChart) draw(c draw.Canvas) {
 	var names vg.Length
 	for _, s := range l.series {
-		style := lettering(s.way.kind())
-		names = max(names, style.Width(shorten(style, s.way.title(), nameMost)))
+		names = max(names, s.way.width(s.way.title()))
 	}
-	muted := lettering("muted")
-	write(c, muted, draw.XLeft, c.Min.X, c.Max.Y-12, l.yTitle)
-	write(c, muted, draw.XCenter, c.Min.X+(c.Size().X-names-keySpace)/2, c.Min.Y+4, l.xTitle)
 	p := newPlot(l.x, l.y)
 	p.Add(&plotter.Grid{Vertical: stroke("grid", 1), Horizontal: stroke("grid", 1)},
 		plotFunc(l.drawLines), plotFunc(func(area draw.Canvas) { l.drawNames(c, area) }))
@@ -72,8 +68,10 @@ func (l lineChart) drawLines(area draw.Canvas) {
 	}
 }
 
-// drawNames leads from the end of each line to its name.
+// drawNames names the axes, and leads from the end of each line to its name.
 func (l lineChart) drawNames(c, area draw.Canvas) {
+	write(c, lettering("muted"), draw.XLeft, c.Min.X, c.Max.Y-12, l.yTitle)
+	write(c, lettering("muted"), draw.XCenter, area.Center().X, c.Min.Y+4, l.xTitle)
 	ordered := slices.Clone(l.series)
 	slices.SortStableFunc(ordered, func(a, b series) int {
 		return cmp.Or(cmp.Compare(b.end().Y, a.end().Y), cmp.Compare(b.highest(), a.highest()))
@@ -85,8 +83,7 @@ func (l lineChart) drawNames(c, area draw.Canvas) {
 		c.StrokeLines(stroke("muted", 0.5), []vg.Point{{X: end.X + 6, Y: end.Y}, {X: area.Max.X + 9, Y: end.Y}, {X: key - 4, Y: y}})
 		c.StrokeLine2(s.style(), key, y, key+keyWidth, y)
 		s.shape().mark(c, "bg", s.ink(), vg.Point{X: key + keyWidth/2, Y: y})
-		style := lettering(s.way.kind())
-		write(c, style, draw.XLeft, x, y-4, shorten(style, s.way.title(), nameMost))
+		s.way.write(c, draw.XLeft, x, y-4, s.way.title())
 	}
 }
 
