@@ -234,7 +234,7 @@ func (m starting) takeWorkers(ctx context.Context) (err error) {
 	m.supervisor.EndAll(absent)
 	m.forgetWorkers, err = m.links.Mesh.OnStream(protocol.Stream, isWorker, func(stream *peer.Stream) {
 		if err := m.supervisor.ServeLink(stream); err != nil {
-			inside.Of(m.links.Mesh).Cut(stream.Peer(), err.Error())
+			m.links.Cut(stream.Peer(), err.Error())
 		}
 	})
 	if err != nil {

@@ -228,7 +228,7 @@ func (m starting) meetPredecessor() error {
 		l, info := protocol.NewWorker(stream), stream.Peer()
 		m.steering.Linked(info.ID, info.PID, l)
 		if err := l.Serve(fromPredecessor{m.steering.Steerer(info.ID, true), m.Master, info.ID}); err != nil {
-			inside.Of(m.links.Mesh).Cut(info, err.Error())
+			m.links.Cut(info, err.Error())
 		}
 	})
 	m.links.Mesh.OnEvent(func(e peer.Event) {

@@ -118,11 +118,11 @@ func (s supervised) Lend(ctx context.Context) (lent lifecycle.Lent) {
 // followSuccessor lets the successor know what we have, and us ask it, as a worker does.
 func (m *Master) followSuccessor(next *successor) (err error) {
 	next.client = masterlink.New(masterlink.Config{
-		Mesh: m.links.Mesh, Listeners: m.listeners, Held: m.steering.Ports(), Stop: func(protocol.Stop) {},
+		Listeners: m.listeners, Cut: m.links.Cut, Held: m.steering.Ports(), Stop: func(protocol.Stop) {},
 	})
 	generation := m.links.Mesh.Self().Generation
 	isSuccessor := func(info peer.Info) bool { return masterlink.IsMaster(info) && info.Generation > generation }
-	next.forget, err = m.links.Mesh.OnStream(successionStream(generation+1), isSuccessor, next.client.ServeLink)
+	next.forget, err = m.links.Mesh.OnStream(successionStream(generation+1), isSuccessor, func(s *peer.Stream) { next.client.ServeLink(s) })
 	return err
 }
 

@@ -6,16 +6,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/multinode-go/multinode/cluster/internal/local"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/internal/closed"
-	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/peer"
 )
 
@@ -24,11 +23,26 @@ var ErrNoMaster = errors.New("the master is gone")
 
 // Config is what a Client depends on.
 type Config struct {
-	Mesh      *peer.Mesh
-	Listeners *local.Listeners
-	Held      []protocol.Listener // ports that a master has handed over, whether or not it listens there
-	Stop      func(protocol.Stop) // hears that the master wants this node to stop; nil: no master does
-	Alone     func(is bool)       // hears that there is no master any more, or one again; nil: nobody wants to know
+	Listeners Listeners
+	Cut       func(p peer.Info, reason string) // ends the link to a peer that has sent what it may not
+	Held      []protocol.Listener              // ports that a master has handed over, whether or not it listens there
+	Stop      func(protocol.Stop)              // hears that the master wants this node to stop; nil: no master does
+	Alone     func(is bool)                    // hears that there is no master any more, or one again; nil: nobody wants to know
+}
+
+// Listeners are those of this process.
+type Listeners interface {
+	portgroup.Agent
+	// Infos returns what they are.
+	Infos() []protocol.Listener
+	// Address returns the address of a port on which this process listens, and else an error.
+	Address(port portgroup.Key) (net.Addr, error)
+}
+
+// Stream is the control stream to a master, a *peer.Stream.
+type Stream interface {
+	io.ReadWriteCloser
+	Peer() peer.Info
 }
 
 // Client is a node's end of its control streams. All methods may be called at the same time.
@@ -71,12 +85,12 @@ func (c *Client) MarkReady() {
 }
 
 // ServeLink is the worker's end of a control stream: it returns when the stream has ended.
-func (c *Client) ServeLink(stream *peer.Stream) {
+func (c *Client) ServeLink(stream Stream) {
 	l := link{protocol.NewMaster(stream), stream.Peer().Generation}
 	c.attach(l)
 	defer c.detach(l)
 	if err := l.Serve(c.cfg.Listeners, c.cfg.Stop); err != nil {
-		inside.Of(c.cfg.Mesh).Cut(stream.Peer(), err.Error())
+		c.cfg.Cut(stream.Peer(), err.Error())
 	}
 }
 
@@ -136,11 +150,7 @@ func (c *Client) Address(ctx context.Context, port portgroup.Key) (net.Addr, err
 	if err := c.Join(ctx, port); err != nil {
 		return nil, err
 	}
-	one, err := c.cfg.Listeners.Get(port)
-	if err != nil {
-		return nil, err
-	}
-	return one.Addr(), nil
+	return c.cfg.Listeners.Address(port)
 }
 
 // Reserve reserves a port.
@@ -155,7 +165,7 @@ func (c *Client) Reserve(ctx context.Context, port portgroup.Key) (address strin
 // Join joins the group of a port.
 func (c *Client) Join(ctx context.Context, port portgroup.Key) error {
 	err := c.askForPort(ctx, port, func(ctx context.Context, m protocol.Master) error { return m.Join(ctx, port) })
-	if _, notOpen := c.cfg.Listeners.Get(port); err != nil && notOpen == nil {
+	if _, notOpen := c.cfg.Listeners.Address(port); err != nil && notOpen == nil {
 		if _, told := errors.AsType[*protocol.RemoteError](err); !told {
 			return nil // the master died when we listened already: what has come is ours, and the next one learns of it
 		}
@@ -173,7 +183,7 @@ func (c *Client) askForPort(ctx context.Context, port portgroup.Key, question fu
 			return err
 		}
 		err = c.Ask(ctx, question)
-		_, notOpen := c.cfg.Listeners.Get(port)
+		_, notOpen := c.cfg.Listeners.Address(port)
 		if again = notOpen != nil && (errors.Is(err, protocol.ErrUnlinked) || errors.Is(err, ErrNoMaster)); again {
 			time.Sleep(joinInterval)
 		}

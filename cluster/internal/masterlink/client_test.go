@@ -9,14 +9,13 @@ import (
 
 	"github.com/multinode-go/multinode/cluster/internal/local"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
-	"github.com/multinode-go/multinode/peer"
 )
 
 // TestClientIsLinkedAgain: the master can dial again before the worker has seen the end of the stream before.
 func TestClientIsLinkedAgain(t *testing.T) {
 	alone := true
 	u := New(Config{
-		Mesh: peer.Solo(peer.Info{ID: 1, Slot: 1}), Listeners: local.New(false), Alone: func(is bool) { alone = is },
+		Listeners: local.New(false), Alone: func(is bool) { alone = is },
 	})
 	first, second := newTestLink(t), newTestLink(t)
 	u.attach(first)

@@ -48,3 +48,6 @@ func Solo(logger *slog.Logger, self peer.Info) (l Links, err error) {
 func (l Links) Close() error {
 	return errline.Join(l.Bus.Close(), l.Mesh.Close())
 }
+
+// Cut ends the link to a peer that has sent what it may not.
+func (l Links) Cut(p peer.Info, reason string) { inside.Of(l.Mesh).Cut(p, reason) }

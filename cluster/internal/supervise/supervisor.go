@@ -4,6 +4,7 @@ package supervise
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -233,9 +234,15 @@ func (s *Supervisor) State() (state State, ok bool) {
 	return state, ok
 }
 
+// Stream is the control stream of a worker, a *peer.Stream.
+type Stream interface {
+	io.ReadWriteCloser
+	Peer() peer.Info
+}
+
 // ServeLink is the master's end of a control stream: it returns when the stream has ended, with an error if that was for
 // what the worker has sent.
-func (s *Supervisor) ServeLink(stream *peer.Stream) error {
+func (s *Supervisor) ServeLink(stream Stream) error {
 	l, known, info := protocol.NewWorker(stream), false, stream.Peer()
 	if !s.send(linked{info: info, link: l, known: &known}) || !known {
 		return stream.Close()

@@ -20,6 +20,7 @@ import (
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/internal/inside"
 	"github.com/multinode-go/multinode/internal/rendezvous"
+	"github.com/multinode-go/multinode/peer"
 )
 
 // Config is what a worker depends on. The fields are those of cluster.Options with their names.
@@ -72,7 +73,7 @@ func Start(ctx context.Context, c Config, r boot.Role) (_ *node.Node, err error)
 	}
 	w := &worker{cfg: c, directory: directory, links: links, made: make(chan struct{}), closed: make(chan struct{})}
 	listeners := local.New(c.AcceptPauses)
-	w.client = masterlink.New(masterlink.Config{Mesh: links.Mesh, Listeners: listeners, Stop: w.toldToStop, Alone: w.alone})
+	w.client = masterlink.New(masterlink.Config{Listeners: listeners, Cut: links.Cut, Stop: w.toldToStop, Alone: w.alone})
 	n, err := w.takePlace(ctx, listeners, r)
 	if err != nil {
 		w.client.Close()
@@ -90,7 +91,7 @@ func (w *worker) takePlace(ctx context.Context, listeners *local.Listeners, r bo
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Node.BootTimeout)
 	defer cancel()
 	w.orphan = time.AfterFunc(w.cfg.OrphanTimeout, func() { w.stop(masterlink.ErrNoMaster, w.cfg.Node.StopTimeout) })
-	if _, err := w.links.Mesh.OnStream(protocol.Stream, masterlink.IsMaster, w.client.ServeLink); err != nil {
+	if _, err := w.links.Mesh.OnStream(protocol.Stream, masterlink.IsMaster, func(s *peer.Stream) { w.client.ServeLink(s) }); err != nil {
 		return nil, err
 	}
 	key := r.Port
