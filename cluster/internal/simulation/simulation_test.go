@@ -267,15 +267,15 @@ func (m *machine) killed() int {
 	return m.kills
 }
 
-// kill kills a worker.
+// kill kills a worker that serves, unless it is the last one.
 func (m *machine) kill() {
-	all := m.alive()
-	if len(all) < 2 {
+	serving := slices.DeleteFunc(m.alive(), func(w *worker) bool { return len(w.Infos()) == 0 || closed.Is(w.told) })
+	if len(serving) < 2 {
 		return
 	}
 	m.mu.Lock()
 	m.kills++
-	w := all[m.random.IntN(len(all))]
+	w := serving[m.random.IntN(len(serving))]
 	m.mu.Unlock()
 	w.end(proc.Exit{Signal: syscall.SIGKILL})
 }
