@@ -112,7 +112,7 @@ func TestBoundFails(t *testing.T) {
 	assert.NotErrorIs(t, err, framing.ErrQueueFull)
 }
 
-// Each waits by its own bound, and all come through, whatever the bounds of those that wait beside them.
+// Each sender waits by its own bound, and all succeed, beside senders with any other bounds.
 func TestBoundsWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -145,7 +145,7 @@ func TestBoundsWait(t *testing.T) {
 	})
 }
 
-// Those that wait are let in while there is room, and no longer.
+// Waiting senders are admitted while there is room, and no longer.
 func TestBoundHoldsForThoseThatWaited(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -170,7 +170,7 @@ func TestBoundHoldsForThoseThatWaited(t *testing.T) {
 	})
 }
 
-// Who waits is overtaken by few of those that have come later.
+// A waiting sender is overtaken by few later ones.
 func TestWaitIsFirstComeFirstServed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -229,7 +229,7 @@ func TestBoundWaitEndsWithContext(t *testing.T) {
 	})
 }
 
-// Those that wait when the connection ends get its error.
+// Senders that wait when the connection ends get its error.
 func TestBoundWaitEndsWithConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

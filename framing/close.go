@@ -11,15 +11,15 @@ import (
 
 // Close ends the connection with the closing handshake (RFC 6455, section 7): what is in the queue is sent, then a close
 // frame with the code and the reason; what the peer sends before its own close frame is dropped, also after a violation of
-// the protocol; then the stream is closed, whichever side has dialed. All this takes no longer than Options.CloseTimeout. Calls in flight end with it, and when it returns, nothing
-// of the connection runs any more.
+// the protocol; then the stream is closed, whichever side has dialed. All this takes at most Options.CloseTimeout. Calls in
+// flight end with it, and no goroutine of the connection runs after it.
 //
 // CodeNone sends neither code nor reason. A code that may not be sent becomes CodeInternal, and a reason is cut after
 // 123 bytes. The code means nothing when the connection has ended before.
 //
-// The error says why the handshake was not completed, context.DeadlineExceeded that it took too long, or what has ended
-// the connection before; the stream is closed all the same. It is nil if the peer was the first to close. Each further
-// call waits for the first one and returns its error.
+// The error says why the handshake was not completed (context.DeadlineExceeded: it took too long), or what ended the
+// connection before; the stream is closed in each case. It is nil if the peer was the first to close. Further calls wait for
+// the first one and return its error.
 func (c *Conn) Close(code Code, reason string) error {
 	c.closeOnce.Do(func() {
 		if err := c.close(code, reason); err != nil {
@@ -67,12 +67,12 @@ func (c *Conn) hearOut() error {
 	return c.readErr
 }
 
-// hearAnswer reads on after a violation until the peer has answered our close frame, or the stream ends. It returns false
-// if the stream has ended. Closed with bytes unread, a TCP connection is reset, which can destroy our close frame on its
-// way. With the answer it is over at once (section 7.1.1), and so it is when the peer's own close frame was the
+// hearAnswer reads after a violation until the peer has answered our close frame, or the stream ends. It returns false
+// if the stream has ended. A TCP connection that is closed with bytes unread is reset, which can destroy our close frame on
+// its way. The answer ends the connection at once (section 7.1.1), as does a close frame of the peer that was itself the
 // violation: the peer sends no other.
 //
-// Where a frame begins is not known any more. But nothing may follow a close frame, and the peer answers when it has
+// The start of the next frame is unknown here. But nothing may follow a close frame, and the peer answers when it has
 // received ours, so the answer is the end of what has arrived.
 func (c *Conn) hearAnswer() bool {
 	broken, rest := c.decoder.failed()

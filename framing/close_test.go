@@ -293,7 +293,7 @@ func TestViolationIsToldToWhoGoesOnWriting(t *testing.T) {
 	assert.Error(t, <-closed)
 }
 
-// answers are what a peer may say to the close frame that tells it of a violation.
+// answers are possible answers of a peer to the close frame after its violation.
 var answers = map[string][]byte{
 	"without a code":        last(framing.Close, ""),
 	"the code":              last(framing.Close, closePayload(1002, "")),
@@ -303,7 +303,7 @@ var answers = map[string][]byte{
 	"masked without a code": masked(last(framing.Close, "")),
 }
 
-// violations are what a peer may not send.
+// violations are frames that a peer may not send.
 var violations = map[string][]byte{
 	"reserved bit":               rawFrame(0xc1, "abc"),
 	"unknown opcode":             rawFrame(0x83, "abc"),

@@ -115,7 +115,7 @@ func (d *Decoder) Advance(n int) {
 	d.arrived(n)
 }
 
-// detach leaves what Next has returned to those who hold it, and goes on with other memory.
+// detach leaves the memory of what Next has returned to its holders, and continues in new memory.
 func (d *Decoder) detach() {
 	buf := make([]byte, len(d.buf))
 	d.r, d.w, d.buf = 0, copy(buf, d.buf[d.r:d.w]), buf

@@ -5,13 +5,13 @@ import (
 	"fmt"
 )
 
-// ErrTooBig is what a message is that is larger than Options.MaxMessage.
+// ErrTooBig is the error of a message that is larger than Options.MaxMessage.
 var ErrTooBig = errors.New("message too big")
 
-// ErrQueueFull is the error of a message that was to fail at its Bound. Nothing of it is sent; the connection goes on.
+// ErrQueueFull is the error of a message that was to fail at its Bound. Nothing of it is sent; the connection stays open.
 var ErrQueueFull = errors.New("queue full")
 
-// errInvalidUTF8 is what a text is that is not UTF-8.
+// errInvalidUTF8 is the error of a text that is not UTF-8.
 var errInvalidUTF8 = errors.New("text is not valid UTF-8")
 
 // ProtocolError is the error for what the peer may not send. It ends the connection.

@@ -75,7 +75,7 @@ func appendHeader(dst []byte, t Type, length int) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, length64), uint64(length))
 }
 
-// header is what stands before the payload of a frame.
+// header is the header of a frame, before its payload.
 type header struct {
 	typ    Type
 	fin    bool // the last fragment of its message

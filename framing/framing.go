@@ -15,11 +15,11 @@
 //   - A message arrives whole or not at all, and those of one sender in the order in which they were sent.
 //   - No message larger than Options.MaxMessage is taken, and no memory for what has not arrived.
 //   - A peer that does not read costs a bounded queue, see Options.MaxQueue; then Send waits.
-//   - What the peer may not send ends the connection with the close code that the RFC wants. When the peer has answered
-//     the close frame, the stream is closed at once.
+//   - A violation of the protocol ends the connection with the close code of the RFC. When the peer has answered the close
+//     frame, the stream is closed at once.
 //
-// What the package does not do: the opening handshake, but for [AcceptKey], extensions, subprotocols, and masks on what
-// it sends. It takes frames with and without a mask, whatever its role.
+// The package has no opening handshake except [AcceptKey], no extensions and no subprotocols, and sends no masks. It
+// accepts frames with and without a mask, in both roles.
 package framing
 
 import (
@@ -55,19 +55,19 @@ func (o Options) withDefaults() Options {
 }
 
 // Conn is a connection over which messages are sent and received. Its methods may be called at the same time, by any
-// number of goroutines; one of them receives at a time. Somebody has to: only then are pings answered, and is it noticed
-// that the peer closes.
+// number of goroutines; one of them receives at a time. Keep a Receive running: otherwise pings go unanswered and a close by
+// the peer goes unnoticed.
 //
-// A connection ends with one of these errors, and each later call gives it again; Receive returns first what had arrived
-// before:
+// A connection ends with one of these errors, which each later call returns; Receive first returns the messages that had
+// arrived before:
 //
 //   - io.ErrClosedPipe: Close has been called;
 //   - *CloseError: the peer has closed it;
-//   - *ProtocolError: the peer has sent what it may not, and was told so;
+//   - *ProtocolError: the peer has violated the protocol, and got a close frame that says so;
 //   - io.ErrUnexpectedEOF: the stream has ended without a close frame;
 //   - any other error of the stream.
 //
-// Whatever the end, Close has to be called to release the stream.
+// After each of them, Close has to be called to release the stream.
 type Conn struct {
 	opts   Options
 	stream io.ReadWriteCloser

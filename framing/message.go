@@ -33,8 +33,8 @@ func (m Message) Decode(v any) error {
 	return nil
 }
 
-// Encoded is a message in the form in which it is sent, so that one that goes to many connections is encoded once. It
-// does not change, and any number of goroutines may use it at the same time.
+// Encoded is an encoded message, so that a message to many connections is encoded once. It does not change, and any number
+// of goroutines may use it at the same time.
 type Encoded struct {
 	frame []byte
 	size  int // of the message in it, in bytes

@@ -20,17 +20,17 @@ const (
 	smallBatch = 1 << 10
 )
 
-// outbox is the queue of frames on their way to the stream. Frames are added under the lock and written, all that are
-// there in one write, with the lock released, so that a stream that stalls does not keep those who can still add.
+// outbox is the queue of frames on their way to the stream. Frames are added under the lock, and written, all in one write,
+// with the lock released, so that a stream that stalls does not keep senders from adding.
 //
-// There is one writer at a time: the goroutine that finds nobody writing, for a single write that does not wait, or one
-// that is started for the rest and ends with the queue empty.
+// There is one writer at a time: a sender that finds no writer, for a single write that does not wait, or a goroutine that
+// is started for the rest and ends with the queue empty.
 type outbox struct {
 	stream  io.Writer
 	try     *trier        // over stream; nil: there is none
 	limit   int           // bytes in queue from which on a put without a bound of its own waits
 	failed  chan struct{} // closed when err is set
-	drained chan struct{} // closed when err is set and nobody writes any more
+	drained chan struct{} // closed when err is set and there is no writer
 	runs    func()        // run; a go statement with a method would allocate each time
 	epoch   time.Time     // time.Since reads one clock, time.Now two, and a Send looks twice
 
@@ -46,7 +46,7 @@ type outbox struct {
 	writing bool
 	idle    time.Duration // when the last writer ended, since epoch
 	room    room
-	err     error // nothing is added any more
+	err     error // no frame is added once it is set
 }
 
 func newOutbox(stream io.Writer, limit int) *outbox {
@@ -94,7 +94,7 @@ func (o *outbox) size() int {
 	return len(o.queue) + len(o.pong) + len(o.batch)
 }
 
-// answer adds a pong, in place of one that is still to be written (RFC 6455, section 5.5.3).
+// answer adds a pong, in place of a pong that is not written yet (RFC 6455, section 5.5.3).
 func (o *outbox) answer(ping []byte) {
 	o.mu.Lock()
 	if o.err != nil {
@@ -118,7 +118,7 @@ func (o *outbox) end(err error, last []byte) {
 	o.startAndUnlock()
 }
 
-// startAndUnlock sees to it that somebody writes.
+// startAndUnlock starts a writer if there is none.
 func (o *outbox) startAndUnlock() {
 	if o.writing {
 		o.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// Ping sends a ping and waits for the pong, which shows that the peer has received all that was sent before. Somebody
-// must be receiving, on both sides. It ends when ctx is done or the connection ends.
+// Ping sends a ping and waits for the pong, which shows that the peer has received all that was sent before. A Receive must
+// be running on both sides. Ping ends when ctx is done or the connection ends.
 func (c *Conn) Ping(ctx context.Context) error {
 	number, answer, err := c.sendPing(ctx)
 	defer c.pings.remove(number)
@@ -41,7 +41,7 @@ func (c *Conn) sendPing(ctx context.Context) (number uint64, answer <-chan struc
 // pingSize is the size of the payload of our pings, in bytes: a number.
 const pingSize = 8
 
-// pings are those that wait for their pongs. The zero value is ready.
+// pings are the pings that wait for their pongs. The zero value is ready to use.
 type pings struct {
 	sending sync.Mutex // held while a ping gets its number and its place in the queue
 

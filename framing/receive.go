@@ -10,10 +10,9 @@ import (
 // meanwhile. Data belong to the connection and are good until the next Receive, so that goroutines that take turns must
 // copy them before they let the next one in.
 //
-// When ctx ends a Receive, no message is lost and the connection goes on, if the stream has the SetReadDeadline of a
-// net.Conn. Otherwise there is no way to end a Read but to close the stream, and the connection ends with the error of
-// ctx. Nothing is allocated for a message of usual size, a few small objects for another context than that of the
-// Receive before.
+// When ctx ends a Receive, no message is lost and the connection stays open, if the stream has the SetReadDeadline of a
+// net.Conn. Otherwise only a close of the stream can end a Read, and the connection ends with the error of ctx. Nothing is
+// allocated for a message of usual size, a few small objects for another context than that of the Receive before.
 func (c *Conn) Receive(ctx context.Context) (Message, error) {
 	m, err := c.receive(ctx)
 	return m, c.failure("receive", err)
@@ -21,7 +20,7 @@ func (c *Conn) Receive(ctx context.Context) (Message, error) {
 
 // Serve receives messages and calls handle with each, one after the other, until handle returns an error or Receive
 // would; it returns that error, which is never nil. Data are good until handle returns. Handle may call each method of
-// the connection but Ping, which would wait for a pong that nobody receives.
+// the connection except Ping, whose pong could not be received.
 func (c *Conn) Serve(ctx context.Context, handle func(Message) error) error {
 	for {
 		m, err := c.Receive(ctx)
@@ -35,9 +34,9 @@ func (c *Conn) Serve(ctx context.Context, handle func(Message) error) error {
 }
 
 // ReceiveBatch waits for a message as Receive does, and calls handle with it and with each further one that is there
-// without another read. So whoever receives many can do once for all of them what comes after. It returns nil after the
-// last one, or the first error of handle; what the messages behind that one say is left for the next call. Data are good
-// until handle returns. Handle may send, but neither receive, nor ping, nor close the connection.
+// without another read, so that the caller can do what follows once for all of them. It returns nil after the last one, or
+// the first error of handle; later messages are left for the next call. Data are good until handle returns. Handle may send,
+// but neither receive, nor ping, nor close the connection.
 func (c *Conn) ReceiveBatch(ctx context.Context, handle func(Message) error) error {
 	if err := c.hold(ctx); err != nil {
 		return c.failure("receive", err)
@@ -63,7 +62,7 @@ func (c *Conn) receive(ctx context.Context) (Message, error) {
 	return c.next(ctx)
 }
 
-// hold makes the caller the one who receives.
+// hold makes the caller the receiver.
 func (c *Conn) hold(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -5,15 +5,15 @@ import (
 	"slices"
 )
 
-// maxAdmitted is how many of those that wait for room are woken at a time. With small messages all would find room, but
-// the first to run fills the queue by itself, and hundreds that contend for the lock meanwhile make each other slow.
+// maxAdmitted is how many waiting senders are woken at a time. With small messages all would find room, but the first to
+// run fills the queue by itself, and hundreds that contend for the lock meanwhile slow each other down.
 const maxAdmitted = 16
 
-// room is who waits for room in the queue of an outbox, first come, first served, but for those whose limit does not let
-// them in yet. The outbox's lock guards it.
+// room holds the senders that wait for room in the queue of an outbox: first come, first served, except for senders whose
+// limit does not admit them yet. The outbox's lock guards it.
 //
-// Nobody is forgotten: one waits only while the queue holds frames or some of those admitted have not yet added theirs.
-// Either means that the queue becomes a batch later, and then the next are admitted, at least one if there is nobody else.
+// No sender is forgotten: it waits only while the queue holds frames or admitted senders have not added theirs. Either means
+// that the queue becomes a batch later, and then the next senders are admitted, at least one.
 type room struct {
 	waiting  []*waiter
 	admitted int       // how many were woken and have not yet added their frame
@@ -57,7 +57,7 @@ func (r *room) leave(w *waiter) bool {
 	return admitted
 }
 
-// admit wakes those that come next, when the queue has become empty.
+// admit wakes the next senders, when the queue has become empty.
 func (r *room) admit() {
 	if len(r.waiting) == 0 {
 		return

@@ -10,10 +10,9 @@ import (
 // Send sends a value: a []byte as a Binary, as it is; a json.RawMessage as a Text, as it is; a Message as SendMessage
 // does; anything else as a Text that holds its JSON.
 //
-// When Send returns nil, the message has its place in the queue and will be sent whole, unless the connection ends
-// before; the value may be changed. When it returns another error than that of an ended connection, nothing of the
-// message is sent, and the connection goes on. So it is when ctx is done, which ends the wait for room in the queue.
-// Other errors are those of json.Marshal, and ErrTooBig.
+// When Send returns nil, the message is in the queue and will be sent whole, unless the connection ends before; the value
+// may be changed. Any error other than that of an ended connection means that nothing of the message is sent, and that the
+// connection stays open: that of ctx, which ends the wait for room in the queue, that of json.Marshal, and ErrTooBig.
 //
 // To know that the peer has received what was sent, call Ping.
 func (c *Conn) Send(ctx context.Context, v any) error {

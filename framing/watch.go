@@ -58,7 +58,7 @@ func (c *Conn) watchFor(ctx context.Context) *watch {
 	return w
 }
 
-// unwatch gives up the last watch. One that fires at this moment finds no read to interrupt.
+// unwatch ends the last watch. If it fires at this moment, it finds no read to interrupt.
 func (c *Conn) unwatch() {
 	if c.watch != nil {
 		c.watch.stop()

@@ -10,7 +10,7 @@ import (
 	"github.com/multinode-go/multinode/peer/internal/localhttp"
 )
 
-// admission is a stream that is granted to who has asked for it.
+// admission is a stream that is granted to a dialer.
 type admission struct {
 	name   string
 	from   Info
@@ -60,7 +60,7 @@ func (ad *admissions) grant(w http.ResponseWriter, a admission) bool {
 	return true
 }
 
-// admit decides about a request. Even of one that is refused it tells the stream's name and the pid.
+// admit decides about a request. It returns the stream's name and the pid also when it refuses the request.
 func (ad *admissions) admit(r *http.Request) (a admission, refused *refusedError) {
 	a.name = r.PathValue("name")
 	a.from.PID, _, _ = localhttp.Credentials(localhttp.Conn(r)) // Accept has looked at the error

@@ -15,7 +15,7 @@ import (
 // awaitInterval is the time between two looks for the dead while others are waited for.
 const awaitInterval = 50 * time.Millisecond
 
-// census compares who lives in the directory with who is a member.
+// census compares the live nodes in the directory with the members.
 type census struct {
 	*core
 	keepers *keepers
@@ -79,7 +79,7 @@ func (c census) live() ([]Info, error) {
 		return nil, fmt.Errorf("peer: look for nodes: %w", net.ErrClosed)
 	}
 	defer c.running.Done()
-	live := c.members.peers() // first: one that leaves the members from here on has files
+	live := c.members.peers() // first: a peer that leaves the members from here on has files
 	if c.dir == nil {         // a mesh of one
 		return live, nil
 	}
@@ -96,7 +96,7 @@ func (c census) live() ([]Info, error) {
 	return live, nil
 }
 
-// others returns the nodes that are published, but for our own.
+// others returns the published nodes, without our own.
 func (c census) others() ([]node, error) {
 	nodes, err := c.dir.Nodes()
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
-// core is what all parts of a mesh share: who this node is, the mutex above what changes in it, and its end.
+// core is shared by all parts of a mesh: this node, the mutex for its state, and its end.
 type core struct {
 	opts    Options // clone, filled in
 	self    Info
@@ -20,8 +20,8 @@ type core struct {
 
 	mu      sync.Mutex        // of all parts
 	ended   bool              // guarded by mu; nothing is added to the parts, nor to running, once it is set
-	conns   map[net.Conn]node // guarded by mu; in a dialer's handshake, a link or a stream, and to whom
-	changed chan struct{}     // guarded by mu; closed when the members or who is dialed have changed
+	conns   map[net.Conn]node // guarded by mu; in a dialer's handshake, a link or a stream, with the node at the other end
+	changed chan struct{}     // guarded by mu; closed when the members or the dialed nodes have changed
 }
 
 type none = struct{}
@@ -96,17 +96,17 @@ func (c *core) closeConns() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for conn := range c.conns {
-		_ = conn.Close() // whoever uses it sees the error
+		_ = conn.Close() // its user sees the error
 	}
 }
 
-// changeLocked wakes those who wait for a change.
+// changeLocked wakes the goroutines that wait for a change.
 func (c *core) changeLocked() {
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
 
-// gone reports whether a node has ended, and removes the files of one that was killed.
+// gone reports whether a node has ended, and removes its files if it was killed.
 func (c *core) gone(n node) bool {
 	gone, err := c.dir.Sweep(n)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 type dialer struct{ *core }
 
 // dial opens a stream. asked tells that the node may know of it, even when it has failed. A node that does not speak our
-// newest version is asked again for an older one that it speaks.
+// newest version is asked again for an older version that it speaks.
 func (d dialer) dial(ctx context.Context, n node, name string) (stream *Stream, asked bool, err error) {
 	q := question{stream: name, self: d.self, spoken: d.opts.versions, peer: n}
 	for {

@@ -27,7 +27,7 @@ func dialIdle(t *testing.T, d *rendezvous.Directory, n node) net.Conn {
 	return conn
 }
 
-// All places are taken by connections that say nothing, for an hour: one who has something to say gets in.
+// All places are taken by silent connections, for an hour: a client that speaks gets in.
 func TestIdleConnectionsGiveWay(t *testing.T) {
 	d := openTemp(t)
 	streams, onStream := collect()

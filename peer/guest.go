@@ -45,7 +45,7 @@ func (g guests) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	g.log.Info("a guest gets an id", "pid", pid, "id", id)
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(guestID{id}) // one who is gone needs no id
+	_ = json.NewEncoder(w).Encode(guestID{id}) // a guest that is gone needs no id
 }
 
 func (g guests) admit(h http.Header) (int, *refusedError) {
@@ -68,7 +68,7 @@ func (g guests) admit(h http.Header) (int, *refusedError) {
 	return id, nil
 }
 
-// askMaster asks the master for an id, and waits for one that has the lock of the cluster and starts.
+// askMaster asks the master for an id, and waits for a master that has the lock of the cluster and is starting.
 func askMaster(ctx context.Context, opts Options) (int, error) {
 	for delay := minDelay; ; delay = min(2*delay, maxGuestDelay) {
 		id, err := askMasterOnce(ctx, opts)

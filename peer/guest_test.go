@@ -26,7 +26,7 @@ func idsFrom(first int64) func() int {
 	return func() int { return int(next.Add(1)) - 1 }
 }
 
-// A process that nobody has started for the cluster joins, talks with all, and leaves.
+// A process that the cluster has not started joins, talks with all nodes, and leaves.
 func TestGuest(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "web")
 	streams := make(chan *Stream, 10)
@@ -145,7 +145,7 @@ func TestGuestRefused(t *testing.T) {
 	require.ErrorContains(t, err, "versions 8 to 9: this node speaks versions 1 to 2")
 }
 
-// Who is no node of this package needs nothing but HTTP.
+// A program that is no node of this package needs nothing but HTTP.
 func TestMasterSocketSpeaksHTTP(t *testing.T) {
 	base, err := os.MkdirTemp("", "") //nolint:usetesting // short: the client knows no way around the limit of sun_path
 	require.NoError(t, err)

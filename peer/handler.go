@@ -78,7 +78,8 @@ func checkPattern(pattern string) error {
 	return nil
 }
 
-// answerLong lets a handler take its time: the request has been read when it begins, so that it is no handshake any more.
+// answerLong lets a handler answer without a time-out: its request has been read, so the connection is no longer a
+// handshake.
 func (h *handlers) answerLong(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -99,7 +100,7 @@ func (h *handlers) answerLong(next http.Handler) http.Handler {
 			panic(http.ErrAbortHandler) // it has got its answer
 		}
 		defer long.extend() // for what the server writes when the handler has returned
-		// The server goes on reading, to see that the client goes away.
+		// The server continues to read, to see that the client goes away.
 		if err := long.control.SetReadDeadline(time.Time{}); err != nil {
 			panic(http.ErrAbortHandler) // the connection is closed
 		}
@@ -146,7 +147,7 @@ func (a *longAnswer) Write(b []byte) (int, error) {
 	return a.ResponseWriter.Write(b)
 }
 
-// Flush is FlushError for those who don't want the error.
+// Flush is FlushError without the error.
 func (a *longAnswer) Flush() { _ = a.FlushError() }
 
 // FlushError sends what was written, for [http.ResponseController].

@@ -109,12 +109,12 @@ func hasToken(values []string, token string) bool {
 	})
 }
 
-// question is what a dialer asks for.
+// question is the request of a dialer.
 type question struct {
 	stream string
 	self   Info
 	spoken versions
-	peer   node // who has to answer
+	peer   node // that has to answer
 }
 
 // ask asks the node at the other end of conn for a stream and returns who it is, and the bytes that came right behind

@@ -14,9 +14,9 @@ const (
 	refusedDelay = 10 * time.Second // a node that refuses a link has a reason, which seldom goes away
 )
 
-// keeper is what keeps the link to a node of a higher id.
+// keeper keeps the link to a node of a higher id.
 type keeper struct {
-	refused bool // guarded by core.mu; the node does not want the link, so that nobody waits for it
+	refused bool // guarded by core.mu; the node does not want the link, so Join does not wait for it
 }
 
 // keepers keep the links to the nodes that are ours to dial.
@@ -54,7 +54,7 @@ func (k *keepers) keep(n node) {
 		if err == nil && time.Since(begin) > maxDelay {
 			delay = minDelay
 		}
-		// The jitter takes apart those who found a full backlog (EAGAIN) at the same moment.
+		// The jitter separates dialers that found a full backlog (EAGAIN) at the same moment.
 		if !k.pause(delay/2 + rand.N(delay)) {
 			return
 		}

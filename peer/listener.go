@@ -94,7 +94,7 @@ func (l *Listener) Close() error {
 	for {
 		select {
 		case stream := <-l.streams:
-			_ = stream.Close() // nobody has used it
+			_ = stream.Close() // it was never used
 		default:
 			return nil
 		}
@@ -120,7 +120,7 @@ func (l *Listener) deliver(stream *Stream) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {
-		_ = stream.Close() // nobody has used it
+		_ = stream.Close() // it was never used
 		return
 	}
 	l.streams <- stream // there is room, since it has a place

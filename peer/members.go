@@ -17,7 +17,7 @@ import (
 // members are the peers of this node, and the links that make them such.
 type members struct {
 	*core
-	links    map[*session]none // guarded by mu; those that run, be the peer a member or not yet
+	links    map[*session]none // guarded by mu; the sessions that run, whether the peer is a member yet or not
 	sessions map[node]*session // guarded by mu; the members
 	watchers map[*watcher]none // guarded by mu
 
@@ -71,7 +71,7 @@ func (m *members) dropLink(s *session) {
 	if ended {
 		s.sayGoodbye()
 	} else {
-		_ = s.conn.Close(framing.CodeNormal, "") // it has ended, or is closed by who has ended the session
+		_ = s.conn.Close(framing.CodeNormal, "") // it has ended, or is closed by the end of the session
 	}
 }
 
@@ -122,8 +122,8 @@ func (m *members) lose(s *session, err error) {
 	}
 }
 
-// whyLost tells a peer that has left from one that died, and that from one that lives. The kernel closes the descriptors
-// of a dead process one by one: the link can end before the lock is free.
+// whyLost returns whether a lost peer has left, died, or is alive. The kernel closes the descriptors of a dead process one
+// by one: the link can end before the lock is free.
 func (m *members) whyLost(n node, err error) Reason {
 	if closed, ok := errors.AsType[*framing.CloseError](err); ok {
 		if closed.Code == framing.CodeGoingAway {
@@ -152,7 +152,7 @@ func (m *members) cut(peer Info, reason string) {
 	m.log.Warn("cutting a peer", "peer", peer.node().String(), "reason", reason)
 	for conn, to := range m.conns {
 		if to == peer.node() && conn != s.stream.conn {
-			_ = conn.Close() // whoever uses it sees the error
+			_ = conn.Close() // its user sees the error
 		}
 	}
 	m.running.Go(func() { _ = s.conn.Close(framing.CodePolicy, reason) }) // ended by the goodbye's time-out

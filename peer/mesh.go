@@ -81,7 +81,7 @@ func start(ctx context.Context, opts Options) (*Mesh, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil { // what follows does not block, but for a guest
+	if err := ctx.Err(); err != nil { // the rest blocks only for a guest
 		return nil, err
 	}
 	opts.fill()
@@ -194,7 +194,7 @@ func (m *Mesh) Close() error {
 func (m *Mesh) shutdown() (err error) {
 	m.closeHooks.Call()
 	if m.presence != nil {
-		err = m.presence.public.Withdraw() // first, so that nobody dials any more
+		err = m.presence.public.Withdraw() // first, so that no node dials from now on
 	}
 	m.members.leave()
 	m.closeConns()

@@ -41,7 +41,7 @@ func files(t *testing.T, d *rendezvous.Directory) (names []string) {
 	return names
 }
 
-// leaveSocket leaves a socket that nobody listens on, as a killed process does.
+// leaveSocket leaves a socket without a listener, as a killed process does.
 func leaveSocket(t *testing.T, d *rendezvous.Directory, name string) {
 	t.Helper()
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(d.Path(), name), Net: "unix"})
@@ -61,8 +61,8 @@ func publishSilent(t *testing.T, d *rendezvous.Directory, n node) (leave func())
 	return leave
 }
 
-// joinTest joins a mesh of cluster "test" without waiting for its peers, wants streams "x" if there is somebody to take
-// them, and closes the mesh after the test.
+// joinTest joins a mesh of cluster "test" without waiting for its peers, wants streams "x" if onStream is given, and closes
+// the mesh after the test.
 func joinTest(t *testing.T, d *rendezvous.Directory, opts Options, onStream ...func(*Stream)) *Mesh {
 	t.Helper()
 	opts.inside.Directory = d
@@ -176,7 +176,7 @@ func TestTwoNodes(t *testing.T) {
 	assert.Equal(t, []Info{low.Self()}, high.Peers())
 }
 
-// Whatever the order in which two nodes publish and scan: when both have returned, each is a member for the other.
+// Two nodes publish and scan in any order: when both have returned, each is a member for the other.
 func TestTwoNodesAtOnce(t *testing.T) {
 	for range 1000 {
 		d := openTemp(t)
@@ -319,7 +319,7 @@ func TestJoinClosedDirectory(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrClosed)
 }
 
-// Who has made the directory removes it, and not before everybody has left.
+// The node that has made the directory removes it, after all nodes have left.
 func TestJoinMakesItsDirectory(t *testing.T) {
 	base := t.TempDir()
 	t.Setenv("XDG_RUNTIME_DIR", base)

@@ -27,7 +27,7 @@ func TestEachNameIsAStream(t *testing.T) {
 	assert.ElementsMatch(t, []string{"a", "a", "b", "b"}, names)
 }
 
-// Both sides of each stream can write and read at once, whoever has dialed it.
+// Both sides of each stream can write and read at once, in both directions of the dial.
 func TestStreamIsUsableBothWays(t *testing.T) {
 	d := openTemp(t)
 	done := make(chan string, 10)

@@ -48,7 +48,7 @@ func TestLive(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, live)
 
-	stranger := node{ID: 7, Incarnation: rendezvous.NewIncarnation()} // is published and joins nobody
+	stranger := node{ID: 7, Incarnation: rendezvous.NewIncarnation()} // is published and joins no mesh
 	p, err := dir.Publish(stranger)
 	require.NoError(t, err)
 	live, err = a.census.live()

@@ -7,11 +7,11 @@ import (
 )
 
 const (
-	mendDelay    = 100 * time.Millisecond // so that whoever removes the directory comes to the end
+	mendDelay    = 100 * time.Millisecond // so that a removal of the directory can finish
 	mendInterval = time.Second            // after a failure
 )
 
-// mending notices when somebody removes what this node has in the directory, and makes it again. Links and streams are
+// mending notices that files of this node were removed from the directory, and makes them again. Links and streams are
 // not touched: only new ones need the directory.
 type mending struct {
 	presence *presence

@@ -48,7 +48,7 @@ func requireEcho(t *testing.T, s *Stream) {
 	require.Equal(t, "hello", string(got))
 }
 
-// removal is a mesh of which somebody removes files: node 0 with a stream to node 1.
+// removal is a mesh whose files are removed: node 0 with a stream to node 1.
 type removal struct {
 	path   string
 	low    *Mesh
@@ -70,7 +70,7 @@ func newRemoval(t *testing.T, opts Options) *removal {
 	return r
 }
 
-// requireWhole shows that nobody has left, and that a new node finds the first two.
+// requireWhole shows that no node has left, and that a new node finds the first two.
 func (r *removal) requireWhole(t *testing.T) {
 	t.Helper()
 	requireEcho(t, r.stream)
@@ -166,8 +166,7 @@ func TestLockOfTheClusterRemovedWhileInUse(t *testing.T) {
 	require.NoError(t, lock.Release())
 }
 
-// Whoever takes the lock of a cluster in the moment in which its file is not there is the master, too: that can only be
-// told.
+// A process that takes the lock of a cluster while its file is missing is a second master: that can only be reported.
 func TestLockOfTheClusterLost(t *testing.T) {
 	r := newRemoval(t, Options{})
 	lock, err := r.low.dir.Lock(rendezvous.Owner{PID: 4711})
@@ -232,7 +231,7 @@ func TestCloseWithoutDirectory(t *testing.T) {
 	require.NoError(t, r.low.dir.Remove())
 }
 
-// A directory that was removed before anybody has joined.
+// A directory that was removed before a node has joined.
 func TestJoinRemovedDirectory(t *testing.T) {
 	d := openTemp(t)
 	removeAll(t, d.Path())

@@ -21,8 +21,8 @@ const (
 	maxDeathDelay = 100 * time.Millisecond
 )
 
-// state is what a node says to a peer on their link: at first, when the peer has become a member, and when it changes.
-// What a node does not know in it, it ignores.
+// state is the message between two nodes on their link: at first, when the peer has become a member, and when it changes.
+// A node ignores fields that it does not know.
 type state struct {
 	// Streams are the streams that it wants to have with this peer: by name a number, which changes when a name has been
 	// withdrawn and taken up again in between.
@@ -45,8 +45,8 @@ type session struct {
 	opened   map[string]*opening // by name of the stream
 }
 
-// meet makes the peer a member. The dialer says hello first. Each is a member for the other when both have been told
-// so: the listener knows it by the second state of the dialer.
+// meet makes the peer a member. The dialer says hello first. Each is a member for the other when both have confirmed it:
+// for the listener, that is the second state of the dialer.
 func (s *session) meet() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.members.opts.handshakeTimeout)
 	defer cancel()

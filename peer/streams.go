@@ -136,8 +136,8 @@ func (st *streams) claim(s *session, name string) *opening {
 	return o
 }
 
-// open opens a stream. A peer that was asked may have taken the stream for open: then the two of them start anew, lest
-// one of them waits for ever.
+// open opens a stream. When that fails after the request, the peer may believe that the stream is open: then the membership
+// is cut, so that neither side waits for ever.
 func (st *streams) open(o *opening) {
 	to, name := o.session.peer, o.offer.name
 	for delay := minDelay; st.isDue(o); delay = min(2*delay, maxDelay) {

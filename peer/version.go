@@ -22,7 +22,7 @@ const (
 	unnamedVersion = 1
 )
 
-// versions is what a node speaks.
+// versions are the versions that a node speaks.
 type versions struct{ oldest, newest int }
 
 func (v versions) speaks(version int) bool { return v.oldest <= version && version <= v.newest }
@@ -46,7 +46,7 @@ func (v versions) agree(h http.Header) (int, *refusedError) {
 		return 0, refuse(http.StatusUpgradeRequired, "version %.20q: this node speaks %v", h.Get(headerVersion), v)
 	}
 	agreed := min(v.newest, newest)
-	theirs := versions{agreed, newest} // one that names no oldest looks at the answer by itself
+	theirs := versions{agreed, newest} // a node that names no oldest version checks the answer itself
 	if text := h.Get(headerOldest); text != "" {
 		if theirs.oldest, err = strconv.Atoi(text); err != nil {
 			return 0, refuse(http.StatusBadRequest, "%s %.20q: want a number", headerOldest, text)
@@ -68,8 +68,8 @@ func (v versions) check(h http.Header) *refusedError {
 	return nil
 }
 
-// older returns the versions to ask for when the peer has refused v, down from the one that it has named. It returns
-// false when there is none.
+// older returns the versions to ask for after a refusal of v: up to the version that the refusal names. It returns false when
+// there is none.
 func (v versions) older(refused *refusedError) (versions, bool) {
 	older := versions{v.oldest, refused.version}
 	return older, older.newest < v.newest && v.speaks(older.newest)

@@ -50,7 +50,7 @@ func TestAgree(t *testing.T) {
 	}
 }
 
-// Nodes of versions that follow each other talk, whoever dials.
+// Nodes of versions that follow each other talk, in both directions of the dial.
 func TestVersionsTalk(t *testing.T) {
 	tests := []struct {
 		name             string
@@ -73,7 +73,7 @@ func TestVersionsTalk(t *testing.T) {
 	}
 }
 
-// Whoever is the newer one, both logs say why there is no stream.
+// Both logs say why there is no stream, whichever node is newer.
 func TestVersionsTooFarApart(t *testing.T) {
 	tests := []struct {
 		name             string

@@ -12,7 +12,7 @@ import (
 
 const (
 	pollInterval  = 100 * time.Millisecond // without events
-	sweepInterval = 5 * time.Second        // with events, whatever they say
+	sweepInterval = 5 * time.Second        // also while events come
 )
 
 // feed tells when the directory may have changed.
@@ -23,7 +23,7 @@ type feed struct {
 	close    func()
 }
 
-// presence is what this node has in the directory, and its look at what others have there.
+// presence is this node's publication in the directory, and its scan for other nodes.
 type presence struct {
 	*core
 	keepers *keepers
@@ -59,8 +59,7 @@ func (p *presence) newFeed() *feed {
 	}
 }
 
-// discover makes the first scan, and goes on scanning. The feed begins before the scan, so that nothing falls between
-// them.
+// discover makes the first scan, and then one for each change. The feed begins before the scan, so that it misses no change.
 func (p *presence) discover() error {
 	watched := p.dir.Remade()
 	f := p.newFeed()
@@ -117,8 +116,8 @@ func drain(events <-chan fsnotify.Event) {
 	}
 }
 
-// scan keeps a link to each node that is ours to dial. With sweep it also looks for the dead among all nodes, also
-// those that nobody dials.
+// scan keeps a link to each node that this one has to dial. With sweep it also removes the files of dead nodes, dialed or
+// not.
 func (p *presence) scan(sweep bool) error {
 	nodes, err := p.dir.Nodes()
 	if err != nil {

@@ -11,7 +11,7 @@ const (
 	webSocket        = "websocket"
 	webSocketVersion = "13"
 	webSocketKeySize = 16 // bytes
-	clientID         = -1 // of who is no node
+	clientID         = -1 // of a client that is no node
 )
 
 func isWebSocket(h http.Header) bool { return hasToken(h["Upgrade"], webSocket) }

@@ -10,8 +10,8 @@ import (
 )
 
 // Borrowed is a descriptor of our own for a listening socket of another process. While it is open, the socket stays open
-// and in its group even if that process closes it or dies, and nobody accepts what comes to it then. So close it at once
-// after use.
+// and in its group even if that process closes it or dies, and then no process accepts its connections. So close it
+// right after use.
 type Borrowed struct {
 	socket *os.File
 }
@@ -47,15 +47,15 @@ func (b *Borrowed) Close() error {
 // ErrNoHolder is the error of [Holder] when a connection has been accepted by none of the processes.
 var ErrNoHolder = errors.New("none of the processes has accepted the connection")
 
-// Holder waits until the connection from source to local has been accepted, and returns which of the processes holds it,
-// the first one of pids if it is shared: so it tells who has answered a [Question], without the process's help. local is
-// what the connection was made to, as Question.Target; for a wildcard address in it, that of source is taken.
+// Holder waits until the connection from source to local has been accepted, and returns the process that holds it, the
+// first one of pids if it is shared. So it finds the process that has answered a [Question], without its help. local is the
+// address of the connection, as Question.Target; a wildcard address in it stands for that of source.
 //
 // It asks sock_diag(7) for the inode of the accepting side's socket, which it has from accept(2) on, and looks for it in
 // /proc/PID/fd, which is readable for our own uid and for root. A connection that its process closes at once may not be
 // seen.
 //
-// Errors: Is ErrNoHolder when somebody else has accepted; Is ctx.Err() when ctx ends before that. It needs Linux with
+// Errors: Is ErrNoHolder when another process has accepted; Is ctx.Err() when ctx ends before that. It needs Linux with
 // sock_diag; elsewhere the error Is errors.ErrUnsupported.
 func Holder(ctx context.Context, local, source netip.AddrPort, pids []int) (pid int, err error) {
 	pid, err = holder(ctx, local, source, pids)

@@ -49,7 +49,7 @@ func missing(err error) error {
 	return err
 }
 
-// borrowable tells whether a descriptor is the one that was asked for, and not one that has taken its number since.
+// borrowable reports whether a descriptor is still the wanted socket, and its number was not used again.
 func borrowable(fd int, inode uint32) bool {
 	ino, err := inodeOf(fd)
 	if err != nil || ino != inode {

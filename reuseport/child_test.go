@@ -12,7 +12,7 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// childEnv makes the test binary a program that listens on the address it holds, as one that is not ours does.
+// childEnv makes the test binary a foreign program that listens on the address in the variable.
 const childEnv = "REUSEPORT_TEST_CHILD"
 
 // child listens, accepts each connection and keeps it, until its standard input ends.

@@ -13,21 +13,21 @@ type DrainStats struct {
 	Handshakes int // of the whole port, which were under way and had to be waited for
 }
 
-// Drain waits until nothing can come into the accept queue of l any more, and nothing is in it, so that closing l loses
-// no connection. It does not close l.
+// Drain waits until the accept queue of l is empty and stays empty, so that closing l loses no connection. It does not
+// close l.
 //
-// Before it, steer the group away from l: [Attach] with weight 0 for it has returned. While it waits, l must be accepted
-// from, by others. Until l is closed, nobody may leave the group in a way that lets the kernel's hash decide (see
-// Attach), nor, with net.ipv4.tcp_migrate_req=1, close a listener whose queue is not empty: what waits there moves to
-// any member, whatever its weight (reuseport_migrate_sock). After a failure of either kind drain again.
+// Before it, steer the group away from l: [Attach] with weight 0 for it has returned. While it waits, other goroutines must
+// accept from l. Until l is closed, no member may leave the group in a way that lets the kernel's hash decide (see
+// Attach), nor, with net.ipv4.tcp_migrate_req=1, close a listener whose queue is not empty: its connections move to any
+// member, also one of weight 0 (reuseport_migrate_sock). After a failure of either kind drain again.
 //
 // It is exact because of two facts. The program runs and the request is made in one RCU read section (tcp_v4_rcv), so
 // after [Barrier] no SYN is under way to l. A handshake stays with its listener, and is visible to sock_diag(7) until
 // its connection is in the queue: the kernel puts it there (inet_csk_complete_hashdance) before it changes the state in
-// which it is a handshake (tcp_rcv_state_process). So those under way after the barrier are waited for, not the newer
-// ones, which belong to others, and a queue that is empty then stays empty. The kernel does not tell to which member
-// a handshake belongs, and so all those of the port are waited for: some 10 ms on a quiet host, and a round trip to the
-// slowest client. One that does not answer, as in a SYN flood, holds its handshake for more than a minute
+// which it is a handshake (tcp_rcv_state_process). So Drain waits for the handshakes under way after the barrier, not for
+// newer ones, which belong to other members, and a queue that is empty then stays empty. The kernel does not tell to which
+// member a handshake belongs, so Drain waits for all handshakes of the port: some 10 ms on a quiet host, and a round trip to
+// the slowest client. A client that does not answer, as in a SYN flood, holds its handshake for more than a minute
 // (net.ipv4.tcp_synack_retries): give ctx a bound.
 //
 // When ctx ends first, the error Is ctx.Err() and names how many handshakes and connections are left. When l is closed,
@@ -43,7 +43,7 @@ func Drain(ctx context.Context, l syscall.Conn) (DrainStats, error) {
 	return stats, nil
 }
 
-// Barrier waits until each softirq, and whatever else in the kernel began before the call, has ended: after [Attach] and
+// Barrier waits until each softirq and RCU read section that began before the call has ended: after [Attach] and
 // Barrier no connection is steered by the old program. It is membarrier(2) with MEMBARRIER_CMD_GLOBAL, a
 // synchronize_rcu, and takes some 10 ms. Where the kernel refuses (with nohz_full, or by seccomp), it waits for 1 s,
 // which is more than any softirq takes. It needs Linux; elsewhere the error Is errors.ErrUnsupported.

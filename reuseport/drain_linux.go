@@ -49,8 +49,8 @@ func underWay(ctx context.Context, l syscall.Conn) (map[handshake]bool, error) {
 	return handshakesOf(l)
 }
 
-// awaitHandshakes waits until each of them has been established or given up. One that is new, from the same port of the
-// same client, is taken for the old one.
+// awaitHandshakes waits until each handshake has been established or given up. A new one from the same port of the same
+// client counts as the old one.
 func awaitHandshakes(ctx context.Context, l syscall.Conn, pending map[handshake]bool) error {
 	return poll(ctx, func() (bool, error) {
 		if len(pending) == 0 {
@@ -84,8 +84,8 @@ func leftError(ctx context.Context, l syscall.Conn, handshakes int) error {
 	return fmt.Errorf("%d handshakes and %d connections in the queue are left: %w", handshakes, stats.Length, ctx.Err())
 }
 
-// handshakesOf returns the handshakes of the port of l. They have the family of their listener, so that one of a
-// dual-stack listener shows IPv4 addresses mapped to IPv6 (inet_reqsk_alloc).
+// handshakesOf returns the handshakes of the port of l. They have the family of their listener: those of a dual-stack
+// listener show IPv4 addresses mapped to IPv6 (inet_reqsk_alloc).
 func handshakesOf(l syscall.Conn) (map[handshake]bool, error) {
 	var family uint8
 	var port uint16

@@ -39,8 +39,8 @@ func rolling(t *testing.T, k kind, times int, leave func(t *testing.T, order *re
 	return load
 }
 
-// drained leaves as it should be done. The last member has no weight either: it moves to the place of the one that
-// leaves, and an index beyond the end would let the hash decide.
+// drained lets a member leave in the right way. The last member has no weight either: it moves to the index of the leaving
+// one, and an index beyond the end would let the hash decide.
 func drained(t *testing.T, order *reuseport.Order[*worker], leaving *worker) {
 	t.Helper()
 	weights := make([]uint32, order.Len())

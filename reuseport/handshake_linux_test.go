@@ -112,7 +112,7 @@ func TestDrainWaitsForHandshakes(t *testing.T) {
 	}
 }
 
-// Those that begin later belong to other members.
+// Handshakes that begin later belong to other members.
 func TestDrainDoesNotWaitForNewHandshakes(t *testing.T) {
 	t.Parallel()
 	l := deferred(t, "tcp", "127.0.0.1:0")

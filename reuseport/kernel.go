@@ -32,7 +32,7 @@ var (
 		{7, 0, 13, false},
 		{7, 1, 0, false},
 	}
-	// CVE-2026-46015: a migrated connection wakes nobody.
+	// CVE-2026-46015: a migrated connection wakes no process.
 	fixedWakeup = fixes{
 		{5, 15, 209, false},
 		{6, 1, 175, false},

@@ -343,7 +343,7 @@ func TestListenPacketSharesThePort(t *testing.T) {
 	}
 }
 
-// Two UDP sockets with SO_REUSEADDR share a port whoever owns them.
+// Two UDP sockets with SO_REUSEADDR share a port even if different users own them.
 func TestListenPacketRefusesReuseAddr(t *testing.T) {
 	t.Parallel()
 	c := listenPacket(t, "udp", "127.0.0.1:0")

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// Listener is a listening socket, of whatever process.
+// Listener is a listening socket of any process.
 type Listener struct {
 	Inode uint32         // identifies the socket in this network namespace; see Inode
 	UID   int            // the user who made the socket
@@ -26,18 +26,18 @@ func Inode(l syscall.Conn) (uint32, error) {
 	return ino, nil
 }
 
-// Listeners returns the members of the group that a listener opened by [Listen] would join, of whatever process, sorted
-// by inode, which is not their order in the group: the listeners of the same family, IPV6_V6ONLY, address, port and
-// interface that our effective uid has made (inet_reuseport_add_sock), and those that were hidden by [Hide] and are not
-// closed yet. The kernel does not tell whether a socket sets
-// SO_REUSEPORT, so that a server that does not is returned too, while it has the port for itself.
+// Listeners returns the members of the group that a listener opened by [Listen] would join, of any process, sorted by
+// inode, which is not their order in the group: the listeners of the same family, IPV6_V6ONLY, address, port and interface
+// that our effective uid has made (inet_reuseport_add_sock), also hidden ones (see [Hide]) until they are closed. The kernel
+// does not tell whether a socket sets SO_REUSEPORT, so a server of our uid that does not, and has the port alone, is
+// returned too.
 //
 // Network and address mean what they do to [net.Listen]; port 0 has no members. ctx ends the resolution of the address.
 // Listeners asks sock_diag(7), without privilege and without a search in /proc, and costs some 50 us. The answer is a
 // snapshot.
 //
-// Sockets that overlap and are another group are not returned, such as a stranger's on 0.0.0.0:80 beside ours on
-// [::]:80, who takes our IPv4 connections: [Owners] tells of them.
+// Sockets of another group that overlap are not returned, such as a foreign socket on 0.0.0.0:80 beside ours on [::]:80,
+// which gets our IPv4 connections: [Owners] returns them.
 //
 // It needs Linux with sock_diag; elsewhere the error Is errors.ErrUnsupported.
 func Listeners(ctx context.Context, network, address string) ([]Listener, error) {

@@ -27,7 +27,7 @@ func inodeOf(fd int) (uint32, error) {
 	return uint32(stat.Ino), nil // get_next_ino counts in 32 bits
 }
 
-// group is what the members of a group have in common, beside the network namespace.
+// group is the key that the members of a group share, beside the network namespace.
 type group struct {
 	binding
 	family uint8

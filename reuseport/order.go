@@ -2,11 +2,11 @@ package reuseport
 
 import "slices"
 
-// Order mirrors the array in which the kernel keeps the members of a group: who sits at which index. A member that
+// Order mirrors the array in which the kernel keeps the members of a group, with their indexes. A member that
 // joins is appended (reuseport_add_sock); when one leaves, the last takes its place (__reuseport_detach_sock). A TCP
 // socket joins at listen(2), and leaves at the last close(2) or at shutdown(2) with SHUT_RD.
 //
-// It is as right as what it is told, in the order in which it happened: where processes come and go by themselves, ask
+// It is right if it gets all changes in the order in which they happened: where processes join and leave by themselves, ask
 // the kernel with a [Mark]. The zero value is an empty group. It is not for several goroutines at the same time.
 type Order[M comparable] struct {
 	members []M
@@ -21,7 +21,7 @@ func NewOrder[M comparable](members ...M) *Order[M] {
 	return o
 }
 
-// Join appends a member. One that is there already stays where it is, as a socket does when it listens again.
+// Join appends a member. A member that has joined already keeps its index, as a socket that listens again does.
 func (o *Order[M]) Join(m M) {
 	if o.Index(m) < 0 {
 		o.members = append(o.members, m)
@@ -41,7 +41,7 @@ func (o *Order[M]) Leave(m M) bool {
 	return true
 }
 
-// Index returns where a member sits, -1 for one that is not there.
+// Index returns the index of a member, -1 if it has not joined.
 func (o *Order[M]) Index(m M) int { return slices.Index(o.members, m) }
 
 // Members returns the members by index, in a slice of the caller's own.

@@ -56,8 +56,8 @@ func Holders(ctx context.Context, inode uint32) ([]Owner, error) {
 }
 
 // Visitor returns a process that has a listener in the group which a listener opened by [Listen] would join, and for which
-// skip is false. It looks into one process after the other and at the kernel's list after each, so that it finds one that
-// comes and goes, as likely as that is there. There may be none: then ok is false.
+// skip is false. It looks at one process after the other, and at the kernel's list after each, so that it also finds a
+// process that comes and goes, with the probability that it is there. If there is none, ok is false.
 //
 // ctx ends the search in /proc. It needs Linux with sock_diag; elsewhere the error Is errors.ErrUnsupported.
 func Visitor(ctx context.Context, network, address string, skip func(pid int) bool) (found Owner, ok bool, err error) {

@@ -76,7 +76,7 @@ func newOwners(sockets []diagSocket, pids map[uint32][]int) []Owner {
 	return found
 }
 
-// binding is what a socket is bound to. An IPv6 socket without IPV6_V6ONLY is dual: it takes IPv4 as well.
+// binding is the address and interface of a socket. An IPv6 socket without IPV6_V6ONLY is dual: it accepts IPv4 as well.
 type binding struct {
 	addr netip.Addr
 	port uint16

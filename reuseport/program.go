@@ -34,7 +34,7 @@ func (s Steering) program() []bpf.Instruction {
 	return append(s.Mark.program(), choice...)
 }
 
-// program returns a program that ends for a marked connection, and goes on after its end for any other.
+// program returns a program that ends for a marked connection, and continues with the instructions after it for any other.
 //
 // The header of IPv4 is as long as its lower nibble says, in units of 4 bytes. That of IPv6 has a fixed length, and is
 // followed by the TCP header if that is the next one. A dual-stack listener gets both.

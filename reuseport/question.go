@@ -73,7 +73,7 @@ func (q *Question) Finish(ctx context.Context) error {
 // Arrival is where the accepting side of a [Question] is.
 type Arrival int
 
-// The places of a connection, in the order in which it comes to them.
+// The places of a connection, in the order in which it reaches them.
 const (
 	ArrivalPending  Arrival = iota // it is not established there
 	ArrivalQueued                  // it waits to be accepted, or is just being accepted

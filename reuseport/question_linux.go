@@ -158,7 +158,7 @@ func (q *Question) finish(ctx context.Context) error {
 		_, _ = io.Copy(io.Discard, q.socket) // however it ends, all is over
 	}
 	if errors.Is(err, unix.ENOTCONN) {
-		err = nil // it was not connected, or is not any more
+		err = nil // it was never connected, or is no longer
 	}
 	return errors.Join(err, q.socket.Close())
 }

@@ -12,22 +12,21 @@ import (
 // nothing. While it is held, only sockets of our uid that set SO_REUSEPORT can bind the port, which is what [Listen]
 // does, in this process or in another.
 //
-// The owner keeps it and closes it; one that the garbage collector finds is closed too. A child process does not
-// inherit it.
+// Its owner closes it; the garbage collector closes a forgotten one. A child process does not inherit it.
 type Reservation struct {
 	socket *os.File
 	addr   *net.TCPAddr
 }
 
-// Reserve claims a port that nobody holds. The claim is atomic: of several that are made at the same time, by whatever
-// process, one succeeds; nobody else listens on the port then, and nobody outside the group can from then on.
+// Reserve claims a free port. The claim is atomic: of several claims at the same time, in any processes, one succeeds; then
+// no other socket listens on the port, and none outside the group can from then on.
 // Connections that an earlier server has left behind (TIME_WAIT, or still open) do not count, if that server had set
 // SO_REUSEADDR, as Go's do. Members of a group count: see [Rejoin].
 //
 // The network is "tcp", "tcp4" or "tcp6"; network and address mean what they do to [net.Listen], and ctx ends the
 // resolution of the address. With port 0 the kernel chooses a free port, and Addr tells which.
 //
-// Errors are those of [Listen]. [Owners] tells who is there when it Is syscall.EADDRINUSE. Reserve needs Linux.
+// Errors are those of [Listen]. If it Is syscall.EADDRINUSE, [Owners] returns the holders. Reserve needs Linux.
 func Reserve(ctx context.Context, network, address string) (*Reservation, error) {
 	if err := check("tcp", network); err != nil {
 		return nil, listenError(network, err)
@@ -39,13 +38,13 @@ func Reserve(ctx context.Context, network, address string) (*Reservation, error)
 	return r, nil
 }
 
-// Rejoin holds a port beside the members of its group that are there already, for a process that takes over from one that
-// held a Reservation and is gone. Unlike [Reserve] it does not say that the port is ours alone: whoever has our uid and
-// sets SO_REUSEPORT may be there, so compare [Listeners] with the members that should be. It succeeds too where nobody
-// is.
+// Rejoin holds a port beside the present members of its group, for a process that takes over from a dead holder of a
+// Reservation. Unlike [Reserve] it does not show that the port is ours alone: other processes of our uid that set
+// SO_REUSEPORT may listen on it, so compare [Listeners] with the members that should be there. It succeeds on a free port
+// too.
 //
-// Network, address and ctx mean what they do to Reserve; the port must be given. The error Is syscall.EADDRINUSE where
-// somebody holds the port who does not share it with us. Rejoin needs Linux.
+// Network, address and ctx mean what they do to Reserve; the port must be given. The error Is syscall.EADDRINUSE if
+// another process holds the port and does not share it with us. Rejoin needs Linux.
 func Rejoin(ctx context.Context, network, address string) (*Reservation, error) {
 	if err := check("tcp", network); err != nil {
 		return nil, listenError(network, err)

@@ -65,7 +65,7 @@ func rejoin(ctx context.Context, network, address string) (*Reservation, error) 
 }
 
 // bindBeside binds the socket if all others on the port share it with us, and leaves it without SO_REUSEADDR, so that
-// nobody who does not share it can bind after it.
+// no socket that does not share it can bind after it.
 func bindBeside(fd int, addr netip.AddrPort) (*Reservation, error) {
 	if addr.Port() == 0 {
 		return nil, fmt.Errorf("no port is given: %w", unix.EINVAL)
@@ -88,14 +88,14 @@ func bindBeside(fd int, addr netip.AddrPort) (*Reservation, error) {
 	return hold(fd, addr.Addr())
 }
 
-// bindAlone binds the socket if nobody else is bound, and leaves it without SO_REUSEADDR, so that nobody can bind
-// after it either.
+// bindAlone binds the socket if no other is bound, and leaves it without SO_REUSEADDR, so that none can bind after it
+// either.
 func bindAlone(fd int, sa unix.Sockaddr) error {
 	if err := setOption(fd, unix.SO_REUSEADDR, 0); err != nil { // net has set it
 		return err
 	}
 	err := os.NewSyscallError("bind", unix.Bind(fd, sa))
-	// Port 0 in use means that no port is free, and the kernel would take one that bindOverLeftovers chose from us again.
+	// Port 0 in use means that no port is free. The kernel would give away again a port that bindOverLeftovers chose.
 	if !errors.Is(err, unix.EADDRINUSE) || sockaddrPort(sa) == 0 {
 		return err
 	}
@@ -104,12 +104,12 @@ func bindAlone(fd int, sa unix.Sockaddr) error {
 
 // bindOverLeftovers is bindAlone where connections of an earlier server are still there, for instance in TIME_WAIT.
 // They hold the port unless both sides have SO_REUSEADDR. But several sockets that have it can be bound, as long as none
-// listens, and each could then take itself for the only one.
+// listens, and each would seem to be alone.
 //
 // So the claim is decided by listen, which does the check again for a socket in the state LISTEN (inet_csk_listen_start)
 // and lets one succeed. SO_REUSEADDR must be cleared before that state is left, and shutdown leaves it; that
 // keeps the port, since its number was given explicitly (SOCK_BINDPORT_LOCK). A client that connects between the two,
-// while nobody serves the port, is reset instead of refused.
+// while no server has the port, is reset instead of refused.
 func bindOverLeftovers(fd int, sa unix.Sockaddr) error {
 	if err := setOption(fd, unix.SO_REUSEADDR, 1); err != nil {
 		return err

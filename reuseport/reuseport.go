@@ -53,10 +53,10 @@ type Options struct {
 // The listener is never a Multipath TCP one, which Go has made by default since 1.24: on those the kernel answers
 // SO_ATTACH_REUSEPORT_CBPF with EOPNOTSUPP, so that connections could not be steered.
 //
-// Its connections have keep-alive as net's default is (after 15 s, each 15 s, 9 times). On Linux they have it from the
-// listener, which saves four system calls for each; Control can set another one there.
+// Its connections have the keep-alive of package net (after 15 s, every 15 s, 9 times). On Linux they inherit it from the
+// listener, which saves four system calls for each; Control can change it there.
 //
-// Errors are *net.OpError, wrapped: Is syscall.EADDRINUSE where somebody holds the port who does not share it with us,
+// Errors are *net.OpError, wrapped: Is syscall.EADDRINUSE if another process holds the port and does not share it with us,
 // As net.UnknownNetworkError for another network, Is errors.ErrUnsupported where [Supported] is not nil.
 func Listen(ctx context.Context, network, address string, opts Options) (*net.TCPListener, error) {
 	if err := check("tcp", network); err != nil {

@@ -10,9 +10,9 @@ import (
 
 // share lets the port of a socket that is not yet bound be shared with our uid.
 //
-// go-reuseport sets SO_REUSEADDR too, and it is put back to what net had: two UDP sockets that both have it may be
-// bound to one port whatever their uid (udp_lib_lport_inuse), so that anybody could take our datagrams. net sets it
-// for TCP and for multicast, where it belongs.
+// go-reuseport sets SO_REUSEADDR too, and share restores the value of package net: two UDP sockets that both have it may be
+// bound to one port by different users (udp_lib_lport_inuse), so that another user could receive our datagrams. Package net
+// sets it for TCP and for multicast, where it belongs.
 func share(network, address string, c syscall.RawConn) error {
 	reuseAddr, err := reuseAddr(c)
 	if err != nil {

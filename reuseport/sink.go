@@ -15,8 +15,8 @@ const endOfQuestion = 100 * time.Millisecond
 // Sink is a member of a group that lets no connection be established. It is a listener whose accept queue is kept full
 // by a connection of our own, so that the kernel drops each SYN that is steered to it (tcp_conn_request,
 // sk_acceptq_is_full), and the client tries again after 1 s. With all weight on it, every other member can be drained
-// and closed, and nobody's established connection is reset: clients that come meanwhile are served by whoever listens
-// next, or are refused, or time out.
+// and closed, and no established connection is reset: clients that connect meanwhile are served by the next listener, or
+// are refused, or time out.
 //
 // How to stop all members of a group, one after the other:
 //
@@ -30,14 +30,14 @@ const endOfQuestion = 100 * time.Millisecond
 //	sink.Close()
 //
 // When the last member moves because another one leaves, and it was the sink, the kernel's hash decides until the next
-// Attach, see there: what comes in that moment is waited for by the next Drain. Members may leave in any order and at
+// Attach, see there: the next Drain waits for connections of that moment. Members may leave in any order and at
 // the same time if the sink sits at index 0, where it never moves: drain and close the member that is there, with
 // weight 0 for both, before Fill.
 //
 // Its owner closes it. Its methods may be called by several goroutines at the same time.
 type Sink struct {
 	listener *net.TCPListener
-	filled   chan *Question // holds the connection in the queue, or nil; whoever has taken it out may change it
+	filled   chan *Question // holds the connection in the queue, or nil; the goroutine that has taken it out may change it
 }
 
 // NewSink opens a listener like [Listen], with a backlog of 0. It joins the group at its end, and must not get

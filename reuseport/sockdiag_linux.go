@@ -13,7 +13,7 @@ import (
 // States of a TCP socket, for the bit mask of dumpSockets (include/net/tcp_states.h).
 const (
 	tcpEstablished = 1
-	// A handshake; the kernel adds TCP_NEW_SYN_RECV, the state of one that has no socket yet (inet_diag_dump_icsk).
+	// A handshake; the kernel adds TCP_NEW_SYN_RECV, the state of a handshake without a socket (inet_diag_dump_icsk).
 	tcpSynRecv = 3
 	tcpListen  = 10
 	// A handshake that has no socket yet.
@@ -22,7 +22,7 @@ const (
 	tcpBoundInactive = 13
 )
 
-// skV6Only is INET_DIAG_SKV6ONLY, the one attribute that is read.
+// skV6Only is INET_DIAG_SKV6ONLY, the only attribute that is read.
 const skV6Only = 11
 
 // dumpSize is the largest buffer in which the kernel answers (netlink_recvmsg caps max_recvmsg_len).
@@ -40,7 +40,7 @@ type diagSocket struct {
 	ifi           uint32 // the index of the interface it is bound to, or 0
 }
 
-// The messages of include/uapi/linux/inet_diag.h, in the order of the machine but for ports and addresses.
+// The messages of include/uapi/linux/inet_diag.h, in host byte order, ports and addresses in network byte order.
 type (
 	inetDiagSockID struct {
 		SrcPort, DstPort [2]byte

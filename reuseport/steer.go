@@ -20,13 +20,13 @@ type Steering struct {
 	// that part of the sum may get none. None, or all zero: the kernel's hash decides among all members.
 	Weights []uint32 `json:"weights,omitempty"`
 
-	// Mark sends the connections from one port to one member, whatever its weight. Default: none.
+	// Mark sends the connections from one port to one member of any weight. Default: none.
 	Mark *Mark `json:"mark,omitempty"`
 }
 
-// Mark is the question "who is at this index?": a connection from TCP source port Port goes to the member at Index,
-// whoever has accepted it is that member. See [Question] for the connection. Connections that come over IPv6 with
-// extension headers are not looked at.
+// Mark finds the member at an index: a connection from TCP source port Port goes to the member at Index, so the process
+// that accepts it has that member. See [Question] for the connection. Connections over IPv6 with extension headers are
+// ignored.
 type Mark struct {
 	Port  uint16 `json:"port"`
 	Index int    `json:"index"`
@@ -37,8 +37,8 @@ type Mark struct {
 // whose SYN has arrived before, and a softirq that is running the old program, are not affected: see [Barrier].
 //
 // The program stays until the last member of the group is gone. An index that the group does not have lets the kernel's
-// hash decide among all members, those of weight 0 included (run_bpf_filter, reuseport_select_sock). So do not let the
-// program return the last index when a member leaves, if another one of weight 0 must not get anything: give the leaving
+// hash decide among all members, those of weight 0 included (run_bpf_filter, reuseport_select_sock). So, if another member
+// of weight 0 must get no connection, the program must not return the last index when a member leaves: give the leaving
 // member and the last one weight 0, close, and attach the new order.
 //
 // Replacing a program while connections arrive is safe only where [Support].Reattach is nil. The first one is safe

@@ -23,7 +23,7 @@ func pair(ctx context.Context) (first, second *net.TCPListener) {
 	return first, second
 }
 
-// One member leaves, and nobody's connection is lost. The members are usually in several processes.
+// One member leaves, and no connection is lost. The members are usually in several processes.
 func ExampleDrain() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -36,7 +36,7 @@ func ExampleDrain() {
 	if err := reuseport.Attach(second, reuseport.Steering{Weights: weights}); err != nil {
 		log.Fatal(err)
 	}
-	// Meanwhile the first one's server goes on to accept.
+	// Meanwhile the server of the first member continues to accept.
 	if _, err := reuseport.Drain(ctx, first); err != nil {
 		log.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func ExampleQuestion() {
 	// Output: the second: true
 }
 
-// All members leave, and nobody's established connection is reset.
+// All members leave, and no established connection is reset.
 func ExampleSink() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -125,7 +125,7 @@ func TestAttachWeights(t *testing.T) {
 	}
 }
 
-// Not one of thousands comes to a member that is left out, whoever it is.
+// Not one of thousands of connections reaches an excluded member, at any index.
 func TestAttachExcludes(t *testing.T) {
 	t.Parallel()
 	const connections = 2000

@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// Rung is what can be had of steering, each one more than the one below it.
+// Rung is how well the kernel lets us steer; each rung includes the lower ones.
 type Rung int
 
 // The rungs, in order.
@@ -57,7 +57,7 @@ type Advice struct {
 	Command string // what to type as root; or, beginning with "#", what to do
 }
 
-// Support is what this kernel can do for a group, and what this process may use of it.
+// Support is what this kernel can do for a group, and what of it this process may use.
 type Support struct {
 	// Rung is the best that holds here.
 	Rung Rung
@@ -86,7 +86,7 @@ type Support struct {
 	// Kernel is the release, as in "6.1.0-18-amd64", or the name of another system.
 	Kernel string
 
-	// Advice is what would give more than Rung, the greatest gain first. It may be empty.
+	// Advice is how to get a higher Rung, the greatest gain first. It may be empty.
 	Advice []Advice
 }
 
@@ -105,7 +105,7 @@ func SetIncomingCPU(l syscall.Conn, cpu int) error {
 	return nil
 }
 
-// OnlineCPUs returns how many CPUs may handle a SYN: those that are online, whatever subset this process may run on. They
-// are numbered from 0; where a CPU below that number is offline, the highest ones have a number beyond it. It is 0 where
-// the system does not tell.
+// OnlineCPUs returns how many CPUs may handle a SYN: all CPUs that are online, not only those that this process may run on.
+// They are numbered from 0; where a CPU below that number is offline, the highest ones have a number beyond it. It is 0
+// where the system does not tell.
 func OnlineCPUs() int { return onlineCPUs() }

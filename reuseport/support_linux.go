@@ -17,7 +17,7 @@ import (
 // probeLimit bounds the connection with which Attach is tried.
 const probeLimit = 2 * time.Second
 
-// kernel is what this one is, and which faults it has.
+// kernel is the version of this kernel, and its known faults.
 type kernel struct {
 	release  string
 	version  version

@@ -9,7 +9,7 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate"
 )
 
-// missingLife is how long a node remembers that there is no such product. One that is made is seen at once all the same.
+// missingLife is how long a node remembers that there is no such product. A new product is seen at once all the same.
 const missingLife = 10 * time.Second
 
 // reading is a product as the database had it at a time.
@@ -18,7 +18,7 @@ type reading struct {
 	at      time.Time
 }
 
-// missingError is the reading of a product that is not there.
+// missingError is the result of reading a missing product.
 type missingError struct{ at time.Time }
 
 func (e *missingError) Error() string { return errMissing.Error() }
@@ -68,7 +68,7 @@ func (c *catalog) get(ctx context.Context, id int64) (reading, error) {
 	return c.cache.Get(ctx, id)
 }
 
-// saved is what has become of a put.
+// saved is the result of a put.
 type saved struct {
 	product product // as it is stored now
 	// unconfirmed is not nil if the product is stored, and not all nodes have confirmed that they know: those with which
@@ -94,7 +94,7 @@ func (c *catalog) put(ctx context.Context, p product) (saved, error) {
 	if !called {
 		return saved{}, err
 	}
-	if failed != nil { // then it does not matter who has not confirmed that it is over
+	if failed != nil { // then it does not matter which nodes have not confirmed its end
 		return saved{product: current}, failed
 	}
 	return saved{current, err}, nil

@@ -23,7 +23,7 @@ const (
 	hotTime     = 3 * time.Second
 )
 
-// shop is what the clients know of the products: nobody may see less than what a PUT was answered with.
+// shop is what the clients know of the products: no client may see an older version than the answer to a PUT.
 type shop struct {
 	t       *testing.T
 	program *program
@@ -67,7 +67,7 @@ func readYourWrites(t *testing.T, args ...string) *shop {
 		s.awaitPuts(20)
 		s.kill()
 		if i == 1 {
-			s.program.Signal(t, syscall.SIGHUP) // the reload goes on while they work
+			s.program.Signal(t, syscall.SIGHUP) // the reload runs while they work
 		}
 	}
 	s.awaitPuts(20)

@@ -81,7 +81,7 @@ func (c *pinned) serves() {
 func (c *pinned) stop() {
 	c.t.Helper()
 	require.NoError(c.t, c.worker.Signal(syscall.SIGSTOP))
-	c.t.Cleanup(func() { _ = c.worker.Signal(syscall.SIGCONT) }) // lest its end is waited for
+	c.t.Cleanup(func() { _ = c.worker.Signal(syscall.SIGCONT) }) // so that it can end
 	require.Eventually(c.t, func() bool { return proctest.IsStopped(c.worker.Pid) }, patience, time.Millisecond)
 }
 
@@ -90,7 +90,7 @@ func (c *pinned) goOn() {
 	require.NoError(c.t, c.worker.Signal(syscall.SIGCONT))
 }
 
-// A node that hangs delays no other one and takes nobody's cache away, and serves nothing old when it goes on.
+// A node that hangs delays no other node, leaves their caches on, and serves nothing old when it continues.
 func TestPutWhileANodeHangs(t *testing.T) {
 	p := start(t, "-nodes", "3", "-write-timeout", "1m") // for the slowest machine: nothing is waited for so long
 	nodes := p.pinEach(t, 3)
@@ -178,7 +178,7 @@ func TestPutByMessagesThatIsNotConfirmed(t *testing.T) {
 }
 
 // stopInAPut returns the answer to a change of a version. While the database is locked, the other node hears that the product
-// is being changed, and is stopped; it goes on after the answer.
+// is being changed, and is stopped; it continues after the answer.
 func stopInAPut(t *testing.T, s *store, writer, other *pinned) (a answer, version int64) {
 	t.Helper()
 	writer.serves()

@@ -20,7 +20,7 @@ import (
 
 func main() { cli.Main("catalog", run) }
 
-// options are what the flags say.
+// options are the flags.
 type options struct {
 	cluster      cluster.Options
 	db           string
@@ -32,7 +32,7 @@ type options struct {
 // run is the program: it returns when the node has ended.
 func run(args []string, stdout, stderr io.Writer) (err error) {
 	var level slog.LevelVar
-	level.Set(slog.LevelWarn) // the start is one line; from then on everything that happens is told
+	level.Set(slog.LevelWarn) // the start is one line; after it every event is logged
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: &level}))
 
 	opts, err := parseFlags(args, stderr)

@@ -38,7 +38,7 @@ func start(t *testing.T, args ...string) *program {
 	return &program{demotest.Start(t, append([]string{"-db", t.TempDir() + "/a?b%.db"}, args...)...)}
 }
 
-// answer is what the program has answered.
+// answer is an answer of the program.
 type answer struct {
 	status int
 	header http.Header
@@ -194,7 +194,7 @@ func TestPutWhileTheDatabaseIsLocked(t *testing.T) {
 	require.NoError(t, lock.Rollback())
 }
 
-// Whoever got an error learns whether to ask again.
+// An error tells the client whether to ask again.
 func TestFail(t *testing.T) {
 	for _, c := range []struct {
 		err    error
@@ -252,7 +252,7 @@ func TestNoCache(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, p.get(t, "/products/5000").status)
 }
 
-// What is stored outlives the cluster, and a second start makes nothing anew.
+// Stored products outlive the cluster, and a second start changes none.
 func TestDatabaseStays(t *testing.T) {
 	db := t.TempDir() + "/shop.db"
 	p := start(t, "-nodes", "3", "-db", db)

@@ -39,7 +39,7 @@ type store struct {
 // where a file gets its write-ahead log.
 const openTimeout = 10 * time.Second
 
-// openStore opens the file, and makes it with its products when it is not there.
+// openStore opens the file, and makes it with its products if it is missing.
 func openStore(ctx context.Context, path string) (*store, error) {
 	s, err := tryOpenStore(ctx, path)
 	for begin := time.Now(); isBusy(err) && time.Since(begin) < openTimeout && ctx.Err() == nil; {
@@ -172,10 +172,10 @@ func (s *store) products(ctx context.Context, after int64, limit int) ([]product
 	return list, rows.Err()
 }
 
-// put makes the product if its version is 0, or changes the one that has its version, and returns what is stored now.
-// When that has another version, it returns that one and errConflict, or errMissing. An error means that nothing has
-// changed, since each write is one statement, which SQLite carries out or not; but for that of ctx, which the driver also
-// returns for a write that was just done.
+// put makes the product if its version is 0, or changes the stored product of that version, and returns what is stored now.
+// If another version is stored, it returns that and errConflict; if none is, errMissing. After an error nothing has changed,
+// since each write is one statement, which SQLite carries out or not. The exception is the error of ctx, which the driver
+// also returns for a write that was just done.
 func (s *store) put(ctx context.Context, p product) (product, error) {
 	var result sql.Result
 	var err error

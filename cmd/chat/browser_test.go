@@ -220,7 +220,7 @@ func testTwoWindows(b context.Context, t *testing.T) {
 	late.Picture("two-windows-late")
 }
 
-// A page goes on through the death of one node after the other while it is being written in, without help.
+// A page works through the death of one node after the other while its user writes, without help.
 func testWindowsUnderKills(b context.Context, t *testing.T) {
 	t.Helper()
 	p := demotest.Start(t, "-nodes", "3")
@@ -299,7 +299,7 @@ func testPageShowsWhatItsNodeHas(b context.Context, t *testing.T) {
 	page.awaitTexts("stays", "and on")
 }
 
-// The reader who has scrolled up stays there when messages come, and is told.
+// A reader who has scrolled up stays there when messages come, and sees a note.
 func testScrolling(b context.Context, t *testing.T) {
 	t.Helper()
 	p := demotest.Start(t, "-nodes", "1")

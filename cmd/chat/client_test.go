@@ -22,7 +22,7 @@ type client struct {
 	leave func()       // for good
 	id    atomic.Int64 // of the node that it is on, or was on last
 
-	mu      sync.Mutex // guards what follows, but for changed
+	mu      sync.Mutex // guards the fields below, except changed
 	changed *sync.Cond
 	name    string
 	conn    *websocket.Conn // nil while there is none

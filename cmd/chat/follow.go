@@ -7,8 +7,8 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// interval is the time until a peer is asked again that could not answer, and until it is told again who is online:
-// when a node dies, all its people come back at once.
+// interval is the time until a peer that could not answer is asked again, and the time between two broadcasts of the people
+// who are online: when a node dies, all its people come back at once.
 const interval = 50 * time.Millisecond
 
 // catchUp fetches what the others have. An error means that it is to be called again: even if a peer has died, which
@@ -34,7 +34,7 @@ func (l *relay) catchUp(ctx context.Context) error {
 // take takes an update in, and tells whether there is more that we would keep.
 func (l *relay) take(from int, u update) bool {
 	more := u.More
-	for _, m := range u.Messages { // the newest first: beyond one that is too old for us are only such
+	for _, m := range u.Messages { // the newest first: after one that is too old for us, all are
 		_, kept := l.room.put(m)
 		more = more && kept
 	}
@@ -102,7 +102,7 @@ func (l *relay) isMember(p peer.Info) bool {
 	return false
 }
 
-// announce shows who is online, here and on the other nodes, when that has changed.
+// announce shows the people who are online, here and on the other nodes, when they have changed.
 func (l *relay) announce(ctx context.Context) {
 	for {
 		select {
@@ -111,7 +111,7 @@ func (l *relay) announce(ctx context.Context) {
 			return
 		}
 		if own, changed := l.room.show(); changed {
-			_ = l.bus.Broadcast(ctx, topicOnline, own) // who has not got it has left, and asks when it is back
+			_ = l.bus.Broadcast(ctx, topicOnline, own) // a node that has not got it has left, and asks when it is back
 		}
 		if !pause(ctx) {
 			return

@@ -33,7 +33,7 @@ func (h *handler) tellNode(next http.Handler) http.Handler {
 	})
 }
 
-// node tells which process this is, for those who want to end it.
+// node answers with the id and pid of this process, for a user who wants to end it.
 func (h *handler) node(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

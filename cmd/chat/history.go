@@ -16,7 +16,7 @@ func (s stamp) compare(t stamp) int {
 	return cmp.Or(cmp.Compare(s.At, t.At), cmp.Compare(s.Node, t.Node))
 }
 
-// message is what somebody has said.
+// message is a message of the chat.
 type message struct {
 	ID string `json:"id"` // made by the browser, so that a message that is sent again is the same one
 	stamp
@@ -24,14 +24,14 @@ type message struct {
 	Text string `json:"text"`
 }
 
-// ref names a message that somebody has.
+// ref names a message that a node or browser has.
 type ref struct {
 	ID string `json:"id"`
 	stamp
 }
 
-// history is the last messages, in order. Merging is the same in whatever order messages come and however often, so
-// that all nodes come to the same history. It is not safe for use by several goroutines at once.
+// history is the last messages, in order. Merging is commutative and idempotent, so that all nodes get the same history. It
+// is not safe for use by several goroutines at once.
 type history struct {
 	bound    int
 	messages []message // by stamp
@@ -42,8 +42,8 @@ func newHistory(bound int) *history {
 	return &history{bound: bound, stamps: make(map[string]stamp)}
 }
 
-// merge takes a message in, and tells whether it has changed anything. Of one that is known it takes the lower stamp:
-// a message that was sent again on another node, because the first died, may have been given two.
+// merge adds a message, and reports whether the history has changed. Of a known message it keeps the lower stamp: a message
+// that was sent again on another node, because the first died, may have two.
 func (h *history) merge(m message) bool {
 	if known, ok := h.stamps[m.ID]; ok {
 		if known.compare(m.stamp) <= 0 {
@@ -87,7 +87,7 @@ func (h *history) refs() []ref {
 	return refs
 }
 
-// missing returns what somebody who has so much lacks, or has in another place.
+// missing returns the messages that are not in have, or in another place there.
 func (h *history) missing(have []ref) []message {
 	there := make(map[ref]bool, len(have))
 	for _, r := range have {
@@ -102,7 +102,7 @@ func (h *history) missing(have []ref) []message {
 	return missing
 }
 
-// gone returns what somebody has that nobody else will ever see: what is not here and would be, were it kept.
+// gone returns the messages in have that no node keeps: messages that are not here, and are recent enough to be.
 func (h *history) gone(have []ref) []string {
 	ids := []string{}
 	for _, r := range have {

@@ -21,7 +21,7 @@ func main() { cli.Main("chat", run) }
 // run is the program: it returns when the node has ended.
 func run(args []string, stdout, stderr io.Writer) error {
 	var level slog.LevelVar
-	level.Set(slog.LevelWarn) // the start is one line; from then on everything that happens is told
+	level.Set(slog.LevelWarn) // the start is one line; after it every event is logged
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: &level}))
 
 	opts, keep, err := parseFlags(args, stderr)
@@ -38,7 +38,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return errors.Join(err, node.Shutdown(context.Background()))
 	}
 	defer stop()
-	// The browsers come to other nodes, as this one has left the port by then.
+	// The browsers connect to other nodes, since this one has left the port by then.
 	context.AfterFunc(node.Draining(), func() { _ = h.room.close(context.Background()) }) // Shutdown waits for its end
 	if err := node.Serve(newServer(h)); err != nil {
 		return errors.Join(err, node.Shutdown(context.Background()))

@@ -19,7 +19,7 @@ var pageFiles embed.FS
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// page is the web page, the same on each node but for the node's number.
+// page is the web page, the same on each node except the node's number.
 type page struct {
 	index []byte
 	files map[string]file // by name

@@ -6,32 +6,32 @@ import (
 	"slices"
 )
 
-// person is a name that is online, and the nodes of its pages. Who has several pages open counts once; two who have
-// chosen the same name cannot be told apart.
+// person is a name that is online, and the nodes of its pages. A person with several pages counts once; two people with the
+// same name cannot be distinguished.
 type person struct {
 	Name  string `json:"name"`
 	Nodes []int  `json:"nodes"`
 }
 
-// roll is who is on one node, as that node has told it. Seq grows with each change: of two rolls that cross, the
+// roll is the people on one node, as that node reports them. Seq grows with each change: of two rolls that cross, the
 // higher is the newer.
 type roll struct {
 	Seq   int      `json:"seq"`
 	Names []string `json:"names"` // sorted, each once
 }
 
-// presence is who is online on all nodes. It is not safe for use by several goroutines at once.
+// presence is the people who are online on all nodes. It is not safe for use by several goroutines at once.
 type presence struct {
 	self  int
 	rolls map[int]roll // by node
-	peers map[int]bool // that live. What another has told is kept, and not shown: its news may come before it
+	peers map[int]bool // live nodes. The roll of another node is kept, and not shown: it may arrive before the node joins
 }
 
 func newPresence(self int) *presence {
 	return &presence{self: self, rolls: make(map[int]roll), peers: make(map[int]bool)}
 }
 
-// own sets who is on this node, and tells whether that is a change.
+// own sets the people on this node, and reports whether they have changed.
 func (p *presence) own(names []string) (roll, bool) {
 	now := p.rolls[p.self]
 	if slices.Equal(now.Names, names) {

@@ -27,7 +27,7 @@ func maxHello(keep int) int64 {
 	return maxRequest + int64(keep)*maxRef
 }
 
-// request is what a browser says.
+// request is a message of a browser.
 type request struct {
 	Type string `json:"type"` // hello, name, say
 	ID   string `json:"id"`   // of say
@@ -45,7 +45,7 @@ type (
 		PID      int       `json:"pid"`
 		Keep     int       `json:"keep"`     // how many messages are kept
 		Messages []message `json:"messages"` // that the browser does not have
-		Gone     []string  `json:"gone"`     // that it has, and nobody else
+		Gone     []string  `json:"gone"`     // that it has, and no node
 	}
 	// delivery is a message that has come in, or has got another place.
 	delivery struct {
@@ -58,7 +58,7 @@ type (
 		ID   string `json:"id"`
 		Why  string `json:"why,omitempty"`
 	}
-	// crowd is who is online.
+	// crowd is the people who are online.
 	crowd struct {
 		Type   string   `json:"type"`
 		People []person `json:"people"`
@@ -67,7 +67,7 @@ type (
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{16,64}$`)
 
-// errID is fatal for the connection: nothing could be told about such a message.
+// errID is fatal for the connection: no answer could name such a message.
 var errID = errors.New("id must be 16 to 64 letters, digits, - and _")
 
 func checkID(id string) error {

@@ -21,11 +21,11 @@ const (
 // The topics on the bus.
 const (
 	topicSay     = "chat.say"     // a message that has come in; the answer is the stamp that it has at the node asked
-	topicHistory = "chat.history" // refs of what the asker has; the answer is what it lacks
+	topicHistory = "chat.history" // refs of the messages of the requester; the answer is the messages that it lacks
 	topicOnline  = "chat.online"  // the roll of the sender, when it has changed
 )
 
-// update is what a node lacks, the newest first, and who is on the node that has been asked.
+// update is the messages that a node lacks, the newest first, and the people on the node that answers.
 type update struct {
 	Messages []message `json:"messages"`
 	More     bool      `json:"more"` // there is more: ask again
@@ -34,10 +34,10 @@ type update struct {
 
 // relay keeps the rooms of all nodes alike.
 //
-// A message is acknowledged when each node that has subscribed has it. One that starts subscribes first and fetches then,
-// so nothing falls between: what was said before its subscription was known is in the history that it fetches. And
-// whenever a node joins or leaves, what the others have is fetched again: it may have left while a message of it was
-// on its way to some and not to others.
+// A message is acknowledged when each node that has subscribed has it. A new node subscribes first and then fetches the
+// history, which has all messages from before its subscription was known, so it misses none. And whenever a node joins or
+// leaves, the histories of the others are fetched again: it may have left while a message of it was on its way to some nodes
+// and not to others.
 type relay struct {
 	room          *room
 	mesh          *peer.Mesh
@@ -159,7 +159,7 @@ func (l *relay) spread(ctx context.Context, m message) error {
 	}
 }
 
-// isGone tells that a peer has ended, or is about to: it does not count any more.
+// isGone reports whether a peer has ended, or is about to: it no longer counts.
 func isGone(err error) bool {
 	return errors.Is(err, bus.ErrPeerLeft) || errors.Is(err, bus.ErrNoPeer) || errors.Is(err, bus.ErrNoSubscriber)
 }

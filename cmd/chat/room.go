@@ -13,12 +13,12 @@ import (
 	"github.com/coder/websocket"
 )
 
-// room is what this node has of the conversation, and its browsers. Its methods wait neither for a browser nor for
-// another node.
+// room is this node's copy of the conversation, and its browsers. Its methods wait neither for a browser nor for another
+// node.
 type room struct {
 	self     int
 	keep     int
-	changedC chan struct{} // who is online has changed since show was called
+	changedC chan struct{} // the people who are online have changed since show was called
 
 	mu       sync.Mutex // guards what follows
 	history  *history
@@ -134,7 +134,7 @@ func (r *room) refs() []ref {
 	return r.history.refs()
 }
 
-// told takes the roll of another node; joined and left tell which nodes there are.
+// told takes the roll of another node; joined and left report the nodes.
 func (r *room) told(node int, names roll) { r.change(func(p *presence) { p.told(node, names) }) }
 func (r *room) joined(node int)           { r.change(func(p *presence) { p.joined(node) }) }
 func (r *room) left(node int)             { r.change(func(p *presence) { p.left(node) }) }
@@ -154,7 +154,7 @@ func (r *room) changed() {
 	}
 }
 
-// show shows all browsers who is online now. It returns our own roll, and whether that has changed since the last call.
+// show sends all browsers the people who are online. It returns our own roll, and whether it has changed since the last call.
 func (r *room) show() (own roll, changed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -170,15 +170,15 @@ func (r *room) showLocked() (own roll, changed bool) {
 	return own, changed
 }
 
-// crowd returns who is online, encoded.
+// crowd returns the people who are online, encoded.
 func (r *room) crowd() []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.online
 }
 
-// close sends all browsers away, to other nodes, and lets nobody in. It returns when the last one has gone and what they
-// have said is with the other nodes, or when ctx is done.
+// close sends all browsers to other nodes, and admits no more. It returns when the last browser has gone and the other nodes
+// have their messages, or when ctx is done.
 func (r *room) close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true

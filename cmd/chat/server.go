@@ -22,7 +22,7 @@ func newServer(h *handler) *server {
 
 func (s *server) Serve(l net.Listener) error { return s.http.Serve(l) }
 
-// Shutdown first stops to accept, so that the browsers that it then sends away come to other nodes.
+// Shutdown first stops accepting, so that the browsers that it then sends away connect to other nodes.
 func (s *server) Shutdown(ctx context.Context) error {
 	return errors.Join(s.http.Shutdown(ctx), s.handler.room.close(ctx))
 }

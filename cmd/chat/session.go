@@ -18,7 +18,7 @@ const (
 	pingInterval = 20 * time.Second
 	pingTimeout  = 10 * time.Second
 
-	// maxQueue is how many messages may wait for a browser. One that reads more slowly is cut: it comes back and catches up.
+	// maxQueue is how many messages may wait for a browser. A slower browser is cut: it connects again and catches up.
 	maxQueue = 256
 	// maxUnderway is how many of its messages may be on their way to other nodes.
 	maxUnderway = 16
@@ -32,7 +32,7 @@ type session struct {
 	room   *room
 	relay  *relay
 	queue  chan any      // to the browser: []byte is encoded already
-	crowdC chan struct{} // who is online has changed: told once, however often it has
+	crowdC chan struct{} // the people who are online have changed: holds one token for any number of changes
 	slots  chan struct{} // one for each message on its way to other nodes
 	rate   *rate.Limiter
 
@@ -81,7 +81,7 @@ func (s *session) send(v any) {
 
 const tooSlow = "the browser does not keep up"
 
-// showCrowd lets the browser be told who is online.
+// showCrowd makes the session send the people who are online to its browser.
 func (s *session) showCrowd() {
 	select {
 	case s.crowdC <- struct{}{}:
@@ -110,7 +110,7 @@ func closeCode(err error) websocket.StatusCode {
 	case errors.Is(err, errProtocol):
 		return websocket.StatusPolicyViolation
 	}
-	return websocket.StatusNormalClosure // it has gone by itself: nobody reads this
+	return websocket.StatusNormalClosure // the browser has gone: the code is not sent
 }
 
 // greeting reads the first message.
@@ -229,7 +229,7 @@ func (s *session) write(ctx context.Context) {
 	}
 }
 
-// close says why. Who is too slow to be told is not.
+// close sends the reason, unless the browser is too slow.
 func (s *session) close() {
 	if s.reason != tooSlow {
 		s.conn.Close(s.code, s.reason)

@@ -116,14 +116,14 @@ func TestSessionSameMessageAgain(t *testing.T) {
 	zoe.awaitTexts(t, "once", "and on")
 }
 
-// has tells whether somebody of that name is on this node.
+// has reports whether a person of that name is on this node.
 func (r *room) has(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Contains(slices.Collect(maps.Values(r.sessions)), name)
 }
 
-// A browser that does not read is cut, and keeps nobody waiting. One that was cut for a moment of haste catches up.
+// A browser that does not read is cut, and delays no other. A browser that was cut because it was slow for a moment catches up.
 func TestSessionSlowBrowserIsCut(t *testing.T) {
 	n := newInProcess(t, place(t), 1)
 	slow := dial(t, n)

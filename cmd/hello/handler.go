@@ -52,7 +52,7 @@ func burn(w http.ResponseWriter, r *http.Request) {
 	hello(w, r)
 }
 
-// crash ends the process as a fatal error would: nothing is finished, nobody is told.
+// crash ends the process as a fatal error would: no request is finished, and no message is sent.
 func crash(http.ResponseWriter, *http.Request) {
 	fmt.Fprintln(os.Stderr, "hello: asked to crash")
 	os.Exit(1)

@@ -24,7 +24,7 @@ func main() { cli.Main("hello", run) }
 // run is the program: it returns when the node has ended.
 func run(args []string, stdout, stderr io.Writer) error {
 	var level slog.LevelVar
-	level.Set(slog.LevelWarn) // the start is one line; from then on everything that happens is told
+	level.Set(slog.LevelWarn) // the start is one line; after it every event is logged
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: &level}))
 
 	opts, err := parseFlags(args, stderr)

@@ -43,8 +43,8 @@ func (e *codedError) Unwrap() error { return e.err }
 
 func failure(code int, err error) error { return &codedError{code, err} }
 
-// codeOf returns the exit code for an error: the one that it was given deepest, since there it is known best. What
-// has none comes from cobra, which knows only errors of usage.
+// codeOf returns the exit code for an error: the code of the innermost error that has one, which is the most exact. An
+// error without a code comes from cobra, which knows only errors of usage.
 func codeOf(err error) int {
 	code := codeUsage
 	for coded, ok := errors.AsType[*codedError](err); ok; coded, ok = errors.AsType[*codedError](coded.err) {

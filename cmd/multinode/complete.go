@@ -27,7 +27,7 @@ func (a *app) completeName(command *cobra.Command, args []string, typed string) 
 	return a.completeNames(command, args, typed)
 }
 
-// completeNameAndID offers the ids of workers, and before them the clusters if the one is not clear.
+// completeNameAndID offers the ids of workers, and before them the clusters if there are several.
 func (a *app) completeNameAndID(command *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 1 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -11,7 +11,7 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// machine is what doctor looks at.
+// machine is the input of doctor.
 type machine struct {
 	probe  func() reuseport.Support
 	checks []func(context.Context) check
@@ -67,7 +67,7 @@ func (a *app) doctor(ctx context.Context) error {
 	return nil
 }
 
-// goodRung is the best one that needs no privilege.
+// goodRung is the best rung that needs no privilege.
 const goodRung = reuseport.RungBPF
 
 // writeSupport reports whether that is there.
@@ -130,7 +130,7 @@ func (a *app) writeCheck(c check) {
 	}
 }
 
-// writeCommand writes what is to be typed; behind a "#" is what is to be done otherwise.
+// writeCommand writes a command to type; text after a "#" is what to do in another way.
 func (a *app) writeCommand(command string) {
 	const indent = "        "
 	if todo, found := strings.CutPrefix(command, "#"); found {

@@ -42,7 +42,7 @@ func (a *app) eventsCommand() *cobra.Command {
 
 const reconnectDelay = 100 * time.Millisecond
 
-// events shows events until ctx ends, which is what its user wants, or the master.
+// events shows events until ctx ends, as its user wants, or until the master ends.
 func (a *app) events(ctx context.Context, c *client, after int, asJSON bool) error {
 	for {
 		stream, err := c.events(ctx, after)

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 // patience bounds every wait for an event.
 const patience = await.Limit
 
-// answer is what a fake master says to an order.
+// answer is the answer of a fake master to an order.
 type answer struct {
 	code int
 	body string
@@ -191,7 +191,7 @@ func (f *fakeMaster) cut() {
 	}
 }
 
-// awaitReader waits until somebody reads events.
+// awaitReader waits until a client reads events.
 func (f *fakeMaster) awaitReader(t *testing.T) {
 	t.Helper()
 	require.Eventually(t, func() bool {

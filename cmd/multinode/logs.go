@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	logFile     = "log" // in the rendezvous directory, written by the one who runs a program; lines are "slot N | text"
+	logFile     = "log" // in the rendezvous directory, written by multinode run; lines are "slot N | text"
 	logInterval = 200 * time.Millisecond
 	defaultTail = 100
 	everything  = -1
@@ -38,7 +38,7 @@ systemd (journalctl -u UNIT), to the log of a container (docker logs).`,
 		Args:              takes(0, 1, "web"),
 		ValidArgsFunction: a.completeName,
 		RunE: does(func(ctx context.Context, args []string) error {
-			t, err := a.choose(ctx, first(args)) // one that has ended has a log too
+			t, err := a.choose(ctx, first(args)) // a cluster that has ended has a log too
 			if err != nil {
 				return err
 			}
@@ -142,7 +142,7 @@ func (f *logReader) tail(o logOptions) (last []string, err error) {
 	}
 }
 
-// follow writes what comes until ctx ends, which is what its user wants.
+// follow writes new lines until ctx ends, as its user wants.
 func (f *logReader) follow(ctx context.Context, out io.Writer, o logOptions) error {
 	ticker := time.NewTicker(logInterval)
 	defer ticker.Stop()
@@ -172,7 +172,7 @@ func (f *logReader) follow(ctx context.Context, out io.Writer, o logOptions) err
 	}
 }
 
-// reopen goes over to the log that has taken the place of the one that was read to its end, or that begins again.
+// reopen switches to the log that has replaced the one that was read to its end, or that was truncated.
 func (f *logReader) reopen() (bool, error) {
 	now, err := os.Stat(f.path)
 	if err != nil {

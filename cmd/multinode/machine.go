@@ -54,7 +54,7 @@ func checkDirectory(ctx context.Context) check {
 		}
 	}
 	base := filepath.Dir(path)
-	const room = 107 // of the address of a socket, without the byte behind it
+	const room = 107 // of the address of a socket, without its final 0 byte
 	c := check{text: fmt.Sprintf("The nodes meet in %s/NAME", base)}
 	if left := room - len(filepath.Join(base, masterSocket)) - 1; left < 20 {
 		c.verdict = poor

@@ -43,7 +43,7 @@ func checkBacklog(context.Context) check {
 	return c
 }
 
-// fewWatches is what a cluster of some size needs: one inotify instance for each node.
+// fewWatches is how many inotify instances a cluster of some size needs: one for each node.
 const fewWatches = 32
 
 func checkWatches(context.Context) check {

@@ -12,7 +12,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
-// order is what the master is asked to do, and how a user is told.
+// order is an order to the master, and its messages to the user.
 type order struct {
 	give       func(c *control.Client, ctx context.Context, w control.Waiting) error
 	doing      string                   // "reloading the 3 workers of web"

@@ -34,8 +34,8 @@ func (s someone) become() string {
 	return fmt.Sprintf("sudo -u '#%d'", s.uid)
 }
 
-// ownerOf returns the other user to whom a directory belongs, or the first one above it which we may look at where we may
-// not look at the directory; false if it is ours, or not there.
+// ownerOf returns the other user who owns a directory. If we may not look at it, that is the owner of the first directory
+// above it that we may look at. It returns false if the directory is ours, or missing.
 func ownerOf(dir string) (someone, bool) {
 	for {
 		info, err := os.Stat(dir)
@@ -60,8 +60,8 @@ func notOurs(dir string) error {
 		"%s multinode COMMAND --dir %s", dir, other, other.become(), dir))
 }
 
-// other returns the other user who has a cluster of that name. Where we may not look, as mostly, it is one who has clusters,
-// and a process whose command line has the name in it.
+// other returns the other user who has a cluster of that name. Where we may not look, as is usual, it is a user who has
+// clusters, and a process with the name in its command line.
 func (p places) other(name string) (someone, bool) {
 	for _, base := range p.ofOthers() {
 		owner, ok := ownerOf(base)
@@ -97,7 +97,7 @@ func (p places) ofOthers() (bases []string) {
 	return bases
 }
 
-// portSuffix is what the default name of a cluster has behind the name of its program.
+// portSuffix is the end of the default name of a cluster, after the name of its program.
 var portSuffix = regexp.MustCompile(`-[0-9]+$`)
 
 // masterOf returns a process of a user whose command line has the name of a cluster in it: as an argument, or as the name of

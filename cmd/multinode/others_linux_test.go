@@ -88,7 +88,7 @@ func TestClusterOfAnotherUser(t *testing.T) {
 	})
 }
 
-// TestDirIsNoDirectory: what somebody names by mistake is left alone.
+// TestDirIsNoDirectory: a file that is named by mistake is left alone.
 func TestDirIsNoDirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "hosts")
 	require.NoError(t, os.WriteFile(file, []byte("127.0.0.1 localhost"), 0o600))

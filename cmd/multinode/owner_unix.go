@@ -15,7 +15,7 @@ func isOwn(info fs.FileInfo) bool {
 	return ok && uid == os.Geteuid()
 }
 
-// uidOf returns to whom a file belongs.
+// uidOf returns the owner of a file.
 func uidOf(info fs.FileInfo) (uid int, known bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -31,6 +31,6 @@ func isLocked(dir string) bool {
 		return false // a master that ends removes it
 	}
 	defer file.Close()
-	// A shared lock, which those who want to become master know as a question.
+	// A shared lock, which processes that want to become master take for a query.
 	return syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil
 }

@@ -14,13 +14,13 @@ import (
 type progress struct {
 	out   io.Writer
 	paint painter
-	steps map[int]*step // by slot; those of which nothing was told yet
+	steps map[int]*step // by slot; steps that were not shown yet
 }
 
 // noSlot is the number of no slot.
 const noSlot = -1
 
-// step is what has happened to one slot.
+// step is the progress of one slot.
 type step struct {
 	ready  string // "node 7 ready after 41ms"
 	leaves bool   // an old node was told to leave
@@ -40,7 +40,7 @@ func (p *progress) add(e control.Event) {
 		}
 		p.tell(e.Slot, fmt.Sprintf("node %d %s", e.ID, strings.TrimSpace("drained "+in(e))))
 	case control.EventLeft:
-		if s := p.steps[e.Slot]; s != nil && s.leaves { // nobody has said that it was drained
+		if s := p.steps[e.Slot]; s != nil && s.leaves { // without an event that it was drained
 			p.tell(e.Slot, fmt.Sprintf("node %d left", e.ID))
 		}
 	case control.EventDied, control.EventHung, control.EventSuspect: // of a failure, the answer tells
@@ -65,10 +65,10 @@ func (p *progress) tell(slot int, more string) {
 	fmt.Fprintf(p.out, "slot %d: %s\n", slot, text)
 }
 
-// flush tells what was not told yet.
+// flush shows the steps that were not shown yet.
 func (p *progress) flush() { p.flushOthers(noSlot) }
 
-// flushOthers tells of the slots that have a new node and no old one that leaves, when it is the turn of another.
+// flushOthers shows the slots with a new node and no leaving one, when it is the turn of another slot.
 func (p *progress) flushOthers(turn int) {
 	for _, slot := range slices.Sorted(maps.Keys(p.steps)) {
 		if s := p.steps[slot]; slot != turn && s.ready != "" && (!s.leaves || turn == noSlot) {

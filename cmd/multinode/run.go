@@ -13,7 +13,7 @@ import (
 	"github.com/multinode-go/multinode/cluster"
 )
 
-// runOptions is what multinode run was asked for.
+// runOptions are the flags of multinode run.
 type runOptions struct {
 	nodes      int       // at least 1
 	name, dir  string    // "": the default of package cluster

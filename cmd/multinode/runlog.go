@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// maxRunLog is the size from which on the log of multinode run begins anew; the one before stays as log.1.
+// maxRunLog is the size, in bytes, at which the log of multinode run is rotated; the old log stays as log.1.
 const maxRunLog = 16 << 20
 
 // runLog is the file in the rendezvous directory in which multinode logs looks. What is written before open is kept.

@@ -24,7 +24,7 @@ func describeMaster(owner rendezvous.Owner) string {
 	return fmt.Sprintf(" (pid %d, since %s)", owner.PID, owner.Since.Format(time.TimeOnly))
 }
 
-// condition says what the kernel tells of a process and of how busy the machine is; nothing where it does not tell.
+// condition describes the state of a process and the load of the machine as the kernel reports them, or is empty.
 func condition(pid int) string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

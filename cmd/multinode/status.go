@@ -72,7 +72,7 @@ func (a *app) showStatus(ctx context.Context, c *client, out io.Writer, asJSON b
 
 const watchInterval = time.Second
 
-// watchStatus shows the status until ctx ends, which is what its user wants. A master that goes may come back.
+// watchStatus shows the status until ctx ends, as its user wants. A master that goes may come back.
 func (a *app) watchStatus(ctx context.Context, c *client, asJSON bool) error {
 	if err := a.showStatus(ctx, c, io.Discard, asJSON); err != nil {
 		return err // there is nothing to watch
@@ -164,7 +164,7 @@ func orDash(known bool, text string) string {
 }
 
 func queue(n control.NodeStatus) cell {
-	if !n.Accepts || n.QueueLimit == 0 { // it has not told yet
+	if !n.Accepts || n.QueueLimit == 0 { // it has not reported yet
 		return cell{text: "-"}
 	}
 	c := cell{text: fmt.Sprintf("%d/%d", n.Queue, n.QueueLimit)}

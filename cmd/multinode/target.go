@@ -38,8 +38,8 @@ func (t target) owner() (owner rendezvous.Owner) {
 // places are the directories below which clusters live that have none of their own.
 type places []string
 
-// usualPlaces returns the one that a cluster started here would take, and those that one started elsewhere, as by a service
-// manager, could have taken.
+// usualPlaces returns the directory of a cluster that is started here, and the directories of clusters that are started
+// elsewhere, as by a service manager.
 func usualPlaces() (all places) {
 	add := func(base string) {
 		if !slices.Contains(all, base) {
@@ -59,7 +59,7 @@ func usualPlaces() (all places) {
 	return all
 }
 
-// find returns the cluster that the flags or the argument name, or else the only one that runs.
+// find returns the cluster that the flags or the argument name, or else the only running cluster.
 func (a *app) find(ctx context.Context, argument string) (*client, error) {
 	t, err := a.choose(ctx, argument)
 	if err != nil {

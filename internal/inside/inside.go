@@ -1,5 +1,5 @@
-// Package inside gives the other packages of this library what package peer does not show to its users: what makes a node the
-// master of a cluster, and what a layer above the mesh needs to know of its end and of who is there.
+// Package inside gives the other packages of this library the parts of package peer that its users do not see: how a node
+// becomes the master of a cluster, and what a layer above the mesh needs to know of its end and of the live nodes.
 package inside
 
 import (
@@ -16,26 +16,25 @@ type Options struct {
 	// NextID is for the master: it returns the id of a guest, from 1 on and never given before, or 0 to take none. It may
 	// be called several times at once. A master can be found by all as master.sock in the directory.
 	NextID func() int
-	// Unshown is for a master that is to replace another: master.sock leads to that one until ShowMaster.
+	// Unshown is for a master that is to replace another: master.sock leads to the old master until ShowMaster.
 	Unshown bool
 	// AllowAbsent makes Join return without those nodes that live and do not answer, when ctx is done: see Absent.
 	AllowAbsent bool
 }
 
-// Mesh is what a *peer.Mesh can do beside its public methods.
+// Mesh is the methods of a *peer.Mesh that are not public.
 type Mesh[Info any] interface {
 	// Absent returns the nodes that live in the directory and are no members now, since they hang, for instance, or join
 	// just now. Of each only ID, Incarnation and PID are known, and PID only where the kernel tells.
 	Absent() ([]Info, error)
-	// Cut ends the membership of a peer, as one that is not wanted in the state that it is in: all streams to it are closed,
-	// and both sides see it leave with ReasonCut. It is not kept out: its link comes up again. Cut of a node that is no
-	// member does nothing.
+	// Cut ends the membership of a peer in a bad state: all streams to it are closed, and both sides see it leave with
+	// ReasonCut. It is not kept out: its link comes up again. Cut of a node that is no member does nothing.
 	Cut(peer Info, reason string)
 	// Directory returns the rendezvous directory, nil for a mesh of one.
 	Directory() *rendezvous.Directory
-	// Live returns the other nodes that live: the members, and those that are in the directory and no members now, of which
-	// only ID and Incarnation are known. A node that is not among them has left or is dead: it does nothing in the mesh any
-	// more. While the directory is removed that cannot be told, and is an error. After Close the error Is net.ErrClosed.
+	// Live returns the other live nodes: the members, and live nodes of the directory that are no members now, with only ID and
+	// Incarnation. Every other node has left or is dead, and does nothing in the mesh. Live fails while the directory is
+	// removed. After Close the error Is net.ErrClosed.
 	Live() ([]Info, error)
 	// Logger returns the logger of the mesh, for what belongs to it and has no other. It is not nil.
 	Logger() *slog.Logger
@@ -46,8 +45,8 @@ type Mesh[Info any] interface {
 	// PeersWith returns the members that want to have a stream of that name with this node, as far as they have said so, by
 	// id. What a peer wanted before it joined, it has said when it becomes a member.
 	PeersWith(stream string) []Info
-	// ShowMaster leads master.sock to this node: for the first time if it has joined with Unshown, or again, after another
-	// one that was to be the master, and is not. It is for a node with NextID.
+	// ShowMaster leads master.sock to this node: for the first time if it has joined with Unshown, or again, after a successor
+	// that has failed. It is for a node with NextID.
 	ShowMaster() error
 }
 

@@ -2,7 +2,7 @@
 //
 //	go run ./internal/layout
 //
-// Its tests hold that the graph there is the one that it draws, and how large packages, structs and types may be.
+// Its tests compare the graph there with the code, and limit the size of packages, structs and types.
 package main
 
 import (
@@ -29,7 +29,7 @@ func main() {
 	fmt.Print(graph)
 }
 
-// listed is a package as `go list -json` tells of it.
+// listed is a package in the output of `go list -json`.
 type listed struct {
 	Dir, ImportPath, Name string
 	GoFiles               []string

@@ -15,7 +15,7 @@ func adoptOrphans() error {
 	return nil
 }
 
-// reapOrphans reaps those that are dead. By now no test waits for a child any more.
+// reapOrphans reaps dead orphans. No test waits for a child by now.
 func reapOrphans() {
 	for {
 		if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {

@@ -32,7 +32,7 @@ func (r Role[Job]) Become() {
 	os.Exit(0)
 }
 
-// ready is what a child prints when it has done its job.
+// ready is the line that a child prints when it has done its job.
 const ready = "ready\n"
 
 func (r Role[Job]) run(text string) error {

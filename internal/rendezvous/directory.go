@@ -38,7 +38,7 @@ func DefaultPath(name string) (string, error) {
 		}
 	}
 	base := filepath.Join(os.TempDir(), fmt.Sprintf("multinode-%d", os.Geteuid()))
-	// Everybody can make it there before us, and could exchange what we put into it.
+	// Any user can make it there before us, and could exchange our files in it.
 	if info, err := os.Lstat(base); err == nil {
 		if err := errors.Join(checkKind(info), checkAccess(base, info)); err != nil {
 			return "", fmt.Errorf("default directory %s: %w", base, err)
@@ -47,18 +47,18 @@ func DefaultPath(name string) (string, error) {
 	return filepath.Join(base, name), nil
 }
 
-// Directory is an open rendezvous directory. Its methods may be called at the same time, but for Close and Remove,
-// which come after everything else. While one process has it open, Remove of another leaves it in place.
+// Directory is an open rendezvous directory. Its methods may be called at the same time, except Close and Remove, which come
+// last. While one process has it open, Remove of another leaves it in place.
 //
-// When somebody else removes it all the same, or files in it that are in use, [Directory.Mend] makes it again with the
-// [Lock] that this process has in it, and [Publication.Mend] what a node has in it.
+// When it is removed from outside, or files in it that are in use, [Directory.Mend] makes it again with the [Lock] of this
+// process, and [Publication.Mend] the files of a node.
 type Directory struct {
 	path string
 
 	lock    atomic.Pointer[Lock] // nil: none is held
 	mending sync.Mutex           // held by Mend
 
-	mu     sync.RWMutex // read-locked as long as folder is used: Mend closes the one before
+	mu     sync.RWMutex // read-locked while folder is used: Mend closes the old folder
 	folder *folder      // guarded by mu
 	made   []string     // guarded by mu; what Open made, the deepest first
 	parent fs.FileInfo  // guarded by mu; of path
@@ -68,7 +68,7 @@ type Directory struct {
 // Open opens the rendezvous directory at path, and makes it and its parents, with mode 0700, if absent.
 //
 // It refuses a symbolic link, anything else that is not a directory, a directory of another user, and one that the
-// group or others have any right to. The error says what is wrong and how to mend it.
+// group or others have any right to. The error says what is wrong and how to fix it.
 func Open(path string) (*Directory, error) {
 	d, err := open(path)
 	if err != nil {
@@ -136,7 +136,7 @@ func (d *Directory) Remove() error {
 	return nil
 }
 
-// Remade returns how often the directory was made again. What watches it then watches one that is gone.
+// Remade returns how often the directory was made again. A watch from before then watches a removed directory.
 func (d *Directory) Remade() int {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// folder is what a Directory has open: as long as it is open it is the same one, whatever becomes of its path.
+// folder is the open directory of a Directory. It stays the same directory, also when its path changes.
 type folder struct {
 	path    string
 	root    *os.Root
@@ -40,8 +40,8 @@ func openFolder(path string) (*folder, error) {
 	return f, nil
 }
 
-// claim takes the shared lock that keeps Remove off, and checks what was opened: the descriptor, which nobody can
-// exchange any more, and not the path.
+// claim takes the shared lock that keeps Remove off, and checks the opened descriptor, which cannot be exchanged any more,
+// and not the path.
 func (f *folder) claim() error {
 	free, err := flock(f.self, shared)
 	if err != nil {
@@ -66,11 +66,11 @@ func (f *folder) claim() error {
 	return checkAccess(f.path, info)
 }
 
-// inPlace reports whether the folder is what its path stands for.
+// inPlace reports whether the path of the folder still leads to it.
 func (f *folder) inPlace() bool {
 	opened, err := f.self.Stat()
 	if err != nil {
-		return true // it is closed, and whoever uses it gets that error
+		return true // it is closed, and its user gets that error
 	}
 	named, err := os.Lstat(f.path)
 	return err == nil && os.SameFile(opened, named)
@@ -89,7 +89,7 @@ func (f *folder) remove(made []string) error {
 	if _, err := f.sweepAll(); err != nil || len(made) == 0 || !f.inPlace() {
 		return err
 	}
-	// All that have the directory open hold a shared lock: the exclusive one shows that nobody else has.
+	// Every process that has the directory open holds a shared lock: the exclusive lock shows that no other has.
 	if alone, err := flock(f.self, exclusive); err != nil || !alone {
 		return err
 	}
@@ -116,7 +116,7 @@ func (f *folder) at(name string, call func(path string) error) error {
 	return errors.Join(err, callErr)
 }
 
-// holds reports whether file is what name stands for.
+// holds reports whether name leads to file.
 func (f *folder) holds(name string, file *os.File) bool {
 	opened, err := file.Stat()
 	if err != nil {
@@ -135,8 +135,8 @@ func (f *folder) dial(name string) (conn *net.UnixConn, err error) {
 	return conn, err
 }
 
-// errNotMade is the error for a file of a name that a node needs, when no node has made it. What it is good for is not known
-// here, so that nobody is advised to remove it.
+// errNotMade is the error for a file with the name of a node's file that no node has made. Its purpose is not known here,
+// so the error does not advise to remove it.
 func errNotMade(path, want string, info fs.FileInfo) error {
 	return fmt.Errorf("%s is not %s (%v), and was not made by a node: choose another directory, or move it elsewhere",
 		path, want, info.Mode())

@@ -18,7 +18,7 @@ import (
 const (
 	masterLock = "master.lock"
 	ownerWait  = 50 * time.Millisecond // for an owner that is about to go, or to write who it is
-	askWait    = 5 * time.Second       // for those who hold a lock for a moment, to ask: they may lose the CPU
+	askWait    = 5 * time.Second       // for processes that hold a lock for a moment, to ask: they may lose the CPU
 	retryDelay = time.Millisecond
 	maxOwner   = 4096 // bytes read from a lock that is held
 )
@@ -38,8 +38,8 @@ type Owner struct {
 	Since   time.Time `json:"since"`
 	// LastID is the highest id that was given out so far; see Lock.NextID.
 	LastID int `json:"last_id"`
-	// Made is how many directories were made for the cluster, from the rendezvous directory upwards. Who has the lock
-	// last, removes them.
+	// Made is how many directories were made for the cluster, from the rendezvous directory upwards. The last holder of the
+	// lock removes them.
 	Made int `json:"made,omitempty"`
 }
 
@@ -76,8 +76,8 @@ func (d *Directory) LastOwner() Owner {
 }
 
 // Lock takes the lock of the cluster, which the kernel releases when the process dies. When another process has it, Lock
-// fails after 50 ms with a [*LockedError]. The ids that earlier holders gave out, who were killed, are not given again;
-// those of one that has released the lock are.
+// fails after 50 ms with a [*LockedError]. The ids of earlier holders are not given again if they were killed; after a
+// holder that released the lock, they start again.
 func (d *Directory) Lock(owner Owner) (*Lock, error) {
 	d.mu.RLock()
 	owner.Made = len(d.made)
@@ -121,8 +121,8 @@ func (l *Lock) Release() error {
 	return nil
 }
 
-// NextID returns an id that nobody in this cluster ever had, from 1 on. It is written down before it is given out. It may
-// be called by several goroutines at the same time.
+// NextID returns an id that no node of this cluster ever had, from 1 on. It is written to the file before it is returned. It
+// may be called by several goroutines at the same time.
 func (l *Lock) NextID() (int, error) {
 	f, done := l.dir.use()
 	defer done()
@@ -140,7 +140,7 @@ func (l *Lock) NextID() (int, error) {
 	return owner.LastID, nil
 }
 
-// MasterID returns an id for the holder: 0 in a new cluster, where nobody has got one, else one that nobody had.
+// MasterID returns an id for the holder: 0 in a new cluster, else an id that no node ever had.
 func (l *Lock) MasterID() (int, error) {
 	l.mu.Lock()
 	isNew := l.owner.LastID == 0
@@ -195,7 +195,7 @@ func (d *Directory) Locked() (bool, error) {
 	return locked, nil
 }
 
-// lockMaster takes the lock of the cluster, and writes down who has it. The ids go on from those that were given out.
+// lockMaster takes the lock of the cluster, and writes its owner into it. The ids continue after the last one.
 func (f *folder) lockMaster(owner Owner) (*os.File, Owner, error) {
 	path := filepath.Join(f.path, masterLock)
 	file, err := f.acquireMaster()
@@ -298,15 +298,15 @@ func (f *folder) readOwner() (owner Owner) {
 	}
 	defer file.Close()
 	content, _ := io.ReadAll(io.LimitReader(file, maxOwner))
-	line, _, _ := bytes.Cut(content, []byte("\n")) // behind it may be what a longer owner has left
+	line, _, _ := bytes.Cut(content, []byte("\n")) // after it may be the rest of a longer owner
 	if json.Unmarshal(line, &owner) != nil {
 		return Owner{}
 	}
 	return owner
 }
 
-// writeOwner writes in one step over what was there: a writer that is killed leaves the old content or the new one. The
-// new one is never shorter within one owner; of another one what is too much is cut off behind it.
+// writeOwner overwrites the file in one step: a writer that is killed leaves the old content or the new one. The new content
+// is never shorter for the same owner; the rest of a longer one of another owner is cut off.
 func writeOwner(file *os.File, owner Owner) error {
 	content, err := json.Marshal(owner)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 )
 
-// masterSocket is a symbolic link to the socket of the master, for those who know no ids: guests, and programs that are
+// masterSocket is a symbolic link to the socket of the master, for processes that know no ids: guests, and programs that are
 // no nodes. `curl --unix-socket DIR/master.sock` follows it.
 const (
 	masterSocket       = "master.sock"
@@ -38,7 +38,7 @@ func (f *folder) linkMaster(n Node) error {
 			return errNotMade(path, "a symbolic link", info)
 		}
 	}
-	// Left by one that was killed just here.
+	// Left by a process that was killed just here.
 	if err := f.root.Remove(hiddenMasterSocket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

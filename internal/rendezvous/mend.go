@@ -71,7 +71,7 @@ func (d *Directory) Damage() string {
 	return ""
 }
 
-// inPlace reports whether the lock is what its name stands for, or was released.
+// inPlace reports whether the name of the lock still leads to it, or it was released.
 func (l *Lock) inPlace(f *folder) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,7 +91,7 @@ func (l *Lock) mend() error {
 	if err != nil {
 		return fmt.Errorf("the lock of the cluster is lost: %w", err)
 	}
-	_ = l.file.Close() // it locked nothing that anybody can find
+	_ = l.file.Close() // it locked a file without a name
 	l.file, l.owner = file, owner
 	return nil
 }
@@ -135,7 +135,7 @@ func (p *Publication) Mend() (fresh, old *net.UnixListener, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		_ = p.lock.Close() // it locked nothing that anybody can find
+		_ = p.lock.Close() // it locked a file without a name
 		p.lock = lock
 	}
 	if !p.holdsSocket(f) { // after the lock: without it, another node may have removed the socket

@@ -41,7 +41,7 @@ func TestMendUnderAForeignParent(t *testing.T) {
 	assert.DirExists(t, d.Path())
 }
 
-// Who has made a directory removes it, also when somebody else has made it again.
+// The process that has made a directory removes it, also when another has made it again.
 func TestRemoveAfterMend(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "base", "web")
 	first, err := Open(path)

@@ -15,7 +15,7 @@ const (
 	hiddenPrefix = "." // a socket is bound under a hidden name, and gets its final one when it listens
 )
 
-// Node is what the names of a node's files say of it.
+// Node is a node as the names of its files identify it.
 type Node struct {
 	ID          int
 	Incarnation Incarnation

@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// Publication is what a node has in the directory while it lives.
+// Publication is the files of a live node in the directory.
 type Publication struct {
 	dir  *Directory
 	node Node
@@ -22,10 +22,10 @@ type Publication struct {
 	isMaster bool              // guarded by mu; has the link to the master
 }
 
-// Publish makes the lock file, locks it for life, listens on a socket of a hidden name, and gives it the final one. So
-// a socket that can be found is one that listens, and its lock file was there before it.
+// Publish makes the lock file, locks it for life, listens on a socket with a hidden name, and renames it. So a socket that
+// can be found listens, and its lock file was there before it.
 func (d *Directory) Publish(n Node) (*Publication, error) {
-	if err := d.Mend(); err != nil { // nobody has looked after it since it was opened
+	if err := d.Mend(); err != nil { // it may have been removed since it was opened
 		return nil, err
 	}
 	f, done := d.use()
@@ -58,7 +58,7 @@ func (f *folder) listen(n Node) (*net.UnixListener, fs.FileInfo, error) {
 		path := filepath.Join(f.path, n.SocketName())
 		return nil, nil, errNotMade(path, "a socket", info)
 	}
-	if err := f.removeSocket(n.hidden()); err != nil { // left by one that failed half-way
+	if err := f.removeSocket(n.hidden()); err != nil { // left by a process that failed half-way
 		return nil, nil, err
 	}
 	var listener *net.UnixListener
@@ -69,7 +69,7 @@ func (f *folder) listen(n Node) (*net.UnixListener, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	listener.SetUnlinkOnClose(false) // it would remove by the name of the bind, which is not the socket's any more
+	listener.SetUnlinkOnClose(false) // it would remove by the name at bind, and the socket was renamed
 	info, err := f.root.Lstat(n.hidden())
 	if err == nil {
 		err = f.root.Rename(n.hidden(), n.SocketName())
@@ -127,10 +127,10 @@ func (f *folder) nodes() (map[Node]bool, error) {
 	return nodes, nil
 }
 
-// Sweep removes the files of a node that is dead, and reports whether it is gone. Dead is whose lock can be taken, or
-// who has no files: the lock file is the first to come and the last to go. A refused connection proves nothing, nor does
-// a pid. When another process sweeps at the same time, the lock is held for that moment and the node seems alive, as it
-// does when the directory was removed; who wants to know asks again.
+// Sweep removes the files of a node that is dead, and reports whether it is gone. A node is dead if its lock can be taken,
+// or if it has no files: the lock file is made first and removed last. A refused connection proves nothing, nor does a pid.
+// While another process sweeps, the lock is held for a moment and the node seems alive, as it does while the directory is
+// removed: ask again.
 func (d *Directory) Sweep(n Node) (gone bool, err error) {
 	f, done := d.use()
 	defer done()
@@ -146,8 +146,8 @@ func (f *folder) sweep(n Node) (gone bool, err error) {
 		if !f.hasSocket(n) {
 			return true, nil
 		}
-		// Somebody has removed the lock file only. The node may be about to make it again: what is removed now, with
-		// its lock held, it then makes again as well.
+		// Only the lock file was removed. The node may be about to make it again: files that are removed now, with its lock
+		// held, it then makes again as well.
 		lock, err = f.tryAcquire(n.LockName(), os.O_CREATE)
 	}
 	if errors.Is(err, errBusy) {

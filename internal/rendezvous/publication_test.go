@@ -23,7 +23,7 @@ func files(t *testing.T, d *Directory) (names []string) {
 	return names
 }
 
-// leaveSocket leaves a socket that nobody listens on, as a killed process does.
+// leaveSocket leaves a socket without a listener, as a killed process does.
 func leaveSocket(t *testing.T, d *Directory, name string) {
 	t.Helper()
 	err := d.folder.at(name, func(path string) error {

@@ -21,7 +21,7 @@ const (
 )
 
 // flock takes the lock of file, without waiting. It returns false when another open file holds it: another process, a
-// child of one that has not come to exec yet, or a second open of our own. Closing file releases it.
+// child of a process between fork and exec, or a second open of our own. Closing file releases it.
 func flock(file *os.File, how int) (bool, error) {
 	err := syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)
 	if err == syscall.EWOULDBLOCK {

@@ -191,7 +191,7 @@ func TestBroadcastServesOthersFirst(t *testing.T) {
 	assert.Equal(t, 1, peers.Errors[0].Peer.ID)
 }
 
-// A peer that does not even read fills the queue of its link, whatever the windows.
+// A peer that does not even read fills the queue of its link, with windows of any size.
 func TestFullQueue(t *testing.T) {
 	t.Parallel()
 	a := newNode(t, 1, Options{})

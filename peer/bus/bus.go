@@ -151,7 +151,7 @@ func (b *Bus) Close() error { return b.hub.close() }
 // on them. Close waits for f, which must not close the bus. remove cancels f; after Close, f is called at once.
 func (b *Bus) OnClose(f func()) (remove func()) { return b.hub.closeHooks.Add(f) }
 
-// membersInterval is the time between two looks at who is in the mesh. There is no event for what a member wants.
+// membersInterval is the time between two looks at the members of the mesh. There is no event for the streams they want.
 const membersInterval = 20 * time.Millisecond
 
 // awaitLinks waits until this node is linked to each member.

@@ -16,7 +16,7 @@ type call struct {
 	number uint64
 	size   uint64 // bytes in the window of remote, until the answer comes
 
-	over   bool            // guarded by calls.mu; what follows does not change any more
+	over   bool            // guarded by calls.mu; the fields below do not change once it is set
 	answer framing.Message // guarded by calls.mu until the group has ended
 	err    error           // guarded by calls.mu until the group has ended
 }
@@ -39,7 +39,7 @@ func (g *group) finish() {
 	}
 }
 
-// wait waits until the calls of all deliveries are over. When ctx is done before, it ends those that are not.
+// wait waits until the calls of all deliveries are over. When ctx is done first, it ends the others.
 func (g *group) wait(ctx context.Context, deliveries []delivery) {
 	select {
 	case <-g.done:
@@ -54,7 +54,7 @@ func (g *group) wait(ctx context.Context, deliveries []delivery) {
 type calls struct {
 	mu      sync.Mutex
 	last    uint64           // guarded by mu
-	waiting map[uint64]*call // guarded by mu; those that were abandoned too, since their room in the window is not free
+	waiting map[uint64]*call // guarded by mu; also abandoned calls, since their room in the window is not free
 	err     error            // guarded by mu; no more calls
 }
 
@@ -82,7 +82,7 @@ func (cs *calls) drop(c *call, err error) {
 	c.endLocked(framing.Message{}, err)
 }
 
-// abandon ends a call whose answer nobody waits for any more.
+// abandon ends a call whose caller has stopped waiting.
 func (cs *calls) abandon(c *call, err error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -133,7 +133,7 @@ func (c *call) endLocked(answer framing.Message, err error) {
 	c.group.finish()
 }
 
-// refusal returns the error that a failure tells.
+// refusal returns the error in a failure.
 func (r *remoteSubscription) refusal(m message) error {
 	if m.reason == reasonNoSubscriber {
 		return ErrNoSubscriber

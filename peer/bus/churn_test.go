@@ -300,7 +300,7 @@ func (c *churnTest) checkMessages(sender *churnNode) {
 	}
 }
 
-// checkResources: a node that has seen all of it holds no more than one that came last.
+// checkResources: the oldest node holds no more than the newest.
 func (c *churnTest) checkResources() {
 	oldest, newest := c.live[0], c.live[0]
 	for _, n := range c.live {

@@ -24,13 +24,13 @@ const churnEnv = "BUS_TEST_CHURN"
 type churnJob struct {
 	Directory string
 	ID        int
-	Forget    bool // whoever has left, so that what the node holds does not grow
+	Forget    bool // peers that have left, so that what the node holds does not grow
 }
 
 // churnPause is the time between two rounds of messages of one node: one to all, and one to each.
 const churnPause = 20 * time.Millisecond
 
-// churnReport is what a node of the churn test tells of its life.
+// churnReport is the report of a node of the churn test about its life.
 type churnReport struct {
 	Incarnation string
 	Events      []peer.Event

@@ -9,8 +9,8 @@ import (
 	"github.com/multinode-go/multinode/framing"
 )
 
-// version is what a node says of itself in its hello. A later one may add kinds of messages, which an earlier one skips,
-// and fields at the end of kinds that do not end with data.
+// version is the version of the protocol in a node's hello. A later version may add kinds of messages, which earlier ones
+// skip, and fields at the end of kinds that do not end with data.
 const version = 1
 
 // maxTopic is the length of the longest topic, in bytes.
@@ -46,8 +46,8 @@ const (
 // message is a message of the bus. Which fields are used is said at the kinds; numbers are varints on the wire.
 type message struct {
 	kind   kind
-	id     uint64       // of a subscription, chosen by the one who subscribes and never used again; of a hello, the version
-	number uint64       // of a request or a flush, chosen by the one who asks
+	id     uint64       // of a subscription, chosen by the subscriber and never used again; of a hello, the version
+	number uint64       // of a request or a flush, chosen by the requester
 	count  uint64       // how many published messages of the subscription have been handled since it began
 	bytes  uint64       // how many bytes that were; of a hello, the window
 	reason reason       // of a failure
@@ -135,7 +135,7 @@ func published(b []byte) (id uint64, typ framing.Type, data []byte, ok bool) {
 	return id, typ, b[2+n:], typ == framing.Text || typ == framing.Binary
 }
 
-// cursor reads fields, until one is not there or wrong.
+// cursor reads fields, until one is missing or invalid.
 type cursor struct {
 	rest []byte
 	err  error

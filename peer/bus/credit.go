@@ -7,25 +7,25 @@ import (
 )
 
 const (
-	// creditShare is the part of the window that is handled before the peer is told, unless it is told because of time.
+	// creditShare is the part of the window after which the peer gets credit at once, and not after ackDelay.
 	creditShare = 4
-	// ackDelay is how long a peer is not told of what was handled, unless it is much. Until then it counts it as on its
-	// way: a part of the window. With 5 ms, a broadcast to 15 peers that each answer took a tenth longer.
+	// ackDelay is how long credit for a few messages waits. Until then the peer counts them as on their way, in its window.
+	// With 5 ms, a broadcast to 15 peers that each answer took a tenth longer.
 	ackDelay = 50 * time.Millisecond
 )
 
-// credit is what the peer is told of an inbox: how much was handled, so that it may send more.
+// credit counts what was handled of an inbox, for the peer, which may then send more.
 type credit struct {
-	freed atomic.Int64 // bytes of which the peer has been told, or is told at once, that they are handled
-	news  ledger       // published messages that were handled, and of which the peer has not been told
+	freed atomic.Int64 // handled bytes for which the peer has credit, or gets it at once
+	news  ledger       // handled published messages without credit
 	dirty atomic.Bool  // the inbox is in link.acks
 
-	toldMu sync.Mutex // held while the peer is told, so that it receives the lower numbers first
-	count  uint64     // guarded by toldMu; published messages of which the peer has been told that they are handled
+	toldMu sync.Mutex // held while credit is sent, so that the peer receives the lower numbers first
+	count  uint64     // guarded by toldMu; published messages for which the peer has credit
 	bytes  uint64     // guarded by toldMu; of these
 }
 
-// tell tells the peer what was handled for a subscription. It returns false if there was nothing new.
+// tell sends the peer the credit for a subscription. It returns false if there was nothing new.
 func (c *credit) tell(l *link, subscription uint64) bool {
 	c.toldMu.Lock()
 	defer c.toldMu.Unlock()
@@ -50,8 +50,7 @@ func (in *inbox) handled(size int) {
 	}
 }
 
-// acks are the inboxes of which the peer is still to be told what was handled. There is one timer for all of them, so
-// that a message costs none.
+// acks are the inboxes with credit that was not sent yet. One timer serves all of them, so that a message costs none.
 type acks struct {
 	running *sync.WaitGroup // counts the timer while it is armed
 
@@ -62,7 +61,7 @@ type acks struct {
 	timer *time.Timer // guarded by mu; nil before its first use
 }
 
-// add makes sure that the peer will be told of what was handled of an inbox.
+// add makes sure that the credit of an inbox is sent.
 func (a *acks) add(in *inbox) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -91,7 +90,7 @@ func (a *acks) expire() {
 	a.tell()
 }
 
-// tell tells the peer of all that was handled.
+// tell sends all credit.
 func (a *acks) tell() {
 	a.mu.Lock()
 	dirty := a.dirty

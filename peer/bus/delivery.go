@@ -73,8 +73,7 @@ func (b *Bus) deliver(ctx context.Context, value framing.Message, d *delivery) e
 	return nil
 }
 
-// deliverAll is deliver for several peers, at first for those that take the message at once. Those that fail keep
-// their errors.
+// deliverAll is deliver for several peers. Peers at a bound come last. A delivery that fails keeps its error.
 func (b *Bus) deliverAll(ctx context.Context, value framing.Message, deliveries []delivery) {
 	full := 0
 	for i := range deliveries {

@@ -11,8 +11,8 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// deathGrace is how long a peer whose stream has ended may take to leave the mesh: the kernel closes the descriptors of a
-// dead process one by one, and frees its memory before.
+// deathGrace is how long a peer may take to leave the mesh when its stream has ended: the kernel frees the memory of a dead
+// process first, and then closes its descriptors one by one.
 const deathGrace = 5 * time.Second
 
 // close closes the link, in bounded time. What is queued is sent before; the reader ends with it.
@@ -45,7 +45,7 @@ func (l *link) cause() error {
 	return ErrPeerLeft
 }
 
-// account tells what was lost, and keeps what was counted.
+// account reports lost messages, and keeps the counters.
 func (l *link) account(err error) {
 	lost := l.lost(err)
 	l.hub.links.forget(l)
@@ -68,8 +68,8 @@ func (l *link) lost(err error) (lost []Lost) {
 	return lost
 }
 
-// restart cuts a peer whose link has ended although it lives and has not closed its bus, since the mesh opens a stream
-// once: both sides then start anew.
+// restart cuts a peer that is alive and has not closed its bus, but whose link has ended. The mesh opens a stream once in a
+// membership, so both sides have to start again.
 func (h *hub) restart(l *link, err error) {
 	closed, isClosed := errors.AsType[*framing.CloseError](err)
 	switch {

@@ -40,7 +40,7 @@ func twoNodes() (first, second *bus.Bus, end func()) {
 	}
 }
 
-// Each node that has subscribed gets a broadcast, but for the one that sends it.
+// Each node that has subscribed gets a broadcast, except its sender.
 func ExampleBus() {
 	first, second, end := twoNodes()
 	defer end()
@@ -139,7 +139,7 @@ func ExampleBus_Request() {
 	// node 3 is not on the bus
 }
 
-// What a peer that died may not have handled is told to its successor.
+// The messages that a dead peer may not have handled are logged.
 func ExampleLost() {
 	mesh := peer.Solo(peer.Info{Cluster: "web", ID: 1})
 	defer mesh.Close()

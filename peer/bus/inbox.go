@@ -48,8 +48,8 @@ func (in *inbox) end() {
 	in.queue.end()
 }
 
-// follow makes in the inbox for what comes from this process, and returns a channel that is closed when the one before
-// it, from an earlier link, is empty. So the order is kept over a link that was cut.
+// follow makes in the inbox for messages from this process. It returns a channel that is closed when the inbox of an
+// earlier link is empty, so that the order is kept over a link that was cut.
 func (s *Subscription) follow(from rendezvous.Incarnation, in *inbox) <-chan none {
 	s.inboxesMu.Lock()
 	defer s.inboxesMu.Unlock()
@@ -82,8 +82,8 @@ func (s *inboxes) take(m message, data []byte) error {
 		s.link.discard(m)
 		return nil
 	}
-	// Messages may change places between the sender's ledger and its queue. Of those that are here, all but the last in the
-	// ledger were in the window then, whichever that one is.
+	// Messages may change places between the sender's ledger and its queue. Of the messages here, only the last in the ledger
+	// may have been beyond the window, and it may be any of them.
 	a, size := &in.arrivals, int64(len(data))
 	a.largest = max(a.largest, size)
 	if a.total+size-a.largest-in.credit.freed.Load() >= int64(s.link.hub.opts.Window) {

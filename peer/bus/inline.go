@@ -5,24 +5,24 @@ import (
 	"time"
 )
 
-// A handler that is known to be quick is called by the reader itself. To hand a message to a worker wakes another thread
-// where there is a processor to spare, which can double the round trip of a request. Meanwhile nobody reads, so the
-// reader is watched: if the handler is not back soon, another goroutine takes the reading over, and the handler is not
-// called by a reader again for long.
+// The reader itself calls a handler that is known to be quick. Handing a message to a worker wakes another thread where a
+// processor is idle, which can double the round trip of a request. The link is not read meanwhile, so the watch looks at
+// the reader: if the handler does not return soon, another goroutine takes over the reading, and readers do not call the
+// handler for long.
 const (
 	// quick is how long a quick handler takes at most. It keeps the other topics of its sender waiting for that time.
 	quick = 50 * time.Microsecond
-	// proof is how many calls in a row have to be quick, and lateProof how many after one that had to be taken over.
+	// proof is how many calls in a row have to be quick, and lateProof how many after a reader was taken over.
 	proof     = 32
 	lateProof = 4096
 	// sampling is how many calls by the reader there are to one whose time is taken.
 	sampling = 16
-	// patience is after which time the reading is taken over, and up to twice as long. While messages come, the process
-	// wakes so often: with 1 ms, 16 processes on two processors lost a quarter of their time.
+	// patience is the time until the reading is taken over, and up to twice as long. It is also the interval at which the
+	// process wakes while messages come: with 1 ms, 16 processes on two processors lost a quarter of their time.
 	patience = 10 * time.Millisecond
 )
 
-// watch takes over the reading of links whose readers are kept by handlers.
+// watch takes over the reading of links whose readers are held up by handlers.
 type watch struct {
 	ticker *ticker // nil: there is none, and no reader calls handlers
 	on     atomic.Bool
@@ -51,8 +51,8 @@ func (h *hub) tick() {
 	}
 }
 
-// look looks at all readers, and returns how many have called handlers since the last time. It takes over from those
-// whose handler is the same as then.
+// look looks at all readers, and returns how many have called handlers since the last look. It takes over from a reader
+// that has been in one call since then.
 func (h *hub) look() (busy int) {
 	h.links.each(func(l *link) {
 		turn := l.turn.Load()

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// trusted makes a topic of n one that its reader handles by itself.
+// trusted waits until the reader of to handles a topic itself.
 func trusted(t *testing.T, from, to *node, topic string) *link {
 	t.Helper()
 	l := to.hub.links.to(from.info.ID)
@@ -126,7 +126,7 @@ func TestQuickHandlerThatPanics(t *testing.T) {
 	}
 }
 
-// A reader that is away when its link ends, or its bus is closed, does not keep anybody.
+// A reader that is in a handler when its link ends, or its bus is closed, delays neither.
 func TestQuickHandlerAtTheEnd(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(a, b *node){
@@ -150,7 +150,7 @@ func TestQuickHandlerAtTheEnd(t *testing.T) {
 	}
 }
 
-// When nothing is handled any more, the watch is off.
+// When no message is handled, the watch goes off.
 func TestWatchGoesOff(t *testing.T) {
 	t.Parallel()
 	a, b := pair(t, Options{})

@@ -2,9 +2,8 @@ package bus
 
 import "sync/atomic"
 
-// ledger counts bytes and messages in one word, so that a message costs one atomic operation. The bytes are in the lower
-// bits: those that are on their way at one time, which are far less than there is room for. The messages start anew at
-// ledgerMessages.
+// ledger counts bytes and messages in one word, so that a message costs one atomic operation. The lower bits hold the bytes
+// on their way, with room for far more than a window. The count of messages wraps at ledgerMessages.
 type ledger struct{ word atomic.Uint64 }
 
 const (
@@ -28,10 +27,10 @@ func (l *ledger) begin(size, window uint64) bool {
 	}
 }
 
-// cancel takes back what begin has counted.
+// cancel undoes begin.
 func (l *ledger) cancel(size uint64) { l.word.Add(-(size + ledgerBytes)) }
 
-// free takes back bytes, but not their message.
+// free subtracts bytes, but not their message.
 func (l *ledger) free(size uint64) { l.word.Add(-size) }
 
 // close makes begin fail, whatever the window.
@@ -42,7 +41,7 @@ func (l *ledger) add(size uint64) (bytes, messages uint64) {
 	return split(l.word.Add(size + ledgerBytes))
 }
 
-// take starts anew, and returns what was counted.
+// take resets the ledger, and returns its counts.
 func (l *ledger) take() (bytes, messages uint64) { return split(l.word.Swap(0)) }
 
 func (l *ledger) load() (bytes, messages uint64) { return split(l.word.Load()) }

@@ -11,12 +11,12 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// The bounds of the queue of a link, in bytes, by class. The higher ones leave room for what the peer waits for when
-// messages have filled theirs.
+// The bounds of the queue of a link, in bytes, by class. When messages have filled their part, there is still room for
+// what the peer waits for.
 const (
 	boundMessages = 1 << 20 // what users send: at the bound it does what they have chosen
 	boundAnswers  = 2 << 20 // answers wait. At most one for each of the peer's topics does
-	boundControl  = 4 << 20 // the bus's own: a peer that lets so much pile up is cut
+	boundControl  = 4 << 20 // the bus's own messages: a peer at this bound is cut
 )
 
 // maxSubscriptions is how many topics a peer may subscribe.
@@ -26,7 +26,7 @@ const maxSubscriptions = 1 << 16
 // acks).
 //
 // One goroutine reads. It puts what comes into inboxes, and waits for nothing else: when it calls a handler that does not
-// return, another goroutine goes on.
+// return, another goroutine continues.
 type link struct {
 	hub      *hub
 	peer     peer.Info
@@ -70,7 +70,7 @@ func (l *link) greet(subscriptions map[string]*Subscription) {
 	l.control(message{kind: kindFlush})
 }
 
-// control sends a message of the bus's own. It never waits.
+// control sends a message of the bus itself. It never waits.
 func (l *link) control(m message) {
 	var head [maxHead]byte
 	bound := framing.Bound{Queue: boundControl, Fail: true}
@@ -99,7 +99,7 @@ func (l *link) read() {
 	}
 }
 
-// violation is the error for what a peer may not send.
+// violation is the error for a message that breaks the protocol.
 type violation struct{ text string }
 
 func (v *violation) Error() string { return "the peer breaks the protocol of the bus: " + v.text }

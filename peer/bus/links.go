@@ -9,7 +9,7 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// links are the links of a hub. Senders read those that are up without a lock.
+// links are the links of a hub. Senders read the links that are up without a lock.
 type links struct {
 	up atomic.Pointer[linkedSet] // replaced, with mu held, never changed
 
@@ -43,7 +43,7 @@ func (s *links) has(p peer.Info) bool {
 	return l != nil && l.peer.Incarnation == p.Incarnation
 }
 
-// each calls f with each link, also with those that are not up. f must not wait.
+// each calls f with each link, up or not. f must not wait.
 func (s *links) each(f func(*link)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

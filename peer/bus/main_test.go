@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	os.Exit(leaktest.Run(m))
 }
 
-// programs are what the test binary is beside a test: one each for an environment variable that is set.
+// programs are the roles of the test binary beside the tests, each for an environment variable that is set.
 var programs = map[string]func() int{}
 
 // patient is how long a test waits for what has to come.

@@ -158,7 +158,7 @@ func TestRequestToAKilledPeer(t *testing.T) {
 	_ = q
 }
 
-// A process that does not read slows nobody else, whatever the caller has chosen.
+// A process that does not read delays no other peer, at each choice for the bound.
 func TestStoppedPeer(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

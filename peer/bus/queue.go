@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// recordHead is what stands before each message in a queue: its length.
+	// recordHead is the size, in bytes, of the length before each message in a queue.
 	recordHead = 4
 	// maxSpare is the largest buffer, in bytes, that a queue keeps when nothing has come for some time.
 	maxSpare = 128 << 10

@@ -12,8 +12,8 @@ import (
 	"github.com/multinode-go/multinode/framing"
 )
 
-// remoteSubscription is the subscription of a topic by a peer. It counts what is on its way
-// there, as HTTP/2 does for each stream, so that a slow subscriber neither fills the link nor loses anything.
+// remoteSubscription is the subscription of a topic by a peer. It counts what is on its way there, as HTTP/2 does for each
+// stream, so that a slow subscriber neither fills the link nor loses a message.
 type remoteSubscription struct {
 	link   *link
 	topic  string
@@ -30,7 +30,7 @@ type remoteSubscription struct {
 	freed   uint64        // bytes of these. The reader's
 
 	roomMu sync.Mutex
-	room   chan none // guarded by roomMu; closed when there is room again; nil when nobody waits for that
+	room   chan none // guarded by roomMu; closed when there is room again; nil when no sender waits
 }
 
 func newRemoteSubscription(l *link, topic string, id uint64) *remoteSubscription {
@@ -104,7 +104,7 @@ func (r *remoteSubscription) close() {
 	r.ledger.close()
 }
 
-// isSettled reports whether nobody is sending any more. It means something after close or the end of the link.
+// isSettled reports whether no goroutine is sending, after close or the end of the link.
 func (r *remoteSubscription) isSettled() bool {
 	_, begun := r.ledger.load()
 	return begun == r.sent.Load()%ledgerMessages
@@ -116,13 +116,13 @@ func (r *remoteSubscription) unhandled() uint64 {
 	return bytes
 }
 
-// release gives room in the window back.
+// release frees room in the window.
 func (r *remoteSubscription) release(size uint64) {
 	r.ledger.free(size)
 	r.wake()
 }
 
-// wake wakes those who wait for room, if there is some.
+// wake wakes the senders that wait for room, if there is room.
 func (r *remoteSubscription) wake() {
 	r.roomMu.Lock()
 	defer r.roomMu.Unlock()
@@ -157,7 +157,7 @@ func (r *remoteSubscription) await(ctx context.Context) error {
 	}
 }
 
-// credit takes over what the peer has handled. The reader calls it.
+// credit notes what the peer has handled. The reader calls it.
 func (r *remoteSubscription) credit(m message) error {
 	if m.bytes < r.freed || m.count < r.handled.Load() {
 		return nil // a later one was faster
@@ -172,10 +172,10 @@ func (r *remoteSubscription) credit(m message) error {
 	return nil
 }
 
-// settle waits until those who were sending when the link ended have their error, or have counted.
+// settle waits until each send that was in flight when the link ended has failed, or is counted.
 func (r *remoteSubscription) settle() {
 	for !r.isSettled() {
-		runtime.Gosched() // none of them waits for anything any more
+		runtime.Gosched() // none of them blocks
 	}
 }
 
@@ -184,7 +184,7 @@ func (r *remoteSubscription) unconfirmed() int {
 	return int(r.sent.Load() - r.asked.Load() - r.handled.Load())
 }
 
-// failed gives an error its form for the user.
+// failed returns an error in the form for the user.
 func (r *remoteSubscription) failed(err error) *PeerError {
 	_, isRemote := errors.AsType[*RemoteError](err)
 	switch {
@@ -196,7 +196,7 @@ func (r *remoteSubscription) failed(err error) *PeerError {
 	return &PeerError{Peer: r.link.peer, Topic: r.topic, Err: err}
 }
 
-// message returns an answer as it is given to the one who has asked.
+// message returns an answer in the form for the requester.
 func (r *remoteSubscription) message(answer framing.Message) Message {
 	return Message{From: r.link.peer, Topic: r.topic, Message: answer}
 }

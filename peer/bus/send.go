@@ -10,7 +10,7 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// errSelf is what a message is for that a node sends to itself.
+// errSelf is the error of a message from a node to itself.
 var errSelf = errors.New("a node cannot send to itself: call the function")
 
 // Send sends a value to a peer. It returns when the message is in the queue of the link; the value may be changed then. It

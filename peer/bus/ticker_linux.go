@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ticker calls a function again and again while it is on. It is a timerfd(2), and not a timer of the runtime's, since
-// with one of those each wait of the process for the network sets a timer of the kernel's, which costs a microsecond.
+// ticker calls a function periodically while it is on. It is a timerfd(2) and not a timer of the runtime: with that, each
+// wait of the process for the network would also set a timer of the kernel, which costs a microsecond.
 type ticker struct {
 	file *os.File
 

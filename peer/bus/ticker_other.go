@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// ticker is not there: without timerfd(2), no handler is called by the reader.
+// ticker is not supported: without timerfd(2), readers call no handlers.
 type ticker struct{}
 
 func newTicker() (*ticker, error) { return nil, errors.ErrUnsupported }

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// maxIdle is how many workers of a link wait for the next message. To wake one takes a fraction of the time that it
-	// takes to start one, whose stack has to grow first.
+	// maxIdle is how many workers of a link wait for the next message. Waking one takes a fraction of the time of starting
+	// one, whose stack has to grow first.
 	maxIdle = 2
 	// maxText is the length of the longest text of a failure, in bytes.
 	maxText = 4 << 10
@@ -148,7 +148,7 @@ func (in *inbox) finish(m message, size int, answer any, err error) {
 	in.handled(size)
 }
 
-// panicked is done for a handler that has panicked with v, or has ended its goroutine, when v is nil.
+// panicked handles the panic v of a handler, or, when v is nil, the end of its goroutine.
 func (in *inbox) panicked(m message, size int, v any) {
 	text := fmt.Sprintf("panic: %v", v)
 	if v == nil {
@@ -174,7 +174,7 @@ func (l *link) answer(number uint64, answer any, failure error) {
 	l.counts.errors.Add(1)
 	text := strings.ToValidUTF8(failure.Error(), "\uFFFD")
 	m := message{kind: kindFailure, number: number, reason: reasonError, data: []byte(text[:min(len(text), maxText)])}
-	_ = l.send(m) // the requester learns of the end of the link by itself
+	_ = l.send(m) // its error is the end of the link, which the requester sees too
 }
 
 func (l *link) reply(number uint64, answer any) error {

@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	// integrationVariable makes a test fail where it would skip because a tool is not there.
+	// integrationVariable makes a test fail where it would skip because a tool is missing.
 	integrationVariable = "MULTINODE_INTEGRATION"
 	// screenshotsVariable is the directory for pictures of the pages; empty: none are taken.
 	screenshotsVariable = "MULTINODE_SCREENSHOTS"

@@ -1,4 +1,4 @@
-// Package cli is what the programs around the library have in common.
+// Package cli holds the common parts of the programs around the library.
 package cli
 
 import (
@@ -10,7 +10,7 @@ import (
 	"os"
 )
 
-// ErrUsage is for flags that are wrong, of which the user has been told already.
+// ErrUsage is the error for wrong flags, after the user has got a message.
 var ErrUsage = errors.New("usage")
 
 // Main calls run, and ends the process when it fails: with 2 for ErrUsage, with 1 and the error for any other.

@@ -1,5 +1,5 @@
-// Package difftest holds the decoder of package framing against that of github.com/gobwas/ws. It is a module of its own,
-// so that nobody who uses the library gets that dependency.
+// Package difftest compares the decoder of package framing with that of github.com/gobwas/ws. It is a module of its own,
+// so that users of the library do not get that dependency.
 package difftest
 
 import (
@@ -19,7 +19,7 @@ import (
 
 const limit = 2000
 
-// verdict is what a decoder says of a sequence of bytes.
+// verdict is the result of a decoder for a sequence of bytes.
 type verdict string
 
 const (
@@ -88,8 +88,8 @@ func theirs(in []byte) (got []framing.Message, end verdict) {
 
 var errClosed = errors.New("closed")
 
-// validClose judges as gobwas/ws does, but for the codes that it does not know yet, 1012 to 1014, and those above 4999,
-// which it lets pass though section 7.4.2 has no use for them.
+// validClose judges as gobwas/ws does, except the codes 1012 to 1014, which it does not know yet, and those above 4999,
+// which it accepts although section 7.4.2 does not define them.
 func validClose(payload []byte) bool {
 	if len(payload) == 0 {
 		return true

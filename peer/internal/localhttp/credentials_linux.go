@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Credentials returns who is at the other end of conn, as the kernel noted it at connect or at listen.
+// Credentials returns the process and user at the other end of conn, as the kernel noted them at connect or at listen.
 func Credentials(conn *net.UnixConn) (pid, uid int, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {

@@ -11,13 +11,13 @@ const (
 	// MaxHandshakes bounds the connections that are accepted and not streams yet, so that clients that connect and say
 	// nothing cannot use up our descriptors. One more may be accepted and wait for a place.
 	MaxHandshakes = 64
-	// maxEvictions bounds the connections that are closed at once to make room. Each close takes until the server has seen it, so
-	// that one after the other would hold up those behind it.
+	// maxEvictions bounds the connections that are closed at once to make room. Each close waits until the server has seen it, so
+	// that one after the other would delay the next connections.
 	maxEvictions = MaxHandshakes / 4
-	// grace is what each of them has at least for its request, however many wait. A node sends it at once.
+	// grace is the least time that a connection has for its request, however many wait. A node sends it at once.
 	grace = 2 * time.Millisecond
-	// giveWayTimeout bounds the answer to one that gives way. It is the first thing that is written there, so that there
-	// is room for it at once; but we may lose the CPU before.
+	// giveWayTimeout bounds the answer to a connection that gives way. It is the first thing written there, so the socket has
+	// room for it at once; but we may lose the CPU before.
 	giveWayTimeout = time.Second
 )
 
@@ -25,9 +25,9 @@ const (
 const giveWay = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n" +
 	"too many connections: this one has sent no request in time\n"
 
-// handshakes are the connections that are accepted and not streams yet. When all places are taken, the oldest that
-// still owes its request gives way to the next. So a flood of idle connections passes through, 64 of them in each time
-// of grace, and nobody waits behind it for the handshake's time-out.
+// handshakes are the accepted connections that are not streams yet. When all places are taken, the oldest connection that
+// still owes its request gives way to the next. So a flood of idle connections passes through, 64 of them every grace, and
+// no other connection waits behind it for the handshake's time-out.
 type handshakes struct {
 	places chan struct{} // one for each connection
 

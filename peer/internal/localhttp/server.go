@@ -1,5 +1,5 @@
 // Package localhttp serves HTTP on Unix sockets to the processes of our own user. Clients that send garbage, half a request or
-// nothing cost a bounded number of connections for a bounded time, and keep nobody out who speaks.
+// nothing cost a bounded number of connections for a bounded time, and keep no client out that speaks.
 package localhttp
 
 import (

@@ -1,5 +1,5 @@
 // Package nettest holds the streams of package peer against what golang.org/x/net/nettest wants of a net.Conn. It is a
-// module of its own, so that nobody who uses the library gets that dependency.
+// module of its own, so that users of the library do not get that dependency.
 package nettest
 
 import (
