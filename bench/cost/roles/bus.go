@@ -2,10 +2,10 @@ package roles
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"time"
 
 	"github.com/multinode-go/multinode/peer"
@@ -51,29 +51,15 @@ func newBusFollower(p Player) (*busNode, error) {
 	if err != nil {
 		return nil, err
 	}
-	echo := func(_ context.Context, m bus.Message) (any, error) { return m.Data, nil }
+	var counted counter // on topicOne: the messages of one peer come one after the other
 	handlers := map[string]bus.Handler{
-		topicAll:   echo,
+		topicAll:   func(_ context.Context, m bus.Message) (any, error) { return m.Data, nil },
 		topicFlood: func(context.Context, bus.Message) (any, error) { return nil, nil },
 	}
 	if p.ID == 1 {
-		handlers[topicOne], handlers[topicCount] = echo, countOnBus()
+		handlers[topicOne] = func(_ context.Context, m bus.Message) (any, error) { return counted.answer(m.Data), nil }
 	}
 	return n, n.handle(handlers)
-}
-
-// countOnBus counts messages up to one that asks for the total.
-func countOnBus() bus.Handler {
-	var counted uint64
-	return func(_ context.Context, m bus.Message) (any, error) {
-		if m.Data[0] != forTotal {
-			counted++
-			return nil, nil
-		}
-		total := binary.BigEndian.AppendUint64(nil, counted)
-		counted = 0
-		return total, nil
-	}
 }
 
 type busLeader struct {
@@ -88,7 +74,9 @@ func leadBus(ctx context.Context, p Player) (leader, error) {
 	if err != nil {
 		return leader{}, err
 	}
-	return leader{l, messages(l.roundTrip, l.fanOut, l.link).add(l.floods())}, nil
+	can := messages(l.roundTrip, l.fanOut, l.link)
+	maps.Copy(can, l.floods())
+	return leader{l, can}, nil
 }
 
 func newBusLeader(ctx context.Context, p Player) (*busLeader, error) {
@@ -135,11 +123,11 @@ func (l *busLeader) askAll(topic string, question []byte, check func([]byte) err
 func (l *busLeader) link() (link, error) {
 	one := message(forCount)
 	finish := func() (int64, error) {
-		m, err := l.Request(l.ctx, busID(1), topicCount, message(forTotal))
+		m, err := l.Request(l.ctx, busID(1), topicOne, message(forTotal))
 		if err != nil {
 			return 0, err
 		}
 		return total(m.Data)
 	}
-	return link{func() error { return l.Send(l.ctx, busID(1), topicCount, one) }, finish}, nil
+	return link{func() error { return l.Send(l.ctx, busID(1), topicOne, one) }, finish}, nil
 }

@@ -2,8 +2,6 @@ package roles
 
 import (
 	"context"
-	"encoding/binary"
-	"fmt"
 	"io"
 	"net"
 
@@ -18,19 +16,12 @@ func serveFramed(stream net.Conn) {
 	defer c.Close(framing.CodeNormal, "")
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	var counted uint64
+	var counted counter
 	_ = c.Serve(ctx, func(m framing.Message) error { // it ends when the leader hangs up
-		switch m.Data[0] {
-		case forCount:
-			counted++
+		if m.Data = counted.answer(m.Data); m.Data == nil {
 			return nil
-		case forTotal:
-			total := binary.BigEndian.AppendUint64(nil, counted)
-			counted = 0
-			return c.SendMessage(ctx, framing.Message{Type: framing.Binary, Data: total})
-		default:
-			return c.SendMessage(ctx, m)
 		}
+		return c.SendMessage(ctx, m)
 	})
 }
 
@@ -70,14 +61,6 @@ func (l *framedLeader) exchange(conns []*framing.Conn) error {
 		if err := wholeAnswer(m.Data); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// wholeAnswer checks that the same bytes have come back as in the baseline.
-func wholeAnswer(data []byte) error {
-	if len(data) != MessageSize {
-		return fmt.Errorf("an answer of %d bytes, want %d", len(data), MessageSize)
 	}
 	return nil
 }

@@ -69,7 +69,9 @@ func (k *keyring) refilled(keys int, loaded []int) (lost Loss, err error) {
 		}
 	}
 	k.used = 0
-	k.stored = keysTo(storedFor(keys))
+	for i := len(k.stored); i < storedFor(keys); i++ {
+		k.stored = append(k.stored, keyOf(i))
+	}
 	return lost, nil
 }
 

@@ -2,7 +2,6 @@ package roles
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 
@@ -15,27 +14,17 @@ func followNATS(p Player) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer := func(m *nats.Msg) { _ = m.Respond(m.Data) } // it fails when the team ends
-	_, err = c.Subscribe(topicAll, answer)
+	_, err = c.Subscribe(topicAll, func(m *nats.Msg) { _ = m.Respond(m.Data) }) // it fails when the team ends
 	if p.ID == 1 {
-		_, err1 := c.Subscribe(topicOne, answer)
-		count, err2 := c.Subscribe(topicCount, countOnNATS())
-		err = errors.Join(err, err1, err2, count.SetPendingLimits(-1, -1))
+		var counted counter // the messages of a subscription come one after the other
+		one, failed := c.Subscribe(topicOne, func(m *nats.Msg) {
+			if answer := counted.answer(m.Data); answer != nil {
+				_ = m.Respond(answer) // it fails when the team ends
+			}
+		})
+		err = errors.Join(err, failed, one.SetPendingLimits(-1, -1))
 	}
 	return nothing, errors.Join(err, c.Flush()) // the broker knows of it now
-}
-
-// countOnNATS counts messages up to one that wants an answer.
-func countOnNATS() nats.MsgHandler {
-	var counted uint64
-	return func(m *nats.Msg) {
-		if m.Reply == "" {
-			counted++
-			return
-		}
-		_ = m.Respond(binary.BigEndian.AppendUint64(nil, counted)) // it fails when the team ends
-		counted = 0
-	}
 }
 
 // followNATSCache is what one writes with NATS: each process has a cache of its own, and drops the key of each message.
@@ -123,12 +112,13 @@ func (l *natsLeader) askAll(topic string, question []byte, check func([]byte) er
 }
 
 func (l *natsLeader) link() (link, error) {
+	one := message(forCount)
 	finish := func() (int64, error) {
-		m, err := l.RequestWithContext(l.ctx, topicCount, l.message)
+		m, err := l.RequestWithContext(l.ctx, topicOne, message(forTotal))
 		if err != nil {
 			return 0, err
 		}
 		return total(m.Data)
 	}
-	return link{func() error { return l.Publish(topicCount, l.message) }, finish}, nil
+	return link{func() error { return l.Publish(topicOne, one) }, finish}, nil
 }

@@ -2,11 +2,11 @@ package roles
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
@@ -15,7 +15,7 @@ import (
 // MessageSize is the size of all that is sent and answered, in bytes.
 const MessageSize = 64
 
-// What the first byte of a message asks for, where all messages go the same way.
+// What the first byte of a message asks for.
 const (
 	forAnswer = 'a' // as many bytes
 	forCount  = 'c' // nothing
@@ -28,14 +28,47 @@ func message(purpose byte) []byte {
 	return m
 }
 
-// Topics of the bus and of the brokers: those of all peers, and those of the first one.
+// counter is what a peer has counted.
+type counter uint64
+
+// answer returns nil for a message that nobody answers.
+func (c *counter) answer(message []byte) []byte {
+	switch message[0] {
+	case forCount:
+		*c++
+		return nil
+	case forTotal:
+		total := binary.BigEndian.AppendUint64(nil, uint64(*c))
+		*c = 0
+		return total
+	default:
+		return message
+	}
+}
+
+// total reads the answer to forTotal.
+func total(answer []byte) (int64, error) {
+	if len(answer) != 8 {
+		return 0, fmt.Errorf("want a total of 8 bytes, have %d", len(answer))
+	}
+	return int64(binary.BigEndian.Uint64(answer)), nil
+}
+
+// wholeAnswer checks that as many bytes have come back as in the baseline.
+func wholeAnswer(answer []byte) error {
+	if len(answer) != MessageSize {
+		return fmt.Errorf("an answer of %d bytes, want %d", len(answer), MessageSize)
+	}
+	return nil
+}
+
+// Topics of the bus and of the brokers.
 const (
-	topicAll   = "all"
-	topicFlood = "flood"
-	topicFill  = "fill" // asks a peer to have so many keys cached
-	topicHits  = "hits" // asks a peer to read, and to write, as an order says; it answers with hits
-	topicOne   = "one"
-	topicCount = "count"
+	topicAll   = "all"   // all peers answer a message
+	topicOne   = "one"   // the first peer does
+	topicFlood = "flood" // nobody does
+	topicFill  = "fill"  // asks a peer to have so many keys cached
+	topicHits  = "hits"  // asks a peer to read, and to write, as an order says; it answers with hits
 )
 
 // Player is the job of a process of a group.
@@ -67,12 +100,6 @@ type leader struct {
 // actions are what a leader can do, by the name of the order.
 type actions map[string]func(Order) (Result, error)
 
-// add takes more of them.
-func (a actions) add(more actions) actions {
-	maps.Copy(a, more)
-	return a
-}
-
 // link carries messages one way, which nobody answers.
 type link struct {
 	send   func() error          // may be called at the same time
@@ -92,11 +119,7 @@ func messages(roundTrip, fanOut func() error, connect func() (link, error)) acti
 }
 
 // runPlayer is the process of a player. It ends when its standard input does.
-func runPlayer() error {
-	var p Player
-	if err := child.Task(&p); err != nil {
-		return err
-	}
+func runPlayer(p Player) error {
 	s, ok := systems[p.System]
 	if !ok {
 		return fmt.Errorf("no system %q", p.System)
@@ -109,8 +132,7 @@ func runPlayer() error {
 		return err
 	}
 	fmt.Println("ready")
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return errors.Join(err, follower.Close())
+	return errors.Join(child.AwaitEnd(), follower.Close())
 }
 
 // runLeader carries out orders, one line of JSON each, and answers each with a result.

@@ -189,14 +189,6 @@ func finishRaw(conn *net.UnixConn) (int64, error) {
 	return total(answer)
 }
 
-// total reads the answer to forTotal.
-func total(data []byte) (int64, error) {
-	if len(data) != 8 {
-		return 0, fmt.Errorf("want a total of 8 bytes, have %d", len(data))
-	}
-	return int64(binary.BigEndian.Uint64(data)), nil
-}
-
 // batches shows what the socket can carry. It is no way to send: a message waits for those that come after it.
 func (l *rawLeader) batches() (link, error) {
 	conn, err := l.dialCount()

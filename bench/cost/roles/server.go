@@ -26,7 +26,7 @@ const (
 // All returns what this program runs in each of them.
 func All() map[string]func() error {
 	return map[string]func() error{
-		PlainRole: servePlain, ClusterRole: serveCluster, ShopperRole: runShopper, PlayerRole: runPlayer,
+		PlainRole: servePlain, ClusterRole: child.Role(serveCluster), ShopperRole: child.Role(runShopper), PlayerRole: child.Role(runPlayer),
 	}
 }
 
@@ -50,11 +50,7 @@ func servePlain() error {
 }
 
 // serveCluster serves the same from some nodes.
-func serveCluster() error {
-	var nodes int
-	if err := child.Task(&nodes); err != nil {
-		return err
-	}
+func serveCluster(nodes int) error {
 	// What happens to a worker is told on standard output, for the parent to time.
 	logger := slog.New(slog.NewTextHandler(os.Stdout, nil))
 	node, err := cluster.Listen(cluster.Options{Addr: "127.0.0.1:0", Nodes: nodes, Logger: logger}, &http.Server{Handler: handler()})

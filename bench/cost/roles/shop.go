@@ -12,8 +12,6 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/valyala/fasthttp"
-
-	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
 const (
@@ -60,11 +58,8 @@ type shopper struct {
 }
 
 // runShopper is that process.
-func runShopper() error {
-	s := &shopper{times: newHistogram()}
-	if err := child.Task(&s.Shop); err != nil {
-		return err
-	}
+func runShopper(l Shop) error {
+	s := &shopper{Shop: l, times: newHistogram()}
 	if err := s.look(); err != nil {
 		return err
 	}
