@@ -128,50 +128,50 @@ func (l *Listener) exclude(ctx context.Context) (epoch int, err error) {
 	}
 }
 
-// longestMove bounds how long a node waits for what is in its queue before it gives a move up, and then for its master.
-const longestMove = 2 * time.Second
+// longestRejoin bounds how long a node waits for what is in its queue before it gives up, and then for its master.
+const longestRejoin = 2 * time.Second
 
 // rejoinInterval is the time between two requests to a master that has not let a node into its group again.
 const rejoinInterval = 100 * time.Millisecond
 
-// move leaves the group of a port and joins it again, where a connection cannot be lost by it.
-func (l *Listener) move() {
+// rejoin leaves the group of a port and joins it again, where a connection cannot be lost by it.
+func (l *Listener) rejoin() {
 	l.of.leaving.Lock()
 	defer l.of.leaving.Unlock()
 	if now, err := l.of.Get(l.Key); err != nil || now != l {
 		return // the node has left for good
 	}
-	l.of.beginMove(l)
-	err := l.tryMove()
+	l.of.beginRejoin(l)
+	err := l.tryLeave()
 	err = errline.Join(err, l.joinAgain())
-	err = errline.Join(err, l.of.endMove(l.Key))
+	err = errline.Join(err, l.of.endRejoin(l.Key))
 	if err != nil && !errors.Is(err, net.ErrClosed) {
-		l.of.belongsTo().Logger.Warn("moving within the group failed", "address", l.address, "error", err)
+		l.of.belongsTo().Logger.Warn("leaving a group and joining it again failed", "address", l.address, "error", err)
 	}
 }
 
-// beginMove lets the acceptor of a listener that is closed wait until it is opened again, or endMove.
-func (l *Listeners) beginMove(one *Listener) {
+// beginRejoin lets the acceptor of a listener that is closed wait until it is opened again, or endRejoin.
+func (l *Listeners) beginRejoin(one *Listener) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.moving[one.Key] = one.Acceptor
+	l.rejoining[one.Key] = one.Acceptor
 }
 
-// endMove closes the acceptor if the listener was not opened again.
-func (l *Listeners) endMove(port portgroup.Key) error {
+// endRejoin closes the acceptor if the listener was not opened again.
+func (l *Listeners) endRejoin(port portgroup.Key) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	acceptor := l.moving[port]
-	delete(l.moving, port)
+	acceptor := l.rejoining[port]
+	delete(l.rejoining, port)
 	if l.open[port] != nil {
 		return nil
 	}
 	return acceptor.Shut()
 }
 
-// tryMove leaves the group, unless that may lose a connection.
-func (l *Listener) tryMove() error {
-	ctx, cancel := context.WithTimeout(context.Background(), longestMove)
+// tryLeave leaves the group, unless that may lose a connection.
+func (l *Listener) tryLeave() error {
+	ctx, cancel := context.WithTimeout(context.Background(), longestRejoin)
 	defer cancel()
 	steerer := l.of.Steerer()
 	for {
@@ -209,7 +209,7 @@ func (l *Listener) joinAgain() error {
 }
 
 func (l *Listener) tryJoin() error {
-	ctx, cancel := context.WithTimeout(context.Background(), longestMove)
+	ctx, cancel := context.WithTimeout(context.Background(), longestRejoin)
 	defer cancel()
 	return l.of.Steerer().Join(ctx, l.Key)
 }

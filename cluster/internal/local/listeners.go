@@ -63,7 +63,7 @@ type Listeners struct {
 	steerer   protocol.Steerer                      // guarded by mu; nil: this process is alone
 	open      map[portgroup.Key]*Listener           // guarded by mu
 	snapshots map[portgroup.Key]*portgroup.Snapshot // guarded by mu; the newest
-	moving    map[portgroup.Key]*serve.Acceptor     // guarded by mu; of listeners that are closed only to be opened again
+	rejoining map[portgroup.Key]*serve.Acceptor     // guarded by mu; of listeners that are closed only to be opened again
 	expected  map[netip.AddrPort]*expected          // guarded by mu; by source
 	refuses   bool                                  // guarded by mu; no listener is opened any more
 }
@@ -77,7 +77,7 @@ func New(pauses bool) *Listeners {
 		pauses: pauses,
 		node:   Node{Logger: slog.New(slog.DiscardHandler), Load: func() (int, int) { return 0, 0 }, Stopping: stopping},
 		open:   make(map[portgroup.Key]*Listener), snapshots: make(map[portgroup.Key]*portgroup.Snapshot),
-		moving: make(map[portgroup.Key]*serve.Acceptor), expected: make(map[netip.AddrPort]*expected),
+		rejoining: make(map[portgroup.Key]*serve.Acceptor), expected: make(map[netip.AddrPort]*expected),
 	}
 }
 
@@ -164,7 +164,7 @@ func (l *Listeners) Close() (err error) {
 	return err
 }
 
-// Open opens the listener for a port. It keeps the acceptor of a listener that is moving.
+// Open opens the listener for a port. It keeps the acceptor of a listener that is rejoining.
 func (l *Listeners) Open(ctx context.Context, port portgroup.Key, address string) (inode uint32, err error) {
 	if one, err := l.Get(port); err == nil {
 		return one.inode, nil
@@ -182,7 +182,7 @@ func (l *Listeners) Open(ctx context.Context, port portgroup.Key, address string
 	if l.refuses || l.open[port] != nil {
 		return 0, errline.Join(net.ErrClosed, socket.Close())
 	}
-	if one.Acceptor = l.moving[port]; one.Acceptor == nil {
+	if one.Acceptor = l.rejoining[port]; one.Acceptor == nil {
 		one.Acceptor = serve.NewAcceptor(socket)
 	} else if err := one.Resume(socket); err != nil {
 		return 0, err
@@ -207,7 +207,7 @@ func (l *Listeners) shut(one *Listener) error {
 		delete(l.open, one.Key)
 	}
 	_ = reuseport.Hide(one.socket) // where it cannot be, the close may lose a connection, as it always did
-	if l.moving[one.Key] == one.Acceptor && !l.refuses {
+	if l.rejoining[one.Key] == one.Acceptor && !l.refuses {
 		return one.Suspend()
 	}
 	return one.Shut()
@@ -222,7 +222,7 @@ func (l *Listeners) Rejoin(_ context.Context, port portgroup.Key) error {
 	if l.Steerer() == nil {
 		return fmt.Errorf("the group of %s has no master", one.address)
 	}
-	go one.move() // ends within longestMove, or with the node
+	go one.rejoin() // ends within longestRejoin, or with the node
 	return nil
 }
 

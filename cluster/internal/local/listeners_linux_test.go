@@ -86,7 +86,7 @@ func TestRejoin(t *testing.T) {
 			before, err := l.Get(key)
 			require.NoError(t, err)
 			accepted := servetest.AcceptAll(t, before)
-			before.move()
+			before.rejoin()
 			after, err := l.Get(key)
 			require.NoError(t, err)
 			assert.Same(t, before.Acceptor, after.Acceptor)
@@ -96,7 +96,7 @@ func TestRejoin(t *testing.T) {
 			require.NoError(t, after.Poke(t.Context()))
 			assert.EqualValues(t, 1, accepted.Load())
 			require.NoError(t, l.Close())
-			after.move() // does nothing any more
+			after.rejoin() // does nothing any more
 			assert.Error(t, servetest.Visit(after.Addr()))
 		})
 	}

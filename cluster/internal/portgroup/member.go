@@ -17,7 +17,7 @@ type Member[N Node] struct {
 	Foreign bool // it is a stranger's
 	Unmet   int  // looks since it was first listed, from 1, while its process is not known; 0: it is
 	Probes  int  // of a hole: those without an answer
-	Moves   int  // of our members for its sake
+	Rejoins int  // of our members for its sake
 
 	hole bool
 }

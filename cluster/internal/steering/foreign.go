@@ -66,8 +66,8 @@ func (s *Steering) FindForeign(ctx context.Context, id, pid int, signal func() e
 			one.agent.obstacle = fmt.Sprintf("the listeners of %s may not be borrowed (%v): run it as the user of this process, "+
 				"and a container with --cap-add SYS_PTRACE", s.program.Label, errno(err))
 		}
-		var agent portgroup.Agent = one
-		one.agent.link.Store(&agent)
+		var link portgroup.Agent = one
+		one.agent.link.Store(&link)
 		one.agent.ready.Store(true)
 		listeners = append(listeners, one)
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// maxMoves is how often members are moved for the sake of one stranger: a server that does not accept may never be.
-const maxMoves = 3
+// maxRejoins is how often members leave and join again for the sake of one stranger: a server that does not accept may never be.
+const maxRejoins = 3
 
 // reorder sees to it that the death of a member gives nothing to a stranger. A process that joins is the last of the group, and
 // the kernel moves the last to the index of a member that dies, with all new connections of that index, at once: before the
@@ -24,7 +24,7 @@ func (g *group) reorder(ctx context.Context) {
 		return
 	}
 	if err := m.Node.call(ctx, func(ctx context.Context, link portgroup.Agent) error { return link.Rejoin(ctx, g.key) }); err != nil {
-		g.steering.logger.Debug("a node cannot be moved behind a stranger", "id", m.Node.id, "address", g.address, "error", err)
+		g.steering.logger.Debug("a node cannot join again behind a stranger", "id", m.Node.id, "address", g.address, "error", err)
 	}
 }
 
@@ -35,7 +35,7 @@ func (g *group) toReorder() (first *member) {
 		return nil
 	}
 	last := members[len(members)-1]
-	if !last.Foreign || last.Moves == maxMoves || g.steering.sightings.Flaps(g.strangers.met[last]) {
+	if !last.Foreign || last.Rejoins == maxRejoins || g.steering.sightings.Flaps(g.strangers.met[last]) {
 		return nil
 	}
 	others := 0
@@ -45,7 +45,7 @@ func (g *group) toReorder() (first *member) {
 		case m.Health() != portgroup.Healthy:
 			return nil // it may be on its way already
 		case m.Node.id == g.steering.self || m.Node.link.Load() == nil:
-			others++ // the master has no link to move it by
+			others++ // it cannot be asked to
 		case first == nil:
 			first = m
 		default:
@@ -55,6 +55,6 @@ func (g *group) toReorder() (first *member) {
 	if first == nil || others == 0 {
 		return nil
 	}
-	last.Moves++
+	last.Rejoins++
 	return first
 }

@@ -72,8 +72,8 @@ func (p *fakePort) come() (inode uint32) {
 // addNode lets a node join.
 func (p *fakePort) addNode() {
 	one := new(agent)
-	var agent portgroup.Agent = &fakeAgent{port: p}
-	one.link.Store(&agent)
+	var link portgroup.Agent = &fakeAgent{port: p}
+	one.link.Store(&link)
 	one.ready.Store(true)
 	require.NoError(p.t, p.join(p.t.Context(), one))
 	p.check()
