@@ -24,7 +24,7 @@ all: lint cross test
 # first, so that no CPU is idle; a test of processes waits more than it computes, so one package more runs at once than
 # there are CPUs, with 4 tests of each.
 # lint vets. A hang is found by the test that waits (internal/await): the time-out is for a machine with a tenth of the speed.
-SEQUENTIAL     := framing/internal/difftest cluster/internal/portgroup bench/report bench/sim
+SEQUENTIAL     := framing/internal/difftest cluster/internal/portgroup cluster/internal/simulation bench/report bench/sim
 PACKAGES       := $(shell echo $$((1 + $$(nproc || echo 2))))
 LONGEST        := ./cluster ./peer/invalidate ./cmd/chat ./bench/cost
 test:

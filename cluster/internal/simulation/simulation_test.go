@@ -1,5 +1,3 @@
-//go:build linux
-
 // Package simulation runs whole clusters in one process, without a socket and without a process: the rules, the supervisor, the
 // control streams and the steering are those of a cluster; the kernel, the processes and the wires are fakes, in virtual time.
 package simulation
@@ -349,7 +347,7 @@ func (m *machine) await() {
 // TestCluster lets a cluster live through reloads, scaling, deaths of workers and masters, and takeovers, with messages that are late
 // or lost.
 func TestCluster(t *testing.T) {
-	for seed := range uint64(1000) {
+	for seed := range uint64(seeds) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMachine(t, seed)
 			m.setCurrent(m.startMaster(1, false))
