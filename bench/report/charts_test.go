@@ -77,14 +77,16 @@ func TestFigureChartShowsValuesWithoutABaseline(t *testing.T) {
 	assert.NotContains(t, c.SVG(), "×")
 }
 
-func TestLatencyChartTakesTheFiguresWhereThereIsNothingElse(t *testing.T) {
+func TestLatencyChartEndsWithTheSlowest(t *testing.T) {
 	d := two(P99, ones, ones)
-	d.Cells[1].Samples[0].Figures[Max] = 9
+	d.Cells[1].Samples[0].Latency = []Quantile{{0.5, 1}, {0.9, 2}, {0.99, 3}, {1, 9}}
 	body := d.latencyChart(d.Patterns[0]).SVG()
 	for _, tick := range []string{">p50<", ">p90<", ">p99<", ">max<"} {
 		assert.Contains(t, body, tick)
 	}
 	assert.NotContains(t, body, ">p99.9<")
+	d.Cells[1].Samples[0].Latency = nil
+	assert.Nil(t, d.latencyChart(d.Patterns[0]).drawing)
 }
 
 func TestQueueChartNamesWhatIsAlwaysEmpty(t *testing.T) {

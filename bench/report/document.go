@@ -86,7 +86,7 @@ type Sample struct {
 	Figures  Figures          `json:"figures"`
 	Failures map[string]int64 `json:"failures,omitempty"` // requests that failed, by kind
 	Queue    []Point          `json:"queue,omitempty"`    // the length of the accept queue
-	Latency  []Quantile       `json:"latency,omitempty"`  // at the same shares in all samples; if empty, from the figures
+	Latency  []Quantile       `json:"latency,omitempty"`  // at the same shares in all samples
 }
 
 // Figures are values by the name of a [Figure]. A value that is not finite counts as missing everywhere.

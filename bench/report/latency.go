@@ -80,27 +80,10 @@ func (d *Document) slowest(p Pattern) float64 {
 // quantiles returns those of all rounds that can be drawn.
 func (d *Document) quantiles(p Pattern, w Way) (quantiles []Quantile) {
 	for _, s := range d.cell(p.Name, w.Name).Samples {
-		for _, q := range s.quantiles() {
+		for _, q := range s.Latency {
 			if q.Share >= 0 && q.Share <= 1 && finite(q.Milliseconds) && q.Milliseconds > 0 {
 				quantiles = append(quantiles, q)
 			}
-		}
-	}
-	return quantiles
-}
-
-// quantiles are those of the figures where there are no others.
-func (s Sample) quantiles() []Quantile {
-	if len(s.Latency) > 0 {
-		return s.Latency
-	}
-	var quantiles []Quantile
-	for _, q := range []struct {
-		share  float64
-		figure string
-	}{{0.5, P50}, {0.9, P90}, {0.99, P99}, {0.999, P999}, {1, Max}} {
-		if value, ok := s.Value(q.figure); ok {
-			quantiles = append(quantiles, Quantile{q.share, value})
 		}
 	}
 	return quantiles

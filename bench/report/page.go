@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"time"
 )
 
 var (
@@ -30,13 +29,13 @@ func (d *Document) WriteHTML(w io.Writer) error {
 	return nil
 }
 
-// page is what page.html shows.
+// page is what page.html and text.tmpl show.
 type page struct {
 	*Document
-	Facts                string
 	Style                template.CSS
 	Baseline, Ours       Way
 	Rounds, MinRounds    int
+	LeftOut              int     // rounds beyond each end of an interval
 	Coverage, ByAccident float64 // that an interval holds the median; one in how many comparisons it does not
 	Ways, Missing        []Way
 	Best                 []Finding // of patterns under which something was measured
@@ -45,7 +44,7 @@ type page struct {
 func (d *Document) page() page {
 	n := d.rounds()
 	return page{
-		Document: d, Facts: d.facts(), Style: template.CSS(pageStyle), Baseline: d.baseline(), Ours: d.ours(), Rounds: n, MinRounds: MinRounds,
+		Document: d, Style: template.CSS(pageStyle), Baseline: d.baseline(), Ours: d.ours(), Rounds: n, LeftOut: leftOut(n), MinRounds: MinRounds,
 		Coverage: Coverage(n), ByAccident: 1 / (1 - Coverage(n)), Ways: d.present(), Missing: d.missing(),
 		Best: slices.DeleteFunc(d.Findings(), func(f Finding) bool { return f.Any.Name == "" }),
 	}
@@ -61,17 +60,6 @@ func counts(n int, what string) string {
 		what += "s"
 	}
 	return fmt.Sprintf("%d %s", n, what)
-}
-
-func (d *Document) facts() string {
-	text := counts(d.rounds(), "round")
-	if !d.Begun.IsZero() {
-		text = d.Begun.UTC().Format("2 January 2006, 15:04 MST") + " · " + text
-	}
-	if d.Elapsed > 0 {
-		text += fmt.Sprintf(" · took %v", d.Elapsed.Round(time.Second))
-	}
-	return text
 }
 
 // cell is a value of a way, or how it compares with another one.

@@ -1,48 +1,35 @@
 package report
 
 import (
-	"bytes"
+	_ "embed" // for the words
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"text/template"
 	"unicode/utf8"
 )
 
 // textWidth is the width of a terminal's table in characters.
 const textWidth = 110
 
+var (
+	//go:embed text.tmpl
+	textText string
+
+	textTemplate = template.Must(template.New("text").Funcs(template.FuncMap{
+		"percent": percent, "plain": plain, "title": func(p Pattern) string { return p.title() },
+	}).Parse(textText))
+)
+
 // WriteText writes a table for each pattern, as wide as a terminal. It shows the figures that matter there as far as there is
 // room: those that can be compared with their ratio and its interval.
 func (d *Document) WriteText(w io.Writer) error {
-	var b bytes.Buffer
-	for _, p := range d.Patterns {
-		fmt.Fprintf(&b, "%s\n%s\n", plain(p.title()), d.table(p))
+	if err := textTemplate.Execute(w, d.page()); err != nil {
+		return fmt.Errorf("report: write text: %w", err)
 	}
-	if len(d.Patterns) > 0 {
-		fmt.Fprintf(&b, "%s\n", d.legend())
-	}
-	for _, line := range d.Summary() {
-		fmt.Fprintf(&b, "%s\n", plain(line))
-	}
-	for i, line := range d.Losses() {
-		if i == 0 {
-			fmt.Fprintf(&b, "It is behind in:\n")
-		}
-		fmt.Fprintf(&b, "  %s\n", plain(line))
-	}
-	for i, way := range d.missing() {
-		if i == 0 {
-			fmt.Fprintf(&b, "\nSkipped:\n")
-		}
-		fmt.Fprintf(&b, "  %s: %s\n", plain(way.Name), plain(way.Missing))
-	}
-	for _, note := range d.Notes {
-		fmt.Fprintf(&b, "\n%s\n", plain(note))
-	}
-	_, err := b.WriteTo(w)
-	return err
+	return nil
 }
 
 // plain keeps text on its line, and a terminal from being steered by it.
@@ -55,35 +42,14 @@ func plain(text string) string {
 	}, text)
 }
 
-func (d *Document) legend() string {
-	return fmt.Sprintf("Medians of %d rounds. Ratio: median of the ratio to %q in the same round (%s of it).\n"+
-		"▲ better, ▼ worse, ~ cannot be told from no difference%s, ! some requests failed.\n",
-		d.rounds(), plain(d.baseline().Name), intervalWords(d.rounds()), fewRounds(d.rounds()))
-}
-
-// intervalWords says what an interval is.
-func intervalWords(rounds int) string {
-	if leftOut(rounds) == 0 {
-		return "lowest to highest round: " + percent(Coverage(rounds)) + " interval"
-	}
-	return percent(Coverage(rounds)) + " interval"
-}
-
 func percent(share float64) string { return fmt.Sprintf("%.4g %%", 100*share) }
 
-func fewRounds(rounds int) string {
-	if rounds < MinRounds {
-		return fmt.Sprintf(" (it takes %d rounds)", MinRounds)
-	}
-	return ""
-}
-
-// table has a row for each way.
-func (d *Document) table(p Pattern) string {
-	columns := [][]string{d.nameColumn(p)}
+// TextTable has a row for each way.
+func (p page) TextTable(pattern Pattern) string {
+	columns := [][]string{p.nameColumn(pattern)}
 	text, _ := align(columns)
-	for _, name := range p.Figures {
-		more := append(slices.Clip(columns), d.columns(p, lookup(name))...)
+	for _, name := range pattern.Figures {
+		more := append(slices.Clip(columns), p.columns(pattern, lookup(name))...)
 		if aligned, width := align(more); width <= textWidth {
 			columns, text = more, aligned
 		}
