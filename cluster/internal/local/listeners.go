@@ -128,15 +128,6 @@ func (l *Listeners) All() (all []*Listener) {
 	return all
 }
 
-// Address returns the address of a port on which this process listens.
-func (l *Listeners) Address(port portgroup.Key) (net.Addr, error) {
-	one, err := l.Get(port)
-	if err != nil {
-		return nil, err
-	}
-	return one.Addr(), nil
-}
-
 // Infos returns what a new master has to know of the listeners.
 func (l *Listeners) Infos() (infos []protocol.Listener) {
 	l.mu.Lock()

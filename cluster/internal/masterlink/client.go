@@ -35,8 +35,6 @@ type Listeners interface {
 	portgroup.Agent
 	// Infos returns what they are.
 	Infos() []protocol.Listener
-	// Address returns the address of a port on which this process listens, and else an error.
-	Address(port portgroup.Key) (net.Addr, error)
 }
 
 // Stream is the control stream to a master, a *peer.Stream.
@@ -150,7 +148,21 @@ func (c *Client) Address(ctx context.Context, port portgroup.Key) (net.Addr, err
 	if err := c.Join(ctx, port); err != nil {
 		return nil, err
 	}
-	return c.cfg.Listeners.Address(port)
+	address, listens := c.listens(port)
+	if !listens {
+		return nil, net.ErrClosed
+	}
+	return net.ResolveTCPAddr(port.Network, address)
+}
+
+// listens returns the address of a port, and whether this process listens there.
+func (c *Client) listens(port portgroup.Key) (address string, listens bool) {
+	for _, l := range c.cfg.Listeners.Infos() {
+		if l.Port == port {
+			return l.Address, true
+		}
+	}
+	return "", false
 }
 
 // Reserve reserves a port.
@@ -165,7 +177,7 @@ func (c *Client) Reserve(ctx context.Context, port portgroup.Key) (address strin
 // Join joins the group of a port.
 func (c *Client) Join(ctx context.Context, port portgroup.Key) error {
 	err := c.askForPort(ctx, port, func(ctx context.Context, m protocol.Master) error { return m.Join(ctx, port) })
-	if _, notOpen := c.cfg.Listeners.Address(port); err != nil && notOpen == nil {
+	if _, listens := c.listens(port); err != nil && listens {
 		if _, told := errors.AsType[*protocol.RemoteError](err); !told {
 			return nil // the master died when we listened already: what has come is ours, and the next one learns of it
 		}
@@ -183,8 +195,8 @@ func (c *Client) askForPort(ctx context.Context, port portgroup.Key, question fu
 			return err
 		}
 		err = c.Ask(ctx, question)
-		_, notOpen := c.cfg.Listeners.Address(port)
-		if again = notOpen != nil && (errors.Is(err, protocol.ErrUnlinked) || errors.Is(err, ErrNoMaster)); again {
+		_, listens := c.listens(port)
+		if again = !listens && (errors.Is(err, protocol.ErrUnlinked) || errors.Is(err, ErrNoMaster)); again {
 			time.Sleep(joinInterval)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"maps"
 	"math/rand/v2"
-	"net"
 	"os"
 	"slices"
 	"sync"
@@ -147,21 +146,13 @@ func (w *worker) info() peer.Info {
 	return info
 }
 
-// Infos and Address are those of [masterlink.Listeners].
+// Infos is that of [masterlink.Listeners].
 func (w *worker) Infos() []protocol.Listener {
 	inode, kept := w.Listener(port)
 	if inode == 0 {
 		return nil
 	}
 	return []protocol.Listener{{Port: port, Address: port.Address, Inode: inode, Snapshot: kept}}
-}
-
-// Address returns the address of the port, if the worker listens there.
-func (w *worker) Address(portgroup.Key) (net.Addr, error) {
-	if inode, _ := w.Listener(port); inode == 0 {
-		return nil, net.ErrClosed
-	}
-	return net.ResolveTCPAddr(port.Network, port.Address)
 }
 
 // Probe answers always: who does not is ended.
