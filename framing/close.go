@@ -49,7 +49,7 @@ func (c *Conn) close(code Code, reason string) error {
 	return errors.Join(err, c.shut())
 }
 
-// hearOut receives until the peer has nothing more to say. It returns nil if the peer has said so by a close frame.
+// hearOut receives until the end of the messages of the peer. It returns nil if that was a close frame.
 func (c *Conn) hearOut() error {
 	_ = c.receiving.take(context.Background()) // a Receive in flight ends with what the peer sends next, or the stream
 	defer c.receiving.give()

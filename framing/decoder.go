@@ -45,10 +45,10 @@ type Decoder struct {
 	head    header // of the frame whose payload is due
 	inFrame bool
 	left    int // bytes of the payload yet to come
-	pos     int // bytes of the payload that have come, for the mask
+	pos     int // bytes of the payload that have arrived, for the mask
 
 	typ       Type   // of the message in hand, 0 when there is none
-	msg       []byte // as far as it has come
+	msg       []byte // as far as it has arrived
 	text      utf8Check
 	delivered bool // msg has been returned and can be used again
 
@@ -91,7 +91,7 @@ func (d *Decoder) Next() (m Message, ok bool, err error) {
 // empty then.
 func (d *Decoder) Buffer() []byte {
 	if d.direct = d.inFrame && !d.head.typ.isControl() && d.left > len(d.buf); d.direct {
-		// The rest of a large payload needs no copy. Twice what has come is the most that is held.
+		// The rest of a large payload needs no copy. The buffer is at most twice what has arrived.
 		d.msg = slices.Grow(d.msg, min(d.left, max(len(d.msg), len(d.buf))))
 		return d.msg[len(d.msg):min(cap(d.msg), len(d.msg)+d.left)]
 	}

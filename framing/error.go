@@ -16,7 +16,7 @@ var errInvalidUTF8 = errors.New("text is not valid UTF-8")
 
 // ProtocolError is the error for what the peer may not send. It ends the connection.
 type ProtocolError struct {
-	Code Code  // CodeProtocol, CodeInvalidData or CodeTooBig; the peer is told
+	Code Code  // CodeProtocol, CodeInvalidData or CodeTooBig; it is sent to the peer
 	Err  error // what was wrong; ErrTooBig with CodeTooBig
 }
 

@@ -74,10 +74,10 @@ func encode(v any) (Message, error) {
 	return Message{Type: Text, Data: data}, err
 }
 
-// check reports what is wrong with a message that is to be sent.
+// check returns why a message cannot be sent.
 func (m Message) check() error { return checkData(m.Type, m.Data, nil) }
 
-// checkData reports what is wrong with a message that is to be sent, whose data are head followed by body.
+// checkData returns why a message cannot be sent whose data are head followed by body.
 func checkData(t Type, head, body []byte) error {
 	switch t {
 	case Binary:

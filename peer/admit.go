@@ -15,8 +15,8 @@ type admission struct {
 	name   string
 	from   Info
 	header http.Header   // of the answer
-	handle func(*Stream) // what is to be done with the stream
-	drop   func()        // instead of handle, when the stream did not come about; nil: nothing is to be done
+	handle func(*Stream) // handles the stream
+	drop   func()        // replaces handle if the stream fails; may be nil
 }
 
 // admissions decide about the streams that others ask for.
@@ -86,7 +86,7 @@ func (ad *admissions) admit(r *http.Request) (a admission, refused *refusedError
 	return ad.admitNode(a)
 }
 
-// admitNode finds out what is to be done with a stream that a node has dialed.
+// admitNode finds the handler of a stream that a node has dialed.
 func (ad *admissions) admitNode(a admission) (admission, *refusedError) {
 	if a.name == linkStream {
 		if a.from.ID >= ad.self.ID {

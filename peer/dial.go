@@ -13,7 +13,7 @@ import (
 // dialer opens streams.
 type dialer struct{ *core }
 
-// dial opens a stream. asked tells that the node may know of it, even when it has failed. A node that does not speak our
+// dial opens a stream. asked reports whether the node may know of it, even when it has failed. A node that does not speak our
 // newest version is asked again for an older version that it speaks.
 func (d dialer) dial(ctx context.Context, n node, name string) (stream *Stream, asked bool, err error) {
 	q := question{stream: name, self: d.self, spoken: d.opts.versions, peer: n}
@@ -71,13 +71,13 @@ func (d dialer) shake(ctx context.Context, conn *net.UnixConn, q question) (*Str
 	return newStream(d.core, conn, q.stream, info, early), nil
 }
 
-// isRefused tells that the peer does not want what it was asked for, or that we do not want its answer.
+// isRefused reports whether the peer has refused the request, or we its answer.
 func isRefused(err error) bool {
 	refused, ok := errors.AsType[*refusedError](err)
 	return ok && refused.status != http.StatusServiceUnavailable
 }
 
-// isBusy tells that the peer has nothing against what it was asked for, but no room now.
+// isBusy reports whether the peer only has no room now.
 func isBusy(err error) bool {
 	refused, ok := errors.AsType[*refusedError](err)
 	return ok && refused.status == http.StatusServiceUnavailable

@@ -128,7 +128,7 @@ func TestHandleInSolo(t *testing.T) {
 	require.NoError(t, m.Close())
 }
 
-// An answer that goes on is no handshake: it has no place among them, and no time-out of theirs.
+// An answer that lasts is no handshake: it takes no place of one, and has no time-out.
 func TestLongAnswer(t *testing.T) {
 	withTime(t, func(timeout time.Duration) bool {
 		m := joinTest(t, openTemp(t), Options{handshakeTimeout: timeout})

@@ -91,7 +91,7 @@ func (m *members) admit(s *session, theirs state) error {
 	return nil
 }
 
-// update takes over what the peer says of itself.
+// update stores the peer's state.
 func (m *members) update(s *session, theirs state) {
 	m.mu.Lock()
 	maps.DeleteFunc(s.opened, func(name string, _ *opening) bool { return s.wanted[name] != theirs.Streams[name] })

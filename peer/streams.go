@@ -124,7 +124,7 @@ func (st *streams) openStreams(s *session) {
 	}
 }
 
-// claim returns what is to be opened now for a name.
+// claim returns the stream to open now for a name.
 func (st *streams) claim(s *session, name string) *opening {
 	st.mu.Lock()
 	defer st.mu.Unlock()

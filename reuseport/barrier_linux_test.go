@@ -173,7 +173,7 @@ func TestHandshakeIsQueuedBeforeItIsGone(t *testing.T) {
 			for _, c := range clients {
 				finished.Go(func() { finishLater(t, c) })
 			}
-			for left := racers; left > 0; { // nobody accepts
+			for left := racers; left > 0; { // no accept
 				now, err := handshakesOf(l)
 				require.NoError(t, err)
 				left = len(now)

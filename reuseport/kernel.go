@@ -129,8 +129,8 @@ func parseRelease(release string) (version, bool) {
 type symbolAnswer int
 
 const (
-	symbolsSilent  symbolAnswer = iota // the table is not there, or not complete
-	symbolsFixed                       // the function that the fix has added is there
+	symbolsSilent  symbolAnswer = iota // the table is missing or incomplete
+	symbolsFixed                       // the function of the fix exists
 	symbolsUnfixed                     // it is not there, but its neighbour is
 )
 

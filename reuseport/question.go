@@ -81,8 +81,8 @@ const (
 	ArrivalClosed                  // the accepting side has closed it, or it never came
 )
 
-// Arrival tells where the accepting side of the connection is, and the inode of its socket once it has been accepted:
-// [Holders] tells which processes have that. Call it after Connect has returned nil. It asks sock_diag(7), with one look-up.
+// Arrival returns the place of the accepting side of the connection, and the inode of its socket once it has been accepted:
+// [Holders] returns its processes. Call it after Connect has returned nil. It asks sock_diag(7), with one look-up.
 //
 // It needs Linux with sock_diag; elsewhere the error Is errors.ErrUnsupported.
 func (q *Question) Arrival() (at Arrival, inode uint32, err error) {

@@ -24,7 +24,7 @@ type Reservation struct {
 // SO_REUSEADDR, as Go's do. Members of a group count: see [Rejoin].
 //
 // The network is "tcp", "tcp4" or "tcp6"; network and address mean what they do to [net.Listen], and ctx ends the
-// resolution of the address. With port 0 the kernel chooses a free port, and Addr tells which.
+// resolution of the address. With port 0 the kernel chooses a free port, which Addr returns.
 //
 // Errors are those of [Listen]. If it Is syscall.EADDRINUSE, [Owners] returns the holders. Reserve needs Linux.
 func Reserve(ctx context.Context, network, address string) (*Reservation, error) {

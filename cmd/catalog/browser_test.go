@@ -31,7 +31,7 @@ func TestIntegrationPrice(t *testing.T) {
 	require.Equal(t, 200, p.put(t, "/products/7", `{"id":7,"name":"Kite","price":1,"version":2}`).status)
 	two.Do(chromedp.SetValue(chromedp.CSS("#product-7 input"), "99"), chromedp.Focus(chromedp.CSS("#product-7 input")))
 	two.Press("Enter", "\r")
-	two.Await(`document.getElementById("price-7")?.textContent === "0.01"`) // nobody's change is overwritten unseen
+	two.Await(`document.getElementById("price-7")?.textContent === "0.01"`) // no change is overwritten unseen
 	assert.EqualValues(t, 1, p.get(t, "/products/7").product(t).Price)
 
 	two.Do(chromedp.Click(chromedp.CSS("#ask")))

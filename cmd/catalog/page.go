@@ -50,7 +50,7 @@ func newPage() (*page, error) {
 
 func (p *page) serveIndex(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store") // its headers tell which node it is from
+	w.Header().Set("Cache-Control", "no-store") // its headers name its node
 	_, _ = w.Write(p.index.data)                // the client may have gone
 }
 

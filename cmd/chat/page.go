@@ -58,7 +58,7 @@ func newPage(node, keep int) (*page, error) {
 
 func (p *page) serveIndex(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store") // it tells which node it is from
+	w.Header().Set("Cache-Control", "no-store") // it names its node
 	_, _ = w.Write(p.index)                     // the client may have gone
 }
 

@@ -42,14 +42,14 @@ func (p *presence) own(names []string) (roll, bool) {
 	return now, true
 }
 
-// told takes the roll of another node.
+// told stores the roll of another node.
 func (p *presence) told(node int, r roll) {
 	if r.Seq >= p.rolls[node].Seq {
 		p.rolls[node] = r
 	}
 }
 
-// joined and left tell which nodes live. A node that leaves takes its people with it.
+// joined and left keep the set of live nodes. The people of a node leave with it.
 func (p *presence) joined(node int) { p.peers[node] = true }
 
 func (p *presence) left(node int) {

@@ -47,12 +47,12 @@ type (
 		Messages []message `json:"messages"` // that the browser does not have
 		Gone     []string  `json:"gone"`     // that it has, and no node
 	}
-	// delivery is a message that has come in, or has got another place.
+	// delivery is a new message, or a message that has got another place.
 	delivery struct {
 		Type    string  `json:"type"`
 		Message message `json:"message"`
 	}
-	// receipt tells that every node has the message: "ack". With the reason why it was not taken: "refused".
+	// receipt says that every node has the message: "ack", or with a reason that it was not accepted: "refused".
 	receipt struct {
 		Type string `json:"type"`
 		ID   string `json:"id"`

@@ -20,7 +20,7 @@ const (
 
 // The topics on the bus.
 const (
-	topicSay     = "chat.say"     // a message that has come in; the answer is the stamp that it has at the node asked
+	topicSay     = "chat.say"     // a new message; the answer is its stamp at the node that answers
 	topicHistory = "chat.history" // refs of the messages of the requester; the answer is the messages that it lacks
 	topicOnline  = "chat.online"  // the roll of the sender, when it has changed
 )

@@ -134,7 +134,7 @@ func (r *room) refs() []ref {
 	return r.history.refs()
 }
 
-// told takes the roll of another node; joined and left report the nodes.
+// told stores the roll of another node; joined and left report the nodes.
 func (r *room) told(node int, names roll) { r.change(func(p *presence) { p.told(node, names) }) }
 func (r *room) joined(node int)           { r.change(func(p *presence) { p.joined(node) }) }
 func (r *room) left(node int)             { r.change(func(p *presence) { p.left(node) }) }

@@ -24,7 +24,7 @@ type check struct {
 	verdict  verdict
 	text     string   // what is, in a sentence
 	why      string   // what that means, if it is not fine
-	commands []string // that mend it, as root; behind a "#" what is to be done otherwise
+	commands []string // that fix it, as root; text after a "#" is what to do in another way
 }
 
 type verdict int
@@ -70,7 +70,7 @@ func (a *app) doctor(ctx context.Context) error {
 // goodRung is the best rung that needs no privilege.
 const goodRung = reuseport.RungBPF
 
-// writeSupport reports whether that is there.
+// writeSupport writes how the kernel lets us steer, and reports whether that is at least goodRung.
 func (a *app) writeSupport(s reuseport.Support) (good bool) {
 	good = s.Rung >= goodRung
 	colour, word := green, "good"

@@ -54,7 +54,7 @@ func TestEventsJSON(t *testing.T) {
 	assert.Equal(t, control.Event{Seq: 2, Time: begin, Kind: control.EventLeft, Slot: 2, ID: 17}, e)
 }
 
-// Who is too slow is cut, and goes on where that was.
+// A reader that is too slow is cut, and continues after its last event.
 func TestEventsGoOn(t *testing.T) {
 	place := tempPlace(t)
 	f := startFake(t, place, "web")

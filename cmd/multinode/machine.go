@@ -23,7 +23,7 @@ func thisMachine() machine {
 	}
 }
 
-// checkCPUs tells how many nodes there would be.
+// checkCPUs reports how many nodes there would be.
 func checkCPUs(context.Context) check {
 	usable, all := runtime.GOMAXPROCS(0), runtime.NumCPU()
 	text := fmt.Sprintf("%s: a cluster has %s unless it is told otherwise", plural(all, "CPU"), plural(usable, "node"))

@@ -191,7 +191,7 @@ func workers(s control.Status) (n int) {
 	return n
 }
 
-// give gives an order, and tells how it goes until it is carried out.
+// give gives an order, and shows its progress until it is carried out.
 func (a *app) give(ctx context.Context, c *client, o order, status control.Status) error {
 	if o.noWait {
 		if err := c.order(ctx, o, control.NoWait); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
-// progress tells how an order goes: one line for each slot, when its new node is ready and its old one has left.
+// progress shows the progress of an order: one line for each slot, when its new node is ready and its old one has left.
 type progress struct {
 	out   io.Writer
 	paint painter

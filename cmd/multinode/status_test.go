@@ -85,7 +85,7 @@ func TestMasterWithoutAPI(t *testing.T) {
 	}
 }
 
-// TestMasterThatStartsAndIsSilent: what it has answered last is what is known of it.
+// TestMasterThatStartsAndIsSilent: the error is that of its last answer.
 func TestMasterThatStartsAndIsSilent(t *testing.T) {
 	place := tempPlace(t)
 	f := startFake(t, place, "web")

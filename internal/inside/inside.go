@@ -38,9 +38,8 @@ type Mesh[Info any] interface {
 	Live() ([]Info, error)
 	// Logger returns the logger of the mesh, for what belongs to it and has no other. It is not nil.
 	Logger() *slog.Logger
-	// OnClose calls f at the beginning of Close, while this node is still in the directory and linked to its peers, and they
-	// take it for alive: so f can end what they rely on as long as it is there. Close waits for f, which must not close the
-	// mesh. remove takes f back; after Close, f is called at once.
+	// OnClose calls f at the beginning of Close, before the peers see this node leave, so f can shut down what they depend on.
+	// Close waits for f, which must not close the mesh. remove cancels f; after Close, f is called at once.
 	OnClose(f func()) (remove func())
 	// PeersWith returns the members that want to have a stream of that name with this node, as far as they have said so, by
 	// id. What a peer wanted before it joined, it has said when it becomes a member.

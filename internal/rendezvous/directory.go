@@ -98,7 +98,7 @@ func open(path string) (*Directory, error) {
 
 // makeFolder opens the folder at path, and makes it if absent. It returns what it has made, the deepest first.
 func makeFolder(path string) (f *folder, made []string, err error) {
-	// Between two steps another process may remove what is there by now: then all starts again.
+	// Between two steps another process may remove the directory: then all starts again.
 	err = retry(openWait, func() error {
 		fresh, err := mkdirAll(path)
 		made = slices.Concat(fresh, made)

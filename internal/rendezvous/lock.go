@@ -246,7 +246,7 @@ func (f *folder) acquireMaster() (file *os.File, err error) {
 	return file, err
 }
 
-// acquire makes the file name and takes its lock, for life. Only who sweeps can hold it, for a moment.
+// acquire makes the file name and takes its lock, for life. Only a sweep can hold it, for a moment.
 func (f *folder) acquire(name string) (file *os.File, err error) {
 	err = retry(askWait, func() error {
 		file, err = f.tryAcquire(name, os.O_CREATE)
@@ -255,7 +255,7 @@ func (f *folder) acquire(name string) (file *os.File, err error) {
 	return file, err
 }
 
-// tryAcquire opens the file name and takes its lock. errBusy means that someone has it or that the file was removed
+// tryAcquire opens the file name and takes its lock. errBusy means that another process has it or that the file was removed
 // meanwhile: by a master that stops, or by a node that found it before its maker could lock it.
 func (f *folder) tryAcquire(name string, flag int) (*os.File, error) {
 	file, err := f.openPlain(name, os.O_RDWR|flag)

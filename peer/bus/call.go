@@ -74,7 +74,7 @@ func (cs *calls) add(c *call) error {
 	return nil
 }
 
-// drop takes back a call that was not sent.
+// drop removes a call that was not sent.
 func (cs *calls) drop(c *call, err error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()

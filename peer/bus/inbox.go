@@ -7,7 +7,7 @@ import (
 	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
-// inbox holds what has come from one peer for one subscription. One worker at a time hands it out, in order.
+// inbox holds the messages of one peer for one subscription. One worker at a time handles them, in order.
 type inbox struct {
 	link     *link
 	sub      *Subscription
@@ -21,7 +21,7 @@ type inbox struct {
 
 // arrivals are the messages of a batch that the reader has not put in the queue yet.
 type arrivals struct {
-	total    int64  // bytes that have come until now
+	total    int64  // bytes that have arrived until now
 	largest  int64  // bytes of the largest message
 	records  []byte // of this batch
 	messages uint64 // in records
@@ -33,8 +33,8 @@ func (a *arrivals) add(data []byte) {
 	a.messages++
 }
 
-// deliver puts what has come in the queue. It returns whether a worker has to be started, and if so, whether the handler
-// is known to be quick.
+// deliver puts the arrivals in the queue. It returns whether a worker has to be started, and if so, whether the handler is
+// known to be quick.
 func (in *inbox) deliver() (start, trusted bool) {
 	in.link.counts.received.Add(in.arrivals.messages)
 	start, trusted = in.queue.put(in.arrivals.records)
@@ -42,7 +42,7 @@ func (in *inbox) deliver() (start, trusted bool) {
 	return start, trusted && in.before == nil
 }
 
-// end says that nothing more comes.
+// end is called when no more messages arrive.
 func (in *inbox) end() {
 	in.cancel()
 	in.queue.end()
@@ -71,7 +71,7 @@ type inboxes struct {
 	link     *link
 	byNumber map[uint64]*inbox // by the number of the subscription
 	latest   *inbox            // the last one used
-	ready    []*inbox          // have got something in this batch
+	ready    []*inbox          // with arrivals in this batch
 }
 
 // take puts a message for a subscription into its inbox.
@@ -133,7 +133,7 @@ func (s *inboxes) open(id uint64) *inbox {
 	return in
 }
 
-// deliver gives what a batch has brought to the workers. It may return an inbox instead, for the reader to handle.
+// deliver gives the messages of a batch to the workers. It may return one inbox for the reader to handle instead.
 func (s *inboxes) deliver() (own *inbox) {
 	single := len(s.ready) == 1 && s.ready[0].arrivals.messages == 1 && s.link.hub.watch.ticker != nil
 	for i, in := range s.ready {
@@ -149,7 +149,7 @@ func (s *inboxes) deliver() (own *inbox) {
 	return own
 }
 
-// end says that nothing more comes.
+// end is called when no more messages arrive.
 func (s *inboxes) end() {
 	for _, in := range s.byNumber {
 		in.end()

@@ -165,7 +165,7 @@ func (l *link) rise() {
 	}
 }
 
-// flush answers a flush: all that was sent before it has come. The one with number 0 ends the peer's greeting.
+// flush answers a flush: all messages before it have arrived. The flush with number 0 ends the peer's greeting.
 func (l *link) flush(m message) {
 	l.acks.tell()
 	l.control(message{kind: kindFlushed, number: m.number})

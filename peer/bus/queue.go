@@ -9,7 +9,7 @@ import (
 const (
 	// recordHead is the size, in bytes, of the length before each message in a queue.
 	recordHead = 4
-	// maxSpare is the largest buffer, in bytes, that a queue keeps when nothing has come for some time.
+	// maxSpare is the largest buffer, in bytes, that a queue keeps when no message has arrived for some time.
 	maxSpare = 128 << 10
 )
 
@@ -24,8 +24,8 @@ type queue struct {
 	waiting []byte    // guarded by mu; records
 	running bool      // guarded by mu; there is a worker
 	trust   int       // guarded by mu; below 0, the calls by which the handler still has to prove that it is quick
-	ended   bool      // guarded by mu; nothing more comes
-	drained chan none // closed when nothing more comes and nothing is left
+	ended   bool      // guarded by mu; no more messages arrive
+	drained chan none // closed when no more messages arrive and none is left
 }
 
 func newQueue() queue { return queue{trust: -proof, drained: make(chan none)} }
@@ -75,7 +75,7 @@ func (q *queue) rest() {
 	}
 }
 
-// end says that nothing more comes.
+// end is called when no more messages arrive.
 func (q *queue) end() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -14,7 +14,7 @@ type remoteSubscriptions struct {
 
 	closedMu sync.Mutex
 	closed   []*remoteSubscription // guarded by closedMu; a goroutine may still be sending to them
-	sent     uint64                // guarded by closedMu; messages to those on which no goroutine is sending any more
+	sent     uint64                // guarded by closedMu; messages to closed ones that are settled
 }
 
 func (rs *remoteSubscriptions) init() {

@@ -27,7 +27,7 @@ func Credentials(conn *net.UnixConn) (pid, uid int, err error) {
 	return int(cred.Pid), int(cred.Uid), nil
 }
 
-// unread tells whether bytes have come that the server has not read yet.
+// unread reports whether bytes have arrived that the server has not read yet.
 func (c *ownConn) unread() bool {
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -11,5 +11,5 @@ import (
 // mode 0700 of the directory of the socket keeps others from it.
 func Credentials(*net.UnixConn) (pid, uid int, err error) { return 0, os.Geteuid(), nil }
 
-// unread says that nothing has come: the standard library cannot ask this kernel.
+// unread reports no bytes: the standard library cannot ask this kernel.
 func (*ownConn) unread() bool { return false }

@@ -59,7 +59,7 @@ func TestHandshakesGiveWay(t *testing.T) {
 	h.unask(conns[half+1])
 	h.evict(time.Now().Add(time.Minute))
 	oldest := half
-	if runtime.GOOS != "linux" { // where nobody knows what was not read
+	if runtime.GOOS != "linux" { // where unread bytes cannot be seen
 		oldest = whole
 	}
 	for i, conn := range conns {

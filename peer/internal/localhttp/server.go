@@ -66,11 +66,10 @@ func (s *Server) Close() error {
 	return err
 }
 
-// Handshakes returns how many connections have a place: those whose request is awaited or answered, but for those that were
-// released.
+// Handshakes returns how many connections have a place: their request is awaited or answered, and they were not released.
 func (s *Server) Handshakes() int { return len(s.shakes.places) }
 
-// answer tells the handshakes which connections have sent their request. One that has had to give way gets no answer.
+// answer notes which connections have sent their request. A connection that had to give way gets no answer.
 func (s *Server) answer(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn := requestConn(r)
@@ -147,7 +146,7 @@ func (l ownListener) Accept() (net.Conn, error) {
 			_ = conn.Close() // it carried nothing
 			continue
 		}
-		// Close waits for this Accept before it closes those that have the places.
+		// Close waits for this Accept before it closes the connections in the places.
 		if !l.server.shakes.enter(conn, l.server.config.Closing) {
 			_ = conn.Close() // it carried nothing
 			return nil, net.ErrClosed
