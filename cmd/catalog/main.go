@@ -78,7 +78,7 @@ func parseFlags(args []string, stderr io.Writer) (opts options, err error) {
 	}
 	flags.StringVar(&opts.cluster.Addr, "addr", ":8080", "`address` to share; port 0 is one free port for all nodes")
 	flags.IntVar(&opts.cluster.Nodes, "nodes", 4, "how many processes accept connections")
-	masterListen := flags.Bool("master-listen", false, "the master accepts too, and its death is not made good")
+	masterListen := flags.Bool("master-listen", false, "the master accepts too, and is not restarted when it dies")
 	flags.StringVar(&opts.cluster.Name, "name", "", "`name` of the cluster (default catalog-PORT)")
 	flags.StringVar(&opts.cluster.Dir, "dir", "", "rendezvous `directory` (default: one for the name, below $XDG_RUNTIME_DIR or /tmp)")
 	flags.StringVar(&opts.db, "db", "catalog.db", "`file` of the database, on a local disk; it is made when it is not there")

@@ -76,7 +76,7 @@ func parseFlags(args []string, stderr io.Writer) (opts cluster.Options, keep int
 	}
 	flags.StringVar(&opts.Addr, "addr", ":8080", "`address` to share; port 0 is one free port for all nodes")
 	flags.IntVar(&opts.Nodes, "nodes", 4, "how many processes accept connections")
-	masterListen := flags.Bool("master-listen", false, "the master accepts too, and its death is not made good")
+	masterListen := flags.Bool("master-listen", false, "the master accepts too, and is not restarted when it dies")
 	flags.StringVar(&opts.Name, "name", "", "`name` of the cluster (default chat-PORT)")
 	flags.StringVar(&opts.Dir, "dir", "", "rendezvous `directory` (default: one for the name, below $XDG_RUNTIME_DIR or /tmp)")
 	flags.IntVar(&keep, "history", 1000, "how many messages are kept, on each node")

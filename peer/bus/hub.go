@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 
+	"github.com/multinode-go/multinode/internal/closed"
 	"github.com/multinode-go/multinode/internal/closehooks"
 	"github.com/multinode-go/multinode/peer"
 )
@@ -107,11 +108,4 @@ func (h *hub) subscription(number uint64) *Subscription {
 }
 
 // isClosed reports whether Close was called.
-func (h *hub) isClosed() bool {
-	select {
-	case <-h.closing:
-		return true
-	default:
-		return false
-	}
-}
+func (h *hub) isClosed() bool { return closed.Is(h.closing) }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"sync"
 	"time"
+
+	"github.com/multinode-go/multinode/internal/closed"
 )
 
 const (
@@ -85,14 +87,7 @@ func (q *queue) end() {
 	}
 }
 
-func (q *queue) isDrained() bool {
-	select {
-	case <-q.drained:
-		return true
-	default:
-		return false
-	}
-}
+func (q *queue) isDrained() bool { return closed.Is(q.drained) }
 
 // judge learns from the time that some calls took whether the handler is quick.
 func (q *queue) judge(calls int, took time.Duration) {
