@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -63,7 +64,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	} else {
 		err = c.run(ctx, d, stderr)
 	}
-	if len(d.Cells) == 0 {
+	if d == nil || len(d.Cells) == 0 {
 		return err
 	}
 	return errors.Join(err, d.WriteText(stdout), write(d, *out, stdout))
@@ -130,14 +131,10 @@ func (c *config) choose(patternNames []string, wayList string, full bool) error 
 func read(path string) (*report.Document, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return new(report.Document), err
+		return nil, err
 	}
 	defer f.Close()
-	d, err := report.ReadJSON(f)
-	if err != nil {
-		return new(report.Document), err
-	}
-	return d, nil
+	return report.ReadJSON(f)
 }
 
 // write writes the report in all its forms.
@@ -148,7 +145,8 @@ func write(d *report.Document, dir string, stdout io.Writer) error {
 	for name, form := range map[string]func(io.Writer) error{
 		"index.html": d.WriteHTML, "samples.csv": d.WriteCSV, "report.json": d.WriteJSON,
 	} {
-		if err := writeFile(filepath.Join(dir, name), form); err != nil {
+		var b bytes.Buffer
+		if err := errors.Join(form(&b), os.WriteFile(filepath.Join(dir, name), b.Bytes(), 0o644)); err != nil {
 			return err
 		}
 	}
@@ -157,12 +155,4 @@ func write(d *report.Document, dir string, stdout io.Writer) error {
 	}
 	fmt.Fprintf(stdout, "\nThe report is %s; beside it are samples.csv, report.json and the charts.\n", filepath.Join(dir, "index.html"))
 	return nil
-}
-
-func writeFile(path string, form func(io.Writer) error) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(form(f), f.Close())
 }

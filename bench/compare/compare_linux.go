@@ -57,7 +57,7 @@ const (
 
 // took is how long one measurement under a pattern takes.
 func (c config) took(p pattern) time.Duration {
-	if p.longest {
+	if p.event != nil {
 		return max(c.duration, eventDuration)
 	}
 	return c.duration

@@ -27,12 +27,11 @@ const (
 // pattern is one pattern of load, and what happens meanwhile.
 type pattern struct {
 	report.Pattern
-	brief   bool // it is in the short comparison
-	burns   bool // it needs a handler that can burn CPU
-	longest bool // it takes eventDuration at least, as something happens
+	brief bool // it is in the short comparison
+	burns bool // it needs a handler that can burn CPU
 
 	plan func(limits) load.Plan
-	// event happens in the middle. It returns figures of its own.
+	// event happens in the middle, if there is one. It returns figures of its own.
 	event func(context.Context, *ways.Server) (report.Figures, error)
 }
 
@@ -121,7 +120,6 @@ func patterns() []pattern {
 			plan: func(limits) load.Plan { return load.Plan{Burst: burst, BurstEvery: burstEvery} },
 		},
 		{
-			longest: true,
 			Pattern: report.Pattern{
 				Name: "stall", Title: "A worker stalls for a second", Figures: []string{report.P999, report.P99, report.Max, report.QueueMax, report.Failures},
 				About:    fmt.Sprintf("Each request comes on a new connection. In the middle one of the workers is stopped (SIGSTOP) for %v.", stall),
@@ -131,7 +129,6 @@ func patterns() []pattern {
 			event: stallWorker,
 		},
 		{
-			longest: true,
 			Pattern: report.Pattern{
 				Name: "restart", Title: "A rolling restart", Figures: []string{report.Failures, report.Restart, report.P999, report.Max, report.P99},
 				About:    "Each request comes on a new connection. In the middle all workers are replaced, as the users of this way do it.",
