@@ -43,8 +43,6 @@ import (
 // when the node listens and its server is being started; [Node.WaitReady] waits until the cluster is ready, [Node.Wait]
 // until the node has ended. Requests may come before it returns: their handlers find the node with [FromContext].
 //
-// Handler, ConnState and BaseContext of an *http.Server are to be set before Listen, which puts hooks around them.
-//
 // With a nil server the caller takes [Node.Listener] and serves by itself.
 //
 // A process can be in one cluster; a second Listen or [Start] in a worker is an error.
@@ -87,8 +85,7 @@ func Listen(opts Options, server Server) (*Node, error) {
 // [Node.Serve] or [Node.Listener]. Until then the node gets no connection; a worker has to be ready within
 // Options.BootTimeout. ctx bounds the call of Start and has no effect on the node.
 //
-// Start takes the signals that [Listen] lists, and is as Listen in process 1. A process can be in one cluster; a second
-// Start in a worker is an error. The errors are those of Listen.
+// What is said of signals, process 1 and errors at [Listen] holds here.
 func Start(ctx context.Context, opts Options) (*Node, error) {
 	opts, err := opts.withDefaults(nil)
 	if err != nil {

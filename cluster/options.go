@@ -25,8 +25,7 @@ const maxNodes = lifecycle.MaxNodes
 // to the same Options; Addr, Nodes, Name and Dir count in the master only.
 type Options struct {
 	// Addr is the TCP address to share, as in net.Listen. Default: ":http"; to Listen, the Addr of an *http.Server, or
-	// ":https" for a TLSServer.
-	// Port 0 is one free port for all nodes.
+	// ":https" for a TLSServer. Port 0 is one free port for all nodes.
 	Addr string
 
 	// Nodes is how many processes accept connections, the master included unless DisableMasterListen is set.
