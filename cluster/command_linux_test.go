@@ -182,7 +182,7 @@ func TestSuperviseWithoutBorrowing(t *testing.T) {
 	assert.Equal(t, addr, c.ready(t))
 	for range 2 {
 		s := c.status(t).Steering
-		assert.Equal(t, reuseport.RungHash.String(), s.Rung)
+		assert.Equal(t, reuseport.RungHash.String(), s.Level)
 		assert.NotContains(t, s.Promise, "loses no connection")
 		assert.Contains(t, s.Promise, "--cap-add SYS_PTRACE")
 		assert.Empty(t, s.Advice, "nothing of the kernel would help")

@@ -89,7 +89,7 @@ func TestMigrationInside(t *testing.T) {
 		assert.Positive(t, failed.Load(), "they were in the queue of the one that was killed")
 		assert.Less(t, failed.Load(), int32(clients), "the other half were not")
 	}
-	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture && len(pidsOf(s)) == 2 })
+	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known && len(pidsOf(s)) == 2 })
 }
 
 // isEven tells whether two nodes get the same.

@@ -466,7 +466,7 @@ func TestStatus(t *testing.T) {
 	assert.Equal(t, c.cmd.Process.Pid, s.PID)
 	assert.Equal(t, addr, s.Address)
 	assert.Equal(t, 2, s.Wanted)
-	assert.Equal(t, "hash", s.Steering.Rung)
+	assert.Equal(t, "hash", s.Steering.Level)
 	assert.NotEmpty(t, s.Steering.Promise)
 	require.Len(t, s.Nodes, 2)
 	for slot, n := range s.Nodes {

@@ -33,7 +33,7 @@ func TestStrangerIsGuarded(t *testing.T) {
 	opts := orphans(t, 4)
 	c := run(t, "http", opts)
 	addr := c.ready(t)
-	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture && len(pidsOf(s)) == 4 })
+	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known && len(pidsOf(s)) == 4 })
 	before := listeners(t, addr)
 	load := underLoad(t, addr)
 	letJoin(t, addr)
@@ -51,7 +51,7 @@ func TestStrangerIsGuarded(t *testing.T) {
 		for _, n := range s.Nodes {
 			weights = max(weights, n.Weight)
 		}
-		return s.Steering.Picture && len(s.Steering.Strangers) == 1 && weights == 25
+		return s.Steering.Known && len(s.Steering.Strangers) == 1 && weights == 25
 	})
 	noneFailed(t, load)
 	survey(t, addr, 4)
@@ -83,6 +83,6 @@ func TestStrangerIsGuarded(t *testing.T) {
 
 	c = run(t, "http", opts)
 	c.ready(t)
-	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture && len(pidsOf(s)) == 4 })
+	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known && len(pidsOf(s)) == 4 })
 	survey(t, addr, 4)
 }

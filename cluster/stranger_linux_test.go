@@ -64,9 +64,9 @@ func TestStranger(t *testing.T) {
 	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 3, DisableMasterListen: true})
 	addr := c.ready(t)
-	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture })
+	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known })
 	other := letJoin(t, addr)
-	s := c.awaitStatus(t, func(s control.Status) bool { return len(s.Steering.Strangers) == 1 && s.Steering.Picture })
+	s := c.awaitStatus(t, func(s control.Status) bool { return len(s.Steering.Strangers) == 1 && s.Steering.Known })
 	assert.Equal(t, other.Process.Pid, s.Steering.Strangers[0].PID)
 	assert.NotEmpty(t, s.Steering.Strangers[0].Program)
 	assert.Equal(t, addr, s.Steering.Strangers[0].Address)
@@ -79,7 +79,7 @@ func TestStranger(t *testing.T) {
 	survey(t, addr, 3)
 
 	require.NoError(t, other.Process.Kill())
-	c.awaitStatus(t, func(s control.Status) bool { return len(s.Steering.Strangers) == 0 && s.Steering.Picture })
+	c.awaitStatus(t, func(s control.Status) bool { return len(s.Steering.Strangers) == 0 && s.Steering.Known })
 	survey(t, addr, 3)
 	line, _ := c.log.find(2, func(line string) bool { return jsonHasMsg(line, "stranger on the port") })
 	assert.Empty(t, line, "it is reported once")
@@ -103,7 +103,7 @@ func TestPictureAfterDeaths(t *testing.T) {
 	require.NoError(t, syscall.Kill(pids[1], syscall.SIGKILL))
 	require.NoError(t, syscall.Kill(pids[3], syscall.SIGKILL))
 	c.awaitStatus(t, func(s control.Status) bool {
-		return len(pidsOf(s)) == 4 && pidsOf(s)[1] != pids[1] && pidsOf(s)[3] != pids[3] && s.Steering.Picture
+		return len(pidsOf(s)) == 4 && pidsOf(s)[1] != pids[1] && pidsOf(s)[3] != pids[3] && s.Steering.Known
 	})
 	load := underLoad(t, addr)
 	c.ordered(t, "/drain/2")
@@ -127,7 +127,7 @@ func TestEachRung(t *testing.T) {
 			c := run(t, "http", programOptions{Nodes: 3, Steering: name, DisableMasterListen: true, LameDuck: shortDuck})
 			addr := c.ready(t)
 			s := c.status(t)
-			assert.Equal(t, name, s.Steering.Rung)
+			assert.Equal(t, name, s.Steering.Level)
 			assert.Equal(t, level.Promise(), s.Steering.Promise)
 			load := underLoad(t, addr)
 			c.ordered(t, "/reload")

@@ -31,7 +31,7 @@ func TestTakeover(t *testing.T) {
 			for nth := range 3 {
 				require.NoError(t, syscall.Kill(last.PID, syscall.SIGUSR2))
 				c.printed(t, "ready", nth+2)
-				now := c.awaitStatus(t, func(s control.Status) bool { return s.PID != last.PID && s.Steering.Picture && len(pidsOf(s)) == 3 })
+				now := c.awaitStatus(t, func(s control.Status) bool { return s.PID != last.PID && s.Steering.Known && len(pidsOf(s)) == 3 })
 				assert.Greater(t, masterIDOf(now), masterIDOf(last), "ids count on")
 				last = now
 			}
@@ -79,7 +79,7 @@ func TestTakeoverOfOneThatIsStopped(t *testing.T) {
 	assert.Contains(t, body, "the successor has failed, this master goes on")
 	late := fmt.Sprintf("the workers with the pids [%d] did not answer their new master for 5s", pidsOf(before)[2])
 	c.log.await(t, 1, func(line string) bool { return strings.Contains(line, late) })
-	after := c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture && len(pidsOf(s)) == 3 })
+	after := c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known && len(pidsOf(s)) == 3 })
 	assert.Equal(t, before.PID, after.PID)
 	assert.Equal(t, pidsOf(before), pidsOf(after))
 

@@ -347,7 +347,7 @@ func TestTakeoverThatIsGivenUp(t *testing.T) {
 			c.awaitStatus(t, func(s control.Status) bool { return pidsOf(s)[2] == started.PID }) // the old master knows of it
 			fail(t, c, successor)
 			c.logged(t, "an order has failed", 1)
-			after := c.awaitStatus(t, func(s control.Status) bool { return s.Doing == "" && len(pidsOf(s)) == 4 && s.Steering.Picture })
+			after := c.awaitStatus(t, func(s control.Status) bool { return s.Doing == "" && len(pidsOf(s)) == 4 && s.Steering.Known })
 			assert.Equal(t, c.cmd.Process.Pid, after.PID)
 			for slot, pid := range pidsOf(after) {
 				if slot == 2 {

@@ -172,12 +172,12 @@ func TestUsurper(t *testing.T) {
 			t.Parallel()
 			c := run(t, "http", programOptions{Nodes: 3, DisableMasterListen: supervises})
 			addr := c.ready(t)
-			c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture })
+			c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known })
 			other := letRun(t, "usurp", addr)
 			s := c.awaitStatus(t, func(s control.Status) bool {
 				return s.Steering.Contested && slices.ContainsFunc(s.Steering.Strangers, isUsurper)
 			})
-			assert.False(t, s.Steering.Picture)
+			assert.False(t, s.Steering.Known)
 			assert.Equal(t, other.Process.Pid, s.Steering.Strangers[0].PID)
 			assert.NotEmpty(t, s.Steering.Strangers[0].Program)
 			assert.Contains(t, s.Steering.Promise, "Nothing")
@@ -188,7 +188,7 @@ func TestUsurper(t *testing.T) {
 
 			require.NoError(t, other.Process.Kill())
 			c.awaitStatus(t, func(s control.Status) bool {
-				return !s.Steering.Contested && s.Steering.Picture && len(s.Steering.Strangers) == 0
+				return !s.Steering.Contested && s.Steering.Known && len(s.Steering.Strangers) == 0
 			})
 			c.logged(t, "connections are steered by our weights again", 1)
 			assert.Zero(t, shareOfStrangers(addr, 50))
@@ -232,7 +232,7 @@ func TestUsurperOnce(t *testing.T) {
 	c := run(t, "http", programOptions{Nodes: 3})
 	addr := c.ready(t)
 	other := letRun(t, "usurp", addr, "MULTINODE_TEST_SIGNAL=1")
-	c.awaitStatus(t, func(s control.Status) bool { return len(s.Steering.Strangers) == 1 && s.Steering.Picture })
+	c.awaitStatus(t, func(s control.Status) bool { return len(s.Steering.Strangers) == 1 && s.Steering.Known })
 	steers := func(line string) bool { return strings.Contains(line, "stranger steers the port") }
 	require.Eventually(t, func() bool { // not while our own program changes, which wipes the other
 		require.NoError(t, other.Process.Signal(syscall.SIGUSR1))
@@ -242,7 +242,7 @@ func TestUsurperOnce(t *testing.T) {
 	}, patience, time.Second)
 	assert.Equal(t, other.Process.Pid, c.logged(t, "stranger steers the port", 1).PID)
 	c.logged(t, "connections are steered by our weights again", 1)
-	s := c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture })
+	s := c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known })
 	require.Len(t, s.Steering.Strangers, 1)
 	assert.True(t, s.Steering.Strangers[0].Steers)
 	assert.Zero(t, shareOfStrangers(addr, 50))
@@ -255,7 +255,7 @@ func TestUsurperAtOnce(t *testing.T) {
 	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 3, DisableMasterListen: true})
 	addr := c.ready(t)
-	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture })
+	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known })
 	isReportOf := func(pid int) func(line string) bool {
 		return func(line string) bool {
 			var r record
@@ -277,7 +277,7 @@ func TestUsurperAtOnce(t *testing.T) {
 	second := letRun(t, "usurp", addr) // whether or not the first one is forgotten
 	c.log.await(t, 1, isReportOf(second.Process.Pid))
 	require.NoError(t, second.Process.Kill())
-	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture && len(s.Steering.Strangers) == 0 })
+	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known && len(s.Steering.Strangers) == 0 })
 	c.logged(t, "connections are steered by our weights again", 1)
 	assert.Zero(t, shareOfStrangers(addr, 50))
 }
@@ -302,5 +302,5 @@ func TestFlappingStranger(t *testing.T) {
 	line, _ := c.log.find(2, isReport)
 	assert.Empty(t, line, "it is reported once")
 	require.NoError(t, syscall.Kill(other.Process.Pid, syscall.SIGKILL))
-	c.awaitStatus(t, func(s control.Status) bool { return len(s.Steering.Strangers) == 0 && s.Steering.Picture })
+	c.awaitStatus(t, func(s control.Status) bool { return len(s.Steering.Strangers) == 0 && s.Steering.Known })
 }

@@ -69,7 +69,7 @@ func TestOtherVersion(t *testing.T) {
 			opts := orphans(t, 3)
 			cluster := runCommand(t, exec.Command(program), "http", opts)
 			addr := cluster.ready(t)
-			before := cluster.awaitStatus(t, func(s control.Status) bool { return s.Steering.Picture && len(pidsOf(s)) == 3 })
+			before := cluster.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known && len(pidsOf(s)) == 3 })
 			load := underLoad(t, addr)
 			install(t, program, c.to)
 			if c.killed {
@@ -81,7 +81,7 @@ func TestOtherVersion(t *testing.T) {
 				cluster.printed(t, "ready", 2)
 				<-cluster.exited
 			}
-			adopted := cluster.awaitStatus(t, func(s control.Status) bool { return s.PID != before.PID && s.Steering.Picture && s.Doing == "" })
+			adopted := cluster.awaitStatus(t, func(s control.Status) bool { return s.PID != before.PID && s.Steering.Known && s.Doing == "" })
 			assert.Equal(t, pidsOf(before), pidsOf(adopted), "no worker is replaced")
 			cluster.ordered(t, "/reload")
 			after := cluster.status(t)

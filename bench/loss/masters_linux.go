@@ -111,10 +111,10 @@ func (s *server) takeOver(ctx context.Context) error {
 		s.master = status.PID
 		at := status.Steering
 		ready := len(slices.DeleteFunc(status.Nodes, func(n control.NodeStatus) bool { return !isReady(n) }))
-		if status.PID != old && ready == nodes && status.Doing == "" && at.Picture {
+		if status.PID != old && ready == nodes && status.Doing == "" && at.Known {
 			return nil
 		}
-		why = fmt.Sprintf("%d nodes are ready, doing %q, picture %t, strangers %v", ready, status.Doing, at.Picture, at.Strangers)
+		why = fmt.Sprintf("%d nodes are ready, doing %q, picture %t, strangers %v", ready, status.Doing, at.Known, at.Strangers)
 	}
 	return fmt.Errorf("the takeover from pid %d is not done: %s", old, why)
 }

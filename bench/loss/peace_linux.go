@@ -87,7 +87,7 @@ func unrest(s control.Status) string {
 		}
 		ready++
 	}
-	steered := s.Steering.Rung != "hash" && s.Steering.Rung != "incoming-cpu"
+	steered := s.Steering.Level != "hash" && s.Steering.Level != "incoming-cpu"
 	switch {
 	case ready != s.Wanted:
 		return fmt.Sprintf("%d of %d nodes are ready", ready, s.Wanted)
@@ -95,7 +95,7 @@ func unrest(s control.Status) string {
 		return "it is busy with " + s.Doing
 	case len(s.Steering.Strangers) > 0:
 		return fmt.Sprintf("strangers: %v", s.Steering.Strangers)
-	case steered && !s.Steering.Picture:
+	case steered && !s.Steering.Known:
 		return "the picture is not certain"
 	case steered && !equalWeights(s):
 		return "the weights are not equal"

@@ -63,12 +63,12 @@ type NodeStatus struct {
 
 // Steering is how the kernel's choice among the nodes is steered.
 type Steering struct {
-	Rung    string   `json:"rung"`    // "hash", "incoming-cpu", "cbpf", "cbpf+migrate"
+	Level   string   `json:"rung"`    // "hash", "incoming-cpu", "cbpf", "cbpf+migrate"
 	Promise string   `json:"promise"` // what may be lost, in a sentence
 	Advice  []Advice `json:"advice,omitempty"`
 
-	// Picture tells whether it is known which node sits where in the kernel's group. While it is not, the hash decides.
-	Picture   bool       `json:"picture"`
+	// Known tells whether it is known which node is where in the kernel's group. While it is not, the hash decides.
+	Known     bool       `json:"picture"`
 	Strangers []Stranger `json:"strangers,omitempty"`
 
 	// Contested: another process of this user has replaced the program that steers, or was found to do so a moment ago. Who

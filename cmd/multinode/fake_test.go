@@ -119,7 +119,7 @@ func fakeStatus(name string) control.Status {
 			{ID: 2, Slot: 2, Generation: 9, State: control.StateLooping, Since: begin.Add(2 * time.Hour), Restarts: 8, LastExit: "killed"},
 		},
 		Steering: control.Steering{
-			Rung: "cbpf", Promise: "A reload loses nothing.", Picture: true,
+			Level: "cbpf", Promise: "A reload loses nothing.", Known: true,
 			Advice:    []control.Advice{{Gives: "a crash loses less", Command: "sysctl -w net.ipv4.tcp_migrate_req=1"}},
 			Strangers: []control.Stranger{{PID: 99, Program: "nc", Address: "127.0.0.1:8080"}},
 		},

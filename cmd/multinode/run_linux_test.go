@@ -372,7 +372,7 @@ func TestRunOneProcessThatDoesNotShareItsPort(t *testing.T) {
 	r := startRun(t, []string{listenVariable + "=" + address}, "1", os.Args[0])
 	s := r.ready(t, 1)
 	assert.Equal(t, address, s.Address)
-	assert.Equal(t, "hash", s.Steering.Rung)
+	assert.Equal(t, "hash", s.Steering.Level)
 	assert.Contains(t, s.Steering.Promise, "without SO_REUSEPORT")
 	before := pids(s)
 
@@ -408,7 +408,7 @@ func TestRunAsksWithoutAReset(t *testing.T) {
 	t.Parallel()
 	address := freeAddress(t)
 	r := startRun(t, []string{listenVariable + "=shared " + address}, "3", os.Args[0])
-	r.await(t, func(s control.Status) bool { return len(pids(s)) == 3 && s.Steering.Picture })
+	r.await(t, func(s control.Status) bool { return len(pids(s)) == 3 && s.Steering.Known })
 	r.does(t, "reload")
 	r.does(t, "stop")
 	assert.Equal(t, codeDone, r.exit(t))
@@ -432,7 +432,7 @@ http {
 }`, dir, address)
 	require.NoError(t, os.WriteFile(config, []byte(text), 0o600))
 	r := startRun(t, nil, "3", "nginx", "-e", "stderr", "-c", config)
-	r.await(t, func(s control.Status) bool { return len(pids(s)) == 3 && s.Steering.Picture })
+	r.await(t, func(s control.Status) bool { return len(pids(s)) == 3 && s.Steering.Known })
 	assert.Contains(t, r.status(t).Steering.Promise, "SIGQUIT")
 
 	end := load(t, address)

@@ -186,14 +186,14 @@ func stateColour(s control.State) string {
 }
 
 func writeSteering(out io.Writer, p painter, s control.Steering, now time.Time) {
-	if s.Rung == "" {
+	if s.Level == "" {
 		return
 	}
-	fmt.Fprintf(out, "steering: %s\n  %s\n", p.paint(bold, s.Rung), s.Promise)
+	fmt.Fprintf(out, "steering: %s\n  %s\n", p.paint(bold, s.Level), s.Promise)
 	switch {
 	case s.Contested:
 		fmt.Fprintln(out, p.paint(red, "  another process of this user replaces the program that steers: who gets which part is not known"))
-	case !s.Picture && s.Rung != "hash":
+	case !s.Known && s.Level != "hash":
 		fmt.Fprintln(out, "  at the moment it is not certain which node is which to the kernel: those that are not known get nothing, "+
 			"or the kernel's hash decides")
 	}

@@ -83,21 +83,21 @@ type Master struct {
 	supervisor *supervise.Supervisor
 	node       *node.Node
 	manager    manager
-	succession
-	handover
+	takingOver
+	handingOver
 
 	forgetWorkers func() // takes no control stream any more; nil: none has been taken
 }
 
-// succession is what a master has that takes over from another one.
-type succession struct {
+// takingOver is what a master has that takes over from another one.
+type takingOver struct {
 	predecessor *boot.Handover // nil: there is none
 	greeted     chan struct{}  // closed when the predecessor has told what it has
 	probation   *probation     // nil: all is ours
 }
 
-// handover is what a master has that another one takes over from.
-type handover struct {
+// handingOver is what a master has that another one takes over from.
+type handingOver struct {
 	next      atomic.Pointer[successor] // the last one that was started
 	successor atomic.Pointer[successor] // that is the master now; set before the node stops
 	ceded     atomic.Bool               // another process is the master
@@ -127,7 +127,7 @@ func Start(ctx context.Context, c Config) (_ *node.Node, _ *Master, err error) {
 	m := &Master{
 		cfg: c, since: time.Now(), listeners: local.New(c.AcceptPauses), journal: journal.New(stamp),
 		claim: claim{logger: c.Node.Logger}, manager: manager{logger: c.Node.Logger, file: c.PIDFile},
-		succession: succession{greeted: make(chan struct{})},
+		takingOver: takingOver{greeted: make(chan struct{})},
 	}
 	if c.Program == nil {
 		m.key = portgroup.Key{Network: "tcp", Address: c.Addr}

@@ -29,7 +29,7 @@ func awaitPredecessor(ctx context.Context, talk uintptr) (*probation, error) {
 	if err = errline.Join(err, file.Close()); err != nil {
 		return nil, fmt.Errorf("predecessor: %w", err)
 	}
-	t := newHandoff(conn)
+	t := newLine(conn)
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	err = t.say(lifecycle.WordPrepared)
 	var word lifecycle.Word
@@ -55,16 +55,16 @@ func awaitPredecessor(ctx context.Context, talk uintptr) (*probation, error) {
 // answer to done. A master on probation never stops a worker because it is to stop itself: it gives back, and the predecessor
 // decides.
 type probation struct {
-	handoff handoff
-	over    chan struct{} // closed when the predecessor has left the cluster to us, or is gone
-	no      chan struct{} // closed when it has called the takeover off
+	line line
+	over chan struct{} // closed when the predecessor has left the cluster to us, or is gone
+	no   chan struct{} // closed when it has called the takeover off
 
 	mu   sync.Mutex
 	word lifecycle.Word // guarded by mu; the first of done, leave and stop that was said
 }
 
-func newProbation(t handoff) *probation {
-	p := &probation{handoff: t, over: make(chan struct{}), no: make(chan struct{})}
+func newProbation(l line) *probation {
+	p := &probation{line: l, over: make(chan struct{}), no: make(chan struct{})}
 	go p.listen()
 	return p
 }
@@ -73,7 +73,7 @@ func newProbation(t handoff) *probation {
 func (p *probation) listen() {
 	defer close(p.over)
 	for {
-		word, err := p.handoff.hear()
+		word, err := p.line.hear()
 		if err != nil {
 			return
 		}
@@ -103,7 +103,7 @@ func (p *probation) finish(ended <-chan struct{}) bool {
 	if closed.Is(ended) || !p.claim(lifecycle.WordDone) {
 		return false
 	}
-	_ = p.handoff.say(lifecycle.WordDone) // one that is gone has left it to us
+	_ = p.line.say(lifecycle.WordDone) // one that is gone has left it to us
 	select {
 	case <-p.over:
 	case <-p.no:
@@ -135,12 +135,12 @@ func (p *probation) giveUp(cause error) bool {
 			return false
 		}
 	}
-	return p.handoff.say(word) == nil
+	return p.line.say(word) == nil
 }
 
 // close ends the connection.
 func (p *probation) close() error {
-	err := p.handoff.conn.Close()
+	err := p.line.conn.Close()
 	<-p.over
 	return err
 }
@@ -176,7 +176,7 @@ func (m *Master) giveBack() error {
 	<-n.HasLeft()
 	err := m.surrender(n.Stopping())
 	if err == nil {
-		_ = m.probation.handoff.say(lifecycle.WordBack) // it sees our end, too
+		_ = m.probation.line.say(lifecycle.WordBack) // it sees our end, too
 	}
 	return errline.Join(errline.Join(err, <-served), m.close())
 }
@@ -224,7 +224,7 @@ func (m starting) meetPredecessor() error {
 			m.steering.Expect(info.ID, info.PID)
 		}
 	}
-	_, err := m.links.Mesh.OnStream(successionStream(m.links.Mesh.Self().Generation), isPredecessor, func(stream *peer.Stream) {
+	_, err := m.links.Mesh.OnStream(handoverStream(m.links.Mesh.Self().Generation), isPredecessor, func(stream *peer.Stream) {
 		l, info := protocol.NewWorker(stream), stream.Peer()
 		m.steering.Linked(info.ID, info.PID, l)
 		if err := l.Serve(fromPredecessor{m.steering.Steerer(info.ID, true), m.Master, info.ID}); err != nil {

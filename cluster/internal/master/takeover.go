@@ -27,7 +27,7 @@ const doingTakeover = "takeover"
 // [lifecycle].
 type successor struct {
 	process *os.Process
-	handoff handoff
+	line    line
 	client  *masterlink.Client // to ask it, from when it may have the ports
 	forget  func()             // takes back that we want its stream
 	told    chan struct{}      // closed when all know that it is the master
@@ -43,7 +43,7 @@ func (s supervised) StartSuccessor(nodes int, tell func(lifecycle.Event)) {
 	}
 	pid := cmd.Process.Pid
 	pid1.Init.Heir(pid)
-	next := &successor{process: cmd.Process, handoff: newHandoff(conn), told: make(chan struct{})}
+	next := &successor{process: cmd.Process, line: newLine(conn), told: make(chan struct{})}
 	s.next.Store(next)
 	tell(lifecycle.SuccessorStarted{PID: pid})
 	go next.listen(tell)
@@ -53,7 +53,7 @@ func (s supervised) StartSuccessor(nodes int, tell func(lifecycle.Event)) {
 // listen tells what the successor says. It is a goroutine that ends with the connection.
 func (x *successor) listen(tell func(lifecycle.Event)) {
 	for {
-		word, err := x.handoff.hear()
+		word, err := x.line.hear()
 		if err != nil {
 			tell(lifecycle.SuccessorHungUp{PID: x.process.Pid})
 			return
@@ -89,13 +89,13 @@ func (s supervised) startSuccessor(nodes int) (*exec.Cmd, net.Conn, error) {
 }
 
 // Say says a word to the successor.
-func (s supervised) Say(word lifecycle.Word) { _ = s.next.Load().handoff.say(word) } // it may have ended
+func (s supervised) Say(word lifecycle.Word) { _ = s.next.Load().line.say(word) } // it may have ended
 
 // Signal signals the successor.
 func (s supervised) Signal(sig syscall.Signal) { _ = s.next.Load().process.Signal(sig) } // it may have ended
 
 // HangUp ends the connection to the successor.
-func (s supervised) HangUp() { _ = s.next.Load().handoff.conn.Close() }
+func (s supervised) HangUp() { _ = s.next.Load().line.conn.Close() }
 
 // LastID returns the last id that was given out.
 func (s supervised) LastID() int { return s.claim.directory.LastOwner().LastID }
@@ -122,7 +122,7 @@ func (m *Master) followSuccessor(next *successor) (err error) {
 	})
 	generation := m.links.Mesh.Self().Generation
 	isSuccessor := func(info peer.Info) bool { return masterlink.IsMaster(info) && info.Generation > generation }
-	next.forget, err = m.links.Mesh.OnStream(successionStream(generation+1), isSuccessor, func(s *peer.Stream) { next.client.ServeLink(s) })
+	next.forget, err = m.links.Mesh.OnStream(handoverStream(generation+1), isSuccessor, func(s *peer.Stream) { next.client.ServeLink(s) })
 	return err
 }
 

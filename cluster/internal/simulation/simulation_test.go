@@ -321,7 +321,7 @@ func (m *machine) isAtRest() bool {
 	slices.Sort(ids)
 	status, weights := x.steering.Status(port)
 	maps.DeleteFunc(weights, func(_ int, weight float64) bool { return weight == 0 })
-	return status.Picture && slices.Equal(slices.Sorted(maps.Keys(weights)), ids) && len(m.alive()) == len(ids)
+	return status.Known && slices.Equal(slices.Sorted(maps.Keys(weights)), ids) && len(m.alive()) == len(ids)
 }
 
 // await waits until the cluster has been at rest for longer than a look takes, which makes good what was lost before it.

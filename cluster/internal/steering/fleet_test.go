@@ -150,7 +150,7 @@ func (f *fleet) serve(ctx context.Context) {
 func (f *fleet) certain(ids ...int) bool {
 	status, weights := f.Status(f.port)
 	maps.DeleteFunc(weights, func(_ int, weight float64) bool { return weight == 0 })
-	return status.Picture && slices.Equal(slices.Sorted(maps.Keys(weights)), ids)
+	return status.Known && slices.Equal(slices.Sorted(maps.Keys(weights)), ids)
 }
 
 // await waits until that is so for longer than a look can take, which makes good what was lost before it.

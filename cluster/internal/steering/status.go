@@ -12,7 +12,7 @@ import (
 // Status returns what Status tells of the main port, and the share of each node, in percent, by id.
 func (s *Steering) Status(key portgroup.Key) (control.Steering, map[int]float64) {
 	level, promise := s.promise()
-	out := control.Steering{Rung: level.String(), Promise: promise}
+	out := control.Steering{Level: level.String(), Promise: promise}
 	if level == s.support.Rung {
 		for _, a := range s.support.Advice {
 			out.Advice = append(out.Advice, control.Advice{Gives: a.Gives, Command: a.Command})
@@ -23,7 +23,7 @@ func (s *Steering) Status(key portgroup.Key) (control.Steering, map[int]float64)
 		return out, nil
 	}
 	now := g.status()
-	out.Picture, out.Strangers, out.Contested = now.certain, now.strangers, now.contested
+	out.Known, out.Strangers, out.Contested = now.certain, now.strangers, now.contested
 	if now.contested {
 		out.Promise = "Nothing is promised while another process replaces the program that steers."
 	}
