@@ -25,7 +25,7 @@ func TestIntegrationPrice(t *testing.T) {
 	assert.Greater(t, browsertest.Evaluate[int](one, `new Set([...document.querySelectorAll("#answers li")].map((li) => li.dataset.node)).size`), 1)
 	assert.Contains(t, browsertest.Evaluate[string](one, `document.getElementById("state").textContent`), "version 2")
 	two.Await(`document.getElementById("price-7").textContent === "12.50"`)
-	one.Known("light")
+	one.Picture("light")
 
 	two.Do(chromedp.Click(chromedp.CSS("#price-7")))
 	require.Equal(t, 200, p.put(t, "/products/7", `{"id":7,"name":"Kite","price":1,"version":2}`).status)
@@ -39,7 +39,7 @@ func TestIntegrationPrice(t *testing.T) {
 	for _, size := range []struct{ width, height int64 }{{360, 740}, {820, 700}, {1280, 900}} {
 		two.Size(size.width, size.height, "dark")
 		assert.Zero(t, browsertest.Evaluate[int](two, `Math.max(0, document.documentElement.scrollWidth - innerWidth)`), "%v", size)
-		two.Known(fmt.Sprintf("dark-%d", size.width))
+		two.Picture(fmt.Sprintf("dark-%d", size.width))
 	}
 }
 

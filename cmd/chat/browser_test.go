@@ -80,10 +80,10 @@ func testLooks(b context.Context, t *testing.T) {
 	page := newTab(b, t)
 	page.Size(1280, 800, "light")
 	page.Do(chromedp.Navigate("http://"+p.Addr+"/"), chromedp.WaitVisible(chromedp.CSS("#who")))
-	page.Known("name")
+	page.Picture("name")
 	page.enter(p.Addr, "Grace Hopper")
 	page.Await(`document.querySelectorAll("#people-list li").length === 1`)
-	page.Known("empty")
+	page.Picture("empty")
 
 	ada := enter(t, p.Addr, "Ada Lovelace")
 	long := enter(t, p.Addr, strings.Repeat("W", 20)+" of the long name 42")
@@ -111,7 +111,7 @@ func testLooks(b context.Context, t *testing.T) {
 		{"phone-small", 320, 568, "light"},
 	} {
 		page.Size(size.width, size.height, size.scheme)
-		page.Known(size.name)
+		page.Picture(size.name)
 		over := evaluate[[]string](page, `[...document.querySelectorAll("body *")].filter((e) => e.getClientRects().length &&
 			!e.closest(".visually-hidden") && e.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.outerHTML)`)
 		assert.Empty(t, over, "%s: beyond the right edge", size.name)
@@ -119,7 +119,7 @@ func testLooks(b context.Context, t *testing.T) {
 		assert.False(t, scrolls, "%s: the page itself scrolls", size.name)
 	}
 	page.Do(chromedp.Click(chromedp.CSS("#people-toggle")))
-	page.Known("phone-people")
+	page.Picture("phone-people")
 }
 
 // enterOn opens pages until one is on another node than the one to avoid.
@@ -190,8 +190,8 @@ func testTwoWindows(b context.Context, t *testing.T) {
 	assert.Equal(t, []shown{hello, me}, ada.messages())
 	online := fmt.Sprintf(`[...document.querySelectorAll("#people-list li")].map((e) => e.textContent).join() === "AAdanode %d,GGracenode %dyou"`, first, second)
 	grace.Await(online)
-	ada.Known("two-windows-ada")
-	grace.Known("two-windows-grace")
+	ada.Picture("two-windows-ada")
+	grace.Picture("two-windows-grace")
 
 	// While there is no node to send to, a message is pending.
 	evaluate[bool](grace, `(window.RealWebSocket = window.WebSocket, window.WebSocket = function () { setTimeout(() => this.onclose(), 10) }, true)`)
@@ -202,7 +202,7 @@ func testTwoWindows(b context.Context, t *testing.T) {
 	ada.awaitTexts("Hello, who is there?", "Me, on another node.", "And this while you are away.")
 	pending := grace.messages()
 	assert.Equal(t, shown{"Grace", "", "Written while nobody is there.", true, true}, pending[len(pending)-1])
-	grace.Known("two-windows-away")
+	grace.Picture("two-windows-away")
 
 	// It comes back on another node, has what it missed, and sends what is pending.
 	evaluate[bool](grace, `(window.WebSocket = window.RealWebSocket, dispatchEvent(new Event("online")), true)`)
@@ -213,11 +213,11 @@ func testTwoWindows(b context.Context, t *testing.T) {
 	ada.awaitTexts(all...)
 	assert.Contains(t, evaluate[string](grace, `document.querySelector(".note").textContent`),
 		fmt.Sprintf("The connection to node %d was lost. You are on node %d now.", second, grace.node()))
-	grace.Known("two-windows-back")
+	grace.Picture("two-windows-back")
 
 	late := enterOn(b, t, p, "Late", -1)
 	late.awaitTexts(all...)
-	late.Known("two-windows-late")
+	late.Picture("two-windows-late")
 }
 
 // A page works through the death of one node after the other while its user writes, without help.
@@ -243,7 +243,7 @@ func testWindowsUnderKills(b context.Context, t *testing.T) {
 	}
 	assert.Equal(t, texts(ada), texts(grace))
 	assert.ElementsMatch(t, want, texts(ada))
-	ada.Known("kills")
+	ada.Picture("kills")
 }
 
 // killNode kills the node that the page is on, and returns its process.
@@ -315,7 +315,7 @@ func testScrolling(b context.Context, t *testing.T) {
 	page.Await(`(() => { const s = document.getElementById("scroller"); s.scrollTop = 100; return s.scrollTop === 100 })()`)
 	ada.say(t, "news")
 	page.Await(`!document.getElementById("newer").hidden && document.getElementById("scroller").scrollTop === 100`)
-	page.Known("scrolled-up")
+	page.Picture("scrolled-up")
 	page.Do(chromedp.Click(chromedp.CSS("#newer")))
 	page.Await(`document.getElementById("newer").hidden && ` + atEnd)
 	ada.say(t, "more news")
