@@ -17,14 +17,14 @@ import (
 
 // Cache is this process's part of a cache. Its methods may run concurrently.
 type Cache[K comparable, V any] struct {
-	name   string
-	clone  func(V) V // nil: values are shared
-	codec  Codec[K]
-	store  *versioned.Store[K, V]
-	hold   *hold[K]
-	group  *group        // nil: there are no other processes
-	remote *remote[K, V] // for the group
-	close  func() error
+	name    string
+	clone   func(V) V // nil: values are shared
+	codec   Codec[K]
+	store   *versioned.Store[K, V]
+	inDoubt *inDoubt[K]
+	group   *group        // nil: there are no other processes
+	remote  *remote[K, V] // for the group
+	close   func() error
 }
 
 // New makes a cache whose values come from load, together with the other processes that make one of the same name on the mesh of
@@ -61,14 +61,14 @@ func newCache[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(con
 	if err != nil {
 		return nil, errors.Join(err, host.close(), table.Close())
 	}
-	c := &Cache[K, V]{store: s, name: opts.Name, clone: opts.Clone, hold: newHold[K](opts.CommitTimeout), codec: opts.Codec}
-	c.hold.end = c.endBlocks
+	c := &Cache[K, V]{store: s, name: opts.Name, clone: opts.Clone, inDoubt: newInDoubt[K](opts.CommitTimeout), codec: opts.Codec}
+	c.inDoubt.end = c.endBlocks
 	c.close = sync.OnceValue(c.shutdown)
 	if mesh == nil {
 		s.Lease.RunUntil(clock.Forever)
 		return c, nil
 	}
-	c.remote = &remote[K, V]{Store: s, codec: opts.Codec, held: c.hold}
+	c.remote = &remote[K, V]{Store: s, codec: opts.Codec, inDoubt: c.inDoubt}
 	terms := terms{name: opts.Name, length: opts.Lease, commit: opts.CommitTimeout, fence: opts.Fence, log: opts.Logger}
 	g := newGroup(b, terms, table, host, c.remote, &s.Lease)
 	c.group = g // before start: what others have begun may end here
@@ -155,7 +155,7 @@ func (c *Cache[K, V]) update(ctx context.Context, keys []K, commit func(ctx cont
 	isKnown := true // what the database has, or will have
 	defer func() {  // also when commit panics
 		if !isKnown {
-			c.hold.add(keys)
+			c.inDoubt.add(keys)
 			return
 		}
 		for _, key := range keys {
@@ -184,7 +184,7 @@ func (c *Cache[K, V]) endBlocks(keys []K) {
 	}
 	ends, err := c.encode(wire.OpEnd, keys)
 	if err == nil && c.group != nil && len(keys) > 0 { // they were encoded at the begin
-		_, _ = c.group.writer.post(nil, ends, len(keys)) // fails when this process has left: the others hold the keys themselves
+		_, _ = c.group.writer.post(nil, ends, len(keys)) // fails when this process has left: the others know the keys themselves
 	}
 }
 
@@ -228,7 +228,7 @@ func (c *Cache[K, V]) Close() error { return c.close() }
 
 func (c *Cache[K, V]) shutdown() error {
 	var err error
-	c.hold.close()
+	c.inDoubt.close()
 	if c.group != nil {
 		err = c.group.close()
 	}

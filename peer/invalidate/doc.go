@@ -60,7 +60,7 @@ package invalidate
 //  9. Who is not asked and not waited for has the very same table, by its slot and by the kernel, which knows of the lock:
 //     [versioned.Table.Has]. That is decided before a process says anything of the cache to anybody.
 //  10. An update whose writer ends in it, or whose commit fails, stays open for Options.CommitTimeout: [versioned.Table.isSettled],
-//     [hold]. By messages, each holder takes over what the writer had begun, so that a process that comes hears of it:
+//     [inDoubt]. By messages, each holder takes over what the writer had begun, so that a process that comes hears of it:
 //     [membership.adopt], before it is granted a lease: [writer.isToldLocked]. A holder that cannot know what the writer had
 //     begun, as its lease was over, stores nothing for that time, [versioned.values.Distrust], nor does a process that comes
 //     and shares no memory with those that have the mark of an update on their table.

@@ -115,7 +115,7 @@ func (ms *membership) adopt(keys []string) {
 		return
 	}
 	ms.log.Info("a process is gone with open updates: their keys are not stored", "keys", len(keys), "for", ms.commit)
-	ms.target.hold(keys) // afterwards, so that the ends are
+	ms.target.doubt(keys) // afterwards, so that the ends are
 }
 
 // meet returns the member that a process is with a session. If it is a new one, a lease from it is needed from now on, and

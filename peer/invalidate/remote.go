@@ -11,21 +11,21 @@ import (
 type remote[K comparable, V any] struct {
 	*versioned.Store[K, V]
 	codec   Codec[K]
-	held    *hold[K]
+	inDoubt *inDoubt[K]
 	applied atomic.Uint64
 }
 
 var _ target = (*remote[int, int])(nil)
 
-// hold takes over one block of each key.
-func (r *remote[K, V]) hold(keys []string) {
+// doubt takes over one block of each key.
+func (r *remote[K, V]) doubt(keys []string) {
 	parsed := make([]K, 0, len(keys))
 	for _, data := range keys {
 		if key, err := r.codec.Parse([]byte(data)); err == nil { // it was parsed at its begin
 			parsed = append(parsed, key)
 		}
 	}
-	r.held.add(parsed)
+	r.inDoubt.add(parsed)
 }
 
 func (r *remote[K, V]) apply(o wire.Op, data []byte) error {

@@ -13,7 +13,7 @@ import (
 type target interface {
 	apply(o wire.Op, data []byte) error
 	Flush()
-	hold(keys []string)          // keeps keys blocked that are, for the time that a sent write may take
+	doubt(keys []string)         // keeps keys blocked that are, for the time that a sent write may take
 	Distrust(long time.Duration) // stores nothing for some time
 	Distrusts() time.Duration    // how long that is still so
 }
