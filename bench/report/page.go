@@ -16,8 +16,9 @@ var (
 	pageStyle string
 
 	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-		"counts": counts, "percent": percent, "kind": Way.kind, "title": func(t interface{ title() string }) string { return t.title() }, "main": Pattern.main, "value": valueText, "change": changeCell,
-		"gib": func(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/(1<<30)) },
+		"counts": counts, "percent": percent, "kind": Way.kind, "main": Pattern.main, "value": valueText, "change": changeCell,
+		"title": func(t interface{ title() string }) string { return t.title() },
+		"gib":   func(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/(1<<30)) },
 	}).Parse(pageText))
 )
 
