@@ -133,6 +133,9 @@ func TestTicks(t *testing.T) {
 		{"very many decades", logarithmic([]float64{1, 1e12}, 0), "1 1,000 1,000,000 1,000,000,000 1,000,000,000,000"},
 		{"from zero", linear(0, []float64{10}), "0 5 10"},
 		{"nothing", linear(0, nil), "0 0.5 1"},
+		{"less than one", counted([]float64{0.5}), "0 0.25 0.5"},
+		{"one", counted([]float64{1}), "0 0.5 1"},
+		{"few", counted([]float64{2}), "0 1 2"},
 		{"few and many", counted([]float64{100}), "0 1 3 10 30 100"},
 	} {
 		var ticks []string

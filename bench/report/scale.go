@@ -56,7 +56,9 @@ func linear(from float64, values []float64) scale {
 func counted(values []float64) scale {
 	s := linear(0, values)
 	s.Normalizer = logOfNext{}
-	s.ticks = append([]float64{0}, slices.DeleteFunc(logTicks(1, s.high), func(t float64) bool { return t != math.Trunc(t) })...)
+	if s.high > 4 {
+		s.ticks = append([]float64{0}, slices.DeleteFunc(logTicks(1, s.high), func(t float64) bool { return t != math.Trunc(t) })...)
+	}
 	return s
 }
 
@@ -81,7 +83,7 @@ func logTicks(low, high float64) (ticks []float64) {
 	factors := []float64{1, 2, 5}
 	decades := math.Log10(high / low)
 	switch {
-	case decades < 0.6:
+	case decades < 0.7:
 		return evenTicks(low, high)
 	case decades > 3.5:
 		factors = []float64{1}
