@@ -132,6 +132,17 @@ func (c *Client) Drain(ctx context.Context, id int, w Waiting) error {
 	return c.order(ctx, "/drain/"+strconv.Itoa(id), w)
 }
 
+// Pause lets the node with that id get no new connections until Resume. It holds over a takeover and the death of the master. The node
+// that is the only one to get connections cannot be paused, and none can be where connections cannot be steered.
+func (c *Client) Pause(ctx context.Context, id int) error {
+	return c.order(ctx, "/pause/"+strconv.Itoa(id), Wait)
+}
+
+// Resume lets a node have connections again.
+func (c *Client) Resume(ctx context.Context, id int) error {
+	return c.order(ctx, "/resume/"+strconv.Itoa(id), Wait)
+}
+
 // Takeover replaces the master by a new process of the program, and no worker.
 func (c *Client) Takeover(ctx context.Context, w Waiting) error {
 	return c.order(ctx, "/takeover", w)

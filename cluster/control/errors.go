@@ -18,6 +18,9 @@ var (
 	ErrNoNode = errors.New("no node that accepts connections has this id (multinode status lists them)")
 )
 
+// ErrOnlyNode: the node cannot be paused, as no other one gets connections.
+var ErrOnlyNode = errors.New("it is the only one that gets new connections: resume or start another one first")
+
 // Errors of a [Client], for errors.Is.
 var (
 	// ErrNotRunning: no master answers in the directory. The error below it is that of connect(2).
@@ -32,7 +35,8 @@ var (
 	ErrVersion = errors.New("take the multinode of the version that the cluster was built with")
 )
 
-// Error is the refusal of a request by the master. It Is [ErrBusy] or [ErrNoNode] where its code says that.
+// Error is the refusal of a request by the master. It Is [ErrBusy], [ErrNoNode], [ErrOnlyNode] or [errors.ErrUnsupported] where
+// its code says that.
 type Error struct {
 	Code int    // of HTTP, as docs/control.md lists them
 	Text string // says what to do
@@ -47,6 +51,10 @@ func (e *Error) Is(target error) bool {
 		return target == ErrBusy
 	case http.StatusNotFound:
 		return target == ErrNoNode
+	case http.StatusUnprocessableEntity:
+		return target == ErrOnlyNode
+	case http.StatusNotImplemented:
+		return target == errors.ErrUnsupported
 	default:
 		return false
 	}

@@ -27,6 +27,8 @@ const (
 	EventFailed      EventKind = "failed"       // a reload or a scale has ended with an error
 	EventHandingOver EventKind = "handing-over" // a takeover begins
 	EventHandedOver  EventKind = "handed-over"  // another process is the master now, that of PID
+	EventPaused      EventKind = "paused"       // a node gets no new connections
+	EventResumed     EventKind = "resumed"      // it gets them again
 	EventStopping    EventKind = "stopping"
 	EventLeftBehind  EventKind = "left-behind" // the cluster stops, and a process still listens on its port
 )

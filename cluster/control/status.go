@@ -31,6 +31,7 @@ const (
 	StateWaiting  State = "waiting"  // the slot is empty until its next start
 	StateStarting State = "starting" // runs, and is not ready
 	StateReady    State = "ready"
+	StatePaused   State = "paused"   // is ready, and gets no new connections until it is resumed
 	StateSuspect  State = "suspect"  // does not answer, and gets no new connections where they can be steered
 	StateDraining State = "draining" // was told to leave
 	StateHung     State = "hung"     // did not answer, or leave, in time, and is being ended

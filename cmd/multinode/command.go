@@ -81,7 +81,8 @@ named by --dir DIR.
 		SilenceUsage:  true,
 	}
 	root.AddCommand(
-		a.listCommand(), a.statusCommand(), a.reloadCommand(), a.scaleCommand(), a.drainCommand(), a.takeoverCommand(),
+		a.listCommand(), a.statusCommand(), a.reloadCommand(), a.scaleCommand(), a.drainCommand(),
+		pauseCommand(a, true), pauseCommand(a, false), a.takeoverCommand(),
 		a.stopCommand(),
 		a.eventsCommand(), a.logsCommand(), a.runCommand(), a.doctorCommand(),
 	)

@@ -140,6 +140,7 @@ func sentence(e control.Event) string {
 		control.EventReloading: "reload begins", control.EventReloaded: "reload is done " + in(e),
 		control.EventHandingOver: "takeover begins", control.EventHandedOver: fmt.Sprintf("process %d is the master now", e.PID),
 		control.EventScaling: "scale begins", control.EventScaled: "scale is done " + in(e),
+		control.EventPaused: "is paused", control.EventResumed: "is resumed",
 		control.EventFailed: "it failed " + after(e), control.EventStopping: "stop begins",
 		control.EventLeftBehind: "something is left behind",
 	}

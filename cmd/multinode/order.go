@@ -129,6 +129,38 @@ requests and leaves.`,
 	return command
 }
 
+// pauseCommand is pause, or resume.
+func pauseCommand(a *app, pause bool) *cobra.Command {
+	name, short, done, give := "resume", "Let a worker that was paused have new connections again", "resumed", (*control.Client).Resume
+	if pause {
+		name, short, done, give = "pause", "Let one worker get no new connections until it is resumed", "paused", (*control.Client).Pause
+	}
+	return a.takesCluster(&cobra.Command{
+		Use:   name + " [NAME] ID",
+		Short: short,
+		Long: `A worker that is paused goes on with the connections that it has and gets no new ones, over takeovers and deaths of the master,
+until it is resumed or its process has ended. A reload replaces it by one that is not paused.`,
+		Example:           "  multinode " + name + " 7\n  multinode " + name + " web 7",
+		Args:              takes(1, 2, "7"),
+		ValidArgsFunction: a.completeNameAndID,
+		RunE: does(func(ctx context.Context, args []string) error {
+			name, id, err := nameAndNumber(args, "the id of a worker")
+			if err != nil {
+				return err
+			}
+			c, err := a.find(ctx, name)
+			if err != nil {
+				return err
+			}
+			if err := give(c.Client, ctx, id); err != nil {
+				return c.explain(ctx, err)
+			}
+			fmt.Fprintf(a.stdout, "%s node %d\n", done, id)
+			return nil
+		}),
+	})
+}
+
 func (a *app) takeoverCommand() *cobra.Command {
 	var o order
 	command := a.takesCluster(&cobra.Command{

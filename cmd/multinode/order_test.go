@@ -159,6 +159,22 @@ replaced node 3 in \d+m?s\n$`, c.stdout.String())
 	assert.Equal(t, codeUsage, code)
 }
 
+func TestPause(t *testing.T) {
+	place := tempPlace(t)
+	f := startFake(t, place, "web")
+	for order, done := range map[string]string{"pause": "paused", "resume": "resumed"} {
+		f.answers <- answer{200, "{}"}
+		code, stdout, _ := runs(t, place, order, "web", "3")
+		assert.Equal(t, codeDone, code)
+		assert.Equal(t, done+" node 3\n", stdout)
+		assert.Equal(t, "POST /"+order+"/3", f.order(t))
+	}
+	f.answers <- answer{422, `{"error": "pause node 3: it is the only one"}`}
+	code, _, stderr := runs(t, place, "pause", "3")
+	assert.Equal(t, codeFailed, code)
+	assert.Equal(t, "multinode: pause node 3: it is the only one\n", stderr)
+}
+
 func TestStop(t *testing.T) {
 	place := tempPlace(t)
 	f := startFake(t, place, "web")

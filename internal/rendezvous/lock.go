@@ -41,6 +41,8 @@ type Owner struct {
 	// Made is how many directories were made for the cluster, from the rendezvous directory upwards. The last holder of the
 	// lock removes them.
 	Made int `json:"made,omitempty"`
+	// Paused are the ids of the nodes that get no new connections until they are resumed; see Lock.Pause.
+	Paused []int `json:"paused,omitempty"`
 }
 
 // LockedError is the error of [Directory.Lock] when another process holds the lock.
@@ -50,7 +52,7 @@ type LockedError struct {
 }
 
 func (e *LockedError) Error() string {
-	if e.Owner == (Owner{}) {
+	if e.Owner.PID == 0 {
 		return fmt.Sprintf("lock %s: another process holds it: stop that one, or choose another name or directory",
 			e.Path)
 	}
@@ -151,6 +153,25 @@ func (l *Lock) MasterID() (int, error) {
 	return l.NextID()
 }
 
+// Pause notes that a node is paused, or is so no more. The next owner finds it.
+func (l *Lock) Pause(id int, is bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return errors.New("the lock is another master's")
+	}
+	owner := l.owner
+	owner.Paused = slices.DeleteFunc(slices.Clone(owner.Paused), func(o int) bool { return o == id })
+	if is {
+		owner.Paused = append(owner.Paused, id)
+	}
+	if err := writeOwner(l.file, owner); err != nil {
+		return fmt.Errorf("write who is paused: %w", err)
+	}
+	l.owner = owner
+	return nil
+}
+
 // SetAddress changes what the lock says of its owner's address, which may not be known before.
 func (l *Lock) SetAddress(address string) error {
 	l.mu.Lock()
@@ -207,7 +228,7 @@ func (f *folder) lockMaster(owner Owner) (*os.File, Owner, error) {
 	}
 	nodes, err := f.nodes()
 	before := f.readOwner() // who was killed, or has handed over
-	owner.LastID, owner.Made = max(owner.LastID, before.LastID), max(owner.Made, before.Made)
+	owner.LastID, owner.Made, owner.Paused = max(owner.LastID, before.LastID), max(owner.Made, before.Made), before.Paused
 	for n := range nodes {
 		owner.LastID = max(owner.LastID, n.ID)
 	}

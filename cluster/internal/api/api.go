@@ -27,6 +27,9 @@ type Master interface {
 	TryScale(ctx context.Context, n int) error
 	// Drain replaces one worker.
 	Drain(ctx context.Context, id int) error
+	// Pause lets a node get no new connections until Resume.
+	Pause(ctx context.Context, id int) error
+	Resume(ctx context.Context, id int) error
 	// Takeover replaces the master.
 	Takeover(ctx context.Context) error
 	// Stop begins the stop, and does not wait for it.
@@ -69,6 +72,8 @@ func (a api) endpoints() []endpoint {
 		{"POST", "/reload", "?busy=refuse ?wait=false", "replace all workers, one after the other", a.reload},
 		{"POST", "/scale", "?nodes=N ?busy=refuse ?wait=false", "have N nodes", a.scale},
 		{"POST", "/drain/{id}", "?wait=false", "replace the worker of that id", a.drain},
+		{"POST", "/pause/{id}", "", "let the node of that id get no new connections", a.pause("pause", a.Pause)},
+		{"POST", "/resume/{id}", "", "let it get connections again", a.pause("resume", a.Resume)},
 		{"POST", "/takeover", "?wait=false", "replace the master, and no worker", a.takeover},
 		{"POST", "/stop", "", "stop the cluster gracefully", a.stop},
 	}
@@ -105,7 +110,7 @@ func (a api) help(w http.ResponseWriter, _ *http.Request) error {
 		status.Cluster, status.Address, status.PID, control.Version)
 	for _, e := range a.endpoints() {
 		path := strings.NewReplacer("{$}", "", "{id}", "ID").Replace(e.path)
-		line := fmt.Sprintf("%-4s %-10s %-42s %s", e.method, path, e.about, e.parameters)
+		line := fmt.Sprintf("%-4s %-11s %-47s %s", e.method, path, e.about, e.parameters)
 		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 	fmt.Fprintf(w, "\ncurl --unix-socket %s/master.sock http://multinode/status\n", status.Directory)
@@ -156,6 +161,21 @@ func (a api) drain(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return a.obey(w, r, "drain", in, func(ctx context.Context) error { return a.Drain(ctx, id) }, nil)
+}
+
+// pause returns the handler of an order about a node that is carried out at once.
+func (a api) pause(name string, order func(context.Context, int) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		in, err := readInput(r)
+		if err != nil {
+			return err
+		}
+		id, err := strconv.Atoi(r.PathValue("id"))
+		if err != nil {
+			return inputError(http.StatusBadRequest, "%.80q is no id of a node: status lists them", r.PathValue("id"))
+		}
+		return a.obey(w, r, name, in, func(ctx context.Context) error { return order(ctx, id) }, nil)
+	}
 }
 
 // nodeID returns the id that text is, of a node that can be replaced: a worker that runs and is not leaving, or a master
@@ -272,6 +292,10 @@ func writeError(w http.ResponseWriter, err error) {
 		status = http.StatusNotFound
 	case errors.Is(err, control.ErrStopping):
 		status = http.StatusServiceUnavailable
+	case errors.Is(err, control.ErrOnlyNode):
+		status = http.StatusUnprocessableEntity
+	case errors.Is(err, errors.ErrUnsupported):
+		status = http.StatusNotImplemented
 	}
 	text := strings.TrimPrefix(err.Error(), "cluster: ")       // who asks knows whom
 	_ = writeJSON(w, status, map[string]string{"error": text}) // one who is gone needs no error

@@ -100,6 +100,14 @@ func (f *fakeController) Drain(ctx context.Context, id int) error {
 	return f.order(ctx, fmt.Sprint("drain ", id))
 }
 
+func (f *fakeController) Pause(ctx context.Context, id int) error {
+	return f.order(ctx, fmt.Sprint("pause ", id))
+}
+
+func (f *fakeController) Resume(ctx context.Context, id int) error {
+	return f.order(ctx, fmt.Sprint("resume ", id))
+}
+
 func (f *fakeController) Takeover(ctx context.Context) error { return f.order(ctx, "takeover") }
 
 func (f *fakeController) Stop() { f.orders <- "stop" }

@@ -12,6 +12,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/api"
 	"github.com/multinode-go/multinode/cluster/internal/lifecycle"
+	"github.com/multinode-go/multinode/reuseport"
 )
 
 // Control is what the user can ask of a master, in its process or by the control API.
@@ -46,6 +47,64 @@ func (c Control) TryScale(ctx context.Context, count int) error {
 // Drain replaces one node.
 func (c Control) Drain(ctx context.Context, id int) error {
 	return c.order(ctx, lifecycle.Order{Kind: lifecycle.Drain, Name: "drain", Node: id})
+}
+
+// Pause lets a node get no new connections until Resume. The next master finds it in the lock file.
+func (c Control) Pause(_ context.Context, id int) error { return c.pause("pause", id, true) }
+
+// Resume lets a node have connections again.
+func (c Control) Resume(_ context.Context, id int) error { return c.pause("resume", id, false) }
+
+func (c Control) pause(name string, id int, is bool) error {
+	m := c.master
+	m.pausing.Lock()
+	defer m.pausing.Unlock()
+	n, err := c.canPause(id, is)
+	if err != nil {
+		return fmt.Errorf("cluster: %s node %d: %w", name, id, err)
+	}
+	if err := m.claim.current().Pause(id, is); err != nil {
+		return fmt.Errorf("cluster: %s node %d: %w (%w)", name, id, control.ErrBusy, err)
+	}
+	m.steering.Pause(id, is)
+	kind := control.EventResumed
+	if is {
+		kind = control.EventPaused
+	}
+	m.cfg.Node.Logger.Info("node "+string(kind), "id", id, "slot", n.Slot)
+	m.journal.Emit(control.Event{Kind: kind, ID: id, Slot: n.Slot, Generation: n.Generation, PID: n.PID})
+	return nil
+}
+
+// canPause returns the node that is to be paused, or resumed, or why it cannot be.
+func (c Control) canPause(id int, is bool) (found control.NodeStatus, err error) {
+	if level := c.master.steering.Level(); level < reuseport.RungBPF {
+		return found, fmt.Errorf("%w: connections are steered by %q, which cannot leave a node out (multinode doctor says what can)",
+			errors.ErrUnsupported, level)
+	}
+	err = control.ErrNoNode
+	others := false
+	for _, n := range c.Status().Nodes {
+		if !n.Accepts || n.State == control.StateDraining {
+			continue
+		}
+		if n.ID == id {
+			found, err = n, nil
+		} else {
+			others = others || n.State == control.StateReady
+		}
+	}
+	if err == nil && is && !others {
+		err = control.ErrOnlyNode
+	}
+	return found, err
+}
+
+// restorePauses pauses the nodes that another master has paused.
+func (m *Master) restorePauses() {
+	for _, id := range m.claim.directory.LastOwner().Paused {
+		m.steering.Pause(id, true)
+	}
 }
 
 // Takeover replaces the master itself.
@@ -91,7 +150,11 @@ func (c Control) Status() control.Status {
 		out.Doing = "stop"
 	}
 	for i := range out.Nodes {
-		out.Nodes[i].Weight = weights[out.Nodes[i].ID]
+		n := &out.Nodes[i]
+		n.Weight = weights[n.ID]
+		if n.State == control.StateReady && m.steering.IsPaused(n.ID) {
+			n.State = control.StatePaused
+		}
 	}
 	slices.SortFunc(out.Nodes, func(a, b control.NodeStatus) int { return cmp.Or(a.Slot-b.Slot, a.ID-b.ID) })
 	return out

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -86,7 +87,8 @@ type Master struct {
 	takingOver
 	handingOver
 
-	forgetWorkers func() // takes no control stream any more; nil: none has been taken
+	pausing       sync.Mutex // held while a node is paused or resumed
+	forgetWorkers func()     // takes no control stream any more; nil: none has been taken
 }
 
 // takingOver is what a master has that takes over from another one.
@@ -254,6 +256,7 @@ func (m starting) takeWorkers(ctx context.Context) (err error) {
 		case <-time.After(masterJoinTimeout): // it hangs
 		}
 	}
+	m.restorePauses()
 	m.steering.Open()
 	return nil
 }

@@ -16,14 +16,30 @@ type agent struct {
 	link    atomic.Pointer[portgroup.Agent] // nil: it is not linked
 	ready   atomic.Bool                     // it serves
 	suspect atomic.Bool                     // it does not answer
+	paused  atomic.Bool                     // it is to get no new connections
 
 	// Of a program that does not talk to us.
 	mute     bool
 	obstacle string // why it cannot be steered; "": it can
 }
 
-// IsReady tells whether the node serves.
-func (a *agent) IsReady() bool { return a.ready.Load() }
+// Pause lets a node get no new connections, or lets it have them again. Nodes that are paused get connections all the same when there
+// is nobody else.
+func (a *agents) Pause(id int, is bool) {
+	if one, err := a.get(id); err == nil {
+		one.paused.Store(is)
+		a.changed()
+	}
+}
+
+// IsPaused tells whether a node is to get no new connections.
+func (a *agents) IsPaused(id int) bool {
+	one, err := a.get(id)
+	return err == nil && one.paused.Load()
+}
+
+// IsReady tells whether the node serves, and is to get connections.
+func (a *agent) IsReady() bool { return a.ready.Load() && !a.paused.Load() }
 
 // IsSuspect tells whether it does not answer.
 func (a *agent) IsSuspect() bool { return a.suspect.Load() }
