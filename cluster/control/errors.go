@@ -18,7 +18,7 @@ var (
 	ErrNoNode = errors.New("no node that accepts connections has this id (multinode status lists them)")
 )
 
-// ErrOnlyNode: the node cannot be paused, as no other one gets connections.
+// ErrOnlyNode is the error of a pause of the only node that gets connections.
 var ErrOnlyNode = errors.New("it is the only one that gets new connections: resume or start another one first")
 
 // Errors of a [Client], for errors.Is.
