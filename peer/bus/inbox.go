@@ -14,9 +14,9 @@ type inbox struct {
 	requests context.Context //nolint:containedctx // of the handler of a request: it also ends with the link
 	cancel   func()
 	before   <-chan none // closed when nothing is left from an earlier link of this peer. The worker's
-	arrivals arrivals    // the reader's
-	queue    queue
 	credit   credit
+	arrivals arrivals // the reader's
+	queue    queue
 }
 
 // arrivals are the messages of a batch that the reader has not put in the queue yet.

@@ -28,23 +28,25 @@ const maxSubscriptions = 1 << 16
 // One goroutine reads. It puts what comes into inboxes, and waits for nothing else: when it calls a handler that does not
 // return, another goroutine continues.
 type link struct {
-	hub      *hub
-	peer     peer.Info
-	conn     *framing.Conn
-	number   int      // grows from link to link
-	isUp     bool     // guarded by hub.links.mu
-	greeting greeting // the reader's
-	counts   counts
+	hub    *hub
+	peer   peer.Info
+	conn   *framing.Conn
+	number int  // grows from link to link
+	isUp   bool // guarded by hub.links.mu
 
 	remotes remoteSubscriptions
 	calls   calls
-
-	inboxes inboxes // the reader's
-	workers workers
-	acks    acks
+	counts  counts
 
 	turn atomic.Uint64 // odd while the reader calls a handler; changes with each such call
 	seen uint64        // turn, when the watch has looked last. The watch's
+
+	workers workers
+	acks    acks
+
+	// The reader's, away from the fields that senders read:
+	greeting greeting
+	inboxes  inboxes
 }
 
 // newLink returns a link over conn, which it owns.
