@@ -43,7 +43,7 @@ func (c config) startOnce(system string) (r roles.Result, err error) {
 	if err != nil {
 		return r, err
 	}
-	if _, err := g.players(c.nodes, roles.Player{System: system, ID: 1}); err != nil {
+	if err := g.addAll(c.nodes, roles.Player{System: system}); err != nil {
 		return r, err
 	}
 	began, err := last(g.processes, 1, "began")
@@ -115,7 +115,7 @@ func (c config) gather(system string) (*crowd, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err = g.players(c.nodes-1, roles.Player{System: system, ID: 1}); err == nil {
+	if err = g.addAll(c.nodes-1, roles.Player{System: system}); err == nil {
 		_, err = last(g.processes, 1, "began")
 	}
 	if err == nil && system == roles.Mesh { // the others don't look for each other

@@ -50,21 +50,29 @@ func (g *group) player(p roles.Player) (*child.Process, error) {
 	return child.Start(fmt.Sprintf("process %d of %s", p.ID, p.System), cmd)
 }
 
-// players starts those with the ids from p's on, at once.
-func (g *group) players(n int, p roles.Player) ([]*child.Process, error) {
+// add starts a player of the group.
+func (g *group) add(p roles.Player) (*child.Process, error) {
+	started, err := g.player(p)
+	if err == nil {
+		g.processes = append(g.processes, started)
+	}
+	return started, err
+}
+
+// addAll starts n players with the ids from 1 on, at once.
+func (g *group) addAll(n int, p roles.Player) error {
 	started, failures := make([]*child.Process, n), make([]error, n)
 	var starting sync.WaitGroup
 	for i := range n {
 		starting.Go(func() {
 			p := p
-			p.ID += i
+			p.ID = i + 1
 			started[i], failures[i] = g.player(p)
 		})
 	}
 	starting.Wait()
-	started = slices.DeleteFunc(started, func(p *child.Process) bool { return p == nil })
-	g.processes = append(g.processes, started...)
-	return started, errors.Join(failures...)
+	g.processes = append(g.processes, slices.DeleteFunc(started, func(p *child.Process) bool { return p == nil })...)
+	return errors.Join(failures...)
 }
 
 func (g *group) stop() (err error) {
@@ -106,9 +114,12 @@ func (t *team) start(p roles.Player, natsd string) (err error) {
 	if p.Broker, err = t.startBroker(brokerOf(p.System), natsd); err != nil {
 		return err
 	}
-	p.ID = 1
-	if t.peers, err = t.players(p.Peers, p); err != nil {
-		return err
+	for p.ID = 1; p.ID <= p.Peers; p.ID++ {
+		peer, err := t.add(p)
+		if err != nil {
+			return err
+		}
+		t.peers = append(t.peers, peer)
 	}
 	for _, peer := range t.peers {
 		if _, err := peer.Line(0, "ready"); err != nil {
@@ -116,11 +127,9 @@ func (t *team) start(p roles.Player, natsd string) (err error) {
 		}
 	}
 	p.ID = 0
-	leader, err := t.players(1, p)
-	if err != nil {
+	if t.leader, err = t.add(p); err != nil {
 		return err
 	}
-	t.leader = leader[0]
 	_, err = t.leader.Line(0, "ready")
 	return err
 }
