@@ -183,13 +183,13 @@ func (m *Master) giveBack() error {
 
 // surrender leaves the workers, the port and the lock to another master, and touches them no more.
 func (m *Master) surrender(ctx context.Context) error {
+	if err := m.steering.Hold(ctx); err != nil { // before the links to who could attach a program end
+		return err
+	}
 	m.ceded.Store(true)
 	m.forgetWorkers()
 	m.supervisor.Send(lifecycle.Quit{})
 	<-m.supervisor.Done()
-	if err := m.steering.Hold(ctx); err != nil {
-		return err
-	}
 	m.steering.GiveUp()
 	return m.claim.current().HandOver()
 }
