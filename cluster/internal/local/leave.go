@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/internal/closed"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -194,7 +195,7 @@ func (l *Listener) tryLeave() error {
 func (l *Listener) joinAgain() error {
 	for told := false; ; time.Sleep(rejoinInterval) {
 		err := l.tryJoin()
-		if err == nil || isClosed(l.of.belongsTo().Stopping) {
+		if err == nil || closed.Is(l.of.belongsTo().Stopping) {
 			return nil
 		}
 		if _, openErr := l.of.Open(context.Background(), l.Key, l.address); openErr != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/internal/closed"
 )
 
 // expectTimeout is how long a probe connection is expected: a master that has given this node up does not tell it to forget, and
@@ -57,7 +58,7 @@ func (l *Listeners) forget(one *Listener, source netip.AddrPort) (came bool) {
 	delete(l.expected, source)
 	e.expiry.Stop()
 	close(e.forgotten)
-	return isClosed(e.came)
+	return closed.Is(e.came)
 }
 
 // Await waits until a probe connection has come.
@@ -101,13 +102,4 @@ func (l *Listeners) Probe(ctx context.Context) (load portgroup.Load, err error) 
 	}
 	pokes.Wait()
 	return load, err
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }

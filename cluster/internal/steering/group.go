@@ -322,12 +322,3 @@ func (g *group) wake(ctx context.Context) {
 		})
 	}
 }
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}

@@ -21,6 +21,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/monotonic"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/internal/await"
+	"github.com/multinode-go/multinode/internal/closed"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -409,7 +410,7 @@ func TestGroupGoesOnDuringAQuestion(t *testing.T) {
 	m := newMembers(t, 4)
 	asked, release := m.hold(1)
 	looked := m.lookUntil(asked)
-	isLooking := func() bool { return !isClosed(looked) }
+	isLooking := func() bool { return !closed.Is(looked) }
 	d := m.status()
 	require.False(t, d.asking.IsZero())
 	out, _ := m.steering.Status(m.key)

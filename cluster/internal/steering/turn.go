@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+
+	"github.com/multinode-go/multinode/internal/closed"
 )
 
 // turn lets one goroutine at a time do something at a port.
@@ -21,7 +23,7 @@ func newTurn(at string, over <-chan struct{}) turn {
 func (t turn) take(ctx context.Context) error {
 	select {
 	case t.taken <- struct{}{}:
-		if !isClosed(t.over) {
+		if !closed.Is(t.over) {
 			return nil
 		}
 		<-t.taken

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/internal/closed"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
@@ -52,7 +53,7 @@ func (p *Process) Kill() {
 		l.close()
 	}
 	clear(p.listeners)
-	if !isClosed(p.dead) {
+	if !closed.Is(p.dead) {
 		close(p.dead)
 	}
 }
@@ -106,7 +107,7 @@ func (p *Process) call(ctx context.Context, do func() error) error {
 	}
 	p.kernel.mu.Lock()
 	err := net.ErrClosed
-	if !isClosed(p.dead) {
+	if !closed.Is(p.dead) {
 		err = do()
 	}
 	p.kernel.mu.Unlock()
@@ -190,7 +191,7 @@ func (p *Process) Forget(ctx context.Context, _ portgroup.Key, source netip.Addr
 		if e := p.expected[source]; e != nil {
 			delete(p.expected, source)
 			close(e.forgotten)
-			came = isClosed(e.came)
+			came = closed.Is(e.came)
 		}
 		return nil
 	})
@@ -210,13 +211,4 @@ func (p *Process) Keep(ctx context.Context, port portgroup.Key, s portgroup.Snap
 // Probe returns when the process has been asked.
 func (p *Process) Probe(ctx context.Context) (load portgroup.Load, err error) {
 	return load, p.call(ctx, func() error { return nil })
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
