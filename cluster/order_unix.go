@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"os"
 	"syscall"
 
@@ -29,5 +30,5 @@ func signalName(sig os.Signal) string {
 		syscall.SIGTERM: "SIGTERM", syscall.SIGINT: "SIGINT", syscall.SIGQUIT: "SIGQUIT", syscall.SIGHUP: "SIGHUP",
 		syscall.SIGUSR1: "SIGUSR1", syscall.SIGUSR2: "SIGUSR2", syscall.SIGWINCH: "SIGWINCH",
 	}
-	return orElse(names[sig], sig.String())
+	return cmp.Or(names[sig], sig.String())
 }

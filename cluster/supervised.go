@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -81,20 +82,13 @@ func saysInUse(words string) bool {
 
 func (p *program) backgroundError(daemon string) error {
 	return fmt.Errorf("%s has ended before it listened, and left %s behind, which cannot be supervised: %s", p.label, daemon,
-		orElse(p.foreground, "start it so that it stays in the foreground"))
+		cmp.Or(p.foreground, "start it so that it stays in the foreground"))
 }
 
 // shareError says what is wrong with a program that has an address for itself, and what to do.
 func (p *program) shareError(address string) error {
 	return fmt.Errorf("%s listens on %s without SO_REUSEPORT, so that only one process can have that port: %s; "+
-		"or run a single process", p.label, address, orElse(p.share, "set SO_REUSEPORT on its socket before bind"))
-}
-
-func orElse(text, other string) string {
-	if text == "" {
-		return other
-	}
-	return text
+		"or run a single process", p.label, address, cmp.Or(p.share, "set SO_REUSEPORT on its socket before bind"))
 }
 
 // promise says what a program can rely on that is steered from outside.

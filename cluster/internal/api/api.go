@@ -268,18 +268,6 @@ func (a api) obey(w http.ResponseWriter, r *http.Request, name string, in input,
 	}
 }
 
-// apiError is an error with its status code.
-type apiError struct {
-	status int
-	text   string
-}
-
-func (e *apiError) Error() string { return e.text }
-
-func inputError(status int, format string, args ...any) error {
-	return &apiError{status, fmt.Sprintf(format, args...)}
-}
-
 func writeError(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	if known, ok := errors.AsType[*apiError](err); ok {

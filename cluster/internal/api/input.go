@@ -109,3 +109,15 @@ func (in input) choice(name, usual, special string) (bool, error) {
 			name, text, usual, special)
 	}
 }
+
+// apiError is an error with its status code.
+type apiError struct {
+	status int
+	text   string
+}
+
+func (e *apiError) Error() string { return e.text }
+
+func inputError(status int, format string, args ...any) error {
+	return &apiError{status, fmt.Sprintf(format, args...)}
+}

@@ -50,6 +50,3 @@ func inheritRole() (*Role, error) {
 
 // InheritedRole returns the role with which this process was started, nil if it is no worker.
 func InheritedRole() (*Role, error) { return inheritedRole, errRole }
-
-// HasRole tells whether a process was started as a worker.
-func HasRole(pid int) bool { return hasRole(pid) }

@@ -24,12 +24,6 @@ func (c *custody) Knows(id int) bool {
 // Inherit tells that masters before have given the ids up to last: their workers may yet come.
 func (c *custody) Inherit(last int) { c.others = append(c.others, idRange{0, last}) }
 
-// loan remembers how the slots were before a successor got the workers.
-type loan struct {
-	slots []*slot // that there were before
-	err   error   // with which the cluster would have ended
-}
-
 // lend leaves the workers to a successor: none is started, asked or ended, and what happens to them is taken note of.
 func (c *custody) lend(lastID int) {
 	c.lent = &loan{slots: slices.Clone(c.slots)}

@@ -103,20 +103,6 @@ func (s *staff) vacate(w *worker, e Exit) {
 	}
 }
 
-func (w *worker) death(e Exit) *control.WorkerError {
-	died := &control.WorkerError{
-		ID: w.ID, Slot: w.slot.number, Generation: w.Generation, PID: w.PID,
-		Ready: w.wasReady(), Reason: e.Reason, LastWords: w.failure,
-	}
-	if !died.Ready && died.LastWords == "" {
-		died.LastWords = e.LastWords
-	}
-	if w.hung != "" {
-		died.Reason = w.hung + ", ended by us: " + died.Reason
-	}
-	return died
-}
-
 // giveUpIfEmpty ends a cluster that cannot serve any more: no slot is filled, and the master does not listen.
 func (s *staff) giveUpIfEmpty(died *control.WorkerError) {
 	if len(s.workers) == 0 && len(s.starting) == 0 && (!s.cfg.MasterAccepts || !s.anyEverReady()) {

@@ -6,25 +6,11 @@ package lifecycle
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/internal/errline"
 )
-
-// Config is what the rules depend on.
-type Config struct {
-	Workers         int           // slots to begin with
-	BootTimeout     time.Duration // of a worker, until it is ready
-	StopTimeout     time.Duration // of a worker, until it has left
-	LivenessTimeout time.Duration // without an answer, until a worker hangs
-	DisableRestart  bool          // a slot whose worker is gone stays empty
-	LeaveTimeout    time.Duration // until a node has left its ports, at most
-	MasterID        int           // the master's own node
-	MasterPID       int
-	MasterAccepts   bool // it has a share of the connections itself
-}
 
 // Machine supervises the workers of a cluster. Its methods may not be called at the same time.
 type Machine struct {
@@ -45,27 +31,6 @@ func New(cfg Config) *Machine {
 	return &Machine{
 		staff: s, prober: prober{staff: s}, custody: c, handover: h, orders: orders{staff: s, handover: h, accepts: cfg.MasterAccepts},
 	}
-}
-
-// outbox collects what is to be done after an event.
-type outbox struct {
-	now time.Time // of the event
-	out []Action
-}
-
-// staff is the slots and the workers, with the rules by which workers come and go.
-type staff struct {
-	outbox
-	roster
-	cfg       Config
-	filled    bool // the slots are those that are wanted
-	announced bool // each slot has been ready once
-	ending    bool // no slot is filled any more
-	stopping  bool
-	stopUntil time.Time // what has not left then is to be killed
-	late      []string  // who had to be killed, as sentences
-	lent      *loan     // a successor has the workers; nil: they are ours
-	err       error     // with which the machine ends
 }
 
 // Handle returns what is to be done after an event that has happened at now. An event about a worker that is not known is passed
@@ -241,86 +206,4 @@ func (m *Machine) refuse(e Event) {
 	if o, ok := e.(Order); ok {
 		m.do(Answer{o.Seq, control.ErrStopping})
 	}
-}
-
-// fill opens as many slots as are wanted, and closes those beyond.
-func (s *staff) fill() {
-	for number := 1; len(s.slots) < s.cfg.Workers; number++ {
-		s.slotBy(number)
-	}
-	for _, slot := range slices.Backward(slices.Clone(s.slots)) {
-		switch {
-		case len(s.slots) > s.cfg.Workers:
-			s.empty(slot)
-		case s.isEmpty(slot):
-			slot.next = s.now
-		}
-	}
-	s.filled = true
-	s.announce()
-}
-
-// empty gives a slot up, and lets those leave who are in it. It returns who has served there, nil if nobody has.
-func (s *staff) empty(slot *slot) (served *worker) {
-	s.dropSlot(slot)
-	served = s.workerIn(slot, current)
-	for _, w := range []*worker{s.workerIn(slot, replacement), served} {
-		if w != nil {
-			s.retire(w)
-		}
-	}
-	return served
-}
-
-// announce tells when each slot has been ready once.
-func (s *staff) announce() {
-	isNew := func(slot *slot) bool { return !slot.everReady }
-	if !s.filled || s.announced || slices.ContainsFunc(s.slots, isNew) {
-		return
-	}
-	s.announced = true
-	s.do(AllReady{})
-}
-
-func (s *staff) stopAll(timeout time.Duration) {
-	if s.stopping {
-		return
-	}
-	s.stopping, s.stopUntil = true, s.now.Add(timeout)
-	for _, slot := range s.slots {
-		slot.close()
-	}
-	for _, w := range s.sorted() {
-		if w.leave(s.now, timeout) {
-			s.ask(w, timeout)
-		}
-	}
-}
-
-// cut kills all that live.
-func (s *staff) cut() {
-	s.stopAll(0)
-	for _, w := range s.sorted() {
-		w.cut(s.now)
-		s.apply(w, kill)
-	}
-}
-
-// fail ends the cluster with err.
-func (s *staff) fail(err error) {
-	if s.lent != nil {
-		s.lent.err = err
-		return
-	}
-	s.err = err
-	s.stopAll(s.cfg.StopTimeout)
-}
-
-// do lets something be done.
-func (o *outbox) do(a Action) { o.out = append(o.out, a) }
-
-// note says something of a worker in the log, and as an event.
-func (o *outbox) note(level Level, w *worker, text string, kind control.EventKind, told string, attrs ...any) {
-	info := w.Info
-	o.do(Note{Level: level, Text: text, Attrs: attrs, Worker: &info, Event: control.Event{Kind: kind, Text: told}})
 }

@@ -197,9 +197,6 @@ func (q *orders) begin(o Order) {
 	}
 }
 
-// Slots returns how many slots there are.
-func (r *roster) Slots() int { return len(r.slots) }
-
 // Nodes returns how many nodes are meant to accept connections.
 func (q *orders) Nodes() int {
 	if q.accepts {

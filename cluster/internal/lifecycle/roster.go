@@ -83,3 +83,6 @@ func (r *roster) sorted() []*worker {
 func (r *roster) anyEverReady() bool {
 	return slices.ContainsFunc(r.slots, func(slot *slot) bool { return slot.everReady })
 }
+
+// Slots returns how many slots there are.
+func (r *roster) Slots() int { return len(r.slots) }

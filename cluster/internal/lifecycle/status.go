@@ -38,17 +38,18 @@ func (m *Machine) Doing() string {
 	}
 }
 
-func (w *worker) shown() control.State {
-	switch {
-	case w.phase >= dumping:
-		return control.StateHung
-	case w.phase == stopping:
-		return control.StateDraining
-	case w.phase == starting:
-		return control.StateStarting
-	case w.suspect:
-		return control.StateSuspect
-	default:
-		return control.StateReady
+// IsBooting tells whether a worker has yet to become ready.
+func (m *Machine) IsBooting(id int) bool {
+	w := m.workers[id]
+	return w != nil && !w.wasReady() && !w.asked && w.role != retiring
+}
+
+// Greeted tells whether all workers that were adopted have told what they have.
+func (m *Machine) Greeted() bool {
+	for _, w := range m.workers {
+		if w.adopted && !w.greeted {
+			return false
+		}
 	}
+	return true
 }

@@ -75,7 +75,7 @@ func (n *Node) leavePorts(ctx context.Context) error {
 	defer n.leftOnce.Do(func() { close(n.left) })
 	begin := time.Now()
 	err := n.listeners.Leave(ctx, n.done, n.Servers.AnnounceDraining)
-	err = errline.Join(err, n.shutKept())
+	err = errline.Join(err, n.shutKept(n.done))
 	if n.role.Left != nil {
 		n.role.Left(time.Since(begin))
 	}

@@ -3,7 +3,9 @@ package node
 import (
 	"context"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -112,6 +114,14 @@ func (l *Life) endStop() os.Signal {
 	return l.raise
 }
 
+const (
+	// killTimeout bounds how long a node takes to end after the second signal, should a part of it hang: a master that ends
+	// earlier leaves processes behind which it has not killed, and a busy machine may give it no CPU for seconds.
+	killTimeout = 30 * time.Second
+	// raiseTimeout bounds how long a signal to the own process takes.
+	raiseTimeout = 2 * time.Second
+)
+
 // kill ends the process at once with sig, as if it had never been caught; on the master the workers first.
 func (l *Life) kill(sig os.Signal) {
 	l.mu.Lock()
@@ -123,4 +133,18 @@ func (l *Life) kill(sig os.Signal) {
 	case <-time.After(killTimeout):
 	}
 	raiseSignal(sig)
+}
+
+// raiseSignal ends this process with sig, and by exit where the signal does not: for process 1 the kernel has no
+// default action.
+func raiseSignal(sig os.Signal) {
+	signal.Reset(sig)
+	number, ok := sig.(syscall.Signal)
+	if !ok {
+		os.Exit(1)
+	}
+	if self, err := os.FindProcess(os.Getpid()); err == nil && self.Signal(sig) == nil && os.Getpid() != 1 {
+		time.Sleep(raiseTimeout) // the signal is on its way
+	}
+	os.Exit(128 + int(number))
 }

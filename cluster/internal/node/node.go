@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/local"
@@ -63,7 +64,8 @@ func New(c Config, links Links, listeners *local.Listeners, key portgroup.Key, a
 	n := &Node{cfg: c, Links: links}
 	n.Life = newLife(n.leave)
 	n.Readiness = newReadiness(c.ManualReady)
-	n.Ports = newPorts(n, listeners, key, addr)
+	n.Ports = newPorts(listeners, key, addr)
+	n.front = sync.OnceValues(n.openFront)
 	n.Servers = serve.New(serve.Config{HijackTimeout: c.HijackTimeout, PrepareHTTP: c.PrepareHTTP})
 	self := links.Mesh.Self()
 	listeners.BelongTo(local.Node{

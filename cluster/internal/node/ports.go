@@ -1,14 +1,11 @@
 package node
 
 import (
-	"context"
-	"fmt"
 	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
 
-	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/local"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
@@ -17,7 +14,6 @@ import (
 
 // Ports are those of a node.
 type Ports struct {
-	node      *Node
 	listeners *local.Listeners // in groups
 	key       portgroup.Key    // of the main port
 	addr      net.Addr
@@ -30,11 +26,8 @@ type Ports struct {
 	all   []net.Addr            // on which this node accepts; guarded by mu
 }
 
-func newPorts(n *Node, listeners *local.Listeners, key portgroup.Key, addr net.Addr) *Ports {
-	p := &Ports{
-		node: n, listeners: listeners, key: key, addr: addr, calls: make(map[portgroup.Key]int),
-	}
-	p.front = sync.OnceValues(p.openFront)
+func newPorts(listeners *local.Listeners, key portgroup.Key, addr net.Addr) *Ports {
+	p := &Ports{listeners: listeners, key: key, addr: addr, calls: make(map[portgroup.Key]int)}
 	p.accepts.Store(true)
 	return p
 }
@@ -54,78 +47,12 @@ func (p *Ports) Supervise() { p.accepts.Store(false) }
 // Front returns the listener of the main port; the first call makes it.
 func (p *Ports) Front() (net.Listener, error) { return p.front() }
 
-// openFront makes the listener of the main port.
-func (p *Ports) openFront() (net.Listener, error) {
-	ctx, cancel := context.WithTimeout(p.node.Servers.Draining(), p.node.cfg.BootTimeout)
-	defer cancel()
-	l, err := p.listen(ctx, p.key)
-	if err != nil && !p.node.isWanted() { // it has stopped, or handed over, in this moment
-		return p.Keep(serve.NewIdleListener(p.addr)), nil
-	}
-	if a, ok := l.(*serve.Acceptor); ok {
-		go p.watchFront(a)
-	}
-	return l, err
-}
-
-// TakeFront gives a node that is alone the listener of its main port.
-func (p *Ports) TakeFront(a *serve.Acceptor) {
-	p.note(p.Keep(a))
-	p.front = func() (net.Listener, error) { return a, nil }
-	go p.watchFront(a)
-}
-
-// watchFront waits until the main port is accepted from. It is a goroutine that ends with the node.
-func (p *Ports) watchFront(a *serve.Acceptor) {
-	select {
-	case <-a.Accepting():
-		p.node.MarkServing()
-	case <-p.node.Done():
-	}
-}
-
-// Listen shares one more port.
-func (p *Ports) Listen(ctx context.Context, network, address string) (net.Listener, error) {
-	key := portgroup.Key{Network: network, Address: address}
+// call counts a call of Listen, from 1.
+func (p *Ports) call(key portgroup.Key) (nth int) {
 	p.mu.Lock()
-	nth := p.calls[key]
+	defer p.mu.Unlock()
 	p.calls[key]++
-	p.mu.Unlock()
-
-	key.Nth = nth + 1
-	l, err := p.listen(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	if p.node.IsStopping() {
-		why := fmt.Errorf("%w: %w", control.ErrStopping, net.ErrClosed)
-		return nil, errline.Join(&net.OpError{Op: "listen", Net: network, Addr: l.Addr(), Err: why}, l.Close())
-	}
-	return l, nil
-}
-
-func (p *Ports) listen(ctx context.Context, key portgroup.Key) (net.Listener, error) {
-	switch {
-	case p.listeners.Steerer() == nil:
-		l, err := new(net.ListenConfig).Listen(ctx, key.Network, key.Address)
-		if err != nil {
-			return nil, err
-		}
-		p.note(l)
-		return p.Keep(serve.NewAcceptor(l)), nil
-	case !p.accepts.Load():
-		l, err := p.node.role.StandIn(ctx, key)
-		if err != nil {
-			return nil, err
-		}
-		return p.Keep(l), nil
-	}
-	one, err := p.listeners.Join(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	p.note(one)
-	return one.Acceptor, nil
+	return p.calls[key]
 }
 
 // note remembers a port on which this node accepts.
@@ -149,13 +76,13 @@ func (p *Ports) Keep(l net.Listener) net.Listener {
 	return l
 }
 
-// shutKept lets the listeners that are in no group accept nothing more.
-func (p *Ports) shutKept() (err error) {
+// shutKept lets the listeners that are in no group accept nothing more. Accept blocks until the node has ended.
+func (p *Ports) shutKept(ended <-chan struct{}) (err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, l := range p.kept {
 		if a, ok := l.(*serve.Acceptor); ok {
-			a.Park(p.node.Done())
+			a.Park(ended)
 			err = errline.Join(err, a.Shut())
 		}
 	}

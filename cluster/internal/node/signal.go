@@ -7,14 +7,6 @@ import (
 	"time"
 )
 
-const (
-	// killTimeout bounds how long a node takes to end after the second signal, should a part of it hang: a master that ends
-	// earlier leaves processes behind which it has not killed, and a busy machine may give it no CPU for seconds.
-	killTimeout = 30 * time.Second
-	// raiseTimeout bounds how long a signal to the own process takes.
-	raiseTimeout = 2 * time.Second
-)
-
 // PassedOn is how long after the first signal to stop another one is the same wish: a terminal interrupts, and a service
 // manager terminates, master and workers, the master passes on what its workers may have got already, and timeout(1) signals
 // the process and then its group.
@@ -82,18 +74,4 @@ func (n *Node) handleSignals(stops, others chan os.Signal) {
 			return
 		}
 	}
-}
-
-// raiseSignal ends this process with sig, and by exit where the signal does not: for process 1 the kernel has no
-// default action.
-func raiseSignal(sig os.Signal) {
-	signal.Reset(sig)
-	number, ok := sig.(syscall.Signal)
-	if !ok {
-		os.Exit(1)
-	}
-	if self, err := os.FindProcess(os.Getpid()); err == nil && self.Signal(sig) == nil && os.Getpid() != 1 {
-		time.Sleep(raiseTimeout) // the signal is on its way
-	}
-	os.Exit(128 + int(number))
 }

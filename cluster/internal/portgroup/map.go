@@ -227,3 +227,15 @@ func (m *Map[N]) Cover(cpus int) []int {
 func (m *Map[N]) Excludes(one *Member[N]) bool {
 	return m.weights != nil && Percent(m.weights, m.Index(one)) == 0
 }
+
+// Tell gives the map a snapshot of another master, which the next look uses if nothing better is known.
+func (m *Map[N]) Tell(s *Snapshot) {
+	if !s.IsNewer(m.told) {
+		return
+	}
+	m.told = s
+	m.unknown = m.unknown || !m.IsCertain()
+}
+
+// Untell forgets the snapshots that it was told.
+func (m *Map[N]) Untell() { m.told = nil }

@@ -38,9 +38,6 @@ func (p *Process) Note() {
 	}
 }
 
-// Adopt watches a process that is no child of this one. How it ends is known to its parent alone: its Exit is Unknown.
-func Adopt(pid int) (*Process, error) { return adopt(pid) }
-
 // RestoreStderr makes fd the standard error of this process, and closes fd. A child of [StartSelf] calls it with
 // [ExtraFile] when what it writes is no last words any more. If fd is 0, it does nothing.
 func RestoreStderr(fd uintptr) error { return restoreStderr(fd) }

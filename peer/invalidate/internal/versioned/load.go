@@ -37,9 +37,12 @@ func newCall[V any](ctx context.Context, class uint64) *call[V] {
 
 // fetch returns the result of a load that has begun after it was called, or before and was good then.
 func (s *Store[K, V]) fetch(ctx context.Context, key K) (value V, err error) {
-	c, err := s.join(ctx, key)
-	if err != nil {
+	it, c, err := s.join(ctx, key)
+	switch {
+	case err != nil:
 		return value, err
+	case it != nil:
+		return it.value, it.err
 	}
 	select {
 	case <-c.done:
@@ -50,19 +53,23 @@ func (s *Store[K, V]) fetch(ctx context.Context, key K) (value V, err error) {
 	}
 }
 
-func (s *Store[K, V]) join(ctx context.Context, key K) (*call[V], error) {
+// join returns the load to wait for, or what is stored, where a load has ended a moment ago.
+func (s *Store[K, V]) join(ctx context.Context, key K) (it *item[V], c *call[V], err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	class := s.class(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, net.ErrClosed
+		return nil, nil, net.ErrClosed
 	}
-	c := s.calls[key]
+	c = s.calls[key]
 	switch {
 	case c == nil:
+		if it, _ := s.find(key); it != nil {
+			return it, nil, nil
+		}
 		c = newCall[V](ctx, class)
 		s.beginLocked(key, c)
 	case s.isVoid(c): // who has joined it gets its value
@@ -79,7 +86,7 @@ func (s *Store[K, V]) join(ctx context.Context, key K) (*call[V], error) {
 		c = c.next
 	}
 	c.waiting++
-	return c, nil
+	return nil, c, nil
 }
 
 // isVoid reports whether a change has made a load void. Its tags are not known yet.
