@@ -35,19 +35,20 @@ func members(t *testing.T) (low, high *peer.Mesh) {
 }
 
 // opener returns a function that opens a stream and returns both ends.
-func opener(t *testing.T) func() (dialed, accepted net.Conn, err error) {
+func opener(t *testing.T) func() (dialed, accepted *peer.Stream, err error) {
 	t.Helper()
 	low, high := members(t)
 	listener, err := high.Listen("x")
 	require.NoError(t, err)
-	return func() (dialed, accepted net.Conn, err error) {
+	return func() (dialed, accepted *peer.Stream, err error) {
 		if dialed, err = low.Dial(context.Background(), 2, "x"); err != nil {
 			return nil, nil, err
 		}
-		if accepted, err = listener.Accept(); err != nil {
+		conn, err := listener.Accept()
+		if err != nil {
 			return nil, nil, errors.Join(err, dialed.Close())
 		}
-		return dialed, accepted, nil
+		return dialed, conn.(*peer.Stream), nil
 	}
 }
 
