@@ -45,14 +45,19 @@ type passer struct {
 	paused bool     // the listener is not waited for
 	batch  []passed // accepted, and not passed on yet
 	last   int      // the place in seats that was chosen last
-	name   [unix.SizeofSockaddrInet6]byte
-	events [16]unix.EpollEvent
-	fds    []int
-	text   []byte
+	buffers
 
 	mu       sync.Mutex // guards the rest
 	seats    []*channel // that are open
 	stopping bool
+}
+
+// buffers are used again for each call of the kernel.
+type buffers struct {
+	name   [unix.SizeofSockaddrInet6]byte
+	events [16]unix.EpollEvent
+	fds    []int
+	text   []byte
 }
 
 // passed is a connection on its way.

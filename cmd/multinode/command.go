@@ -81,10 +81,10 @@ named by --dir DIR.
 		SilenceUsage:  true,
 	}
 	root.AddCommand(
-		a.listCommand(), a.statusCommand(), a.reloadCommand(), a.scaleCommand(), a.drainCommand(),
-		pauseCommand(a, true), pauseCommand(a, false), a.takeoverCommand(),
-		a.stopCommand(),
-		a.eventsCommand(), a.logsCommand(), a.runCommand(), a.doctorCommand(),
+		listCommand(a), statusCommand(a), reloadCommand(a), scaleCommand(a), drainCommand(a),
+		pauseCommand(a, true), pauseCommand(a, false), takeoverCommand(a),
+		stopCommand(a),
+		eventsCommand(a), logsCommand(a), runCommand(a), doctorCommand(a),
 	)
 	return root
 }

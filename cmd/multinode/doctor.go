@@ -35,7 +35,7 @@ const (
 	bad          // a cluster cannot start, or soon not
 )
 
-func (a *app) doctorCommand() *cobra.Command {
+func doctorCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Tell what this machine can do for a cluster, and how it could do more",
@@ -44,21 +44,24 @@ are near, and for each thing that could be better the command to run. It changes
 
 Exit code 0: a reload loses no connection, and a cluster can start. 1: not so; the text says what to do.`,
 		Args: cobra.NoArgs,
-		RunE: does(func(ctx context.Context, _ []string) error { return a.doctor(ctx) }),
+		RunE: does(func(ctx context.Context, _ []string) error { return diagnosis{a}.run(ctx) }),
 	}
 }
 
-func (a *app) doctor(ctx context.Context) error {
-	healthy := a.writeSupport(a.machine.probe())
-	fmt.Fprintln(a.stdout, "\nThe rest of the machine")
-	for _, look := range a.machine.checks {
+// diagnosis is what doctor writes.
+type diagnosis struct{ *app }
+
+func (d diagnosis) run(ctx context.Context) error {
+	healthy := d.writeSupport(d.machine.probe())
+	fmt.Fprintln(d.stdout, "\nThe rest of the machine")
+	for _, look := range d.machine.checks {
 		c := look(ctx)
-		a.writeCheck(c)
+		d.writeCheck(c)
 		healthy = healthy && c.verdict != bad
 	}
-	if a.machine.sysctl {
-		fmt.Fprintln(a.stdout)
-		a.writeText("", "What sysctl -w has set is gone at the next boot: to keep it, write NAME=VALUE into "+
+	if d.machine.sysctl {
+		fmt.Fprintln(d.stdout)
+		d.writeText("", "What sysctl -w has set is gone at the next boot: to keep it, write NAME=VALUE into "+
 			"/etc/sysctl.d/60-multinode.conf. In a container it may not be allowed: start that with docker run --sysctl NAME=VALUE.")
 	}
 	if !healthy {
@@ -71,92 +74,92 @@ func (a *app) doctor(ctx context.Context) error {
 const goodRung = reuseport.RungBPF
 
 // writeSupport writes how the kernel lets us steer, and reports whether that is at least goodRung.
-func (a *app) writeSupport(s reuseport.Support) (good bool) {
+func (d diagnosis) writeSupport(s reuseport.Support) (good bool) {
 	good = s.Rung >= goodRung
 	colour, word := green, "good"
 	if !good {
 		colour, word = yellow, "could be better"
 	}
-	fmt.Fprintf(a.stdout, "Connections when a node leaves: %s\n", a.paint.paint(colour, word))
-	a.writeText("  ", fmt.Sprintf("The kernel (%s) gives each new connection to one of the nodes. How well it can be told "+
+	fmt.Fprintf(d.stdout, "Connections when a node leaves: %s\n", d.paint.paint(colour, word))
+	d.writeText("  ", fmt.Sprintf("The kernel (%s) gives each new connection to one of the nodes. How well it can be told "+
 		"to which decides what is lost when a node leaves, from the least to the best:", s.Kernel))
 	for rung := reuseport.RungHash; rung <= reuseport.RungBPFMigrate; rung++ {
 		mark, colour := "     ", faint
 		if rung == s.Rung {
 			mark, colour = "  => ", bold
 		}
-		fmt.Fprintln(a.stdout, a.paint.paint(colour, mark+rung.String()))
-		a.writeText("       ", rung.Promise())
+		fmt.Fprintln(d.stdout, d.paint.paint(colour, mark+rung.String()))
+		d.writeText("       ", rung.Promise())
 	}
-	fmt.Fprintln(a.stdout)
-	a.writeCan("Nodes can tell the kernel which of them gets a connection", s.Attach)
-	a.writeCan("They can change that while connections come in", s.Reattach)
-	a.writeCan("A node can be left out by the CPU that a connection comes in on", s.IncomingCPU)
-	a.writeCan("Connections that wait at a node that crashes go to another one", s.Migrate)
+	fmt.Fprintln(d.stdout)
+	d.writeCan("Nodes can tell the kernel which of them gets a connection", s.Attach)
+	d.writeCan("They can change that while connections come in", s.Reattach)
+	d.writeCan("A node can be left out by the CPU that a connection comes in on", s.IncomingCPU)
+	d.writeCan("Connections that wait at a node that crashes go to another one", s.Migrate)
 	if s.Migrate == nil && !s.WakesMigrated {
-		a.writeText("      ", "This kernel does not wake a node for them, so the nodes look by themselves.")
+		d.writeText("      ", "This kernel does not wake a node for them, so the nodes look by themselves.")
 	}
-	a.writeAdvice(s.Advice)
+	d.writeAdvice(s.Advice)
 	return good
 }
 
-func (a *app) writeCan(what string, err error) {
+func (d diagnosis) writeCan(what string, err error) {
 	c := check{text: what}
 	if err != nil {
 		c.verdict, c.why = poor, "no: "+strings.TrimSuffix(err.Error(), ": "+errors.ErrUnsupported.Error())
 	}
-	a.writeCheck(c)
+	d.writeCheck(c)
 }
 
-func (a *app) writeAdvice(all []reuseport.Advice) {
+func (d diagnosis) writeAdvice(all []reuseport.Advice) {
 	if len(all) == 0 {
 		return
 	}
-	fmt.Fprintln(a.stdout, "\n  To get more:")
+	fmt.Fprintln(d.stdout, "\n  To get more:")
 	for _, advice := range all {
-		a.writeText("    ", advice.Gives)
-		a.writeCommand(advice.Command)
+		d.writeText("    ", advice.Gives)
+		d.writeCommand(advice.Command)
 	}
 }
 
-func (a *app) writeCheck(c check) {
+func (d diagnosis) writeCheck(c check) {
 	mark := map[verdict]string{
-		fine: a.paint.paint(green, "ok "), poor: a.paint.paint(yellow, "-  "), bad: a.paint.paint(red, "!! "),
+		fine: d.paint.paint(green, "ok "), poor: d.paint.paint(yellow, "-  "), bad: d.paint.paint(red, "!! "),
 	}[c.verdict]
-	fmt.Fprintf(a.stdout, "  %s %s\n", mark, c.text)
-	a.writeText("      ", c.why)
+	fmt.Fprintf(d.stdout, "  %s %s\n", mark, c.text)
+	d.writeText("      ", c.why)
 	for _, command := range c.commands {
-		a.writeCommand(command)
+		d.writeCommand(command)
 	}
 }
 
 // writeCommand writes a command to type; text after a "#" is what to do in another way.
-func (a *app) writeCommand(command string) {
+func (d diagnosis) writeCommand(command string) {
 	const indent = "        "
 	if todo, found := strings.CutPrefix(command, "#"); found {
-		a.writeText(indent, strings.TrimSpace(todo))
+		d.writeText(indent, strings.TrimSpace(todo))
 		return
 	}
-	a.machine.sysctl = a.machine.sysctl || strings.HasPrefix(command, "sysctl ")
-	if !a.machine.root {
+	d.machine.sysctl = d.machine.sysctl || strings.HasPrefix(command, "sysctl ")
+	if !d.machine.root {
 		command = "sudo " + command
 	}
-	fmt.Fprintln(a.stdout, indent+command)
+	fmt.Fprintln(d.stdout, indent+command)
 }
 
 const textWidth = 100
 
 // writeText writes text in lines of some width.
-func (a *app) writeText(indent, text string) {
+func (d diagnosis) writeText(indent, text string) {
 	line := ""
 	for word := range strings.FieldsSeq(text) {
 		if line != "" && len(indent)+len(line)+1+len(word) > textWidth {
-			fmt.Fprintln(a.stdout, indent+line)
+			fmt.Fprintln(d.stdout, indent+line)
 			line = ""
 		}
 		line = strings.TrimSpace(line + " " + word)
 	}
 	if line != "" {
-		fmt.Fprintln(a.stdout, indent+line)
+		fmt.Fprintln(d.stdout, indent+line)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
-func (a *app) eventsCommand() *cobra.Command {
+func eventsCommand(a *app) *cobra.Command {
 	var asJSON, all bool
 	var after int
 	command := a.takesCluster(&cobra.Command{

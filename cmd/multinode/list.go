@@ -12,7 +12,7 @@ import (
 	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
-func (a *app) listCommand() *cobra.Command {
+func listCommand(a *app) *cobra.Command {
 	var asJSON bool
 	command := &cobra.Command{
 		Use:     "list",

@@ -25,7 +25,7 @@ const (
 	maxLogLine  = 1 << 20
 )
 
-func (a *app) logsCommand() *cobra.Command {
+func logsCommand(a *app) *cobra.Command {
 	options := logOptions{}
 	command := a.takesCluster(&cobra.Command{
 		Use:   "logs [NAME]",

@@ -38,7 +38,7 @@ func (o *order) flags(command *cobra.Command, canRefuse bool) {
 	}
 }
 
-func (a *app) reloadCommand() *cobra.Command {
+func reloadCommand(a *app) *cobra.Command {
 	var o order
 	command := a.takesCluster(&cobra.Command{
 		Use:   "reload [NAME]",
@@ -66,7 +66,7 @@ over, so that all that serve run the new program.`,
 	return command
 }
 
-func (a *app) scaleCommand() *cobra.Command {
+func scaleCommand(a *app) *cobra.Command {
 	var o order
 	command := a.takesCluster(&cobra.Command{
 		Use:   "scale [NAME] N",
@@ -96,7 +96,7 @@ Workers that are taken away finish their requests first.`,
 	return command
 }
 
-func (a *app) drainCommand() *cobra.Command {
+func drainCommand(a *app) *cobra.Command {
 	var o order
 	command := a.takesCluster(&cobra.Command{
 		Use:   "drain [NAME] ID",
@@ -161,7 +161,7 @@ until it is resumed or its process has ended. A reload replaces it by one that i
 	})
 }
 
-func (a *app) takeoverCommand() *cobra.Command {
+func takeoverCommand(a *app) *cobra.Command {
 	var o order
 	command := a.takesCluster(&cobra.Command{
 		Use:   "takeover [NAME]",

@@ -24,7 +24,7 @@ type runOptions struct {
 	stderr     io.Writer
 }
 
-func (a *app) runCommand() *cobra.Command {
+func runCommand(a *app) *cobra.Command {
 	var o runOptions
 	var stopSignal string
 	command := &cobra.Command{

@@ -14,7 +14,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
-func (a *app) statusCommand() *cobra.Command {
+func statusCommand(a *app) *cobra.Command {
 	var asJSON, watch bool
 	command := a.takesCluster(&cobra.Command{
 		Use:   "status [NAME]",

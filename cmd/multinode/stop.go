@@ -12,7 +12,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
-func (a *app) stopCommand() *cobra.Command {
+func stopCommand(a *app) *cobra.Command {
 	var timeout time.Duration
 	var noWait bool
 	command := a.takesCluster(&cobra.Command{

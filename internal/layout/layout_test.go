@@ -48,9 +48,7 @@ var exempt = map[string]int{
 
 	// Programs.
 	"fields of bench/load.Plan":        21, // what a load can be told
-	"fields of bench/ways.passer":      16,
 	"methods of bench/report.Document": 56,
-	"methods of cmd/multinode.app":     40, // one for each command
 }
 
 // optionsOf are structs that may have more fields: each is one thing to set, or to show.
