@@ -49,9 +49,8 @@ type Options struct {
 	// Name names the cluster. One name runs once at a time. Default: the name of the program and the port.
 	Name string
 
-	// Dir is the rendezvous directory, where the nodes publish their Unix sockets; made if it does not exist, else
-	// it must be ours with mode 0700. Default: NAME in $XDG_RUNTIME_DIR/multinode, or in the directory for
-	// temporary files.
+	// Dir is the rendezvous directory, where the nodes publish their Unix sockets; made if it does not exist, else it must be
+	// ours with mode 0700. Default: NAME in $XDG_RUNTIME_DIR/multinode, or in the directory for temporary files.
 	Dir string
 
 	// Logger is told what happens to the nodes. Default: slog.Default(). slog.DiscardHandler makes it silent.
@@ -61,9 +60,8 @@ type Options struct {
 	// this machine does not have is an error. Default: the best that it has.
 	Steering string
 
-	// AcceptPauses says that the server may stop accepting for longer than LivenessTimeout, for instance since
-	// netutil.LimitListener has no place free. Then only the process has to answer, and a stuck accept loop is not
-	// found.
+	// AcceptPauses says that the server may stop accepting for longer than LivenessTimeout, as behind a full netutil.LimitListener.
+	// Then only the process has to answer, and a stuck accept loop is not found.
 	AcceptPauses bool
 
 	// LivenessTimeout is how long a worker that is ready may not answer, before it is ended and replaced. Its accept
