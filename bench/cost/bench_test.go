@@ -87,7 +87,7 @@ func TestLoadTellsFailures(t *testing.T) {
 }
 
 func TestRestartOnce(t *testing.T) {
-	took, err := restartOnce()
+	took, err := restartOnce(t.Context())
 	require.NoError(t, err)
 	assert.Positive(t, took)
 }

@@ -71,7 +71,9 @@ func (t *team) startBroker(name, natsd string) (addr string, err error) {
 			return "", err
 		}
 		t.signals = map[*child.Process]os.Signal{broker: syscall.SIGTERM}
-		_, err = awaitText(broker, "Ready to accept connections")
+		for line := ""; err == nil && !strings.Contains(line, "Ready to accept connections"); {
+			line, err = broker.Line(0, "")
+		}
 		return addr, err
 	default:
 		return "", nil

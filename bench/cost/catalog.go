@@ -10,11 +10,11 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/multinode-go/multinode/bench/cost/roles"
 	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 const (
@@ -37,12 +37,13 @@ func buildProgram(ctx context.Context, dir, pkg string) (string, error) {
 }
 
 // startCatalog starts the program with a database of its own.
-func startCatalog(program, dir string, args ...string) (*server, error) {
+func startCatalog(ctx context.Context, program, dir string, args ...string) (*server, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
+	mesh := filepath.Join(dir, "mesh")
 	cmd := exec.CommandContext(context.Background(), program, append([]string{
-		"-addr", "127.0.0.1:0", "-nodes", "4", "-dir", filepath.Join(dir, "mesh"), "-db", filepath.Join(dir, "catalog.db"),
+		"-addr", "127.0.0.1:0", "-nodes", "4", "-dir", mesh, "-db", filepath.Join(dir, "catalog.db"),
 	}, args...)...)
 	var log strings.Builder
 	cmd.Stderr = &log
@@ -51,11 +52,14 @@ func startCatalog(program, dir string, args ...string) (*server, error) {
 		return nil, err
 	}
 	s := &server{Process: p}
-	line, err := awaitText(p, "nodes ready")
+	var status control.Status
+	if _, err = p.Line(0, ""); err == nil { // its first line comes when all nodes are ready
+		status, err = control.NewClient(mesh).Status(ctx)
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.stop(), errors.New(log.String()))
 	}
-	s.addr = regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(line)
+	s.addr = status.Address
 	return s, nil
 }
 
@@ -65,10 +69,10 @@ func startCatalogs(ctx context.Context, dir string) (p pair, err error) {
 	if err != nil {
 		return p, err
 	}
-	if p.baseline, err = startCatalog(program, filepath.Join(dir, "nocache"), "-nocache"); err != nil {
+	if p.baseline, err = startCatalog(ctx, program, filepath.Join(dir, "nocache"), "-nocache"); err != nil {
 		return p, err
 	}
-	if p.ours, err = startCatalog(program, filepath.Join(dir, "cache")); err != nil {
+	if p.ours, err = startCatalog(ctx, program, filepath.Join(dir, "cache")); err != nil {
 		return p, errors.Join(err, p.baseline.stop())
 	}
 	return p, nil

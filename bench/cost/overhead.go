@@ -11,6 +11,7 @@ import (
 	"github.com/multinode-go/multinode/bench/cost/roles"
 	"github.com/multinode-go/multinode/bench/internal/proc"
 	"github.com/multinode-go/multinode/bench/load"
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 // pair is a baseline and ours, which run at the same time and are measured in turn.
@@ -79,7 +80,10 @@ func overheadRows(baseline, ours *contestant) [][]string {
 // measureRestart asks how long a killed worker is missed. Each worker is the first of its cluster to die, so that no
 // back-off is measured.
 func measureRestart(ctx context.Context, c config, w io.Writer) error {
-	worker := &contestant{measure: func(context.Context) (r roles.Result, err error) { r.Elapsed, err = restartOnce(); return r, err }}
+	worker := &contestant{measure: func(ctx context.Context) (r roles.Result, err error) {
+		r.Elapsed, err = restartOnce(ctx)
+		return r, err
+	}}
 	if err := race(ctx, 2*c.rounds, []*contestant{worker}); err != nil {
 		return err
 	}
@@ -87,12 +91,21 @@ func measureRestart(ctx context.Context, c config, w io.Writer) error {
 	return nil
 }
 
-func restartOnce() (took time.Duration, err error) {
+func restartOnce(ctx context.Context) (took time.Duration, err error) {
 	s, err := startServer(roles.ClusterRole, 2)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
+	dir, err := s.Line(0, "directory ")
+	if err != nil {
+		return 0, err
+	}
+	events, err := control.NewClient(dir).Events(ctx, control.FromNow)
+	if err != nil {
+		return 0, err
+	}
+	defer events.Close()
 	pids := s.processes()
 	if len(pids) != 2 {
 		return 0, fmt.Errorf("want a master and a worker, have %v", pids)
@@ -105,11 +118,12 @@ func restartOnce() (took time.Duration, err error) {
 	if err := worker.Kill(); err != nil {
 		return 0, err
 	}
-	if _, err := awaitText(s.Process, "generation=2 "); err != nil {
-		return 0, err
+	for e := (control.Event{}); e.Kind != control.EventReady; {
+		if e, err = events.Next(); err != nil {
+			return 0, err
+		}
 	}
-	_, err = awaitText(s.Process, `msg="worker ready"`)
-	return time.Since(begin), err
+	return time.Since(begin), nil
 }
 
 // measureStart asks how long four nodes take from the start of the program, and a plain server, until they are ready.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"strings"
 	"syscall"
 	"time"
 
@@ -16,14 +15,6 @@ import (
 	"github.com/multinode-go/multinode/bench/internal/proc"
 	"github.com/multinode-go/multinode/bench/load"
 )
-
-// awaitText reads what a process prints, up to a line that holds text.
-func awaitText(p *child.Process, text string) (line string, err error) {
-	for err == nil && !strings.Contains(line, text) {
-		line, err = p.Line(0, "")
-	}
-	return line, err
-}
 
 // server is one of our processes that serves.
 type server struct {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/cluster"
@@ -51,14 +50,14 @@ func servePlain() error {
 
 // serveCluster serves the same from some nodes.
 func serveCluster(nodes int) error {
-	// What happens to a worker is told on standard output, for the parent to time.
-	logger := slog.New(slog.NewTextHandler(os.Stdout, nil))
+	logger := slog.New(slog.DiscardHandler) // the parent follows the events
 	node, err := cluster.Listen(cluster.Options{Addr: "127.0.0.1:0", Nodes: nodes, Logger: logger}, &http.Server{Handler: handler()})
 	if err != nil {
 		return err
 	}
 	if node.IsMaster() && node.WaitReady(context.Background()) == nil {
 		fmt.Println("ready", node.Addr())
+		fmt.Println("directory", node.Status().Directory)
 	}
 	return node.Wait()
 }
