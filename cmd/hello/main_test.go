@@ -109,10 +109,16 @@ func TestCrashIsReplaced(t *testing.T) {
 		response, _, err := h.Do(nil, http.MethodGet, "/", "")
 		return err == nil && response.Header.Get("X-Node-Generation") == "2"
 	}, patience, time.Millisecond)
+	events, err := control.NewClient(h.Dir).Events(t.Context(), 0)
+	require.NoError(t, err)
+	defer events.Close()
+	for e := (control.Event{}); e.Kind != control.EventDied; {
+		e, err = events.Next()
+		require.NoError(t, err)
+		assert.Equal(t, e.Kind == control.EventDied, e.Text == "exit code 1")
+	}
 	h.Signal(t, syscall.SIGTERM)
 	assert.Zero(t, h.Wait())
-	assert.Contains(t, h.Stderr(), `msg="worker died"`)
-	assert.Contains(t, h.Stderr(), `reason="exit code 1"`)
 }
 
 func TestStopWhileARequestSleeps(t *testing.T) {
