@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 func TestFourNodesShareThePort(t *testing.T) {
@@ -85,7 +87,7 @@ func TestManualReady(t *testing.T) {
 	t.Parallel()
 	c := run(t, "warm", programOptions{Nodes: 2})
 	c.ready(t)
-	assert.GreaterOrEqual(t, c.logged(t, "worker ready", 1).After, 300*time.Millisecond)
+	assert.GreaterOrEqual(t, c.told(t, control.EventReady, 1).Took, 300*time.Millisecond)
 }
 
 func TestNilServer(t *testing.T) {

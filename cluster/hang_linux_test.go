@@ -72,13 +72,13 @@ func quick(nodes int) programOptions {
 // replacedFor checks that the worker was found to hang, within what LivenessTimeout promises, and replaced.
 func (c *testCluster) replacedFor(t *testing.T, pid int, begin time.Time) {
 	t.Helper()
-	hung := c.logged(t, "worker is hung", 1)
+	hung := c.told(t, control.EventHung, 1)
 	found := time.Since(begin)
 	assert.Equal(t, pid, hung.PID)
 	c.awaitStatus(t, func(s control.Status) bool { return len(pidsOf(s)) == 2 && pidsOf(s)[hung.Slot] != pid })
 	t.Logf("found after %v, replaced after %v", found, time.Since(begin))
-	assert.Contains(t, c.logged(t, "worker died", 1).Reason, "did not answer")
-	c.log.await(t, 1, func(line string) bool { return strings.HasPrefix(line, "SIGQUIT: quit") })
+	assert.Contains(t, c.told(t, control.EventDied, 1).Text, "did not answer")
+	c.log.await(t, 1, func(line string) bool { return strings.HasPrefix(line, "SIGQUIT: quit") }) // by the Go runtime
 }
 
 func TestStoppedWorkerIsReplaced(t *testing.T) {
@@ -88,7 +88,7 @@ func TestStoppedWorkerIsReplaced(t *testing.T) {
 	pid := pidsOf(c.status(t))[1]
 	begin := time.Now()
 	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
-	c.logged(t, "worker does not answer", 1)
+	c.told(t, control.EventSuspect, 1)
 	if reuseport.Probe().Rung >= reuseport.RungBPF {
 		c.awaitStatus(t, func(s control.Status) bool { return isLeftOut(s, pid) })
 		t.Logf("without connections after %v", time.Since(begin))
@@ -158,8 +158,7 @@ func TestBlockedAcceptLoopIsFound(t *testing.T) {
 }
 
 func isPrinted(c *testCluster, word string) bool {
-	line, _ := c.out.find(1, func(line string) bool { return len(line) > len(word) && line[:len(word)] == word })
-	return line != ""
+	return len(c.out.find(func(line string) bool { return strings.HasPrefix(line, word+" ") })) > 0
 }
 
 func TestBlockedAcceptLoopWithAcceptPauses(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/internal/await"
 )
 
@@ -31,18 +32,71 @@ const errInUse = syscall.EADDRINUSE
 // patience bounds every wait for an event. The machine may be busy; a test that passes never waits so long.
 const patience = await.Limit
 
-// lines collects what a program writes, line by line.
-type lines struct {
-	mu      sync.Mutex // guards all
-	all     []string
-	changed chan struct{} // closed at the next line
+// feed collects what comes from a program: its lines, or its events.
+type feed[T any] struct {
+	mu      sync.Mutex // guards all and changed
+	all     []T
+	changed chan struct{} // closed at the next one
 
-	end chan struct{} // closed behind the last line
+	end chan struct{} // closed behind the last one
 }
 
-func newLines() *lines { return &lines{changed: make(chan struct{}), end: make(chan struct{})} }
+func newFeed[T any]() *feed[T] {
+	return &feed[T]{changed: make(chan struct{}), end: make(chan struct{})}
+}
 
-func (l *lines) read(r io.Reader) {
+func (f *feed[T]) add(one T) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.all = append(f.all, one)
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// find returns those so far for which match is true.
+func (f *feed[T]) find(match func(T) bool) []T {
+	found, _ := f.look(match)
+	return found
+}
+
+// look is find that returns also what will be closed at the next one.
+func (f *feed[T]) look(match func(T) bool) (found []T, changed <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, one := range f.all {
+		if match(one) {
+			found = append(found, one)
+		}
+	}
+	return found, f.changed
+}
+
+// await waits for the nth one, from 1, for which match is true.
+func (f *feed[T]) await(t *testing.T, nth int, match func(T) bool) T {
+	t.Helper()
+	limit := time.After(patience)
+	for ended := false; ; {
+		found, changed := f.look(match)
+		if len(found) >= nth {
+			return found[nth-1]
+		}
+		require.False(t, ended, "the program has ended without it")
+		select {
+		case <-changed:
+		case <-f.end:
+			ended = true
+		case <-limit:
+			require.Fail(t, "it has not come")
+		}
+	}
+}
+
+// lines are what a program writes.
+type lines struct{ *feed[string] }
+
+func newLines() lines { return lines{newFeed[string]()} }
+
+func (l lines) read(r io.Reader) {
 	in := bufio.NewScanner(r)
 	in.Buffer(nil, 1<<20)
 	for in.Scan() {
@@ -51,63 +105,20 @@ func (l *lines) read(r io.Reader) {
 	close(l.end)
 }
 
-func (l *lines) add(line string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all = append(l.all, line)
-	close(l.changed)
-	l.changed = make(chan struct{})
-}
-
-func (l *lines) text() string {
+func (l lines) text() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Join(l.all, "\n")
-}
-
-// await waits for the nth line, from 1, for which match is true.
-func (l *lines) await(t *testing.T, nth int, match func(string) bool) string {
-	t.Helper()
-	limit := time.After(patience)
-	for {
-		line, changed := l.find(nth, match)
-		if line != "" {
-			return line
-		}
-		select {
-		case <-changed:
-		case <-l.end:
-			if line, _ := l.find(nth, match); line != "" {
-				return line
-			}
-			require.Fail(t, "the program has ended without the line")
-		case <-limit:
-			require.Fail(t, "the line has not come")
-		}
-	}
-}
-
-// find returns the nth line for which match is true, and what will be closed at the next line.
-func (l *lines) find(nth int, match func(string) bool) (string, <-chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, line := range l.all {
-		if match(line) {
-			if nth--; nth == 0 {
-				return line, l.changed
-			}
-		}
-	}
-	return "", l.changed
 }
 
 // cluster is a program of this test binary that runs.
 type testCluster struct {
 	cmd    *exec.Cmd
 	dir    string
-	out    *lines
-	log    *lines
-	exited chan struct{} // closed when the master is gone
+	out    lines
+	log    lines
+	events *feed[control.Event] // of all masters
+	exited chan struct{}        // closed when the master is gone
 }
 
 // run starts a program. Whatever is left of it is killed at the end of the test.
@@ -127,7 +138,9 @@ func runCommand(t *testing.T, cmd *exec.Cmd, program string, opts programOptions
 	}
 	value, err := json.Marshal(opts)
 	require.NoError(t, err)
-	c := &testCluster{cmd: cmd, dir: opts.Dir, out: newLines(), log: newLines(), exited: make(chan struct{})}
+	c := &testCluster{
+		cmd: cmd, dir: opts.Dir, out: newLines(), log: newLines(), events: newFeed[control.Event](), exited: make(chan struct{}),
+	}
 	cmd.Env = append(os.Environ(), programVariable+"="+program, optionsVariable+"="+string(value),
 		"GORACE=atexit_sleep_ms=0") // or each exit takes a second under the race detector
 	cmd.Env = append(cmd.Env, environ...)
@@ -141,6 +154,7 @@ func runCommand(t *testing.T, cmd *exec.Cmd, program string, opts programOptions
 	var readers sync.WaitGroup
 	readers.Go(func() { c.out.read(outReader) })
 	readers.Go(func() { c.log.read(logReader) })
+	readers.Go(func() { c.follow(t.Context()) })
 	go func() {
 		_ = cmd.Wait()
 		close(c.exited)
@@ -196,28 +210,6 @@ func (c *testCluster) printed(t *testing.T, word string, nth int) string {
 	t.Helper()
 	line := c.out.await(t, nth, func(line string) bool { return strings.HasPrefix(line, word+" ") })
 	return strings.TrimPrefix(line, word+" ")
-}
-
-// record is one line of the log.
-type record struct {
-	Msg, Level, Reason   string
-	LastWords            string `json:"last_words"`
-	ID, Slot, Generation int
-	PID                  int
-	RestartIn            time.Duration `json:"restart_in"`
-	Lived, After         time.Duration
-	WasReady             bool `json:"was_ready"`
-}
-
-// logged waits for the nth record with the message.
-func (c *testCluster) logged(t *testing.T, msg string, nth int) (r record) {
-	t.Helper()
-	c.log.await(t, nth, func(line string) bool {
-		// Behind what another process has written of a line that it has not ended, as the runtime does with a dump.
-		_, line, _ = strings.Cut(line, `{"time"`)
-		return json.Unmarshal([]byte(`{"time"`+line), &r) == nil && strings.HasPrefix(r.Msg, msg)
-	})
-	return r
 }
 
 func (c *testCluster) signal(t *testing.T, sig os.Signal) {

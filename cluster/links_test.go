@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/peer"
 	"github.com/multinode-go/multinode/peer/bus"
 )
@@ -93,7 +94,7 @@ func TestNodesTalk(t *testing.T) {
 	c := run(t, "talk", programOptions{Nodes: 4})
 	addr := c.printed(t, "ready", 1)
 	awaitCircles(t, addr, []int{0, 1, 2, 3})
-	victim := c.logged(t, "worker started", 2)
+	victim := c.told(t, control.EventStarted, 2)
 	require.NoError(t, syscall.Kill(victim.PID, syscall.SIGKILL))
 	var rest []int
 	for _, id := range []int{0, 1, 2, 3, 4} {

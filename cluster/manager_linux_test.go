@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"encoding/json"
 	"net"
 	"os"
 	"os/exec"
@@ -9,20 +8,17 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
-// warnings returns the warnings that name the option.
-func (c *testCluster) warnings(option string) (all []string) {
-	for line := range strings.Lines(c.log.text()) {
-		var r record
-		if json.Unmarshal([]byte(line), &r) == nil && r.Level == "WARN" && strings.Contains(r.Msg, option) {
-			all = append(all, r.Msg)
-		}
-	}
-	return all
+// warningsAbout returns the warnings that name the option. They are there to be read, so their text is what the tests look at.
+func (c *testCluster) warningsAbout(option string) []string {
+	return c.log.find(func(line string) bool { return recordOf(line).Level == "WARN" && strings.Contains(line, option) })
 }
 
 // TestWarningOfAMasterThatAccepts: there is one where somebody outside takes the end of the master for that of the service.
@@ -55,7 +51,7 @@ func TestWarningOfAMasterThatAccepts(t *testing.T) {
 			p.signal(t, syscall.SIGTERM)
 			code, stderr := p.exit(t)
 			assert.Zero(t, code, stderr)
-			assert.Len(t, p.warnings("Options.DisableMasterListen"), c.warnings)
+			assert.Len(t, p.warningsAbout("Options.DisableMasterListen"), c.warnings)
 		})
 	}
 }
@@ -64,7 +60,7 @@ func TestIntegrationWarningInAContainer(t *testing.T) {
 	c := contain(t, "http", programOptions{Nodes: 2})
 	c.ready(t)
 	c.stopped(t)
-	assert.Len(t, c.warnings("Options.DisableMasterListen"), 1)
+	assert.Len(t, c.warningsAbout("Options.DisableMasterListen"), 1)
 }
 
 // TestMasterThatIsRestartedAtOnce kills a master that only supervises, again and again, while it serves and while it starts, as
@@ -79,7 +75,10 @@ func TestMasterThatIsRestartedAtOnce(t *testing.T) {
 	for range 3 {
 		c.killMaster(t)
 		c = run(t, "http", opts)
-		c.logged(t, "worker adopted", 1)
+		assert.Eventually(t, func() bool { return c.owner().PID == c.cmd.Process.Pid }, patience, time.Millisecond)
+		c.killMaster(t)
+		c = run(t, "http", opts)
+		c.told(t, control.EventAdopted, 1)
 		c.killMaster(t)
 		c = run(t, "http", opts)
 		c.ready(t)

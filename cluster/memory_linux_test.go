@@ -29,9 +29,9 @@ func TestIntegrationOutOfMemory(t *testing.T) {
 	cmd := exec.Command("sh", "-c", `echo $$ > "$0/cgroup.procs" && exec "$1"`, group, os.Args[0])
 	c := runCommand(t, cmd, "greedy", programOptions{Nodes: 2})
 	c.ready(t)
-	death := c.logged(t, "worker died", 1)
-	assert.Equal(t, "out of memory, killed by the kernel", death.Reason)
-	assert.True(t, death.WasReady)
+	death, logged := c.died(t, 1)
+	assert.Equal(t, "out of memory, killed by the kernel", death.Text)
+	assert.True(t, *logged.WasReady)
 }
 
 // memoryGroup makes a memory control group with a limit in bytes.

@@ -71,24 +71,6 @@ func (c *testCluster) status(t *testing.T) (s control.Status) {
 	return s
 }
 
-// neverTold checks that the master has told no event of a kind since its start. It knows that it has read all of them by an order that
-// changes nothing.
-func (c *testCluster) neverTold(t *testing.T, kind control.EventKind) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	client, begin := control.NewClient(c.dir), time.Now()
-	require.NoError(t, client.Scale(ctx, c.status(t).Wanted, control.Wait))
-	events, err := client.Events(ctx, 0)
-	require.NoError(t, err)
-	defer events.Close()
-	for e := (control.Event{}); e.Kind != control.EventScaled || e.Time.Before(begin); {
-		e, err = events.Next()
-		require.NoError(t, err)
-		assert.NotEqual(t, kind, e.Kind, "%+v", e)
-	}
-}
-
 // maxPause is the longest time between two looks at the status.
 const maxPause = 10 * time.Millisecond
 
@@ -216,7 +198,7 @@ func TestReloadBySignal(t *testing.T) {
 	}
 	before := pidsOf(c.status(t))
 	c.signal(t, syscall.SIGHUP)
-	c.logged(t, "reloaded", 1)
+	c.told(t, control.EventReloaded, 1)
 	after := pidsOf(c.status(t))
 	assert.Len(t, after, 2)
 	assert.NotEqual(t, before, after)
@@ -310,7 +292,7 @@ func TestReloadTwiceAtOnce(t *testing.T) {
 			results <- result{status, body}
 		}()
 	}
-	c.logged(t, "reloading", 1)
+	c.told(t, control.EventReloading, 1)
 	status, body := c.order(t, http.MethodPost, "/reload?busy=refuse")
 	assert.Equal(t, http.StatusConflict, status, body)
 	status, body = c.order(t, http.MethodPost, "/scale?nodes=3&busy=refuse")
@@ -334,7 +316,7 @@ func TestReloadWhileWorkersDie(t *testing.T) {
 		status, body, err := c.tryOrder(context.Background(), http.MethodPost, "/reload")
 		done <- fmt.Sprint(status, body, err)
 	}()
-	c.logged(t, "worker started", 3) // while it boots
+	c.told(t, control.EventStarted, 3) // while it boots
 	require.NoError(t, syscall.Kill(old[1], syscall.SIGKILL))
 	require.NoError(t, syscall.Kill(old[2], syscall.SIGKILL))
 	assert.Contains(t, <-done, "200")
@@ -422,7 +404,7 @@ func TestStopDuringReload(t *testing.T) {
 	c := run(t, "warm", programOptions{Nodes: 3, DisableMasterListen: true, LameDuck: shortDuck})
 	c.ready(t)
 	c.signal(t, syscall.SIGHUP)
-	c.logged(t, "worker started", 4)
+	c.told(t, control.EventStarted, 4)
 	c.signal(t, syscall.SIGTERM)
 	code, stderr := c.exit(t)
 	assert.Zero(t, code, stderr)

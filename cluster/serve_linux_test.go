@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/serve/servetest"
 )
 
@@ -91,7 +92,7 @@ func TestStopBeforeServe(t *testing.T) {
 	c := run(t, "start", programOptions{Nodes: 2, DisableMasterListen: true}, goVariable+"="+serve)
 	c.printed(t, "started", 3)
 	c.signal(t, syscall.SIGTERM)
-	c.logged(t, "stopping", 1)
+	c.told(t, control.EventStopping, 1)
 	require.NoError(t, os.WriteFile(serve, nil, 0o600))
 	code, stderr := c.exit(t)
 	assert.Zero(t, code, stderr)

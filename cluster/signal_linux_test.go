@@ -8,7 +8,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -94,22 +93,24 @@ func TestHangupsAreMerged(t *testing.T) {
 		c.signal(t, syscall.SIGHUP)
 		time.Sleep(100 * time.Microsecond) // or the kernel merges them
 	}
+	// The one that runs, the one that waits, and that others were merged with it. None of them is an event.
+	isReload := func(r record) bool { return r.Signal != "" && r.Order == "reload" }
 	assert.Eventually(t, func() bool { // a master that has no CPU meanwhile gets all of them as one
 		c.signal(t, syscall.SIGHUP)
-		return strings.Contains(c.log.text(), "order by signal: one of its kind waits already")
+		return len(c.recorded(isReload)) == 3
 	}, patience, 10*time.Millisecond)
 	for range 3 {
 		c.signal(t, syscall.SIGTTIN)
 	}
 	g.open(t, "replacement")
-	c.logged(t, "scaled", 1)
-	c.logged(t, "reloaded", 2)
+	c.told(t, control.EventScaled, 1)
+	c.told(t, control.EventReloaded, 2)
 	c.ordered(t, "/scale?nodes=2") // behind all that still waits
-	c.logged(t, "scaled", 2)       // which comes by a pipe, behind the answer
-	log := c.log.text()
-	assert.Equal(t, 2, strings.Count(log, `"msg":"reloading"`), "the one that ran, and the one that waited")
-	assert.Equal(t, 2, strings.Count(log, `"msg":"scaling"`), "that of the signals, and that of the test")
-	assert.LessOrEqual(t, strings.Count(log, "order by signal"), 2*3, "two reloads, a scale, and for each once that signals were merged")
+	c.told(t, control.EventScaled, 2)
+	assert.Len(t, c.events.find(isOf(control.EventReloading)), 2, "the one that ran, and the one that waited")
+	assert.Len(t, c.events.find(isOf(control.EventScaling)), 2, "that of the signals, and that of the test")
+	bySignal := c.recorded(func(r record) bool { return r.Signal != "" && r.Order != "" })
+	assert.LessOrEqual(t, len(bySignal), 2*3, "two reloads, a scale, and for each once that signals were merged")
 }
 
 // TestScaleBySignalKeepsItsBounds: what is beyond the last node is no error if there was something to do.
@@ -118,10 +119,9 @@ func TestScaleBySignalKeepsItsBounds(t *testing.T) {
 	c := run(t, "http", programOptions{Nodes: 2, LameDuck: shortDuck})
 	c.ready(t)
 	c.signal(t, syscall.SIGTTOU)
-	c.logged(t, "scaled", 1)
+	c.told(t, control.EventScaled, 1)
 	c.signal(t, syscall.SIGTTOU)
-	c.logged(t, "an order has failed", 1)
-	assert.Contains(t, c.log.text(), "scale to 0: it must be 1 to 1024 nodes")
+	assert.Contains(t, c.told(t, control.EventFailed, 1).Text, "scale to 0: it must be 1 to 1024 nodes")
 	assert.Len(t, pidsOf(c.status(t)), 1)
 }
 
@@ -149,8 +149,8 @@ func TestDisableSignals(t *testing.T) {
 	wait := inFlight(t, c, 3, time.Second)
 	worker := pidsOf(c.status(t))[1]
 	require.NoError(t, syscall.Kill(worker, syscall.SIGTERM))
-	assert.Equal(t, worker, c.logged(t, "worker left by itself", 1).PID)
-	c.logged(t, "worker ready", 3)
+	assert.Equal(t, worker, c.told(t, control.EventLeft, 1).PID)
+	c.told(t, control.EventReady, 3)
 	c.signal(t, syscall.SIGTERM)
 	c.stoppedWith(t, 3, wait)
 

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -14,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/multinode-go/multinode/cluster/control"
 )
 
 // inFlight holds a request open on each node of n, and returns when all have them. wait returns how many were
@@ -92,7 +93,7 @@ func TestInterruptOfAGroupThatIsSupervised(t *testing.T) {
 		wait := inFlight(t, c, 2, 500*time.Millisecond)
 		require.NoError(t, syscall.Kill(-c.cmd.Process.Pid, syscall.SIGINT))
 		c.stoppedWith(t, 2, wait)
-		assert.Empty(t, warnings(c.log.text()))
+		assert.Empty(t, c.warnings())
 	}
 }
 
@@ -102,26 +103,23 @@ func TestInterruptOfAnIdleGroup(t *testing.T) {
 	t.Parallel()
 	for inTime := 0; inTime < 5 && !t.Failed(); {
 		c := runInGroup(t, "http", programOptions{Nodes: 4})
+		c.told(t, control.EventReady, 3)
 		c.ready(t)
 		require.NoError(t, syscall.Kill(-c.cmd.Process.Pid, syscall.SIGINT))
 		code, stderr := c.exit(t)
 		assert.Zero(t, code, stderr)
-		assert.Empty(t, warnings(stderr))
+		assert.Empty(t, c.warnings())
 		c.gone(t)
-		if strings.Count(stderr, "worker started") == 3 {
+		<-c.events.end
+		if len(c.events.find(isOf(control.EventStarted))) == 3 {
 			inTime++
 		}
 	}
 }
 
-// warnings returns the warnings of a log, without those of a worker that is slow, as the whole machine may be.
-func warnings(log string) (all []string) {
-	for line := range strings.Lines(log) {
-		if strings.Contains(line, `"WARN"`) && !strings.Contains(line, "worker does not answer") {
-			all = append(all, line)
-		}
-	}
-	return all
+// warnings returns the warnings in the log, without those of a worker that is slow, as the whole machine may be.
+func (c *testCluster) warnings() []string {
+	return c.recorded(func(r record) bool { return r.Level == "WARN" && r.Silence == 0 })
 }
 
 func runInGroup(t *testing.T, program string, opts programOptions) *testCluster {
@@ -164,7 +162,7 @@ func TestSecondSignalKills(t *testing.T) {
 		c := run(t, "http", programOptions{Nodes: 3})
 		wait := inFlight(t, c, 3, requests)
 		c.signal(t, sig)
-		c.logged(t, "stopping", 1)
+		c.told(t, control.EventStopping, 1)
 		assert.Eventually(t, func() bool { // at once it would be the same wish
 			return c.cmd.Process.Signal(sig) != nil
 		}, patience, 100*time.Millisecond)
@@ -184,9 +182,10 @@ func TestSecondSignalKillsWithoutACPU(t *testing.T) {
 	c := run(t, "stubborn", programOptions{Nodes: 8, DisableMasterListen: true})
 	c.ready(t)
 	c.signal(t, syscall.SIGTERM)
-	c.logged(t, "stopping", 1)
+	c.told(t, control.EventStopping, 1)
+	isKilling := func(r record) bool { return r.Level == "WARN" && r.Signal != "" } // there are no events any more
 	assert.Eventually(t, func() bool {
-		if strings.Contains(c.log.text(), "second signal") {
+		if len(c.recorded(isKilling)) > 0 {
 			return c.cmd.Process.Signal(syscall.SIGSTOP) == nil
 		}
 		_ = c.cmd.Process.Signal(syscall.SIGTERM) // at once it would be the same wish
@@ -236,7 +235,7 @@ func TestSignalToAllProcesses(t *testing.T) {
 				}
 			}
 		}
-		c.logged(t, "stopping", 2)
+		c.told(t, control.EventDrained, 2)
 		c.signal(t, syscall.SIGTERM)
 		c.stoppedWith(t, 3, wait)
 	}
@@ -246,13 +245,13 @@ func TestSecondSignalKillsAWorker(t *testing.T) {
 	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 1, DisableMasterListen: true})
 	wait := inFlight(t, c, 1, 20*time.Second)
-	victim := c.logged(t, "worker ready", 1)
+	victim := c.told(t, control.EventReady, 1)
 	require.NoError(t, syscall.Kill(victim.PID, syscall.SIGTERM))
-	c.logged(t, "stopping", 1)
+	c.told(t, control.EventDrained, 1)
 	assert.Eventually(t, func() bool { // at once it could be passed on by the master
 		return syscall.Kill(victim.PID, syscall.SIGTERM) != nil
 	}, patience, 100*time.Millisecond)
-	assert.Equal(t, "signal: terminated", c.logged(t, "worker died", 1).Reason)
+	assert.Equal(t, "signal: terminated", c.told(t, control.EventDied, 1).Text)
 	_, failed := wait()
 	assert.Equal(t, 1, failed)
 }
@@ -267,10 +266,11 @@ func TestSignalToAWorkerEndsThatWorker(t *testing.T) {
 	answered, failed := wait()
 	assert.Equal(t, 3, answered, "also on the worker that leaves")
 	assert.Zero(t, failed)
-	leave := c.logged(t, "worker left by itself", 1)
-	assert.Equal(t, "exit code 0", leave.Reason)
+	leave := c.told(t, control.EventLeft, 1)
+	assert.Equal(t, "by itself", leave.Text)
 	assert.Equal(t, victim.PID, leave.PID)
-	next := c.logged(t, "worker ready", 3)
+	next := c.told(t, control.EventReady, 3)
+	assert.Equal(t, "exit code 0", c.status(t).Nodes[2].LastExit)
 	assert.Equal(t, 2, next.Slot, "it is replaced")
 	assert.Equal(t, 2, next.Generation)
 }
@@ -283,7 +283,6 @@ func TestMasterKilled(t *testing.T) {
 	wait := inFlight(t, c, 3, 2*time.Second) // longer than they wait for a master
 	c.signal(t, syscall.SIGKILL)
 	<-c.exited
-	c.logged(t, "the master is gone", 2)
 	answered, failed := wait()
 	assert.Equal(t, 3, answered+failed)
 	assert.LessOrEqual(t, failed, 1, "only that of the master")
@@ -302,7 +301,7 @@ func TestMasterKilled(t *testing.T) {
 func TestMasterKilledWhileWorkersBoot(t *testing.T) {
 	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 4, OrphanTimeout: 300 * time.Millisecond})
-	c.logged(t, "worker started", 1)
+	c.told(t, control.EventStarted, 1)
 	c.signal(t, syscall.SIGKILL)
 	<-c.exited
 	assert.Eventually(t, func() bool { return len(c.processes(t)) == 0 }, patience, 10*time.Millisecond)

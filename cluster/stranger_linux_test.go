@@ -70,7 +70,7 @@ func TestStranger(t *testing.T) {
 	assert.Equal(t, other.Process.Pid, s.Steering.Strangers[0].PID)
 	assert.NotEmpty(t, s.Steering.Strangers[0].Program)
 	assert.Equal(t, addr, s.Steering.Strangers[0].Address)
-	assert.Equal(t, other.Process.Pid, c.logged(t, "stranger on the port", 1).PID)
+	assert.Equal(t, other.Process.Pid, c.told(t, control.EventStranger, 1).PID)
 	for range 100 {
 		a, err := get(addr, "/")
 		require.NoError(t, err)
@@ -81,15 +81,9 @@ func TestStranger(t *testing.T) {
 	require.NoError(t, other.Process.Kill())
 	c.awaitStatus(t, func(s control.Status) bool { return len(s.Steering.Strangers) == 0 && s.Steering.Known })
 	survey(t, addr, 3)
-	line, _ := c.log.find(2, func(line string) bool { return jsonHasMsg(line, "stranger on the port") })
-	assert.Empty(t, line, "it is reported once")
+	assert.Len(t, c.toldSoFar(t, isOf(control.EventStranger)), 1, "it is reported once")
 	_, body := c.order(t, http.MethodGet, "/status")
 	assert.NotContains(t, body, `"strangers"`)
-}
-
-func jsonHasMsg(line, msg string) bool {
-	var r record
-	return json.Unmarshal([]byte(line), &r) == nil && r.Msg == msg
 }
 
 // TestPictureAfterDeaths kills workers at once, and checks by a drain of the others that everybody is where the master

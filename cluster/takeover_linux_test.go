@@ -78,7 +78,7 @@ func TestTakeoverOfOneThatIsStopped(t *testing.T) {
 	assert.Equal(t, 500, code)
 	assert.Contains(t, body, "the successor has failed, this master goes on")
 	late := fmt.Sprintf("the workers with the pids [%d] did not answer their new master for 5s", pidsOf(before)[2])
-	c.log.await(t, 1, func(line string) bool { return strings.Contains(line, late) })
+	c.log.await(t, 1, func(line string) bool { return strings.Contains(line, late) }) // the error with which the successor ends
 	after := c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known && len(pidsOf(s)) == 3 })
 	assert.Equal(t, before.PID, after.PID)
 	assert.Equal(t, pidsOf(before), pidsOf(after))

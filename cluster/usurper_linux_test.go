@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -184,45 +183,30 @@ func TestUsurper(t *testing.T) {
 			for _, n := range s.Nodes {
 				assert.Zero(t, n.Weight, "who gets what is not known")
 			}
-			assert.Equal(t, other.Process.Pid, c.logged(t, "stranger steers the port", 1).PID)
+			assert.Equal(t, other.Process.Pid, c.events.await(t, 1, isUsurpation).PID)
 
 			require.NoError(t, other.Process.Kill())
 			c.awaitStatus(t, func(s control.Status) bool {
 				return !s.Steering.Contested && s.Steering.Known && len(s.Steering.Strangers) == 0
 			})
-			c.logged(t, "connections are steered by our weights again", 1)
+			c.told(t, control.EventMended, 1)
 			assert.Zero(t, shareOfStrangers(addr, 50))
 			survey(t, addr, 3)
-			line, _ := c.log.find(2, func(line string) bool {
-				return jsonHasMsg(line, "stranger steers the port: our weights are attached again")
-			})
-			assert.Empty(t, line, "it is reported once")
-			events := c.eventTexts(t, control.EventMended)
-			assert.Contains(t, events, fmt.Sprintf("process %d", other.Process.Pid))
-			assert.NotContains(t, events, "it gets no connections\n")
+			reports := c.toldSoFar(t, isUsurpation)
+			require.Len(t, reports, 1, "it is reported once")
+			assert.Contains(t, reports[0].Text, fmt.Sprintf("process %d", other.Process.Pid))
+			for _, e := range c.events.find(isOf(control.EventStranger)) {
+				assert.False(t, strings.HasSuffix(e.Text, "it gets no connections"), e.Text)
+			}
 		})
 	}
 }
 
 func isUsurper(s control.Stranger) bool { return s.Steers }
 
-// eventTexts returns the events that there were until the first one of a kind.
-func (c *testCluster) eventTexts(t *testing.T, until control.EventKind) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	stream, err := control.NewClient(c.dir).Events(ctx, 0)
-	require.NoError(t, err)
-	defer stream.Close()
-	var texts strings.Builder
-	for {
-		e, err := stream.Next()
-		require.NoError(t, err, texts.String())
-		texts.WriteString(e.Text + "\n")
-		if e.Kind == until {
-			return texts.String()
-		}
-	}
+// isUsurpation tells whether an event is about a stranger that steers.
+func isUsurpation(e control.Event) bool {
+	return e.Kind == control.EventStranger && strings.Contains(e.Text, "has replaced the program that steers")
 }
 
 // TestUsurperOnce: one that attaches a program once is found out, and gets nothing any more.
@@ -233,15 +217,13 @@ func TestUsurperOnce(t *testing.T) {
 	addr := c.ready(t)
 	other := letRun(t, "usurp", addr, "MULTINODE_TEST_SIGNAL=1")
 	c.awaitStatus(t, func(s control.Status) bool { return len(s.Steering.Strangers) == 1 && s.Steering.Known })
-	steers := func(line string) bool { return strings.Contains(line, "stranger steers the port") }
 	require.Eventually(t, func() bool { // not while our own program changes, which wipes the other
 		require.NoError(t, other.Process.Signal(syscall.SIGUSR1))
 		time.Sleep(time.Second)
-		line, _ := c.log.find(1, steers)
-		return line != ""
+		return len(c.events.find(isUsurpation)) > 0
 	}, patience, time.Second)
-	assert.Equal(t, other.Process.Pid, c.logged(t, "stranger steers the port", 1).PID)
-	c.logged(t, "connections are steered by our weights again", 1)
+	assert.Equal(t, other.Process.Pid, c.events.await(t, 1, isUsurpation).PID)
+	c.told(t, control.EventMended, 1)
 	s := c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known })
 	require.Len(t, s.Steering.Strangers, 1)
 	assert.True(t, s.Steering.Strangers[0].Steers)
@@ -256,11 +238,8 @@ func TestUsurperAtOnce(t *testing.T) {
 	c := run(t, "http", programOptions{Nodes: 3, DisableMasterListen: true})
 	addr := c.ready(t)
 	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known })
-	isReportOf := func(pid int) func(line string) bool {
-		return func(line string) bool {
-			var r record
-			return json.Unmarshal([]byte(line), &r) == nil && strings.HasPrefix(r.Msg, "stranger steers the port") && r.PID == pid
-		}
+	isReportOf := func(pid int) func(control.Event) bool {
+		return func(e control.Event) bool { return isUsurpation(e) && e.PID == pid }
 	}
 	isReported := false
 	for tries := 0; !isReported; tries++ {
@@ -268,17 +247,16 @@ func TestUsurperAtOnce(t *testing.T) {
 		other := letRun(t, "usurp", addr, "MULTINODE_TEST_AT_ONCE=1")
 		for looks := 0; looks < 100 && !isReported; looks++ { // without a CPU for the test, some more seconds
 			time.Sleep(50 * time.Millisecond)
-			line, _ := c.log.find(1, isReportOf(other.Process.Pid))
-			isReported = line != ""
+			isReported = len(c.events.find(isReportOf(other.Process.Pid))) > 0
 		}
 		// If it is not reported, the master saw a new listener, and attached its weights, before it looked for another program.
 		require.NoError(t, other.Process.Kill())
 	}
 	second := letRun(t, "usurp", addr) // whether or not the first one is forgotten
-	c.log.await(t, 1, isReportOf(second.Process.Pid))
+	c.events.await(t, 1, isReportOf(second.Process.Pid))
 	require.NoError(t, second.Process.Kill())
 	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known && len(s.Steering.Strangers) == 0 })
-	c.logged(t, "connections are steered by our weights again", 1)
+	c.told(t, control.EventMended, 1)
 	assert.Zero(t, shareOfStrangers(addr, 50))
 }
 
@@ -292,15 +270,13 @@ func TestFlappingStranger(t *testing.T) {
 	s := c.awaitStatus(t, func(s control.Status) bool {
 		return slices.ContainsFunc(s.Steering.Strangers, func(o control.Stranger) bool { return o.PID == other.Process.Pid && o.Joins >= 3 })
 	})
-	isReport := func(line string) bool {
-		var r record
-		return json.Unmarshal([]byte(line), &r) == nil && r.Msg == "stranger comes and goes" && r.PID == other.Process.Pid
+	isReport := func(e control.Event) bool {
+		return e.Kind == control.EventStranger && strings.Contains(e.Text, "stops again and again") && e.PID == other.Process.Pid
 	}
-	c.log.await(t, 1, isReport)
+	c.events.await(t, 1, isReport)
 	assert.Equal(t, strings.TrimSuffix(s.Steering.Strangers[0].Address, "\n"), addr)
 	c.ordered(t, "/reload") // it is in nobody's way
-	line, _ := c.log.find(2, isReport)
-	assert.Empty(t, line, "it is reported once")
+	assert.Len(t, c.toldSoFar(t, isReport), 1, "it is reported once")
 	require.NoError(t, syscall.Kill(other.Process.Pid, syscall.SIGKILL))
 	c.awaitStatus(t, func(s control.Status) bool { return len(s.Steering.Strangers) == 0 && s.Steering.Known })
 }
