@@ -7,7 +7,9 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -336,43 +338,50 @@ func (m *machine) await() {
 }
 
 // TestCluster lets a cluster live through reloads, scaling, deaths of workers and masters, and takeovers, with messages that are late
-// or lost.
+// or lost. The seeds are spread over the CPUs.
 func TestCluster(t *testing.T) {
-	for seed := range uint64(seeds) {
-		synctest.Test(t, func(t *testing.T) {
-			m := newMachine(t, seed)
-			m.setCurrent(m.startMaster(1, false))
-			m.await()
-			ctx, stop := context.WithCancel(t.Context())
-			m.running.Go(func() { m.serve(ctx) }) // ends with ctx
-			for range 4 {
-				switch m.below(6) {
-				case 0:
-					m.order(lifecycle.Order{Kind: lifecycle.Reload, Name: "reload"})
-				case 1:
-					m.order(lifecycle.Order{Kind: lifecycle.Scale, Name: "scale", Count: 2 + int(m.below(3))})
-				case 2:
-					m.kill()
-				case 3:
-					m.killMaster()
-				default:
-					m.order(lifecycle.Order{Kind: lifecycle.Takeover, Name: "takeover"})
-				}
-				time.Sleep(m.below(time.Second))
+	cpus := runtime.GOMAXPROCS(0)
+	for cpu := range cpus {
+		t.Run(strconv.Itoa(cpu), func(t *testing.T) {
+			t.Parallel()
+			for seed := cpu; seed < seeds && !t.Failed(); seed += cpus {
+				synctest.Test(t, func(t *testing.T) { live(t, uint64(seed)) })
 			}
-			m.await()
-			stop()
-			got := make(map[int]int)
-			for range 60 {
-				got[m.kernel.Dial(port.Address).PID]++
-			}
-			assert.Len(t, got, len(m.alive()), "seed %d: %v", seed, got)
-			m.current.stop()
-			assert.Empty(t, m.alive(), "seed %d: who lives after the stop", seed)
-			m.running.Wait()
 		})
-		if t.Failed() {
-			return
-		}
 	}
+}
+
+// live is the life of one cluster.
+func live(t *testing.T, seed uint64) {
+	t.Helper()
+	m := newMachine(t, seed)
+	m.setCurrent(m.startMaster(1, false))
+	m.await()
+	ctx, stop := context.WithCancel(t.Context())
+	m.running.Go(func() { m.serve(ctx) }) // ends with ctx
+	for range 4 {
+		switch m.below(6) {
+		case 0:
+			m.order(lifecycle.Order{Kind: lifecycle.Reload, Name: "reload"})
+		case 1:
+			m.order(lifecycle.Order{Kind: lifecycle.Scale, Name: "scale", Count: 2 + int(m.below(3))})
+		case 2:
+			m.kill()
+		case 3:
+			m.killMaster()
+		default:
+			m.order(lifecycle.Order{Kind: lifecycle.Takeover, Name: "takeover"})
+		}
+		time.Sleep(m.below(time.Second))
+	}
+	m.await()
+	stop()
+	got := make(map[int]int)
+	for range 60 {
+		got[m.kernel.Dial(port.Address).PID]++
+	}
+	assert.Len(t, got, len(m.alive()), "seed %d: %v", seed, got)
+	m.current.stop()
+	assert.Empty(t, m.alive(), "seed %d: who lives after the stop", seed)
+	m.running.Wait()
 }
