@@ -90,16 +90,21 @@ const (
 )
 
 func TestLoadClosedLoop(t *testing.T) {
-	s := newSite(t, hello)
-	r := run(t, s.addr(), Plan{Connections: 4, KeepAlive: true, Duration: brief})
+	var s *site
+	var r Result
+	duration := brief
+	for ; r.Rate == 0; duration *= 4 { // a busy machine answers all of them afterwards
+		require.Less(t, duration, time.Minute)
+		s = newSite(t, hello)
+		r = run(t, s.addr(), Plan{Connections: 4, KeepAlive: true, Duration: duration})
+	}
 	assert.Empty(t, r.Failed)
 	assert.Equal(t, s.requests.Load(), r.Requests, "without a warm-up all count")
 	assert.EqualValues(t, 4, r.Connections)
 	assert.EqualValues(t, 4, s.conns.Load())
 	assert.Equal(t, map[string]int64{"w": r.Requests}, r.ByWorker)
 	assert.Equal(t, map[string]int64{"w": 4}, r.ConnsByWorker)
-	assert.Positive(t, r.Rate)
-	assert.WithinRange(t, r.Last, r.First, r.First.Add(brief+defaultTimeout))
+	assert.WithinRange(t, r.Last, r.First, r.First.Add(duration+defaultTimeout))
 }
 
 func TestLoadClosedLoopShort(t *testing.T) {
