@@ -12,7 +12,7 @@ func (s *Steering) Inherit(id int, listeners []protocol.Listener, done chan<- st
 	if err != nil {
 		return
 	}
-	s.running.Go(func() { // ends with ctx
+	s.Go(func() { // ends with ctx
 		for _, one := range listeners {
 			s.inherit(a, one)
 		}

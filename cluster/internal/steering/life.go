@@ -10,6 +10,9 @@ type life struct {
 	ctx     context.Context // what runs in it has no caller to give one
 	cancel  context.CancelFunc
 	running sync.WaitGroup // of all goroutines
+
+	mu   sync.Mutex
+	over bool // guarded by mu; end waits, or has waited
 }
 
 func newLife() *life {
@@ -24,11 +27,22 @@ func (l *life) Context() context.Context { return l.ctx }
 // GiveUp leaves the ports to another master: a turn that is waited for does not come.
 func (l *life) GiveUp() { l.cancel() }
 
-// Go calls f in a goroutine that Close waits for. It has to end with Context.
-func (l *life) Go(f func()) { l.running.Go(f) }
+// Go calls f in a goroutine that Close waits for, if it begins before. It has to end with Context.
+func (l *life) Go(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over { // a node asks in the last moment
+		go f() // ends at once, with Context
+		return
+	}
+	l.running.Go(f)
+}
 
 // end waits for all goroutines.
 func (l *life) end() {
 	l.cancel()
+	l.mu.Lock()
+	l.over = true
+	l.mu.Unlock()
 	l.running.Wait()
 }

@@ -100,8 +100,8 @@ func (s *Steering) Open() { close(s.inherited) }
 // Start begins to look after the groups. The master's own node has the id self.
 func (s *Steering) Start(self int) {
 	s.self = self
-	s.running.Go(s.follow)
-	s.running.Go(s.run)
+	s.Go(s.follow)
+	s.Go(s.run)
 }
 
 // follow steers by what has become known, at once: a look may be waiting for the answer to a probe, of a node that was stopped
