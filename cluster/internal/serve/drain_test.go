@@ -247,7 +247,10 @@ func TestDrainSaysGoAway(t *testing.T) {
 	tr.Protocols = protocols
 	tr.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		conn, err := w.dial(ctx, network, "")
-		return sniff(conn, frames), err
+		if err != nil {
+			return nil, err
+		}
+		return sniff(conn, frames), nil
 	}
 	client := &http.Client{Transport: tr}
 	require.NoError(t, post(client, "http", "/before", false))
