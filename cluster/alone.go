@@ -29,10 +29,11 @@ func startAlone(ctx context.Context, opts Options, n *Node, why error) (*node.No
 		return nil, errline.Join(err, listener.Close())
 	}
 	front := serve.NewAcceptor(listener)
-	own := node.New(opts.ofNode(n), links, local.New(opts.AcceptPauses), key, front.Addr())
+	cfg := opts.ofNode(n)
+	own := node.New(cfg, links, local.New(opts.AcceptPauses), key, front.Addr())
 	own.TakeFront(front)
 	own.Start(node.Role{Stop: func(error) error {
-		err := own.EndServing(own.Stopping(), min(opts.LameDuck, node.BriefLameDuck))
+		err := own.EndServing(own.Stopping(), cfg.BriefLameDuck())
 		return errline.Join(err, links.Close())
 	}})
 	return own, nil

@@ -28,7 +28,7 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// Config is what a master depends on. The fields are those of cluster.Options with their names, unless they say otherwise.
+// Config configures a master. The fields are those of cluster.Options with their names, unless they say otherwise.
 type Config struct {
 	Node                                              node.Config
 	Name, Dir, Addr                                   string
@@ -44,7 +44,7 @@ type Config struct {
 	Program *Program // that it supervises; nil: this one
 }
 
-// System is what a master needs of the operating system for its workers.
+// System starts and adopts the processes of workers.
 type System struct {
 	Start func(boot.Role) (*proc.Process, error)
 	Adopt func(peer.Info) (*proc.Process, error) // a process that is not our child
@@ -86,14 +86,14 @@ type Master struct {
 	forgetWorkers func()     // takes no control stream any more; nil: none has been taken
 }
 
-// takingOver is what a master has that takes over from another one.
+// takingOver is the state of a successor: a master that takes over from a predecessor.
 type takingOver struct {
 	predecessor *boot.Handover // nil: there is none
 	greeted     chan struct{}  // closed when the predecessor has told what it has
 	probation   *probation     // nil: all is ours
 }
 
-// handingOver is what a master has that another one takes over from.
+// handingOver is the state of a master with a successor.
 type handingOver struct {
 	next      atomic.Pointer[successor] // the last one that was started
 	successor atomic.Pointer[successor] // that is the master now; set before the node stops
@@ -165,7 +165,7 @@ func (m *Master) stop(cause error) error {
 	m.steering.Seal(ctx)
 	deadline, _ := ctx.Deadline()
 	m.supervisor.Send(lifecycle.Stop{Timeout: max(0, time.Until(deadline))})
-	err := n.EndServing(ctx, min(m.cfg.Node.LameDuck, node.BriefLameDuck))
+	err := n.EndServing(ctx, m.cfg.Node.BriefLameDuck())
 	select {
 	case <-m.supervisor.Done():
 	case <-ctx.Done():

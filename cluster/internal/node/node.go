@@ -16,7 +16,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/serve"
 )
 
-// Config is what a Node depends on. The fields are those of cluster.Options with their names.
+// Config configures a Node. The fields are those of cluster.Options with their names.
 type Config struct {
 	Logger                                            *slog.Logger
 	BootTimeout, StopTimeout, LameDuck, HijackTimeout time.Duration
@@ -26,10 +26,13 @@ type Config struct {
 	PrepareHTTP func(*http.Server)   // is called with each server that is given to the node
 }
 
-// BriefLameDuck is how long idle connections stay open when the whole cluster stops: there is nobody to come back to.
-const BriefLameDuck = time.Second
+// briefLameDuck bounds how long idle connections stay open when the whole cluster stops.
+const briefLameDuck = time.Second
 
-// Role is what a node is beyond others. Functions that are nil have nothing to do.
+// BriefLameDuck returns how long idle connections stay open when the whole cluster stops: no other node takes their clients.
+func (c Config) BriefLameDuck() time.Duration { return min(c.LameDuck, briefLameDuck) }
+
+// Role is the part of a node that differs between master and worker. Functions that are nil have nothing to do.
 type Role struct {
 	// Stop ends the node, for the reason cause; Stopping bounds it. It is called once, in a goroutine of its own.
 	Stop func(cause error) error

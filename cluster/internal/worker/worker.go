@@ -23,7 +23,7 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// Config is what a worker depends on. The fields are those of cluster.Options with their names.
+// Config configures a worker. The fields are those of cluster.Options with their names.
 type Config struct {
 	Node          node.Config
 	Addr          string
@@ -188,7 +188,7 @@ func (w *worker) lameDuck() time.Duration {
 	defer w.mu.Unlock()
 	w.leaving = true
 	if w.brief {
-		return min(w.cfg.Node.LameDuck, node.BriefLameDuck)
+		return w.cfg.Node.BriefLameDuck()
 	}
 	return w.cfg.Node.LameDuck
 }
