@@ -108,7 +108,7 @@ func TestCompare(t *testing.T) {
 	assert.NotEmpty(t, d.Machine.CPU)
 }
 
-// comparedInTime compares until nobody was too late to see the stall.
+// comparedInTime repeats the comparison until a request of the baseline meets the stall.
 func comparedInTime(t *testing.T) *report.Document {
 	t.Helper()
 	for tries := 0; ; tries++ {

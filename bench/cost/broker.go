@@ -16,7 +16,7 @@ import (
 const (
 	// natsdPackage is the program that is the broker of NATS.
 	natsdPackage = "github.com/multinode-go/multinode/bench/cost/natsd"
-	// redisProgram is what Debian's package of this name has.
+	// redisProgram is the server in Debian's package of this name.
 	redisProgram = "redis-server"
 	redisName    = "Redis"
 	redisMissing = "Redis is left out: apt-get install " + redisProgram + "\n\n"
@@ -27,7 +27,7 @@ func hasRedis() bool {
 	return err == nil
 }
 
-// redisCommand is the server as it comes, without a file to keep, on a port that nobody has at this moment.
+// redisCommand starts the server with its default configuration, without a file, on a free port.
 func redisCommand(dir string) (cmd *exec.Cmd, addr string, err error) {
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // manySenders is how many goroutines send at a time where many do.
 const manySenders = 16
 
-// contest is what teams of several systems do in turn, for each number of peers and each order.
+// contest measures teams of several systems in turn, for each number of peers and each order.
 type contest struct {
 	systems []string
 	peers   []int
@@ -97,7 +97,7 @@ func measureOneWay(ctx context.Context, c config, w io.Writer) error {
 	return err
 }
 
-// latencies compares with the fastest of the raw teams, and with those that have a broker.
+// latencies compares with the fastest raw team, and with the teams that have a broker.
 func latencies(teams []*contestant) []column {
 	columns := []column{
 		middle("clock", significant(1), clock), middle("p50", significant(1), p50), middle("p99", significant(1), p99),

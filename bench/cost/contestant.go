@@ -7,7 +7,7 @@ import (
 	"github.com/multinode-go/multinode/bench/cost/roles"
 )
 
-// contestant is one of those that are measured in turn.
+// contestant is a system that is measured in turn with others.
 type contestant struct {
 	name    string
 	measure func(context.Context) (roles.Result, error)

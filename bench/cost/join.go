@@ -31,7 +31,7 @@ func last(processes []*child.Process, lines int, prefix string) (latest time.Dur
 	return latest, nil
 }
 
-// startOnce starts so many nodes at once, or processes that do nothing, which link to nobody. Both times count from the
+// startOnce starts so many nodes at once, or processes that do nothing, which have no links. Both times count from the
 // start of the first until the last has come so far.
 func (c config) startOnce(system string) (r roles.Result, err error) {
 	g, err := newGroup(c.gomaxprocs[0])

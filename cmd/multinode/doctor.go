@@ -48,7 +48,7 @@ Exit code 0: a reload loses no connection, and a cluster can start. 1: not so; t
 	}
 }
 
-// diagnosis is what doctor writes.
+// diagnosis writes the output of the command doctor.
 type diagnosis struct{ *app }
 
 func (d diagnosis) run(ctx context.Context) error {

@@ -43,7 +43,7 @@ func (n *busNode) handle(handlers map[string]bus.Handler) (err error) {
 	return err
 }
 
-// followBus answers on the topic of all, and the first peer also on those that are its own.
+// followBus answers on the common topic, and the first peer also on its own topics.
 func followBus(p Player) (io.Closer, error) { return newBusFollower(p) }
 
 func newBusFollower(p Player) (*busNode, error) {

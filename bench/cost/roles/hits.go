@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// hitKeys is how many keys each node reads, and otherKeys how many there are that nobody reads.
+	// hitKeys is the number of keys that each node reads, and otherKeys the number of keys without a reader.
 	hitKeys, otherKeys = 1000, 100_000
 	// ReadBurst is how many values a node reads each readPause, which leaves most of the CPUs to others.
 	ReadBurst = 100
@@ -32,7 +32,7 @@ const (
 	timed
 )
 
-// hits is what the readers and writers of a node have seen.
+// hits counts the reads and writes of a node.
 type hits struct {
 	Times            [timed][]byte // in HdrHistogram's own format
 	Misses, Failures int64

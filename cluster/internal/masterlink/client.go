@@ -1,4 +1,4 @@
-// Package masterlink is what a node tells its master and asks it. In a takeover there are two masters for a while: what is asked is
+// Package masterlink carries the messages and questions of a node to its master. In a takeover there are two masters for a while: what is asked is
 // asked the one that will answer.
 package masterlink
 
@@ -21,7 +21,7 @@ import (
 // ErrNoMaster is the error of a question that there is no master for.
 var ErrNoMaster = errors.New("the master is gone")
 
-// Config is what a Client depends on.
+// Config configures a Client.
 type Config struct {
 	Listeners Listeners
 	Cut       func(p peer.Info, reason string) // ends the link to a peer that has sent what it may not

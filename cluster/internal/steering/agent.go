@@ -23,8 +23,8 @@ type agent struct {
 	obstacle string // why it cannot be steered; "": it can
 }
 
-// Pause lets a node get no new connections, or lets it have them again. Nodes that are paused get connections all the same when there
-// is nobody else.
+// Pause lets a node get no new connections, or lets it have them again. Paused nodes get connections all the same when no other node
+// does.
 func (a *agents) Pause(id int, is bool) {
 	if one, err := a.get(id); err == nil {
 		one.paused.Store(is)

@@ -23,7 +23,7 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// Config is what a Supervisor depends on.
+// Config configures a Supervisor.
 type Config struct {
 	Rules    lifecycle.Config
 	Role     boot.Role // what all workers have in common
@@ -45,7 +45,7 @@ type Program struct {
 	Verdict func(e proc.Exit, alone string) error
 }
 
-// Supervisor supervises the workers. One goroutine, Run, owns the machine and the workers; everybody else sends it events. All
+// Supervisor supervises the workers. One goroutine, Run, owns the machine and the workers; all other goroutines send it events. All
 // methods may be called at the same time, but for those that come before Run.
 type Supervisor struct {
 	cfg      Config
@@ -58,7 +58,7 @@ type Supervisor struct {
 	loop     *loop // Run's
 }
 
-// loop is what Run owns.
+// loop is the state of Run, which alone uses it.
 type loop struct {
 	*Supervisor
 	master  Master // nil: there is none yet
