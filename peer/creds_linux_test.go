@@ -59,7 +59,7 @@ func TestIntegrationConnectionOfAnotherUser(t *testing.T) {
 	_, err = conn.Read(make([]byte, 1))
 	require.Error(t, err, "it is closed at once")
 	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
-	log.waitFor(t, "belongs to uid 65534, and we are uid 0")
+	log.waitForError(t, "belongs to uid 65534, and we are uid 0")
 }
 
 func TestIntegrationListenerOfAnotherUser(t *testing.T) {
@@ -78,7 +78,7 @@ func TestIntegrationListenerOfAnotherUser(t *testing.T) {
 	joinTest(t, d, Options{Self: Info{ID: 1}, Logger: log.logger()}, func(*Stream) {
 		t.Error("a stream to another user")
 	})
-	log.waitFor(t, "belongs to uid 65534, and we are uid 0")
+	assert.Equal(t, n.String(), log.waitForError(t, "belongs to uid 65534, and we are uid 0").Peer)
 }
 
 // A full backlog answers EAGAIN at once, whatever the time-out: the dialer tries again until there is room.
@@ -100,7 +100,7 @@ func TestFullBacklog(t *testing.T) {
 
 	log := newTestLog()
 	joinTest(t, d, Options{Self: Info{ID: 1}, Logger: log.logger()})
-	log.waitFor(t, "resource temporarily unavailable")
+	assert.Equal(t, info.node().String(), log.waitForError(t, unix.EAGAIN.Error()).Peer)
 	for _, conn := range queued {
 		accepted, err := listener.Accept()
 		require.NoError(t, err)

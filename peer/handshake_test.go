@@ -286,8 +286,8 @@ func TestDialerRefuses(t *testing.T) {
 	stranger.Cluster = "shop"
 	tests := []struct{ name, answer, want string }{
 		{"another incarnation", answerOf(t, older), "answers on the socket of node " + n.String()},
-		{"another cluster", answerOf(t, stranger), `this node belongs to cluster \"test\"`},
-		{"version that was not asked for", newer, `version \"3\": this node speaks versions 1 to 2`},
+		{"another cluster", answerOf(t, stranger), `this node belongs to cluster "test"`},
+		{"version that was not asked for", newer, `version "3": this node speaks versions 1 to 2`},
 		{"refused", "HTTP/1.1 403 Forbidden\r\n\r\nnot you", "refused by the peer (403 Forbidden): not you"},
 		{"garbage", "220 smtp ready\r\n\r\n", "malformed HTTP"},
 		{"endless header", "HTTP/1.1 101 OK\r\nX: " + strings.Repeat("x", 1<<14), "unexpected EOF"},
@@ -301,7 +301,7 @@ func TestDialerRefuses(t *testing.T) {
 			joinTest(t, d, Options{Self: Info{ID: 1}, Logger: log.logger()}, func(*Stream) {
 				t.Error("a stream in spite of it")
 			})
-			log.waitFor(t, test.want)
+			assert.Equal(t, n.String(), log.waitForError(t, test.want).Peer)
 		})
 	}
 }

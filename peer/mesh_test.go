@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -111,27 +112,47 @@ func receive[T any](t *testing.T, values <-chan T) (value T) {
 	return value
 }
 
-// testLog is a log whose lines a test can wait for.
-type testLog struct{ lines chan string }
+// record holds the level and the fields of a log record. Its message is for people.
+type record struct {
+	Level                                      slog.Level
+	Node, Peer, Stream, Reason, Error, Removed string
+}
 
-func newTestLog() testLog { return testLog{make(chan string, 1000)} }
+// testLog is a log whose records a test can wait for.
+type testLog struct{ records chan record }
+
+func newTestLog() testLog { return testLog{make(chan record, 1000)} }
 
 func (l testLog) Write(line []byte) (int, error) {
+	var r record
+	if err := json.Unmarshal(line, &r); err != nil {
+		return 0, err
+	}
 	select {
-	case l.lines <- string(line):
+	case l.records <- r:
 	default:
 	}
 	return len(line), nil
 }
 
 func (l testLog) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-func (l testLog) waitFor(t *testing.T, text string) {
+// waitFor returns the next record for which match is true.
+func (l testLog) waitFor(t *testing.T, match func(record) bool) record {
 	t.Helper()
-	for !strings.Contains(receive(t, l.lines), text) {
+	for {
+		if r := receive(t, l.records); match(r) {
+			return r
+		}
 	}
+}
+
+// waitForError returns the next record with an error of that text.
+func (l testLog) waitForError(t *testing.T, text string) record {
+	t.Helper()
+	return l.waitFor(t, func(r record) bool { return strings.Contains(r.Error, text) })
 }
 
 // waitForFiles waits until the directory holds the files of m and nothing else.
@@ -275,12 +296,13 @@ func TestIDInUse(t *testing.T) {
 func TestAnotherCluster(t *testing.T) {
 	d := openTemp(t)
 	dialer, listener := newTestLog(), newTestLog()
-	joinTest(t, d, Options{Self: Info{ID: 1, Cluster: "shop"}, Logger: listener.logger()})
+	high := joinTest(t, d, Options{Self: Info{ID: 1, Cluster: "shop"}, Logger: listener.logger()})
 	low, err := Join(t.Context(), Options{Directory: d.Path(), Self: Info{Cluster: "test"}, inside: inside.Options{NextID: noGuests}, Logger: dialer.logger()})
 	require.NoError(t, err, "who refuses is not waited for")
 	defer low.Close()
-	dialer.waitFor(t, `cluster \"test\": this node belongs to cluster \"shop\"`)
-	listener.waitFor(t, `cluster \"test\": this node belongs to cluster \"shop\"`)
+	const reason = `cluster "test": this node belongs to cluster "shop"`
+	assert.Equal(t, high.self.node().String(), dialer.waitForError(t, reason).Peer)
+	listener.waitFor(t, func(r record) bool { return r.Stream == linkStream && r.Reason == reason })
 	assert.Empty(t, low.Peers())
 }
 
@@ -362,7 +384,7 @@ func TestPollsWithoutEvents(t *testing.T) {
 		Self: Info{ID: 0}, Logger: log.logger(),
 		watch: func(*rendezvous.Directory) (*fsnotify.Watcher, error) { return nil, errors.New("no instance left") },
 	}, echo)
-	log.waitFor(t, "no instance left")
+	log.waitForError(t, "no instance left")
 	streams, onStream := collect()
 	joinTest(t, d, Options{Self: Info{ID: 1}}, onStream)
 	receive(t, streams)

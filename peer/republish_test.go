@@ -3,8 +3,10 @@ package peer
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,14 +84,25 @@ func (r *removal) requireWhole(t *testing.T) {
 	assert.Equal(t, 2, joined.Peer.ID, "and nobody else before")
 }
 
+// waitMended waits until the log reports that node 0 has made again what was removed.
+func (r *removal) waitMended(t *testing.T) record {
+	t.Helper()
+	return r.log.waitFor(t, func(l record) bool { return l.Removed != "" && l.Error == "" })
+}
+
+// waitNotMended waits until the log reports why it cannot.
+func (r *removal) waitNotMended(t *testing.T, why string) {
+	t.Helper()
+	r.log.waitFor(t, func(l record) bool { return l.Removed != "" && strings.Contains(l.Error, why) })
+}
+
 func TestDirectoryRemovedWhileInUse(t *testing.T) {
 	r := newRemoval(t, Options{})
 	lock, err := r.low.dir.Lock(rendezvous.Owner{PID: 4711})
 	require.NoError(t, err)
 	removeAll(t, filepath.Dir(r.path))
 	r.requireWhole(t)
-	r.log.waitFor(t, `level=WARN msg="somebody has removed what is in use; it is there again" node=`+
-		r.low.self.node().String()+` removed="the directory `+r.path+`"`)
+	assert.Equal(t, record{Level: slog.LevelWarn, Node: r.low.self.node().String(), Removed: "the directory " + r.path}, r.waitMended(t))
 
 	info, err := os.Stat(r.path)
 	require.NoError(t, err)
@@ -147,7 +160,7 @@ func TestFilesRemovedWhileInUse(t *testing.T) {
 			for _, name := range test.names(r.low.self.node()) {
 				require.NoError(t, os.Remove(filepath.Join(r.path, name)))
 			}
-			r.log.waitFor(t, "it is there again")
+			r.waitMended(t)
 			waitIntact(t, r.low)
 			r.requireWhole(t)
 		})
@@ -159,7 +172,7 @@ func TestLockOfTheClusterRemovedWhileInUse(t *testing.T) {
 	lock, err := r.low.dir.Lock(rendezvous.Owner{PID: 4711})
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(filepath.Join(r.path, "master.lock")))
-	r.log.waitFor(t, "it is there again")
+	r.waitMended(t)
 	other := openAt(t, r.path)
 	_, err = other.Lock(rendezvous.Owner{})
 	require.ErrorContains(t, err, "process 4711 holds it")
@@ -174,7 +187,7 @@ func TestLockOfTheClusterLost(t *testing.T) {
 	require.NoError(t, os.Remove(filepath.Join(r.path, "master.lock")))
 	second, err := openAt(t, r.path).Lock(rendezvous.Owner{PID: 4712})
 	require.NoError(t, err)
-	r.log.waitFor(t, "the lock of the cluster is lost")
+	r.waitNotMended(t, "the lock of the cluster is lost")
 	require.NoError(t, lock.Release())
 	assert.FileExists(t, filepath.Join(r.path, "master.lock"), "it is the other one's")
 	require.NoError(t, second.Release())
@@ -188,7 +201,7 @@ func TestSweptWithoutLockFile(t *testing.T) {
 	gone, err := openAt(t, r.path).Sweep(n)
 	require.NoError(t, err)
 	assert.True(t, gone)
-	r.log.waitFor(t, "it is there again")
+	r.waitMended(t)
 	r.requireWhole(t)
 }
 
@@ -197,13 +210,13 @@ func TestDirectoryReplacedByAForeignOne(t *testing.T) {
 	require.Eventually(t, func() bool { // the nodes may be faster
 		return os.RemoveAll(r.path) == nil && os.Mkdir(r.path, 0o755) == nil
 	}, limit, time.Millisecond)
-	r.log.waitFor(t, "its mode 0755 lets others in")
+	r.waitNotMended(t, "its mode 0755 lets others in")
 	requireEcho(t, r.stream)
 	entries, err := os.ReadDir(r.path)
 	require.NoError(t, err)
 	assert.Empty(t, entries, "nothing is put into it")
 	require.NoError(t, os.Chmod(r.path, 0o700))
-	r.log.waitFor(t, "it is there again")
+	r.waitMended(t)
 	r.requireWhole(t)
 }
 
@@ -212,12 +225,12 @@ func TestSocketReplacedByAPlainFile(t *testing.T) {
 	path := filepath.Join(r.path, r.low.self.node().SocketName())
 	require.NoError(t, os.Remove(path))
 	require.NoError(t, os.WriteFile(path, []byte("mine"), 0o600))
-	r.log.waitFor(t, "is not a socket")
+	r.waitNotMended(t, "is not a socket")
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)
 	assert.Equal(t, "mine", string(content), "it is left alone")
 	require.NoError(t, os.Remove(path))
-	r.log.waitFor(t, "it is there again")
+	r.waitMended(t)
 	r.requireWhole(t)
 }
 

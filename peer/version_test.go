@@ -89,8 +89,8 @@ func TestVersionsTooFarApart(t *testing.T) {
 			dialer, listener := newTestLog(), newTestLog()
 			joinTest(t, d, Options{Self: Info{ID: 1}, versions: test.listener, Logger: listener.logger()})
 			joinTest(t, d, Options{Self: Info{ID: 0}, versions: test.dialer, Logger: dialer.logger()})
-			listener.waitFor(t, test.reason)
-			dialer.waitFor(t, "refused by the peer (426 Upgrade Required): "+test.reason)
+			listener.waitFor(t, func(r record) bool { return r.Stream == linkStream && r.Reason == test.reason })
+			dialer.waitForError(t, "refused by the peer (426 Upgrade Required): "+test.reason)
 		})
 	}
 }
