@@ -81,7 +81,7 @@ func (ad *admissions) admit(r *http.Request) (a admission, refused *refusedError
 		}
 		return a, refused
 	}
-	a.header = ad.self.header()
+	a.header = headerOf(ad.self)
 	a.header.Set(headerVersion, strconv.Itoa(version))
 	return ad.admitNode(a)
 }
@@ -100,13 +100,22 @@ func (ad *admissions) admitNode(a admission) (admission, *refusedError) {
 		if !ad.members.isMember(a.from) { // it sees us as one already, or still
 			return a, refuse(http.StatusServiceUnavailable, "node %d is no member for node %d", a.from.ID, ad.self.ID)
 		}
-		return l.admit(a)
+		return admitTo(l, a)
 	}
 	o := ad.streams.offerFor(a.name, a.from)
 	if o == nil {
 		return a, refuse(http.StatusNotFound, "node %d wants no stream %q with node %d", ad.self.ID, a.name, a.from.ID)
 	}
 	a.handle = o.handle
+	return a, nil
+}
+
+// admitTo takes a place at a listener for a stream.
+func admitTo(l *Listener, a admission) (admission, *refusedError) {
+	if !l.takePlace() {
+		return a, refuse(http.StatusServiceUnavailable, "%d streams %q are waiting to be accepted", maxBacklog, a.name)
+	}
+	a.handle, a.drop = l.deliver, l.freePlace
 	return a, nil
 }
 

@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
 	"time"
 
 	"github.com/multinode-go/multinode/peer/internal/localhttp"
+)
+
+const (
+	minDelay = 10 * time.Millisecond // before the first dial after a failure; doubles
+	maxDelay = time.Second
 )
 
 // dialer opens streams.
@@ -69,16 +73,4 @@ func (d dialer) shake(ctx context.Context, conn *net.UnixConn, q question) (*Str
 		return nil, err
 	}
 	return newStream(d.core, conn, q.stream, info, early), nil
-}
-
-// isRefused reports whether the peer has refused the request, or we its answer.
-func isRefused(err error) bool {
-	refused, ok := errors.AsType[*refusedError](err)
-	return ok && refused.status != http.StatusServiceUnavailable
-}
-
-// isBusy reports whether the peer only has no room now.
-func isBusy(err error) bool {
-	refused, ok := errors.AsType[*refusedError](err)
-	return ok && refused.status == http.StatusServiceUnavailable
 }

@@ -15,20 +15,12 @@ import (
 	"github.com/multinode-go/multinode/peer/internal/localhttp"
 )
 
-// ErrNoMaster is for the [Join] of a guest without a master to give it an id.
-var ErrNoMaster = errors.New("no master lives there: start one first, or look into another directory")
-
-const (
-	guestsPath    = "/nodes"
-	maxGuestDelay = 100 * time.Millisecond // between two questions to a master that starts
-)
+const maxGuestDelay = 100 * time.Millisecond // between two questions to a master that starts
 
 // guestID is the answer to a guest.
 type guestID struct {
 	ID int `json:"id"`
 }
-
-func (opts *Options) isGuest() bool { return opts.Self.ID == 0 && opts.inside.NextID == nil }
 
 // guests get their id from this node, if it is the master.
 type guests struct{ *core }

@@ -15,7 +15,6 @@ import (
 )
 
 const (
-	streamsPath = "/stream"
 	// maxBody bounds the body of a request to a handler of Handle, which is read into memory before the handler runs.
 	maxBody = 1 << 20
 	// maxAnswers bounds the requests to such handlers that are being answered, since an answer may take for ever.

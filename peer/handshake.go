@@ -16,6 +16,9 @@ import (
 const (
 	protocol = "multinode" // in the Upgrade header
 
+	streamsPath = "/stream"
+	guestsPath  = "/nodes"
+
 	maxHeader = 8 << 10 // bytes of a request or an answer, with its first line
 	maxReason = 1 << 10 // bytes of a refusal's text that the dialer reads
 )
@@ -28,27 +31,8 @@ const (
 	headerIncarnation = "Multinode-Incarnation"
 )
 
-// refusedError is a handshake that one side refused: the listener with an HTTP status, or the dialer with status 0.
-type refusedError struct {
-	status  int
-	reason  string
-	version int         // what the listener speaks instead, when it has refused ours; else 0
-	header  http.Header // of the listener's answer
-}
-
-func refuse(status int, format string, args ...any) *refusedError {
-	return &refusedError{status: status, reason: fmt.Sprintf(format, args...)}
-}
-
-func (e *refusedError) Error() string {
-	if e.status == 0 {
-		return "refused the answer: " + e.reason
-	}
-	return fmt.Sprintf("refused by the peer (%d %s): %s", e.status, http.StatusText(e.status), e.reason)
-}
-
-// header returns what a node says of itself, in requests and in answers. Each of them adds its version.
-func (info Info) header() http.Header {
+// headerOf returns what a node says of itself, in requests and in answers. Each of them adds its version.
+func headerOf(info Info) http.Header {
 	return http.Header{
 		"Connection":      {"Upgrade"},
 		"Upgrade":         {protocol},
@@ -124,7 +108,7 @@ func (q question) ask(conn net.Conn) (info Info, early []byte, err error) {
 		Method: http.MethodGet,
 		URL:    &url.URL{Path: streamsPath + "/" + q.stream},
 		Host:   protocol,
-		Header: q.self.header(),
+		Header: headerOf(q.self),
 	}
 	q.spoken.set(req.Header)
 	answer, reader, err := roundTrip(conn, req)
@@ -174,4 +158,20 @@ func (q question) parse(answer *http.Response) (Info, error) {
 		return Info{}, refuse(0, "node %v answers on the socket of node %v", info.node(), q.peer)
 	}
 	return info, nil
+}
+
+// refusedVersion returns the version that a refusal names, or 0 if it was not the version that was refused.
+func refusedVersion(answer *http.Response) int {
+	if answer.StatusCode != http.StatusUpgradeRequired || !hasToken(answer.Header["Upgrade"], protocol) {
+		return 0
+	}
+	text := answer.Header.Get(headerVersion)
+	if text == "" {
+		return unnamedVersion
+	}
+	version, err := strconv.Atoi(text)
+	if err != nil {
+		return 0
+	}
+	return version
 }

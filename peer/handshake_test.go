@@ -26,7 +26,7 @@ var spoken = versions{oldestVersion, newestVersion}
 
 // requestHeader returns the header of a good request.
 func requestHeader() http.Header {
-	h := testInfo.header()
+	h := headerOf(testInfo)
 	spoken.set(h)
 	return h
 }
@@ -85,7 +85,7 @@ func FuzzParseRequest(f *testing.F) {
 			return
 		}
 		assert.True(t, spoken.speaks(version))
-		again, refused := parseInfo(info.header(), "test")
+		again, refused := parseInfo(headerOf(info), "test")
 		assert.Nil(t, refused)
 		assert.Equal(t, info, again)
 	})
@@ -259,7 +259,7 @@ func fakeNode(t *testing.T, d *rendezvous.Directory, n node, answer string) {
 func answerOf(t *testing.T, info Info) string {
 	t.Helper()
 	var b strings.Builder
-	h := with(info.header(), headerVersion, strconv.Itoa(newestVersion))
+	h := with(headerOf(info), headerVersion, strconv.Itoa(newestVersion))
 	require.NoError(t, h.Write(&b))
 	return "HTTP/1.1 101 Switching Protocols\r\n" + b.String() + "\r\n"
 }

@@ -8,11 +8,8 @@ import (
 	"time"
 )
 
-const (
-	minDelay     = 10 * time.Millisecond // before the first dial after a failure; doubles
-	maxDelay     = time.Second
-	refusedDelay = 10 * time.Second // a node that refuses a link has a reason, which seldom goes away
-)
+// refusedDelay is the time between two dials to a node that refuses the link: its reason seldom goes away.
+const refusedDelay = 10 * time.Second
 
 // keeper keeps the link to a node of a higher id.
 type keeper struct {

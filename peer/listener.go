@@ -3,7 +3,6 @@ package peer
 import (
 	"fmt"
 	"net"
-	"net/http"
 	"sync"
 )
 
@@ -69,7 +68,7 @@ func (st *streams) listener(name string) *Listener {
 func (l *Listener) Accept() (net.Conn, error) {
 	select {
 	case stream := <-l.streams:
-		<-l.places
+		l.freePlace()
 		return stream, nil
 	case <-l.closed:
 	case <-l.home.closing:
@@ -104,16 +103,17 @@ func (l *Listener) Close() error {
 // Addr returns the path of this node's socket.
 func (l *Listener) Addr() net.Addr { return socketAddr(l.home.dir, l.home.self) }
 
-// admit takes a place for a stream.
-func (l *Listener) admit(a admission) (admission, *refusedError) {
+// takePlace takes a place for a stream, which deliver or freePlace is called for. It returns false if there is none.
+func (l *Listener) takePlace() bool {
 	select {
 	case l.places <- struct{}{}:
-		a.handle, a.drop = l.deliver, func() { <-l.places }
-		return a, nil
+		return true
 	default:
-		return a, refuse(http.StatusServiceUnavailable, "%d streams %q are waiting to be accepted", maxBacklog, a.name)
+		return false
 	}
 }
+
+func (l *Listener) freePlace() { <-l.places }
 
 // deliver gives a stream that has a place to Accept.
 func (l *Listener) deliver(stream *Stream) {

@@ -14,6 +14,13 @@ import (
 	"github.com/multinode-go/multinode/framing"
 )
 
+const (
+	// deathTimeout bounds how long the lock of a dead process may be held beyond the end of its link, and maxDeathDelay the
+	// time between two looks at it.
+	deathTimeout  = 5 * time.Second
+	maxDeathDelay = 100 * time.Millisecond
+)
+
 // members are the peers of this node, and the links that make them such.
 type members struct {
 	*core
@@ -27,18 +34,12 @@ type members struct {
 
 // runLink is one end of a link. It returns when the link has ended.
 func (m *members) runLink(stream *Stream) error {
-	s := &session{
-		members: m,
-		peer:    stream.peer,
-		stream:  stream,
-		conn:    framing.New(stream, framing.Options{MaxMessage: maxState, CloseTimeout: goodbyeTimeout}),
-		opened:  make(map[string]*opening),
-	}
+	s := newSession(stream, m.self.ID < stream.peer.ID, m.wants)
 	if !m.addLink(s) {
 		return stream.Close()
 	}
 	defer m.dropLink(s)
-	if err := s.meet(); err != nil {
+	if err := m.meet(s); err != nil {
 		return fmt.Errorf("no hello: %w", err)
 	}
 	m.renewed(s)
@@ -49,6 +50,36 @@ func (m *members) runLink(stream *Stream) error {
 			return nil
 		}
 		m.update(s, theirs)
+	}
+}
+
+// meet makes the peer a member. The dialer says hello first. Each is a member for the other when both have confirmed it:
+// for the listener, that is the second state of the dialer.
+func (m *members) meet(s *session) error {
+	ctx, cancel := context.WithTimeout(context.Background(), m.opts.handshakeTimeout)
+	defer cancel()
+	if s.isDialer {
+		if err := s.tell(ctx, false); err != nil {
+			return err
+		}
+	}
+	theirs, err := s.receive(ctx)
+	if err != nil {
+		return err
+	}
+	if err := m.admit(s, theirs); err != nil {
+		return err
+	}
+	m.renew(s)
+	return nil
+}
+
+// renew sends a member the streams that this node wants now. A peer that does not take the message in time is cut.
+func (m *members) renew(s *session) {
+	ctx, cancel := context.WithTimeout(context.Background(), m.opts.handshakeTimeout)
+	defer cancel()
+	if err := s.tell(ctx, true); errors.Is(err, context.DeadlineExceeded) {
+		m.cut(s.peer, err.Error())
 	}
 }
 

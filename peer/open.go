@@ -4,28 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"math/rand/v2"
-	"net"
-	"slices"
-	"syscall"
 	"time"
 )
-
-// ErrNoPeer is for a [Mesh.Dial] to an id that no member has.
-var ErrNoPeer = errors.New("no member has that id")
-
-// RefusedError is for a [Mesh.Dial] to a member that does not listen for the stream.
-type RefusedError struct {
-	Peer   Info
-	Stream string
-	Reason string // as the peer says it
-}
-
-func (e *RefusedError) Error() string {
-	return fmt.Sprintf("node %d refuses it: %s", e.Peer.ID, e.Reason)
-}
 
 // dialMember is Mesh.Dial.
 func (st *streams) dialMember(ctx context.Context, id int, name string) (*Stream, error) {
@@ -61,14 +42,4 @@ func (st *streams) dialMember(ctx context.Context, id int, name string) (*Stream
 		return nil, fmt.Errorf("%w: %w", context.Cause(ctx), last)
 	}
 	return nil, context.Cause(ctx)
-}
-
-// isPassing tells errors that a peer gives while it has no room, starts, dies or is published again, and those of a
-// connection that was cut. Whether there is any sense in dialing again, the next look at the members tells.
-func isPassing(err error) bool {
-	passing := []error{
-		syscall.EAGAIN, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, fs.ErrNotExist,
-		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
-	}
-	return isBusy(err) || slices.ContainsFunc(passing, func(target error) bool { return errors.Is(err, target) })
 }

@@ -2,7 +2,6 @@ package peer
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -10,63 +9,55 @@ import (
 )
 
 const (
-	// linkStream is the stream that makes a peer a member. The node with the lower id dials it.
+	// linkStream is the name of the stream that makes a peer a member. The node with the lower id dials it.
 	linkStream = "link"
-	// goodbyeTimeout is how long a peer may take to answer a goodbye.
+	// goodbyeTimeout bounds the wait for the answer to a goodbye.
 	goodbyeTimeout = time.Second
 	maxState       = 64 << 10 // bytes of one message on a link
-	// deathTimeout is how long the lock of a dead process may be held beyond the end of its link, and maxDeathDelay the
-	// longest time between two looks at it.
-	deathTimeout  = 5 * time.Second
-	maxDeathDelay = 100 * time.Millisecond
 )
 
-// state is the message between two nodes on their link: at first, when the peer has become a member, and when it changes.
-// A node ignores fields that it does not know.
+// state is the message between two nodes on their link. A node sends it first, again when the peer has become a member, and
+// when it changes. It ignores fields that it does not know.
 type state struct {
-	// Streams are the streams that it wants to have with this peer: by name a number, which changes when a name has been
-	// withdrawn and taken up again in between.
+	// Streams are the streams that the node wants to have with this peer: by name a number, which changes when a name has been
+	// withdrawn and offered again in between.
 	Streams map[string]int `json:"streams"`
 	Member  bool           `json:"member,omitempty"` // the peer is a member
 }
 
 // session is the membership of a peer, from the hellos of both sides to the end of their link.
 type session struct {
-	members *members
-	peer    Info
-	stream  *Stream
-	conn    *framing.Conn // over stream
+	peer     Info
+	isDialer bool // this node has dialed the link
+	stream   *Stream
+	conn     *framing.Conn                  // over stream
+	wants    func(peer Info) map[string]int // the streams that this node wants to have with a peer, see state
 
 	telling sync.Mutex // held while a state is made and sent, so that the last one sent is the last one made
 
 	// Guarded by core.mu.
 	complete bool                // each side is a member for the other
-	wanted   map[string]int      // what the peer wants, see state
+	wanted   map[string]int      // the streams that the peer wants, see state
 	opened   map[string]*opening // by name of the stream
 }
 
-// meet makes the peer a member. The dialer says hello first. Each is a member for the other when both have confirmed it:
-// for the listener, that is the second state of the dialer.
-func (s *session) meet() error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.members.opts.handshakeTimeout)
-	defer cancel()
-	if s.isDialer() {
-		if err := s.tell(ctx, false); err != nil {
-			return err
-		}
-	}
-	theirs, err := s.receive(ctx)
-	if err != nil {
-		return err
-	}
-	if err := s.members.admit(s, theirs); err != nil {
-		return err
-	}
-	s.renew()
-	return nil
+// opening is an attempt to open a stream. It ends when the session holds another one, or none, under its name.
+type opening struct {
+	name   string
+	handle func(*Stream)
 }
 
-func (s *session) isDialer() bool { return s.members.self.ID < s.peer.ID }
+// newSession returns the session on a link. The peer is no member yet.
+func newSession(stream *Stream, isDialer bool, wants func(peer Info) map[string]int) *session {
+	return &session{
+		peer:     stream.peer,
+		isDialer: isDialer,
+		stream:   stream,
+		conn:     framing.New(stream, framing.Options{MaxMessage: maxState, CloseTimeout: goodbyeTimeout}),
+		wants:    wants,
+		opened:   make(map[string]*opening),
+	}
+}
 
 func (s *session) receive(ctx context.Context) (theirs state, err error) {
 	message, err := s.conn.Receive(ctx)
@@ -76,22 +67,12 @@ func (s *session) receive(ctx context.Context) (theirs state, err error) {
 	return theirs, err
 }
 
-// tell sends what this node wants from the peer by now.
+// tell sends the streams that this node wants now.
 func (s *session) tell(ctx context.Context, member bool) error {
 	s.telling.Lock()
 	defer s.telling.Unlock()
-	return s.conn.Send(ctx, state{Streams: s.members.wants(s.peer), Member: member})
+	return s.conn.Send(ctx, state{Streams: s.wants(s.peer), Member: member})
 }
 
-// renew tells the peer, which is a member, what this node wants from it by now. A peer that takes not even that in time
-// is cut.
-func (s *session) renew() {
-	ctx, cancel := context.WithTimeout(context.Background(), s.members.opts.handshakeTimeout)
-	defer cancel()
-	if err := s.tell(ctx, true); errors.Is(err, context.DeadlineExceeded) {
-		s.members.cut(s.peer, err.Error())
-	}
-}
-
-// sayGoodbye ends the link as one who leaves.
+// sayGoodbye ends the link of a node that leaves.
 func (s *session) sayGoodbye() { _ = s.conn.Close(framing.CodeGoingAway, "leaving") } // the peer may be gone, too

@@ -86,7 +86,7 @@ func (st *streams) announce() {
 	st.mu.Unlock()
 	for _, s := range sessions {
 		st.run(func() { // ended by the end of the link
-			s.renew()
+			st.members.renew(s)
 			st.openStreams(s)
 		})
 	}
@@ -106,20 +106,14 @@ func (st *streams) wants(peer Info) map[string]int {
 	return wanted
 }
 
-// opening is a stream that is being opened or was, in one session.
-type opening struct {
-	session *session
-	offer   *offer
-}
-
 // openStreams opens what both sides want, if it is ours to do so.
 func (st *streams) openStreams(s *session) {
-	if !s.isDialer() {
+	if !s.isDialer {
 		return
 	}
 	for name := range st.wants(s.peer) {
 		if o := st.claim(s, name); o != nil {
-			st.run(func() { st.open(o) }) // ended by the end of the session
+			st.run(func() { st.open(s, o) }) // ended by the end of the session
 		}
 	}
 }
@@ -128,28 +122,28 @@ func (st *streams) openStreams(s *session) {
 func (st *streams) claim(s *session, name string) *opening {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if s.opened[name] != nil || st.offers[name] == nil || s.wanted[name] == 0 {
+	offered := st.offers[name]
+	if s.opened[name] != nil || offered == nil || s.wanted[name] == 0 {
 		return nil
 	}
-	o := &opening{session: s, offer: st.offers[name]}
+	o := &opening{name: name, handle: offered.handle}
 	s.opened[name] = o
 	return o
 }
 
 // open opens a stream. When that fails after the request, the peer may believe that the stream is open: then the membership
 // is cut, so that neither side waits for ever.
-func (st *streams) open(o *opening) {
-	to, name := o.session.peer, o.offer.name
-	for delay := minDelay; st.isDue(o); delay = min(2*delay, maxDelay) {
-		stream, asked, err := st.dialer.dial(context.Background(), to.node(), name)
+func (st *streams) open(s *session, o *opening) {
+	for delay := minDelay; st.isDue(s, o); delay = min(2*delay, maxDelay) {
+		stream, asked, err := st.dialer.dial(context.Background(), s.peer.node(), o.name)
 		switch {
-		case err == nil && st.isDue(o):
-			o.offer.handle(stream)
+		case err == nil && st.isDue(s, o):
+			o.handle(stream)
 			return
 		case err == nil:
 			_ = stream.Close() // nothing was said on it
 		case asked && !isRefused(err):
-			st.members.cut(to, fmt.Sprintf("cannot open stream %q: %v", name, err))
+			st.members.cut(s.peer, fmt.Sprintf("cannot open stream %q: %v", o.name, err))
 			return
 		}
 		if !st.pause(delay/2 + rand.N(delay)) {
@@ -159,11 +153,10 @@ func (st *streams) open(o *opening) {
 }
 
 // isDue reports whether a stream is still to be opened.
-func (st *streams) isDue(o *opening) bool {
+func (st *streams) isDue(s *session, o *opening) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	s := o.session
-	return s.opened[o.offer.name] == o && st.members.sessions[s.peer.node()] == s
+	return s.opened[o.name] == o && st.members.sessions[s.peer.node()] == s
 }
 
 // offerFor returns the offer for a stream that a peer has dialed, nil if there is none.

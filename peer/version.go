@@ -74,19 +74,3 @@ func (v versions) older(refused *refusedError) (versions, bool) {
 	older := versions{v.oldest, refused.version}
 	return older, older.newest < v.newest && v.speaks(older.newest)
 }
-
-// refusedVersion returns the version that a refusal names, or 0 if it was not the version that was refused.
-func refusedVersion(answer *http.Response) int {
-	if answer.StatusCode != http.StatusUpgradeRequired || !hasToken(answer.Header["Upgrade"], protocol) {
-		return 0
-	}
-	text := answer.Header.Get(headerVersion)
-	if text == "" {
-		return unnamedVersion
-	}
-	version, err := strconv.Atoi(text)
-	if err != nil {
-		return 0
-	}
-	return version
-}

@@ -134,6 +134,6 @@ func answerOfFirst(self Info, request http.Header) string {
 			"\r\nConnection: close\r\n\r\n" + reason
 	}
 	var b strings.Builder
-	_ = with(self.header(), headerVersion, "1").Write(&b)
+	_ = with(headerOf(self), headerVersion, "1").Write(&b)
 	return "HTTP/1.1 101 Switching Protocols\r\n" + b.String() + "\r\n"
 }

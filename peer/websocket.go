@@ -32,7 +32,7 @@ func (ad *admissions) admitWebSocket(a admission, r *http.Request) (admission, *
 		"Upgrade":              {webSocket},
 		"Sec-WebSocket-Accept": {accept},
 	}
-	return l.admit(a)
+	return admitTo(l, a)
 }
 
 // webSocketAccept checks a request as RFC 6455, section 4.2.1, wants it, and returns the value of the answer's

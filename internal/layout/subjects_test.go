@@ -172,7 +172,6 @@ var tied = map[string]int{
 	// The parts of a group know the group that they are parts of: its map is asked, and steered by, under one turn.
 	"cluster/internal/steering": 10,
 	// The streams of a node are found by their node, and the nodes by their streams.
-	"peer":     14,
 	"peer/bus": 6,
 	// A member has what the writer knows of it, and the writer asks the membership.
 	"peer/invalidate": 6,
