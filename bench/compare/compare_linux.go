@@ -195,7 +195,7 @@ func (r *comparison) calibrate(ctx context.Context) error {
 }
 
 func (r *comparison) apply(ctx context.Context, s *ways.Server, p load.Plan) (load.Result, error) {
-	p.Addr, p.CPUs = s.Addr(), r.loadCPUs
+	p.Addrs, p.CPUs = []string{s.Addr()}, r.loadCPUs
 	runner, err := load.Start(ctx, p)
 	if err != nil {
 		return load.Result{}, err

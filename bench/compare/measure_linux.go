@@ -19,7 +19,7 @@ import (
 // measure measures one way under one pattern, once.
 func (r *comparison) measure(ctx context.Context, p pattern, s *ways.Server, round int) (report.Sample, error) {
 	plan := p.plan(r.limits)
-	plan.Addr, plan.CPUs, plan.Warmup, plan.Duration = s.Addr(), r.loadCPUs, warmup, r.took(p)
+	plan.Addrs, plan.CPUs, plan.Warmup, plan.Duration = []string{s.Addr()}, r.loadCPUs, warmup, r.took(p)
 	plan.Seed = r.seed + uint64(round) // the same for all ways
 	runner, err := load.Start(ctx, plan)
 	if err != nil {

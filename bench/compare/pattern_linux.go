@@ -107,7 +107,7 @@ func patterns() []pattern {
 			plan: func(l limits) load.Plan {
 				mean := slowShare*slowCost.Seconds() + (1-slowShare)*cost.Seconds()
 				return load.Plan{
-					Rate: l.costly(time.Duration(mean * float64(time.Second))), Cost: cost, SlowShare: slowShare, SlowCost: slowCost,
+					Rate: l.costly(time.Duration(mean * float64(time.Second))), Cost: load.Cost{Usual: cost, Slow: slowCost, SlowShare: slowShare},
 				}
 			},
 		},
@@ -117,7 +117,7 @@ func patterns() []pattern {
 				About:    fmt.Sprintf("%d connections are opened at once, each %v, each for one request.", burst, burstEvery),
 				Question: "How long does the last one of a crowd wait, and how even is the crowd spread?",
 			},
-			plan: func(limits) load.Plan { return load.Plan{Burst: burst, BurstEvery: burstEvery} },
+			plan: func(limits) load.Plan { return load.Plan{Burst: burst, Rate: burst / burstEvery.Seconds()} },
 		},
 		{
 			Pattern: report.Pattern{
@@ -154,7 +154,7 @@ func few(n int) pattern {
 			Question: "What if chance puts the busy connections on one worker? With few connections the spread of the kernel's hash is uneven, and nothing moves a connection later.",
 		},
 		plan: func(l limits) load.Plan {
-			return load.Plan{Connections: n, KeepAlive: true, Uneven: true, Cost: cost, Rate: l.costly(cost)}
+			return load.Plan{Connections: n, KeepAlive: true, Uneven: true, Cost: load.Cost{Usual: cost}, Rate: l.costly(cost)}
 		},
 	}
 }

@@ -54,7 +54,7 @@ func (s *server) cpu() time.Duration { return proc.CPU(s.processes()...) }
 
 // measure applies a closed loop to s.
 func (s *server) measure(ctx context.Context, p load.Plan) (r roles.Result, err error) {
-	p.Addr = s.addr
+	p.Addrs = []string{s.addr}
 	before := s.cpu()
 	run, err := load.Start(ctx, p)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os/exec"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -33,26 +32,15 @@ const (
 // Check compares our generator with wrk on a server of a known latency, and shows what both see of a stall. It returns an
 // error when they do not agree, or a stall is hidden. It takes a minute.
 func Check(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	c := check{rounds: 7, duration: 3 * time.Second, connections: 32, delay: 5 * time.Millisecond, stall: 500 * time.Millisecond}
+	c := check{connections: 32, delay: 5 * time.Millisecond, stall: 500 * time.Millisecond}
 	flags := flag.NewFlagSet("check-load", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() {
-		fmt.Fprintln(stderr, "Usage: bench check-load [flags]\nOn a machine that is busy: sudo chrt -f 5 bench check-load")
-		flags.PrintDefaults()
-	}
-	flags.IntVar(&c.rounds, "rounds", c.rounds, "runs of each generator, one after the other")
-	flags.DurationVar(&c.duration, "duration", c.duration, "of each run, in whole seconds")
-	flags.IntVar(&c.connections, "connections", c.connections, "of each generator")
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+	flags.IntVar(&c.rounds, "rounds", 7, "runs of each generator, one after the other")
+	flags.DurationVar(&c.duration, "duration", 3*time.Second, "of each run, in whole seconds")
+	if err := parse(flags, args, stderr, "[flags]\nOn a machine that is busy: sudo chrt -f 5 bench check-load"); err != nil {
 		return err
-	} else if err != nil {
-		return ErrUsage
 	}
-	if c.rounds < 1 || c.connections < 1 || c.duration < time.Second || c.duration%time.Second != 0 {
-		return tellUsage(stderr, errors.New("-rounds and -connections must be positive, and -duration whole seconds"))
-	}
-	if _, err := exec.LookPath("wrk"); err != nil {
-		return errNoWrk
+	if c.rounds < 1 || c.duration < time.Second || c.duration%time.Second != 0 {
+		return tellUsage(stderr, errors.New("-rounds must be positive, and -duration whole seconds"))
 	}
 	return errors.Join(c.agreement(ctx, stdout), c.stalls(ctx, stdout))
 }
@@ -67,23 +55,32 @@ func (c check) agreement(ctx context.Context, stdout io.Writer) error {
 		c.delay, c.connections, c.rounds, c.duration)
 	out := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(out, "\twrk\tload\tratio\tquartiles\tbound\t\n")
-	rate := row(out, "requests/s", pairs, func(r Result) float64 { return r.Rate }, fmt.Sprintf("%.0f %%", 100*rateBound))
-	p99 := 0.0
-	for _, percent := range []float64{50, 99, 99.9} {
-		bound := ""
-		if percent == 99 {
-			bound = fmt.Sprintf("%.0f %%", 100*p99Bound)
+	for _, figure := range []struct {
+		name  string
+		bound float64 // 0: none
+		of    func(Result) float64
+	}{
+		{"requests/s", rateBound, func(r Result) float64 { return r.Rate }},
+		{"p50, ms", 0, func(r Result) float64 { return r.Quantile(50).Seconds() * 1e3 }},
+		{"p99, ms", p99Bound, func(r Result) float64 { return r.Quantile(99).Seconds() * 1e3 }},
+		{"p99.9, ms", 0, func(r Result) float64 { return r.Quantile(99.9).Seconds() * 1e3 }},
+	} {
+		var theirs, ours, ratios []float64
+		for _, p := range pairs {
+			theirs, ours = append(theirs, figure.of(p.wrk)), append(ours, figure.of(p.load))
+			ratios = append(ratios, figure.of(p.load)/figure.of(p.wrk))
 		}
-		ratio := row(out, fmt.Sprintf("p%g, ms", percent), pairs,
-			func(r Result) float64 { return float64(r.Quantile(percent)) / 1e6 }, bound)
-		if percent == 99 {
-			p99 = ratio
+		ratio, bound := quantile(ratios, 0.5), ""
+		if figure.bound > 0 {
+			bound = fmt.Sprintf("%.0f %%", 100*figure.bound)
+			err = errors.Join(err, within(figure.name, ratio, figure.bound))
 		}
+		fmt.Fprintf(out, "%s\t%.2f\t%.2f\t%.3f\t%.3f to %.3f\t%s\t\n", figure.name, quantile(theirs, 0.5), quantile(ours, 0.5), ratio,
+			quantile(ratios, 0.25), quantile(ratios, 0.75), bound)
 	}
 	_ = out.Flush() // its writer is ours
-	fmt.Fprintln(stdout, "Both show what they have measured: the correction of wrk is taken away.")
-	fmt.Fprintln(stdout)
-	return errors.Join(within("requests/s", rate, rateBound), within("p99", p99, p99Bound))
+	fmt.Fprint(stdout, "Both show what they have measured: the correction of wrk is taken away.\n\n")
+	return err
 }
 
 // pair is one run of each.
@@ -100,7 +97,10 @@ func (c check) pairs(ctx context.Context) (pairs []pair, err error) {
 		var p pair
 		runs := []func() error{
 			func() (err error) { p.wrk, _, err = wrk(ctx, server.addr, c.connections, c.duration); return err },
-			func() (err error) { p.load, err = server.load(ctx, c.closed(c.connections), 0); return err },
+			func() (err error) {
+				p.load, err = server.load(ctx, closedLoop(c.connections, c.duration), 0)
+				return err
+			},
 		}
 		if round%2 == 1 {
 			slices.Reverse(runs)
@@ -115,22 +115,9 @@ func (c check) pairs(ctx context.Context) (pairs []pair, err error) {
 	return pairs, nil
 }
 
-// closed is what wrk does: it has no warm-up.
-func (c check) closed(connections int) Plan {
-	return Plan{Connections: connections, KeepAlive: true, Duration: c.duration}
-}
-
-// row prints a line and returns the median ratio.
-func row(w io.Writer, name string, pairs []pair, value func(Result) float64, bound string) float64 {
-	var theirs, ours, ratios []float64
-	for _, p := range pairs {
-		theirs, ours = append(theirs, value(p.wrk)), append(ours, value(p.load))
-		ratios = append(ratios, value(p.load)/value(p.wrk))
-	}
-	ratio := quantile(ratios, 0.5)
-	fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.3f\t%.3f to %.3f\t%s\t\n", name, quantile(theirs, 0.5), quantile(ours, 0.5), ratio,
-		quantile(ratios, 0.25), quantile(ratios, 0.75), bound)
-	return ratio
+// closedLoop is what wrk does: it has no warm-up.
+func closedLoop(connections int, duration time.Duration) Plan {
+	return Plan{Connections: connections, KeepAlive: true, Duration: duration}
 }
 
 // quantile is between the two nearest values.
@@ -156,22 +143,22 @@ func (c check) stalls(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	defer server.stop()
-	c.duration = duration
 	open, err := server.load(ctx, Plan{Connections: 10, KeepAlive: true, Rate: rate, Duration: duration}, c.stall)
 	if err != nil {
 		return err
 	}
-	closed, err := server.load(ctx, c.closed(connections), c.stall)
+	closed, err := server.load(ctx, closedLoop(connections, duration), c.stall)
 	if err != nil {
 		return err
 	}
-	stalled := server.stallAfter(duration/3, c.stall)
+	stalled := make(chan error, 1)
+	go func() { stalled <- server.stallAfter(duration/3, c.stall) }() // ends after that
 	raw, shown, err := wrk(ctx, server.addr, connections, duration)
 	if err = errors.Join(err, <-stalled); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "A server that is stopped for %v in a run of %v, 1000 requests/s or a closed loop of %d connections\n",
-		c.stall, duration, connections)
+	fmt.Fprintf(stdout, "A server that is stopped for %v in a run of %v, %d requests/s or a closed loop of %d connections\n",
+		c.stall, duration, rate, connections)
 	out := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(out, "\trequests/s\tp50\tp99\tp99.9\tmax\t\n")
 	for _, line := range []struct {
@@ -183,8 +170,11 @@ func (c check) stalls(ctx context.Context, stdout io.Writer) error {
 		{"wrk, as measured", raw},
 		{"wrk, as it corrects itself", shown},
 	} {
-		fmt.Fprintf(out, "%s\t%.0f\t%s\t%s\t%s\t%s\t\n", line.name, line.Rate, short(line.Quantile(50)), short(line.Quantile(99)),
-			short(line.Quantile(99.9)), short(line.Quantile(100)))
+		fmt.Fprintf(out, "%s\t%.0f\t", line.name, line.Rate)
+		for _, percent := range []float64{50, 99, 99.9, 100} {
+			fmt.Fprintf(out, "%v\t", line.Quantile(percent).Round(time.Microsecond))
+		}
+		fmt.Fprintln(out)
 	}
 	_ = out.Flush() // its writer is ours
 	return c.judge(open, closed, raw)

@@ -59,16 +59,16 @@ func (g *generator) take(c *client) *conn {
 //
 // There is no TCP_NODELAY: nothing is ever written while something else is not acknowledged yet.
 func (g *generator) dial(k *conn) error {
-	fd, err := unix.Socket(k.client.target.family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(k.client.family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("socket", err)
 	}
 	k.fd, k.fresh, k.written, k.counted = fd, true, false, false
 	k.opened, k.local, k.worker = g.now(), netip.AddrPort{}, ""
-	if err := unix.Connect(fd, k.client.target.address); err != nil && err != unix.EINPROGRESS {
+	if err := unix.Connect(fd, k.client.address); err != nil && err != unix.EINPROGRESS {
 		return os.NewSyscallError("connect", err)
 	}
-	if g.plan.Strict {
+	if g.plan.Strict != nil {
 		k.local = localAddr(fd)
 	}
 	return g.poll.add(fd, k.slot)
@@ -112,7 +112,7 @@ func (g *generator) handle(k *conn, events uint32) {
 	case k.fd < 0 || events == unix.EPOLLOUT && len(k.unsent) == 0:
 		return
 	case !k.active: // closed by the server; or it sent what nobody had asked for
-		if !g.plan.Strict {
+		if g.plan.Strict == nil {
 			g.hangUp(k)
 		}
 		return
@@ -164,7 +164,7 @@ func (g *generator) answered(k *conn, closed bool) {
 		kind = Status
 	}
 	keep := k.response.keep && g.plan.KeepAlive
-	if g.plan.Strict {
+	if g.plan.Strict != nil {
 		k.worker = string(k.response.worker)
 		closed = !keep
 	}
@@ -181,7 +181,7 @@ func (g *generator) answered(k *conn, closed bool) {
 // broken takes an error of the connection. A request that has met the end of an idle connection is sent again, once.
 func (g *generator) broken(k *conn, err error) {
 	kind := kindOf(err)
-	if (kind == Reset || kind == EOF) && !g.plan.Strict && !k.fresh && !k.request.retried && !k.response.begun {
+	if (kind == Reset || kind == EOF) && g.plan.Strict == nil && !k.fresh && !k.request.retried && !k.response.begun {
 		g.tally.Retried++
 		k.request.retried = true
 		g.shut(k)
@@ -193,7 +193,7 @@ func (g *generator) broken(k *conn, err error) {
 
 // fail ends the request of k, and k.
 func (g *generator) fail(k *conn, kind string, err error) {
-	if g.plan.Strict && len(g.tally.Lost) < maxLost {
+	if g.plan.Strict != nil && len(g.tally.Lost) < maxLost {
 		g.tally.Lost = append(g.tally.Lost, g.lost(k, kind, err))
 	}
 	g.finish(k, kind)
@@ -227,7 +227,7 @@ func (g *generator) hangUp(k *conn) {
 
 func (g *generator) shut(k *conn) {
 	if k.fd >= 0 {
-		if g.plan.Strict {
+		if g.plan.Strict != nil {
 			_ = unix.SetsockoptLinger(k.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		}
 		_ = unix.Close(k.fd)

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -20,14 +18,12 @@ func runDelay(delay time.Duration) error {
 	if err != nil {
 		return err
 	}
-	go endWithParent() // until the process ends
 	fmt.Println(l.Addr())
-	worker, body := strconv.Itoa(os.Getpid()), []byte("hello\n")
-	return http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		time.Sleep(delay)
-		w.Header().Set("Worker", worker)
-		_, _ = w.Write(body) // a client that has gone needs no answer
-	}))
+		_, _ = w.Write([]byte("hello\n")) // a client that has gone needs no answer
+	})
+	return child.Serve(func() error { return http.Serve(l, handler) }, l.Close)
 }
 
 // delayServer is a server of a known latency, in a process of its own.
@@ -46,18 +42,18 @@ func startDelay(delay time.Duration) (s delayServer, err error) {
 	return s, err
 }
 
-func (s delayServer) stop() { _ = s.Stop(nil) } // it ends with status 1
+func (s delayServer) stop() { _ = s.Stop(nil) } // what it was asked is answered
 
 // load loads s, and stops it for a time if that is not 0.
 func (s delayServer) load(ctx context.Context, p Plan, stall time.Duration) (result Result, err error) {
-	p.Addr = s.addr
+	p.Addrs = []string{s.addr}
 	r, err := Start(ctx, p)
 	if err != nil {
 		return result, err
 	}
 	<-r.Begun()
 	if stall > 0 {
-		err = <-s.stallAfter(p.Duration/3, stall)
+		err = s.stallAfter(p.Duration/3, stall)
 	}
 	result, waitErr := r.Wait()
 	if n := result.Failures(); n > 0 {
@@ -66,13 +62,10 @@ func (s delayServer) load(ctx context.Context, p Plan, stall time.Duration) (res
 	return result, errors.Join(err, waitErr)
 }
 
-// stallAfter stops s for a time, after another. The channel gets one value.
-func (s delayServer) stallAfter(after, stall time.Duration) <-chan error {
-	done := make(chan error, 1)
-	time.AfterFunc(after, func() {
-		err := s.Signal(syscall.SIGSTOP)
-		time.Sleep(stall)
-		done <- errors.Join(err, s.Signal(syscall.SIGCONT))
-	})
-	return done
+// stallAfter stops s for a time, after another.
+func (s delayServer) stallAfter(after, stall time.Duration) error {
+	time.Sleep(after)
+	err := s.Signal(syscall.SIGSTOP)
+	time.Sleep(stall)
+	return errors.Join(err, s.Signal(syscall.SIGCONT))
 }

@@ -10,7 +10,7 @@ import (
 
 func ExampleStart() {
 	r, err := load.Start(context.Background(), load.Plan{
-		Addr: "127.0.0.1:8080", Connections: 100, KeepAlive: true, Rate: 2000, Warmup: time.Second, Duration: 10 * time.Second,
+		Addrs: []string{"127.0.0.1:8080"}, Connections: 100, KeepAlive: true, Rate: 2000, Warmup: time.Second, Duration: 10 * time.Second,
 	})
 	if err != nil {
 		fmt.Println(err)

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"errors"
 	"fmt"
+	"net"
 	"runtime"
 	"time"
 
@@ -35,11 +36,38 @@ type generator struct {
 	free   []*conn
 	buffer [64 << 10]byte
 
+	epoch     time.Time
 	clients   []client
 	queue     queue // of clients that wait for their time
 	inFlight  int
 	nextSweep time.Duration
 	tally     *tally
+}
+
+// client sends requests: on one connection, each when it has its answer to the last, or each on a new connection.
+type client struct {
+	arrivals *arrivals // nil: a closed loop
+	lot      lot
+	family   int // of the address
+	address  unix.Sockaddr
+	due      time.Duration // when its next request has to be sent
+	ready    time.Duration // when it can be sent; only from then on the generator is late
+	conn     *conn         // with keep-alive; nil: none
+}
+
+// queue is a heap of clients, by when they are ready.
+type queue []*client
+
+func (q queue) Len() int           { return len(q) }
+func (q queue) Less(i, j int) bool { return q[i].ready < q[j].ready }
+func (q queue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(c any)        { *q = append(*q, c.(*client)) }
+
+func (q *queue) Pop() any {
+	last := len(*q) - 1
+	c := (*q)[last]
+	*q = (*q)[:last]
+	return c
 }
 
 // generate carries out a plan.
@@ -55,7 +83,7 @@ func generate(p Plan, stop <-chan struct{}) (Result, error) {
 	}
 	defer g.close()
 	g.stop = stop
-	if p.KeepAlive && !p.Strict {
+	if p.KeepAlive && p.Strict == nil {
 		g.connect()
 	}
 	if err := g.run(); err != nil {
@@ -69,33 +97,41 @@ func newGenerator(p Plan) (*generator, error) {
 	if err != nil {
 		return nil, err
 	}
+	g := &generator{plan: p, fast: p.message(p.Cost.Usual), slow: p.message(p.Cost.Slow), epoch: time.Now()}
 	end := p.Warmup + p.Duration
-	if p.Strict {
+	if p.Strict != nil {
 		end = never / 2
-	}
-	g := &generator{
-		plan: p, fast: p.message(p.Cost), slow: p.message(p.SlowCost), tally: newTally(time.Now(), p.Warmup, end),
-	}
-	if p.Ledger != "" {
-		if g.ledger, err = OpenLedger(p.Ledger); err != nil {
-			return nil, err
+		if p.Strict.Ledger != "" {
+			if g.ledger, err = OpenLedger(p.Strict.Ledger); err != nil {
+				return nil, err
+			}
 		}
 	}
+	g.tally = newTally(p.Warmup, end)
 	if p.perConnection() {
 		g.clients = make([]client, p.Connections)
 	} else {
 		g.clients = make([]client, 1)
 	}
-	if p.Rate > 0 || p.Burst > 0 {
+	for i := range g.clients {
+		c := &g.clients[i]
+		c.lot = p.lot(i)
+		c.family, c.address = sockaddrOf(addrs[i%len(addrs)])
+	}
+	if p.Rate > 0 {
 		for i, a := range p.schedules() {
 			g.clients[i].arrivals = &a
 		}
 	}
-	for i := range g.clients {
-		g.clients[i].lot, g.clients[i].target = p.lot(i), targetOf(addrs[i%len(addrs)])
-	}
 	g.poll, err = newPoller()
 	return g, err
+}
+
+func sockaddrOf(addr *net.TCPAddr) (family int, address unix.Sockaddr) {
+	if ip := addr.IP.To4(); ip != nil {
+		return unix.AF_INET, &unix.SockaddrInet4{Port: addr.Port, Addr: [4]byte(ip)}
+	}
+	return unix.AF_INET6, &unix.SockaddrInet6{Port: addr.Port, Addr: [16]byte(addr.IP)}
 }
 
 // connect opens all connections before the run.
@@ -110,10 +146,10 @@ func (g *generator) connect() {
 	}
 }
 
-func (g *generator) now() time.Duration { return time.Since(g.tally.epoch) }
+func (g *generator) now() time.Duration { return time.Since(g.epoch) }
 
 func (g *generator) run() error {
-	g.tally.epoch = time.Now()
+	g.epoch = time.Now()
 	for i := range g.clients {
 		g.release(&g.clients[i], 0)
 	}
@@ -123,7 +159,12 @@ func (g *generator) run() error {
 			warm, spent = true, threadCPU()
 			fmt.Println(saidBegun)
 		}
-		g.obey(now)
+		select {
+		case <-g.stop:
+			g.stop = nil
+			g.tally.end, g.queue = now, nil // who waits sends no more
+		default:
+		}
 		events, err := g.poll.wait(g.next(warm) - now)
 		if err != nil {
 			return err
@@ -137,16 +178,6 @@ func (g *generator) run() error {
 	g.tally.CPU = threadCPU() - spent
 	g.abandon()
 	return nil
-}
-
-// obey ends the run when it is told to.
-func (g *generator) obey(now time.Duration) {
-	select {
-	case <-g.stop:
-		g.stop = nil
-		g.tally.end, g.queue = now, nil // who waits sends no more
-	default:
-	}
 }
 
 // next returns when there is something to do without an event.
@@ -167,8 +198,7 @@ func (g *generator) sendDue() {
 		if len(g.queue) == 0 || g.queue[0].ready > now {
 			return
 		}
-		c := heap.Pop(&g.queue).(*client)
-		g.start(c, now)
+		g.start(heap.Pop(&g.queue).(*client), now)
 	}
 }
 
@@ -227,7 +257,10 @@ func (g *generator) finish(k *conn, kind string) {
 	if kind != "" && k.client.arrivals == nil {
 		now += pause
 	}
-	g.release(k.client, now+g.plan.Think)
+	if g.plan.Strict != nil {
+		now += g.plan.Strict.Think
+	}
+	g.release(k.client, now)
 }
 
 // sweep ends what takes too long, and tells how far a strict plan is.
@@ -245,7 +278,7 @@ func (g *generator) sweep() {
 			g.hangUp(k)
 		}
 	}
-	if g.plan.Strict {
+	if g.plan.Strict != nil {
 		// Who does not listen will miss the end, too.
 		_ = say(saidSoFar, Progress{g.tally.Requests + g.tally.Failures(), g.tally.Connections, g.tally.Failures()})
 	}

@@ -77,3 +77,16 @@ func Now() time.Duration {
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // it cannot fail
 	return time.Duration(t.Nano())
 }
+
+// localAddr returns the address of a connection's own end, the zero value if there is none.
+func localAddr(fd int) netip.AddrPort {
+	name, _ := unix.Getsockname(fd)
+	switch name := name.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(name.Addr), uint16(name.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(name.Addr), uint16(name.Port))
+	default:
+		return netip.AddrPort{}
+	}
+}

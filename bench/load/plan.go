@@ -20,9 +20,7 @@
 //
 // A load is a process that runs this same program, so main begins with child.Become(load.Roles()).
 //
-// Check compares it with wrk.
-//
-// It needs Linux 5.11. Elsewhere Start returns an error that Is errors.ErrUnsupported.
+// Check compares it with wrk. It needs Linux 5.11.
 package load
 
 import (
@@ -46,38 +44,22 @@ const (
 
 // Plan is what a load does.
 type Plan struct {
-	Addr        string  // host:port, on the loopback interface
-	Path        string  // "" is "/"
-	Connections int     // at a time; of no meaning for short connections at a Rate, nor for bursts
-	KeepAlive   bool    // else a new connection for each request
-	Rate        float64 // requests a second of all connections together; 0: a closed loop, each waits for its answer only
+	Addrs       []string // of the server, on the loopback interface; connection i has that at i modulo their number
+	Path        string   // "" is "/"
+	Connections int      // at a time; of no meaning for short connections at a Rate
+	KeepAlive   bool     // else a new connection for each request
 
-	// Requests at a Rate come at random, independently of each other (a Poisson process), or in equal distances, as wrk2
-	// sends them.
-	Constant bool
+	// Rate is how many requests a second come on all connections together, at random and independently of each other (a
+	// Poisson process). 0: a closed loop, each waits for its answer only.
+	Rate float64
+	// Burst requests come at once, in equal distances, each on a connection of its own. 0: they come one by one.
+	Burst int
 	// Uneven gives the connections unequal rates: that of the i-th is in proportion to 1/i (Zipf's law). It takes
 	// KeepAlive and a Rate.
 	Uneven bool
 
-	Cost      time.Duration // of CPU, which a request asks the server to burn, in microseconds; 0: none
-	SlowShare float64       // of the requests, from 0 to 1, ask for SlowCost in place of Cost
-	SlowCost  time.Duration
-
-	// Burst connections at once are opened each BurstEvery, each for one request, in place of Connections, KeepAlive and
-	// Rate. 0: none.
-	Burst      int
-	BurstEvery time.Duration
-
-	// Addrs are several addresses of the server, in place of Addr: connection i has that at i modulo their number.
-	Addrs []string
-	Think time.Duration // between an answer and the next request of a connection, in a closed loop
-
-	// Strict is a closed loop that goes on until Runner.Stop, in place of Duration, and shows whether anything is lost. No request
-	// is sent again; Result.Lost tells of each that has failed, and its Worker by Ledger, a file of a Ledger, where that is not
-	// empty. Connections are closed by a reset, as soon as they are not needed: that leaves no TIME_WAIT on either side. The
-	// addresses may be of a private network, too: that of a network namespace.
-	Strict bool
-	Ledger string
+	Cost   Cost
+	Strict *Strict // nil: the load ends by itself
 
 	Warmup   time.Duration // before Duration; its requests do not count
 	Duration time.Duration
@@ -86,29 +68,29 @@ type Plan struct {
 	CPUs     []int         // that the load process may use; nil: all
 }
 
+// Cost is the CPU time that requests ask the server to burn, in microseconds.
+type Cost struct {
+	Usual, Slow time.Duration // 0: none
+	SlowShare   float64       // of the requests, from 0 to 1, that cost Slow
+}
+
+// Strict is a closed loop that goes on until Runner.Stop, in place of Plan.Duration, and shows whether anything is lost. No
+// request is sent again, and Result.Lost tells of each that has failed. Connections are closed by a reset, as soon as they are
+// not needed: that leaves no TIME_WAIT on either side. The addresses may be of a private network, too: that of a network
+// namespace.
+type Strict struct {
+	Think  time.Duration // between an answer and the next request of a connection
+	Ledger string        // file of a Ledger, which knows who has accepted a connection; "": none
+}
+
 // withDefaults returns p with its defaults filled in, or an error that tells what is wrong with it.
 func (p Plan) withDefaults() (Plan, error) {
-	if p.Path == "" {
-		p.Path = "/"
-	}
-	if p.Timeout == 0 {
-		p.Timeout = defaultTimeout
-	}
-	if len(p.Addrs) == 0 {
-		p.Addrs = []string{p.Addr}
-	}
-	if err := errors.Join(p.checkTarget(), p.checkShape(), p.checkTimes()); err != nil {
+	p.Path, p.Timeout = cmp.Or(p.Path, "/"), cmp.Or(p.Timeout, defaultTimeout)
+	_, err := p.targets()
+	if err := errors.Join(err, p.check()); err != nil {
 		return p, fmt.Errorf("plan: %w", err)
 	}
 	return p, nil
-}
-
-func (p Plan) checkTarget() error {
-	if !strings.HasPrefix(p.Path, "/") || strings.ContainsAny(p.Path, " \r\n#") {
-		return fmt.Errorf("path %q must begin with / and have neither spaces nor a fragment", p.Path)
-	}
-	_, err := p.targets()
-	return err
 }
 
 // targets returns the addresses of the server. Only this machine is loaded.
@@ -118,7 +100,7 @@ func (p Plan) targets() (all []*net.TCPAddr, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if !addr.IP.IsLoopback() && (!p.Strict || !addr.IP.IsPrivate()) {
+		if !addr.IP.IsLoopback() && (p.Strict == nil || !addr.IP.IsPrivate()) {
 			return nil, fmt.Errorf("%s is not on the loopback interface, and load goes nowhere else; use 127.0.0.1:%d", text, addr.Port)
 		}
 		all = append(all, addr)
@@ -126,38 +108,35 @@ func (p Plan) targets() (all []*net.TCPAddr, err error) {
 	return all, nil
 }
 
-func (p Plan) checkShape() error {
+func (p Plan) check() error {
 	switch {
-	case p.Burst < 0 || p.Burst > maxInFlight:
-		return fmt.Errorf("a burst of %d is not from 1 to %d", p.Burst, maxInFlight)
-	case p.Burst > 0 && (p.BurstEvery <= 0 || p.KeepAlive || p.Rate != 0):
-		return errors.New("bursts take BurstEvery, and neither KeepAlive nor Rate")
+	case len(p.Addrs) == 0:
+		return errors.New("no address")
+	case !strings.HasPrefix(p.Path, "/") || strings.ContainsAny(p.Path, " \r\n#"):
+		return fmt.Errorf("path %q must begin with / and have neither spaces nor a fragment", p.Path)
 	case math.IsNaN(p.Rate) || p.Rate < 0 || p.Rate > maxRate:
 		return fmt.Errorf("a rate of %v is not from 0 to %d", p.Rate, maxRate)
+	case p.Burst < 0 || p.Burst > maxInFlight:
+		return fmt.Errorf("a burst of %d is not from 1 to %d", p.Burst, maxInFlight)
+	case p.Burst > 0 && (p.KeepAlive || p.Rate == 0):
+		return errors.New("bursts take a Rate, and no KeepAlive")
 	case p.perConnection() && (p.Connections < 1 || p.Connections > maxInFlight):
 		return fmt.Errorf("%d connections are not from 1 to %d", p.Connections, maxInFlight)
 	case p.Uneven && (!p.KeepAlive || p.Rate == 0):
 		return errors.New("uneven rates take KeepAlive and Rate")
-	case p.Constant && p.Rate == 0:
-		return errors.New("constant distances take Rate")
-	case (p.Strict || p.Think > 0) && (p.Rate > 0 || p.Burst > 0):
-		return errors.New("only a closed loop can be Strict, or Think")
-	case !(p.SlowShare >= 0 && p.SlowShare <= 1):
-		return fmt.Errorf("a share of %v slow requests is not from 0 to 1", p.SlowShare)
-	}
-	return nil
-}
-
-func (p Plan) checkTimes() error {
-	if (p.Duration <= 0) != p.Strict || p.Think < 0 || p.Timeout < 0 || p.Warmup < 0 || p.Cost < 0 || p.SlowCost < 0 {
-		return errors.New("durations must be positive, and Warmup, Timeout, Cost and SlowCost may be 0")
+	case p.Strict != nil && p.Rate > 0:
+		return errors.New("only a closed loop can be Strict")
+	case !(p.Cost.SlowShare >= 0 && p.Cost.SlowShare <= 1):
+		return fmt.Errorf("a share of %v slow requests is not from 0 to 1", p.Cost.SlowShare)
+	case p.Duration <= 0 && p.Strict == nil || p.Timeout < 0 || p.Warmup < 0:
+		return errors.New("durations must be positive, and Warmup and Timeout may be 0")
 	}
 	return nil
 }
 
 // perConnection tells whether a connection waits for its answer before it sends again. Otherwise each request has a
 // connection of its own, whatever became of the others.
-func (p Plan) perConnection() bool { return p.Burst == 0 && (p.KeepAlive || p.Rate == 0) }
+func (p Plan) perConnection() bool { return p.KeepAlive || p.Rate == 0 }
 
 // message returns a request that asks for a cost.
 func (p Plan) message(cost time.Duration) []byte {
@@ -172,5 +151,20 @@ func (p Plan) message(cost time.Duration) []byte {
 	if !p.KeepAlive {
 		closing = "Connection: close\r\n"
 	}
-	return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", path, cmp.Or(p.Addr, "bench"), closing)
+	return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", path, p.Addrs[0], closing)
+}
+
+// String tells in short what the load is.
+func (p Plan) String() string {
+	loop := fmt.Sprintf("closed loop of %d connections", p.Connections)
+	switch {
+	case p.Rate > 0 && p.KeepAlive:
+		loop = fmt.Sprintf("open loop at %g/s of %d connections", p.Rate, p.Connections)
+	case p.Rate > 0:
+		loop = fmt.Sprintf("open loop at %g/s", p.Rate)
+	}
+	if !p.KeepAlive {
+		loop += ", a connection for each request"
+	}
+	return fmt.Sprintf("%s, %v after %v of warm-up", loop, p.Duration, p.Warmup)
 }

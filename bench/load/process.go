@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -37,7 +36,7 @@ type Runner struct {
 	process *child.Process
 	stderr  bytes.Buffer
 	begun   chan struct{}
-	soFar   atomic.Value  // a Progress
+	soFar   atomic.Pointer[Progress]
 	done    chan struct{} // closed when the process has ended
 	result  Result
 	err     error // readable after done, as is result
@@ -47,29 +46,22 @@ type Runner struct {
 type Progress struct{ Requests, Connections, Failed int64 }
 
 // Start starts a load in a process of its own, which ends by itself, or with ctx, or with this process. The caller must
-// Wait. The error is about the plan, or Is errors.ErrUnsupported.
-func Start(ctx context.Context, p Plan) (*Runner, error) {
-	r, err := start(ctx, p)
-	if err != nil {
-		return nil, fmt.Errorf("load: %w", err)
-	}
-	return r, nil
-}
-
-func start(ctx context.Context, p Plan) (*Runner, error) {
-	p, err := p.withDefaults()
-	if err != nil {
+// Wait. The error is about the plan.
+func Start(ctx context.Context, p Plan) (_ *Runner, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("load: %w", err)
+		}
+	}()
+	if p, err = p.withDefaults(); err != nil {
 		return nil, err
-	}
-	if runtime.GOOS != "linux" {
-		return nil, fmt.Errorf("needs Linux: %w", errors.ErrUnsupported)
 	}
 	cmd, err := child.Command(ctx, loadRole, p)
 	if err != nil {
 		return nil, err
 	}
 	r := &Runner{begun: make(chan struct{}), done: make(chan struct{})}
-	r.soFar.Store(Progress{})
+	r.soFar.Store(new(Progress))
 	cmd.Stderr = &r.stderr
 	if r.process, err = child.Start("load", cmd); err != nil {
 		return nil, err
@@ -82,7 +74,7 @@ func start(ctx context.Context, p Plan) (*Runner, error) {
 func (r *Runner) Begun() <-chan struct{} { return r.begun }
 
 // SoFar returns how far a load is that is Strict, as it has told some ten times a second.
-func (r *Runner) SoFar() Progress { return r.soFar.Load().(Progress) }
+func (r *Runner) SoFar() Progress { return *r.soFar.Load() }
 
 // Stop ends a load that is Strict. Its result counts what was sent until then.
 func (r *Runner) Stop() { r.process.End(nil) }
@@ -103,11 +95,12 @@ func (r *Runner) PID() int { return r.process.PID() }
 func (r *Runner) follow(ctx context.Context) {
 	defer close(r.done)
 	begin := sync.OnceFunc(func() { close(r.begun) })
+	defer begin()
 	end := ""
 	for line := range r.process.Lines() {
 		if text, ok := strings.CutPrefix(line, saidSoFar); ok {
-			var p Progress
-			if json.Unmarshal([]byte(text), &p) == nil {
+			p := new(Progress)
+			if json.Unmarshal([]byte(text), p) == nil {
 				r.soFar.Store(p)
 			}
 		} else if text, ok := strings.CutPrefix(line, saidEnd); ok {
@@ -116,7 +109,6 @@ func (r *Runner) follow(ctx context.Context) {
 			begin()
 		}
 	}
-	begin()
 	err := r.process.Wait()
 	if err == nil {
 		err = json.Unmarshal([]byte(end), &r.result)
@@ -129,17 +121,17 @@ func (r *Runner) follow(ctx context.Context) {
 	}
 }
 
-// runLoad is the load process.
+// runLoad is the load process. The end of its standard input stops a strict plan; of another one it says that nobody can want
+// the answer any more.
 func runLoad(p Plan) error {
 	stop := make(chan struct{})
-	if p.Strict {
-		go func() { // until the process ends
-			_ = child.AwaitEnd()
-			close(stop)
-		}()
-	} else {
-		go endWithParent() // likewise
-	}
+	go func() { // until the process ends
+		_ = child.AwaitEnd()
+		if p.Strict == nil {
+			os.Exit(1)
+		}
+		close(stop)
+	}()
 	runtime.GOMAXPROCS(1)
 	result, err := generate(p, stop)
 	if err != nil {
@@ -154,10 +146,4 @@ func say(word string, v any) error {
 		_, err = fmt.Printf("%s%s\n", word, text)
 	}
 	return err
-}
-
-// endWithParent ends this process when nobody can want its answer any more.
-func endWithParent() {
-	_ = child.AwaitEnd()
-	os.Exit(1)
 }

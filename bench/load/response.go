@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // maxLine bounds a line of a head, in bytes.
@@ -150,41 +153,31 @@ func (r *response) takeStatus(line []byte) error {
 	return nil
 }
 
-var (
-	contentLength    = []byte("content-length")
-	transferEncoding = []byte("transfer-encoding")
-	connection       = []byte("connection")
-	worker           = []byte("worker")
-)
-
 func (r *response) takeHeader(line []byte) error {
 	colon := bytes.IndexByte(line, ':')
 	if colon <= 0 || line[0] == ' ' || line[0] == '\t' || line[colon-1] == ' ' {
 		return errMalformed
 	}
 	name, value := line[:colon], bytes.Trim(line[colon+1:], " \t")
-	switch len(name) { // most are none of ours
-	case len(contentLength):
-		if bytes.EqualFold(name, contentLength) {
-			return r.takeLength(value)
+	switch {
+	case is(name, "Content-Length"):
+		return r.takeLength(value)
+	case is(name, "Transfer-Encoding"):
+		if r.old { // RFC 9112, 6.1: its framing is faulty
+			return errMalformed
 		}
-	case len(transferEncoding):
-		if bytes.EqualFold(name, transferEncoding) {
-			if r.old { // RFC 9112, 6.1: its framing is faulty
-				return errMalformed
-			}
-			r.chunked = hasToken(value, "chunked")
-		}
-	case len(connection):
-		if bytes.EqualFold(name, connection) {
-			r.keep = !hasToken(value, "close") && (r.keep || hasToken(value, "keep-alive"))
-		}
-	case len(worker):
-		if bytes.EqualFold(name, worker) {
-			r.worker = append(r.worker[:0], value...)
-		}
+		r.chunked = hasToken(value, "chunked")
+	case is(name, "Connection"):
+		r.keep = !hasToken(value, "close") && (r.keep || hasToken(value, "keep-alive"))
+	case is(name, "Worker"):
+		r.worker = append(r.worker[:0], value...)
 	}
 	return nil
+}
+
+// is compares the lengths first: most headers are none of ours.
+func is(name []byte, want string) bool {
+	return len(name) == len(want) && strings.EqualFold(string(name), want)
 }
 
 func (r *response) takeLength(value []byte) error {
@@ -230,12 +223,6 @@ func (r *response) takeChunkLine(line []byte) error {
 	return nil
 }
 
-// hasToken tells whether a list with commas has a token, which is in lower case.
-func hasToken(list []byte, token string) bool {
-	for field := range bytes.SplitSeq(list, []byte(",")) {
-		if bytes.EqualFold(bytes.TrimSpace(field), []byte(token)) {
-			return true
-		}
-	}
-	return false
+func hasToken(value []byte, token string) bool {
+	return httpguts.HeaderValuesContainsToken([]string{string(value)}, token)
 }

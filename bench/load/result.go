@@ -1,7 +1,6 @@
 package load
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -23,10 +22,10 @@ const (
 // Result is what came of a load. It survives JSON. Of the requests, those count that were due after the warm-up and before
 // the end; what is in flight then is waited for.
 type Result struct {
-	Requests int64                   // that were answered with 2xx, at whatever time
-	Failed   map[string]int64        // the others, by kind
-	Retried  int64                   // were sent again on a new connection, because their first one had been closed; also in the warm-up
-	Latency  *hdrhistogram.Histogram // of Requests in nanoseconds, from 1 us to 60 s, to 3 digits
+	Requests int64            // that were answered with 2xx, at whatever time
+	Failed   map[string]int64 // the others, by kind
+	Retried  int64            // were sent again on a new connection, because their first one had been closed; also in the warm-up
+	Latency  Histogram        // of Requests in nanoseconds, from 1 us to 60 s, to 3 digits
 
 	Rate    float64       // answers with 2xx a second, between warm-up and end
 	Elapsed time.Duration // between warm-up and end
@@ -39,9 +38,6 @@ type Result struct {
 	CPU  time.Duration // that the generator took after the warm-up; near Elapsed, it was itself the limit
 
 	Lost []Failure // the first 200,000 that have failed, of a plan that is Strict
-
-	First time.Time // when the first of Requests was due
-	Last  time.Time // when the last one was answered
 }
 
 // Failure is a request that has failed. Its times are those of Now.
@@ -51,19 +47,6 @@ type Failure struct {
 	Local                 string        // address of the client; empty: it was not connected
 	PID                   int           // of who has answered on the connection before, or has accepted it by a Ledger; 0: not known
 	Opened, Begun, Failed time.Duration // the connection, and the request
-}
-
-// newHistogram holds 1 us to 60 s in nanoseconds, to 3 digits.
-func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(minLatency, maxLatency, 3) }
-
-const (
-	minLatency = int64(time.Microsecond)
-	maxLatency = int64(time.Minute)
-)
-
-// record counts d as the nearest that the histogram holds.
-func record(h *hdrhistogram.Histogram, d time.Duration) {
-	_ = h.RecordValue(min(max(int64(d), minLatency), maxLatency)) // always in its range
 }
 
 // Quantile returns the latency that percent of the answers had at most.
@@ -79,36 +62,95 @@ func (r Result) Failures() (n int64) {
 	return n
 }
 
-// plain is Result without its methods.
-type plain Result
+// Histogram is one as text in HdrHistogram's own compressed format, which its tools read, too.
+type Histogram struct{ *hdrhistogram.Histogram }
 
-// wire is Result as JSON: the histogram is in HdrHistogram's own compressed format, which its tools read, too.
-type wire struct {
-	plain
-	Latency []byte
+// MarshalText implements encoding.TextMarshaler.
+func (h Histogram) MarshalText() ([]byte, error) {
+	return h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 }
 
-// MarshalJSON implements json.Marshaler.
-func (r Result) MarshalJSON() ([]byte, error) {
-	w := wire{plain: plain(r)}
-	if r.Latency != nil {
-		var err error
-		if w.Latency, err = r.Latency.Encode(hdrhistogram.V2CompressedEncodingCookieBase); err != nil {
-			return nil, err
-		}
-	}
-	return json.Marshal(w)
-}
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (r *Result) UnmarshalJSON(text []byte) (err error) {
-	var w wire
-	if err := json.Unmarshal(text, &w); err != nil {
-		return err
-	}
-	*r = Result(w.plain)
-	if w.Latency != nil {
-		r.Latency, err = hdrhistogram.Decode(w.Latency)
-	}
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (h *Histogram) UnmarshalText(text []byte) (err error) {
+	h.Histogram, err = hdrhistogram.Decode(text)
 	return err
+}
+
+func newHistogram() Histogram { return Histogram{hdrhistogram.New(minLatency, maxLatency, 3)} }
+
+const (
+	minLatency = int64(time.Microsecond)
+	maxLatency = int64(time.Minute)
+)
+
+// record counts n times d, as the nearest that h holds.
+func (h Histogram) record(d time.Duration, n int64) {
+	_ = h.RecordValues(min(max(int64(d), minLatency), maxLatency), n) // always in its range
+}
+
+// tally counts. Times are from the start of the run.
+type tally struct {
+	Result
+	begin, end time.Duration
+	late       Histogram
+	workers    map[string]*work
+	inTime     int64 // answers between begin and end
+}
+
+// work is what a worker has done.
+type work struct{ requests, conns int64 }
+
+func newTally(begin, end time.Duration) *tally {
+	return &tally{
+		Result: Result{Latency: newHistogram(), Failed: make(map[string]int64)},
+		begin:  begin, end: end, late: newHistogram(), workers: make(map[string]*work),
+	}
+}
+
+// counts tells whether a request counts that was due at a time.
+func (t *tally) counts(due time.Duration) bool { return due >= t.begin && due < t.end }
+
+// sent takes that a request was sent, and how late.
+func (t *tally) sent(due, late time.Duration) {
+	if t.counts(due) {
+		t.late.record(late, 1)
+	}
+}
+
+func (t *tally) answered(due, now time.Duration, worker []byte, newConn bool) {
+	if t.counts(now) {
+		t.inTime++
+	}
+	if !t.counts(due) {
+		return
+	}
+	t.Requests++
+	t.Latency.record(now-due, 1)
+	w := t.workers[string(worker)]
+	if w == nil {
+		w = new(work)
+		t.workers[string(worker)] = w
+	}
+	w.requests++
+	if newConn {
+		w.conns++
+	}
+}
+
+func (t *tally) failed(due time.Duration, kind string) {
+	if t.counts(due) {
+		t.Failed[kind]++
+	}
+}
+
+func (t *tally) result() Result {
+	r := t.Result
+	r.Elapsed = t.end - t.begin
+	r.Rate = float64(t.inTime) / r.Elapsed.Seconds()
+	r.Late = time.Duration(t.late.ValueAtQuantile(99))
+	r.ByWorker, r.ConnsByWorker = make(map[string]int64), make(map[string]int64)
+	for id, w := range t.workers {
+		r.ByWorker[id], r.ConnsByWorker[id] = w.requests, w.conns
+	}
+	return r
 }

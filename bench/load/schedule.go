@@ -18,25 +18,24 @@ type arrivals struct {
 // next returns when to send next.
 func (a *arrivals) next() time.Duration {
 	if a.left == 0 {
+		gap := a.gap
+		if a.random != nil {
+			gap *= a.random.ExpFloat64()
+		}
 		a.left = a.batch
-		a.at += a.draw()
+		a.at += gap
 	}
 	a.left--
 	return time.Duration(a.at)
 }
 
-func (a *arrivals) draw() float64 {
-	if a.random == nil {
-		return a.gap
-	}
-	return a.gap * a.random.ExpFloat64()
-}
-
 // schedules returns the arrivals of each client of a plan at a rate: one for each connection with keep-alive, otherwise one
 // for all. They are the same for the same seed.
 func (p Plan) schedules() []arrivals {
+	gap := float64(time.Second) / p.Rate
 	if p.Burst > 0 {
-		return []arrivals{{at: -float64(p.BurstEvery), gap: float64(p.BurstEvery), batch: p.Burst}}
+		gap *= float64(p.Burst)
+		return []arrivals{{at: -gap, gap: gap, batch: p.Burst}}
 	}
 	shares := []float64{1}
 	if p.KeepAlive {
@@ -44,13 +43,7 @@ func (p Plan) schedules() []arrivals {
 	}
 	all := make([]arrivals, len(shares))
 	for i, share := range shares {
-		a := arrivals{gap: float64(time.Second) / (p.Rate * share), batch: 1}
-		if p.Constant {
-			a.at = -a.gap * float64(i) / float64(len(shares)) // not all at once
-		} else {
-			a.random = p.random(2 * i)
-		}
-		all[i] = a
+		all[i] = arrivals{gap: gap / share, batch: 1, random: p.random(2 * i)}
 	}
 	return all
 }
@@ -84,7 +77,7 @@ type lot struct {
 	random *rand.Rand
 }
 
-func (p Plan) lot(client int) lot { return lot{p.SlowShare, p.random(2*client + 1)} }
+func (p Plan) lot(client int) lot { return lot{p.Cost.SlowShare, p.random(2*client + 1)} }
 
 func (l lot) slow() bool { return l.share > 0 && l.random.Float64() < l.share }
 

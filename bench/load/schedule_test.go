@@ -48,22 +48,6 @@ func TestScheduleSeed(t *testing.T) {
 	assert.NotEqual(t, p.schedules()[2].until(time.Second), again[2].until(time.Second))
 }
 
-func TestScheduleConstant(t *testing.T) {
-	p := Plan{Rate: 100, Connections: 10, KeepAlive: true, Constant: true}
-	seen := make(map[time.Duration]bool)
-	for _, a := range p.schedules() {
-		times := a.until(time.Second)
-		assert.InDelta(t, 10, len(times), 1)
-		for i, at := range times {
-			seen[at.Round(time.Millisecond)] = true
-			if i > 0 {
-				assert.InDelta(t, 100*time.Millisecond, at-times[i-1], 10)
-			}
-		}
-	}
-	assert.InDelta(t, 100, len(seen), 1, "the connections take turns")
-}
-
 func TestScheduleUneven(t *testing.T) {
 	p := Plan{Rate: 1000, Connections: 100, KeepAlive: true, Uneven: true}
 	shares := p.shares()
@@ -84,7 +68,7 @@ func TestScheduleShort(t *testing.T) {
 }
 
 func TestScheduleBurst(t *testing.T) {
-	all := Plan{Burst: 3, BurstEvery: time.Second}.schedules()
+	all := Plan{Burst: 3, Rate: 3}.schedules()
 	assert.Equal(t, []time.Duration{0, 0, 0, time.Second, time.Second, time.Second}, all[0].until(2*time.Second))
 }
 
@@ -98,10 +82,10 @@ func TestLot(t *testing.T) {
 		}
 		return slow
 	}
-	assert.InEpsilon(t, 1000, count(Plan{SlowShare: 0.01}, 0), 0.15)
-	first := count(Plan{SlowShare: 0.5, Seed: 1}, 3)
-	assert.Equal(t, first, count(Plan{SlowShare: 0.5, Seed: 1}, 3))
-	assert.NotEqual(t, first, count(Plan{SlowShare: 0.5, Seed: 2}, 3))
+	assert.InEpsilon(t, 1000, count(Plan{Cost: Cost{SlowShare: 0.01}}, 0), 0.15)
+	first := count(Plan{Cost: Cost{SlowShare: 0.5}, Seed: 1}, 3)
+	assert.Equal(t, first, count(Plan{Cost: Cost{SlowShare: 0.5}, Seed: 1}, 3))
+	assert.NotEqual(t, first, count(Plan{Cost: Cost{SlowShare: 0.5}, Seed: 2}, 3))
 	assert.Zero(t, count(Plan{}, 0))
-	assert.Equal(t, 100_000, count(Plan{SlowShare: 1}, 0))
+	assert.Equal(t, 100_000, count(Plan{Cost: Cost{SlowShare: 1}}, 0))
 }

@@ -1,8 +1,6 @@
 package load
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,9 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // errNoWrk tells how to get the program that we are compared with.
@@ -36,10 +33,6 @@ end
 // each that is longer than twice the mean time between two requests of a connection, it adds those that it might have seen
 // had it sent on. shown is what it shows so; raw is what it has measured.
 func wrk(ctx context.Context, addr string, connections int, duration time.Duration) (raw, shown Result, err error) {
-	program, err := exec.LookPath("wrk")
-	if err != nil {
-		return raw, shown, errNoWrk
-	}
 	dir, err := os.MkdirTemp("", "wrk")
 	if err != nil {
 		return raw, shown, err
@@ -49,34 +42,37 @@ func wrk(ctx context.Context, addr string, connections int, duration time.Durati
 	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
 		return raw, shown, err
 	}
-	seconds := strconv.Itoa(int(duration.Seconds()))
-	out, err := exec.CommandContext(ctx, program, "-t1", "-c"+strconv.Itoa(connections), "-d"+seconds+"s", "--timeout", "10s",
-		"-s", file, "http://"+addr+"/").CombinedOutput()
-	if err != nil {
+	out, err := exec.CommandContext(ctx, "wrk", "-t1", "-c"+strconv.Itoa(connections), fmt.Sprintf("-d%.0fs", duration.Seconds()),
+		"--timeout", "10s", "-s", file, "http://"+addr+"/").CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		return raw, shown, errNoWrk
+	} else if err != nil {
 		return raw, shown, fmt.Errorf("wrk: %w: %s", err, out)
 	}
-	return parseWrk(out, connections)
+	return parseWrk(string(out), connections)
 }
 
-func parseWrk(out []byte, connections int) (raw, shown Result, err error) {
+func parseWrk(out string, connections int) (raw, shown Result, err error) {
 	counts := make(map[int64]int64) // of latencies in microseconds
 	var requests, runtime, late, failures int64
-	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+	for line := range strings.Lines(out) {
 		var value, count int64
-		if n, _ := fmt.Sscanf(lines.Text(), "latency %d %d", &value, &count); n == 2 {
+		if n, _ := fmt.Sscanf(line, "latency %d %d", &value, &count); n == 2 {
 			counts[value] += count
 		}
-		_, _ = fmt.Sscanf(lines.Text(), "summary %d %d %d %d", &requests, &runtime, &late, &failures) // most lines are others
+		_, _ = fmt.Sscanf(line, "summary %d %d %d %d", &requests, &runtime, &late, &failures) // most lines are others
 	}
 	if requests < int64(connections) || failures > 0 {
 		return raw, shown, fmt.Errorf("wrk: %d requests, and %d that failed: %s", requests, failures, out)
 	}
 	rate := float64(requests) / (float64(runtime) / 1e6)
-	shown = Result{Rate: rate, Requests: requests, Latency: histogramOf(counts)}
-	if uncorrect(counts, runtime/(requests/int64(connections))); sum(counts) != requests-late {
-		return raw, shown, fmt.Errorf("wrk: its correction is not that of version 4: %d latencies of %d requests", sum(counts), requests)
+	shown = Result{Rate: rate, Latency: histogramOf(counts)}
+	uncorrect(counts, runtime/(requests/int64(connections)))
+	raw = Result{Rate: rate, Latency: histogramOf(counts)}
+	if n := raw.Latency.TotalCount(); n != requests-late {
+		return raw, shown, fmt.Errorf("wrk: its correction is not that of version 4: %d latencies of %d requests", n, requests)
 	}
-	return Result{Rate: rate, Requests: requests, Latency: histogramOf(counts)}, shown, nil
+	return raw, shown, nil
 }
 
 // uncorrect takes away what wrk has added. It has gone from short latencies to long ones and only added to shorter ones, so
@@ -93,17 +89,10 @@ func uncorrect(counts map[int64]int64, interval int64) {
 	}
 }
 
-func sum(counts map[int64]int64) (n int64) {
-	for _, count := range counts {
-		n += count
-	}
-	return n
-}
-
-func histogramOf(counts map[int64]int64) *hdrhistogram.Histogram {
+func histogramOf(counts map[int64]int64) Histogram {
 	h := newHistogram()
 	for micros, count := range counts {
-		_ = h.RecordValues(min(max(micros*1e3, minLatency), maxLatency), count) // always in its range
+		h.record(time.Duration(micros)*time.Microsecond, count)
 	}
 	return h
 }

@@ -23,13 +23,13 @@ func correct(counts map[int64]int64, interval int64) {
 	}
 }
 
-func wrkSays(counts map[int64]int64, requests, runtime int64) []byte {
+func wrkSays(counts map[int64]int64, requests, runtime int64) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "Running 1s test @ http://127.0.0.1:1/\nsummary %d %d 0 0\n", requests, runtime)
 	for value, count := range counts {
 		fmt.Fprintf(&out, "latency %d %d\n", value, count)
 	}
-	return []byte(out.String())
+	return out.String()
 }
 
 func TestParseWrk(t *testing.T) {
@@ -44,14 +44,14 @@ func TestParseWrk(t *testing.T) {
 	correct(counts, runtime/(requests/connections))
 	raw, shown, err := parseWrk(wrkSays(counts, requests, runtime), connections)
 	require.NoError(t, err)
-	assert.True(t, raw.Latency.Equals(histogramOf(measured)))
-	assert.True(t, shown.Latency.Equals(histogramOf(counts)))
+	assert.True(t, raw.Latency.Equals(histogramOf(measured).Histogram))
+	assert.True(t, shown.Latency.Equals(histogramOf(counts).Histogram))
 	assert.InDelta(t, 1002, raw.Rate, 0)
 	assert.Greater(t, shown.Quantile(90), raw.Quantile(90))
 
 	counts[400_000]++
 	_, _, err = parseWrk(wrkSays(counts, requests, runtime), connections)
 	require.ErrorContains(t, err, "not that of version 4")
-	_, _, err = parseWrk([]byte("summary 100 1000 0 1\n"), connections)
+	_, _, err = parseWrk("summary 100 1000 0 1\n", connections)
 	assert.ErrorContains(t, err, "1 that failed")
 }

@@ -100,10 +100,11 @@ func proveChaos(ctx context.Context, c config) (_ *report, err error) {
 	if err != nil {
 		return nil, err
 	}
+	strict := &load.Strict{Ledger: book.Name()}
 	loads := []load.Plan{
-		{Connections: c.Clients / 2, Ledger: book.Name()},
-		{Connections: c.Clients / 2, Ledger: book.Name(), KeepAlive: true},
-		{Connections: c.Clients, Ledger: book.Name(), KeepAlive: true, Think: 200 * time.Millisecond},
+		{Connections: c.Clients / 2, Strict: strict},
+		{Connections: c.Clients / 2, Strict: strict, KeepAlive: true},
+		{Connections: c.Clients, Strict: &load.Strict{Ledger: book.Name(), Think: 200 * time.Millisecond}, KeepAlive: true},
 	}
 	results, err := here().under(ctx, s.addr, loads, func(*load.Runner) error { return s.rage(ctx, c.Duration) })
 	if err != nil {

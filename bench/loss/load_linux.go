@@ -72,7 +72,10 @@ func (at site) start(ctx context.Context, p load.Plan, addr string) (r *load.Run
 	for _, host := range at.hosts {
 		p.Addrs = append(p.Addrs, net.JoinHostPort(host, port))
 	}
-	p.Strict, p.Timeout = true, cmp.Or(p.Timeout, requestTimeout)
+	p.Timeout = cmp.Or(p.Timeout, requestTimeout)
+	if p.Strict == nil {
+		p.Strict = new(load.Strict)
+	}
 	err = at.client(func() (err error) { r, err = load.Start(ctx, p); return err })
 	return r, err
 }

@@ -49,7 +49,7 @@ func (s *server) stopOne(ctx context.Context, c config, r *report, round int) er
 	}
 	node := status.Nodes[i]
 	var begin, replaced time.Duration
-	loads := []load.Plan{{Connections: 8, Timeout: stoppedTimeout, Think: time.Millisecond}}
+	loads := []load.Plan{{Connections: 8, Timeout: stoppedTimeout, Strict: &load.Strict{Think: time.Millisecond}}}
 	results, err := here().under(ctx, s.addr, loads, func(*load.Runner) error {
 		begin = load.Now()
 		if err := unix.Kill(node.PID, unix.SIGSTOP); err != nil {
