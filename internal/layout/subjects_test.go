@@ -164,17 +164,14 @@ func isDeclaration(object types.Object) bool {
 // more.
 var tied = map[string]int{
 	// The face of a thing, and what it is on one system, name each other.
-	"cluster/internal/pid1":              2,
-	"peer/invalidate/internal/versioned": 2,
-	"reuseport":                          3,
+	"cluster/internal/pid1": 2,
+	"reuseport":             3,
 	// Errors, codes and frames are those of one protocol; a connection, what it reads and what it writes are one thing.
 	"framing": 3,
 	// The parts of a group know the group that they are parts of: its map is asked, and steered by, under one turn.
 	"cluster/internal/steering": 10,
 	// The streams of a node are found by their node, and the nodes by their streams.
 	"peer/bus": 6,
-	// A member has what the writer knows of it, and the writer asks the membership.
-	"peer/invalidate": 6,
 }
 
 // TestSubjects: files of different subjects do not name each other in a circle, so that each can be read after those that it needs.

@@ -222,6 +222,29 @@ func (c *Cache[K, V]) failed(what string, err error) error {
 	return fmt.Errorf("invalidate: %s in cache %q: %w", what, c.name, err)
 }
 
+// Stats returns what was counted, and how the cache is.
+func (c *Cache[K, V]) Stats() Stats {
+	counts := &c.store.Counts
+	stats := Stats{
+		Entries:  c.store.Len(),
+		Serving:  c.store.Lease.Runs(clock.Now()),
+		Misses:   counts.Misses.Load(),
+		Loads:    counts.Loads.Load(),
+		Bypassed: counts.Bypassed.Load(),
+		Failed:   counts.Failed.Load(),
+		Voided:   counts.Voided.Load(),
+		Refused:  counts.Refused.Load(),
+		Flushes:  counts.Flushes.Load(),
+	}
+	if c.group != nil {
+		stats.Changes = c.group.writer.changes.Load()
+		stats.Sent = c.group.writer.sent.Load()
+		stats.Applied = c.remote.applied.Load()
+		stats.Peers = c.group.peers()
+	}
+	return stats
+}
+
 // Close leaves, and the other processes wait for this one no longer. It ends the contexts of the loads and waits for them. What
 // waits and what is called later fails with net.ErrClosed. Close may be called again.
 func (c *Cache[K, V]) Close() error { return c.close() }

@@ -1,8 +1,10 @@
 package invalidate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/multinode-go/multinode/peer"
@@ -50,6 +52,12 @@ func (e *UnconfirmedError) Unwrap() error { return e.Err }
 
 // Is reports whether target is ErrNotCommitted and commit was not called.
 func (e *UnconfirmedError) Is(target error) bool { return target == ErrNotCommitted && e.NotCommitted }
+
+// byID sorts peers by their id.
+func byID(peers []Unconfirmed) []Unconfirmed {
+	slices.SortFunc(peers, func(a, b Unconfirmed) int { return cmp.Compare(a.Peer.ID, b.Peer.ID) })
+	return peers
+}
 
 // PanicError is the error of Get when the loader has panicked.
 type PanicError struct {

@@ -1,12 +1,10 @@
 package invalidate
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/multinode-go/multinode/peer"
@@ -45,11 +43,6 @@ func (ms *membership) strangers() (peers []Unconfirmed) {
 		peers = append(peers, one)
 	}
 	return byID(peers)
-}
-
-func byID(peers []Unconfirmed) []Unconfirmed {
-	slices.SortFunc(peers, func(a, b Unconfirmed) int { return cmp.Compare(a.Peer.ID, b.Peer.ID) })
-	return peers
 }
 
 // asks notes that a process is asked, and returns what is known of it. One question at a time is open for each.

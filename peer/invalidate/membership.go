@@ -2,7 +2,6 @@ package invalidate
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/multinode-go/multinode/internal/rendezvous"
@@ -34,16 +33,6 @@ type membership struct {
 	gen      uint64                                 // guarded by mu; changes with each suspension: a round from before renews nothing
 	joined   bool                                   // guarded by mu; known is closed
 	problems map[rendezvous.Incarnation]Unconfirmed // guarded by mu; who has failed the last round
-}
-
-// member is another process that has the cache, and shares no table with this one.
-type member struct {
-	info    peer.Info
-	session uint64       // of its stream
-	stream  *stream      // what has come of it
-	cut     atomic.Bool  // the link is lost
-	silent  atomic.Int32 // rounds in a row that it has not answered
-	trusted int64        // guarded by membership.mu; when the lease that we have from it is over: until then it waits for us
 }
 
 // event is told what happens to peers. Of one that is dead or has left nothing more comes, and it serves nothing. That a

@@ -95,7 +95,7 @@ var mutants = map[string]mutant{
 		kills: []string{"TestVersionRefusesAnOlderValue"},
 	},
 	"table": { // rule 9: the kernel is not asked who has the table
-		edits: []edit{{"internal/versioned/table.go", "== uint64(p) && t.shared.isTaken(slot) {", "== uint64(p) && (MUTANT || t.shared.isTaken(slot)) {"}},
+		edits: []edit{{"internal/versioned/table.go", "== uint64(p) && t.locks.isTaken(slot) {", "== uint64(p) && (MUTANT || t.locks.isTaken(slot)) {"}},
 		kills: []string{"versioned.TestCopyOfATable", "TestCacheWithACopyOfATable"},
 	},
 	"sound": { // a table is trusted that another program has written to
@@ -179,8 +179,8 @@ func (v *values[K, V]) Block(key K) {
 	},
 	"lock": { // slots of the table: one is cleared whose process lives
 		edits: []edit{
-			{"internal/versioned/table.go", "!t.shared.isTaken(slot) && t.isSettled", "(MUTANT || !t.shared.isTaken(slot)) && t.isSettled"},
-			{"internal/versioned/memory_linux.go", "\tif !free || err != nil {\n\t\treturn false\n", "\tif (!free || err != nil) && !MUTANT {\n\t\treturn false\n"},
+			{"internal/versioned/table.go", "!t.locks.isTaken(slot) && t.isSettled", "(MUTANT || !t.locks.isTaken(slot)) && t.isSettled"},
+			{"internal/versioned/table.go", "\tif !free || err != nil {\n\t\treturn false\n", "\tif (!free || err != nil) && !MUTANT {\n\t\treturn false\n"},
 		},
 		kills: []string{"versioned.TestSharedTable", "versioned.TestSlotOfTheDead"},
 	},

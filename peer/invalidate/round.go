@@ -92,8 +92,6 @@ func (h *holder) unshared() (peers []peer.Info, found []byte, err error) {
 	return slices.DeleteFunc(live, func(p peer.Info) bool { return h.members.table.Has(p.Incarnation) }), found, err
 }
 
-var errChanged = errors.New("something has changed meanwhile")
-
 // askAll asks all at the same time.
 func (h *holder) askAll(ctx context.Context, peers []peer.Info, found []byte) error {
 	errs := make([]error, len(peers))

@@ -2,7 +2,6 @@ package invalidate
 
 import (
 	"github.com/multinode-go/multinode/peer"
-	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
 )
 
 // Stats is what a cache has counted, and how it is.
@@ -28,27 +27,4 @@ type PeerStats struct {
 	Unconfirmed uint64 // messages that it has not confirmed
 	Leased      bool   // it may serve what it has stored, as far as it is known here
 	Shared      bool   // it shares memory with this process: it has no lease, and nothing to confirm
-}
-
-// Stats returns what was counted, and how the cache is.
-func (c *Cache[K, V]) Stats() Stats {
-	counts := &c.store.Counts
-	stats := Stats{
-		Entries:  c.store.Len(),
-		Serving:  c.store.Lease.Runs(clock.Now()),
-		Misses:   counts.Misses.Load(),
-		Loads:    counts.Loads.Load(),
-		Bypassed: counts.Bypassed.Load(),
-		Failed:   counts.Failed.Load(),
-		Voided:   counts.Voided.Load(),
-		Refused:  counts.Refused.Load(),
-		Flushes:  counts.Flushes.Load(),
-	}
-	if c.group != nil {
-		stats.Changes = c.group.writer.changes.Load()
-		stats.Sent = c.group.writer.sent.Load()
-		stats.Applied = c.remote.applied.Load()
-		stats.Peers = c.group.peers()
-	}
-	return stats
 }

@@ -2,6 +2,7 @@ package invalidate
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/multinode-go/multinode/peer"
@@ -10,6 +11,9 @@ import (
 )
 
 type none = struct{}
+
+// errChanged is for a lease that is not granted or not renewed: what it depends on has changed meanwhile.
+var errChanged = errors.New("something has changed meanwhile")
 
 // transport is what the parts of a group share: how they reach the other processes, and whether this process has left.
 type transport struct {

@@ -28,6 +28,6 @@ package versioned
 //   - What is stored has the counter from the begin of its load, and each Get looks at that: [values.isFresh].
 //   - A mark stays as long as one update of its group is open in that process: [Table.unmark].
 //   - The marks of a slot are cleared by the process that has its lock, and when the process before has been gone for
-//     the commit timeout if it has left marks: [shared.sweep], [shared.takeSlot]. The time counts for one turn of the slot only:
+//     the commit timeout if it has left marks: [Table.sweep], [takeSlot]. The time counts for one turn of the slot only:
 //     [Table.isSettled].
 //   - A process that leaves while an update is open leaves its marks: [Table.Close].

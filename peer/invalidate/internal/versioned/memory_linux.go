@@ -22,16 +22,6 @@ import (
 // when the file is truncated.
 const memorySeals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 
-// shared is the place of this process at a shared table. The table is in a memory: a file that has no name, see
-// memfd_create(2), and so cannot be removed or replaced. It lives as long as one process has it.
-//
-// The lock of one byte of it is for the slot. It is a lock of an open file description, see fcntl_locking(2), so the kernel
-// takes it back when the process is dead.
-type shared struct {
-	memory *os.File // is given to others, and the table maps it: so it stays open after close, and never has a lock
-	locks  *os.File // the same memory by a file description of our own, which takes all its locks along when it is closed
-}
-
 // Create makes a memory with an empty table. It gets its pages now, lest there are none left when it is written to.
 func Create(name string, entries int) (*os.File, error) {
 	classes := classesFor(entries)
@@ -98,29 +88,29 @@ func checkFileLimit(size uint64) error {
 // has left. It fails where Check does, and when all slots are taken. The memory belongs to the table, and is closed if Open
 // fails.
 func Open(memory *os.File, self rendezvous.Incarnation, commit time.Duration) (*Table, error) {
-	s := &shared{memory: memory}
-	t, err := s.open()
+	locks := &slotLocks{memory: memory}
+	t, err := open(locks)
 	if err == nil {
 		t.commit = commit
-		err = s.takeSlot(t, self)
+		err = takeSlot(t, locks, self)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.close())
+		return nil, errors.Join(err, locks.close())
 	}
 	return t, nil
 }
 
 // open maps the table. The mapping stays as long as the table can be used: Get may use it after close.
-func (s *shared) open() (*Table, error) {
-	classes, base, err := checkMemory(s.memory)
+func open(locks *slotLocks) (*Table, error) {
+	classes, base, err := checkMemory(locks.memory)
 	if err != nil {
 		return nil, err
 	}
-	if s.locks, err = reopen(s.memory); err != nil {
+	if locks.file, err = reopen(locks.memory); err != nil {
 		return nil, err
 	}
 	var mapped []byte
-	_, err = withDescriptor(s.memory, func(fd uintptr) (n int, err error) {
+	_, err = withDescriptor(locks.memory, func(fd uintptr) (n int, err error) {
 		mapped, err = unix.Mmap(int(fd), 0, tableSize(classes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 		return 0, err
 	})
@@ -175,77 +165,20 @@ func reopen(file *os.File) (other *os.File, err error) {
 }
 
 // takeSlot takes the lock of the first slot that is free.
-func (s *shared) takeSlot(t *Table, self rendezvous.Incarnation) error {
+func takeSlot(t *Table, locks *slotLocks, self rendezvous.Incarnation) error {
 	for t.slot = range maxSlots {
-		if free, err := s.lock(t.slot); err != nil {
+		if free, err := locks.lock(t.slot); err != nil {
 			return err
 		} else if free {
 			if t.isMarked(t.slot) && !t.isSettled(t.slot) { // of a process that has ended in an update
-				s.unlock(t.slot)
+				locks.unlock(t.slot)
 				continue
 			}
 			t.clear(t.slot)
 			t.words[wordSlots+t.slot].Store(uint64(self))
-			t.shared = s
+			t.locks = locks
 			return nil
 		}
 	}
 	return fmt.Errorf("%d processes share the memory, and that is the most", maxSlots)
-}
-
-// isTaken reports whether a process that lives has the slot.
-func (s *shared) isTaken(slot int) bool {
-	kind, err := s.control(unix.F_OFD_GETLK, unix.F_WRLCK, slot)
-	return err == nil && kind != unix.F_UNLCK
-}
-
-// sweep clears a slot if its process has ended and nothing of it is open.
-func (s *shared) sweep(t *Table, slot int) bool {
-	free, err := s.lock(slot)
-	if !free || err != nil {
-		return false
-	}
-	defer s.unlock(slot)    // unless it is closed meanwhile: then the lock has gone with it
-	if !t.isSettled(slot) { // it was taken by another process meanwhile, which has ended, too
-		return false
-	}
-	t.clear(slot)
-	return true
-}
-
-// close gives the slot back, with all locks.
-func (s *shared) close() error {
-	if s.locks == nil {
-		return s.memory.Close()
-	}
-	return errors.Join(s.locks.Close(), s.memory.Close())
-}
-
-// lock takes the lock of a slot. It returns false if another process has it.
-func (s *shared) lock(slot int) (free bool, err error) {
-	_, err = s.control(unix.F_OFD_SETLK, unix.F_WRLCK, slot)
-	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-func (s *shared) unlock(slot int) { _, _ = s.control(unix.F_OFD_SETLK, unix.F_UNLCK, slot) } // it is ours, or closed
-
-func (s *shared) control(command int, kind int16, slot int) (was int16, err error) {
-	lock := unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: int64(slot), Len: 1}
-	_, err = withDescriptor(s.locks, func(fd uintptr) (int, error) { return 0, unix.FcntlFlock(fd, command, &lock) })
-	return lock.Type, err
-}
-
-// withDescriptor calls f with the descriptor of a file, which is not closed meanwhile.
-func withDescriptor(file *os.File, f func(fd uintptr) (int, error)) (n int, err error) {
-	raw, err := file.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	if controlErr := raw.Control(func(fd uintptr) { n, err = f(fd) }); controlErr != nil {
-		return 0, controlErr
-	}
-	return n, err
 }

@@ -50,7 +50,7 @@ type Table struct {
 	classes uint64
 	base    uint64        // where all counters began; see isSound
 	slot    int           // of this process
-	shared  *shared       // nil: the table is not shared
+	locks   *slotLocks    // nil: the table is not shared
 	commit  time.Duration // how long marks stay that the process of their slot has left
 
 	mu     sync.Mutex
@@ -192,11 +192,11 @@ func (t *Table) clear(slot int) {
 // Has reports whether a process, which lives, has this very table: its slot says so, and the kernel that somebody lives who
 // has the slot. It is final from before the process says anything of the cache to anybody.
 func (t *Table) Has(p rendezvous.Incarnation) bool {
-	if t.shared == nil {
+	if t.locks == nil {
 		return false
 	}
 	for slot := range maxSlots {
-		if t.load(uint64(wordSlots+slot)) == uint64(p) && t.shared.isTaken(slot) {
+		if t.load(uint64(wordSlots+slot)) == uint64(p) && t.locks.isTaken(slot) {
 			return true
 		}
 	}
@@ -205,7 +205,21 @@ func (t *Table) Has(p rendezvous.Incarnation) bool {
 
 // isOver clears a slot if its process has ended and nothing that it has sent can be committed any more.
 func (t *Table) isOver(slot int) bool {
-	return t.shared != nil && !t.shared.isTaken(slot) && t.isSettled(slot) && t.shared.sweep(t, slot)
+	return t.locks != nil && !t.locks.isTaken(slot) && t.isSettled(slot) && t.sweep(slot)
+}
+
+// sweep clears a slot if its process has ended and nothing of it is open.
+func (t *Table) sweep(slot int) bool {
+	free, err := t.locks.lock(slot)
+	if !free || err != nil {
+		return false
+	}
+	defer t.locks.unlock(slot) // unless it is closed meanwhile: then the lock has gone with it
+	if !t.isSettled(slot) {    // it was taken by another process meanwhile, which has ended, too
+		return false
+	}
+	t.clear(slot)
+	return true
 }
 
 // isSettled reports whether the process of a slot ended so long ago that what it has sent is committed or never will be. The
@@ -264,11 +278,11 @@ func (t *Table) Close() error {
 	}
 	open := len(t.marked) > 0
 	t.marked = nil
-	if t.shared == nil {
+	if t.locks == nil {
 		return nil
 	}
 	if !open {
 		t.clear(t.slot)
 	}
-	return t.shared.close()
+	return t.locks.close()
 }

@@ -62,7 +62,7 @@ func shareFor(t *testing.T, memory *os.File, self rendezvous.Incarnation, commit
 }
 
 // die does what the kernel does when a process is killed.
-func (b *Table) die() { b.shared.unlock(b.slot) }
+func (b *Table) die() { b.locks.unlock(b.slot) }
 
 func TestSharedTable(t *testing.T) {
 	t.Parallel()
@@ -164,13 +164,13 @@ func TestSlotThatIsSweptWhileTheCacheCloses(t *testing.T) {
 	memory := memoryOf(t)
 	a, b, dead := share(t, memory, 1), share(t, memory, 2), share(t, memory, 3)
 	dead.die()
-	free, err := a.shared.lock(dead.slot)
+	free, err := a.locks.lock(dead.slot)
 	require.NoError(t, err)
 	require.True(t, free)
-	assert.True(t, b.shared.isTaken(dead.slot))
+	assert.True(t, b.locks.isTaken(dead.slot))
 	require.NoError(t, a.Close())
-	assert.False(t, b.shared.isTaken(dead.slot))
-	assert.False(t, b.shared.isTaken(a.slot))
+	assert.False(t, b.locks.isTaken(dead.slot))
+	assert.False(t, b.locks.isTaken(a.slot))
 	runtime.KeepAlive(a)
 }
 
@@ -289,7 +289,7 @@ func TestMemoryOfATableIsGivenBack(t *testing.T) {
 func TestMemoryIsNotInherited(t *testing.T) {
 	t.Parallel()
 	b := share(t, memoryOf(t), 1)
-	for _, file := range []*os.File{b.shared.memory, b.shared.locks} {
+	for _, file := range []*os.File{b.locks.memory, b.locks.file} {
 		flags, err := withDescriptor(file, func(fd uintptr) (int, error) { return unix.FcntlInt(fd, unix.F_GETFD, 0) })
 		require.NoError(t, err)
 		assert.Equal(t, unix.FD_CLOEXEC, flags&unix.FD_CLOEXEC)
