@@ -168,8 +168,6 @@ var tied = map[string]int{
 	"reuseport":             3,
 	// Errors, codes and frames are those of one protocol; a connection, what it reads and what it writes are one thing.
 	"framing": 3,
-	// The parts of a group know the group that they are parts of: its map is asked, and steered by, under one turn.
-	"cluster/internal/steering": 10,
 	// The streams of a node are found by their node, and the nodes by their streams.
 	"peer/bus": 6,
 }

@@ -4,10 +4,22 @@ import (
 	"context"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
 )
+
+// How long the master waits for a node.
+const (
+	callTimeout   = 2 * time.Second        // for an answer that costs a system call
+	attachTimeout = 200 * time.Millisecond // for the same, when another member can do it
+	quickTimeout  = 50 * time.Millisecond  // for an agent that is well
+	probeTimeout  = 500 * time.Millisecond // for the node that has accepted a probe, from its connect
+)
+
+// member is a listener in the group of a port, or a hole.
+type member = portgroup.Member[*agent]
 
 // agent is the master's record of a node.
 type agent struct {

@@ -22,7 +22,7 @@ func TestAdoptAfterALook(t *testing.T) {
 	reservation, err := reuseport.Reserve(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer reservation.Close()
-	g := newGroup(portgroup.Key{Network: "tcp", Address: "127.0.0.1:0"}, reservation, s)
+	g := newGroup(portgroup.Key{Network: "tcp", Address: "127.0.0.1:0"}, reservation, s.environment)
 	p := &agent{id: 1}
 	l, err := reuseport.Listen(t.Context(), "tcp", g.address, reuseport.Options{})
 	require.NoError(t, err)

@@ -28,6 +28,7 @@ import (
 // members are the nodes of a group, all in this process.
 type members struct {
 	*group
+	steering  *Steering
 	t         *testing.T
 	agents    []*agent
 	listeners []*local.Listeners
@@ -81,7 +82,7 @@ func newMembers(t *testing.T, count int) *members {
 	require.NoError(t, err)
 	g, err := s.group(t.Context(), portgroup.Key{Network: "tcp", Address: "127.0.0.1:0"})
 	require.NoError(t, err)
-	m := &members{group: g, t: t, chosen: make(chan int), over: make(chan struct{})}
+	m := &members{group: g, steering: s, t: t, chosen: make(chan int), over: make(chan struct{})}
 	for id := 1; id <= count; id++ {
 		m.add(id)
 	}
@@ -299,8 +300,7 @@ func (m *members) inherited() (next *members, questions *atomic.Int32) {
 	s, err := New(Config{Force: "cbpf", Logger: slog.New(slog.DiscardHandler), Tell: func(control.Event) {}})
 	require.NoError(m.t, err)
 	m.t.Cleanup(func() { assert.NoError(m.t, s.Close()) })
-	next, questions = &members{t: m.t, chosen: m.chosen, over: m.over, listeners: m.listeners}, new(atomic.Int32)
-	next.group = &group{steering: s}
+	next, questions = &members{steering: s, t: m.t, chosen: m.chosen, over: m.over, listeners: m.listeners}, new(atomic.Int32)
 	for i, l := range m.listeners {
 		p := s.expect(m.agents[i].id, 0)
 		p.ready.Store(true)

@@ -14,7 +14,7 @@ import (
 type probe struct {
 	ProbeConn
 	port     *port
-	steering *Steering
+	env      *environment
 	watching []witness
 }
 
@@ -46,7 +46,7 @@ func (p *probe) await(ctx context.Context) witness {
 	defer cancel()
 	answers := make(chan witness, len(p.watching))
 	for _, w := range p.watching {
-		p.steering.Go(func() { // ends with ctx
+		p.env.Go(func() { // ends with ctx
 			if w.await(ctx, p.port.key, p.Source()) != nil {
 				w = witness{}
 			}
@@ -63,7 +63,7 @@ func (p *probe) await(ctx context.Context) witness {
 
 // forget lets the members forget the connection, and returns when they have: then its port may be a client's.
 func (p *probe) forget() {
-	ctx, cancel := context.WithTimeout(p.steering.ctx, attachTimeout)
+	ctx, cancel := context.WithTimeout(p.env.ctx, attachTimeout)
 	defer cancel()
 	var calls sync.WaitGroup
 	for _, w := range p.watching {
@@ -81,8 +81,8 @@ func (p *probe) end(by *agent) {
 		_ = p.Close() // nothing is left of it
 		return
 	}
-	p.steering.Go(func() { // ends within probeTimeout
-		ctx, cancel := context.WithTimeout(p.steering.ctx, probeTimeout)
+	p.env.Go(func() { // ends within probeTimeout
+		ctx, cancel := context.WithTimeout(p.env.ctx, probeTimeout)
 		defer cancel()
 		_ = p.Finish(ctx) // it carried nothing
 	})
@@ -116,7 +116,7 @@ func (p *probe) trace(ctx context.Context, to witness) (whereabouts, []control.S
 		return unknownWhere, nil
 	}
 	came := make(chan bool, 1)
-	p.steering.Go(func() { // ends with ctx
+	p.env.Go(func() { // ends with ctx
 		came <- to.await(ctx, p.port.key, p.Source()) == nil
 	})
 	for {
@@ -143,7 +143,7 @@ func (p *probe) taken(ctx context.Context, to witness) (takers []control.Strange
 	case arrival == reuseport.ArrivalAccepted:
 		holders, err := p.port.kernel.Holders(ctx, inode) // none: it is just being accepted, or was closed
 		for _, o := range holders {
-			switch a := p.steering.ofProcess(o.PID); {
+			switch a := p.env.ofProcess(o.PID); {
 			case a == nil:
 				takers = append(takers, control.Stranger{PID: o.PID, Program: o.Program, Address: p.port.address})
 			case a.id == to.id:

@@ -14,14 +14,16 @@ import (
 
 // program is what chooses among the members of a group: it is attached through one of them. It belongs to the group's turn.
 type program struct {
-	port   *port
-	nodes  *portgroup.Map[*agent]
-	agents *agents
-	watch  *watch          // over it
-	level  reuseport.Rung  // the steering level
-	mark   *reuseport.Mark // of the probe that is under way
-	sink   Sink            // nil until the cluster stops
-	drain  *member         // of sink
+	port     *port
+	nodes    *portgroup.Map[*agent]
+	agents   *agents
+	level    reuseport.Rung  // the steering level
+	mark     *reuseport.Mark // of the probe that is under way
+	sentinel sentinel        // shows whether this is the program that steers
+	contest  contest         // with others
+	late     time.Time       // when a node was last given up that was to attach a program
+	sink     Sink            // nil until the cluster stops
+	drain    *member         // of sink
 }
 
 // weights returns the weights by index: none for the kernel's hash, while too little is known.
@@ -39,7 +41,7 @@ func (p *program) weights() []uint32 {
 }
 
 // excludes tells whether a member gets no new connections.
-func (p *program) excludes(m *member) bool { return !p.watch.on && p.nodes.Excludes(m) }
+func (p *program) excludes(m *member) bool { return !p.contest.on && p.nodes.Excludes(m) }
 
 // makeRoom prepares for a leave. The last member will move to the free index, and the last index will be beyond the
 // group, where the hash decides and may choose a member that is leaving too. So the last gets nothing for a moment. It
@@ -77,8 +79,7 @@ func (p *program) publish(ctx context.Context) error {
 	}
 }
 
-// attach attaches a program, with the mark of the probe that is under way, or else the one with which the watch tells our
-// program from another.
+// attach attaches a program, with the mark of the probe that is under way, or else the one of the sentinel.
 func (p *program) attach(ctx context.Context, s reuseport.Steering) error {
 	if len(p.nodes.Members()) == 0 {
 		return nil
@@ -87,11 +88,28 @@ func (p *program) attach(ctx context.Context, s reuseport.Steering) error {
 		s.Mark = p.mark
 	}
 	if s.Mark == nil {
-		s.Mark = p.watch.mark(ctx, s.Weights)
+		s.Mark = p.sentinel.mark(ctx, p.toGuard(s.Weights))
 	}
 	err := p.attachThroughAny(ctx, s)
-	p.watch.attached(err == nil)
+	p.sentinel.note(err == nil)
 	return err
+}
+
+// toGuard returns the member that is to be the sentinel: it gets connections, and is the master's own if possible.
+func (p *program) toGuard(weights []uint32) (found *member) {
+	if p.level < reuseport.RungBPF || p.sink != nil {
+		return nil
+	}
+	for i, m := range p.nodes.Order() {
+		switch {
+		case i >= len(weights) || weights[i] == 0 || m.Node == nil || m.Node.IsSuspect():
+		case m.Node.id == p.agents.self:
+			return m
+		case found == nil:
+			found = m
+		}
+	}
+	return found
 }
 
 // attachThroughAny attaches a program through whichever member does it: our own first, as it costs no message.
@@ -127,7 +145,7 @@ func (p *program) attachThrough(ctx context.Context, m *member, s reuseport.Stee
 	err := m.Node.call(ctx, func(ctx context.Context, link portgroup.Agent) error { return link.Attach(ctx, p.port.key, s, until) })
 	if errors.Is(err, context.DeadlineExceeded) {
 		p.nodes.Late()
-		p.watch.late = time.Now()
+		p.late = time.Now()
 	}
 	return err
 }

@@ -24,7 +24,7 @@ func (g *group) reorder(ctx context.Context) {
 		return
 	}
 	if err := m.Node.call(ctx, func(ctx context.Context, link portgroup.Agent) error { return link.Rejoin(ctx, g.key) }); err != nil {
-		g.steering.logger.Debug("a node cannot join again behind a stranger", "id", m.Node.id, "address", g.address, "error", err)
+		g.env.logger.Debug("a node cannot join again behind a stranger", "id", m.Node.id, "address", g.address, "error", err)
 	}
 }
 
@@ -35,7 +35,7 @@ func (g *group) toReorder() (first *member) {
 		return nil
 	}
 	last := members[len(members)-1]
-	if !last.Foreign || last.Rejoins == maxRejoins || g.steering.sightings.Flaps(g.strangers.met[last]) {
+	if !last.Foreign || last.Rejoins == maxRejoins || g.env.sightings.Flaps(g.strangers.met[last]) {
 		return nil
 	}
 	others := 0
@@ -44,7 +44,7 @@ func (g *group) toReorder() (first *member) {
 		case m.Foreign:
 		case m.Health() != portgroup.Healthy:
 			return nil // it may be on its way already
-		case m.Node.id == g.steering.self || m.Node.link.Load() == nil:
+		case m.Node.id == g.env.self || m.Node.link.Load() == nil:
 			others++ // it cannot be asked to
 		case first == nil:
 			first = m

@@ -12,24 +12,25 @@ const maxReplicas = 4
 
 // replicas are the snapshots of a group's map that nodes keep for the next master.
 type replicas struct {
-	group *group
-	kept  []uint32 // inodes by index
+	program *program
+	env     *environment
+	kept    []uint32 // inodes by index
 }
 
 // renew lets nodes keep a snapshot of the map, if they don't have it.
 func (r *replicas) renew() {
-	g, inodes := r.group, r.group.nodes.Inodes()
+	p, inodes := r.program, r.program.nodes.Inodes()
 	if slices.Equal(inodes, r.kept) {
 		return
 	}
 	r.kept = inodes
-	told := portgroup.Snapshot{At: g.kernel.Now(), Inodes: inodes}
-	healthy := slices.DeleteFunc(g.callable(), func(m *member) bool { return m.Node.id == g.steering.self || m.Node.IsSuspect() })
+	told := portgroup.Snapshot{At: p.port.kernel.Now(), Inodes: inodes}
+	healthy := slices.DeleteFunc(p.callable(), func(m *member) bool { return m.Node.id == r.env.self || m.Node.IsSuspect() })
 	for _, m := range healthy[:min(maxReplicas, len(healthy))] {
-		a := m.Node            // it may get another one later
-		g.steering.Go(func() { // ends within callTimeout
-			keep := func(ctx context.Context, link portgroup.Agent) error { return link.Keep(ctx, g.key, told) }
-			_ = a.call(g.steering.ctx, keep) // others have it, and else the kernel is asked
+		a := m.Node       // it may get another one later
+		r.env.Go(func() { // ends within callTimeout
+			keep := func(ctx context.Context, link portgroup.Agent) error { return link.Keep(ctx, p.port.key, told) }
+			_ = a.call(r.env.ctx, keep) // others have it, and else the kernel is asked
 		})
 	}
 }

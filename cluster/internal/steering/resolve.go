@@ -14,8 +14,7 @@ import (
 // A probe is a connection that a program steers to one index; the node that accepts it sits there. No goroutine has the turn
 // while an answer is waited for: a join changes no index, and after a leave or a death the answer is void.
 type resolver struct {
-	group  *group
-	looks  turn   // of looks, of which one at a time asks; it comes before the turn of the group
+	*reconciler
 	failed string // the last complaint about a probe
 }
 
@@ -23,18 +22,18 @@ type resolver struct {
 // where the hash decides. So those that do not answer at once are asked last: a stranger, or a node that hangs, would get its
 // part of the hash all the time for which it is waited for. The last index is asked first: strangers are in front, see reorder.
 func (r *resolver) resolve(ctx context.Context) (asked bool) {
-	defer r.group.shown.ask(time.Time{})
+	defer r.shown.ask(time.Time{})
 	for {
 		hole, timeout := r.next(ctx, !asked)
 		if hole == nil {
 			return asked
 		}
 		if !asked {
-			r.group.shown.ask(time.Now())
+			r.shown.ask(time.Now())
 		}
 		asked = true
 		err := r.ask(ctx, hole, timeout)
-		r.group.complain(ctx, &r.failed, err)
+		r.complain(ctx, &r.failed, err)
 		if err != nil {
 			return true
 		}
@@ -44,14 +43,14 @@ func (r *resolver) resolve(ctx context.Context) (asked bool) {
 // next returns the hole to ask about, and how long: nil when there is nothing that probes would bring to light. The first one
 // of a look makes that all are asked about.
 func (r *resolver) next(ctx context.Context, first bool) (next *member, timeout time.Duration) {
-	if r.group.take(ctx) != nil {
+	if r.take(ctx) != nil {
 		return nil, 0
 	}
-	defer r.group.give()
-	if r.group.certain() {
+	defer r.give()
+	if r.certain() {
 		return nil, 0
 	}
-	for _, hole := range slices.Backward(r.group.nodes.Holes()) {
+	for _, hole := range slices.Backward(r.nodes.Holes()) {
 		if first {
 			hole.Probes = 0
 		}
@@ -70,11 +69,11 @@ func (r *resolver) next(ctx context.Context, first bool) (next *member, timeout 
 func (r *resolver) ask(ctx context.Context, hole *member, timeout time.Duration) error {
 	short, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	conn, err := r.group.newProbeConn(ctx)
+	conn, err := r.newProbeConn(ctx)
 	if err != nil {
 		return err
 	}
-	p := r.group.probe(conn)
+	p := r.probe(conn)
 	var found witness
 	defer func() { p.end(found.agent) }()
 	p.expect(short, r.witnesses(short))
@@ -92,11 +91,11 @@ func (r *resolver) ask(ctx context.Context, hole *member, timeout time.Duration)
 
 // witnesses returns the members that can tell of a probe. A suspect would take the whole time.
 func (r *resolver) witnesses(ctx context.Context) (all []witness) {
-	if r.group.take(ctx) != nil {
+	if r.take(ctx) != nil {
 		return nil
 	}
-	defer r.group.give()
-	for _, m := range r.group.callable() {
+	defer r.give()
+	for _, m := range r.callable() {
 		if !m.Node.IsSuspect() {
 			all = append(all, witness{m.Node, m})
 		}
@@ -113,41 +112,39 @@ type sentProbe struct {
 
 // send steers a probe connection from a port to a hole.
 func (r *resolver) send(ctx context.Context, hole *member, port uint16) (sentProbe, error) {
-	g := r.group
-	if err := g.take(ctx); err != nil {
+	if err := r.take(ctx); err != nil {
 		return sentProbe{}, err
 	}
-	defer g.give()
-	index := g.nodes.Index(hole)
+	defer r.give()
+	index := r.nodes.Index(hole)
 	if index < 0 {
 		return sentProbe{}, nil // it is none any more
 	}
-	g.mark = &reuseport.Mark{Port: port, Index: index}
-	err := g.publish(ctx)
-	return sentProbe{hole, index, g.nodes.Shifts()}, err // last: an attachment that is late shifts, too
+	r.mark = &reuseport.Mark{Port: port, Index: index}
+	err := r.publish(ctx)
+	return sentProbe{hole, index, r.nodes.Shifts()}, err // last: an attachment that is late shifts, too
 }
 
 // note takes note of an answer, unless something has happened meanwhile that makes it void.
 func (r *resolver) note(ctx context.Context, sent sentProbe, found *member) error {
-	g := r.group
-	if err := g.take(ctx); err != nil {
+	if err := r.take(ctx); err != nil {
 		return err
 	}
-	defer g.give()
-	g.mark = nil
+	defer r.give()
+	r.mark = nil
 	if sent.hole == nil {
 		return nil
 	}
-	listed, err := g.listed(ctx)
+	listed, err := r.listed(ctx)
 	if err != nil {
 		return err
 	}
-	g.reconcile(ctx, listed)
-	if found == nil || g.nodes.Shifts() != sent.shifts || g.nodes.Index(sent.hole) != sent.index || !slices.Contains(g.nodes.Members(), found) {
+	r.reconcile(ctx, listed)
+	if found == nil || r.nodes.Shifts() != sent.shifts || r.nodes.Index(sent.hole) != sent.index || !slices.Contains(r.nodes.Members(), found) {
 		sent.hole.Probes++
 		return nil
 	}
-	g.nodes.Resolve(sent.hole, found)
-	g.watch.answers = true
+	r.nodes.Resolve(sent.hole, found)
+	r.answers = true
 	return nil
 }

@@ -37,7 +37,7 @@ func newFakePort(t *testing.T, random *rand.Rand) *fakePort {
 	s.level, s.self = reuseport.RungBPF, -1
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	p := &fakePort{
-		group: newGroup(portgroup.Key{}, nil, s), t: t, random: random, array: portgrouptest.New(),
+		group: newGroup(portgroup.Key{}, nil, s.environment), t: t, random: random, array: portgrouptest.New(),
 		drained: make(map[*member]int),
 	}
 	p.kernel = listing{array: p.array}

@@ -1,9 +1,6 @@
 package steering
 
 import (
-	"sync"
-	"time"
-
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/reuseport"
@@ -62,62 +59,3 @@ func (s *Steering) promise() (reuseport.Rung, string) {
 }
 
 const queueLost = "A process that leaves, as planned or by a crash, loses the connections that wait in its queue"
-
-// groupStatus is the status snapshot of a group.
-type groupStatus struct {
-	certain   bool
-	members   int
-	mute      bool            // there is a member that does not talk to us
-	obstacle  string          // why the group is not steered; "": it is
-	contested bool            // another process replaces the program that steers
-	asking    time.Time       // since when the kernel is asked; zero: it is not
-	weight    map[int]float64 // by id, in percent
-	strangers []control.Stranger
-}
-
-// shown is the last status of a group, which is read without the group's turn.
-type shown struct {
-	mu  sync.Mutex
-	now groupStatus // guarded by mu
-}
-
-func (s *shown) get() groupStatus {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.now
-}
-
-// set replaces all but the time since which the kernel is asked.
-func (s *shown) set(status groupStatus) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	status.asking = s.now.asking
-	s.now = status
-}
-
-// ask takes note since when the kernel is asked.
-func (s *shown) ask(since time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.now.asking = since
-}
-
-// noteStatus remembers the map for Status.
-func (g *group) noteStatus() {
-	status := groupStatus{
-		certain: g.certain() && !g.watch.on, contested: g.watch.on,
-		members: len(g.nodes.Members()), obstacle: g.obstacle, weight: make(map[int]float64),
-		strangers: g.strangers.listed(),
-	}
-	weights := g.nodes.Steering()
-	for _, m := range g.nodes.Members() {
-		if m.Node == nil || m.Foreign {
-			continue
-		}
-		status.mute = status.mute || m.Node.mute
-		if weights != nil && !status.contested {
-			status.weight[m.Node.id] = portgroup.Percent(weights, g.nodes.Index(m))
-		}
-	}
-	g.shown.set(status)
-}

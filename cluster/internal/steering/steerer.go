@@ -16,6 +16,13 @@ type steererOf struct {
 
 var _ protocol.Steerer = steererOf{}
 
+// Steerer returns a node's access to its master. A remote node asks over a control stream: when another master has the ports, it gets
+// no answer before that stream ends, and asks the other master.
+func (s *Steering) Steerer(id int, remote bool) protocol.Steerer { return steererOf{s, id, remote} }
+
+// Own returns that of the master's own node.
+func (s *Steering) Own() protocol.Steerer { return steererOf{steering: s, id: s.self} }
+
 func (s steererOf) group(ctx context.Context, port portgroup.Key) (*group, *agent, error) {
 	select {
 	case <-s.steering.inherited:

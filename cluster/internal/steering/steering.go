@@ -5,51 +5,25 @@ package steering
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"time"
 
-	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
-	"github.com/multinode-go/multinode/cluster/internal/protocol"
-	"github.com/multinode-go/multinode/cluster/internal/sightings"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// Program is a program that may not talk to us, and whose listeners are steered from outside.
-type Program struct {
-	Label   string                      // the name of its file
-	Promise func(reuseport.Rung) string // what it can rely on
-}
-
-// Config is given to New.
-type Config struct {
-	Force   string // the steering level, "": the best
-	Kernel  Kernel // nil: the operating system's
-	Pauses  bool   // accept loops pause, see cluster.Options.AcceptPauses
-	Program *Program
-	Logger  *slog.Logger
-	Tell    func(control.Event)
-}
+const (
+	lookInterval  = 100 * time.Millisecond // between two looks at the kernel's list of listeners
+	looksToSettle = 10                     // of them, whether or not the list has changed, until the steering is renewed
+	dyingTime     = 300 * time.Millisecond // for the kernel to close what a process with a large heap had open
+)
 
 // Steering holds the ports of a cluster for its life, and steers the group of each. The master has it; workers ask. All methods
 // may be called at the same time.
 type Steering struct {
-	*life
-	*agents
+	*environment
 	groups *groups
-
-	kernel    Kernel
-	support   reuseport.Support
-	level     reuseport.Rung
-	logger    *slog.Logger
-	tell      func(control.Event)
-	program   *Program // whose listeners these are; nil: this one
-	pauses    bool     // accept loops pause, see Options.AcceptPauses
-	sightings *sightings.Book
-
-	kicks chan struct{} // holds a value when follow is to steer again
-	looks chan struct{} // holds a value when run is to look at the groups
+	looks  chan struct{} // holds a value when run is to look at the groups
 
 	// inherited is closed when all that nodes have from the time of another master is known. An earlier
 	// request would get another port in place of port 0, and a place in a group of which the master knows nothing.
@@ -74,25 +48,13 @@ func New(c Config) (*Steering, error) {
 		}
 		level = wanted
 	}
-	s := &Steering{
-		life: newLife(), groups: newGroups(),
-		kernel: c.Kernel, support: support, level: level, logger: c.Logger, tell: c.Tell, program: c.Program, pauses: c.Pauses,
-		sightings: sightings.New(level, c.Logger, c.Tell),
-		kicks:     make(chan struct{}, 1), looks: make(chan struct{}, 1), inherited: make(chan struct{}),
-	}
-	s.agents = newAgents(c.Kernel, s.kick)
-	return s, nil
+	return &Steering{
+		environment: newEnvironment(c, support, level), groups: newGroups(), looks: make(chan struct{}, 1), inherited: make(chan struct{}),
+	}, nil
 }
 
 // Level returns how connections are steered at best.
 func (s *Steering) Level() reuseport.Rung { return s.level }
-
-// Steerer returns a node's access to its master. A remote node asks over a control stream: when another master has the ports, it gets
-// no answer before that stream ends, and asks the other master.
-func (s *Steering) Steerer(id int, remote bool) protocol.Steerer { return steererOf{s, id, remote} }
-
-// Own returns that of the master's own node.
-func (s *Steering) Own() protocol.Steerer { return steererOf{steering: s, id: s.self} }
 
 // Open lets nodes join and reserve ports: all that nodes have from the time of another master is known.
 func (s *Steering) Open() { close(s.inherited) }
@@ -145,14 +107,6 @@ func (s *Steering) run() {
 	}
 }
 
-// kick makes follow steer by what has changed, and run look at the groups, now.
-func (s *Steering) kick() {
-	select {
-	case s.kicks <- struct{}{}:
-	default:
-	}
-}
-
 // group returns the group of the port that key names. The first to ask reserves the port.
 func (s *Steering) group(ctx context.Context, key portgroup.Key) (*group, error) {
 	return s.groupBy(ctx, key, func() (Reservation, error) {
@@ -170,7 +124,7 @@ func (s *Steering) groupBy(ctx context.Context, key portgroup.Key, reserve func(
 		if err != nil {
 			return nil, err
 		}
-		return newGroup(key, reservation, s), nil
+		return newGroup(key, reservation, s.environment), nil
 	})
 }
 

@@ -6,13 +6,20 @@ import (
 	"slices"
 
 	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/sightings"
 )
 
+// looksToFind is how often a listener that no process holds is looked at until it is a stranger's: the kernel may be closing it.
+const looksToFind = 3
+
 // strangers are the members of a group whose processes are no nodes.
 type strangers struct {
-	group *group
-	met   map[*member]*sightings.Sighting // those of which it is known which ones; it belongs to the group's turn
+	turn  turn // of the group
+	port  *port
+	nodes *portgroup.Map[*agent]
+	env   *environment
+	met   map[*member]*sightings.Sighting // those of which it is known which ones; it belongs to the turn
 }
 
 // meet looks for the processes of listeners that no node has told us of: strangers, or workers that are being adopted. It looks
@@ -22,24 +29,23 @@ func (s *strangers) meet(ctx context.Context) (found bool) {
 	if !s.hasUnmet(ctx) {
 		return false
 	}
-	g := s.group
-	owners, err := g.owners(ctx)
-	if err != nil || g.take(ctx) != nil {
+	owners, err := s.port.owners(ctx)
+	if err != nil || s.turn.take(ctx) != nil {
 		return false
 	}
-	defer g.give()
-	for _, m := range g.nodes.Members() {
+	defer s.turn.give()
+	for _, m := range s.nodes.Members() {
 		if m.Unmet == 0 {
 			continue
 		}
-		a, other := g.steering.holder(owners, m.Inode)
-		other.Address = cmp.Or(other.Address, g.address)
+		a, other := s.env.holder(owners, m.Inode)
+		other.Address = cmp.Or(other.Address, s.port.address)
 		switch {
 		case a != nil:
 			m.Node, m.Unmet, found = a, 0, true
 		case other.PID != 0 || m.Unmet >= looksToFind:
 			m.Foreign, m.Unmet, found = true, 0, true
-			s.met[m] = g.steering.sightings.Add(other)
+			s.met[m] = s.env.sightings.Add(other)
 		default:
 			m.Unmet++
 		}
@@ -49,29 +55,29 @@ func (s *strangers) meet(ctx context.Context) (found bool) {
 
 // hunt looks for a process that comes and goes faster than meet can see it.
 func (s *strangers) hunt(ctx context.Context) {
-	g, book := s.group, s.group.steering.sightings
-	if !book.Hunting(g.address) {
+	p, book := s.port, s.env.sightings
+	if !book.Hunting(p.address) {
 		return
 	}
-	isNode := func(pid int) bool { return g.steering.ofProcess(pid) != nil }
-	o, ok, err := g.kernel.Visitor(ctx, g.key.Network, g.address, isNode)
+	isNode := func(pid int) bool { return s.env.ofProcess(pid) != nil }
+	o, ok, err := p.kernel.Visitor(ctx, p.key.Network, p.address, isNode)
 	if err == nil {
-		book.Caught(g.address, control.Stranger{PID: o.PID, Program: o.Program}, ok)
+		book.Caught(p.address, control.Stranger{PID: o.PID, Program: o.Program}, ok)
 	}
 }
 
 // hasUnmet tells whether there are members whose process is not known.
 func (s *strangers) hasUnmet(ctx context.Context) bool {
-	if s.group.take(ctx) != nil {
+	if s.turn.take(ctx) != nil {
 		return false
 	}
-	defer s.group.give()
-	return slices.ContainsFunc(s.group.nodes.Members(), func(m *member) bool { return m.Unmet > 0 })
+	defer s.turn.give()
+	return slices.ContainsFunc(s.nodes.Members(), func(m *member) bool { return m.Unmet > 0 })
 }
 
 // suspects returns the stranger that is in the group, if there is one only.
 func (s *strangers) suspects() []control.Stranger {
-	all := slices.DeleteFunc(slices.Clone(s.group.nodes.Members()), func(m *member) bool { return !m.Foreign || s.met[m] == nil })
+	all := slices.DeleteFunc(slices.Clone(s.nodes.Members()), func(m *member) bool { return !m.Foreign || s.met[m] == nil })
 	if len(all) != 1 {
 		return nil
 	}
@@ -83,7 +89,7 @@ func (s *strangers) gone(members []*member) {
 	for _, m := range members {
 		delete(s.met, m)
 		if m.Unmet > 0 {
-			s.group.steering.sightings.Vanished(s.group.address)
+			s.env.sightings.Vanished(s.port.address)
 		}
 	}
 }
@@ -91,10 +97,10 @@ func (s *strangers) gone(members []*member) {
 // listed returns the strangers for Status: those that are there, and those that come and go.
 func (s *strangers) listed() []control.Stranger {
 	var there []*sightings.Sighting
-	for _, m := range s.group.nodes.Members() {
+	for _, m := range s.nodes.Members() {
 		if m.Foreign {
 			there = append(there, s.met[m])
 		}
 	}
-	return s.group.steering.sightings.Of(s.group.address, there)
+	return s.env.sightings.Of(s.port.address, there)
 }
