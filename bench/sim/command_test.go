@@ -34,7 +34,7 @@ func simulate(t *testing.T, s Scenario) Outcome {
 	t.Helper()
 	o, err := Simulate(t.Context(), s)
 	require.NoError(t, err)
-	return o
+	return o[s]
 }
 
 // agrees fails when an estimate is not what theory says: further away than twice the half-width of its interval, which
@@ -81,7 +81,7 @@ func ExampleSimulate() {
 			fmt.Println(err)
 			return
 		}
-		fmt.Printf("%s: %.0f\n", s.Policy, o.Response.Mean)
+		fmt.Printf("%s: %.0f\n", s.Policy, o[s][Response].Mean)
 	}
 	// Output:
 	// hash: 5
@@ -98,7 +98,7 @@ func TestSimulateRepeats(t *testing.T) {
 		assert.Equal(t, first, second, policy)
 		s := brief(policy)
 		s.Seed++
-		assert.NotEqual(t, first.Response, simulate(t, s).Response, policy)
+		assert.NotEqual(t, first[Response], simulate(t, s)[Response], policy)
 	}
 }
 
@@ -111,18 +111,29 @@ func TestSameRequestsForAll(t *testing.T) {
 			s.Connections, s.Life = connections, 50
 			r := newRun(s, 1)
 			demands := 0.0
-			r.done = func(demand, response float64) {
-				demands += demand
-				r.tally.add(demand, response)
-			}
-			_, err := r.do(t.Context())
-			require.NoError(t, err)
+			watch(r, func(demand, _ float64) { demands += demand })
 			got := []float64{float64(r.tally.requests), demands}
 			if want == nil {
 				want = got
 			}
 			assert.InDeltaSlice(t, want, got, 1e-6, policy)
 		}
+	}
+}
+
+// watch runs r to its end, and calls done for each request that counts.
+func watch(r *run, done func(demand, response float64)) {
+	for {
+		timer, now, more := r.next()
+		if !more {
+			return
+		}
+		if timer < len(r.crew) {
+			if first := r.crew[timer].first(); r.counts(first.arrived) {
+				done(first.demand, now-first.arrived)
+			}
+		}
+		r.ring(timer, now)
 	}
 }
 
@@ -163,7 +174,7 @@ func TestWarmupDoesNotCount(t *testing.T) {
 func TestTallyWindow(t *testing.T) {
 	crew := []worker{{busy: 7}, {busy: 7}, {busy: 7}}
 	tally := newTally(3)
-	tally.begin(crew, 0)
+	tally.elapsed(crew, 0)
 	for i := range crew {
 		crew[i].busy += float64(i + 1)
 	}
@@ -184,12 +195,12 @@ func TestTally(t *testing.T) {
 	}
 	f, err := tally.figures()
 	require.NoError(t, err)
-	assert.InDelta(t, 500.5, f.response, 1e-9)
-	assert.InDelta(t, 250.25, f.slowdown, 1e-9)
-	assert.InEpsilon(t, 500, f.p50, 0.001)
-	assert.InEpsilon(t, 990, f.p99, 0.001)
-	assert.InEpsilon(t, 999, f.p999, 0.001)
-	assert.InDelta(t, 1000, f.longest, 0)
+	assert.InDelta(t, 500.5, f[Response], 1e-9)
+	assert.InDelta(t, 250.25, f[Slowdown], 1e-9)
+	assert.InEpsilon(t, 500, f[P50], 0.001)
+	assert.InEpsilon(t, 990, f[P99], 0.001)
+	assert.InEpsilon(t, 999, f[P999], 0.001)
+	assert.InDelta(t, 1000, f[Max], 0)
 }
 
 func TestEstimate(t *testing.T) {
@@ -232,20 +243,27 @@ func TestScenarioIsRefused(t *testing.T) {
 	}
 }
 
+// lateCancel is a context that is canceled when it has been asked ten times.
+type lateCancel struct {
+	context.Context
+	asked int
+}
+
+func (c *lateCancel) Err() error {
+	if c.asked++; c.asked > 10 {
+		return context.Canceled
+	}
+	return nil
+}
+
 // TestRunObeysContext would run forever.
 func TestRunObeysContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
 	s := brief(Hash)
 	s.Duration = 1e12
-	r := newRun(s, 0)
-	arrivals := 0
-	r.arrived = func(int, float64) {
-		if arrivals++; arrivals == 100000 {
-			cancel()
-		}
-	}
-	_, err := r.do(ctx)
+	_, err := newRun(s, 0).do(&lateCancel{Context: t.Context()})
 	require.ErrorIs(t, err, context.Canceled)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
 	_, err = Simulate(ctx, s)
 	require.ErrorIs(t, err, context.Canceled)
 }
@@ -302,7 +320,7 @@ func TestJSON(t *testing.T) {
 		for _, row := range e.Cells {
 			require.Len(t, row, len(e.Columns))
 			for _, c := range row {
-				assert.Positive(t, c.Outcome.Response.Mean)
+				assert.Positive(t, c.Outcome[Response].Mean)
 			}
 		}
 	}

@@ -7,23 +7,8 @@ import (
 	"sync"
 )
 
-// Simulate runs the replications of a scenario on all CPUs.
-func Simulate(ctx context.Context, s Scenario) (Outcome, error) {
-	outcomes, err := simulateAll(ctx, []Scenario{s})
-	if err != nil {
-		return Outcome{}, err
-	}
-	return outcomes[s], nil
-}
-
-// replication is one run of a scenario.
-type replication struct {
-	figures figures
-	err     error
-}
-
-// simulateAll simulates each of the scenarios once, whatever the order in which CPUs take up replications.
-func simulateAll(ctx context.Context, scenarios []Scenario) (map[Scenario]Outcome, error) {
+// Simulate runs the replications of scenarios on all CPUs. A scenario that is named twice is simulated once.
+func Simulate(ctx context.Context, scenarios ...Scenario) (map[Scenario]Outcome, error) {
 	replications := make(map[Scenario][]replication)
 	for _, s := range scenarios {
 		if err := s.validate(); err != nil {
@@ -31,22 +16,18 @@ func simulateAll(ctx context.Context, scenarios []Scenario) (map[Scenario]Outcom
 		}
 		replications[s] = make([]replication, s.Replications)
 	}
-	tasks := make(chan func())
-	var cpus sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		cpus.Go(func() { // ends with the tasks, below
-			for task := range tasks {
-				task()
-			}
-		})
-	}
+	var running sync.WaitGroup
+	cpus := make(chan struct{}, runtime.GOMAXPROCS(0))
 	for s, all := range replications {
 		for i := range all {
-			tasks <- func() { all[i].figures, all[i].err = newRun(s, i).do(ctx) }
+			cpus <- struct{}{}
+			running.Go(func() { // ends with its replication
+				all[i].figures, all[i].err = newRun(s, i).do(ctx)
+				<-cpus
+			})
 		}
 	}
-	close(tasks)
-	cpus.Wait()
+	running.Wait()
 	outcomes := make(map[Scenario]Outcome)
 	for s, all := range replications {
 		var err error
@@ -66,7 +47,7 @@ type Experiment struct {
 	Policies []string `json:"policies"`
 	Cells    [][]Cell `json:"cells"` // by policy and column
 
-	tables []metric
+	tables []Metric
 }
 
 // Cell is one scenario and what it gave.
@@ -79,7 +60,7 @@ type Cell struct {
 func Compare(ctx context.Context, experiments []Experiment) error {
 	var scenarios []Scenario
 	each(experiments, func(c *Cell) { scenarios = append(scenarios, c.Scenario) })
-	outcomes, err := simulateAll(ctx, scenarios)
+	outcomes, err := Simulate(ctx, scenarios...)
 	if err != nil {
 		return err
 	}

@@ -5,11 +5,33 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
+// Metric is something that is measured. Times are in units of the mean demand.
+type Metric string
+
+// The metrics. Jain and Peak say how evenly the workers' CPUs were busy in windows of 1000 mean demands: 1 is perfect, and
+// what Shared has by definition.
+const (
+	Response Metric = "response" // mean time from arrival to the end
+	Slowdown Metric = "slowdown" // mean of response/demand; missing where it is infinite
+	P50      Metric = "p50"      // of the responses
+	P99      Metric = "p99"
+	P999     Metric = "p999"
+	Max      Metric = "max"  // grows with the number of requests in a replication
+	Jain     Metric = "jain" // (sum x)^2 / (n sum x^2)
+	Peak     Metric = "peak" // largest/mean
+	// Overloaded is the share of requests that come to a worker whose long-lived connections ask for more than its CPU
+	// can do. While that lasts its queue grows, and so do the times with the lives of connections.
+	Overloaded Metric = "overloaded"
+)
+
 // Estimate is the mean over replications, and the half-width of its 95 % confidence interval.
 type Estimate struct {
 	Mean      float64 `json:"mean"`
 	HalfWidth float64 `json:"halfWidth"`
 }
+
+// Outcome is what a scenario gives.
+type Outcome map[Metric]Estimate
 
 // maxReplications is more than anybody has time for.
 const maxReplications = 1000
@@ -21,55 +43,29 @@ func estimate(values []float64) Estimate {
 	return Estimate{mean, t * stat.StdErr(deviation, n)}
 }
 
-// Outcome is what a scenario gives. Times are in units of the mean demand.
-type Outcome struct {
-	Response Estimate  `json:"response"`           // mean time from arrival to the end
-	Slowdown *Estimate `json:"slowdown,omitempty"` // mean of response/demand, nil where it is infinite
-	P50      Estimate  `json:"p50"`                // of the responses
-	P99      Estimate  `json:"p99"`
-	P999     Estimate  `json:"p999"`
-	Max      Estimate  `json:"max"` // grows with the number of requests in a replication
-
-	// How evenly the workers' CPUs were busy in windows of 1000 mean demands: 1 is perfect, and what Shared has by
-	// definition.
-	Jain Estimate `json:"jain"` // (sum x)^2 / (n sum x^2)
-	Peak Estimate `json:"peak"` // largest/mean
-
-	// Overloaded is the share of requests that come to a worker whose long-lived connections ask for more than its CPU
-	// can do. While that lasts its queue grows, and so do the times with the lives of connections.
-	Overloaded Estimate `json:"overloaded"`
+// replication is what one run of a scenario has measured.
+type replication struct {
+	figures map[Metric]float64
+	err     error
 }
-
-// figures are what a replication has measured.
-type figures struct{ response, slowdown, p50, p99, p999, longest, jain, peak, overloaded float64 }
 
 // outcome sums up replications.
 func (s Scenario) outcome(all []replication) (Outcome, error) {
+	values := make(map[Metric][]float64)
 	for _, r := range all {
 		if r.err != nil {
-			return Outcome{}, r.err
+			return nil, r.err
+		}
+		for m, value := range r.figures {
+			values[m] = append(values[m], value)
 		}
 	}
-	over := func(get func(figures) float64) Estimate {
-		values := make([]float64, len(all))
-		for i, r := range all {
-			values[i] = get(r.figures)
-		}
-		return estimate(values)
+	o := make(Outcome)
+	for m, all := range values {
+		o[m] = estimate(all)
 	}
-	o := Outcome{
-		Response:   over(func(f figures) float64 { return f.response }),
-		P50:        over(func(f figures) float64 { return f.p50 }),
-		P99:        over(func(f figures) float64 { return f.p99 }),
-		P999:       over(func(f figures) float64 { return f.p999 }),
-		Max:        over(func(f figures) float64 { return f.longest }),
-		Jain:       over(func(f figures) float64 { return f.jain }),
-		Peak:       over(func(f figures) float64 { return f.peak }),
-		Overloaded: over(func(f figures) float64 { return f.overloaded }),
-	}
-	if s.finiteSlowdown() {
-		slowdown := over(func(f figures) float64 { return f.slowdown })
-		o.Slowdown = &slowdown
+	if !s.finiteSlowdown() {
+		delete(o, Slowdown)
 	}
 	return o, nil
 }

@@ -20,23 +20,24 @@ func (p Plan) Experiments() []Experiment {
 	small, uneven := base, home
 	small.Workers = 16
 	uneven.Zipf = 1
-	times := []metric{response, p99, p999}
+	times := []Metric{Response, P99, P999}
+	laws := []Law{Deterministic, Exponential, Pareto, Bimodal}
+	counts := []int{8, 32, 128, 512, 2048, 8192}
 	return []Experiment{
 		vary(p, base, "workers", "a connection for each request, PS, Pareto, load 0.8", "N", times, []int{4, 16, 64, 256},
 			func(s *Scenario, n int) { s.Workers = n }),
-		p.metrics(base, "metrics", "a connection for each request, PS, Pareto, load 0.8, N=64"),
+		vary(p, base, "metrics", "a connection for each request, PS, Pareto, load 0.8, N=64", "",
+			[]Metric{Response, Slowdown, P50, P99, P999, Max, Jain, Peak}, []string{""}, func(*Scenario, string) {}),
 		vary(p, small, "load", "a connection for each request, PS, Pareto, N=16", "load", times,
 			[]float64{0.3, 0.5, 0.7, 0.8, 0.9, 0.95}, func(s *Scenario, load float64) { s.Load = load }),
-		vary(p, base, "law", "a connection for each request, PS, load 0.8, N=64", "law", []metric{response, p999},
-			[]Law{Deterministic, Exponential, Pareto, Bimodal}, func(s *Scenario, law Law) { s.Law = law }),
-		vary(p, base, "fcfs", "a connection for each request, FCFS, load 0.8, N=64", "law", []metric{response, p999},
-			[]Law{Deterministic, Exponential, Pareto, Bimodal}, func(s *Scenario, law Law) { s.Law, s.Discipline = law, FCFS }),
+		vary(p, base, "law", "a connection for each request, PS, load 0.8, N=64", "law", []Metric{Response, P999}, laws,
+			func(s *Scenario, law Law) { s.Law = law }),
+		vary(p, base, "fcfs", "a connection for each request, FCFS, load 0.8, N=64", "law", []Metric{Response, P999}, laws,
+			func(s *Scenario, law Law) { s.Law, s.Discipline = law, FCFS }),
 		vary(p, home, "connections", "C long-lived connections that do the same, PS, Pareto, load 0.6, N=8", "C",
-			[]metric{response, p99, overloaded}, []int{8, 32, 128, 512, 2048, 8192},
-			func(s *Scenario, c int) { s.Connections = c }),
+			[]Metric{Response, P99, Overloaded}, counts, func(s *Scenario, c int) { s.Connections = c }),
 		vary(p, uneven, "uneven", "C long-lived connections after Zipf's law, PS, Pareto, load 0.6, N=8", "C",
-			[]metric{p50, overloaded}, []int{8, 32, 128, 512, 2048, 8192},
-			func(s *Scenario, c int) { s.Connections = c }),
+			[]Metric{P50, Overloaded}, counts, func(s *Scenario, c int) { s.Connections = c }),
 	}
 }
 
@@ -71,7 +72,7 @@ func (s Scenario) relaxation() float64 {
 }
 
 // vary compares the policies for several values of one thing.
-func vary[T any](p Plan, base Scenario, name, title, axis string, tables []metric, values []T, set func(*Scenario, T)) Experiment {
+func vary[T any](p Plan, base Scenario, name, title, axis string, tables []Metric, values []T, set func(*Scenario, T)) Experiment {
 	e := Experiment{Name: name, Title: title, Axis: axis, tables: tables}
 	for _, value := range values {
 		e.Columns = append(e.Columns, fmt.Sprint(value))
@@ -86,12 +87,5 @@ func vary[T any](p Plan, base Scenario, name, title, axis string, tables []metri
 		e.Policies = append(e.Policies, s.label())
 		e.Cells = append(e.Cells, row)
 	}
-	return e
-}
-
-// metrics compares all that is measured in one scenario.
-func (p Plan) metrics(base Scenario, name, title string) Experiment {
-	e := vary(p, base, name, title, "", nil, []string{""}, func(*Scenario, string) {})
-	e.tables = []metric{response, slowdown, p50, p99, p999, longest, jain, peak}
 	return e
 }

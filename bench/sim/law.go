@@ -1,11 +1,8 @@
 package sim
 
 import (
-	"maps"
 	"math"
 	"math/rand/v2"
-	"slices"
-	"strings"
 )
 
 // Law is the distribution of what a request demands. Its mean is 1.
@@ -20,13 +17,13 @@ const (
 	Bimodal       Law = "bimodal"       // 10.7: 1 % of the requests take 50 times longer
 )
 
-// laws have a mean square, and make the function that draws.
+// laws have a mean square, and draw a demand.
 var laws = map[Law]struct {
 	square float64
-	open   func(*rand.Rand) func() float64
+	draw   func(*rand.Rand) float64
 }{
-	Deterministic: {1, func(*rand.Rand) func() float64 { return func() float64 { return 1 } }},
-	Exponential:   {2, func(r *rand.Rand) func() float64 { return r.ExpFloat64 }},
+	Deterministic: {1, func(*rand.Rand) float64 { return 1 }},
+	Exponential:   {2, (*rand.Rand).ExpFloat64},
 	Pareto:        {10.9, drawPareto},
 	Bimodal:       {11.7, drawBimodal},
 }
@@ -37,13 +34,11 @@ const (
 	short     = 1 / (1 - longShare + longShare*longRatio)
 )
 
-func drawBimodal(r *rand.Rand) func() float64 {
-	return func() float64 {
-		if r.Float64() < longShare {
-			return short * longRatio
-		}
-		return short
+func drawBimodal(r *rand.Rand) float64 {
+	if r.Float64() < longShare {
+		return short * longRatio
 	}
+	return short
 }
 
 const (
@@ -51,24 +46,16 @@ const (
 	paretoRange = 1000
 )
 
+var (
+	paretoCut   = 1 - math.Pow(paretoRange, -paretoShape)
+	paretoLeast = (paretoShape - 1) / paretoShape * paretoCut / (1 - math.Pow(paretoRange, 1-paretoShape))
+)
+
 // drawPareto inverts the distribution function (1 - (least/x)^1.5) / (1 - 1000^-1.5).
-func drawPareto(r *rand.Rand) func() float64 {
-	cut := 1 - math.Pow(paretoRange, -paretoShape)
-	least := (paretoShape - 1) / paretoShape * cut / (1 - math.Pow(paretoRange, 1-paretoShape))
-	return func() float64 {
-		root := math.Cbrt(1 - r.Float64()*cut) // math.Pow takes a fifth of the time of a simulation
-		return least / (root * root)
-	}
+func drawPareto(r *rand.Rand) float64 {
+	root := math.Cbrt(1 - r.Float64()*paretoCut) // math.Pow takes a fifth of the time of a simulation
+	return paretoLeast / (root * root)
 }
 
 // finiteSlowdown reports whether response/demand has a mean: not where a request that waits may be as short as it likes.
 func (s Scenario) finiteSlowdown() bool { return s.Discipline == PS || s.Law != Exponential }
-
-// names lists what can be chosen.
-func names[K ~string, V any](m map[K]V) string {
-	var list []string
-	for _, name := range slices.Sorted(maps.Keys(m)) {
-		list = append(list, string(name))
-	}
-	return strings.Join(list, ", ")
-}

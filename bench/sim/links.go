@@ -1,9 +1,14 @@
 package sim
 
-import "math/rand/v2"
+import (
+	"math"
+	"math/rand/v2"
+	"sort"
+)
 
 // links are the long-lived connections. There are as many of each rate at any time: one that ends is replaced.
 type links struct {
+	site    *site
 	shares  shares    // of the requests
 	rate    []float64 // load that it brings
 	worker  []int
@@ -11,30 +16,28 @@ type links struct {
 }
 
 // newLinks opens all, in an order of its own, so that those with much to do are not all first.
-func newLinks(s Scenario, site *site, choose func() int, order *rand.Rand) *links {
+func newLinks(s Scenario, site *site, order *rand.Rand) *links {
 	weights := zipf(s.Connections, s.Zipf)
 	l := &links{
-		shares: newShares(weights), rate: weights,
+		site: site, shares: newShares(weights), rate: weights,
 		worker: make([]int, s.Connections), offered: make([]float64, len(site.open)),
 	}
 	for i := range l.rate {
 		l.rate[i] *= s.Load * float64(s.Workers) / l.shares.sum()
 	}
 	for _, i := range order.Perm(s.Connections) {
-		l.open(i, site, choose)
+		l.open(i)
 	}
 	return l
 }
 
-func (l *links) open(i int, site *site, choose func() int) {
-	worker := choose()
-	l.worker[i] = worker
-	l.offered[worker] += l.rate[i]
-	site.open[worker]++
+func (l *links) open(i int) {
+	l.worker[i] = l.site.connect()
+	l.offered[l.worker[i]] += l.rate[i]
 }
 
-func (l *links) close(i int, site *site) {
-	site.open[l.worker[i]]--
+func (l *links) close(i int) {
+	l.site.open[l.worker[i]]--
 	l.offered[l.worker[i]] -= l.rate[i]
 }
 
@@ -43,11 +46,39 @@ func (l *links) close(i int, site *site) {
 const together = 2
 
 // replace ends some of the connections, drawn at random, and opens their successors.
-func (l *links) replace(r *rand.Rand, site *site, choose func() int) {
+func (l *links) replace(r *rand.Rand) {
 	i := r.IntN(len(l.worker))
 	j := (i + 1 + r.IntN(len(l.worker)-1)) % len(l.worker)
-	l.close(i, site)
-	l.close(j, site)
-	l.open(i, site, choose)
-	l.open(j, site, choose)
+	l.close(i)
+	l.close(j)
+	l.open(i)
+	l.open(j)
+}
+
+// zipf returns weights that fall with the rank's power. Exponent 0 is all the same.
+func zipf(n int, exponent float64) []float64 {
+	weights := make([]float64, n)
+	for i := range weights {
+		weights[i] = math.Pow(float64(i+1), -exponent)
+	}
+	return weights
+}
+
+// shares is a discrete distribution: the sums of the weights up to and with each index.
+type shares []float64
+
+func newShares(weights []float64) shares {
+	s, sum := make(shares, len(weights)), 0.0
+	for i, w := range weights {
+		sum += w
+		s[i] = sum
+	}
+	return s
+}
+
+func (s shares) sum() float64 { return s[len(s)-1] }
+
+func (s shares) draw(r *rand.Rand) int {
+	x := r.Float64() * s.sum()
+	return min(len(s)-1, sort.Search(len(s), func(i int) bool { return s[i] > x }))
 }

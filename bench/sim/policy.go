@@ -14,7 +14,7 @@ const (
 	Hash Policy = "hash"
 	// RoundRobin takes the workers in turn.
 	RoundRobin Policy = "round-robin"
-	// Weights draws a worker by weights that a controller renews now and then from what it sees at that moment.
+	// Weights draws a worker by weights that are renewed now and then from what is seen at that moment.
 	Weights Policy = "weights"
 	// BestOfTwo draws two different workers, and takes that with fewer open connections.
 	BestOfTwo Policy = "best-of-two"
@@ -25,37 +25,46 @@ const (
 	Shared Policy = "shared"
 )
 
-// site is what policies see.
+// policies choose a worker.
+var policies = map[Policy]func(*site) int{
+	Hash:        (*site).hash,
+	RoundRobin:  (*site).inTurn,
+	Weights:     (*site).weighted,
+	BestOfTwo:   (*site).bestOfTwo,
+	LeastLoaded: (*site).leastLoaded,
+	Shared:      func(*site) int { return 0 }, // it is the only one
+}
+
+// site is what policies see, and what they remember.
 type site struct {
 	open    []int // connections, by worker
 	choices *rand.Rand
-	look    func() // to be called at each renewal of the weights, nil if there are none
+	choose  func(*site) int
+
+	turn   int    // for RoundRobin: whose it was; -1 before the first one
+	opened int    // for Weights: connections since the last look
+	shares shares // for Weights: nil before the first look
 }
 
-// policies make the function that chooses.
-var policies = map[Policy]func(*site) func() int{
-	Hash:       func(s *site) func() int { return s.hash },
-	RoundRobin: roundRobin,
-	Weights: func(s *site) func() int {
-		c := &controller{site: s}
-		s.look = c.look
-		return c.choose
-	},
-	BestOfTwo:   func(s *site) func() int { return s.bestOfTwo },
-	LeastLoaded: func(s *site) func() int { return s.leastLoaded },
-	Shared: func(*site) func() int {
-		return func() int { return 0 } // it is the only one
-	},
+func newSite(workers int, choices *rand.Rand, p Policy) *site {
+	return &site{open: make([]int, workers), choices: choices, choose: policies[p], turn: -1}
+}
+
+// connect opens a connection, and returns its worker.
+func (s *site) connect() int {
+	worker := s.choose(s)
+	s.open[worker]++
+	return worker
 }
 
 func (s *site) hash() int { return s.choices.IntN(len(s.open)) }
 
-func roundRobin(s *site) func() int {
-	last := s.choices.IntN(len(s.open))
-	return func() int {
-		last = (last + 1) % len(s.open)
-		return last
+func (s *site) inTurn() int {
+	if s.turn < 0 {
+		s.turn = s.hash()
 	}
+	s.turn = (s.turn + 1) % len(s.open)
+	return s.turn
 }
 
 func (s *site) bestOfTwo() int {
@@ -72,21 +81,50 @@ func (s *site) bestOfTwo() int {
 }
 
 func (s *site) leastLoaded() int {
-	least, ties := slices.Min(s.open), 0
-	for _, open := range s.open {
-		if open == least {
-			ties++
-		}
-	}
-	skip := s.choices.IntN(ties)
+	least := slices.Min(s.open)
+	var all []int
 	for i, open := range s.open {
-		if open != least {
-			continue
+		if open == least {
+			all = append(all, i)
 		}
-		if skip == 0 {
-			return i
-		}
-		skip--
 	}
-	panic("unreachable")
+	return all[s.choices.IntN(len(all))]
+}
+
+func (s *site) weighted() int {
+	s.opened++
+	if s.shares == nil {
+		return s.hash()
+	}
+	return s.shares.draw(s.choices)
+}
+
+// look renews the weights. It sees how many connections each worker has open at that moment and how many have been opened
+// since the last look, and nothing else, and until the next look nobody sees more.
+//
+// It expects that as many will be opened until the next look as since the last one, and gives each worker the share of
+// them that levels all out, as water that is poured onto uneven ground: those above the level get nothing, the others
+// what they are below it. Where it looks often that is nearly the shortest queue, where it looks seldom nearly the hash,
+// and never a stampede to the one that was the emptiest a while ago. It is the "basic load interpretation" of Dahlin,
+// Interpreting Stale Load Information, IEEE Transactions on Parallel and Distributed Systems 11 (2000).
+func (s *site) look() {
+	s.shares = newShares(fill(s.open, max(1, s.opened)))
+	s.opened = 0
+}
+
+// fill returns how much each must get of what is poured, so that all that get something end at the same level.
+func fill(ground []int, poured int) []float64 {
+	level, sum := 0.0, float64(poured)
+	for i, height := range slices.Sorted(slices.Values(ground)) {
+		if i > 0 && float64(height) >= level {
+			break
+		}
+		sum += float64(height)
+		level = sum / float64(i+1)
+	}
+	portions := make([]float64, len(ground))
+	for i, height := range ground {
+		portions[i] = max(0, level-float64(height))
+	}
+	return portions
 }

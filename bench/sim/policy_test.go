@@ -9,16 +9,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func newSite(open ...int) *site {
-	return &site{open: open, choices: rand.New(rand.NewPCG(1, 2))}
+func siteOf(p Policy, open ...int) *site {
+	s := newSite(len(open), rand.New(rand.NewPCG(1, 2)), p)
+	copy(s.open, open)
+	return s
 }
 
 // drawn returns how often each worker is chosen, as a share.
-func drawn(s *site, choose func() int) []float64 {
+func drawn(s *site) []float64 {
 	const n = 100000
 	shares := make([]float64, len(s.open))
 	for range n {
-		shares[choose()] += 1.0 / n
+		shares[s.choose(s)] += 1.0 / n
 	}
 	return shares
 }
@@ -32,37 +34,35 @@ func TestPolicies(t *testing.T) {
 		LeastLoaded: {0, 0.5, 0.5, 0},
 		Weights:     {0.25, 0.25, 0.25, 0.25}, // it has not looked yet
 	} {
-		s := newSite(3, 1, 1, 2)
-		assert.InDeltaSlice(t, want, drawn(s, policies[policy](s)), 0.01, policy)
+		s := siteOf(policy, 3, 1, 1, 2)
+		assert.InDeltaSlice(t, want, drawn(s), 0.01, policy)
 	}
 }
 
 func TestRoundRobinTakesTurns(t *testing.T) {
-	s := newSite(9, 0, 0)
-	choose := policies[RoundRobin](s)
-	first := choose()
+	s := siteOf(RoundRobin, 9, 0, 0)
+	first := s.choose(s)
 	for i := range 10 {
-		assert.Equal(t, (first+1+i)%3, choose())
+		assert.Equal(t, (first+1+i)%3, s.choose(s))
 	}
 }
 
 // TestWeightsKnowTheLastLook sees what was open when it looked, and not what is.
 func TestWeightsKnowTheLastLook(t *testing.T) {
-	s := newSite(3, 0, 1)
-	choose := policies[Weights](s)
+	s := siteOf(Weights, 3, 0, 1)
 	for range 4 {
-		choose()
+		s.choose(s)
 	}
 	s.look()
 	want := []float64{0, 2.5 / 4, 1.5 / 4}
-	assert.InDeltaSlice(t, want, drawn(s, choose), 0.01)
+	assert.InDeltaSlice(t, want, drawn(s), 0.01)
 	copy(s.open, []int{0, 9, 9})
-	assert.InDeltaSlice(t, want, drawn(s, choose), 0.01)
+	assert.InDeltaSlice(t, want, drawn(s), 0.01)
 	s.look() // 200,000 have been opened since: what is there hardly matters
-	assert.InDeltaSlice(t, []float64{1. / 3, 1. / 3, 1. / 3}, drawn(s, choose), 0.01)
+	assert.InDeltaSlice(t, []float64{1. / 3, 1. / 3, 1. / 3}, drawn(s), 0.01)
 	s.look()
 	s.look() // none
-	assert.InDeltaSlice(t, []float64{1, 0, 0}, drawn(s, choose), 0.01)
+	assert.InDeltaSlice(t, []float64{1, 0, 0}, drawn(s), 0.01)
 }
 
 func TestFill(t *testing.T) {
@@ -83,11 +83,11 @@ func TestFill(t *testing.T) {
 }
 
 func TestSharesDrawZipf(t *testing.T) {
-	s := newSite(make([]int, 4)...)
-	shares := newShares(zipf(4, 1))
+	s := siteOf(Weights, make([]int, 4)...)
+	s.shares = newShares(zipf(4, 1))
 	const sum = 1 + 1./2 + 1./3 + 1./4
 	assert.InDeltaSlice(t, []float64{1 / sum, 1 / sum / 2, 1 / sum / 3, 1 / sum / 4},
-		drawn(s, func() int { return shares.draw(s.choices) }), 0.01)
+		drawn(s), 0.01)
 }
 
 func longLived(connections, workers int, p Policy) Scenario {
@@ -101,14 +101,14 @@ func TestConnectionsEnd(t *testing.T) {
 	s := longLived(64, 8, BestOfTwo)
 	s.Zipf = 1
 	r := newRun(s, 0)
-	opened, choose := 0, r.choose
-	r.choose = func() int {
+	opened, choose := 0, r.site.choose
+	r.site.choose = func(s *site) int {
 		opened++
-		return choose()
+		return choose(s)
 	}
 	_, err := r.do(t.Context())
 	require.NoError(t, err)
-	_, end := r.timers.next()
+	_, end, _ := r.next()
 	expected := end * 64 / s.Life
 	assert.InDelta(t, expected, opened, 5*math.Sqrt(2*expected))
 	assertWhole(t, r)
@@ -133,7 +133,7 @@ func TestPlacementsChange(t *testing.T) {
 	r := newRun(s, 0)
 	seen := make([]int, s.Workers)
 	for range 4000 {
-		r.links.replace(r.lives, r.site, r.choose)
+		r.links.replace(r.lives)
 		seen[r.links.worker[0]]++
 	}
 	for _, times := range seen {

@@ -4,30 +4,26 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
 )
 
 // run is one replication.
 type run struct {
 	Scenario
-	crew   []worker
-	site   *site
-	choose func() int
-	links  *links // nil if each request has a connection of its own
-	tally  *tally
+	crew  []worker
+	site  *site
+	links *links // nil if each request has a connection of its own
+	tally *tally
 
 	// The streams of random numbers, each for one purpose: another policy meets the same requests.
-	arrivals, lives *rand.Rand
-	demand          func() float64
+	arrivals, lives, demands *rand.Rand
 
-	timers  *timers // the workers', and then these
-	from    float64 // what arrives from here
-	until   float64 // to here counts
-	pending int     // requests that count and are not done
-	arrived func(worker int, now float64)
-	done    func(demand, response float64)
+	timers  []float64 // when the first request of each worker is done, and then these below; +Inf: never
+	until   float64   // what arrives from the warm-up to here counts
+	pending int       // requests that count and are not done
 }
 
-// The timers behind those of the workers.
+// The timers behind those of the workers. Of two that ring together the first one comes first.
 const (
 	arrival = iota
 	renewal // of the weights
@@ -46,53 +42,27 @@ func newRun(s Scenario, replication int) *run {
 	crew := s.crew()
 	r := &run{
 		Scenario: s, crew: crew, tally: newTally(len(crew)),
-		arrivals: stream(), lives: stream(), demand: laws[s.Law].open(stream()),
-		site:   &site{open: make([]int, len(crew)), choices: stream()},
-		timers: newTimers(len(crew) + extraTimers),
-		from:   s.Warmup, until: s.Warmup + s.Duration,
+		arrivals: stream(), lives: stream(), demands: stream(),
+		site:   newSite(len(crew), stream(), s.Policy),
+		timers: slices.Repeat([]float64{math.Inf(1)}, len(crew)+extraTimers),
+		until:  s.Warmup + s.Duration,
 	}
-	r.done = r.tally.add
-	r.choose = policies[s.Policy](r.site)
+	r.set(arrival, r.untilArrival())
+	r.set(window, s.Warmup)
+	r.set(closing, r.until+s.Warmup)
+	if s.Policy == Weights {
+		r.set(renewal, s.Every)
+	}
 	if s.Connections > 0 {
-		r.links = newLinks(s, r.site, r.choose, stream())
+		r.links = newLinks(s, r.site, stream())
+		if s.Life > 0 {
+			r.set(ending, r.untilEnding())
+		}
 	}
 	return r
 }
 
-// do runs it to its end.
-func (r *run) do(ctx context.Context) (figures, error) {
-	r.begin()
-	const patience = 1 << 14 // events between two looks at the context
-	for events := 0; ; events++ {
-		if events%patience == 0 && ctx.Err() != nil {
-			return figures{}, ctx.Err()
-		}
-		timer, now := r.timers.next()
-		if now > r.until && r.pending == 0 {
-			return r.tally.figures()
-		}
-		if timer < len(r.crew) {
-			r.finish(timer, now)
-		} else {
-			r.ring(timer-len(r.crew), now)
-		}
-	}
-}
-
-// begin sets the timers.
-func (r *run) begin() {
-	r.set(arrival, r.untilArrival())
-	r.set(window, r.from)
-	r.set(closing, r.until+r.Warmup)
-	if r.site.look != nil {
-		r.set(renewal, r.Every)
-	}
-	if r.links != nil && r.Life > 0 {
-		r.set(ending, r.untilEnding())
-	}
-}
-
-func (r *run) set(timer int, at float64) { r.timers.set(len(r.crew)+timer, at) }
+func (r *run) set(timer int, at float64) { r.timers[len(r.crew)+timer] = at }
 
 func (r *run) untilArrival() float64 {
 	return r.arrivals.ExpFloat64() / (r.Load * float64(r.Workers))
@@ -102,9 +72,39 @@ func (r *run) untilEnding() float64 {
 	return r.lives.ExpFloat64() * r.Life * together / float64(r.Connections)
 }
 
+// do runs it to its end.
+func (r *run) do(ctx context.Context) (map[Metric]float64, error) {
+	const patience = 1 << 14 // events between two looks at the context
+	for events := 0; ; events++ {
+		if events%patience == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		timer, now, more := r.next()
+		if !more {
+			return r.tally.figures()
+		}
+		r.ring(timer, now)
+	}
+}
+
+// next returns which timer rings next, and when. There is no more when all requests that count are done.
+func (r *run) next() (timer int, now float64, more bool) {
+	now = r.timers[0]
+	for i, at := range r.timers {
+		if at < now {
+			timer, now = i, at
+		}
+	}
+	return timer, now, now <= r.until || r.pending > 0
+}
+
 // ring does what a timer is for, and sets it again.
 func (r *run) ring(timer int, now float64) {
-	switch timer {
+	if timer < len(r.crew) {
+		r.finish(timer, now)
+		return
+	}
+	switch timer - len(r.crew) {
 	case arrival:
 		r.arrive(now)
 		r.set(arrival, now+r.untilArrival())
@@ -112,7 +112,7 @@ func (r *run) ring(timer int, now float64) {
 		r.site.look()
 		r.set(renewal, now+r.Every)
 	case ending:
-		r.links.replace(r.lives, r.site, r.choose)
+		r.links.replace(r.lives)
 		r.set(ending, now+r.untilEnding())
 	case window:
 		r.compare(now)
@@ -125,8 +125,8 @@ func (r *run) ring(timer int, now float64) {
 
 // compare ends a window and begins the next, if it will end in time.
 func (r *run) compare(now float64) {
-	if now == r.from {
-		r.tally.begin(r.crew, now)
+	if now == r.Warmup {
+		r.tally.elapsed(r.crew, now)
 	} else {
 		r.tally.window(r.crew, now)
 	}
@@ -137,7 +137,7 @@ func (r *run) compare(now float64) {
 	r.set(window, next)
 }
 
-func (r *run) counts(arrived float64) bool { return arrived >= r.from && arrived < r.until }
+func (r *run) counts(arrived float64) bool { return arrived >= r.Warmup && arrived < r.until }
 
 func (r *run) arrive(now float64) {
 	worker := r.route()
@@ -147,11 +147,8 @@ func (r *run) arrive(now float64) {
 			r.tally.overloaded++
 		}
 	}
-	if r.arrived != nil {
-		r.arrived(worker, now)
-	}
-	r.crew[worker].add(now, request{arrived: now, demand: r.demand()})
-	r.timers.set(worker, r.crew[worker].next())
+	r.crew[worker].add(now, request{arrived: now, demand: laws[r.Law].draw(r.demands)})
+	r.timers[worker] = r.crew[worker].next()
 }
 
 // route returns the worker of the next request.
@@ -159,19 +156,17 @@ func (r *run) route() int {
 	if r.links != nil {
 		return r.links.worker[r.links.shares.draw(r.arrivals)]
 	}
-	worker := r.choose()
-	r.site.open[worker]++
-	return worker
+	return r.site.connect()
 }
 
 func (r *run) finish(worker int, now float64) {
 	done := r.crew[worker].finish(now)
-	r.timers.set(worker, r.crew[worker].next())
+	r.timers[worker] = r.crew[worker].next()
 	if r.links == nil {
 		r.site.open[worker]--
 	}
 	if r.counts(done.arrived) {
 		r.pending--
-		r.done(done.demand, now-done.arrived)
+		r.tally.add(done.demand, now-done.arrived)
 	}
 }

@@ -71,12 +71,12 @@ func (s Scenario) validate() error {
 		return fmt.Errorf("sim: %d workers: there must be one", s.Workers)
 	case !positive(s.Load) || s.Load >= 1:
 		return fmt.Errorf("sim: load %v: it must lie between 0 and 1, or queues grow forever", s.Load)
-	case laws[s.Law].open == nil:
-		return fmt.Errorf("sim: no law %q, have %s", s.Law, names(laws))
+	case laws[s.Law].draw == nil:
+		return fmt.Errorf("sim: no law %q", s.Law)
 	case s.Discipline != PS && s.Discipline != FCFS:
-		return fmt.Errorf("sim: no discipline %q, have %s, %s", s.Discipline, PS, FCFS)
+		return fmt.Errorf("sim: no discipline %q", s.Discipline)
 	case policies[s.Policy] == nil:
-		return fmt.Errorf("sim: no policy %q, have %s", s.Policy, names(policies))
+		return fmt.Errorf("sim: no policy %q", s.Policy)
 	case s.Policy == Weights && !positive(s.Every):
 		return fmt.Errorf("sim: weights renewed every %v: it must be positive", s.Every)
 	case s.Connections < 0 || s.Zipf < 0 || s.Life < 0:

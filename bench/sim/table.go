@@ -7,33 +7,23 @@ import (
 	"text/tabwriter"
 )
 
-// metric is something of an outcome that is printed.
-type metric struct {
-	name   string
-	format string // of its mean and of its half-width
-	get    func(Outcome) *Estimate
+// printed says under which name a metric is printed, how its mean and its half-width are, and in which unit.
+var printed = map[Metric]struct {
+	name, format string
+	unit         float64
+}{
+	Response: {"mean", "%.2f", 1}, Slowdown: {"slowdown", "%.2f", 1}, P50: {"p50", "%.2f", 1}, P99: {"p99", "%.1f", 1},
+	P999: {"p99.9", "%.0f", 1}, Max: {"max", "%.0f", 1}, Jain: {"Jain", "%.4f", 1}, Peak: {"max/mean CPU", "%.3f", 1},
+	Overloaded: {"% to overloaded workers", "%.1f", 100},
 }
 
-var (
-	response   = metric{"mean", "%.2f", func(o Outcome) *Estimate { return &o.Response }}
-	slowdown   = metric{"slowdown", "%.2f", func(o Outcome) *Estimate { return o.Slowdown }}
-	p50        = metric{"p50", "%.2f", func(o Outcome) *Estimate { return &o.P50 }}
-	p99        = metric{"p99", "%.1f", func(o Outcome) *Estimate { return &o.P99 }}
-	p999       = metric{"p99.9", "%.0f", func(o Outcome) *Estimate { return &o.P999 }}
-	longest    = metric{"max", "%.0f", func(o Outcome) *Estimate { return &o.Max }}
-	jain       = metric{"Jain", "%.4f", func(o Outcome) *Estimate { return &o.Jain }}
-	peak       = metric{"max/mean CPU", "%.3f", func(o Outcome) *Estimate { return &o.Peak }}
-	overloaded = metric{"% to overloaded workers", "%.1f", func(o Outcome) *Estimate {
-		return &Estimate{100 * o.Overloaded.Mean, 100 * o.Overloaded.HalfWidth}
-	}}
-)
-
-func (m metric) cell(o Outcome) string {
-	e := m.get(o)
-	if e == nil {
+func (c Cell) text(m Metric) string {
+	e, ok := c.Outcome[m]
+	if !ok {
 		return "inf"
 	}
-	return fmt.Sprintf(m.format+" ±"+m.format, e.Mean, e.HalfWidth)
+	p := printed[m]
+	return fmt.Sprintf(p.format+" ±"+p.format, p.unit*e.Mean, p.unit*e.HalfWidth)
 }
 
 // print prints a table for each metric, or a column for each if there is only one scenario.
@@ -41,13 +31,13 @@ func (e Experiment) print(w io.Writer) {
 	if e.Axis == "" {
 		var header []string
 		for _, m := range e.tables {
-			header = append(header, m.name)
+			header = append(header, printed[m].name)
 		}
-		e.table(w, e.Title, header, func(row, column int) string { return e.tables[column].cell(e.Cells[row][0].Outcome) })
+		e.table(w, e.Title, header, func(row, column int) string { return e.Cells[row][0].text(e.tables[column]) })
 		return
 	}
 	for _, m := range e.tables {
-		e.table(w, m.name+"; "+e.Title, e.Columns, func(row, column int) string { return m.cell(e.Cells[row][column].Outcome) })
+		e.table(w, printed[m].name+"; "+e.Title, e.Columns, func(row, column int) string { return e.Cells[row][column].text(m) })
 	}
 }
 

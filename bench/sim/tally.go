@@ -42,23 +42,21 @@ func (t *tally) add(demand, response float64) {
 	_ = t.times.RecordValue(int64(min(response*ticks+0.5, mostTicks))) // it is in range
 }
 
-// begin starts the first window.
-func (t *tally) begin(crew []worker, now float64) {
-	for i := range crew {
-		crew[i].advance(now)
-		t.before[i] = crew[i].busy
-	}
-}
-
-// window ends a window, and counts how evenly the workers were busy in it: Jain's index, which is 1 if all were so
-// equally, and 1/N if one did everything; and the busiest one's time as a multiple of their mean.
-func (t *tally) window(crew []worker, now float64) {
+// elapsed returns how long each worker was busy since it was called last.
+func (t *tally) elapsed(crew []worker, now float64) []float64 {
 	busy := make([]float64, len(crew))
 	for i := range crew {
 		crew[i].advance(now)
 		busy[i] = crew[i].busy - t.before[i]
 		t.before[i] = crew[i].busy
 	}
+	return busy
+}
+
+// window ends a window, and counts how evenly the workers were busy in it: Jain's index, which is 1 if all were so
+// equally, and 1/N if one did everything; and the busiest one's time as a multiple of their mean.
+func (t *tally) window(crew []worker, now float64) {
+	busy := t.elapsed(crew, now)
 	if slices.Max(busy) == 0 {
 		return
 	}
@@ -68,15 +66,15 @@ func (t *tally) window(crew []worker, now float64) {
 }
 
 // figures are what a replication has measured.
-func (t *tally) figures() (figures, error) {
+func (t *tally) figures() (map[Metric]float64, error) {
 	if t.requests == 0 || t.windows == 0 {
-		return figures{}, errors.New("sim: nothing happened in the time that counts: it takes a longer duration")
+		return nil, errors.New("sim: nothing happened in the time that counts: it takes a longer duration")
 	}
 	n, windows := float64(t.requests), float64(t.windows)
 	quantile := func(percent float64) float64 { return float64(t.times.ValueAtPercentile(percent)) / ticks }
-	return figures{
-		response: t.response / n, slowdown: t.slowdown / n,
-		p50: quantile(50), p99: quantile(99), p999: quantile(99.9), longest: t.longest,
-		jain: t.jain / windows, peak: t.peak / windows, overloaded: float64(t.overloaded) / n,
+	return map[Metric]float64{
+		Response: t.response / n, Slowdown: t.slowdown / n,
+		P50: quantile(50), P99: quantile(99), P999: quantile(99.9), Max: t.longest,
+		Jain: t.jain / windows, Peak: t.peak / windows, Overloaded: float64(t.overloaded) / n,
 	}, nil
 }

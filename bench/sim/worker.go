@@ -28,8 +28,6 @@ type worker struct {
 	busy    float64 // time that its CPUs have worked, together
 }
 
-func (w *worker) len() int { return len(w.serving) + len(w.waiting) }
-
 // rate is how fast virtual time goes.
 func (w *worker) rate() float64 {
 	if len(w.serving) <= w.cpus {

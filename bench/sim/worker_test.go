@@ -9,10 +9,12 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
+func requests(w *worker) int { return len(w.serving) + len(w.waiting) }
+
 // finishAll returns when each request of a worker is done, by when it arrived.
 func finishAll(w *worker, arrivals ...request) map[float64]float64 {
 	done := make(map[float64]float64)
-	for len(arrivals) > 0 || w.len() > 0 {
+	for len(arrivals) > 0 || requests(w) > 0 {
 		if at := w.next(); len(arrivals) == 0 || at <= arrivals[0].arrived {
 			done[w.finish(at).arrived] = at
 			continue
@@ -69,28 +71,7 @@ func TestWorkerFinishesTheShortestFirst(t *testing.T) {
 	for _, demand := range want {
 		assert.InDelta(t, demand, w.finish(w.next()).demand, 0)
 	}
-	assert.Zero(t, w.len())
-}
-
-// TestTimers sets them at random, and takes the earliest.
-func TestTimers(t *testing.T) {
-	for _, n := range []int{1, 2, 5, 64} {
-		r := rand.New(rand.NewPCG(1, uint64(n)))
-		timers, want := newTimers(n), slices.Repeat([]float64{math.Inf(1)}, n)
-		for range 5000 {
-			i, at := r.IntN(n), r.Float64()
-			if r.IntN(4) == 0 {
-				at = math.Inf(1)
-			}
-			timers.set(i, at)
-			want[i] = at
-			next, at := timers.next()
-			assert.Equal(t, slices.Min(want), at) //nolint:testifylint // it must be the same, and may be infinite
-			if !math.IsInf(at, 1) {
-				assert.Equal(t, slices.Index(want, at), next)
-			}
-		}
-	}
+	assert.Zero(t, requests(w))
 }
 
 // TestLaws have mean 1, and the moments that they should have.
@@ -98,11 +79,11 @@ func TestLaws(t *testing.T) {
 	for law, l := range laws {
 		var means, squares []float64
 		for seed := range uint64(10) {
-			draw := l.open(rand.New(rand.NewPCG(seed, 1)))
+			r := rand.New(rand.NewPCG(seed, 1))
 			const n = 200000
 			sum, square := 0.0, 0.0
 			for range n {
-				x := draw()
+				x := l.draw(r)
 				sum += x
 				square += x * x
 			}
