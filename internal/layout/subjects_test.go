@@ -164,8 +164,7 @@ func isDeclaration(object types.Object) bool {
 // more.
 var tied = map[string]int{
 	// The face of a thing, and what it is on one system, name each other.
-	"cluster/internal/pid1": 2,
-	"reuseport":             3,
+	"reuseport": 3,
 	// Errors, codes and frames are those of one protocol; a connection, what it reads and what it writes are one thing.
 	"framing": 3,
 	// The streams of a node are found by their node, and the nodes by their streams.

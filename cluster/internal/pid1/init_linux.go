@@ -14,6 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// initVariable is the environment variable that makes process 1 the init, and names the program that it starts.
+const initVariable = "MULTINODE_INIT"
+
 // Become makes this process an init that starts program, and does not return, if this is process 1. In any other process it does
 // nothing.
 //
