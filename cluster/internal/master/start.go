@@ -146,7 +146,7 @@ func (m starting) takeWorkers(ctx context.Context) (err error) {
 	m.supervisor.AdoptAll(m.links.Mesh.Peers())
 	m.supervisor.EndAll(absent)
 	m.forgetWorkers, err = m.links.Mesh.OnStream(protocol.Stream, isWorker, func(stream *peer.Stream) {
-		if err := m.supervisor.ServeLink(stream); err != nil {
+		if err := m.supervisor.ServeLink(stream, stream.Peer()); err != nil {
 			m.links.Cut(stream.Peer(), err.Error())
 		}
 	})

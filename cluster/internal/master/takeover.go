@@ -122,7 +122,7 @@ func (m *Master) followSuccessor(next *successor) (err error) {
 	})
 	generation := m.links.Mesh.Self().Generation
 	isSuccessor := func(info peer.Info) bool { return masterlink.IsMaster(info) && info.Generation > generation }
-	next.forget, err = m.links.Mesh.OnStream(handoverStream(generation+1), isSuccessor, func(s *peer.Stream) { next.client.ServeLink(s) })
+	next.forget, err = m.links.Mesh.OnStream(handoverStream(generation+1), isSuccessor, func(s *peer.Stream) { next.client.ServeLink(s, s.Peer()) })
 	return err
 }
 

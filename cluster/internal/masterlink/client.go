@@ -37,12 +37,6 @@ type Listeners interface {
 	Infos() []protocol.Listener
 }
 
-// Stream is the control stream to a master, a *peer.Stream.
-type Stream interface {
-	io.ReadWriteCloser
-	Peer() peer.Info
-}
-
 // Client is a node's end of its control streams. All methods may be called at the same time.
 type Client struct {
 	cfg    Config
@@ -82,13 +76,13 @@ func (c *Client) MarkReady() {
 	c.Tell(protocol.Master.Ready) // if there is no link, the next one is told
 }
 
-// ServeLink is the worker's end of a control stream: it returns when the stream has ended.
-func (c *Client) ServeLink(stream Stream) {
-	l := link{protocol.NewMaster(stream), stream.Peer().Generation}
+// ServeLink is the worker's end of a control stream to a master: it returns when the stream has ended.
+func (c *Client) ServeLink(stream io.ReadWriteCloser, master peer.Info) {
+	l := link{protocol.NewMaster(stream), master.Generation}
 	c.attach(l)
 	defer c.detach(l)
 	if err := l.Serve(c.cfg.Listeners, c.cfg.Stop); err != nil {
-		c.cfg.Cut(stream.Peer(), err.Error())
+		c.cfg.Cut(master, err.Error())
 	}
 }
 

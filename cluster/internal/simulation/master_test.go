@@ -88,7 +88,7 @@ func (m *machine) startMaster(generation int, succeeds bool) *master {
 // link opens the control stream between a master and a worker.
 func (x *master) link(w *worker) {
 	m := x.machine
-	here, there := newWire(x.info, w.info(), func() time.Duration { return m.below(2 * time.Millisecond) })
+	here, there := newWire(func() time.Duration { return m.below(2 * time.Millisecond) })
 	x.mu.Lock()
 	isDeaf := x.deaf
 	x.streams = append(x.streams, here)
@@ -97,8 +97,8 @@ func (x *master) link(w *worker) {
 		_ = here.Close()
 		return
 	}
-	m.running.Go(func() { _ = x.supervisor.ServeLink(here) })
-	m.running.Go(func() { w.client.ServeLink(there) })
+	m.running.Go(func() { _ = x.supervisor.ServeLink(here, w.info()) })
+	m.running.Go(func() { w.client.ServeLink(there, x.info) })
 }
 
 // leave ends what a master has that is none any more, and touches no worker.

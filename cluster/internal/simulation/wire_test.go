@@ -6,14 +6,10 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/internal/closed"
-	"github.com/multinode-go/multinode/peer"
 )
 
-// stream is one end of a wire, and who is at the other.
-type stream struct {
-	in, out *direction
-	peer    peer.Info
-}
+// stream is one end of a wire.
+type stream struct{ in, out *direction }
 
 // direction is what is under way to one end. A write never waits.
 type direction struct {
@@ -30,14 +26,12 @@ type chunk struct {
 	data []byte
 }
 
-// newWire returns the two ends of a stream between two nodes, on which all takes a delay.
-func newWire(a, b peer.Info, delay func() time.Duration) (atA, atB stream) {
+// newWire returns the two ends of a stream on which each write arrives after a delay.
+func newWire(delay func() time.Duration) (a, b stream) {
 	toA := &direction{delay: delay, more: make(chan struct{}, 1), closed: make(chan struct{})}
 	toB := &direction{delay: delay, more: make(chan struct{}, 1), closed: make(chan struct{})}
-	return stream{toA, toB, b}, stream{toB, toA, a}
+	return stream{toA, toB}, stream{toB, toA}
 }
-
-func (s stream) Peer() peer.Info { return s.peer }
 
 func (s stream) Read(b []byte) (int, error) { return s.in.read(b) }
 

@@ -234,21 +234,15 @@ func (s *Supervisor) State() (state State, ok bool) {
 	return state, ok
 }
 
-// Stream is the control stream of a worker, a *peer.Stream.
-type Stream interface {
-	io.ReadWriteCloser
-	Peer() peer.Info
-}
-
-// ServeLink is the master's end of a control stream: it returns when the stream has ended, with an error if that was for
-// what the worker has sent.
-func (s *Supervisor) ServeLink(stream Stream) error {
-	l, known, info := protocol.NewWorker(stream), false, stream.Peer()
-	if !s.send(linked{info: info, link: l, known: &known}) || !known {
+// ServeLink is the master's end of a worker's control stream: it returns when the stream has ended, with an error if the worker has
+// broken the protocol.
+func (s *Supervisor) ServeLink(stream io.ReadWriteCloser, worker peer.Info) error {
+	l, known := protocol.NewWorker(stream), false
+	if !s.send(linked{info: worker, link: l, known: &known}) || !known {
 		return stream.Close()
 	}
-	err := l.Serve(fromWorker{s.cfg.Steering.Steerer(info.ID, true), s, info.ID})
-	s.send(unlinked{id: info.ID, link: l})
+	err := l.Serve(fromWorker{s.cfg.Steering.Steerer(worker.ID, true), s, worker.ID})
+	s.send(unlinked{id: worker.ID, link: l})
 	return err
 }
 

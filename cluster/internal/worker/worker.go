@@ -91,7 +91,7 @@ func (w *worker) takePlace(ctx context.Context, listeners *local.Listeners, r bo
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Node.BootTimeout)
 	defer cancel()
 	w.orphan = time.AfterFunc(w.cfg.OrphanTimeout, func() { w.stop(masterlink.ErrNoMaster, w.cfg.Node.StopTimeout) })
-	if _, err := w.links.Mesh.OnStream(protocol.Stream, masterlink.IsMaster, func(s *peer.Stream) { w.client.ServeLink(s) }); err != nil {
+	if _, err := w.links.Mesh.OnStream(protocol.Stream, masterlink.IsMaster, func(s *peer.Stream) { w.client.ServeLink(s, s.Peer()) }); err != nil {
 		return nil, err
 	}
 	key := r.Port
