@@ -51,7 +51,7 @@ func TestMigrationInside(t *testing.T) {
 	level := reuseport.RungBPFMigrate.String()
 	if migrate == "0" {
 		_, err := Listen(Options{Addr: "127.0.0.1:0", Nodes: 1, Dir: ownDir(t), Steering: level}, new(http.Server))
-		require.ErrorContains(t, err, `steering by "cbpf+migrate" is not to be had here: the best is "cbpf"`)
+		require.ErrorContains(t, err, `steering by "cbpf+migrate" is not available here: the best is "cbpf"`)
 		level = ""
 	}
 	c := run(t, "http", programOptions{Nodes: 2, DisableMasterListen: true, Steering: level})

@@ -35,8 +35,7 @@ type agent struct {
 	obstacle string // why it cannot be steered; "": it can
 }
 
-// Pause lets a node get no new connections, or lets it have them again. Paused nodes get connections all the same when no other node
-// does.
+// Pause says whether a node is kept out of new connections. A paused node still gets connections while no other node does.
 func (a *agents) Pause(id int, is bool) {
 	if one, err := a.get(id); err == nil {
 		one.paused.Store(is)
@@ -44,19 +43,19 @@ func (a *agents) Pause(id int, is bool) {
 	}
 }
 
-// IsPaused tells whether a node is to get no new connections.
+// IsPaused reports whether a node is paused.
 func (a *agents) IsPaused(id int) bool {
 	one, err := a.get(id)
 	return err == nil && one.paused.Load()
 }
 
-// IsReady tells whether the node serves, and is to get connections.
+// IsReady reports whether the node serves, and is not paused.
 func (a *agent) IsReady() bool { return a.ready.Load() && !a.paused.Load() }
 
-// IsSuspect tells whether it does not answer.
+// IsSuspect reports whether the node has stopped answering.
 func (a *agent) IsSuspect() bool { return a.suspect.Load() }
 
-// call lets a node do something.
+// call calls do with the link of a node. It returns within callTimeout, if do obeys its context.
 func (a *agent) call(ctx context.Context, do func(context.Context, portgroup.Agent) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -67,12 +66,12 @@ func (a *agent) call(ctx context.Context, do func(context.Context, portgroup.Age
 	return do(ctx, *link)
 }
 
-// shut lets a node close its listener.
+// shut asks a node to close its listener.
 func (a *agent) shut(ctx context.Context, port portgroup.Key) error {
 	return a.call(ctx, func(ctx context.Context, link portgroup.Agent) error { return link.Shut(ctx, port) })
 }
 
-// expect lets a node watch for a probe connection.
+// expect asks a node to watch for a probe connection.
 func (a *agent) expect(ctx context.Context, port portgroup.Key, source netip.AddrPort) error {
 	return a.call(ctx, func(ctx context.Context, link portgroup.Agent) error { return link.Expect(ctx, port, source) })
 }
@@ -82,7 +81,7 @@ func (a *agent) await(ctx context.Context, port portgroup.Key, source netip.Addr
 	return a.call(ctx, func(ctx context.Context, link portgroup.Agent) error { return link.Await(ctx, port, source) })
 }
 
-// forget lets a node watch for a probe connection no more.
+// forget ends the watch for a probe connection, and reports whether the node has accepted it.
 func (a *agent) forget(ctx context.Context, port portgroup.Key, source netip.AddrPort) (came bool, err error) {
 	err = a.call(ctx, func(ctx context.Context, link portgroup.Agent) (err error) {
 		came, err = link.Forget(ctx, port, source)
@@ -91,7 +90,7 @@ func (a *agent) forget(ctx context.Context, port portgroup.Key, source netip.Add
 	return came, err
 }
 
-// poke lets the accept loops of a node pass.
+// poke waits until each accept loop of a node has run once.
 func (a *agent) poke(ctx context.Context) error {
 	return a.call(ctx, func(ctx context.Context, link portgroup.Agent) error {
 		_, err := link.Probe(ctx)

@@ -42,7 +42,7 @@ func (a *agents) expect(id, pid int) *agent {
 // Linked makes a node known with which the master is linked: for the first time, or again.
 func (a *agents) Linked(id, pid int, link portgroup.Agent) { a.expect(id, pid).link.Store(&link) }
 
-// Ready tells that a node serves.
+// Ready notes that a node serves.
 func (a *agents) Ready(id int) {
 	if one, err := a.get(id); err == nil {
 		one.ready.Store(true)
@@ -50,7 +50,7 @@ func (a *agents) Ready(id int) {
 	}
 }
 
-// Suspect tells whether a node answers.
+// Suspect notes whether a node has stopped answering.
 func (a *agents) Suspect(id int, suspect bool) {
 	if one, err := a.get(id); err == nil {
 		one.suspect.Store(suspect)
@@ -58,7 +58,7 @@ func (a *agents) Suspect(id int, suspect bool) {
 	}
 }
 
-// Gone tells that the process of a node is gone.
+// Gone forgets a node whose process has ended.
 func (a *agents) Gone(id int) {
 	a.mu.Lock()
 	delete(a.byID, id)
@@ -66,7 +66,7 @@ func (a *agents) Gone(id int) {
 	a.changed()
 }
 
-// Precede tells which node was the master before us, and may still be there.
+// Precede sets the node that was the master before this one, and may still be running.
 func (a *agents) Precede(id int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -83,8 +83,8 @@ func (a *agents) get(id int) (*agent, error) {
 	return nil, fmt.Errorf("node %d is not linked with the master", id)
 }
 
-// ofProcess returns the node that a process belongs to: the process is the node's own, or was started by it. What a master has
-// started are other nodes.
+// ofProcess returns the node that a process belongs to: the process is the node's own, or a descendant of it. The descendants of
+// a master are not its own: they are the other nodes.
 func (a *agents) ofProcess(pid int) *agent {
 	a.mu.Lock()
 	defer a.mu.Unlock()

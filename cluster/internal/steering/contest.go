@@ -16,7 +16,7 @@ const (
 // contest is the time in which another process replaces the program that steers a group.
 type contest struct {
 	on     bool               // the program was found not to be ours, and does not count as ours since
-	untold bool               // and that was not told yet
+	untold bool               // and was not reported yet
 	takers []control.Stranger // that have taken connections, as far as is known
 	passes int                // how often it was found to be ours since then, in a row
 	needed int                // of them

@@ -11,7 +11,7 @@ import (
 // Program is a program that may not talk to us, and whose listeners are steered from outside.
 type Program struct {
 	Label   string                      // the name of its file
-	Promise func(reuseport.Rung) string // what it can rely on
+	Promise func(reuseport.Rung) string // the guarantee of a level, for people
 }
 
 // Config is given to New.
@@ -48,7 +48,7 @@ func newEnvironment(c Config, support reuseport.Support, level reuseport.Rung) *
 	return e
 }
 
-// kick lets all groups be steered by what has changed, and be looked at, now.
+// kick makes all groups steer by what has changed, and look at their ports, now.
 func (e *environment) kick() {
 	select {
 	case e.kicks <- struct{}{}:

@@ -12,7 +12,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 )
 
-// Explain adds to the error of a bind who holds the port, or what the user can do.
+// Explain adds to the error of a bind which processes hold the port, or how to solve it.
 func Explain(ctx context.Context, key portgroup.Key, err error) error {
 	return explain(ctx, system{}, key, err)
 }
@@ -36,11 +36,11 @@ func explain(ctx context.Context, k Kernel, key portgroup.Key, err error) error 
 // maxHolders is how many holders of a port an error lists.
 const maxHolders = 4
 
-// holders says who holds a port, as far as the kernel tells.
+// holders names the processes that hold a port, as far as the kernel shows them.
 func holders(ctx context.Context, k Kernel, key portgroup.Key) string {
 	owners, err := k.Owners(ctx, key.Network, key.Address)
 	if err != nil {
-		return fmt.Sprintf("who holds it is not known (%v)", err)
+		return fmt.Sprintf("the holder is not known (%v)", err)
 	}
 	var names []string
 	for _, owner := range owners {
@@ -54,7 +54,7 @@ func holders(ctx context.Context, k Kernel, key portgroup.Key) string {
 	}
 	switch more := len(names) - maxHolders; {
 	case len(names) == 0:
-		return "nobody listens on it, but a connection may still use it (ss -tanp shows connections)"
+		return "no process listens on it, but a connection may still use it (ss -tanp shows connections)"
 	case more > 0:
 		return fmt.Sprintf("held by %s and %d more", strings.Join(names[:maxHolders], ", "), more)
 	default:

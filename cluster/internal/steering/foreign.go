@@ -18,12 +18,12 @@ import (
 )
 
 var (
-	errNoListener = errors.New("it does not listen there any more")
+	errNoListener = errors.New("it no longer listens there")
 	// ErrTalks is the error of FindForeign for the process of a worker.
 	ErrTalks = errors.New("the process talks to us, and so its listeners are those of a worker")
 )
 
-// Foreign is a listener of a program that does not talk to us: what a worker does with its own, we do for it.
+// Foreign is a listener of a program that does not use this package: the master does for it what a worker does for its own.
 type Foreign struct {
 	root   int // the process that we have started
 	pid    int // that or one of its descendants
@@ -34,10 +34,10 @@ type Foreign struct {
 	signal func() error // asks the process to end
 }
 
-// FindForeign finds the listeners of a process, and makes them members of their groups. When the process listens, talks is
-// asked whether it talks to us: a worker does that before it listens, so that an answer from before would tell nothing.
+// FindForeign finds the listeners of a process, and adds them to their groups. It calls talks once the process listens, to learn
+// whether it is linked with the master: a worker is linked before it listens, so an earlier answer would say nothing.
 //
-// A listener that has its address for itself, or that may not be borrowed, keeps its group from being steered.
+// A listener whose address cannot be shared, or that may not be borrowed, keeps its group from being steered.
 func (s *Steering) FindForeign(ctx context.Context, id, pid int, signal func() error, talks func() bool) ([]*Foreign, error) {
 	holders := append([]int{pid}, s.kernel.Descendants(pid)...)
 	listening, err := s.kernel.ListeningOf(ctx, holders)
@@ -78,7 +78,7 @@ func (s *Steering) FindForeign(ctx context.Context, id, pid int, signal func() e
 	return listeners, nil
 }
 
-// eachOnce goes through listeners that several processes may have inherited: each comes with the first of them.
+// eachOnce yields each listener once, with the first process that holds it: several may have inherited it.
 func eachOnce(holders []int, listening map[int][]reuseport.Listener) iter.Seq2[int, reuseport.Listener] {
 	return func(yield func(int, reuseport.Listener) bool) {
 		seen := make(map[uint32]bool)
@@ -93,8 +93,9 @@ func eachOnce(holders []int, listening map[int][]reuseport.Listener) iter.Seq2[i
 	}
 }
 
-// hasForItself tells whether no other process of our user can listen on the address of a listener: it has not set
-// SO_REUSEPORT. That is tried out, by a socket that is bound only. It is not known of one that was opened as another user.
+// hasForItself reports whether no other process of our user can listen on the address of a listener, as it is without
+// SO_REUSEPORT. It tries that with a socket that is only bound. For a listener of another user it returns false: that cannot be
+// tried.
 func hasForItself(ctx context.Context, k Kernel, key portgroup.Key, l reuseport.Listener) bool {
 	owners, err := k.Owners(ctx, key.Network, key.Address)
 	isIt := func(o reuseport.Owner) bool { return o.Inode == l.Inode && o.UID == os.Geteuid() }
@@ -109,7 +110,7 @@ func hasForItself(ctx context.Context, k Kernel, key portgroup.Key, l reuseport.
 	return false
 }
 
-// isForbidden tells whether a listener can never be borrowed. One that is gone is another case.
+// isForbidden reports whether a listener can never be borrowed. A listener that is gone is another case.
 func isForbidden(err error) bool {
 	return errors.Is(err, os.ErrPermission) || errors.Is(err, errors.ErrUnsupported)
 }
@@ -122,7 +123,8 @@ func errno(err error) error {
 	return err
 }
 
-// foreignKey names the group of a listener by the network in whose list it is: "tcp" for one that takes IPv4 and IPv6.
+// foreignKey returns the port of a listener. The network is the one in whose list the listener is: "tcp" if it accepts IPv4 and
+// IPv6.
 func foreignKey(ctx context.Context, k Kernel, l reuseport.Listener) (portgroup.Key, error) {
 	for _, network := range []string{"tcp", "tcp4", "tcp6"} {
 		listeners, err := k.Listeners(ctx, network, l.Addr.String())
@@ -142,7 +144,7 @@ func (f *Foreign) Attach(_ context.Context, _ portgroup.Key, s reuseport.Steerin
 	return f.borrow(func(b Borrowed) error { return b.Attach(s) })
 }
 
-// SetCPU gives the listener the connections of a CPU.
+// SetCPU makes a CPU's connections go to the listener.
 func (f *Foreign) SetCPU(_ context.Context, _ portgroup.Key, cpu int) error {
 	return f.borrow(func(b Borrowed) error { return b.SetIncomingCPU(cpu) })
 }
@@ -155,23 +157,23 @@ func (f *Foreign) Forget(context.Context, portgroup.Key, netip.AddrPort) (came b
 	return false, nil
 }
 
-// errMute is the error of what only a program can do that talks to us.
+// errMute is the error of requests that only a process with this package can answer.
 var errMute = fmt.Errorf("the program does not talk to us: %w", errors.ErrUnsupported)
 
-// Open is not to be had.
+// Open is not supported.
 func (f *Foreign) Open(context.Context, portgroup.Key, string) (inode uint32, err error) {
 	return 0, errMute
 }
 
-// Rejoin is not to be had.
+// Rejoin is not supported.
 func (f *Foreign) Rejoin(context.Context, portgroup.Key) error { return errMute }
 
-// Keep is not to be had.
+// Keep is not supported.
 func (f *Foreign) Keep(context.Context, portgroup.Key, portgroup.Snapshot) error {
 	return errMute
 }
 
-// Probe is not to be had.
+// Probe is not supported.
 func (f *Foreign) Probe(context.Context) (portgroup.Load, error) {
 	return portgroup.Load{}, errMute
 }
@@ -194,7 +196,7 @@ func (f *Foreign) queue() (length, limit int) {
 	return length, limit
 }
 
-// Await waits until the process, or one that it has started, has accepted a probe connection.
+// Await waits until the process, or a descendant of it, has accepted a probe connection.
 func (f *Foreign) Await(ctx context.Context, _ portgroup.Key, source netip.AddrPort) error {
 	local, err := f.group.target()
 	if err != nil {
@@ -222,12 +224,12 @@ func (f *Foreign) Shut(ctx context.Context, _ portgroup.Key) error {
 	}
 }
 
-// acceptTime is how long a program has to note a connection that it has just taken out of its queue. A program that is told to end
-// before that, as an http.Server by Shutdown, ends without it.
+// acceptTime is how long a program may need to register a connection that it has just accepted. A program that is asked to end
+// earlier ends without it, as an http.Server does by Shutdown.
 const acceptTime = 100 * time.Millisecond
 
-// exclude lets no new connections come, and waits until none waits to be accepted, and the last one has been noted. It
-// returns the epoch for leave.
+// exclude steers new connections away, and waits until the accept queue is empty and the program has registered the last
+// connection. It returns the epoch for leave.
 func (f *Foreign) exclude(ctx context.Context) (epoch int, err error) {
 	if epoch, _, err = f.group.exclude(ctx, f.agent); err != nil || epoch == 0 {
 		return epoch, err
@@ -243,8 +245,8 @@ func (f *Foreign) exclude(ctx context.Context) (epoch int, err error) {
 	return epoch, err
 }
 
-// LetGo lets the process of these listeners leave: it gets no new connections, and is told to end by signal when nothing waits in
-// its queues. It returns within [local.LongestLeave].
+// LetGo removes the listeners of a process: it gets no new connections, and signal asks it to end when its accept queues are
+// empty. LetGo returns within [local.LongestLeave].
 func (s *Steering) LetGo(listeners []*Foreign, signal func() error) {
 	ctx, cancel := context.WithTimeout(s.ctx, local.LongestLeave)
 	defer cancel()
@@ -252,7 +254,7 @@ func (s *Steering) LetGo(listeners []*Foreign, signal func() error) {
 		again = false
 		epochs := make([]int, len(listeners))
 		for i, one := range listeners {
-			epochs[i], _ = one.exclude(ctx) // what cannot be had is lost by a signal, too
+			epochs[i], _ = one.exclude(ctx) // on an error the signal comes all the same, and what waits in the queue is lost
 		}
 		for i, one := range listeners {
 			more, err := one.group.leave(ctx, one.agent, epochs[i])

@@ -39,8 +39,8 @@ func newGroup(key portgroup.Key, reservation Reservation, env *environment) *gro
 
 func (g *group) status() groupStatus { return g.shown.get() }
 
-// join lets a node into the group: it is asked to listen. It is the last one then, so that no probe has to be waited
-// for.
+// join adds a node to the group: it asks the node to listen. The new member is the last of the group, so its index needs no
+// probe.
 func (g *group) join(ctx context.Context, a *agent) error {
 	if err := g.take(ctx); err != nil {
 		return err
@@ -52,7 +52,7 @@ func (g *group) join(ctx context.Context, a *agent) error {
 		return err
 	})
 	if err != nil {
-		g.env.kick() // it may have come to listen all the same
+		g.env.kick() // the node may listen all the same
 		return err
 	}
 	if m := g.nodes.ByInode(inode); m != nil { // it listens already: it has not left, or asks again as it got no answer
@@ -69,8 +69,8 @@ func (g *group) join(ctx context.Context, a *agent) error {
 	return nil
 }
 
-// exclude lets no new connection come to a node. The epoch that it returns is for leave; 0 says that the node may get
-// connections all the same, and later whether that may change soon.
+// exclude steers new connections away from a node, and returns the epoch for leave. An epoch of 0 says that the node may still
+// get connections; later says that a later attempt may succeed.
 func (g *group) exclude(ctx context.Context, a *agent) (epoch int, later bool, err error) {
 	if err := g.take(ctx); err != nil {
 		return 0, false, err
@@ -114,7 +114,7 @@ func (g *group) leave(ctx context.Context, a *agent, epoch int) (again bool, err
 			return true, nil
 		}
 	}
-	// The member that moves to its index gets what it gets, and may be excluded.
+	// The last member moves to the index of m, with its connections, and may be excluded itself.
 	safe := g.makeRoom(ctx) && (g.excludes(m) || g.level < reuseport.RungBPF)
 	if err := a.shut(ctx, g.key); err != nil {
 		g.doubt()
@@ -133,7 +133,7 @@ func (g *group) notHere(a *agent) error {
 	return fmt.Errorf("node %d does not listen on %s: %w", a.id, g.address, net.ErrClosed)
 }
 
-// look compares the map with the kernel, and asks about what is not known. Of several looks one goes on at a time.
+// look compares the map with the kernel's list, and probes the indexes that are not known. One look runs at a time.
 func (g *group) look(ctx context.Context) {
 	if g.looks.take(ctx) != nil {
 		return
@@ -152,7 +152,7 @@ func (g *group) look(ctx context.Context) {
 	}
 }
 
-// changed tells whether the kernel's list differs from the members that are known, or there is something to find out.
+// changed reports whether the kernel's list differs from the members, or something is to be found out.
 func (g *group) changed(ctx context.Context) bool {
 	if !g.try() {
 		return false // another goroutine is at it
@@ -178,7 +178,7 @@ func (g *group) adopt(ctx context.Context, a *agent, inode uint32, told *portgro
 	g.consider()
 }
 
-// close gives the port up.
+// close releases the port.
 func (g *group) close() (err error) {
 	if g.reservation != nil {
 		err = g.reservation.Close()

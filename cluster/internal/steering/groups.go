@@ -70,7 +70,7 @@ func (g *groups) open(ctx context.Context, key portgroup.Key, build func() (*gro
 	return one, nil
 }
 
-// hold takes the turn at all groups, also at those that are to come, until release.
+// hold takes the turn of all groups, present and future, until release.
 func (g *groups) hold(ctx context.Context) error {
 	g.mu.Lock()
 	g.holds = true
@@ -87,7 +87,7 @@ func (g *groups) hold(ctx context.Context) error {
 	return nil
 }
 
-// release gives all turns back, also after a hold that has failed. What was known of a group that was held is in doubt.
+// release gives all turns back, also after a hold that has failed. The maps of groups that were held may be wrong by now.
 func (g *groups) release() {
 	g.mu.Lock()
 	held := g.held
@@ -119,7 +119,7 @@ func (g *groups) main(key portgroup.Key) *group {
 	return first
 }
 
-// close closes all groups, and lets none be opened any more.
+// close closes all groups. No group can be opened after it.
 func (g *groups) close() (err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -46,7 +46,7 @@ func (s *Steering) Ports() (held []protocol.Listener) {
 	return held
 }
 
-// Hold takes the turn at all groups, also at those that are to come, until Release: the ports are another master's.
+// Hold takes the turn of all groups, present and future, until Release: another master has the ports.
 func (s *Steering) Hold(ctx context.Context) error { return s.groups.hold(ctx) }
 
 // Release gives all turns back, also after a Hold that has failed.

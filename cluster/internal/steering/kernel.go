@@ -12,8 +12,8 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// Kernel is what a Steering asks of the operating system. The methods are the functions of package reuseport with the same
-// name, where they are not described here.
+// Kernel is the operating system, as far as a Steering needs it. Methods without a description are the functions of package
+// reuseport with the same name.
 type Kernel interface {
 	Sockets
 	Processes
@@ -24,7 +24,7 @@ type Kernel interface {
 
 // Sockets are the ports and the groups of their listeners.
 type Sockets interface {
-	// Support tells which level of steering there is.
+	// Support returns the best level of steering.
 	Support() reuseport.Support
 	OnlineCPUs() int
 	Reserve(ctx context.Context, network, address string) (Reservation, error)
@@ -35,12 +35,12 @@ type Sockets interface {
 	NewSink(ctx context.Context, network, address string) (Sink, error)
 }
 
-// Processes tells which process has a socket.
+// Processes finds the processes that hold a socket.
 type Processes interface {
 	Owners(ctx context.Context, network, address string) ([]reuseport.Owner, error)
 	Holders(ctx context.Context, inode uint32) ([]reuseport.Owner, error)
 	Visitor(ctx context.Context, network, address string, skip func(pid int) bool) (found reuseport.Owner, ok bool, err error)
-	// Descendants returns the processes that a process has started, and those that they have started.
+	// Descendants returns the children of a process, their children, and so on.
 	Descendants(pid int) []int
 }
 
@@ -67,7 +67,7 @@ type ProbeConn interface {
 	io.Closer
 }
 
-// Sink is a member of a group that lets no connection be established.
+// Sink is a member of a group on which no connection can be established.
 type Sink interface {
 	Inode() (uint32, error)
 	Attach(s reuseport.Steering) error

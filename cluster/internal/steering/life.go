@@ -7,7 +7,7 @@ import (
 
 // life is the time in which the ports are this master's.
 type life struct {
-	ctx     context.Context // what runs in it has no caller to give one
+	ctx     context.Context // for goroutines that have no caller's context
 	cancel  context.CancelFunc
 	running sync.WaitGroup // of all goroutines
 

@@ -10,7 +10,7 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// port is a port, and what the kernel tells of it.
+// port is a port, and what the kernel shows of it.
 type port struct {
 	kernel  Kernel
 	key     portgroup.Key
@@ -41,7 +41,7 @@ func (p *port) listed(ctx context.Context) (inodes []uint32, err error) {
 	return inodes, err
 }
 
-// hasListener tells whether the kernel lists a listener for which is holds.
+// hasListener reports whether the kernel lists a listener that satisfies is.
 func (p *port) hasListener(ctx context.Context, is func(reuseport.Listener) bool) (bool, error) {
 	listeners, err := p.listeners(ctx)
 	return slices.ContainsFunc(listeners, is), err
@@ -51,8 +51,8 @@ func (p *port) owners(ctx context.Context) ([]reuseport.Owner, error) {
 	return p.kernel.Owners(ctx, p.key.Network, p.address)
 }
 
-// left returns the listeners of the port but one, when no node listens any more. A socket may take a moment to go: it waits for
-// that until ctx ends.
+// left returns the listeners of the port, without the one with the inode but. The kernel may take a moment to remove a socket:
+// left waits until none is there, or ctx ends.
 func (p *port) left(ctx context.Context, but uint32) (left []reuseport.Owner) {
 	for {
 		found, err := p.leftNow(context.WithoutCancel(ctx), but) // which does not wait

@@ -24,7 +24,7 @@ type witness struct {
 	member *member
 }
 
-// expect lets members watch for the connection. Those that do not say at once that they do, do not count.
+// expect asks members to watch for the connection. Only those that confirm it before ctx ends are waited for.
 func (p *probe) expect(ctx context.Context, witnesses []witness) {
 	var calls sync.WaitGroup
 	var mu sync.Mutex // guards watching
@@ -40,7 +40,7 @@ func (p *probe) expect(ctx context.Context, witnesses []witness) {
 	calls.Wait()
 }
 
-// await returns the member that has accepted the connection, none if it does not tell in time.
+// await returns the member that has accepted the connection, or none if no member reports it before ctx ends.
 func (p *probe) await(ctx context.Context) witness {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -61,14 +61,14 @@ func (p *probe) await(ctx context.Context) witness {
 	return witness{}
 }
 
-// forget lets the members forget the connection, and returns when they have: then its port may be a client's.
+// forget ends the watch of all members, and returns when they have confirmed that: after it the port may be a client's.
 func (p *probe) forget() {
 	ctx, cancel := context.WithTimeout(p.env.ctx, attachTimeout)
 	defer cancel()
 	var calls sync.WaitGroup
 	for _, w := range p.watching {
 		calls.Go(func() { // ends with ctx
-			_, _ = w.forget(ctx, p.port.key, p.Source()) // one that is gone has forgotten it
+			_, _ = w.forget(ctx, p.port.key, p.Source()) // a node that is gone has forgotten it
 		})
 	}
 	calls.Wait()
@@ -97,11 +97,11 @@ const (
 	elsewhere
 )
 
-// evidenceInterval is the time between two looks at what has become of a connection.
+// evidenceInterval is the time between two looks at the state of a connection.
 const evidenceInterval = 5 * time.Millisecond
 
-// trace makes the connection, and tells whether it has come to the member that it is steered to, and else which processes have
-// it. It says elsewhere only on evidence, never because something takes long.
+// trace makes the connection, and finds out whether it has reached the member that it is steered to, or else which processes have
+// it. It returns elsewhere only on evidence, never because something takes long.
 func (p *probe) trace(ctx context.Context, to witness) (whereabouts, []control.Stranger) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -134,7 +134,7 @@ func (p *probe) trace(ctx context.Context, to witness) (whereabouts, []control.S
 	}
 }
 
-// taken tells whether the connection seems to have gone to another member, and to which processes that are no nodes.
+// taken reports whether the connection seems to have reached another member, and which processes that are no nodes hold it.
 func (p *probe) taken(ctx context.Context, to witness) (takers []control.Stranger, seems bool) {
 	arrival, inode, err := p.Arrival()
 	switch {
@@ -147,7 +147,7 @@ func (p *probe) taken(ctx context.Context, to witness) (takers []control.Strange
 			case a == nil:
 				takers = append(takers, control.Stranger{PID: o.PID, Program: o.Program, Address: p.port.address})
 			case a.id == to.id:
-				return nil, false // it will tell
+				return nil, false // the node will report it
 			}
 		}
 		return takers, err == nil && len(holders) > 0
@@ -163,8 +163,8 @@ func (p *probe) taken(ctx context.Context, to witness) (takers []control.Strange
 	}
 }
 
-// lastWord asks a member once more whether it has accepted a connection that seems to be elsewhere: whatever its accept
-// loop was about to do is done when it has passed.
+// lastWord asks a member once more whether it has accepted a connection that seems to be elsewhere, after each of its accept
+// loops has run once: an accept that was under way has ended by then.
 func (p *probe) lastWord(ctx context.Context, to witness, takers []control.Stranger) (whereabouts, []control.Stranger) {
 	err := to.poke(ctx)
 	if err != nil && (len(takers) == 0 || !errors.Is(err, errors.ErrUnsupported)) {

@@ -12,7 +12,8 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// program is what chooses among the members of a group: it is attached through one of them. It belongs to the group's turn.
+// program chooses among the members of a group, in the kernel. It is attached through one of them. It belongs to the group's
+// turn.
 type program struct {
 	port     *port
 	nodes    *portgroup.Map[*agent]
@@ -40,7 +41,7 @@ func (p *program) weights() []uint32 {
 	}
 }
 
-// excludes tells whether a member gets no new connections.
+// excludes reports whether a member gets no new connections.
 func (p *program) excludes(m *member) bool { return !p.contest.on && p.nodes.Excludes(m) }
 
 // makeRoom prepares for a leave. The last member will move to the free index, and the last index will be beyond the
@@ -58,7 +59,7 @@ func (p *program) makeRoom(ctx context.Context) bool {
 	return p.attach(ctx, reuseport.Steering{Weights: shares}) == nil
 }
 
-// publish steers new connections by the map, and notes how: a node may become suspect in the meantime.
+// publish steers new connections by the map, and notes the weights: a node may become suspect in the meantime.
 func (p *program) publish(ctx context.Context) error {
 	p.nodes.Steered(nil)
 	switch p.level {
@@ -136,8 +137,8 @@ func (p *program) attachThroughAny(ctx context.Context, s reuseport.Steering) er
 	return errs
 }
 
-// attachThrough lets one member attach a program, unless it takes too long to do it: a process that was stopped is not to
-// attach an old program when it goes on.
+// attachThrough asks one member to attach a program within timeout: a process that was stopped must not attach an old program
+// when it continues.
 func (p *program) attachThrough(ctx context.Context, m *member, s reuseport.Steering, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

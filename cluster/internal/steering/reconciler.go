@@ -17,7 +17,7 @@ type reconciler struct {
 	port
 	env *environment
 
-	turn // the fields below belong to the goroutine that has it, but for shown
+	turn // the fields below belong to the goroutine that has it, except shown
 	program
 	obstacle  string // why the level is not the best that this kernel has; "": it is
 	strangers strangers
@@ -53,7 +53,7 @@ func (r *reconciler) review(ctx context.Context) bool {
 // doubt says that the order may be wrong, and that a node that is excluded may have got connections.
 func (r *reconciler) doubt() {
 	r.nodes.Doubt()
-	r.sentinel.member = nil // whatever program is attached
+	r.sentinel.member = nil // which program is attached is not known
 }
 
 // settle makes the map agree with the kernel's list of listeners, and steers accordingly. It asks nothing, so that
@@ -74,10 +74,10 @@ func (r *reconciler) settle(ctx context.Context) error {
 	return err
 }
 
-// certain tells whether all that can be known of the order is known.
+// certain reports whether the order of the members is known, where the level needs it.
 func (r *reconciler) certain() bool { return r.level < reuseport.RungBPF || r.nodes.IsCertain() }
 
-// complain says in the log that connections cannot be steered, once for each reason. What it has said last is in last.
+// complain logs that connections cannot be steered, once for each reason: last holds the previous one.
 func (r *reconciler) complain(ctx context.Context, last *string, err error) {
 	if ctx.Err() != nil || err != nil && r.env.program != nil && r.isPassing(err) {
 		return
@@ -92,13 +92,13 @@ func (r *reconciler) complain(ctx context.Context, last *string, err error) {
 	*last = complaint
 }
 
-// isPassing tells whether the listeners of a program cannot be steered since they come or go in this moment. What cannot be
-// steered in the long run has an obstacle.
+// isPassing reports whether the listeners of a program cannot be steered only because they appear or vanish right now. A lasting
+// reason is an obstacle.
 func (r *reconciler) isPassing(err error) bool {
 	return errors.Is(err, protocol.ErrUnlinked) || errors.Is(err, os.ErrNotExist) || len(r.callable()) == 0
 }
 
-// reconcile makes the members those that the kernel lists.
+// reconcile makes the members agree with the kernel's list.
 func (r *reconciler) reconcile(ctx context.Context, listed []uint32) {
 	gone := r.nodes.Look(listed)
 	r.strangers.gone(gone)
@@ -107,7 +107,7 @@ func (r *reconciler) reconcile(ctx context.Context, listed []uint32) {
 	}
 }
 
-// hasUnknown tells whether the kernel lists a listener that was not seen before.
+// hasUnknown reports whether the kernel lists a listener that is no member.
 func (r *reconciler) hasUnknown(ctx context.Context) bool {
 	unknown, err := r.hasListener(ctx, func(l reuseport.Listener) bool { return r.nodes.ByInode(l.Inode) == nil })
 	return err == nil && unknown
@@ -136,7 +136,7 @@ func (r *reconciler) wake(ctx context.Context) {
 	for _, m := range r.callable() {
 		a := m.Node       // it may get another one later
 		r.env.Go(func() { // ends within callTimeout
-			_ = a.poke(ctx) // one that does not answer is found by others
+			_ = a.poke(ctx) // a node that does not answer is found by others
 		})
 	}
 }

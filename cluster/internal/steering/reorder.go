@@ -10,10 +10,10 @@ import (
 // maxRejoins is how often members leave and join again for the sake of one stranger: a server that does not accept may never be.
 const maxRejoins = 3
 
-// reorder sees to it that the death of a member gives nothing to a stranger. A process that joins is the last of the group, and
-// the kernel moves the last to the index of a member that dies, with all new connections of that index, at once: before the
-// master knows, or while there is none. So a node of ours leaves and joins again: the stranger moves to its index, which
-// gets nothing then, and the last is ours.
+// reorder keeps strangers from the connections of members that die. A process that joins is the last of the group, and when a
+// member dies, the kernel moves the last member to its index, with all new connections of that index, at once: before the master
+// knows, or while there is none. So a node of ours leaves and joins again: the stranger moves to its index, which gets no
+// connections then, and the last member is ours.
 func (g *group) reorder(ctx context.Context) {
 	if g.take(ctx) != nil {
 		return

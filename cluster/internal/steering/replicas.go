@@ -17,7 +17,7 @@ type replicas struct {
 	kept    []uint32 // inodes by index
 }
 
-// renew lets nodes keep a snapshot of the map, if they don't have it.
+// renew sends nodes a snapshot of the map, if it has changed.
 func (r *replicas) renew() {
 	p, inodes := r.program, r.program.nodes.Inodes()
 	if slices.Equal(inodes, r.kept) {

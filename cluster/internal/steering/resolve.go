@@ -18,9 +18,9 @@ type resolver struct {
 	failed string // the last complaint about a probe
 }
 
-// resolve asks about all holes. Meanwhile new connections go to the members that are known, once they are enough, and until then
-// where the hash decides. So those that do not answer at once are asked last: a stranger, or a node that hangs, would get its
-// part of the hash all the time for which it is waited for. The last index is asked first: strangers are in front, see reorder.
+// resolve probes all holes. Meanwhile new connections go to the known members if there are enough of them, and else by the
+// kernel's hash. So holes that do not answer at once are probed last: a stranger, or a node that hangs, would get its share of
+// the hash for all the time that the probe waits. The last index is probed first: strangers are in front, see reorder.
 func (r *resolver) resolve(ctx context.Context) (asked bool) {
 	defer r.shown.ask(time.Time{})
 	for {
@@ -65,7 +65,7 @@ func (r *resolver) next(ctx context.Context, first bool) (next *member, timeout 
 	return next, timeouts[next.Probes]
 }
 
-// ask finds out which member sits at a hole, and fills it, unless that is not told in time.
+// ask finds out which member sits at a hole, and fills it, if a node reports the probe in time.
 func (r *resolver) ask(ctx context.Context, hole *member, timeout time.Duration) error {
 	short, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -89,7 +89,7 @@ func (r *resolver) ask(ctx context.Context, hole *member, timeout time.Duration)
 	return r.note(ctx, sent, found.member)
 }
 
-// witnesses returns the members that can tell of a probe. A suspect would take the whole time.
+// witnesses returns the members that can report a probe. A suspect node would take the whole time.
 func (r *resolver) witnesses(ctx context.Context) (all []witness) {
 	if r.take(ctx) != nil {
 		return nil
@@ -118,7 +118,7 @@ func (r *resolver) send(ctx context.Context, hole *member, port uint16) (sentPro
 	defer r.give()
 	index := r.nodes.Index(hole)
 	if index < 0 {
-		return sentProbe{}, nil // it is none any more
+		return sentProbe{}, nil // it has been filled, or is gone
 	}
 	r.mark = &reuseport.Mark{Port: port, Index: index}
 	err := r.publish(ctx)

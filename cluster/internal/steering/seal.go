@@ -10,9 +10,9 @@ import (
 
 var errUncertain = errors.New("it is not known which member has which part of the connections")
 
-// seal makes a member of the group that takes nothing, and steers all new connections to it: their SYNs are dropped, and
-// come again a second later, when another process may listen. It asks the kernel only where it has to: the nodes may be
-// leaving by themselves already, each on a signal of its own.
+// seal adds a sink to the group, and steers all new connections to it: their SYNs are dropped, and sent again a second later,
+// when another process may listen. It probes only where that is necessary: the nodes may be leaving already, each on a signal of
+// its own.
 func (g *group) seal(ctx context.Context) error {
 	if g.level < reuseport.RungBPF {
 		return nil
@@ -38,7 +38,7 @@ func (g *group) sealKnown(ctx context.Context) error {
 	if err != nil || !g.certain() {
 		return errline.Join(errUncertain, err)
 	}
-	if g.nodes.Steering() == nil { // all are leaving: the hash would give the sink its part before it is full
+	if g.nodes.Steering() == nil { // all are leaving: the hash would send the sink its share before it is full
 		if err := g.attach(ctx, reuseport.Steering{Weights: g.nodes.Evenly()}); err != nil {
 			return errline.Join(errUncertain, err)
 		}

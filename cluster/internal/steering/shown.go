@@ -31,7 +31,7 @@ func (s *shown) get() groupStatus {
 	return s.now
 }
 
-// set replaces all but the time since which the kernel is asked.
+// set replaces all fields except asking.
 func (s *shown) set(status groupStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// Status returns what Status tells of the main port, and the share of each node, in percent, by id.
+// Status returns the steering of the main port, and the share of each node, in percent, by id.
 func (s *Steering) Status(key portgroup.Key) (control.Steering, map[int]float64) {
 	level, promise := s.promise()
 	out := control.Steering{Level: level.String(), Promise: promise}
@@ -33,7 +33,7 @@ func (s *Steering) Status(key portgroup.Key) (control.Steering, map[int]float64)
 // doingAsk says that a master fills holes.
 const doingAsk = "asking the kernel which node sits at which index of the group"
 
-// promise returns how connections are steered, and what may be lost then: the least that holds for a port.
+// promise returns how connections are steered, and what may be lost then: the weakest guarantee of all ports.
 func (s *Steering) promise() (reuseport.Rung, string) {
 	if s.program == nil {
 		return s.level, s.level.Promise()

@@ -7,7 +7,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
 )
 
-// steererOf answers what a node asks of its master's steering.
+// steererOf answers the requests of one node.
 type steererOf struct {
 	steering *Steering
 	id       int  // of the node
@@ -54,7 +54,7 @@ func (s steererOf) Reserve(ctx context.Context, port portgroup.Key) (address str
 	return address, s.answered(ctx, err)
 }
 
-// Join lets the node into a group.
+// Join adds the node to a group.
 func (s steererOf) Join(ctx context.Context, port portgroup.Key) error {
 	g, a, err := s.group(ctx, port)
 	if err == nil {
@@ -63,7 +63,7 @@ func (s steererOf) Join(ctx context.Context, port portgroup.Key) error {
 	return s.answered(ctx, err)
 }
 
-// Exclude lets no new connection come to the node.
+// Exclude steers new connections away from the node.
 func (s steererOf) Exclude(ctx context.Context, port portgroup.Key) (epoch int, later bool, err error) {
 	g, a, err := s.group(ctx, port)
 	if err == nil {
@@ -72,7 +72,7 @@ func (s steererOf) Exclude(ctx context.Context, port portgroup.Key) (epoch int, 
 	return epoch, later, s.answered(ctx, err)
 }
 
-// Leave lets the node out of a group.
+// Leave removes the node from a group.
 func (s steererOf) Leave(ctx context.Context, port portgroup.Key, epoch int) (again bool, err error) {
 	g, a, err := s.group(ctx, port)
 	if err == nil {

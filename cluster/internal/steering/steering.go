@@ -1,5 +1,5 @@
-// Package steering steers the new connections of the ports that processes share: it knows the members of each port's group, asks
-// the kernel what it does not know, attaches the programs that choose, and watches for processes that are not ours.
+// Package steering steers the new connections of the ports that processes share. It keeps the members of each port's group,
+// probes what it does not know, attaches the programs that choose a member, and watches for processes that are not ours.
 package steering
 
 import (
@@ -43,7 +43,7 @@ func New(c Config) (*Steering, error) {
 			return nil, err
 		}
 		if wanted > level {
-			return nil, fmt.Errorf("steering by %q is not to be had here: the best is %q (multinode doctor says why)",
+			return nil, fmt.Errorf("steering by %q is not available here: the best is %q (multinode doctor says why)",
 				wanted, level)
 		}
 		level = wanted
@@ -56,7 +56,7 @@ func New(c Config) (*Steering, error) {
 // Level returns how connections are steered at best.
 func (s *Steering) Level() reuseport.Rung { return s.level }
 
-// Open lets nodes join and reserve ports: all that nodes have from the time of another master is known.
+// Open permits nodes to join and to reserve ports: all listeners that nodes have from a previous master are known.
 func (s *Steering) Open() { close(s.inherited) }
 
 // Start begins to look after the groups. The master's own node has the id self.
@@ -66,8 +66,8 @@ func (s *Steering) Start(self int) {
 	s.Go(s.run)
 }
 
-// follow steers by what has become known, at once: a look may be waiting for the answer to a probe, of a node that was stopped
-// in this moment. It is a goroutine that ends with close, which waits for it.
+// follow steers by each change at once: run may be waiting for the answer to a probe, of a node that was stopped in this moment.
+// It is a goroutine that ends with Close, which waits for it.
 func (s *Steering) follow() {
 	for {
 		select {
@@ -85,8 +85,8 @@ func (s *Steering) follow() {
 	}
 }
 
-// run looks at the groups when a node has died or become suspect, and from time to time. It is a goroutine that ends
-// with close, which waits for it.
+// run looks at the groups when a node has died or become suspect, and from time to time. It is a goroutine that ends with Close,
+// which waits for it.
 func (s *Steering) run() {
 	ticker := time.NewTicker(lookInterval)
 	defer ticker.Stop()
@@ -128,7 +128,7 @@ func (s *Steering) groupBy(ctx context.Context, key portgroup.Key, reserve func(
 	})
 }
 
-// Seal lets no new connection be established on any port, where it can be steered: the cluster stops.
+// Seal keeps new connections from being established on all ports that can be steered: the cluster stops.
 func (s *Steering) Seal(ctx context.Context) {
 	for _, g := range s.groups.all() {
 		if err := g.seal(ctx); err != nil {
@@ -137,14 +137,14 @@ func (s *Steering) Seal(ctx context.Context) {
 	}
 }
 
-// Close ends all, and gives the ports up.
+// Close ends all goroutines, and releases the ports.
 func (s *Steering) Close() (err error) {
 	s.end()
 	return s.groups.close()
 }
 
-// LeftListeners returns those that listen on the ports, when no node does any more. A socket may take a moment to go: it waits for
-// that for some time.
+// LeftListeners returns the listeners that are left on the ports, when all nodes have ended. The kernel may take a moment to
+// remove a socket: LeftListeners waits for that, for dyingTime at most.
 func (s *Steering) LeftListeners() (left []reuseport.Owner) {
 	ctx, cancel := context.WithTimeout(context.Background(), dyingTime)
 	defer cancel()

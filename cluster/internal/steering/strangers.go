@@ -22,8 +22,8 @@ type strangers struct {
 	met   map[*member]*sightings.Sighting // those of which it is known which ones; it belongs to the turn
 }
 
-// meet looks for the processes of listeners that no node has told us of: strangers, or workers that are being adopted. It looks
-// into all processes, and nothing waits for that.
+// meet looks for the processes of listeners that no node has reported: strangers, or workers that are being adopted. It scans all
+// processes, and nothing waits for that.
 func (s *strangers) meet(ctx context.Context) (found bool) {
 	s.hunt(ctx)
 	if !s.hasUnmet(ctx) {
@@ -53,7 +53,7 @@ func (s *strangers) meet(ctx context.Context) (found bool) {
 	return found
 }
 
-// hunt looks for a process that comes and goes faster than meet can see it.
+// hunt looks for a process that appears and vanishes faster than meet can see it.
 func (s *strangers) hunt(ctx context.Context) {
 	p, book := s.port, s.env.sightings
 	if !book.Hunting(p.address) {
@@ -66,7 +66,7 @@ func (s *strangers) hunt(ctx context.Context) {
 	}
 }
 
-// hasUnmet tells whether there are members whose process is not known.
+// hasUnmet reports whether the process of a member is not known.
 func (s *strangers) hasUnmet(ctx context.Context) bool {
 	if s.turn.take(ctx) != nil {
 		return false
@@ -94,7 +94,7 @@ func (s *strangers) gone(members []*member) {
 	}
 }
 
-// listed returns the strangers for Status: those that are there, and those that come and go.
+// listed returns the strangers for Status: those that are present, and those that appear and vanish.
 func (s *strangers) listed() []control.Stranger {
 	var there []*sightings.Sighting
 	for _, m := range s.nodes.Members() {

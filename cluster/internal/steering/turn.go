@@ -8,7 +8,7 @@ import (
 	"github.com/multinode-go/multinode/internal/closed"
 )
 
-// turn lets one goroutine at a time do something at a port.
+// turn lets one goroutine at a time work at a port.
 type turn struct {
 	at    string          // its address
 	over  <-chan struct{} // closed when the ports are another master's
@@ -19,7 +19,7 @@ func newTurn(at string, over <-chan struct{}) turn {
 	return turn{at, over, make(chan struct{}, 1)}
 }
 
-// take waits for the turn. The master that has handed over gets none any more: the port is its successor's.
+// take waits for the turn. It fails when this master has handed over: the port is its successor's.
 func (t turn) take(ctx context.Context) error {
 	select {
 	case t.taken <- struct{}{}:
@@ -31,7 +31,7 @@ func (t turn) take(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("wait for a turn at %s: %w", t.at, ctx.Err())
 	}
-	return fmt.Errorf("%s is not this master's any more: %w", t.at, net.ErrClosed)
+	return fmt.Errorf("%s is no longer this master's: %w", t.at, net.ErrClosed)
 }
 
 // try takes the turn if it is free.

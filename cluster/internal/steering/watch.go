@@ -17,13 +17,13 @@ const (
 	watchContested = 80 * time.Millisecond  // while another process attaches programs
 	// unprovedFor is how long after an attachment it proves nothing that the program is ours: it could not be replaced yet.
 	unprovedFor = watchContested
-	// lateMemory is how long a node that was given up may still attach what it was told to.
+	// lateMemory is how long after a timeout a node may still attach a program.
 	lateMemory = 10 * time.Second
 )
 
-// watch tells whether the program that steers a group is the one that its master has attached. Any process of the same user
-// can replace it unnoticed. So the program sends one port that is ours alone to a member of our own, the sentinel; a
-// connection from there now and then shows whether that still holds.
+// watch finds out whether the program that steers a group is the one that its master has attached. Any process of the same user
+// can replace it unnoticed. So the program sends one port that is ours alone to a member of our own, the sentinel; a connection
+// from there now and then shows whether that still holds.
 //
 // It belongs to the group's turn.
 type watch struct {
@@ -32,7 +32,7 @@ type watch struct {
 	asked time.Time // when a probe was sent last
 }
 
-// due tells whether it is time to ask.
+// due reports whether it is time for a probe.
 func (w *watch) due(now time.Time) bool {
 	interval, reason := watchQuiet, w.hasReason()
 	switch {
@@ -44,20 +44,20 @@ func (w *watch) due(now time.Time) bool {
 	return now.Sub(w.asked) >= interval && w.canAsk(reason)
 }
 
-// canAsk tells whether there is a member to ask. A program that does not know us sees the connection, and where accept
-// loops pause it stays in the queue: then there has to be a reason.
+// canAsk reports whether there is a member to probe. A foreign program sees the connection, and where accept loops pause it stays
+// in the queue: there a probe needs a reason.
 func (w *watch) canAsk(reason bool) bool {
 	return w.sentinel.member != nil && !w.sentinel.member.Node.IsSuspect() && (reason || w.talks && !w.env.pauses)
 }
 
-// hasReason tells whether there is a stranger, or was one of late.
+// hasReason reports whether there is a stranger, or was one recently.
 func (w *watch) hasReason() bool {
 	return w.contest.on || w.env.sightings.Haunted(w.address) ||
 		slices.ContainsFunc(w.nodes.Members(), func(m *member) bool { return m.Node == nil })
 }
 
-// verify finds out whether the program that was attached last is the one that steers, when it is time for that. When
-// there is a stranger, known or not, that comes before each attachment of a look, which would wipe the traces.
+// verify finds out whether the program that was attached last is the one that steers, when it is time for that. If there is a
+// stranger, known or not, a look does this before its first attachment, which would wipe the traces.
 func (w *watch) verify(ctx context.Context) {
 	if w.take(ctx) != nil {
 		return
@@ -90,7 +90,7 @@ func (w *watch) verify(ctx context.Context) {
 	}
 	w.reconcile(ctx, listed)
 	switch {
-	case w.sentinel.count != count || w.nodes.Shifts() != shifts || found == unknownWhere: // it tells nothing
+	case w.sentinel.count != count || w.nodes.Shifts() != shifts || found == unknownWhere: // the probe proves nothing
 	case found == ours && proves:
 		w.trust()
 	case found == elsewhere:
@@ -112,7 +112,7 @@ func (w *watch) trust() {
 	w.env.tell(control.Event{Kind: control.EventMended, ID: -1, Took: lasted, Text: text})
 }
 
-// distrust takes note that a program of another process steers. What was asked under it may be wrong.
+// distrust notes that a program of another process steers. Answers to probes under it may be wrong.
 func (w *watch) distrust(takers []control.Stranger) {
 	w.nodes.Leak()
 	if w.answers {
@@ -126,7 +126,7 @@ func (w *watch) distrust(takers []control.Stranger) {
 	w.contest.lost(time.Now())
 }
 
-// accuse reports the processes that steer, when this begins and when another one joins in. It comes after meet.
+// accuse reports the processes that steer, when this begins and when another one joins in. It runs after meet.
 func (w *watch) accuse(ctx context.Context) {
 	if w.take(ctx) != nil {
 		return
