@@ -19,7 +19,7 @@ type admission struct {
 	drop   func()        // replaces handle if the stream fails; may be nil
 }
 
-// admissions decide about the streams that others ask for.
+// admissions grant or refuse the requests for streams.
 type admissions struct {
 	*core
 	members *members
@@ -31,7 +31,7 @@ func (ad *admissions) handleStream(w http.ResponseWriter, r *http.Request) {
 	if refused != nil {
 		level := slog.LevelWarn
 		if refused.status == http.StatusNotFound {
-			level = slog.LevelDebug // a question that has its answer
+			level = slog.LevelDebug // no failure: the peer has asked, and knows now
 		}
 		ad.log.Log(r.Context(), level, "stream refused", "stream", a.name, "pid", a.from.PID, "reason", refused.reason)
 		maps.Copy(w.Header(), refused.header)
@@ -97,7 +97,7 @@ func (ad *admissions) admitNode(a admission) (admission, *refusedError) {
 		return a, nil
 	}
 	if l := ad.streams.listener(a.name); l != nil {
-		if !ad.members.isMember(a.from) { // it sees us as one already, or still
+		if !ad.members.isMember(a.from) { // it counts us as a member already, or still
 			return a, refuse(http.StatusServiceUnavailable, "node %d is no member for node %d", a.from.ID, ad.self.ID)
 		}
 		return admitTo(l, a)

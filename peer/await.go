@@ -12,7 +12,7 @@ import (
 	"github.com/multinode-go/multinode/peer/internal/localhttp"
 )
 
-// awaitInterval is the time between two looks for the dead while others are waited for.
+// awaitInterval is the time between two looks for dead nodes while Join waits.
 const awaitInterval = 50 * time.Millisecond
 
 // census compares the live nodes in the directory with the members.
@@ -22,8 +22,8 @@ type census struct {
 	members *members
 }
 
-// awaitAll waits until this node and each that lives in the directory now are members for each other. Who refuses the
-// link is not waited for. It returns an error if another node has our id.
+// awaitAll waits until this node and every node that lives in the directory now are members for each other. It does not
+// wait for a node that refuses the link. It returns an error if another node has our id.
 func (c census) awaitAll(ctx context.Context) error {
 	awaited, err := c.others()
 	if err != nil {
@@ -49,12 +49,12 @@ func (c census) awaitAll(ctx context.Context) error {
 	}
 }
 
-// passOver tells whether an error of awaitAll is only about nodes that may be absent.
+// passOver reports whether an error of awaitAll is only about nodes that may be absent.
 func (c census) passOver(ctx context.Context, err error) bool {
 	return c.opts.inside.AllowAbsent && ctx.Err() != nil && errors.Is(err, context.Cause(ctx))
 }
 
-// absent returns the nodes that live in the directory and are no members now.
+// absent returns the nodes that live in the directory and are not members now.
 func (c census) absent() ([]Info, error) {
 	others, err := c.others()
 	if err != nil {
@@ -65,7 +65,7 @@ func (c census) absent() ([]Info, error) {
 	for _, n := range missing {
 		info := Info{Cluster: c.self.Cluster, ID: n.ID, Incarnation: n.Incarnation}
 		if conn, err := c.dir.Dial(n); err == nil { // the kernel connects whether or not the process accepts
-			info.PID, _, _ = localhttp.Credentials(conn) // 0 where it does not tell
+			info.PID, _, _ = localhttp.Credentials(conn) // 0 where the kernel does not show it
 			_ = conn.Close()                             // it carried nothing
 		}
 		absent = append(absent, info)
@@ -115,14 +115,14 @@ func (c census) others() ([]node, error) {
 	return others, nil
 }
 
-// missing returns those of the nodes that are still to be waited for, and a channel that is closed at the next change.
+// missing returns the nodes that Join still waits for, and a channel that is closed at the next change.
 func (c census) missing(nodes []node) ([]node, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(nodes), func(n node) bool {
 		if n.ID > c.self.ID {
 			if k := c.keepers.dialed[n]; k == nil || k.refused {
-				return true // gone, or not willing
+				return true // gone, or it refuses the link
 			}
 		}
 		s := c.members.sessions[n]

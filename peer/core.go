@@ -9,7 +9,7 @@ import (
 	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
-// core is shared by all parts of a mesh: this node, the mutex for its state, and its end.
+// core is the state that all parts of a mesh share: this node, the mutex, and the end.
 type core struct {
 	opts    Options // clone, filled in
 	self    Info

@@ -17,8 +17,8 @@ const (
 // dialer opens streams.
 type dialer struct{ *core }
 
-// dial opens a stream. asked reports whether the node may know of it, even when it has failed. A node that does not speak our
-// newest version is asked again for an older version that it speaks.
+// dial opens a stream. asked reports whether the node may have seen the request, even when dial fails. A node that does not
+// speak our newest version is asked again for an older version that it speaks.
 func (d dialer) dial(ctx context.Context, n node, name string) (stream *Stream, asked bool, err error) {
 	q := question{stream: name, self: d.self, spoken: d.opts.versions, peer: n}
 	for {
@@ -53,11 +53,11 @@ func (d dialer) ask(ctx context.Context, q question) (stream *Stream, asked bool
 
 // shake does the dialer's part of the handshake.
 func (d dialer) shake(ctx context.Context, conn *net.UnixConn, q question) (*Stream, error) {
-	// The listener has as much time for our request, and the answer has to come, too.
+	// The listener waits for our request for half of it; the other half is for its answer.
 	if err := conn.SetDeadline(time.Now().Add(2 * d.opts.handshakeTimeout)); err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // it is over at once
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // the handshake fails at once
 	info, early, err := q.ask(conn)
 	if !stop() {
 		return nil, context.Cause(ctx)

@@ -11,28 +11,28 @@ import (
 	"syscall"
 )
 
-// ErrNoMaster is for the [Join] of a guest without a master to give it an id.
+// ErrNoMaster: a guest cannot [Join], as there is no master to assign its id.
 var ErrNoMaster = errors.New("no master lives there: start one first, or look into another directory")
 
-// ErrNoPeer is for a [Mesh.Dial] to an id that no member has.
+// ErrNoPeer: no member has the id of a [Mesh.Dial].
 var ErrNoPeer = errors.New("no member has that id")
 
-// RefusedError is for a [Mesh.Dial] to a member that does not listen for the stream.
+// RefusedError is the error of a [Mesh.Dial] to a member that does not listen for the stream.
 type RefusedError struct {
 	Peer   Info
 	Stream string
-	Reason string // as the peer says it
+	Reason string // from the peer's answer
 }
 
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("node %d refuses it: %s", e.Peer.ID, e.Reason)
 }
 
-// refusedError is a handshake that one side refused: the listener with an HTTP status, or the dialer with status 0.
+// refusedError is the refusal of a handshake: by the listener with an HTTP status, or by the dialer with status 0.
 type refusedError struct {
 	status  int
 	reason  string
-	version int         // what the listener speaks instead, when it has refused ours; else 0
+	version int         // the newest of a listener that has refused ours; else 0
 	header  http.Header // of the listener's answer
 }
 
@@ -47,20 +47,20 @@ func (e *refusedError) Error() string {
 	return fmt.Sprintf("refused by the peer (%d %s): %s", e.status, http.StatusText(e.status), e.reason)
 }
 
-// isRefused reports whether the peer has refused the request, or we its answer.
+// isRefused reports whether the peer has refused the request, or this node the answer.
 func isRefused(err error) bool {
 	refused, ok := errors.AsType[*refusedError](err)
 	return ok && refused.status != http.StatusServiceUnavailable
 }
 
-// isBusy reports whether the peer only has no room now.
+// isBusy reports whether the peer has no room at the moment.
 func isBusy(err error) bool {
 	refused, ok := errors.AsType[*refusedError](err)
 	return ok && refused.status == http.StatusServiceUnavailable
 }
 
-// isPassing tells errors that a peer gives while it has no room, starts, dies or is published again, and those of a
-// connection that was cut. Whether there is any sense in dialing again, the next look at the members tells.
+// isPassing reports whether an error can pass: that of a peer that has no room, starts, dies or is published again, or of a
+// cut connection. The next look at the members shows whether to dial again.
 func isPassing(err error) bool {
 	passing := []error{
 		syscall.EAGAIN, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, fs.ErrNotExist,

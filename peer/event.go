@@ -2,7 +2,7 @@ package peer
 
 import "slices"
 
-// EventType is what has happened to a peer.
+// EventType is the type of an Event.
 type EventType int
 
 // The types of events.
@@ -22,7 +22,7 @@ func (t EventType) String() string {
 	return "unknown"
 }
 
-// Reason is why a peer has left.
+// Reason says why a peer has left.
 type Reason string
 
 // The reasons for a peer to have left.
@@ -39,7 +39,7 @@ type Event struct {
 	Reason Reason // of Left
 }
 
-// watcher gets the events, one after the other.
+// watcher is a function of OnEvent, and the events that it has not handled yet.
 type watcher struct {
 	handle  func(Event)
 	queue   []Event // guarded by core.mu
@@ -63,7 +63,7 @@ func (m *members) onEvent(f func(Event)) (remove func()) {
 	}
 }
 
-// emitLocked tells all watchers, and all that wait for a change.
+// emitLocked queues an event for all watchers, and wakes the goroutines that wait for a change.
 func (m *members) emitLocked(event Event) {
 	for w := range m.watchers {
 		m.tellLocked(w, event)

@@ -22,11 +22,10 @@ type guestID struct {
 	ID int `json:"id"`
 }
 
-// guests get their id from this node, if it is the master.
+// guests answers the requests of guests for an id, if this node is the master.
 type guests struct{ *core }
 
-// handle gives an id to a process that wants to join. It need not be one of this package: all that it has to say is
-// the name of the cluster.
+// handle answers with an id. The guest need not use this package: the request has to name the cluster, and nothing else.
 func (g guests) handle(w http.ResponseWriter, r *http.Request) {
 	pid, _, _ := localhttp.Credentials(localhttp.Conn(r)) // Accept has looked at the error
 	id, refused := g.admit(r.Header)
@@ -60,7 +59,7 @@ func (g guests) admit(h http.Header) (int, *refusedError) {
 	return id, nil
 }
 
-// askMaster asks the master for an id, and waits for a master that has the lock of the cluster and is starting.
+// askMaster asks the master for an id, and waits for a master that holds the lock of the cluster and is starting.
 func askMaster(ctx context.Context, opts Options) (int, error) {
 	for delay := minDelay; ; delay = min(2*delay, maxGuestDelay) {
 		id, err := askMasterOnce(ctx, opts)

@@ -21,7 +21,7 @@ const (
 	maxAnswers = 256
 )
 
-// handlers answer what is asked on this node's socket beside streams.
+// handlers answer the requests on this node's socket that are not for streams.
 type handlers struct {
 	*core
 	mux     *http.ServeMux
@@ -54,7 +54,7 @@ func (h *handlers) handle(pattern string, handler http.Handler) (err error) {
 	return nil
 }
 
-// checkPattern returns an error when pattern could match a request that is for the mesh. What is merely wrong the mux finds.
+// checkPattern returns an error when pattern could match a request that is for the mesh. The mux finds other mistakes.
 func checkPattern(pattern string) error {
 	place := pattern // without the method
 	if i := strings.IndexAny(pattern, " \t"); i >= 0 {
@@ -96,10 +96,10 @@ func (h *handlers) answerLong(next http.Handler) http.Handler {
 			return
 		}
 		if !localhttp.Release(r) {
-			panic(http.ErrAbortHandler) // it has got its answer
+			panic(http.ErrAbortHandler) // the connection has given way, with an answer
 		}
-		defer long.extend() // for what the server writes when the handler has returned
-		// The server continues to read, to see that the client goes away.
+		defer long.extend() // for the server's writes after the handler has returned
+		// The server continues to read, to notice that the client disconnects.
 		if err := long.control.SetReadDeadline(time.Time{}); err != nil {
 			panic(http.ErrAbortHandler) // the connection is closed
 		}
@@ -109,7 +109,7 @@ func (h *handlers) answerLong(next http.Handler) http.Handler {
 	})
 }
 
-// readBody reads the body of a request, which counts as a handshake meanwhile: it may have to give way.
+// readBody reads the body of a request. Its connection counts as a handshake meanwhile: it may have to give way.
 func (h *handlers) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.Body == http.NoBody {
 		return nil, nil
@@ -126,8 +126,8 @@ func refuseBody(w http.ResponseWriter, err error) {
 	http.Error(w, "the body did not come: "+err.Error(), http.StatusRequestTimeout)
 }
 
-// longAnswer is an answer without a time-out of its own; instead each piece of it has one. It hides what else the writer
-// below can do.
+// longAnswer has a time-out for each piece of an answer, and none for the whole. It hides the other methods of the writer
+// below.
 type longAnswer struct {
 	http.ResponseWriter
 	control *http.ResponseController
@@ -136,9 +136,9 @@ type longAnswer struct {
 
 var _ http.Flusher = (*longAnswer)(nil)
 
-// extend gives the client time to take the next piece.
+// extend sets the deadline of the next piece.
 func (a *longAnswer) extend() {
-	_ = a.control.SetWriteDeadline(time.Now().Add(a.timeout)) // on a closed connection the write will say so
+	_ = a.control.SetWriteDeadline(time.Now().Add(a.timeout)) // on a closed connection the write fails
 }
 
 func (a *longAnswer) Write(b []byte) (int, error) {

@@ -31,7 +31,7 @@ const (
 	headerIncarnation = "Multinode-Incarnation"
 )
 
-// headerOf returns what a node says of itself, in requests and in answers. Each of them adds its version.
+// headerOf returns the header that identifies a node, in requests and in answers. The caller adds the version.
 func headerOf(info Info) http.Header {
 	return http.Header{
 		"Connection":      {"Upgrade"},
@@ -44,8 +44,8 @@ func headerOf(info Info) http.Header {
 	}
 }
 
-// parseRequest returns who the dialer is, when it is a node of the cluster that speaks a version of ours, and that
-// version.
+// parseRequest returns the dialer and the version to speak, if the dialer is a node of the cluster and speaks a version of
+// ours.
 func parseRequest(h http.Header, cluster string, spoken versions) (info Info, version int, refused *refusedError) {
 	if refused = checkUpgrade(h); refused != nil {
 		return Info{}, 0, refused
@@ -64,7 +64,7 @@ func checkUpgrade(h http.Header) *refusedError {
 	return nil
 }
 
-// parseInfo returns who the other side is, when it is a node of the cluster.
+// parseInfo returns the node of the other side, if it belongs to the cluster.
 func parseInfo(h http.Header, cluster string) (info Info, refused *refusedError) {
 	if info.Cluster = h.Get(headerCluster); info.Cluster != cluster {
 		return Info{}, refuse(http.StatusConflict, "cluster %.80q: this node belongs to cluster %q", info.Cluster, cluster)
@@ -98,11 +98,11 @@ type question struct {
 	stream string
 	self   Info
 	spoken versions
-	peer   node // that has to answer
+	peer   node // the node that has to answer
 }
 
-// ask asks the node at the other end of conn for a stream and returns who it is, and the bytes that came right behind
-// its answer. The caller bounds it with a deadline.
+// ask requests a stream on conn. It returns the node that has answered, and the bytes that came right behind its answer.
+// The caller bounds it with a deadline.
 func (q question) ask(conn net.Conn) (info Info, early []byte, err error) {
 	req := &http.Request{
 		Method: http.MethodGet,
@@ -123,11 +123,11 @@ func (q question) ask(conn net.Conn) (info Info, early []byte, err error) {
 	return info, early, err
 }
 
-// roundTrip sends a request and returns the answer, whose size is bounded, and what it is read with.
+// roundTrip sends a request and returns the answer, whose size is bounded, and its reader.
 func roundTrip(conn net.Conn, req *http.Request) (*http.Response, *bufio.Reader, error) {
 	req.Header.Set("User-Agent", "") // else net/http adds its own
 	writeErr := req.Write(conn)      // a listener may refuse before it has read everything
-	// What the reader takes in advance is less than its buffer, so that the limit counts the header only.
+	// What the reader reads ahead is less than its buffer, so that the limit counts the header only.
 	reader := bufio.NewReader(io.LimitReader(conn, maxHeader))
 	answer, err := http.ReadResponse(reader, req)
 	if err != nil {

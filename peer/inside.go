@@ -16,7 +16,7 @@ func init() {
 	)
 }
 
-// insider is a mesh as the other packages of this library see it.
+// insider implements the methods of a mesh that only this library uses.
 type insider struct{ mesh *Mesh }
 
 var _ inside.Mesh[Info] = insider{}

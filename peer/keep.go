@@ -11,12 +11,12 @@ import (
 // refusedDelay is the time between two dials to a node that refuses the link: its reason seldom goes away.
 const refusedDelay = 10 * time.Second
 
-// keeper keeps the link to a node of a higher id.
+// keeper is the state of the link to a node with a higher id.
 type keeper struct {
-	refused bool // guarded by core.mu; the node does not want the link, so Join does not wait for it
+	refused bool // guarded by core.mu; the node refuses the link, so Join does not wait for it
 }
 
-// keepers keep the links to the nodes that are ours to dial.
+// keepers keep the links that this node dials: those to nodes with higher ids.
 type keepers struct {
 	*core
 	dialer  dialer
@@ -42,7 +42,7 @@ func (k *keepers) keep(n node) {
 	for delay := minDelay; ; {
 		begin := time.Now()
 		err := k.dialLink(n)
-		// Whatever ended it: only the lock tells whether the peer lives.
+		// The end of a link does not show whether the peer lives. Its lock does.
 		if k.gone(n) {
 			return
 		}
@@ -86,8 +86,8 @@ func (k *keepers) dialLink(n node) error {
 	return k.members.runLink(stream)
 }
 
-// failureLog logs the failures of one link: a refusal at once, anything else when it lasts, since a peer that starts or
-// dies refuses a connection too; and the same text once.
+// failureLog logs the failures of one link: a refusal at once, other failures when they last, since dialing a peer that starts
+// or dies fails, too. It logs the same text once.
 type failureLog struct {
 	log  *slog.Logger
 	last string

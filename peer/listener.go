@@ -9,11 +9,11 @@ import (
 // maxBacklog bounds the streams that are open and not accepted yet, for each name.
 const maxBacklog = 128
 
-// Listener takes the streams of one name that others open with [Mesh.Dial]. Its methods may be called at the same time.
+// Listener accepts the streams of one name that members open with [Mesh.Dial]. Its methods may be called concurrently.
 type Listener struct {
 	home      *streams
 	name      string
-	webSocket bool // takes WebSocket clients, too
+	webSocket bool // accepts WebSocket clients, too
 
 	places  chan struct{} // one for each stream that is not accepted yet
 	streams chan *Stream  // has room for all places
@@ -57,7 +57,7 @@ func (st *streams) addListener(l *Listener) error {
 	return nil
 }
 
-// listener returns what takes the streams of that name, or nil.
+// listener returns the listener for streams of that name, or nil.
 func (st *streams) listener(name string) *Listener {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -103,7 +103,7 @@ func (l *Listener) Close() error {
 // Addr returns the path of this node's socket.
 func (l *Listener) Addr() net.Addr { return socketAddr(l.home.dir, l.home.self) }
 
-// takePlace takes a place for a stream, which deliver or freePlace is called for. It returns false if there is none.
+// takePlace takes a place for a stream, to be used by deliver or freed by freePlace. It returns false if there is none.
 func (l *Listener) takePlace() bool {
 	select {
 	case l.places <- struct{}{}:
@@ -115,7 +115,7 @@ func (l *Listener) takePlace() bool {
 
 func (l *Listener) freePlace() { <-l.places }
 
-// deliver gives a stream that has a place to Accept.
+// deliver passes a stream that has a place to Accept.
 func (l *Listener) deliver(stream *Stream) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -21,18 +21,18 @@ const (
 	maxDeathDelay = 100 * time.Millisecond
 )
 
-// members are the peers of this node, and the links that make them such.
+// members are the peers of this node, and their links.
 type members struct {
 	*core
-	links    map[*session]none // guarded by mu; the sessions that run, whether the peer is a member yet or not
+	links    map[*session]none // guarded by mu; the running sessions, also of peers that are not members yet
 	sessions map[node]*session // guarded by mu; the members
 	watchers map[*watcher]none // guarded by mu
 
 	wants   func(peer Info) map[string]int // the streams that this node wants to have with a peer, see state
-	renewed func(*session)                 // is called when a peer has said what it wants
+	renewed func(*session)                 // called when a peer has sent its state
 }
 
-// runLink is one end of a link. It returns when the link has ended.
+// runLink runs this node's end of a link until the link has ended.
 func (m *members) runLink(stream *Stream) error {
 	s := newSession(stream, m.self.ID < stream.peer.ID, m.wants)
 	if !m.addLink(s) {
@@ -93,7 +93,7 @@ func (m *members) addLink(s *session) bool {
 	return !m.ended
 }
 
-// dropLink closes a link that has ended, or that did not come about: the peer may have us for a member by then.
+// dropLink closes a link that has ended, or whose hello has failed: the peer may count us as a member by then.
 func (m *members) dropLink(s *session) {
 	m.mu.Lock()
 	delete(m.links, s)
@@ -106,7 +106,7 @@ func (m *members) dropLink(s *session) {
 	}
 }
 
-// admit makes the peer of s a member, in place of an older session with it, whose end was not seen yet.
+// admit makes the peer of s a member. It replaces an older session with the peer, whose end was not seen yet.
 func (m *members) admit(s *session, theirs state) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -189,7 +189,7 @@ func (m *members) cut(peer Info, reason string) {
 	m.running.Go(func() { _ = s.conn.Close(framing.CodePolicy, reason) }) // ended by the goodbye's time-out
 }
 
-// find returns the member of that id.
+// find returns the member with that id.
 func (m *members) find(id int) (Info, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -233,7 +233,7 @@ func (m *members) peersWith(name string) []Info {
 	})
 }
 
-// leave says goodbye on all links, at the same time.
+// leave ends the mesh for this node. It says goodbye on all links, at the same time.
 func (m *members) leave() {
 	m.mu.Lock()
 	m.ended = true

@@ -11,7 +11,7 @@ import (
 	"github.com/multinode-go/multinode/peer/internal/localhttp"
 )
 
-// Mesh is a node's part in the mesh. Its methods may be called at the same time.
+// Mesh is this node's side of the mesh. Its methods may be called concurrently.
 type Mesh struct {
 	*core
 	members    *members
@@ -21,13 +21,13 @@ type Mesh struct {
 	server     *localhttp.Server // nil in a mesh of one
 	presence   *presence         // nil in a mesh of one
 	close      func() error
-	leave      func() error    // the directory, if Join has opened it; else nil
+	leave      func() error    // removes the directory, if Join has opened it; else nil
 	closeHooks closehooks.List // of OnClose
 }
 
 // Join publishes this node in the directory and links it to all nodes there, now and later, until Close. It returns when
-// this node and each one that it has found are members for each other. It does not wait for a node that refuses, but for
-// one that hangs: ctx bounds Join only, and the error names the nodes that did not answer.
+// this node and every node that it has found are members for each other. It does not wait for a node that refuses the
+// link, but it does for a node that hangs. ctx bounds Join, not the mesh; the error names the nodes that did not answer.
 func Join(ctx context.Context, opts Options) (*Mesh, error) {
 	m, err := start(ctx, opts)
 	if err == nil {
@@ -39,7 +39,7 @@ func Join(ctx context.Context, opts Options) (*Mesh, error) {
 	return nil, fmt.Errorf("peer: join: %w", err)
 }
 
-// Solo returns a mesh of one node without a directory, which no other can join.
+// Solo returns a mesh of one node without a directory, which no other node can join.
 func Solo(self Info) *Mesh {
 	opts := Options{Self: self}
 	opts.fill()
@@ -69,7 +69,7 @@ func start(ctx context.Context, opts Options) (*Mesh, error) {
 	return m, nil
 }
 
-// enter is start in a directory that is open.
+// enter is start in an open directory.
 func enter(ctx context.Context, opts Options) (*Mesh, error) {
 	if opts.isGuest() {
 		id, err := askMaster(ctx, opts)
@@ -115,8 +115,8 @@ func newMesh(opts Options) *Mesh {
 // Self returns this node.
 func (m *Mesh) Self() Info { return m.self }
 
-// Close removes this node from the directory, tells its peers, and closes all streams. It waits one second for a peer
-// that does not answer, and for all calls of OnStream, OnEvent and Handle functions, which must not call Close. No
+// Close removes this node from the directory, says goodbye to its peers, and closes all streams. It waits one second for
+// a peer that does not answer, and for all calls of OnStream, OnEvent and Handle functions, which must not call Close. No
 // goroutine of the mesh runs after it. Concurrent calls return together.
 func (m *Mesh) Close() error {
 	if err := m.close(); err != nil {
@@ -165,7 +165,7 @@ func (m *Mesh) OnStream(name string, want func(Info) bool, f func(*Stream)) (rem
 // [Mesh.ListenWebSocket] or [Mesh.OnStream] of this node uses the name already.
 func (m *Mesh) Listen(name string) (*Listener, error) { return m.streams.listen(name, false) }
 
-// ListenWebSocket is Listen also for clients of WebSocket (RFC 6455): a program of our user, in any language, connects to
+// ListenWebSocket is Listen that also accepts clients of WebSocket (RFC 6455): a program of our user, in any language, connects to
 // the node's socket and asks for /stream/NAME. [Stream.Peer] then has the id -1 and the process id.
 //
 // The streams, also those of nodes, carry WebSocket frames, for framing.New; the handshake is done, without subprotocol
@@ -176,8 +176,8 @@ func (m *Mesh) ListenWebSocket(name string) (*Listener, error) { return m.stream
 // open. The caller owns the stream, which also ends with the mesh and with the link to the peer.
 //
 // Dial waits, until ctx is done, while the peer has no room for another stream. Its error is a *[RefusedError] when the
-// peer does not listen, and Is [ErrNoPeer] without such a member, also while a link that was cut comes up again,
-// [net.ErrClosed] after Close, and [os.ErrDeadlineExceeded] when the peer gives no answer for 10 s.
+// peer does not listen. It Is [ErrNoPeer] without such a member, also until a cut link is up again, [net.ErrClosed] after
+// Close, and [os.ErrDeadlineExceeded] when the peer does not answer within 10 s.
 func (m *Mesh) Dial(ctx context.Context, id int, name string) (*Stream, error) {
 	stream, err := m.streams.dialMember(ctx, id, name)
 	if err != nil {
@@ -190,7 +190,7 @@ func (m *Mesh) Dial(ctx context.Context, id int, name string) (*Stream, error) {
 // as in [http.ServeMux], go to handler. A mesh of [Solo] has no socket.
 //
 // An answer may last and be sent in pieces, with [http.ResponseController] or [http.Flusher]; the context of the request
-// ends when the client goes away, when it has not taken a piece for 10 s, and in Close, which waits for the handler. A
+// ends when the client disconnects, when it does not read a piece within 10 s, and in Close, which waits for the handler. A
 // body of more than 1 MiB, and more than 256 requests at a time, are refused. The connection cannot be hijacked.
 //
 // It is an error if pattern is invalid, names a host, or collides with an earlier one or with /stream or /nodes, which

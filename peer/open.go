@@ -13,7 +13,7 @@ func (st *streams) dialMember(ctx context.Context, id int, name string) (*Stream
 	if err := checkStream(name); err != nil {
 		return nil, err
 	}
-	var last error // why it was not opened yet
+	var last error // of the last attempt
 	for delay := minDelay; ctx.Err() == nil; delay = min(2*delay, maxDelay) {
 		peer, err := st.members.find(id)
 		if err != nil {

@@ -13,13 +13,13 @@ import (
 	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
-// handshakeTimeout is how long a dialer may take for its request, and a listener for its answer.
+// handshakeTimeout bounds the time of a dialer for its request, and of a listener for its answer.
 const handshakeTimeout = 5 * time.Second
 
 // Options are the options of Join. Self.Cluster is required.
 type Options struct {
 	// Directory is the path of the rendezvous directory. Join makes it and its parents, with mode 0700, if absent, and
-	// Close removes what Join has made unless another node is there. It must be ours, with no right for other users.
+	// Close removes what Join has made unless another node is there. It must belong to our user, without rights for others.
 	// Default: multinode/CLUSTER in $XDG_RUNTIME_DIR if that is an absolute path to a directory of ours, else
 	// multinode-UID/CLUSTER in the directory for temporary files.
 	Directory string
@@ -59,7 +59,7 @@ func (opts *Options) open() (err error) {
 	return err
 }
 
-// fill puts defaults in place of what is not set.
+// fill sets the defaults of unset options.
 func (opts *Options) fill() {
 	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
 	opts.versions = cmp.Or(opts.versions, versions{oldestVersion, newestVersion})

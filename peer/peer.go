@@ -7,23 +7,23 @@
 //	...
 //	defer mesh.Close()
 //	mesh.OnEvent(func(e peer.Event) { log.Print(e.Peer.ID, " has ", e.Type) })
-//	_, err = mesh.OnStream("chat", nil, func(s *peer.Stream) { ... }) // one stream to each peer that has done the same
-//	s, err := mesh.Dial(ctx, 2, "files")                              // or any number, to what listens on node 2
+//	_, err = mesh.OnStream("chat", nil, func(s *peer.Stream) { ... }) // one stream with each peer that does the same
+//	s, err := mesh.Dial(ctx, 2, "files")                              // or any number, to a listener of node 2
 //
 // What always holds:
 //
 //   - A node is alive as long as it holds the lock of its file, which the kernel releases when the process dies.
 //   - When two nodes have joined, each is a member for the other.
-//   - Each node sees every other one join once and leave once, with the reason, and never one that was not ready.
+//   - Each node sees every other node join once and leave once, with the reason, and only nodes that are ready.
 //   - Only processes of our own user that name the same cluster get a stream.
-//   - Foreign files in the directory are left alone. Files of a live node that were removed are made again, the
-//     directory too, and no link or stream notices.
+//   - Foreign files in the directory are left alone. Removed files of a live node, or the whole directory, are made
+//     again, without effect on links and streams.
 //   - Clients that send garbage, half a request or nothing cost a bounded number of connections for a bounded time, and
 //     keep no node out.
 //
 // A stream is an HTTP/1.1 Upgrade, `GET /stream/NAME` with `Upgrade: multinode`, and raw bytes after it. Nodes of this
 // version and the one before it talk. `Upgrade: websocket` is for clients in any language, see [Mesh.ListenWebSocket].
-// Package bus adds messages; neither keeps anything for a node that is away.
+// Package bus adds messages; neither stores anything for an absent node.
 //
 // A program that the cluster has not started joins as a guest, see [Options]. It gets its id from the master: `POST
 // /nodes` on master.sock in the directory, with the header Multinode-Cluster, answers {"id":7}.
@@ -36,14 +36,14 @@ import "github.com/multinode-go/multinode/internal/rendezvous"
 
 type node = rendezvous.Node
 
-// Info says who a node is.
+// Info identifies a node.
 type Info struct {
 	Cluster     string                 // name of the cluster: 1 to 64 letters, digits, dots, hyphens and underscores, no dot first
 	ID          int                    // unique in the cluster's life
 	Slot        int                    // stable place of a worker, 1 to N; 0 is the master
 	Generation  int                    // how often the slot has been filled; 0: a guest, see Options
-	Incarnation rendezvous.Incarnation // this one process, at random
-	PID         int                    // process id; of a peer, as the kernel says on Linux (else 0): who called listen or connect
+	Incarnation rendezvous.Incarnation // of this process, random
+	PID         int                    // of a peer: of the process that called listen or connect, from the kernel on Linux, else 0
 }
 
 func (info Info) node() node { return node{ID: info.ID, Incarnation: info.Incarnation} }

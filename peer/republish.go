@@ -28,7 +28,7 @@ func newMending(p *presence) *mending {
 
 func (k *mending) damage() string { return cmp.Or(k.presence.dir.Damage(), k.presence.public.Damage()) }
 
-// look reports whether something is amiss, and sees to it that it is mended.
+// look reports whether there is damage, and sets the timer to mend it.
 func (k *mending) look() bool {
 	if k.due {
 		return true
@@ -41,7 +41,7 @@ func (k *mending) look() bool {
 	return true
 }
 
-// mend publishes this node again, when its timer says so.
+// mend makes again what was removed. It is called when the timer has fired.
 func (k *mending) mend() {
 	k.due = false
 	what := k.damage()
@@ -51,19 +51,19 @@ func (k *mending) mend() {
 	err := k.presence.republish()
 	if err == nil {
 		k.last = ""
-		k.presence.log.Warn("somebody has removed what is in use; it is there again", "removed", what)
+		k.presence.log.Warn("what is in use was removed; it is there again", "removed", what)
 		return
 	}
 	k.due = true
 	k.timer.Reset(mendInterval)
 	if text := fmt.Sprint(err); text != k.last {
 		k.last = text
-		k.presence.log.Warn("somebody has removed what is in use; new nodes do not find this one until it is there again",
+		k.presence.log.Warn("what is in use was removed; new nodes do not find this one until it is there again",
 			"removed", what, "error", err)
 	}
 }
 
-// republish makes again what was removed, and listens on the new socket before it leaves the old one.
+// republish makes again what was removed, and listens on the new socket before it closes the old one.
 func (p *presence) republish() error {
 	if err := p.dir.Mend(); err != nil {
 		return err
@@ -71,7 +71,7 @@ func (p *presence) republish() error {
 	fresh, old, err := p.public.Mend()
 	if fresh != nil {
 		p.running.Go(func() { p.server.Serve(fresh) }) // ended by server.Close in shutdown, which waits
-		_ = old.Close()                                // who waits in its queue dials again
+		_ = old.Close()                                // the clients in its queue dial again
 	}
 	return err
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
-// Stream is a stream of bytes to a peer. As with every net.Conn, its methods may be called at the same time, and Close
+// Stream is a stream of bytes to a peer. As with every net.Conn, its methods may be called concurrently, and Close
 // ends the Reads and Writes in flight with an error that Is [net.ErrClosed].
 type Stream struct {
 	core   *core
@@ -21,7 +21,7 @@ type Stream struct {
 	remote net.Addr
 
 	earlyMu sync.Mutex
-	early   []byte // came in one piece with the handshake; Read gives it out first
+	early   []byte // came in one piece with the handshake; Read returns it first
 }
 
 var (
@@ -59,7 +59,7 @@ func socketAddr(dir *rendezvous.Directory, info Info) net.Addr {
 // Peer returns the node at the other end. A client of [Mesh.ListenWebSocket] has the id -1.
 func (s *Stream) Peer() Info { return s.peer }
 
-// Read returns io.EOF after the peer's Close, CloseWrite or death, and ECONNRESET if it died with something unread.
+// Read returns io.EOF after the peer's Close, CloseWrite or death, and ECONNRESET if it died with data unread.
 func (s *Stream) Read(b []byte) (int, error) {
 	if n := s.readEarly(b); n > 0 {
 		return n, nil

@@ -15,24 +15,24 @@ import (
 // offer is a stream that this node wants to have with its peers.
 type offer struct {
 	name   string
-	number int // of this OnStream in the life of the mesh
+	number int // counts the calls of OnStream
 	want   func(Info) bool
 	handle func(*Stream)
 }
 
 func (o *offer) wants(peer Info) bool { return o.want == nil || o.want(peer) }
 
-// streams are the names of streams that this node takes part in.
+// streams are the names for which this node has called OnStream or Listen.
 type streams struct {
 	*core
 	dialer    dialer
 	members   *members
 	offers    map[string]*offer    // guarded by mu
 	listeners map[string]*Listener // guarded by mu
-	offered   int                  // guarded by mu; offers that there ever were
+	offered   int                  // guarded by mu; the number of the last offer
 }
 
-// checkUnusedLocked returns an error when this node has something that takes streams of that name.
+// checkUnusedLocked returns an error when this node uses the name already.
 func (st *streams) checkUnusedLocked(name string) error {
 	if st.offers[name] != nil || st.listeners[name] != nil || name == linkStream {
 		return errors.New("the name is in use in this node: choose another")
@@ -79,7 +79,7 @@ func (st *streams) removeOffer(o *offer) {
 	st.announce()
 }
 
-// announce tells all members what this node wants by now, and opens what is wanted on both sides.
+// announce sends all members the streams that this node wants now, and opens the streams that both sides want.
 func (st *streams) announce() {
 	st.mu.Lock()
 	sessions := slices.Collect(maps.Values(st.members.sessions))
@@ -98,7 +98,7 @@ func (st *streams) wants(peer Info) map[string]int {
 	offers := slices.Collect(maps.Values(st.offers))
 	st.mu.Unlock()
 	wanted := make(map[string]int)
-	for _, o := range offers { // with the lock released: want is not ours
+	for _, o := range offers { // with the lock released: want is the user's
 		if o.wants(peer) {
 			wanted[o.name] = o.number
 		}
@@ -106,7 +106,7 @@ func (st *streams) wants(peer Info) map[string]int {
 	return wanted
 }
 
-// openStreams opens what both sides want, if it is ours to do so.
+// openStreams opens the streams that both sides want, if this node is the dialer.
 func (st *streams) openStreams(s *session) {
 	if !s.isDialer {
 		return
@@ -118,7 +118,7 @@ func (st *streams) openStreams(s *session) {
 	}
 }
 
-// claim returns the stream to open now for a name.
+// claim returns a new attempt to open the stream of that name, or nil if none is due.
 func (st *streams) claim(s *session, name string) *opening {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -141,7 +141,7 @@ func (st *streams) open(s *session, o *opening) {
 			o.handle(stream)
 			return
 		case err == nil:
-			_ = stream.Close() // nothing was said on it
+			_ = stream.Close() // it was never used
 		case asked && !isRefused(err):
 			st.members.cut(s.peer, fmt.Sprintf("cannot open stream %q: %v", o.name, err))
 			return

@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// The versions of the handshake, and of what the package's own streams carry, that this node speaks: two, so that the
-// nodes of two programs talk while one replaces the other.
+// The versions that this node speaks, of the handshake and of the package's own streams: two, so that the nodes of two
+// programs can talk while one replaces the other.
 const (
 	newestVersion = 2
 	oldestVersion = 1
@@ -18,7 +18,7 @@ const (
 const (
 	headerVersion = "Multinode-Version"
 	headerOldest  = "Multinode-Oldest-Version"
-	// unnamedVersion is that of a listener that refuses a version without naming its own: the first did so.
+	// unnamedVersion is the version of a listener that refuses a version and names none: version 1 did so.
 	unnamedVersion = 1
 )
 
@@ -39,7 +39,7 @@ func (v versions) set(h http.Header) {
 	h.Set(headerOldest, strconv.Itoa(v.oldest))
 }
 
-// agree returns the newest version that we and the sender of the request's header speak.
+// agree returns the newest version that this node and the sender of a request speak.
 func (v versions) agree(h http.Header) (int, *refusedError) {
 	newest, err := strconv.Atoi(h.Get(headerVersion))
 	if err != nil {

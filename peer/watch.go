@@ -15,7 +15,7 @@ const (
 	sweepInterval = 5 * time.Second        // also while events come
 )
 
-// feed tells when the directory may have changed.
+// feed signals that the directory may have changed.
 type feed struct {
 	events   <-chan fsnotify.Event
 	failures <-chan error
@@ -31,7 +31,7 @@ type presence struct {
 	public  *rendezvous.Publication
 }
 
-// publish publishes this node, and shows where the master is if it is this one.
+// publish publishes this node, and leads master.sock to it if it is the master.
 func (p *presence) publish() (err error) {
 	if p.public, err = p.dir.Publish(p.self.node()); err != nil {
 		return err
@@ -48,7 +48,7 @@ func (p *presence) publish() (err error) {
 
 func (p *presence) newFeed() *feed {
 	watcher, err := p.opts.watch(p.dir)
-	if err != nil { // 128 inotify instances is all that a user has, by default
+	if err != nil { // by default, a user can have 128 inotify instances
 		p.log.Info("no events of the directory, so it is read every 100 ms", "error", err)
 		ticker := time.NewTicker(pollInterval)
 		return &feed{polls: ticker.C, close: ticker.Stop}
@@ -71,8 +71,8 @@ func (p *presence) discover() error {
 	return nil
 }
 
-// follow scans whenever something may have changed: an event, an overflow, any other error of the watcher, or time. And
-// it looks after what this node has in the directory.
+// follow scans the directory at each event, at each error of the watcher, such as an overflow, and at intervals. It also
+// mends this node's own files.
 func (p *presence) follow(f *feed, watched int) {
 	defer func() { f.close() }()
 	sweeps := time.NewTicker(sweepInterval)
@@ -93,7 +93,7 @@ func (p *presence) follow(f *feed, watched int) {
 		case <-p.closing:
 			return
 		}
-		if now := p.dir.Remade(); now != watched { // made again, by this node or another one of this process
+		if now := p.dir.Remade(); now != watched { // made again, by this node or another node of this process
 			f.close()
 			watched, f, sweep = now, p.newFeed(), true
 		}
@@ -105,7 +105,7 @@ func (p *presence) follow(f *feed, watched int) {
 	}
 }
 
-// drain takes the events that are there by now: the scan that follows sees what they tell.
+// drain discards the pending events: the scan that follows sees their changes.
 func drain(events <-chan fsnotify.Event) {
 	for {
 		select {
@@ -116,7 +116,7 @@ func drain(events <-chan fsnotify.Event) {
 	}
 }
 
-// scan keeps a link to each node that this one has to dial. With sweep it also removes the files of dead nodes, dialed or
+// scan starts the link to each node that this node has to dial. With sweep it also removes the files of dead nodes, dialed or
 // not.
 func (p *presence) scan(sweep bool) error {
 	nodes, err := p.dir.Nodes()

@@ -35,7 +35,7 @@ func (ad *admissions) admitWebSocket(a admission, r *http.Request) (admission, *
 	return admitTo(l, a)
 }
 
-// webSocketAccept checks a request as RFC 6455, section 4.2.1, wants it, and returns the value of the answer's
+// webSocketAccept checks a request by RFC 6455, section 4.2.1, and returns the value of the answer's
 // Sec-WebSocket-Accept.
 func webSocketAccept(r *http.Request) (string, *refusedError) {
 	if r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) || !hasToken(r.Header["Connection"], "upgrade") {
