@@ -19,13 +19,13 @@ import (
 
 const (
 	maxElement  = 255         // NAME_MAX of all file systems that matter
-	openWait    = time.Second // how long Open runs after a directory that others make and remove
+	openWait    = time.Second // how long Open tries while other processes make and remove the directory
 	eventBuffer = 64          // events that become one scan
 )
 
 // DefaultPath returns the path of the rendezvous directory of the cluster of that name:
 // $XDG_RUNTIME_DIR/multinode/NAME when XDG_RUNTIME_DIR names a directory of ours by an absolute path, else
-// multinode-UID/NAME in the directory for temporary files. It makes nothing.
+// multinode-UID/NAME in the directory for temporary files. It creates nothing.
 //
 // The name of a cluster has 1 to 64 letters, digits, dots, hyphens and underscores, and no dot in front.
 func DefaultPath(name string) (string, error) {
@@ -47,11 +47,11 @@ func DefaultPath(name string) (string, error) {
 	return filepath.Join(base, name), nil
 }
 
-// Directory is an open rendezvous directory. Its methods may be called at the same time, except Close and Remove, which come
-// last. While one process has it open, Remove of another leaves it in place.
+// Directory is an open rendezvous directory. Its methods may be called concurrently, except Close and Remove, which are the
+// last calls. While one process has the directory open, Remove of another process leaves it in place.
 //
-// When it is removed from outside, or files in it that are in use, [Directory.Mend] makes it again with the [Lock] of this
-// process, and [Publication.Mend] the files of a node.
+// If the directory or its files are removed from outside, [Directory.Mend] makes it again, with the [Lock] of this process,
+// and [Publication.Mend] the files of a node.
 type Directory struct {
 	path string
 
@@ -67,8 +67,8 @@ type Directory struct {
 
 // Open opens the rendezvous directory at path, and makes it and its parents, with mode 0700, if absent.
 //
-// It refuses a symbolic link, anything else that is not a directory, a directory of another user, and one that the
-// group or others have any right to. The error says what is wrong and how to fix it.
+// It refuses a symbolic link, anything else that is not a directory, a directory of another user, and a directory with any
+// right for the group or others. The error says what is wrong and how to fix it.
 func Open(path string) (*Directory, error) {
 	d, err := open(path)
 	if err != nil {
@@ -98,7 +98,7 @@ func open(path string) (*Directory, error) {
 
 // makeFolder opens the folder at path, and makes it if absent. It returns what it has made, the deepest first.
 func makeFolder(path string) (f *folder, made []string, err error) {
-	// Between two steps another process may remove the directory: then all starts again.
+	// Between two steps another process may remove the directory: then makeFolder starts over.
 	err = retry(openWait, func() error {
 		fresh, err := mkdirAll(path)
 		made = slices.Concat(fresh, made)
@@ -123,9 +123,8 @@ func (d *Directory) Close() error {
 	return f.close()
 }
 
-// Remove removes what nodes that were killed have left in the directory, then the directory and the parents that were
-// made for it, as far as this Open made them and they are empty, and closes it. What is in use by another
-// process stays; that is not an error.
+// Remove removes the files of killed nodes, then the directory and the parents that were made for it, as far as this Open
+// made them and they are empty, and closes it. A directory that another process uses stays; that is not an error.
 func (d *Directory) Remove() error {
 	f, done := d.use()
 	defer done()
@@ -136,7 +135,7 @@ func (d *Directory) Remove() error {
 	return nil
 }
 
-// Remade returns how often the directory was made again. A watch from before then watches a removed directory.
+// Remade returns how often the directory was made again. A watch that began before watches a removed directory.
 func (d *Directory) Remade() int {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -190,7 +189,7 @@ func mkdirAll(path string) (made []string, err error) {
 		return slices.Insert(made, 0, path), nil
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return made, nil // what it is, the caller looks at
+		return made, nil // the caller checks what it is
 	}
 	return made, err
 }

@@ -40,8 +40,8 @@ func openFolder(path string) (*folder, error) {
 	return f, nil
 }
 
-// claim takes the shared lock that keeps Remove off, and checks the opened descriptor, which cannot be exchanged any more,
-// and not the path.
+// claim takes the shared lock that keeps other processes from removing the folder. It checks the opened descriptor, which
+// cannot be exchanged any more, and not the path.
 func (f *folder) claim() error {
 	free, err := flock(f.self, shared)
 	if err != nil {
@@ -70,7 +70,7 @@ func (f *folder) claim() error {
 func (f *folder) inPlace() bool {
 	opened, err := f.self.Stat()
 	if err != nil {
-		return true // it is closed, and its user gets that error
+		return true // it is closed, and its user sees the error
 	}
 	named, err := os.Lstat(f.path)
 	return err == nil && os.SameFile(opened, named)
@@ -89,14 +89,14 @@ func (f *folder) remove(made []string) error {
 	if _, err := f.sweepAll(); err != nil || len(made) == 0 || !f.inPlace() {
 		return err
 	}
-	// Every process that has the directory open holds a shared lock: the exclusive lock shows that no other has.
+	// Every process that has the directory open holds a shared lock: the exclusive lock shows that no other process has.
 	if alone, err := flock(f.self, exclusive); err != nil || !alone {
 		return err
 	}
 	return rmdirAll(made)
 }
 
-// at calls call with a path to name that fits into the address of a socket, however long the directory's own is.
+// at calls call with a path to name that fits into the address of a socket, however long the directory's path is.
 func (f *folder) at(name string, call func(path string) error) error {
 	if !f.viaProc {
 		path := filepath.Join(f.path, name)

@@ -17,26 +17,26 @@ import (
 
 const (
 	masterLock = "master.lock"
-	ownerWait  = 50 * time.Millisecond // for an owner that is about to go, or to write who it is
-	askWait    = 5 * time.Second       // for processes that hold a lock for a moment, to ask: they may lose the CPU
+	ownerWait  = 50 * time.Millisecond // for an owner that is about to release it, or to write its Owner
+	askWait    = 5 * time.Second       // for processes that hold it briefly, to see if it is free: they may lose the CPU
 	retryDelay = time.Millisecond
 	maxOwner   = 4096 // bytes read from a lock that is held
 )
 
 var (
 	errOwned = errors.New("it has an owner")
-	// errBusy says that a lock is held, or that what was locked is no longer what its name stands for.
+	// errBusy: a lock is held, or its file is no longer the one with that name.
 	errBusy = errors.New("another process is busy with it")
 )
 
-// Owner says who holds the lock of a cluster. It is the content of the lock file, as JSON, so that a person can read
-// it too.
+// Owner identifies the holder of the lock of a cluster. It is the content of the lock file, as JSON, so that people can
+// read it, too.
 type Owner struct {
 	PID     int       `json:"pid"`
 	Cluster string    `json:"cluster"`
 	Address string    `json:"address"`
 	Since   time.Time `json:"since"`
-	// LastID is the highest id that was given out so far; see Lock.NextID.
+	// LastID is the highest id that was assigned so far; see Lock.NextID.
 	LastID int `json:"last_id"`
 	// Made is how many directories were made for the cluster, from the rendezvous directory upwards. The last holder of the
 	// lock removes them.
@@ -61,7 +61,7 @@ func (e *LockedError) Error() string {
 		e.Path, e.Owner.PID, e.Owner.Cluster, e.Owner.Address, e.Owner.Since.Format(time.RFC3339))
 }
 
-// Lock is the lock of a cluster. Its holder is the master, and gives out the ids.
+// Lock is the lock of a cluster. Its holder is the master, and assigns the ids.
 type Lock struct {
 	dir *Directory
 
@@ -70,16 +70,16 @@ type Lock struct {
 	owner Owner      // guarded by mu
 }
 
-// LastOwner returns who holds the lock of the cluster, or held it last and was killed, as far as the lock file tells.
+// LastOwner returns the holder of the lock of the cluster, or the last one if it was killed, from the lock file.
 func (d *Directory) LastOwner() Owner {
 	f, done := d.use()
 	defer done()
 	return f.readOwner()
 }
 
-// Lock takes the lock of the cluster, which the kernel releases when the process dies. When another process has it, Lock
-// fails after 50 ms with a [*LockedError]. The ids of earlier holders are not given again if they were killed; after a
-// holder that released the lock, they start again.
+// Lock takes the lock of the cluster, which the kernel releases when the process dies. When another process holds it, Lock
+// fails after 50 ms with a [*LockedError]. The ids of earlier holders that were killed are not assigned again; after a
+// holder that released the lock, ids start again.
 func (d *Directory) Lock(owner Owner) (*Lock, error) {
 	d.mu.RLock()
 	owner.Made = len(d.made)
@@ -94,7 +94,7 @@ func (d *Directory) Lock(owner Owner) (*Lock, error) {
 	return l, nil
 }
 
-// inherit makes Remove remove what an earlier holder of the lock has made.
+// inherit makes Remove remove the directories that an earlier holder of the lock has made.
 func (d *Directory) inherit(made int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -105,7 +105,7 @@ func (d *Directory) inherit(made int) {
 	}
 }
 
-// Release removes the lock's file and then gives up the lock. It may be called again.
+// Release removes the lock's file and then releases the lock. It may be called again.
 func (l *Lock) Release() error {
 	f, done := l.dir.use()
 	defer done()
@@ -124,7 +124,7 @@ func (l *Lock) Release() error {
 }
 
 // NextID returns an id that no node of this cluster ever had, from 1 on. It is written to the file before it is returned. It
-// may be called by several goroutines at the same time.
+// may be called concurrently.
 func (l *Lock) NextID() (int, error) {
 	f, done := l.dir.use()
 	defer done()
@@ -153,7 +153,7 @@ func (l *Lock) MasterID() (int, error) {
 	return l.NextID()
 }
 
-// Pause notes that a node is paused, or is so no more. The next owner finds it.
+// Pause records whether a node is paused. The next owner reads it.
 func (l *Lock) Pause(id int, is bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -172,7 +172,7 @@ func (l *Lock) Pause(id int, is bool) error {
 	return nil
 }
 
-// SetAddress changes what the lock says of its owner's address, which may not be known before.
+// SetAddress records the owner's address, which may not be known when the lock is taken.
 func (l *Lock) SetAddress(address string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -188,7 +188,7 @@ func (l *Lock) SetAddress(address string) error {
 	return nil
 }
 
-// HandOver gives up the lock and leaves its file, so that the next holder counts on from our ids. It may be called again.
+// HandOver releases the lock and leaves its file, so that the next holder continues our ids. It may be called again.
 func (l *Lock) HandOver() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -204,8 +204,8 @@ func (l *Lock) HandOver() error {
 	return nil
 }
 
-// Locked reports whether a process, perhaps our own, holds the lock of the cluster now. It never makes a Lock fail that
-// runs at the same time.
+// Locked reports whether a process, perhaps our own, holds the lock of the cluster now. It never makes a concurrent Lock
+// fail.
 func (d *Directory) Locked() (bool, error) {
 	f, done := d.use()
 	defer done()
@@ -227,7 +227,7 @@ func (f *folder) lockMaster(owner Owner) (*os.File, Owner, error) {
 		return nil, owner, fmt.Errorf("lock %s: %w", path, err)
 	}
 	nodes, err := f.nodes()
-	before := f.readOwner() // who was killed, or has handed over
+	before := f.readOwner() // of a holder that was killed, or has handed over
 	owner.LastID, owner.Made, owner.Paused = max(owner.LastID, before.LastID), max(owner.Made, before.Made), before.Paused
 	for n := range nodes {
 		owner.LastID = max(owner.LastID, n.ID)
@@ -246,7 +246,7 @@ func (f *folder) locked() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	// Many may ask at once, and Lock tells them from an owner: they leave room for another shared lock.
+	// Many processes may look at once, and are not mistaken for an owner: a shared lock leaves room for another shared one.
 	free, err := flock(file, shared)
 	return err == nil && !free, errors.Join(err, file.Close())
 }
@@ -293,7 +293,7 @@ func (f *folder) tryAcquire(name string, flag int) (*os.File, error) {
 	return file, nil
 }
 
-// releaseFile removes the file name, unless it is another one by now, and gives up its lock afterwards: the other way
+// releaseFile removes the file name, unless it is another one by now, and releases its lock afterwards: the other way
 // round it could be the next owner's file.
 func (f *folder) releaseFile(name string, file *os.File) error {
 	var err error
@@ -340,7 +340,7 @@ func writeOwner(file *os.File, owner Owner) error {
 	return file.Truncate(int64(len(content)))
 }
 
-// retry calls try, for about wait, until it returns something else than one of the passing errors.
+// retry calls try, for about wait, until its result is not one of the passing errors.
 func retry(wait time.Duration, try func() error, passing ...error) error {
 	for end := time.Now().Add(wait); ; time.Sleep(retryDelay) {
 		err := try()

@@ -14,7 +14,7 @@ const (
 	hiddenMasterSocket = hiddenPrefix + masterSocket
 )
 
-// ShowMaster makes the link to the master lead to this node. The one of a master that was killed is replaced.
+// ShowMaster makes the link to the master lead to this node. It replaces the link of a killed master.
 func (p *Publication) ShowMaster() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -57,7 +57,7 @@ func (f *folder) unlinkMaster(n Node) error {
 	return f.root.Remove(masterSocket)
 }
 
-// hasMaster reports whether there is anything of the link's name: what another master has made is not mended.
+// hasMaster reports whether the name of the link exists. The link of another master is left alone.
 func (f *folder) hasMaster() bool {
 	_, err := f.root.Lstat(masterSocket)
 	return !errors.Is(err, fs.ErrNotExist)

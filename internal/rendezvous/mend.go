@@ -30,8 +30,8 @@ func (d *Directory) Mend() error {
 	return nil
 }
 
-// reopen opens what is at the path of the directory now. A parent that is another one by now has to be for us only: who
-// was faster than us to make it again could exchange what we put into it.
+// reopen opens the directory that is at the path now. If its parent is another one by now, only we may have rights to that:
+// the user that made it again before us could exchange our files in it.
 func (d *Directory) reopen() error {
 	fresh, made, err := makeFolder(d.path)
 	if err != nil {
@@ -58,7 +58,7 @@ func (d *Directory) reopen() error {
 	return old.close()
 }
 
-// Damage says what is not as this process has made it, or "".
+// Damage names what is no longer as this process has made it, or returns "".
 func (d *Directory) Damage() string {
 	f, done := d.use()
 	defer done()
@@ -96,7 +96,7 @@ func (l *Lock) mend() error {
 	return nil
 }
 
-// Damage says what is not as the node has made it, or "".
+// Damage names what is no longer as the node has made it, or returns "".
 func (p *Publication) Damage() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

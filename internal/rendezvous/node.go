@@ -24,7 +24,7 @@ type Node struct {
 // String returns the first part of the names of all files of the node.
 func (n Node) String() string { return strconv.Itoa(n.ID) + "-" + n.Incarnation.String() }
 
-// LockName returns the name of the file that the node holds the lock of, for life.
+// LockName returns the name of the node's lock file, which the node keeps locked for life.
 func (n Node) LockName() string { return n.String() + lockSuffix }
 
 // SocketName returns the name of the node's socket.
@@ -32,8 +32,8 @@ func (n Node) SocketName() string { return n.String() + socketSuffix }
 
 func (n Node) hidden() string { return hiddenPrefix + n.SocketName() }
 
-// Incarnation is the random 64-bit name of one process, in the names of its files. It is never used again, so what
-// belongs to one process cannot be taken for a later one's.
+// Incarnation is the random 64-bit name of one process, in the names of its files. It is never used again, so the files of
+// a process cannot be mistaken for those of a later one.
 type Incarnation uint64
 
 // NewIncarnation returns a random incarnation, never 0.
@@ -53,7 +53,7 @@ func (i Incarnation) String() string { return fmt.Sprintf("%016x", uint64(i)) }
 // MarshalText returns what String returns.
 func (i Incarnation) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
 
-// UnmarshalText takes what String returns and nothing else.
+// UnmarshalText accepts the format of String only.
 func (i *Incarnation) UnmarshalText(text []byte) error {
 	n, err := strconv.ParseUint(string(text), 16, 64)
 	if err != nil || Incarnation(n).String() != string(text) {

@@ -18,12 +18,12 @@ type Publication struct {
 	mu       sync.Mutex        // taken before the directory's
 	lock     *os.File          // guarded by mu; nil after Withdraw
 	listener *net.UnixListener // guarded by mu
-	socket   fs.FileInfo       // guarded by mu; what the name of the listener stands for
-	isMaster bool              // guarded by mu; has the link to the master
+	socket   fs.FileInfo       // guarded by mu; the file with the listener's name
+	isMaster bool              // guarded by mu; the link to the master leads to it
 }
 
-// Publish makes the lock file, locks it for life, listens on a socket with a hidden name, and renames it. So a socket that
-// can be found listens, and its lock file was there before it.
+// Publish makes the lock file, locks it for life, listens on a socket with a hidden name, and renames it. So a socket with
+// its final name listens, and its lock file was made before it.
 func (d *Directory) Publish(n Node) (*Publication, error) {
 	if err := d.Mend(); err != nil { // it may have been removed since it was opened
 		return nil, err
@@ -45,7 +45,7 @@ func (d *Directory) Publish(n Node) (*Publication, error) {
 	return &Publication{dir: d, node: n, lock: lock, listener: listener, socket: socket}, nil
 }
 
-// Listener returns what listens on the node's socket. It is the caller's, who closes it.
+// Listener returns the listener on the node's socket. The caller owns and closes it.
 func (p *Publication) Listener() *net.UnixListener {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,7 +80,7 @@ func (f *folder) listen(n Node) (*net.UnixListener, fs.FileInfo, error) {
 	return listener, info, nil
 }
 
-// Withdraw removes the files, the socket first, so that none is ever found without its lock.
+// Withdraw removes the files, the socket first, so that no socket is ever found without its lock.
 func (p *Publication) Withdraw() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -95,7 +95,7 @@ func (p *Publication) Withdraw() error {
 	return err
 }
 
-// Nodes returns the nodes that have files in the directory, and whether they are published: have a socket of the final
+// Nodes returns the nodes that have files in the directory, and whether they are published: have a socket with its final
 // name.
 func (d *Directory) Nodes() (map[Node]bool, error) {
 	f, done := d.use()
@@ -103,7 +103,7 @@ func (d *Directory) Nodes() (map[Node]bool, error) {
 	return f.nodes()
 }
 
-// Present is Nodes, and an error while the directory is not in place.
+// Present is Nodes, with an error while the directory is not in place.
 func (d *Directory) Present() (map[Node]bool, error) {
 	f, done := d.use()
 	defer done()
@@ -130,7 +130,7 @@ func (f *folder) nodes() (map[Node]bool, error) {
 // Sweep removes the files of a node that is dead, and reports whether it is gone. A node is dead if its lock can be taken,
 // or if it has no files: the lock file is made first and removed last. A refused connection proves nothing, nor does a pid.
 // While another process sweeps, the lock is held for a moment and the node seems alive, as it does while the directory is
-// removed: ask again.
+// removed: call Sweep again.
 func (d *Directory) Sweep(n Node) (gone bool, err error) {
 	f, done := d.use()
 	defer done()
@@ -159,8 +159,8 @@ func (f *folder) sweep(n Node) (gone bool, err error) {
 	return true, errors.Join(f.unlinkMaster(n), f.removeSockets(n), f.releaseFile(n.LockName(), lock))
 }
 
-// Alive returns how many nodes live in the directory, whether or not they have a master, and removes the files of those
-// that are dead.
+// Alive returns how many nodes live in the directory, whether or not they have a master, and removes the files of dead
+// nodes.
 func (d *Directory) Alive() (int, error) {
 	f, done := d.use()
 	defer done()
@@ -171,7 +171,7 @@ func (d *Directory) Alive() (int, error) {
 	return alive, nil
 }
 
-// sweepAll sweeps all nodes that are dead, and counts the others.
+// sweepAll sweeps all dead nodes, and counts the others.
 func (f *folder) sweepAll() (alive int, err error) {
 	nodes, err := f.nodes()
 	for n := range nodes {
@@ -197,8 +197,8 @@ func (f *folder) removeSockets(n Node) error {
 	return errors.Join(f.removeSocket(n.hidden()), f.removeSocket(n.SocketName()))
 }
 
-// removeSocket removes a socket and nothing else: a plain file or a link of that name is not ours. That there is none
-// is not an error.
+// removeSocket removes a socket and nothing else: a plain file or a link with that name is not ours. A missing socket is not
+// an error.
 func (f *folder) removeSocket(name string) error {
 	info, err := f.root.Lstat(name)
 	if err == nil && info.Mode().Type() == fs.ModeSocket {

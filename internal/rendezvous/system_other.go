@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// supported says whether this system has flock(2). Where it has not, Open fails, and nothing below is called.
+// supported reports whether this system has flock(2). It has not, so Open fails, and nothing below is called.
 const supported = false
 
 const maxSocketPath = 0

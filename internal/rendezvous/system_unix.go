@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// supported says whether this system has flock(2).
+// supported reports whether this system has flock(2).
 const supported = true
 
 // maxSocketPath is the longest path that fits into a socket's address, which ends with a zero byte.
@@ -30,7 +30,7 @@ func flock(file *os.File, how int) (bool, error) {
 	return err == nil, os.NewSyscallError("flock", err)
 }
 
-// rmdir removes an empty directory, and nothing else: os.Remove would take a file too.
+// rmdir removes an empty directory, and nothing else: os.Remove would remove a file, too.
 func rmdir(path string) error {
 	if err := syscall.Rmdir(path); err != nil {
 		return &fs.PathError{Op: "rmdir", Path: path, Err: err}

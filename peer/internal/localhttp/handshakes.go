@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// MaxHandshakes bounds the connections that are accepted and not streams yet, so that clients that connect and say
+	// MaxHandshakes bounds the connections that are accepted and not streams yet, so that clients that connect and send
 	// nothing cannot use up our descriptors. One more may be accepted and wait for a place.
 	MaxHandshakes = 64
 	// maxEvictions bounds the connections that are closed at once to make room. Each close waits until the server has seen it, so
@@ -42,13 +42,13 @@ type handshake struct {
 	evicted bool // its place will be free when the server has seen that it is closed
 }
 
-// ownConn is a connection of our own user. It tells the handshakes that its request has come when the server reads it, and not
-// when the server has understood it: between the two we may lose the CPU for longer than the grace.
+// ownConn is a connection of our own user. It marks its request as complete when the server reads it, and not when the server
+// has parsed it: between the two, this process may lose the CPU for longer than the grace.
 type ownConn struct {
 	*net.UnixConn
 	shakes *handshakes
 	line   int  // bytes of the current line of the header, without its end
-	whole  bool // the header is
+	whole  bool // the header is complete
 }
 
 func (c *ownConn) Read(b []byte) (int, error) {
@@ -60,7 +60,7 @@ func (c *ownConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// endsHeader tells whether the next bytes of a header have its end, an empty line.
+// endsHeader reports whether the next bytes of a header contain its end, an empty line.
 func (c *ownConn) endsHeader(b []byte) bool {
 	for _, next := range b {
 		switch {
@@ -130,21 +130,20 @@ func (h *handshakes) evict(now time.Time) time.Duration {
 	return grace
 }
 
-// refuse tells the other side that it may ask again: a node that gets no answer cannot tell what has become of its
-// stream. The server's goroutine sees that the connection is closed.
+// refuse answers that the client may try again: without an answer, a node does not know whether its stream was opened. The
+// server's goroutine notices that the connection is closed.
 func (shake *handshake) refuse() {
 	_ = shake.conn.SetWriteDeadline(time.Now().Add(giveWayTimeout))
 	_, _ = shake.conn.Write([]byte(giveWay))
 	_ = shake.conn.Close()
 }
 
-// ask says that the request of conn is complete. It returns false if conn had to give way meanwhile.
+// ask marks the request of conn as complete. It returns false if conn had to give way meanwhile.
 func (h *handshakes) ask(conn *ownConn) bool {
 	return h.setAsked(conn, true)
 }
 
-// unask says that the request of conn was refused, or that it owes the rest of it: nothing that it sends now gives it a
-// claim to its place.
+// unask marks the request of conn as refused, or as incomplete: whatever it sends from now on does not secure its place.
 func (h *handshakes) unask(conn *ownConn) { h.setAsked(conn, false) }
 
 func (h *handshakes) setAsked(conn *ownConn, asked bool) bool {
@@ -158,7 +157,7 @@ func (h *handshakes) setAsked(conn *ownConn, asked bool) bool {
 	return true
 }
 
-// release frees the place of conn, whose answer may take as long as it likes. It returns false if conn had to give way
+// release frees the place of conn, whose answer may take any time. It returns false if conn had to give way
 // meanwhile.
 func (h *handshakes) release(conn *ownConn) bool {
 	if !h.ask(conn) { // from here on it is not evicted

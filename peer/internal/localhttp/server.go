@@ -1,5 +1,5 @@
 // Package localhttp serves HTTP on Unix sockets to the processes of our own user. Clients that send garbage, half a request or
-// nothing cost a bounded number of connections for a bounded time, and keep no client out that speaks.
+// nothing cost a bounded number of connections for a bounded time, and keep no other client out.
 package localhttp
 
 import (
@@ -47,7 +47,7 @@ func NewServer(config Config) *Server {
 		},
 		ErrorLog: slog.NewLogLogger(config.Log.Handler(), slog.LevelWarn),
 	}
-	s.http.SetKeepAlivesEnabled(false) // a refused connection gives its place back at once
+	s.http.SetKeepAlivesEnabled(false) // a refused connection frees its place at once
 	return s
 }
 
@@ -69,7 +69,7 @@ func (s *Server) Close() error {
 // Handshakes returns how many connections have a place: their request is awaited or answered, and they were not released.
 func (s *Server) Handshakes() int { return len(s.shakes.places) }
 
-// answer notes which connections have sent their request. A connection that had to give way gets no answer.
+// answer marks the connections whose request is complete. A connection that had to give way gets no other answer.
 func (s *Server) answer(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn := requestConn(r)
@@ -114,13 +114,13 @@ func Hijack(w http.ResponseWriter) (conn *net.UnixConn, early []byte, err error)
 	return own.(*ownConn).UnixConn, early, nil
 }
 
-// AwaitBody says that the rest of a request has to come: its connection may have to give way meanwhile.
+// AwaitBody marks a request as incomplete while its body is read: its connection may have to give way meanwhile.
 func AwaitBody(r *http.Request) {
 	conn := requestConn(r)
 	conn.shakes.unask(conn)
 }
 
-// Release frees the place of a request, whose answer may take as long as it likes. It returns false if its connection had to
+// Release frees the place of a request, whose answer may take any time. It returns false if its connection had to
 // give way meanwhile.
 func Release(r *http.Request) bool {
 	conn := requestConn(r)
@@ -133,7 +133,7 @@ type ownListener struct {
 	server *Server
 }
 
-// Accept finds a place among the handshakes, which countHandshake gives back.
+// Accept waits for a place among the handshakes, which countHandshake frees.
 func (l ownListener) Accept() (net.Conn, error) {
 	for {
 		unix, err := l.AcceptUnix()
