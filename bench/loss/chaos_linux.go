@@ -7,16 +7,15 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
-	"github.com/multinode-go/multinode/bench/internal/proc"
 	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/cluster/control"
 )
@@ -25,18 +24,16 @@ import (
 // processes that are stopped, and strangers.
 type storm struct {
 	*server
-	untimed bool
+	calm    time.Duration // how long it may take until all is well again
 	random  *rand.Rand
 	victims victims
-	begin   time.Duration
-	counts  map[string]int
 	running sync.WaitGroup // of all that goes on
 	orders  chan struct{}  // holds a value for each order that runs
+	adopted times          // how long new masters took
 
 	mu       sync.Mutex
 	timeline []moment // guarded by mu
 	refused  int      // guarded by mu; orders that have failed
-	adopted  times    // how long new masters took
 }
 
 // moment is one at which something happened.
@@ -61,99 +58,89 @@ type deed struct {
 	do     func(*storm, context.Context) (bool, error)
 }
 
-func deeds() []deed {
-	return []deed{
-		{"kill -9 of a worker", 5, (*storm).killWorker},
-		{"kill -9 of the master", 3, (*storm).killMaster},
-		{"SIGSTOP of a worker", 2, (*storm).stopWorker},
-		{"reload", 3, (*storm).reload},
-		{"scale", 3, (*storm).scale},
-		{"drain", 4, (*storm).drain},
-		{"stranger", 2, (*storm).stranger},
-	}
+var deeds = []deed{
+	{"kill -9 of a worker", 5, (*storm).killWorker},
+	{"kill -9 of the master", 3, (*storm).killMaster},
+	{"SIGSTOP of a worker", 2, (*storm).stopWorker},
+	{"reload", 3, (*storm).reload},
+	{"scale", 3, (*storm).scale},
+	{"drain", 4, (*storm).drain},
+	{"stranger", 2, (*storm).stranger},
 }
 
 // proveChaos has a cluster live through a storm under load.
-func proveChaos(ctx context.Context, c config) (_ *report, err error) {
-	if err := checkMigration(); err != nil {
-		return nil, err
-	}
-	book, err := os.CreateTemp("", "ledger")
+func proveChaos(ctx context.Context, c config, r *report) error {
+	r.about("Chaos for %v, seed %d", c.Duration, c.Seed)
+	dir, err := os.MkdirTemp("", "ledger")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() { err = errors.Join(err, book.Close(), os.Remove(book.Name())) }()
-	s := &storm{
-		untimed: c.Untimed, random: rand.New(rand.NewPCG(c.Seed, 0)), counts: make(map[string]int),
-		orders: make(chan struct{}, atOnce),
-	}
-	if s.server, err = startServer(serve{Addr: ":0", Nodes: nodes, Ledger: book.Name()}); err != nil {
-		return nil, err
-	}
-	ended := false
-	defer func() {
-		if !ended {
-			err = errors.Join(err, s.end())
-		}
-	}()
-	before, err := s.inventory(ctx)
-	if err != nil {
-		return nil, err
-	}
-	strict := &load.Strict{Ledger: book.Name()}
+	defer os.RemoveAll(dir)
+	ledger := filepath.Join(dir, "ledger")
 	loads := []load.Plan{
-		{Connections: c.Clients / 2, Strict: strict},
-		{Connections: c.Clients / 2, Strict: strict, KeepAlive: true},
-		{Connections: c.Clients, Strict: &load.Strict{Ledger: book.Name(), Think: 200 * time.Millisecond}, KeepAlive: true},
+		{Connections: c.Clients / 2, Strict: &load.Strict{Ledger: ledger}},
+		{Connections: c.Clients / 2, Strict: &load.Strict{Ledger: ledger}, KeepAlive: true},
+		{Connections: c.Clients, Strict: &load.Strict{Ledger: ledger, Think: 200 * time.Millisecond}, KeepAlive: true},
 	}
-	results, err := here().under(ctx, s.addr, loads, func(*load.Runner) error { return s.rage(ctx, c.Duration) })
-	if err != nil {
-		return nil, err
-	}
-	r := &report{Title: fmt.Sprintf("Chaos for %v, seed %d", c.Duration, c.Seed)}
-	s.judge(r, results)
-	if err := s.judgePeace(ctx, r, before); err != nil {
-		return nil, err
-	}
-	ended = true
-	if len(r.Broken) > 0 {
-		if log, err := os.ReadFile(s.serve.Log); err == nil {
-			fmt.Fprintf(os.Stderr, "the log of the nodes:\n%s\n", log)
+	var processes []int // of the cluster, when all was judged but its end
+	_, err = here().trial(ctx, serve{Ledger: ledger}, nil, func(server *server, _ *load.Runner) error {
+		s := &storm{server: server, calm: calm, random: rand.New(rand.NewPCG(c.Seed, 0)), orders: make(chan struct{}, atOnce)}
+		if c.Untimed {
+			s.calm = patience
 		}
+		before, err := s.inventory(ctx)
+		if err != nil {
+			return err
+		}
+		counts := make(map[string]int)
+		results, err := here().under(ctx, s.addr, loads, func(*load.Runner) error { return s.rage(ctx, c.Duration, counts) })
+		if err != nil {
+			return err
+		}
+		s.judge(r, counts, results)
+		if err := s.judgePeace(ctx, r, before); err != nil {
+			return err
+		}
+		if r.err() != nil {
+			fmt.Fprintln(os.Stderr, s.log(1<<30))
+		}
+		processes = s.processes()
+		return nil
+	})
+	if processes == nil {
+		return err
 	}
-	all := s.processes()
-	if err := s.end(); err != nil {
-		r.expect(false, "the end: %v", err)
-	}
-	for _, pid := range all {
+	r.expect(err == nil, "the end: %v", err)
+	for _, pid := range processes {
 		r.expect(awaitGone(pid, patience), "process %d is left over", pid)
 	}
-	return r, nil
+	return nil
 }
 
 // rage lets the storm go on for so long, and waits until nothing of it goes on.
-func (s *storm) rage(ctx context.Context, duration time.Duration) error {
-	s.begin = load.Now()
+func (s *storm) rage(ctx context.Context, duration time.Duration, counts map[string]int) error {
 	var bag []deed
-	for _, d := range deeds() {
+	for _, d := range deeds {
 		bag = append(bag, slices.Repeat([]deed{d}, d.weight)...)
 	}
 	defer s.running.Wait()
-	for load.Now()-s.begin < duration {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+	for end := time.Now().Add(duration); time.Now().Before(end); {
 		d := bag[s.random.IntN(len(bag))]
 		done, err := d.do(s, ctx)
-		if err != nil {
+		if err := errors.Join(ctx.Err(), err); err != nil {
 			return fmt.Errorf("%s: %w\n%s", d.name, err, s.around(load.Now()))
 		}
 		if done {
-			s.counts[d.name]++
+			counts[d.name]++
 		}
-		time.Sleep(time.Duration(s.random.Int64N(int64(maxBetween))))
+		time.Sleep(s.upTo(maxBetween))
 	}
 	return nil
+}
+
+// upTo draws a time.
+func (s *storm) upTo(longest time.Duration) time.Duration {
+	return time.Duration(s.random.Int64N(int64(longest)))
 }
 
 func (s *storm) tell(format string, args ...any) {
@@ -175,49 +162,40 @@ func (s *storm) around(at time.Duration) string {
 	return strings.Join(lines, "\n")
 }
 
-// choose returns one of the workers that live and fail not yet; none when there are too few.
-func (s *storm) choose(ctx context.Context) (pid int, about string, err error) {
-	status, err := s.Status(ctx)
-	if err != nil {
-		return 0, "", err
+// choose sends a signal to one of the workers that live and fail not yet. It returns 0 when there are too few.
+func (s *storm) choose(ctx context.Context, what string, signal unix.Signal) (pid int, over func(), err error) {
+	ready, status, err := s.ready(ctx)
+	failing := s.victims.failing()
+	workers := slices.DeleteFunc(status.Nodes, func(n control.NodeStatus) bool {
+		return n.Master || n.PID == 0 || slices.Contains(failing, n.PID)
+	})
+	serving := slices.DeleteFunc(ready, func(n control.NodeStatus) bool { return slices.Contains(failing, n.PID) })
+	if err != nil || len(serving) < 2 || len(failing) >= atOnce {
+		return 0, nil, err
 	}
-	var all []control.NodeStatus
-	serving := 0
-	for _, n := range status.Nodes {
-		if n.Master || n.PID == 0 || s.victims.open(n.PID) {
-			continue
-		}
-		all = append(all, n)
-		if isReady(n) {
-			serving++
-		}
-	}
-	if serving < 2 || s.victims.failing() >= atOnce {
-		return 0, "", nil
-	}
-	n := all[s.random.IntN(len(all))]
-	return n.PID, fmt.Sprintf("node %d in slot %d, pid %d, which is %s", n.ID, n.Slot, n.PID, n.State), nil
+	n := workers[s.random.IntN(len(workers))]
+	s.tell("%v to node %d in slot %d, pid %d, which is %s", signal, n.ID, n.Slot, n.PID, n.State)
+	over = s.victims.add(what, n.PID)
+	send(n.PID, signal)
+	return n.PID, over, nil
 }
 
 func (s *storm) killWorker(ctx context.Context) (bool, error) {
-	pid, about, err := s.choose(ctx)
+	pid, over, err := s.choose(ctx, killed, unix.SIGKILL)
 	if err != nil || pid == 0 {
 		return false, err
 	}
-	s.tell("SIGKILL to %s", about)
-	v := s.victims.add(killed, pid)
-	send(pid, unix.SIGKILL)
 	if !awaitGone(pid, patience) {
 		return false, fmt.Errorf("process %d does not go", pid)
 	}
-	s.victims.over(v)
+	over()
 	return true, nil
 }
 
 // killMaster kills the master, and starts a new one that adopts the workers.
 func (s *storm) killMaster(context.Context) (bool, error) {
 	s.tell("SIGKILL to the master, pid %d", s.PID())
-	took, err := s.replaceMaster(time.Duration(s.random.Int64N(int64(time.Second))))
+	took, err := s.replaceMaster(s.upTo(time.Second))
 	if err != nil {
 		return false, err
 	}
@@ -228,17 +206,13 @@ func (s *storm) killMaster(context.Context) (bool, error) {
 
 // stopWorker stops a worker, for a moment or for good.
 func (s *storm) stopWorker(ctx context.Context) (bool, error) {
-	pid, about, err := s.choose(ctx)
+	moment, after := s.random.IntN(2) == 0, s.upTo(3*time.Second)
+	pid, over, err := s.choose(ctx, stopped, unix.SIGSTOP)
 	if err != nil || pid == 0 {
 		return false, err
 	}
-	moment := s.random.IntN(2) == 0
-	after := time.Duration(s.random.Int64N(int64(3 * time.Second)))
-	s.tell("SIGSTOP to %s", about)
-	v := s.victims.add(stopped, pid)
-	send(pid, unix.SIGSTOP)
 	s.running.Go(func() { // ends when the worker is gone, or after the time that it may take
-		defer s.victims.over(v)
+		defer over()
 		if moment && !awaitGone(pid, after) {
 			send(pid, unix.SIGCONT)
 			s.tell("SIGCONT to pid %d", pid)
@@ -253,34 +227,26 @@ func (s *storm) stopWorker(ctx context.Context) (bool, error) {
 }
 
 func (s *storm) reload(ctx context.Context) (bool, error) {
-	return s.command(ctx, "reload", func(ctx context.Context) error { return s.Reload(ctx, control.Wait) }), nil
+	return s.order(ctx, "reload", func(ctx context.Context) error { return s.Reload(ctx, control.Wait) }), nil
 }
 
 func (s *storm) scale(ctx context.Context) (bool, error) {
 	nodes := fewest + s.random.IntN(most-fewest+1)
-	return s.command(ctx, fmt.Sprint("scale ", nodes), func(ctx context.Context) error { return s.Scale(ctx, nodes, control.Wait) }), nil
+	return s.order(ctx, fmt.Sprint("scale ", nodes), func(ctx context.Context) error { return s.Scale(ctx, nodes, control.Wait) }), nil
 }
 
 func (s *storm) drain(ctx context.Context) (bool, error) {
 	status, err := s.Status(ctx)
-	if err != nil {
+	workers := slices.DeleteFunc(status.Nodes, func(n control.NodeStatus) bool { return n.Master || n.PID == 0 })
+	if err != nil || len(workers) == 0 {
 		return false, err
 	}
-	var ids []int
-	for _, n := range status.Nodes {
-		if !n.Master && n.PID != 0 {
-			ids = append(ids, n.ID)
-		}
-	}
-	if len(ids) == 0 {
-		return false, nil
-	}
-	id := ids[s.random.IntN(len(ids))]
-	return s.command(ctx, fmt.Sprint("drain ", id), func(ctx context.Context) error { return s.Drain(ctx, id, control.Wait) }), nil
+	id := workers[s.random.IntN(len(workers))].ID
+	return s.order(ctx, fmt.Sprint("drain ", id), func(ctx context.Context) error { return s.Drain(ctx, id, control.Wait) }), nil
 }
 
-// command gives an order and does not wait for it: it may fail, as whom it needs may die.
-func (s *storm) command(ctx context.Context, name string, order func(context.Context) error) bool {
+// order gives an order and does not wait for it: it may fail, as whom it needs may die.
+func (s *storm) order(ctx context.Context, name string, give func(context.Context) error) bool {
 	select {
 	case s.orders <- struct{}{}:
 	default:
@@ -291,7 +257,7 @@ func (s *storm) command(ctx context.Context, name string, order func(context.Con
 		defer func() { <-s.orders }()
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		err := order(ctx)
+		err := give(ctx)
 		s.tell("%s: %v", name, err)
 		if err != nil {
 			s.mu.Lock()
@@ -308,26 +274,26 @@ func (s *storm) stranger(context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	v := s.victims.add(foreign, p.PID())
+	over := s.victims.add(foreign, p.PID())
 	if _, err := p.Line(0, saidReady); err != nil {
 		return false, errors.Join(err, p.Stop(os.Kill))
 	}
 	s.tell("a stranger, pid %d, listens", p.PID())
-	stays := time.Duration(s.random.Int64N(int64(3 * time.Second)))
+	stays := s.upTo(3 * time.Second)
 	s.running.Go(func() { // ends after that time
 		time.Sleep(stays)
 		err := p.Stop(nil)
-		s.victims.over(v)
+		over()
 		s.tell("the stranger, pid %d, has left: %v", p.PID(), err)
 	})
 	return true, nil
 }
 
 // judge sorts what was lost by cause.
-func (s *storm) judge(r *report, results []load.Result) {
+func (s *storm) judge(r *report, counts map[string]int, results []load.Result) {
 	r.row("what happened", "times")
-	for _, d := range deeds() {
-		r.row(d.name, s.counts[d.name])
+	for _, d := range deeds {
+		r.row(d.name, counts[d.name])
 	}
 	if len(s.adopted) > 0 {
 		r.note("a new master was ready after %s to %s ms; %d orders failed, as whom they needed was killed",
@@ -355,12 +321,4 @@ func (s *storm) judge(r *report, results []load.Result) {
 	for _, cause := range slices.Sorted(maps.Keys(causes)) {
 		r.row("lost: "+cause, causes[cause])
 	}
-}
-
-// processes returns those of the cluster.
-func (s *storm) processes() []int {
-	return proc.PIDs(proc.Find(func(stat procfs.ProcStat) bool {
-		environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", stat.PID))
-		return err == nil && strings.Contains(string(environ), s.dir)
-	}))
 }

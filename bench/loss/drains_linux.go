@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -15,32 +14,47 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
-const (
-	// nodes is how many accept connections.
-	nodes = 4
-	// enoughRestarts is how many times more restarts than were asked for it may take until one without us has lost something: a
-	// run that loses nothing cannot tell a loss.
-	enoughRestarts = 50
-)
+// enoughRestarts is how many times more restarts than were asked for it may take until one without us has lost something: a
+// run that loses nothing cannot tell a loss.
+const enoughRestarts = 50
 
 // proveDrains drains one worker after the other, and restarts processes of the baseline in the same way, both under new
 // connections over IPv4 and IPv6.
-func proveDrains(ctx context.Context, c config) (*report, error) {
-	r := &report{Title: fmt.Sprintf("Drains of one of %d nodes after the other, a new connection for each request, IPv4 and IPv6", nodes)}
-	r.row(trialHead()...)
+func proveDrains(ctx context.Context, c config, r *report) error {
+	r.about("Drains of one of %d nodes after the other, a new connection for each request, IPv4 and IPv6", nodes)
+	r.row(restartsHead()...)
 	base, err := c.compare(ctx, r, here(), enoughRestarts*c.Restarts, "plain close (net/http Shutdown)")
+	r.expect(err != nil || base.result.Failures() > 0, "the baseline lost nothing: this run cannot tell a loss")
+	return err
+}
+
+// proveDelayed drains over wires that delay and lose packets: handshakes that are under way at a drain take as long.
+func proveDelayed(ctx context.Context, c config, r *report) (err error) {
+	w, err := newWire()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	r.expect(base.result.Failures() > 0, "the baseline lost nothing: this run cannot tell a loss")
-	return r, nil
+	defer func() { err = errors.Join(err, w.close()) }()
+	c.Drains, c.Restarts, c.Connections, c.Clients = c.Delayed, c.Delayed, 1, 4*c.Clients
+	r.about("Drains over a wire with a delay of its own for each connection, and with losses, as root")
+	r.row(append([]any{"delay each way", "lost"}, restartsHead()...)...)
+	for _, wire := range []struct {
+		delay time.Duration
+		lost  float64 // of 1
+	}{{0, 0}, {5 * time.Millisecond, 0}, {50 * time.Millisecond, 0}, {50 * time.Millisecond, 0.001}, {50 * time.Millisecond, 0.01}} {
+		w.delay.Store(int64(wire.delay))
+		w.lost.Store(uint64(wire.lost * (1 << 32)))
+		_, err := c.compare(ctx, r, w.site(), c.Restarts, "plain close", fmt.Sprintf("to %v", wire.delay), fmt.Sprintf("%.1f %%", 100*wire.lost))
+		if err != nil {
+			return err
+		}
+	}
+	r.note("%d packets, %d of them dropped", w.packets.Load(), w.dropped.Load())
+	return nil
 }
 
 // compare has the baseline restarted, up to most times, and a cluster drained. The cells come before those of both.
-func (c config) compare(ctx context.Context, r *report, at site, most int, baseline string, cells ...any) (base trial, err error) {
-	if err := checkMigration(); err != nil {
-		return base, err
-	}
+func (c config) compare(ctx context.Context, r *report, at site, most int, baseline string, cells ...any) (base restarts, err error) {
 	if base, err = c.restartPrefork(ctx, at, most); err != nil {
 		return base, err
 	}
@@ -55,26 +69,26 @@ func (c config) compare(ctx context.Context, r *report, at site, most int, basel
 	return base, nil
 }
 
-// trial is restarts under load.
-type trial struct {
-	result   load.Result
-	restarts int
-	times    times    // of a restart
-	trouble  []string // that drains had
+// restarts are those under a load.
+type restarts struct {
+	result  load.Result
+	count   int
+	times   times    // of each
+	trouble []string // that drains had
 }
 
-func trialHead() []any {
+func restartsHead() []any {
 	return slices.Concat([]any{"", "restarts"}, outcome, []any{"a restart: p50 ms", "p99", "max"})
 }
 
-func (t trial) row(name string) []any {
-	return slices.Concat([]any{name, t.restarts}, outcomeOf(t.result),
+func (t restarts) row(name string) []any {
+	return slices.Concat([]any{name, t.count}, outcomeOf(t.result),
 		[]any{t.times.quantile(50), t.times.quantile(99), t.times.quantile(100)})
 }
 
 // restartPrefork restarts processes that are made without us: the replacement is there first, then the old one is told to
 // shut down. It goes on until something was lost, up to most restarts.
-func (c config) restartPrefork(ctx context.Context, at site, most int) (t trial, err error) {
+func (c config) restartPrefork(ctx context.Context, at site, most int) (t restarts, err error) {
 	var all []*child.Process
 	defer func() {
 		for _, p := range all {
@@ -98,8 +112,8 @@ func (c config) restartPrefork(ctx context.Context, at site, most int) (t trial,
 		}
 	}
 	results, err := at.under(ctx, addr, []load.Plan{{Connections: c.Clients}}, func(r *load.Runner) error {
-		for ; (t.restarts < c.Restarts || t.restarts < most && r.SoFar().Failed == 0) && ctx.Err() == nil; t.restarts++ {
-			if err := begin(); err != nil {
+		for ; t.count < c.Restarts || t.count < most && r.SoFar().Failed == 0; t.count++ {
+			if err := errors.Join(ctx.Err(), begin()); err != nil {
 				return err
 			}
 			told := time.Now()
@@ -108,45 +122,41 @@ func (c config) restartPrefork(ctx context.Context, at site, most int) (t trial,
 			}
 			t.times, all = append(t.times, time.Since(told)), all[1:]
 		}
-		return ctx.Err()
+		return nil
 	})
-	t.result = results[0]
+	if err == nil {
+		t.result = results[0]
+	}
 	return t, err
 }
 
 // drainCluster drains a worker of a cluster after the other.
-func (c config) drainCluster(ctx context.Context, at site) (t trial, err error) {
-	var s *server
-	err = at.server(func() (err error) {
-		s, err = startServer(serve{Addr: ":0", Nodes: nodes, MasterListens: true})
-		return err
-	})
-	if err != nil {
-		return t, err
-	}
-	defer func() { err = errors.Join(err, s.end()) }()
-	watch := func(ctx context.Context) error { return s.follow(ctx, t.add) }
-	err = beside(ctx, watch, func() error {
-		results, err := at.under(ctx, s.addr, []load.Plan{{Connections: c.Clients}}, func(r *load.Runner) error {
-			for ; (t.restarts < c.Drains || r.SoFar().Connections < c.Connections) && ctx.Err() == nil; t.restarts++ {
-				if err := s.drainNext(ctx, t.restarts); err != nil {
-					return err
-				}
-				if t.restarts%1000 == 999 {
-					so := r.SoFar()
-					fmt.Fprintf(os.Stderr, "%d drains, %d connections, %d failed\n", t.restarts+1, so.Connections, so.Failed)
-				}
+func (c config) drainCluster(ctx context.Context, at site) (t restarts, err error) {
+	results, err := at.trial(ctx, serve{MasterListens: true}, []load.Plan{{Connections: c.Clients}}, func(s *server, r *load.Runner) error {
+		events, err := s.Events(ctx, 0)
+		if err != nil {
+			return err
+		}
+		defer events.Close()
+		for ; t.count < c.Drains || r.SoFar().Connections < c.Connections; t.count++ {
+			if err := t.drainNext(ctx, s, events); err != nil {
+				return err
 			}
-			return ctx.Err()
-		})
-		t.result = results[0]
-		return err
+			if t.count%1000 == 999 {
+				so := r.SoFar()
+				fmt.Fprintf(os.Stderr, "%d drains, %d connections, %d failed\n", t.count+1, so.Connections, so.Failed)
+			}
+		}
+		return nil
 	})
+	if err == nil {
+		t.result = results[0]
+	}
 	return t, err
 }
 
-// drainNext drains a worker, another one each time.
-func (s *server) drainNext(ctx context.Context, turn int) error {
+// drainNext drains a worker, another one each time, and takes what the cluster tells of it.
+func (t *restarts) drainNext(ctx context.Context, s *server, events *control.EventStream) error {
 	status, err := s.Status(ctx)
 	if err != nil {
 		return err
@@ -157,38 +167,27 @@ func (s *server) drainNext(ctx context.Context, turn int) error {
 	if len(workers) == 0 {
 		return errors.New("no worker is ready")
 	}
-	return s.Drain(ctx, workers[turn%len(workers)].ID, control.Wait)
-}
-
-// follow calls f for each event until ctx is done or the master is gone.
-func (s *server) follow(ctx context.Context, f func(control.Event)) error {
-	stream, err := s.Events(ctx, 0)
-	if err != nil {
+	id := workers[t.count%len(workers)].ID
+	if err := s.Drain(ctx, id, control.Wait); err != nil {
 		return err
 	}
-	defer stream.Close()
 	for {
-		e, err := stream.Next()
-		if errors.Is(err, io.EOF) {
+		e, err := events.Next()
+		if err != nil {
+			return fmt.Errorf("the events: %w", err)
+		}
+		switch e.Kind {
+		case control.EventDrained:
+			t.times = append(t.times, e.Took)
+			if e.Text != "" {
+				t.trouble = append(t.trouble, fmt.Sprintf("node %d: %s", e.ID, e.Text))
+			}
+		case control.EventDied, control.EventHung, control.EventStranger, control.EventFailed:
+			t.trouble = append(t.trouble, fmt.Sprintf("node %d: %s: %s", e.ID, e.Kind, e.Text))
+		default:
+		}
+		if e.ID == id && (e.Kind == control.EventDrained || e.Kind == control.EventDied) {
 			return nil
 		}
-		if err != nil {
-			return err
-		}
-		f(e)
-	}
-}
-
-// add takes an event of the cluster.
-func (t *trial) add(e control.Event) {
-	switch e.Kind {
-	case control.EventDrained:
-		t.times = append(t.times, e.Took)
-		if e.Text != "" {
-			t.trouble = append(t.trouble, fmt.Sprintf("node %d: %s", e.ID, e.Text))
-		}
-	case control.EventDied, control.EventHung, control.EventStranger, control.EventFailed:
-		t.trouble = append(t.trouble, fmt.Sprintf("node %d: %s: %s", e.ID, e.Kind, e.Text))
-	default:
 	}
 }

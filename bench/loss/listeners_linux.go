@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"syscall"
 	"time"
 
@@ -20,7 +19,7 @@ const (
 )
 
 // proveAttach asks what it takes to steer a group anew.
-func proveAttach(ctx context.Context, c config) (_ *report, err error) {
+func proveAttach(ctx context.Context, c config, r *report) (err error) {
 	var group []*net.TCPListener
 	defer func() {
 		for _, l := range group {
@@ -31,7 +30,7 @@ func proveAttach(ctx context.Context, c config) (_ *report, err error) {
 	for range weights {
 		l, err := reuseport.Listen(ctx, "tcp", addr, reuseport.Options{})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		group, addr = append(group, l), l.Addr().String()
 	}
@@ -42,16 +41,16 @@ func proveAttach(ctx context.Context, c config) (_ *report, err error) {
 		}
 		begin := time.Now()
 		if err := reuseport.Attach(group[0], reuseport.Steering{Weights: weights}); err != nil {
-			return nil, err
+			return err
 		}
 		took = append(took, time.Since(begin))
 	}
 	us := func(q float64) string { return fmt.Sprintf("%.1f", float64(took.quantile(q))/1e3) }
-	r := &report{Title: fmt.Sprintf("Attaching new weights to a group of %d", attachMembers)}
+	r.about("Attaching new weights to a group of %d", attachMembers)
 	r.row("times", "p50 us", "p99 us", "max us")
 	r.row(attachTimes, us(50), us(99), us(100))
 	r.expect(c.Untimed || took.quantile(50) < attachWithin, "it takes %s us", us(50))
-	return r, nil
+	return nil
 }
 
 // lonely is how long a listener is there that gets nothing.
@@ -59,54 +58,55 @@ const lonely = 50 * time.Microsecond
 
 // proveCloses closes listeners to which nothing was ever steered, while a member of their group is under load: plainly, and
 // hidden before.
-func proveCloses(ctx context.Context, c config) (_ *report, err error) {
+func proveCloses(ctx context.Context, c config, r *report) (err error) {
 	server, err := reuseport.Listen(ctx, "tcp4", "127.0.0.1:0", reuseport.Options{})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	served := make(chan struct{})
 	go func() { // ends with server
 		defer close(served)
-		_ = http.Serve(server, handler()) // net.ErrClosed, in the end
+		_ = httpServer().Serve(server) // net.ErrClosed, in the end
 	}()
 	defer func() {
 		err = errors.Join(err, server.Close())
 		<-served
 	}()
 	if err := reuseport.Attach(server, reuseport.Steering{Weights: []uint32{1, 0}}); err != nil {
-		return nil, err
+		return err
 	}
 	addr := server.Addr().String()
 	at := here()
 	at.hosts = at.hosts[:1] // it listens on IPv4
-	r := &report{Title: "Closing listeners that get nothing"}
+	r.about("Closing listeners that get nothing")
 	r.row("", "closes", "connections", "failed", "of them")
 	for _, way := range []struct {
 		name string
 		hide func(syscall.Conn) error
+		must bool // lose nothing
 	}{
-		{"plain close", func(syscall.Conn) error { return nil }},
-		{"hidden before", reuseport.Hide},
+		{"plain close", func(syscall.Conn) error { return nil }, false},
+		{"hidden before", reuseport.Hide, true},
 	} {
 		closes := 0
 		results, err := at.under(ctx, addr, []load.Plan{{Connections: c.Clients}}, func(*load.Runner) error {
-			for end := load.Now() + c.Closes; load.Now() < end && ctx.Err() == nil; closes++ {
-				if err := closeOne(ctx, addr, way.hide); err != nil {
+			for end := time.Now().Add(c.Closes); time.Now().Before(end); closes++ {
+				if err := errors.Join(ctx.Err(), closeOne(ctx, addr, way.hide)); err != nil {
 					return err
 				}
 			}
-			return ctx.Err()
+			return nil
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		r.row(way.name, closes, results[0].Connections, results[0].Failures(), kinds(results[0]))
-		if way.name != "plain close" {
+		if way.must {
 			r.expectAll(way.name, results[0])
 		}
 	}
 	r.note("A plain close hits a moment of some 100 ns, so that a short run may lose nothing.")
-	return r, nil
+	return nil
 }
 
 // closeOne lets a listener join the group, as the first that the kernel finds of it (__inet_hash), and closes it.
@@ -115,7 +115,7 @@ func closeOne(ctx context.Context, addr string, hide func(syscall.Conn) error) e
 	if err != nil {
 		return err
 	}
-	for end := load.Now() + lonely; load.Now() < end; {
+	for end := time.Now().Add(lonely); time.Now().Before(end); {
 	}
 	return errors.Join(hide(l), l.Close())
 }

@@ -8,7 +8,6 @@ package loss
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -26,93 +25,75 @@ import (
 // ErrUsage is the error of flags that are wrong, which package flag has told the user already.
 var ErrUsage = errors.New("usage")
 
-// config is what the flags say.
+// config is how much a part does.
 type config struct {
 	Part        string // of a process that does one
 	Drains      int
-	Connections int64 // at least, while they are drained
-	Restarts    int   // of the baseline
-	Requests    int64 // at least, of each load with keep-alive
-	Delayed     int   // drains with delay
-	Clients     int
+	Connections int64         // at least, while they are drained
+	Restarts    int           // of the baseline
+	Requests    int64         // at least, of each load with keep-alive
+	Delayed     int           // drains with each delay
+	Clients     int           // that have a request under way at a time
 	Duration    time.Duration // of the chaos
 	Seed        uint64
 	Closes      time.Duration // how long listeners are closed in each way
 	Untimed     bool          // what takes how long is not judged: on a machine that is busy with other tests
 }
 
-func long() config {
-	return config{Drains: 10000, Connections: 10e6, Restarts: 1000, Requests: 1e6, Delayed: 100, Clients: 32, Duration: 10 * time.Minute, Closes: time.Minute}
-}
-
-func short() config {
-	return config{Drains: 40, Connections: 10e3, Restarts: 40, Requests: 20e3, Delayed: 5, Clients: 16, Duration: 20 * time.Second, Closes: time.Second}
-}
+var (
+	long = config{
+		Drains: 10000, Connections: 10e6, Restarts: 1000, Requests: 1e6, Delayed: 100, Clients: 32, Duration: 10 * time.Minute,
+		Closes: time.Minute,
+	}
+	short = config{Drains: 40, Connections: 10e3, Restarts: 40, Requests: 20e3, Delayed: 5, Clients: 16, Closes: time.Second}
+)
 
 // part is one thing that is proved.
 type part struct {
 	name       string
-	prove      func(context.Context, config) (*report, error)
+	prove      func(context.Context, config, *report) error
 	privileged bool // it needs root
 }
 
 // parts are in the order in which they run.
-func parts() []part {
-	return []part{
-		{"drains", proveDrains, false},
-		{"closes", proveCloses, false},
-		{"delayed", proveDelayed, true},
-		{"reloads", proveReloads, false},
-		{"attach", proveAttach, false},
-		{"master", proveMaster, false},
-		{"takeovers", proveTakeovers, false},
-		{"stopped", proveStopped, false},
-	}
+var parts = []part{
+	{"drains", proveDrains, false},
+	{"closes", proveCloses, false},
+	{"delayed", proveDelayed, true},
+	{"reloads", proveReloads, false},
+	{"attach", proveAttach, false},
+	{"master", proveMaster, false},
+	{"takeovers", proveTakeovers, false},
+	{"stopped", proveStopped, false},
 }
 
 // chaos is a part that is asked for by itself.
 var chaos = part{"chaos", proveChaos, false}
 
-func partNames() (names []string) {
-	for _, p := range parts() {
-		names = append(names, p.name)
-	}
-	return names
-}
-
 // Run proves it all, or what -only names, and returns an error when something does not hold.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	c := long()
-	if slices.Contains(args, "-short") || slices.Contains(args, "--short") {
-		c = short() // so that the other flags count
+	var names []string
+	for _, p := range parts {
+		names = append(names, p.name)
 	}
 	flags := flag.NewFlagSet("loss", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Bool("short", false, "some seconds of each, instead of half an hour")
-	flags.IntVar(&c.Drains, "drains", c.Drains, "at least so many drains")
-	flags.Int64Var(&c.Connections, "connections", c.Connections, "at least so many connections while they are drained")
-	flags.IntVar(&c.Restarts, "restarts", c.Restarts, "of the baseline")
-	flags.Int64Var(&c.Requests, "requests", c.Requests, "at least so many requests of the loads with keep-alive")
-	flags.IntVar(&c.Delayed, "delayed", c.Delayed, "drains with each delay")
-	flags.IntVar(&c.Clients, "clients", c.Clients, "that have a request under way at a time")
-	only := flags.String("only", "", "only these `parts`, with commas: "+strings.Join(partNames(), ", "))
+	brief := flags.Bool("short", false, "some seconds of each, instead of half an hour")
+	only := flags.String("only", strings.Join(names, ","), "only these `parts`")
 	if err := parse(flags, args, stderr); err != nil {
 		return err
 	}
-	if c.Drains < 1 || c.Connections < 1 || c.Restarts < 1 || c.Requests < 1 || c.Clients < 1 || c.Delayed < 1 {
-		fmt.Fprintln(stderr, "bench: all counts must be positive")
-		return ErrUsage
+	c := long
+	if *brief {
+		c = short
 	}
-	chosen := parts()
-	if *only != "" {
-		names := strings.Split(*only, ",")
-		for _, name := range names {
-			if !slices.Contains(partNames(), name) {
-				fmt.Fprintf(stderr, "bench: no part %q, have %s\n", name, strings.Join(partNames(), ", "))
-				return ErrUsage
-			}
+	var chosen []part
+	for name := range strings.SplitSeq(*only, ",") {
+		i := slices.Index(names, name)
+		if i < 0 {
+			fmt.Fprintf(stderr, "bench: no part %q, have %s\n", name, strings.Join(names, ", "))
+			return ErrUsage
 		}
-		chosen = slices.DeleteFunc(chosen, func(p part) bool { return !slices.Contains(names, p.name) })
+		chosen = append(chosen, parts[i])
 	}
 	return c.run(ctx, chosen, stdout, stderr)
 }
@@ -120,30 +101,25 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 // Chaos kills, stops and drains processes at random, and returns an error when a request is lost that none of that
 // explains.
 func Chaos(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	c := long()
+	c := long
 	flags := flag.NewFlagSet("chaos", flag.ContinueOnError)
-	flags.SetOutput(stderr)
 	flags.DurationVar(&c.Duration, "duration", c.Duration, "how long")
-	flags.Uint64Var(&c.Seed, "seed", 0, "of what happens when; 0 chooses one")
-	flags.IntVar(&c.Clients, "clients", c.Clients, "that have a request under way at a time")
+	flags.Uint64Var(&c.Seed, "seed", rand.Uint64(), "of what happens when")
 	if err := parse(flags, args, stderr); err != nil {
 		return err
 	}
-	if c.Duration <= 0 || c.Clients < 1 {
-		fmt.Fprintln(stderr, "bench: -duration and -clients must be positive")
+	if c.Duration <= 0 {
+		fmt.Fprintln(stderr, "bench: -duration must be positive")
 		return ErrUsage
-	}
-	if c.Seed == 0 {
-		c.Seed = rand.Uint64()
 	}
 	return c.run(ctx, []part{chaos}, stdout, stderr)
 }
 
 func parse(flags *flag.FlagSet, args []string, stderr io.Writer) error {
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
+	flags.SetOutput(stderr)
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return err
+	} else if err != nil {
 		return ErrUsage
 	}
 	if flags.NArg() > 0 {
@@ -153,44 +129,32 @@ func parse(flags *flag.FlagSet, args []string, stderr io.Writer) error {
 	return nil
 }
 
-func (c config) run(ctx context.Context, chosen []part, stdout, stderr io.Writer) error {
-	stage, err := newStage(stderr)
+func (c config) run(ctx context.Context, chosen []part, stdout, stderr io.Writer) (err error) {
+	stage, err := newStage(stdout, stderr)
 	if err != nil {
 		return err
 	}
-	defer stage.close()
-	fmt.Fprintf(stdout, "%s, %s/%s, %d CPUs, as %s; the load runs on the same CPUs\n\n",
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), stage.user())
-	broken := 0
+	defer func() { err = errors.Join(err, stage.close()) }()
+	fmt.Fprintf(stdout, "%s, %s/%s, %d CPUs, as uid %d; the load runs on the same CPUs\n\n",
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), stage.uid)
 	for _, p := range chosen {
-		begin := time.Now()
-		r, err := stage.prove(ctx, p, c)
-		if err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
-		}
-		if r == nil {
-			continue
-		}
-		r.print(stdout, time.Since(begin))
-		broken += len(r.Broken)
+		err = errors.Join(err, stage.prove(ctx, p, c))
 	}
-	if broken > 0 {
-		return fmt.Errorf("%d promises do not hold", broken)
-	}
-	return nil
+	return err
 }
 
-// runPart is a process that proves a part. It prints its report as JSON.
+// runPart is a process that proves a part and prints its report.
 func runPart(c config) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	for _, p := range append(parts(), chaos) {
+	for _, p := range append(parts, chaos) {
 		if p.name == c.Part {
-			r, err := p.prove(ctx, c)
-			if err != nil {
+			r, begin := new(report), time.Now()
+			if err := p.prove(ctx, c, r); err != nil {
 				return err
 			}
-			return json.NewEncoder(os.Stdout).Encode(r)
+			r.print(os.Stdout, time.Since(begin))
+			return r.err()
 		}
 	}
 	return fmt.Errorf("no part %q", c.Part)

@@ -2,7 +2,6 @@ package loss
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -10,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/multinode-go/multinode/bench/internal/child"
 	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/cluster/control"
 )
@@ -23,8 +21,8 @@ const (
 )
 
 // proveMaster kills a master that does not listen, and starts a new one that takes over.
-func proveMaster(ctx context.Context, c config) (*report, error) {
-	r := &report{Title: fmt.Sprintf("kill -9 of the master, and %v later a new one, again and again", masterless)}
+func proveMaster(ctx context.Context, c config, r *report) error {
+	r.about("kill -9 of the master, and %v later a new one, again and again", masterless)
 	return c.proveMasters(ctx, r, serve{}, "masters; one that takes over is ready after", func(s *server) (time.Duration, error) {
 		took, err := s.replaceMaster(masterless)
 		if err != nil {
@@ -35,40 +33,33 @@ func proveMaster(ctx context.Context, c config) (*report, error) {
 }
 
 // proveTakeovers has one master after the other taken over by a new one, which listens itself, too.
-func proveTakeovers(ctx context.Context, c config) (*report, error) {
-	r := &report{Title: fmt.Sprintf("Takeovers by a new master (SIGUSR2), with %d nodes of which the master is one", nodes)}
+func proveTakeovers(ctx context.Context, c config, r *report) error {
+	r.about("Takeovers by a new master (SIGUSR2), with %d nodes of which the master is one", nodes)
 	return c.proveMasters(ctx, r, serve{MasterListens: true}, "takeovers; the old master was gone after", func(s *server) (time.Duration, error) {
-		begin := load.Now()
+		begin := time.Now()
 		err := s.takeOver(ctx)
-		return load.Now() - begin, err
+		return time.Since(begin), err
 	})
 }
 
 // proveMasters has one master after the other replaced, under load. replace returns how long it took.
-func (c config) proveMasters(ctx context.Context, r *report, how serve, note string, replace func(*server) (time.Duration, error)) (_ *report, err error) {
-	if err := checkMigration(); err != nil {
-		return nil, err
-	}
-	how.Addr, how.Nodes = ":0", nodes
-	s, err := startServer(how)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, s.end()) }()
+func (c config) proveMasters(ctx context.Context, r *report, how serve, note string, replace func(*server) (time.Duration, error)) error {
 	var took times
+	log := ""
 	loads := []load.Plan{{Connections: c.Clients / 2}, {Connections: c.Clients / 2, KeepAlive: true}}
-	results, err := here().under(ctx, s.addr, loads, func(*load.Runner) error {
+	results, err := here().trial(ctx, how, loads, func(s *server, _ *load.Runner) error {
 		for range c.Restarts/20 + 1 {
 			one, err := replace(s)
 			if err != nil {
-				return err
+				return fmt.Errorf("%w\n%s", err, s.log(8000))
 			}
 			took = append(took, one)
 		}
+		log = s.log(20000)
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, child.LogEnd(s.serve.Log, 8000))
+		return err
 	}
 	r.row(slices.Concat([]any{"", "requests"}, outcome)...)
 	for i, name := range []string{"a connection each", "keep-alive"} {
@@ -76,10 +67,10 @@ func (c config) proveMasters(ctx context.Context, r *report, how serve, note str
 		r.expectAll(name, results[i])
 	}
 	r.note("%d %s %s ms (median), %s at most", len(took), note, ms(took.quantile(50)), ms(took.quantile(100)))
-	if len(r.Broken) > 0 {
-		fmt.Fprintf(os.Stderr, "the end of the log of the nodes:\n%s\n", child.LogEnd(s.serve.Log, 20000))
+	if r.err() != nil {
+		fmt.Fprintln(os.Stderr, log)
 	}
-	return r, nil
+	return nil
 }
 
 // replaceMaster kills the master, and starts another one after a time. It returns how long that took to be ready.
@@ -87,9 +78,9 @@ func (s *server) replaceMaster(after time.Duration) (took time.Duration, err err
 	s.Kill()
 	<-s.Ended()
 	time.Sleep(after)
-	begin := load.Now()
+	begin := time.Now()
 	err = s.startMaster()
-	return load.Now() - begin, err
+	return time.Since(begin), err
 }
 
 // takeOver returns when there is a new master, the old one is gone, and all is well.
@@ -98,23 +89,22 @@ func (s *server) takeOver(ctx context.Context) error {
 	if err := unix.Kill(old, unix.SIGUSR2); err != nil {
 		return os.NewSyscallError("kill", err)
 	}
-	why := "the old one is still there"
-	for end := time.Now().Add(takeoverWithin); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(glance) {
+	err := eventually(ctx, takeoverWithin, func() (string, error) {
 		if !isGone(old) {
-			continue
+			return "the old one is still there", nil
 		}
-		status, err := s.Status(ctx)
-		if err != nil {
-			why = err.Error()
-			continue
+		ready, status, err := s.ready(ctx)
+		if err == nil {
+			s.master = status.PID
 		}
-		s.master = status.PID
-		at := status.Steering
-		ready := len(slices.DeleteFunc(status.Nodes, func(n control.NodeStatus) bool { return !isReady(n) }))
-		if status.PID != old && ready == nodes && status.Doing == "" && at.Known {
-			return nil
+		if s.master != old && len(ready) == nodes && status.Doing == "" && status.Steering.Known {
+			return "", nil
 		}
-		why = fmt.Sprintf("%d nodes are ready, doing %q, picture %t, strangers %v", ready, status.Doing, at.Known, at.Strangers)
+		return fmt.Sprintf("%d nodes are ready, doing %q, picture %t, strangers %v, error %v", len(ready), status.Doing,
+			status.Steering.Known, status.Steering.Strangers, err), nil
+	})
+	if err != nil {
+		err = fmt.Errorf("the takeover from pid %d is not done: %w", old, err)
 	}
-	return fmt.Errorf("the takeover from pid %d is not done: %s", old, why)
+	return err
 }

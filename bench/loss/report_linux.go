@@ -1,6 +1,7 @@
 package loss
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -15,11 +16,13 @@ import (
 
 // report is what a part has found.
 type report struct {
-	Title  string
-	Rows   [][]string
-	Broken []string // promises, and how
-	Notes  []string
+	title  string
+	rows   [][]string
+	broken []string // promises, and how
+	notes  []string
 }
+
+func (r *report) about(format string, args ...any) { r.title = fmt.Sprintf(format, args...) }
 
 // row adds a line to the table. Durations are in milliseconds.
 func (r *report) row(cells ...any) {
@@ -30,17 +33,17 @@ func (r *report) row(cells ...any) {
 		}
 		row[i] = fmt.Sprint(cell)
 	}
-	r.Rows = append(r.Rows, row)
+	r.rows = append(r.rows, row)
 }
 
 func (r *report) note(format string, args ...any) {
-	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
 }
 
 // expect notes that something does not hold.
 func (r *report) expect(holds bool, format string, args ...any) {
 	if !holds {
-		r.Broken = append(r.Broken, fmt.Sprintf(format, args...))
+		r.broken = append(r.broken, fmt.Sprintf(format, args...))
 	}
 }
 
@@ -49,17 +52,24 @@ func (r *report) expectAll(name string, result load.Result) {
 	r.expect(result.Failures() == 0, "%s: %d of %d requests failed: %s", name, result.Failures(), sent(result), describe(result))
 }
 
+func (r *report) err() error {
+	if len(r.broken) > 0 {
+		return fmt.Errorf("%d promises do not hold", len(r.broken))
+	}
+	return nil
+}
+
 func (r *report) print(w io.Writer, took time.Duration) {
-	fmt.Fprintf(w, "%s (%v)\n", r.Title, took.Round(time.Second))
+	fmt.Fprintf(w, "%s (%v)\n", r.title, took.Round(time.Second))
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for _, row := range r.Rows {
+	for _, row := range r.rows {
 		fmt.Fprintln(out, strings.Join(row, "\t")+"\t")
 	}
 	_ = out.Flush() // its writer is ours
-	for _, note := range r.Notes {
+	for _, note := range r.notes {
 		fmt.Fprintln(w, note)
 	}
-	for _, broken := range r.Broken {
+	for _, broken := range r.broken {
 		fmt.Fprintln(w, "BROKEN:", broken)
 	}
 	fmt.Fprintln(w)
@@ -92,14 +102,11 @@ func late(r load.Result) (n int64) {
 
 // kinds lists failures by kind.
 func kinds(r load.Result) string {
-	var words []string
+	words := []string{}
 	for _, kind := range slices.Sorted(maps.Keys(r.Failed)) {
 		words = append(words, fmt.Sprintf("%s %d", kind, r.Failed[kind]))
 	}
-	if len(words) == 0 {
-		return "-"
-	}
-	return strings.Join(words, ", ")
+	return cmp.Or(strings.Join(words, ", "), "-")
 }
 
 // describe tells some failures.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/bench/internal/proc"
 	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/cluster"
 	"github.com/multinode-go/multinode/cluster/control"
@@ -40,57 +41,49 @@ const (
 	// saidReady is what servers say, with their address.
 	saidReady = "ready "
 	patience  = child.Patience
+	nodes     = 4 // that accept connections
 )
 
 // serve is what a server process is told.
 type serve struct {
-	Addr            string
-	Dir             string // empty: none
-	Nodes           int
-	MasterListens   bool
-	Ledger          string
-	Log             string // file
-	LivenessTimeout time.Duration
+	Addr          string
+	Dir           string // of the cluster
+	MasterListens bool
+	Ledger        string
+	Log           string // file
 }
 
-// handler says who answers.
-func handler() http.Handler {
+// httpServer says who answers.
+func httpServer() *http.Server {
 	pid := strconv.Itoa(os.Getpid())
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Worker", pid) })
+	return &http.Server{
+		Handler:  http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Worker", pid) }),
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+	}
 }
 
-// httpServer returns a server that notes in a ledger what it accepts.
-func (s serve) httpServer() (*http.Server, error) {
-	server := &http.Server{Handler: handler(), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
-	if s.Ledger == "" {
-		return server, nil
-	}
-	book, err := load.OpenLedger(s.Ledger) // mapped until the process ends
-	if err != nil {
-		return nil, err
-	}
-	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
-		book.Note(conn)
-		return ctx
-	}
-	return server, nil
-}
-
-// runServer is a node of a cluster.
+// runServer is a node of a cluster, which notes in a ledger what it accepts.
 func runServer(s serve) error {
 	log, err := os.OpenFile(s.Log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	server, err := s.httpServer()
-	if err != nil {
-		return err
+	server := httpServer()
+	if s.Ledger != "" {
+		book, err := load.OpenLedger(s.Ledger) // mapped until the process ends
+		if err != nil {
+			return err
+		}
+		server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+			book.Note(conn)
+			return ctx
+		}
 	}
 	go tellGoroutines(filepath.Dir(s.Log))
 	node, err := cluster.Listen(cluster.Options{
-		Addr: s.Addr, Nodes: s.Nodes, DisableMasterListen: !s.MasterListens, Dir: s.Dir, Name: "loss",
-		LivenessTimeout: s.LivenessTimeout, Logger: slog.New(slog.NewTextHandler(log, nil)).With("of", os.Getpid()),
+		Addr: s.Addr, Nodes: nodes, DisableMasterListen: !s.MasterListens, Dir: s.Dir, Name: "loss",
+		Logger: slog.New(slog.NewTextHandler(log, nil)).With("of", os.Getpid()),
 	}, server)
 	if err != nil {
 		return err
@@ -104,10 +97,7 @@ func runServer(s serve) error {
 // runPrefork is what one writes without us: a process that shares the port, and ends by Shutdown when its standard input
 // does. Shutdown closes the listener, and lets the requests finish that have been accepted.
 func runPrefork(s serve) error {
-	server, err := s.httpServer()
-	if err != nil {
-		return err
-	}
+	server := httpServer()
 	return s.share(server.Serve, func(net.Listener) error {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -156,17 +146,17 @@ type server struct {
 }
 
 // startServer starts a cluster and returns when it is ready.
-func startServer(s serve) (_ *server, err error) {
+func startServer(how serve) (*server, error) {
 	dir, err := os.MkdirTemp("", "loss")
 	if err != nil {
 		return nil, err
 	}
-	s.Dir, s.Log = filepath.Join(dir, "nodes"), filepath.Join(dir, "log")
-	c := &server{serve: s, dir: dir, Client: control.NewClient(s.Dir)}
-	if err := c.startMaster(); err != nil {
+	how.Addr, how.Dir, how.Log = ":0", filepath.Join(dir, "nodes"), filepath.Join(dir, "log")
+	s := &server{serve: how, dir: dir, Client: control.NewClient(how.Dir)}
+	if err := s.startMaster(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	return c, nil
+	return s, nil
 }
 
 // startMaster starts a master, also after one that was killed.
@@ -180,29 +170,66 @@ func (s *server) startMaster() error {
 		return err
 	}
 	if s.addr, err = s.Line(0, saidReady); err != nil {
-		return errors.Join(err, errors.New(child.LogEnd(s.serve.Log, 4000)), s.Process.Stop(os.Kill))
+		return errors.Join(err, errors.New(s.log(4000)), s.Process.Stop(os.Kill))
 	}
 	s.master = s.PID()
 	return nil
 }
 
+// log returns the end of what the nodes have logged.
+func (s *server) log(size int) string {
+	return "the end of the log of the nodes:\n" + child.LogEnd(s.serve.Log, size)
+}
+
 // end stops the cluster and returns an error if something is left of it.
 func (s *server) end() error {
-	if s.master != s.PID() {
-		send(s.master, unix.SIGTERM)
-		if !awaitGone(s.master, patience) {
-			send(s.master, unix.SIGKILL)
-			return fmt.Errorf("master %d did not end", s.master)
-		}
+	send(s.master, unix.SIGTERM) // and not SIGINT, which a shell lets its background processes ignore
+	if !awaitGone(s.master, patience) {
+		send(s.master, unix.SIGKILL)
+		return fmt.Errorf("master %d did not end", s.master)
 	}
-	err := s.Process.Stop(unix.SIGTERM) // and not SIGINT, which a shell lets its background processes ignore
+	err := s.Wait()
 	left, globErr := filepath.Glob(filepath.Join(s.serve.Dir, "*"))
 	err = errors.Join(err, globErr)
 	if len(left) > 0 {
 		err = errors.Join(err, fmt.Errorf("left over in the directory: %v", left))
 	}
 	if err != nil {
-		err = fmt.Errorf("%w\nthe end of its log:\n%s", err, child.LogEnd(s.serve.Log, 8000))
+		err = fmt.Errorf("%w\n%s", err, s.log(8000))
 	}
 	return errors.Join(err, os.RemoveAll(s.dir))
+}
+
+// ready returns the nodes that serve.
+func (s *server) ready(ctx context.Context) (all []control.NodeStatus, status control.Status, err error) {
+	status, err = s.Status(ctx)
+	for _, n := range status.Nodes {
+		if isReady(n) {
+			all = append(all, n)
+		}
+	}
+	return all, status, err
+}
+
+// isReady tells whether a node serves.
+func isReady(n control.NodeStatus) bool { return n.State == control.StateReady && n.Accepts }
+
+// send sends a signal to a process that may be gone.
+func send(pid int, sig unix.Signal) { _ = unix.Kill(pid, sig) }
+
+// isGone tells whether a process has ended, reaped or not. Its first thread is a zombie while others still end, and the
+// listeners are open as long.
+func isGone(pid int) bool {
+	s, err := proc.Stat(pid)
+	return err != nil && (!errors.Is(err, os.ErrProcessDone) || s.NumThreads <= 1)
+}
+
+// awaitGone returns false when the process lives on.
+func awaitGone(pid int, within time.Duration) bool {
+	return eventually(context.Background(), within, func() (string, error) {
+		if isGone(pid) {
+			return "", nil
+		}
+		return "it lives on", nil
+	}) == nil
 }

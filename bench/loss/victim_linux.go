@@ -1,15 +1,9 @@
 package loss
 
 import (
-	"errors"
-	"os"
-	"slices"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/multinode-go/multinode/bench/internal/proc"
 	"github.com/multinode-go/multinode/bench/load"
 )
 
@@ -45,37 +39,29 @@ type victims struct {
 	slack time.Duration // beyond grace, notice and dumping: as slow as this machine is
 }
 
-func (v *victims) add(what string, pid int) *victim {
+// add adds one that fails from now on. The function that it returns says that it is gone, or well again.
+func (v *victims) add(what string, pid int) (over func()) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	one := &victim{what: what, pid: pid, from: load.Now()}
 	v.all = append(v.all, one)
-	return one
+	return func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		one.to = load.Now()
+	}
 }
 
-// over says that a victim is gone, or well again.
-func (v *victims) over(one *victim) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	one.to = load.Now()
-}
-
-// open tells whether somebody is failing now.
-func (v *victims) open(pid int) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return slices.ContainsFunc(v.all, func(one *victim) bool { return one.pid == pid && one.to == 0 })
-}
-
-func (v *victims) failing() (n int) {
+// failing returns those that fail now.
+func (v *victims) failing() (pids []int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, one := range v.all {
 		if one.to == 0 {
-			n++
+			pids = append(pids, one.pid)
 		}
 	}
-	return n
+	return pids
 }
 
 // cause returns what a request was lost by, "" if by nothing that we know of.
@@ -110,23 +96,3 @@ func (one *victim) queued(f load.Failure, slack time.Duration) bool {
 	}
 	return one.to > 0 && f.Begun <= one.to && f.Failed >= lost && f.Failed <= one.to+grace+slack
 }
-
-// isGone tells whether a process has ended, reaped or not. Its first thread is a zombie while others still end, and the
-// listeners are open as long.
-func isGone(pid int) bool {
-	s, err := proc.Stat(pid)
-	return err != nil && (!errors.Is(err, os.ErrProcessDone) || s.NumThreads <= 1)
-}
-
-// awaitGone returns false when the process lives on.
-func awaitGone(pid int, within time.Duration) bool {
-	for end := time.Now().Add(within); !isGone(pid); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			return false
-		}
-	}
-	return true
-}
-
-// send sends a signal to a process that may be gone.
-func send(pid int, sig unix.Signal) { _ = unix.Kill(pid, sig) }
