@@ -20,40 +20,39 @@ type Command struct {
 	Path string   // as for exec.LookPath
 	Args []string // without the name of the program
 
-	// StopSignal asks a process of the program to finish its requests and end. Default: what the documentation of the
-	// program says where this package knows that, by the name of the program (nginx, openresty, angie, php-fpm and unicorn:
-	// SIGQUIT, httpd and apache2: SIGWINCH, haproxy: SIGUSR1), else SIGTERM. The log says which one it is.
+	// StopSignal asks a process of the program to finish its requests and end. Default: the signal that the documentation of the
+	// program gives, if this package knows the program by its name (nginx, openresty, angie, php-fpm and unicorn: SIGQUIT, httpd
+	// and apache2: SIGWINCH, haproxy: SIGUSR1), else SIGTERM. The log shows which one it is.
 	StopSignal os.Signal
 
-	// Output gets what the processes write to their standard output and error, line by line, each behind "slot N | ".
-	// Default: they write to ours by themselves.
+	// Output gets the lines that the processes write to standard output and error, each with the prefix "slot N | ". Default: the
+	// processes write to this process's own directly.
 	Output io.Writer
 }
 
-// Supervise makes this process the master of a cluster of another program, which it starts opts.Nodes times and keeps
-// running; it returns like [Listen], and does not listen itself. Of opts, Addr and DisableMasterListen have no effect; the
-// default Name is that of the program.
+// Supervise makes this process the master of a cluster of another program, which it starts opts.Nodes times and keeps running; it
+// returns like [Listen], and does not listen itself. Of opts, Addr and DisableMasterListen have no effect; the default Name is
+// that of the program.
 //
 // A program that uses this package takes part as its workers do with Listen: its own Listen finds that it is a worker.
 //
-// Any other program has to bind its ports with SO_REUSEPORT by itself. It counts as ready when it listens on TCP. Its
-// listeners are steered from outside, through duplicates of their descriptors (pidfd_getfd(2)) that are closed at once: who
-// has which part of the connections is found out by connections that send nothing and end in order, and whoever leaves gets
-// no new ones and is told to stop 100 ms after its queue is empty: until then it has noted what it has accepted. Where the
-// kernel does not let us, because the program runs as another user or may not be traced, the kernel's hash decides; the log
-// says so once, and Status promises no more than that. Such a program is not asked whether it lives; it is replaced when
-// its process has ended. When this master is killed, a program that does not use this package goes on, and a new master does
-// not know it.
+// Any other program has to bind its ports with SO_REUSEPORT by itself. It counts as ready when it listens on TCP. Its listeners
+// are steered from outside, through duplicates of their descriptors (pidfd_getfd(2)) that are closed at once. Probe connections,
+// which send nothing and end in order, show which process has which share of the connections. A process that leaves gets no new
+// connections, and is told to stop 100 ms after its accept queue is empty, when it has registered the last connection. Where the
+// kernel does not permit that, because the program runs as another user or may not be traced, the kernel's hash decides; the log
+// says so once, and Status promises no more than that. Such a program has no liveness probes; it is replaced when its process has
+// ended. When this master is killed, a program that does not use this package continues, and a new master does not know it.
 //
-// Where a program does not set SO_REUSEPORT, its second process fails. Then the cluster ends with an error that names the
-// address and how this program is told to share it; so it does where the program becomes a daemon, which leaves nothing to
-// supervise. One process of a program that does not share its port is served by: it can be restarted, but not reloaded.
+// If a program does not set SO_REUSEPORT, its second process fails. Then the cluster ends with an error that names the address
+// and the program's setting for sharing it. It also ends if the program becomes a daemon, which leaves nothing to supervise. One
+// process of a program that does not share its port is supported: it can be restarted, but not reloaded.
 //
-// A process of the program leads a process group of its own, so that Ctrl-C reaches this master alone, and it ends as a
-// whole: what it has started and left behind is asked to end by StopSignal, and is killed two seconds later (after a stop or
-// a reload, when StopTimeout is over), before the slot is filled again. For that this process becomes the reaper of its
-// orphans (PR_SET_CHILD_SUBREAPER, prctl(2)): children of it that are in another session count as the program's. Wait
-// returns an error that Is [ErrLeftBehind] if something still listens on a port of the cluster when all has ended.
+// Each process of the program leads a process group of its own, so that Ctrl-C reaches this master alone, and it ends as a whole:
+// descendants that it leaves behind are asked to end by StopSignal, and are killed two seconds later (after a stop or a reload,
+// when StopTimeout is over), before the slot is filled again. For that this process becomes the reaper of its orphans
+// (PR_SET_CHILD_SUBREAPER, prctl(2)): children of it that are in another session count as the program's. Wait returns an error
+// that Is [ErrLeftBehind] if a process still listens on a port of the cluster when all has ended.
 func Supervise(opts Options, command Command) (*Node, error) {
 	node, err := superviseCommand(opts, command)
 	if err != nil {
@@ -105,12 +104,12 @@ func (p *program) start(r boot.Role) (*proc.Process, error) {
 	return started, descriptors.Explain(err)
 }
 
-// adopt takes over a process that another master has started in this way, and what it writes.
+// adopt takes over a process that a previous master has started in this way, with its output.
 func (p *program) adopt(info peer.Info) (*proc.Process, error) {
 	return p.processes.Adopt(instance(info), info.PID)
 }
 
-// instance says how errors, the output and the environment tell the process of a worker from others.
+// instance returns how errors, the output and the environment name the process of a worker.
 func instance(info peer.Info) proc.Instance {
 	return proc.Instance{
 		Name: fmt.Sprintf("worker %d", info.ID), Prefix: fmt.Sprintf("slot %d | ", info.Slot), Mark: info.Incarnation.String(),

@@ -8,13 +8,13 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/masterlink"
 )
 
-// Errors that a caller can tell apart with errors.Is. The control API has status codes for them, see docs/control.md.
+// Errors that a caller can distinguish with errors.Is. The control API has status codes for them, see docs/control.md.
 var (
 	// ErrNotMaster: the order is one for the master, and this node is a worker.
 	ErrNotMaster = errors.New("this node is not the master: ask it, by its control socket or in its process")
 
-	// ErrOrphaned: the worker has no master. [Node.Wait] returns it when none has come within Options.OrphanTimeout, and
-	// [Listen] and [Start] when the master is gone before the worker could join it.
+	// ErrOrphaned: the worker has no master. [Node.Wait] returns it when no master has appeared within Options.OrphanTimeout;
+	// [Listen] and [Start] return it when the master is gone before the worker could join it.
 	ErrOrphaned = masterlink.ErrNoMaster
 
 	// ErrStopping: the node or its cluster has begun to stop, so the order or the listener is refused.
@@ -30,5 +30,5 @@ var (
 	ErrLeftBehind = master.ErrLeftBehind
 )
 
-// WorkerError tells how a worker ended.
+// WorkerError is how a worker ended.
 type WorkerError = control.WorkerError

@@ -17,8 +17,8 @@ func FromContext(ctx context.Context) (*Node, bool) {
 	return n, ok
 }
 
-// provide returns what lets the requests of a server have the node in their context. The context that the user makes for a
-// listener stays below.
+// provide returns a function that puts the node into the context of a server's requests. The context that the user makes for a
+// listener stays below it.
 func provide(n *Node) func(*http.Server) {
 	return func(server *http.Server) {
 		base := server.BaseContext

@@ -6,21 +6,21 @@ import (
 	"syscall"
 )
 
-// knownProgram is what is known of a program that this package can supervise: what its documentation says.
+// knownProgram describes a program that this package can supervise, by the program's documentation.
 type knownProgram struct {
 	name string
 
 	// stop asks it to finish its requests and end. 0: SIGTERM, as for a program that is not known.
 	stop syscall.Signal
 
-	// share says how it is told to set SO_REUSEPORT.
+	// share is the setting by which it uses SO_REUSEPORT.
 	share string
 
 	// foreground says how it is kept from becoming a daemon.
 	foreground string
 }
 
-// knownPrograms has the programs that need another signal than SIGTERM, another word than a system call's, or both.
+// knownPrograms are the programs that need another signal than SIGTERM, another word than a system call's, or both.
 var knownPrograms = []knownProgram{
 	// https://nginx.org/en/docs/control.html: "QUIT graceful shutdown", and TERM is a fast one.
 	{name: "nginx", stop: syscall.SIGQUIT, share: nginxShare, foreground: nginxForeground},
@@ -54,11 +54,11 @@ const (
 	httpdForeground = "use its option -DFOREGROUND"
 )
 
-// versionSuffix is what distributions put behind the name of a program, as in python3.11 and php-fpm8.2.
+// versionSuffix is the suffix by which distributions name a version of a program, as in python3.11 and php-fpm8.2.
 var versionSuffix = regexp.MustCompile(`-?[0-9][0-9.]*$`)
 
-// lookUpProgram returns what is known of the program that a command runs: by the name of its file, or by that of the
-// module that Python runs.
+// lookUpProgram returns the description of the program that a command runs: by the name of its file, or of the module that Python
+// runs.
 func lookUpProgram(path string, args []string) knownProgram {
 	known := programNamed(filepath.Base(path))
 	if known.name == "python" {

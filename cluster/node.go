@@ -34,13 +34,13 @@ func (n *Node) Slot() int { return n.node.Mesh.Self().Slot }
 // Generation returns how often the slot has been filled, from 1.
 func (n *Node) Generation() int { return n.node.Mesh.Self().Generation }
 
-// IsMaster tells whether this is the process that the user started, and so the place for what must happen once.
+// IsMaster reports whether this process is the master, and so the place for what must happen once.
 func (n *Node) IsMaster() bool { return n.node.Mesh.Self().Slot == 0 }
 
 // Name returns the name of the cluster.
 func (n *Node) Name() string { return n.node.Mesh.Self().Cluster }
 
-// Mesh returns this node's part in the mesh of all nodes: who is there, who joins and leaves, and streams by name. The
+// Mesh returns this node's part in the mesh of all nodes: the nodes that are present, joins and leaves, and streams by name. The
 // node closes it when it ends.
 func (n *Node) Mesh() *peer.Mesh { return n.node.Mesh }
 
@@ -54,10 +54,10 @@ func (n *Node) Bus() *bus.Bus { return n.node.Bus }
 // nodeStream names the streams of OnNode.
 const nodeStream = "node"
 
-// OnNode calls f with a stream to each other node, to those that are there and those that come, once it can be written
-// and read, in a goroutine of its own. Every node of the cluster has to call OnNode: a pair of nodes has a stream when
-// both have. The stream is f's, as in [peer.Mesh.OnStream]; it stays open when f returns. A second call panics, as there
-// is one such stream to each node; for others see [Node.Mesh].
+// OnNode calls f with a stream to each other node, present or future, once it can be written and read, in a goroutine of its own.
+// Every node of the cluster has to call OnNode: a pair of nodes has a stream when both have called it. The stream belongs to f,
+// as in [peer.Mesh.OnStream]; it stays open when f returns. A second call panics, as there is one such stream to each node; for
+// others see [Node.Mesh].
 func (n *Node) OnNode(f func(*peer.Stream)) {
 	if _, err := n.node.Mesh.OnStream(nodeStream, nil, f); err != nil {
 		panic(fmt.Errorf("cluster: OnNode: %w", err))
@@ -67,17 +67,17 @@ func (n *Node) OnNode(f func(*peer.Stream)) {
 // Addr returns the address that all nodes share, with the port's number also where port 0 was asked for.
 func (n *Node) Addr() net.Addr { return n.node.Addr() }
 
-// Listener returns the node's listener for Options.Addr, for programs that serve by themselves. What it accepts are
-// *net.TCPConns. In a node that was made by [Start] the first call lets the node listen, so make it when the server is
-// ready to accept; the node is ready at the first Accept. A node that cannot listen ends, and [Node.Wait] says why. In a
-// master that does not listen it accepts nothing.
+// Listener returns the node's listener for Options.Addr, for programs that serve by themselves. It accepts *net.TCPConns. In a
+// node made by [Start] the first call makes the node listen, so call it when the server is ready to accept; the node is ready at
+// the first Accept. A node that cannot listen ends, and [Node.Wait] returns the reason. In a master that does not listen, Accept
+// returns no connection.
 //
-// When the node drains it leaves the port, and then [Node.Draining] is done: no new connection comes any more. That is the
-// time to end the server gently, with GracefulStop or what it has. Accept blocks from then on until the node has ended or
-// the program closes the listener, so that a server that takes the end of Accept for its own end does not drop its
-// connections. The node ends when all connections that the listener has accepted are closed. Those that are open after
-// Options.StopTimeout are cut by the end of the process, and the error of Wait says how many they were. Only Linux tells
-// which connections are open; elsewhere the node does not wait for them.
+// When the node drains it leaves the port, and then [Node.Draining] is done: no new connections arrive. That is the time to end
+// the server gracefully, with GracefulStop or its equivalent. From then on Accept blocks until the node has ended or the program
+// closes the listener: a server that ends when Accept fails would drop its connections. The node ends when all connections that
+// the listener has accepted are closed. Connections that are open after Options.StopTimeout are cut by the end of the process,
+// and the error of Wait says how many they were. Only on Linux the node knows which connections are open; elsewhere it does not
+// wait for them.
 //
 // A program that closes the listener before Draining is done loses the connections that wait to be accepted.
 func (n *Node) Listener() net.Listener {
@@ -102,7 +102,7 @@ func (n *Node) Listen(ctx context.Context, network, address string) (net.Listene
 	return l, nil
 }
 
-// Ready tells that the program is ready to serve; it counts with Options.ManualReady.
+// Ready marks the node as ready to serve. It has an effect with Options.ManualReady only.
 func (n *Node) Ready() { n.node.Ready() }
 
 // WaitReady waits until this node is ready and, on the master, until each slot has had a worker that became ready. It
@@ -127,14 +127,14 @@ func (n *Node) WaitReady(ctx context.Context) error {
 	}
 }
 
-// Wait waits until the node has ended. It returns nil after a stop in which nothing was cut, and else why the node
-// has ended or what was cut; a [WorkerError] below it tells of the worker that ended the cluster.
+// Wait waits until the node has ended. It returns nil after a stop in which nothing was cut, and else the reason for the end, or
+// what was cut. If a worker ended the cluster, the error wraps its [WorkerError].
 func (n *Node) Wait() error { return n.node.Wait() }
 
-// Shutdown stops the node gracefully: it leaves its ports, [Node.Draining] is done, clients are told to use their idle
-// connections no more, and requests in flight finish, as [Server] and [Node.Listener] describe it. On the master all nodes
-// stop. What has not finished when ctx is done, or after Options.StopTimeout, is cut: connections are closed, workers
-// killed. The error is that of Wait.
+// Shutdown stops the node gracefully: it leaves its ports, [Node.Draining] is done, clients are told to stop using their idle
+// connections, and requests in flight finish, as [Server] and [Node.Listener] describe it. On the master all nodes stop. What has
+// not finished when ctx is done, or after Options.StopTimeout, is cut: connections are closed, workers killed. The error is that
+// of Wait.
 func (n *Node) Shutdown(ctx context.Context) error {
 	timeout := n.timeout
 	if deadline, ok := ctx.Deadline(); ok {
@@ -149,7 +149,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	return n.Wait()
 }
 
-// Status returns what the master knows of the cluster now. In a worker it has no nodes but this one.
+// Status returns the state of the cluster as the master knows it now. In a worker it contains this node only.
 func (n *Node) Status() control.Status {
 	if n.master == nil {
 		return n.node.Status()

@@ -32,12 +32,12 @@ type Options struct {
 	// Default: runtime.GOMAXPROCS(0), which knows the CPU limit of a container. 1 starts no worker.
 	//
 	// The GOMAXPROCS of each is its share of that of the master, rounded up, unless the environment or the program
-	// has set it: so many processes with all CPUs each would be in one another's way.
+	// has set it: processes that use all CPUs each would slow one another down.
 	Nodes int
 
-	// DisableMasterListen makes the master only supervise; Nodes is then the number of workers. Most services want it: the crash of
-	// such a master loses nothing, as the workers serve on until a new master adopts them. A master that accepts loses its connections
-	// when it crashes, as a worker does, and nobody in the cluster replaces it.
+	// DisableMasterListen makes the master only supervise; Nodes is then the number of workers. Most services want it: the crash
+	// of such a master loses nothing, as the workers serve until a new master adopts them. A master that accepts loses its
+	// connections when it crashes, as a worker does, and nothing in the cluster replaces it.
 	DisableMasterListen bool
 
 	// DisableRestart leaves the slot of a worker that died empty.
@@ -53,19 +53,19 @@ type Options struct {
 	// ours with mode 0700. Default: NAME in $XDG_RUNTIME_DIR/multinode, or in the directory for temporary files.
 	Dir string
 
-	// Logger is told what happens to the nodes. Default: slog.Default(). slog.DiscardHandler makes it silent.
+	// Logger logs what happens to the nodes. Default: slog.Default(). slog.DiscardHandler makes it silent.
 	Logger *slog.Logger
 
-	// Steering forces a level of steering: "hash", "incoming-cpu", "cbpf" or "cbpf+migrate"; see [control.Steering]. One that
-	// this machine does not have is an error. Default: the best that it has.
+	// Steering forces a level of steering: "hash", "incoming-cpu", "cbpf" or "cbpf+migrate"; see [control.Steering]. A level that
+	// this machine does not support is an error. Default: the best level of this machine.
 	Steering string
 
 	// AcceptPauses says that the server may stop accepting for longer than LivenessTimeout, as behind a full netutil.LimitListener.
 	// Then only the process has to answer, and a stuck accept loop is not found.
 	AcceptPauses bool
 
-	// LivenessTimeout is how long a worker that is ready may not answer, before it is ended and replaced. Its accept
-	// loop is asked 20 times in this time; after a tenth of it the worker is suspect and gets no new connections, where
+	// LivenessTimeout is how long a worker that is ready may fail to answer, before it is ended and replaced. Its accept
+	// loop is probed 20 times in this time; after a tenth of it the worker is suspect and gets no new connections, where
 	// they can be steered. Time in which it waits for a CPU does not count. Default: 5 s.
 	LivenessTimeout time.Duration
 
@@ -76,31 +76,30 @@ type Options struct {
 	// end when a node stops. Default: 30 s.
 	StopTimeout time.Duration
 
-	// LameDuck is how long idle connections stay open when a node drains, before the Shutdown of their server, so that
-	// each can send one more request and be told that the connection ends; it ends earlier when no connection is open. It
-	// is a part of StopTimeout, and 1 s at most when the whole cluster stops. Programs that serve a listener by themselves
-	// decide it themselves. Default: 5 s.
+	// LameDuck is how long idle connections stay open when a node drains, before the Shutdown of their server, so that each
+	// client can send one more request and learn from its response that the connection ends. It ends earlier when no connection
+	// is open. It is a part of StopTimeout, and 1 s at most when the whole cluster stops. Programs that serve a listener by
+	// themselves decide it themselves. Default: 5 s.
 	LameDuck time.Duration
 
-	// HijackTimeout is how long handlers that have hijacked their connection, such as those of WebSockets, may go on
+	// HijackTimeout is how long handlers that have hijacked their connection, such as WebSocket handlers, may continue
 	// after Node.Draining is done, before their connections are closed. It is a part of StopTimeout, too. Default:
 	// StopTimeout.
 	HijackTimeout time.Duration
 
-	// LeaveSignals are signals that the node leaves alone, in master and workers, such as SIGHUP for a program that reads
-	// its configuration again then. [Listen] lists those that a node takes otherwise, and what they do. Default: none.
+	// LeaveSignals are signals that the node does not handle, in master and workers, such as SIGHUP for a program that reloads
+	// its configuration on it. [Listen] lists the signals that a node handles otherwise, and their effects. Default: none.
 	LeaveSignals []os.Signal
 
-	// DisableSignals leaves all signals alone. The program then has to call Node.Shutdown itself when it is to stop, in
-	// master and workers alike: SIGTERM and SIGINT do what they do without this package, which is to end the process, and
-	// with it all its requests. Default: false.
+	// DisableSignals makes the node handle no signals. The program then has to call Node.Shutdown itself when it is to stop, in
+	// master and workers alike: SIGTERM and SIGINT have their default effect, which ends the process with all its requests.
+	// Default: false.
 	DisableSignals bool
 
 	// PIDFile is the file in which the master leaves its process id while it runs. Default: none.
 	PIDFile string
 
-	// OrphanTimeout is how long a worker goes on serving when its master is gone, before it stops as if it had been
-	// told to. Default: 30 s.
+	// OrphanTimeout is how long a worker continues to serve when its master is gone, before it stops gracefully. Default: 30 s.
 	OrphanTimeout time.Duration
 }
 
@@ -145,7 +144,7 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// ofNode returns what of the options is about each node, for n.
+// ofNode returns the options of each node, for n.
 func (o Options) ofNode(n *Node) node.Config {
 	return node.Config{
 		Logger: o.Logger, BootTimeout: o.BootTimeout, StopTimeout: o.StopTimeout, LameDuck: o.LameDuck, HijackTimeout: o.HijackTimeout,
@@ -168,13 +167,13 @@ func (o Options) ofMaster(n *Node, sys system, program *master.Program) master.C
 	}
 }
 
-// takes tells whether the node takes a signal: the program has not kept it for itself, and the process was not started to
-// ignore it, as a shell does with SIGINT for what runs in the background.
+// takes reports whether the node handles a signal: the program has not kept it for itself, and the process was not started to
+// ignore it, as a shell does with SIGINT for background jobs.
 func (o Options) takes(sig os.Signal) bool {
 	return !o.DisableSignals && !slices.Contains(o.LeaveSignals, sig) && !signal.Ignored(sig)
 }
 
-// procsAtStart tells whether the program has changed GOMAXPROCS before Listen.
+// procsAtStart shows whether the program has changed GOMAXPROCS before Listen.
 var procsAtStart = runtime.GOMAXPROCS(0)
 
 // share returns the GOMAXPROCS of one of n nodes, rounded up, or 0 when the user has set it for all.
@@ -186,12 +185,12 @@ func share(n int) int {
 	return (all + n - 1) / n
 }
 
-// defaultName is the name of a cluster of this program on the given port, of what a name may hold.
+// defaultName is the name of a cluster of this program on the given port, with the characters that are allowed in a name.
 func defaultName(port int) string {
 	return fmt.Sprintf("%s-%d", cleanName(os.Args[0]), port)
 }
 
-// cleanName makes a name of that of a program: of what a name may hold, and with room for a port.
+// cleanName turns a program's file name into a name, with the characters that are allowed and room for a port.
 func cleanName(path string) string {
 	program := strings.Map(func(r rune) rune {
 		if r == '.' || r == '-' || '0' <= r && r <= '9' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z' {

@@ -94,7 +94,7 @@ func TestPauseIsRefused(t *testing.T) {
 	c.ordered(t, fmt.Sprint("/pause/", nodes[1].ID))
 	code, body := c.order(t, http.MethodPost, fmt.Sprint("/pause/", nodes[2].ID))
 	assert.Equal(t, http.StatusUnprocessableEntity, code)
-	assert.Contains(t, body, "it is the only one that gets new connections")
+	assert.Contains(t, body, "it is the only node that gets new connections")
 	code, body = c.order(t, http.MethodPost, "/pause/99")
 	assert.Equal(t, http.StatusNotFound, code, body)
 	code, body = c.order(t, http.MethodPost, "/pause/first")

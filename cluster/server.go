@@ -9,24 +9,23 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/serve"
 )
 
-// Server is what a node serves with. [http.Server] is one; for TLS there is [TLSServer].
+// Server is a server that a node runs. [http.Server] is one; for TLS there is [TLSServer].
 //
-// Serve accepts until Shutdown or until it fails. Shutdown stops accepting and waits for the requests in flight until
-// ctx is done. A Server that also has Close() error is closed when Shutdown has not returned in time.
+// Serve accepts until Shutdown or until it fails. Shutdown stops accepting and waits for the requests in flight until ctx is
+// done. A Server that also has Close() error is closed when Shutdown has not returned in time.
 //
-// When the node drains, the listener is closed first, while the server goes on with the connections that it has: Serve
-// may return then or wait for Shutdown. Then [Node.Draining] is done, and clients have Options.LameDuck to end their
-// connections, before Shutdown is called. What tells them to do so is the protocol's: a node knows that of HTTP as an
-// *http.Server speaks it, and sends Connection: close or GOAWAY by itself. Any other Server tells its clients when
-// Draining is done: docs/deploy.md shows it for gRPC, fasthttp and others. After Shutdown the node waits until the
-// connections of the server's ports are closed; what is open after Options.StopTimeout is cut.
+// When the node drains, the listener is closed first, while the server continues with its connections: Serve may return then or
+// wait for Shutdown. Then [Node.Draining] is done, and clients have Options.LameDuck to end their connections, before Shutdown is
+// called. How clients learn that depends on the protocol. For an *http.Server the node does it: it sends Connection: close or
+// GOAWAY. Any other Server tells its clients when Draining is done: docs/deploy.md shows it for gRPC, fasthttp and others. After
+// Shutdown the node waits until the connections of the server's ports are closed; what is open after Options.StopTimeout is cut.
 //
 // A Server that serves by means of an *http.Server also has the method
 //
 //	HTTPServer() *http.Server
 //
-// so that the node finds it. Only then it can do for the clients of HTTP what it does for those of an *http.Server, and
-// wait for hijacked connections.
+// so that the node finds it. Only then the node can inform HTTP clients of a drain, and wait for hijacked connections, as it does
+// for an *http.Server.
 type Server interface {
 	Serve(net.Listener) error
 	Shutdown(context.Context) error

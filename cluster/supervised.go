@@ -25,7 +25,7 @@ type program struct {
 	conflicts int // processes that could not share a port; the supervisor's
 }
 
-// newProgram fills in what is known of a program, and makes this process the reaper of what it leaves behind.
+// newProgram fills in the description of a program that is known, and makes this process the reaper of its orphans.
 func newProgram(command Command, logger *slog.Logger) *program {
 	p := &program{
 		Command: command, knownProgram: lookUpProgram(command.Path, command.Args), label: filepath.Base(command.Path),
@@ -47,7 +47,7 @@ func newProgram(command Command, logger *slog.Logger) *program {
 	return p
 }
 
-// ofMaster returns what a master has to know of the program.
+// ofMaster returns the part of the program that the master needs.
 func (p *program) ofMaster() *master.Program {
 	return &master.Program{
 		Steered:    steering.Program{Label: p.label, Promise: p.promise},
@@ -71,10 +71,10 @@ func (p *program) verdict(e proc.Exit, listening string) error {
 	return p.shareError(listening)
 }
 
-// conflictLimit is how many processes have to fail beside one that has the port for itself, where they don't say why.
+// conflictLimit is how many processes have to fail beside one that does not share the port, if they don't print why.
 const conflictLimit = 2
 
-// saysInUse tells whether a program has complained of EADDRINUSE, in its own words.
+// saysInUse reports whether a program has complained of EADDRINUSE, in its own words.
 func saysInUse(words string) bool {
 	words = strings.ToLower(words)
 	return strings.Contains(words, "in use") || strings.Contains(words, "eaddrinuse")
@@ -85,13 +85,13 @@ func (p *program) backgroundError(daemon string) error {
 		cmp.Or(p.foreground, "start it so that it stays in the foreground"))
 }
 
-// shareError says what is wrong with a program that has an address for itself, and what to do.
+// shareError returns the error of a program that does not share an address, with how to solve it.
 func (p *program) shareError(address string) error {
 	return fmt.Errorf("%s listens on %s without SO_REUSEPORT, so that only one process can have that port: %s; "+
 		"or run a single process", p.label, address, cmp.Or(p.share, "set SO_REUSEPORT on its socket before bind"))
 }
 
-// promise says what a program can rely on that is steered from outside.
+// promise returns the guarantee of a level for a program that is steered from outside.
 func (p *program) promise(level reuseport.Rung) string {
 	crash := "its connections and those that wait in its queue"
 	if level == reuseport.RungBPFMigrate {

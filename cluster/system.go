@@ -24,7 +24,7 @@ func realSystem() system {
 	}
 }
 
-// startSelf starts this program again as the worker with role r. Its error tells of a limit that is too low.
+// startSelf starts this program again as the worker with role r. Its error names a limit that is too low.
 func startSelf(r boot.Role) (*proc.Process, error) {
 	r.Stderr = proc.ExtraFile
 	environ, err := r.Environ()

@@ -1,7 +1,7 @@
-// Package control is how a cluster is seen and steered from outside: what its master tells (Status, Event, the errors), and a
-// client for the control API on the socket of the master. docs/control.md describes the API.
+// Package control observes and operates a cluster from outside: it has a client for the control API on the socket of the master, and
+// the types of its answers (Status, Event, the errors). docs/control.md describes the API.
 //
-// Package cluster uses the same types; this one does not need it, so that a tool stays small.
+// Package cluster uses the same types. This package does not import it, so that a tool stays small.
 package control
 
 import (
@@ -26,7 +26,7 @@ import (
 const (
 	// Header is in each answer of the control API; its value is Version.
 	Header = "Multinode-API"
-	// Version changes when something goes that was in the API, or changes its meaning.
+	// Version changes when something is removed from the API, or changes its meaning.
 	Version = "1"
 	// Socket is the name of the master's socket in the rendezvous directory of its cluster.
 	Socket = "master.sock"
@@ -37,11 +37,11 @@ const (
 	dialTimeout = 5 * time.Second
 )
 
-// Client asks the master of a cluster. Its methods may be called at the same time; each opens a connection of its own, so a
-// Client needs no Close, and stays good when the master is replaced.
+// Client sends requests to the master of a cluster. Its methods may be called at the same time; each opens a connection of its
+// own, so a Client needs no Close, and stays valid when the master is replaced.
 //
-// Errors: [ErrNotRunning] when there is no master, an [*Error] when it refuses, [ErrNoAPI] while it starts, ctx.Err() at the
-// end of ctx. An order goes on when its caller goes away.
+// Errors: [ErrNotRunning] when there is no master, an [*Error] when it refuses, [ErrNoAPI] while it starts, ctx.Err() at the end
+// of ctx. An order continues when its caller disconnects.
 type Client struct {
 	dir  string
 	http http.Client
@@ -84,7 +84,7 @@ func (c *Client) Dial(ctx context.Context) (net.Conn, error) {
 	return conn, err
 }
 
-// Status returns what the master knows.
+// Status returns the status of the cluster.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	status, _, err := c.StatusJSON(ctx)
 	return status, err
@@ -113,7 +113,7 @@ const (
 	Wait Waiting = ""
 	// RefuseBusy is Wait, but the call returns [ErrBusy] when another order runs. Reload and Scale know it.
 	RefuseBusy Waiting = "busy=refuse"
-	// NoWait is for a call that returns at once; the events tell how the order goes.
+	// NoWait is for a call that returns at once; the events show the progress of the order.
 	NoWait Waiting = "wait=false"
 )
 
@@ -132,13 +132,13 @@ func (c *Client) Drain(ctx context.Context, id int, w Waiting) error {
 	return c.order(ctx, "/drain/"+strconv.Itoa(id), w)
 }
 
-// Pause lets the node with that id get no new connections until Resume. It holds over a takeover and the death of the master. The node
-// that is the only one to get connections cannot be paused, and none can be where connections cannot be steered.
+// Pause excludes the node with that id from new connections until Resume, also by the masters that follow. It fails for the only
+// node that gets connections, and where connections cannot be steered.
 func (c *Client) Pause(ctx context.Context, id int) error {
 	return c.order(ctx, "/pause/"+strconv.Itoa(id), Wait)
 }
 
-// Resume lets a node have connections again.
+// Resume ends a Pause.
 func (c *Client) Resume(ctx context.Context, id int) error {
 	return c.order(ctx, "/resume/"+strconv.Itoa(id), Wait)
 }
@@ -196,7 +196,7 @@ func (c *Client) open(ctx context.Context, method, path string, query url.Values
 	return answer, nil
 }
 
-// gone says what a connection that failed means.
+// gone returns the error for a connection that failed.
 func gone(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -234,8 +234,8 @@ func check(answer *http.Response) error {
 // FromNow is for [Client.Events]: none of the past.
 const FromNow = -1
 
-// Events returns the events that follow that of Seq after, and those to come: 0 begins with all that the master remembers,
-// and [FromNow] with what happens next. The stream is the caller's to close; the end of ctx ends it.
+// Events returns the events after the one with Seq after, past and future: 0 begins with the oldest that the master keeps,
+// [FromNow] with the next that happens. The caller has to close the stream; the end of ctx ends it.
 func (c *Client) Events(ctx context.Context, after int) (*EventStream, error) {
 	query := url.Values{}
 	if after != FromNow {
@@ -248,15 +248,15 @@ func (c *Client) Events(ctx context.Context, after int) (*EventStream, error) {
 	return &EventStream{body: answer.Body, lines: bufio.NewReader(answer.Body)}, nil
 }
 
-// EventStream reads what happens in a cluster. One goroutine may call Next; Close may be called beside it.
+// EventStream reads the events of a cluster. One goroutine may call Next; Close may be called at the same time.
 type EventStream struct {
 	body  io.ReadCloser
 	lines *bufio.Reader
 	text  string
 }
 
-// Next waits for the next event. At the end of the stream, which comes when the master stops, when this reader is too slow and
-// when ctx or the stream ends, the error is io.EOF.
+// Next waits for the next event. The error is io.EOF at the end of the stream: when the master stops, when this reader is too
+// slow, and when ctx or the stream ends.
 func (s *EventStream) Next() (e Event, err error) {
 	for {
 		line, err := s.lines.ReadString('\n')

@@ -19,27 +19,27 @@ var (
 )
 
 // ErrOnlyNode is the error of a pause of the only node that gets connections.
-var ErrOnlyNode = errors.New("it is the only one that gets new connections: resume or start another one first")
+var ErrOnlyNode = errors.New("it is the only node that gets new connections: resume or start another one first")
 
 // Errors of a [Client], for errors.Is.
 var (
 	// ErrNotRunning: no master answers in the directory. The error below it is that of connect(2).
 	ErrNotRunning = errors.New("no master answers")
 
-	// ErrNoAPI: the master answers, but not to the control API. It is starting, and may wait for workers of a master before
-	// it; its log says for what.
-	ErrNoAPI = errors.New("it does not answer to the control API yet: it is starting, and may wait for workers of a master before it " +
-		"(its log says for what); try again")
+	// ErrNoAPI: the master listens, but does not serve the control API yet. It is starting, and may wait for workers of a
+	// previous master; its log names them.
+	ErrNoAPI = errors.New("it does not answer to the control API yet: it is starting, and may wait for workers of a previous master " +
+		"(its log names them); try again")
 
 	// ErrVersion: the master speaks another version of the control API.
-	ErrVersion = errors.New("take the multinode of the version that the cluster was built with")
+	ErrVersion = errors.New("use the multinode program of the version that the cluster was built with")
 )
 
 // Error is the refusal of a request by the master. It Is [ErrBusy], [ErrNoNode], [ErrOnlyNode] or [errors.ErrUnsupported] where
 // its code says that.
 type Error struct {
 	Code int    // of HTTP, as docs/control.md lists them
-	Text string // says what to do
+	Text string // the reason
 }
 
 func (e *Error) Error() string { return e.Text }

@@ -2,7 +2,7 @@ package control
 
 import "time"
 
-// EventKind says what has happened.
+// EventKind is the kind of an event.
 type EventKind string
 
 // The kinds of events.
@@ -13,9 +13,9 @@ const (
 	EventTrusted  EventKind = "trusted"  // a suspect has answered
 	EventHung     EventKind = "hung"     // a node is being ended, since it did not answer or leave
 	EventDraining EventKind = "draining" // a node was told to leave
-	EventDrained  EventKind = "drained"  // a node gets no new connections any more and has closed its listener
-	EventLeft     EventKind = "left"     // a node that was told to leave is gone
-	EventDied     EventKind = "died"     // a node is gone that was not told to leave
+	EventDrained  EventKind = "drained"  // a node gets no new connections, and has closed its listener
+	EventLeft     EventKind = "left"     // a node that was told to leave has ended
+	EventDied     EventKind = "died"     // a node has ended without being told to leave
 	EventAdopted  EventKind = "adopted"  // a node of a master that is gone has a new one
 	EventStranger EventKind = "stranger" // a process of our user that is no node listens on the port, or does worse: see Text
 	EventMended   EventKind = "mended"   // connections are steered by our weights again, which a stranger had replaced
@@ -42,6 +42,6 @@ type Event struct {
 	Slot       int           `json:"slot"`
 	Generation int           `json:"generation,omitempty"`
 	PID        int           `json:"pid,omitempty"`
-	Text       string        `json:"text,omitempty"` // why, or what else there is to say
+	Text       string        `json:"text,omitempty"` // the reason, or other details
 	Took       time.Duration `json:"took,omitempty"` // nanoseconds
 }

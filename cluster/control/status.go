@@ -2,11 +2,10 @@ package control
 
 import "time"
 
-// StatusVersion is the version of Status as JSON. It changes when a field changes its meaning or goes; new fields come
-// without.
+// StatusVersion is the version of Status as JSON. It changes when a field is removed or changes its meaning, not for new fields.
 const StatusVersion = 1
 
-// Status is what the master knows of its cluster at one time.
+// Status is the state of a cluster at one time.
 type Status struct {
 	Version   int       `json:"version"` // StatusVersion
 	Cluster   string    `json:"cluster"`
@@ -16,14 +15,14 @@ type Status struct {
 	Address   string    `json:"address"` // of the main port
 	Wanted    int       `json:"wanted"`  // nodes that are to accept connections
 
-	// Doing is what the master is busy with: "reload", "scale", "drain", "takeover", "stop", or "".
+	// Doing is the operation that runs: "reload", "scale", "drain", "takeover", "stop", or "".
 	Doing string `json:"doing,omitempty"`
 
 	Nodes    []NodeStatus `json:"nodes"` // by slot, then id
 	Steering Steering     `json:"steering"`
 }
 
-// State is what a node is about.
+// State is a node's place in its life cycle.
 type State string
 
 // The states of a node.
@@ -38,7 +37,7 @@ const (
 	StateLooping  State = "crash-looping"
 )
 
-// NodeStatus is what the master knows of one node.
+// NodeStatus is the state of one node.
 type NodeStatus struct {
 	ID         int       `json:"id"`
 	Slot       int       `json:"slot"`
@@ -48,12 +47,12 @@ type NodeStatus struct {
 	Since      time.Time `json:"since"` // of the state
 	Master     bool      `json:"master,omitempty"`
 	Accepts    bool      `json:"accepts"`             // it has a listener in the group of the main port
-	Restarts   int       `json:"restarts"`            // of the slot, those that nobody has asked for
+	Restarts   int       `json:"restarts"`            // unplanned ones, of the slot
 	LastExit   string    `json:"last_exit,omitempty"` // of the one before in the slot
 
 	// Of the main port, as of the last answer of the node.
 	Queue       int `json:"queue"`       // connections that wait to be accepted
-	QueueLimit  int `json:"queue_limit"` // beyond that the kernel drops what comes
+	QueueLimit  int `json:"queue_limit"` // when the queue is full, the kernel drops new connections
 	Connections int `json:"connections"` // open now; of an *http.Server only
 	Requests    int `json:"requests"`    // in flight; of an *http.Server only
 
@@ -65,32 +64,32 @@ type NodeStatus struct {
 // Steering is how the kernel's choice among the nodes is steered.
 type Steering struct {
 	Level   string   `json:"rung"`    // "hash", "incoming-cpu", "cbpf", "cbpf+migrate"
-	Promise string   `json:"promise"` // what may be lost, in a sentence
+	Promise string   `json:"promise"` // the guarantee, in a sentence
 	Advice  []Advice `json:"advice,omitempty"`
 
-	// Known tells whether it is known which node is where in the kernel's group. While it is not, the hash decides.
+	// Known reports whether the master knows the index of each node in the kernel's group. While it does not, the hash decides.
 	Known     bool       `json:"picture"`
 	Strangers []Stranger `json:"strangers,omitempty"`
 
-	// Contested: another process of this user has replaced the program that steers, or was found to do so a moment ago. Who
-	// gets what is not known then, and the weights are 0.
+	// Contested: another process of this user replaces the program that steers, or has done so recently. Which processes get
+	// connections is not known then, and the weights are 0.
 	Contested bool `json:"contested,omitempty"`
 
-	// Doing is what the master is finding out about the port, "" for nothing, and Since when. No join, leave or order waits
-	// for it.
+	// Doing is the question about the port that the master is resolving, "" for none, and Since when. No join, leave or order
+	// waits for it.
 	Doing string    `json:"doing,omitempty"`
 	Since time.Time `json:"since,omitzero"`
 }
 
-// Advice is what would give a better level of steering.
+// Advice is a step that gives a better level of steering.
 type Advice struct {
 	Gives   string `json:"gives"`
 	Command string `json:"command,omitempty"` // to run; none: nothing that a command could change
 }
 
-// Stranger is a process that listens on the port of the cluster, or comes and goes there, and is none of its nodes.
+// Stranger is a process that listens on the port of the cluster, permanently or again and again, and is none of its nodes.
 type Stranger struct {
-	PID     int    `json:"pid"` // 0: the kernel does not tell
+	PID     int    `json:"pid"` // 0: the kernel does not show it
 	Program string `json:"program,omitempty"`
 	Address string `json:"address"`
 	Joins   int    `json:"joins,omitempty"`  // how often it was seen to begin to listen

@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// WorkerError tells how a worker ended.
+// WorkerError is how a worker ended.
 type WorkerError struct {
 	ID, Slot, Generation, PID int
 
 	Ready  bool   // it had been ready
-	Reason string // what it died of: "exit code 1", "signal: killed", ...
+	Reason string // "exit code 1", "signal: killed", ...
 
 	// LastWords holds the end of its standard error, or the error with which its node ended. It is empty if the worker was
 	// ready: from then on a worker writes to the standard error of the master by itself.
