@@ -15,7 +15,7 @@ func (s *staff) newWorker(slot *slot, as role) *worker {
 	}
 }
 
-// start lets a worker be started in a slot.
+// start starts a worker in a slot.
 func (s *staff) start(slot *slot, as role) *worker {
 	slot.started()
 	w := s.newWorker(slot, as)
@@ -62,7 +62,7 @@ func (s *staff) becameReady(w *worker) {
 	s.announce()
 }
 
-// install makes a replacement the current worker of its slot, and lets the one before leave.
+// install makes a replacement the current worker of its slot, and retires the previous one.
 func (s *staff) install(w *worker) {
 	if before := s.workerIn(w.slot, current); before != nil {
 		s.retire(before)
@@ -70,7 +70,7 @@ func (s *staff) install(w *worker) {
 	w.role, w.slot.next = current, time.Time{}
 }
 
-// retire lets a worker leave that is no longer needed.
+// retire asks a worker to leave that is no longer needed.
 func (s *staff) retire(w *worker) {
 	w.role = retiring
 	if w.leave(s.now, s.cfg.StopTimeout) {
@@ -119,7 +119,7 @@ func (s *staff) adopt(info Info, gone error) {
 	s.leaveWithAll(w)
 }
 
-// leaveWithAll lets a worker leave that has come after the cluster began to stop.
+// leaveWithAll asks a worker to leave that has appeared after the cluster began to stop.
 func (s *staff) leaveWithAll(w *worker) {
 	if s.stopping && w.leave(s.now, max(0, s.stopUntil.Sub(s.now))) {
 		s.ask(w, w.timeLeft(s.now))

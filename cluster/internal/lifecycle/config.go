@@ -2,7 +2,7 @@ package lifecycle
 
 import "time"
 
-// Config is what the rules depend on.
+// Config configures the rules.
 type Config struct {
 	Workers         int           // slots to begin with
 	BootTimeout     time.Duration // of a worker, until it is ready

@@ -10,27 +10,27 @@ type idRange struct{ first, last int }
 
 func (r idRange) has(id int) bool { return r.first <= id && id <= r.last }
 
-// custody remembers which workers other masters may have started, and what has to be done when a successor gives the workers back.
+// custody remembers which workers other masters may have started, and what is left to do when a successor returns the workers.
 type custody struct {
 	*staff
 	others []idRange // ids of workers that may be ours some time
 }
 
-// Knows tells whether a worker of that id may be ours, as another master has started it that was ours to follow.
+// Knows reports whether a worker of that id may belong to this cluster, started by another master of it.
 func (c *custody) Knows(id int) bool {
 	return slices.ContainsFunc(c.others, func(r idRange) bool { return r.has(id) })
 }
 
-// Inherit tells that masters before have given the ids up to last: their workers may yet come.
+// Inherit says that previous masters have used the ids up to last: their workers may still appear.
 func (c *custody) Inherit(last int) { c.others = append(c.others, idRange{0, last}) }
 
-// lend leaves the workers to a successor: none is started, asked or ended, and what happens to them is taken note of.
+// lend leaves the workers to a successor. Until takeUp no worker is started, asked or ended, and their events are only recorded.
 func (c *custody) lend(lastID int) {
 	c.lent = &loan{slots: slices.Clone(c.slots)}
 	c.others = append(c.others, idRange{lastID + 1, math.MaxInt})
 }
 
-// takeUp is the end of lend: what has not been done meanwhile is done now. The successor has given ids up to lastID.
+// takeUp ends lend, and does what was left undone meanwhile. The successor has used ids up to lastID.
 func (c *custody) takeUp(lastID int) {
 	if c.lent == nil {
 		return
@@ -58,8 +58,8 @@ func (c *custody) takeUp(lastID int) {
 	}
 }
 
-// meet makes a worker ours that another master has started: one that is our successor for the time being, or one that has
-// given back. It is to leave if its place is taken.
+// meet takes in a worker that another master has started: our successor on probation, or a successor that has returned the
+// workers. The worker has to leave if its slot is filled.
 func (c *custody) meet(info Info) {
 	if c.lent != nil || c.hasRoom(info.Slot) {
 		c.adopt(info, nil)
@@ -71,7 +71,7 @@ func (c *custody) meet(info Info) {
 	w.leave(c.now, c.cfg.StopTimeout) // it is asked when it is linked
 }
 
-// hasRoom tells whether a worker of that slot is missing.
+// hasRoom reports whether the slot has no worker.
 func (c *custody) hasRoom(number int) bool {
 	if !c.filled {
 		return true

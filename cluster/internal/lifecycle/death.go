@@ -92,7 +92,7 @@ func (s *staff) currentDied(w *worker, e Exit, died *control.WorkerError, attrs 
 	}
 }
 
-// vacate tells the slot that its worker is gone, or as good as gone. A replacement that is there takes it over.
+// vacate frees the slot of a worker that is gone or given up. If there is a replacement, it becomes the current worker.
 func (s *staff) vacate(w *worker, e Exit) {
 	w.slot.died(s.now, w.readyAt, e.Done && w.wasReady(), e.Jitter)
 	switch {
@@ -103,7 +103,7 @@ func (s *staff) vacate(w *worker, e Exit) {
 	}
 }
 
-// giveUpIfEmpty ends a cluster that cannot serve any more: no slot is filled, and the master does not listen.
+// giveUpIfEmpty ends a cluster that can no longer serve: no slot is filled, and the master does not listen.
 func (s *staff) giveUpIfEmpty(died *control.WorkerError) {
 	if len(s.workers) == 0 && len(s.starting) == 0 && (!s.cfg.MasterAccepts || !s.anyEverReady()) {
 		s.fail(fmt.Errorf("no worker is left, and restarting is disabled: %w", died))

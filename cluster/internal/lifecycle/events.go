@@ -14,84 +14,84 @@ type ID int
 
 func (i ID) worker() int { return int(i) }
 
-// Info says who a worker is.
+// Info identifies a worker.
 type Info struct{ ID, Slot, Generation, PID int }
 
-// What happens to the cluster.
+// Events of the cluster.
 type (
-	// Fill tells that the slots are to be filled from now on.
+	// Fill: the slots are to be filled from now on.
 	Fill struct{}
-	// Ending tells that the master begins to stop: no slot is filled any more, and a takeover is called off. Settled comes of it.
+	// Ending: the master begins to stop. No slot is filled from now on, and a takeover is called off. The result is Settled.
 	Ending struct{}
-	// Stop tells that all workers are to leave within Timeout.
+	// Stop: all workers are to leave within Timeout.
 	Stop struct {
 		Timeout time.Duration
 	}
-	// Cut tells that all workers that are left are to be killed.
+	// Cut: all workers that are left are to be killed.
 	Cut struct{}
-	// Quit tells that the workers live on without this machine, which is over.
+	// Quit: the machine ends, and the workers live on without it.
 	Quit struct{}
-	// Hold tells that no order is to be carried out until Release. Status says that Name goes on.
+	// Hold: no order is to be carried out until Release. Status shows Name as the operation that runs.
 	Hold struct{ Name string }
 	// Release is the end of Hold.
 	Release struct{}
-	// Tick tells that time has passed.
+	// Tick: time has passed.
 	Tick struct{}
 )
 
-// What happens to a worker.
+// Events of a worker.
 type (
-	// Adopted tells that another master has left a worker. Gone is why its process could not be adopted; nil: it was.
+	// Adopted: another master has left a worker. Gone is why its process could not be adopted; nil: it was.
 	Adopted struct {
 		Info Info
 		Gone error
 	}
-	// Absent tells that a worker of another master lives, and did not answer.
+	// Absent: a worker of another master lives, and did not answer.
 	Absent struct {
 		Info Info
 	}
-	// Met tells that a worker has come that a master before has started, or one to which the workers are lent.
+	// Met: a worker has appeared that a previous master has started, or a master to which the workers are lent.
 	Met struct {
 		Info Info
 	}
-	// Started tells that a Start was carried out.
+	// Started: a Start was carried out.
 	Started struct{ Info Info }
-	// StartFailed tells that a Start could not be carried out. Exit says why. The id is nobody's.
+	// StartFailed: a Start could not be carried out. Exit says why. The id is not used.
 	StartFailed struct {
 		Info Info
 		Exit Exit
 	}
-	// Linked tells that the control stream of a worker is there.
+	// Linked: the control stream of a worker is open.
 	Linked struct{ ID }
-	// Unlinked tells that it has ended.
+	// Unlinked: the control stream has ended.
 	Unlinked struct{ ID }
-	// Greeted tells that it is known what an adopted worker has.
+	// Greeted: the listeners of an adopted worker are known.
 	Greeted struct{ ID }
-	// Ready tells that a worker serves. Mute says that it does not talk to us, and so is not probed.
+	// Ready: a worker serves. A Mute worker does not use this package, and so is not probed.
 	Ready struct {
 		ID
 		Mute bool
 	}
-	// Failed tells with which error the node of a worker ends, by its own word.
+	// Failed: a worker has reported the error with which its node ends.
 	Failed struct {
 		ID
 		Reason string
 	}
-	// Drained tells that a worker has no listener any more, which took the time Took.
+	// Drained: a worker has closed its listeners, after the time Took.
 	Drained struct {
 		ID
 		Took time.Duration
 	}
-	// Answered tells that a worker has answered a probe.
+	// Answered: a worker has answered a probe.
 	Answered struct{ ID }
-	// Missed tells that a worker has not answered for the time Elapsed more, of which it waited for a CPU for the time Starved,
-	// and Over that no answer will come to that probe.
+	// Missed: a worker has not answered for a further Elapsed, in which it waited for a CPU for the time Starved. Over: no answer
+	// will come to that probe.
 	Missed struct {
 		ID
 		Elapsed, Starved time.Duration
 		Over             bool
 	}
-	// Exited tells that the process of a worker is gone.
+	// Exited: the process of a worker is gone.
 	Exited struct {
 		ID
 		Exit Exit
@@ -109,14 +109,14 @@ type Exit struct {
 	Jitter    float64 // a random number in [-1, 1)
 }
 
-// Kind says what an order orders.
+// Kind is the kind of an order.
 type Kind int
 
 // The kinds of orders.
 const (
 	Reload   Kind = iota // all nodes are replaced
 	Scale                // there are to be Count nodes
-	ScaleBy              // there are to be so many more nodes, as far as the bounds allow
+	ScaleBy              // Count more nodes, within the bounds
 	Drain                // one node is replaced
 	Takeover             // a successor becomes the master
 )
@@ -125,7 +125,7 @@ const (
 type Order struct {
 	Seq    int // names it, from 1
 	Kind   Kind
-	Name   string // what Status says
+	Name   string // as Status shows it
 	Count  int    // of Scale and ScaleBy
 	Node   int    // of Drain: its id
 	AtOnce bool   // it is not to wait for others
@@ -135,12 +135,12 @@ type Order struct {
 }
 
 type (
-	// Cancel tells that nobody waits for an order any more, for the reason Err.
+	// Cancel: the caller of an order no longer waits, for the reason Err.
 	Cancel struct {
 		Seq int
 		Err error
 	}
-	// Done tells that what was to be done for an order is done: Room, LeavePorts. Err is why it could not be.
+	// Done: Room or LeavePorts was carried out for an order. Err is why it could not be.
 	Done struct {
 		Seq int
 		Err error
@@ -151,17 +151,17 @@ type (
 type Action any
 
 type (
-	// Start a worker. Started tells how it went.
+	// Start a worker. The result is Started or StartFailed.
 	Start struct {
 		Slot, Generation int
 	}
-	// Ask a worker to leave within Timeout. All tells that the whole cluster stops.
+	// Ask a worker to leave within Timeout. All: the whole cluster stops.
 	Ask struct {
 		ID      int
 		Timeout time.Duration
 		All     bool
 	}
-	// Dump makes a worker tell what its goroutines do, and end.
+	// Dump makes a worker print its goroutines, and end.
 	Dump struct {
 		ID int
 	}
@@ -169,37 +169,37 @@ type (
 	Kill struct {
 		ID int
 	}
-	// Probe a worker. Answered, or Missed with Over, comes of it.
+	// Probe a worker. The result is Answered, or Missed with Over.
 	Probe struct {
 		ID int
 	}
-	// Measure for how long a worker has waited for a CPU: Missed tells it.
+	// Measure for how long a worker has waited for a CPU. The result is Missed.
 	Measure struct {
 		ID      int
 		Elapsed time.Duration
 	}
-	// Serve lets a worker have connections.
+	// Serve permits connections to a worker.
 	Serve struct {
 		ID int
 	}
-	// Suspect lets a worker have connections only if it Is not.
+	// Suspect keeps connections from a worker if Is, and permits them if not.
 	Suspect struct {
 		ID int
 		Is bool
 	}
-	// Gone tells that a worker has no process any more.
+	// Gone: a worker has no process.
 	Gone struct {
 		ID int
 	}
-	// AllReady tells that each slot has been ready once.
+	// AllReady: each slot has been ready once.
 	AllReady struct{}
-	// Room finds out whether there can be so many more nodes. Done tells it.
+	// Room finds out whether there is room for so many more nodes. The result is Done.
 	Room struct {
 		Seq, More int
 	}
-	// Reloading tells that a reload begins, or has ended.
+	// Reloading: a reload begins, or has ended.
 	Reloading struct{ Is bool }
-	// LeavePorts lets the master leave all ports, and only supervise from then on. Done tells when it has.
+	// LeavePorts makes the master leave all ports, and only supervise from then on. The result is Done.
 	LeavePorts struct {
 		Seq int
 	}
@@ -216,7 +216,7 @@ type (
 		Worker *Info         // nil: it is about none
 		Event  control.Event // without a Kind: it is no event
 	}
-	// End tells that the machine is over. Err is why, unless it was told to.
+	// End: the machine is over. Err is why, unless it was told to end.
 	End struct {
 		Err error
 	}

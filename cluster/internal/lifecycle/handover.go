@@ -9,8 +9,8 @@ import (
 	"github.com/multinode-go/multinode/internal/errline"
 )
 
-// Word is what the two masters of a takeover say to each other. The predecessor hangs up when it has left the cluster to its
-// successor. Until then the successor is on probation: it gives all back when it is told to stop, or fails.
+// Word is a message between the two masters of a takeover. The predecessor hangs up when it has left the cluster to its
+// successor. Until then the successor is on probation: it returns all when it is told to stop, or fails.
 //
 //	successor      prepared ->                 done ->
 //	predecessor                 <- go                    hangs up
@@ -23,79 +23,80 @@ type Word string
 
 // The words.
 const (
-	WordPrepared Word = "prepared" // successor: I have come to Listen, and wait for the lock
+	WordPrepared Word = "prepared" // successor: my program runs up to Listen, and I wait for the lock
 	WordGo       Word = "go"       // predecessor: the lock is free
 	WordDone     Word = "done"     // successor: I am the master, and ready
 	WordNo       Word = "no"       // predecessor: the takeover is called off
-	WordStop     Word = "stop"     // successor: I was told to stop, so the cluster is to stop; I give back
-	WordLeave    Word = "leave"    // successor: I give back
-	WordBack     Word = "back"     // successor: I am no master any more, and the lock is free
+	WordStop     Word = "stop"     // successor: I was told to stop, so the cluster is to stop; I return all
+	WordLeave    Word = "leave"    // successor: I return all
+	WordBack     Word = "back"     // successor: I am no longer a master, and the lock is free
 )
 
-// What happens to a successor, which is the process that a takeover has started.
+// Events of a successor, the process that a takeover has started.
 type (
-	// SuccessorStarted tells that StartSuccessor was carried out, or, with Err, why it could not be.
+	// SuccessorStarted: StartSuccessor was carried out. Err is why it could not be.
 	SuccessorStarted struct {
 		PID int
 		Err error
 	}
-	// SuccessorSaid tells what the successor has said.
+	// SuccessorSaid: the successor has sent a word.
 	SuccessorSaid struct {
 		PID  int
 		Word Word
 	}
-	// SuccessorHungUp tells that it says nothing any more.
+	// SuccessorHungUp: the successor has closed its line.
 	SuccessorHungUp struct{ PID int }
-	// SuccessorEnded tells that its process has ended. Err says how; nil: with exit code 0.
+	// SuccessorEnded: the process has ended. Err says how; nil: with exit code 0.
 	SuccessorEnded struct {
 		PID int
 		Err error
 	}
-	// Lend tells that the successor may have the workers from now on. LastID is the last id that was given out.
+	// Lend: the successor may have the workers from now on. LastID is the last id that was used.
 	Lend struct{ LastID int }
-	// Lent tells that LendAll was carried out, or why it could not be, and whether the lock is free.
+	// Lent: LendAll was carried out, or Err is why it could not be. Free: the lock is free.
 	Lent struct {
 		Free bool
 		Err  error
 	}
-	// Deposed tells whether the successor is the master now: it is not if the cluster was told to stop before.
+	// Deposed: the successor is the master now if OK; it is not if the cluster was told to stop before.
 	Deposed struct{ OK bool }
-	// Regained tells that Regain was carried out. LastID is the last id that the successor has given out, Lost that yet another
-	// process is the master, and Err what has failed.
+	// Regained: Regain was carried out. LastID is the last id that the successor has used. Lost: yet another process is the
+	// master. Err is what has failed.
 	Regained struct {
 		LastID int
 		Lost   bool
 		Err    error
 	}
-	// Hurry tells that a takeover is to take no more time, as the cluster is to end at once.
+	// Hurry: a takeover is to take no more time, as the cluster is to end at once.
 	Hurry struct{}
 )
 
-// What is to be done in a takeover.
+// Actions of a takeover.
 type (
-	// StartSuccessor starts the program as a master in waiting. SuccessorStarted comes of it, and what happens to it from then on.
+	// StartSuccessor starts the program as a master in waiting. The result is SuccessorStarted, and then the other events of a
+	// successor.
 	StartSuccessor struct{}
 	// Say a word to the successor.
 	Say struct{ Word Word }
-	// LendAll leaves workers, ports and lock to the successor: first Lend is told, and Lent in the end.
+	// LendAll leaves workers, ports and lock to the successor. The results are Lend, when it begins, and Lent at the end.
 	LendAll struct{}
 	// StopLending ends LendAll early.
 	StopLending struct{}
-	// Depose makes the successor the master, unless the cluster was told to stop. Deposed comes of it.
+	// Depose makes the successor the master, unless the cluster was told to stop. The result is Deposed.
 	Depose struct{}
-	// HandedOver tells that the successor is the master, and this machine is over.
+	// HandedOver: the successor is the master, and this machine is over.
 	HandedOver struct{}
 	// SignalSuccessor asks the successor to end, by SIGTERM.
 	SignalSuccessor struct{}
 	// KillSuccessor kills it.
 	KillSuccessor struct{}
-	// Regain takes back what was lent: nothing, workers and ports, or the lock as well. Regained comes of it.
+	// Regain takes back what was lent: nothing, workers and ports, or the lock as well. The result is Regained.
 	Regain struct{ Lent, Free bool }
 	// HangUp ends the connection to a successor whose process has ended.
 	HangUp struct{}
 	// StopAll begins the stop of the cluster, as the successor was told to stop.
 	StopAll struct{}
-	// Settled tells, once the cluster is to stop, that no successor has what is ours, or will get it.
+	// Settled: the cluster stops, and no successor has our workers and ports, or will get them.
 	Settled struct{}
 )
 
@@ -103,7 +104,7 @@ type (
 const (
 	noTimeout   = 500 * time.Millisecond // from no to leave, which takes no signal
 	wordTimeout = 5 * time.Second        // from the signal to leave, or to its end
-	reapMargin  = time.Second            // what one that has given back gets beyond its own time-out
+	reapMargin  = time.Second            // for a successor that returns all, beyond its own timeout
 )
 
 type handoverPhase int
@@ -111,13 +112,13 @@ type handoverPhase int
 const (
 	noHandover handoverPhase = iota
 	launching                // the successor is being started
-	preparing                // it comes to Listen
+	preparing                // its program runs up to Listen
 	lending                  // it gets the workers, the ports and the lock
 	trying                   // it becomes the master
 	deposing                 // it is, unless the cluster stops
-	refusing                 // it was told no
+	refusing                 // it has got a no
 	signaled                 // it was asked to end by a signal
-	returning                // it gives back
+	returning                // it returns all
 	killed                   // it was killed
 	regaining                // we take back
 	reaping                  // it has given back, and ends
@@ -143,7 +144,7 @@ type handover struct {
 type successor struct {
 	pid      int
 	free     bool // it may have the lock
-	leaving  bool // it has said that it gives back
+	leaving  bool // it has said that it returns all
 	back     bool // it has given back
 	hungUp   bool
 	killed   bool
@@ -161,15 +162,15 @@ func (h *handover) begin(done func(error)) {
 	h.do(StartSuccessor{})
 }
 
-// tell says something in the log, and as an event about a master.
+// tell logs a text, and emits it as an event about a master.
 func (h *handover) tell(text string, kind control.EventKind, id, pid int, attrs ...any) {
 	h.do(Note{Text: text, Attrs: attrs, Event: control.Event{Kind: kind, ID: id, PID: pid}})
 }
 
-// holds tells whether a successor has, or may yet get, what is ours.
+// holds reports whether a successor has our workers and ports, or may still get them.
 func (h *handover) holds() bool { return h.phase != noHandover && h.phase != reaping }
 
-// handle takes note of what has happened to the successor.
+// handle processes an event of the successor.
 func (h *handover) handle(e Event) {
 	switch e := e.(type) {
 	case SuccessorStarted:
@@ -196,7 +197,7 @@ func (h *handover) handle(e Event) {
 	}
 }
 
-// isOurs tells whether a process is the successor of this takeover, and not of one before.
+// isOurs reports whether a process is the successor of this takeover, and not of an earlier one.
 func (h *handover) isOurs(pid int) bool { return h.phase != noHandover && h.process.pid == pid }
 
 func (h *handover) hungUp() {
@@ -274,8 +275,8 @@ func (h *handover) deposed(ok bool) {
 	h.done(nil)
 }
 
-// callOff ends a takeover that has not succeeded yet: the successor gives back what it has, and this master goes on. Only the
-// first reason counts.
+// callOff ends a takeover that has not succeeded yet: the successor returns all, and this master continues. Only the first reason
+// counts.
 func (h *handover) callOff(why error) {
 	if h.phase == noHandover || h.phase > trying || h.why != nil {
 		return
@@ -293,7 +294,7 @@ func (h *handover) callOff(why error) {
 	}
 }
 
-// refuse tells the successor that it is not to be the master.
+// refuse tells the successor that it does not become the master.
 func (h *handover) refuse() {
 	if !h.process.free {
 		h.signal()
@@ -342,7 +343,7 @@ func (h *handover) took(e Regained) {
 	h.enter(reaping, h.cfg.StopTimeout+reapMargin)
 }
 
-// advance goes on as far as possible.
+// advance continues as far as possible.
 func (h *handover) advance() {
 	for before := noHandover; before != h.phase; {
 		before = h.phase
@@ -388,8 +389,8 @@ func (h *handover) regain() {
 	h.do(Regain{Lent: h.lent != nil, Free: h.process.free})
 }
 
-// reap waits for the end of a successor that has given back, whose requests in flight finish. Its node hangs up when it has
-// ended itself; a program that goes on then is ended by a signal, which nobody catches any more.
+// reap waits for the end of a successor that has returned all, whose requests in flight finish. Its node hangs up when it has
+// ended; a program that still runs then is ended by a signal, which the node no longer handles.
 func (h *handover) reap(isLate bool) {
 	p := &h.process
 	switch {

@@ -6,11 +6,11 @@ import "time"
 const (
 	probesInTimeout  = 20 // so many probes; 250 ms apart by default
 	suspectInTimeout = 10 // a suspect after one part of so many; 500 ms by default
-	longestSilence   = 6  // so many time-outs on the clock, whatever else there is to be said
+	longestSilence   = 6  // so many timeouts by the clock: the worker hangs, even if most of the silence did not count
 )
 
-// liveness counts for how long a worker has not answered, from what it could have done in that time: neither a master that
-// was late itself, nor the time in which the worker waited for a CPU, makes it hang.
+// liveness measures how long a worker has not answered. Time in which the worker waited for a CPU does not count, nor does time
+// in which the master itself was late.
 type liveness struct {
 	asking  bool // a probe is on its way
 	suspect bool // the worker gets no new connections
@@ -19,11 +19,11 @@ type liveness struct {
 	clock   time.Duration // all of it
 }
 
-// recordAnswer tells that the worker has answered.
+// recordAnswer notes that the worker has answered.
 func (l *liveness) recordAnswer() { l.silence, l.clock = 0, 0 }
 
-// recordMiss tells that the worker owes an answer, elapsed after the last record, of which it waited for
-// a CPU for the time starved.
+// recordMiss notes that an answer is still missing, elapsed after the last record; for the time starved the worker waited for a
+// CPU.
 func (l *liveness) recordMiss(elapsed, starved time.Duration) {
 	l.clock += elapsed
 	counts := min(elapsed, 2*l.interval()) // more: we were late
@@ -33,10 +33,10 @@ func (l *liveness) recordMiss(elapsed, starved time.Duration) {
 // interval is the time between two probes.
 func (l *liveness) interval() time.Duration { return l.timeout / probesInTimeout }
 
-// isSuspect tells whether the worker is to get no new connections.
+// isSuspect reports whether the worker is to get no new connections.
 func (l *liveness) isSuspect() bool { return l.silence >= l.timeout/suspectInTimeout }
 
-// isHung tells whether the worker is to be ended.
+// isHung reports whether the worker is to be ended.
 func (l *liveness) isHung() bool {
 	return l.silence >= l.timeout || l.clock >= longestSilence*l.timeout
 }

@@ -1,7 +1,7 @@
-// Package lifecycle holds the rules of supervision: when a slot is filled and a worker is replaced, how it is made to leave, when
-// it hangs, and what a reload, a change of the number of nodes, a drain and a stop are. A [Machine] is told what has happened,
-// and when, and answers with what is to be done. It has no clock, no process and no goroutine of its own: the same events make
-// the same machine.
+// Package lifecycle holds the rules of supervision: when a slot is filled and a worker is replaced, how a worker is asked to
+// leave, when it hangs, and the steps of a reload, a change of the number of nodes, a drain and a stop. A [Machine] gets events
+// with their time, and returns actions. It has no clock, no process and no goroutine of its own: the same events make the same
+// machine.
 package lifecycle
 
 import (
@@ -19,7 +19,7 @@ type Machine struct {
 	*custody
 	handover *handover
 	orders
-	settled bool // Settled has been told
+	settled bool // Settled has been returned
 	over    bool
 }
 
@@ -33,8 +33,8 @@ func New(cfg Config) *Machine {
 	}
 }
 
-// Handle returns what is to be done after an event that has happened at now. An event about a worker that is not known is passed
-// over: it may be on its way when the worker is gone.
+// Handle returns the actions after an event at now. An event about an unknown worker is ignored: it may have been on its way when
+// the worker was forgotten.
 func (m *Machine) Handle(e Event, now time.Time) []Action {
 	m.now, m.out = now, nil
 	if m.over {
@@ -137,7 +137,7 @@ func (m *Machine) handleWorker(e Event) {
 	}
 }
 
-// perform does what is due.
+// perform applies all rules whose time has come.
 func (m *Machine) perform() {
 	if m.now.Sub(m.probed) >= m.probeInterval() {
 		m.probeAll()
@@ -180,7 +180,7 @@ func (m *Machine) Next() (next time.Time) {
 	return next
 }
 
-// settle tells, once the cluster is to stop, that no successor has what is ours.
+// settle returns Settled, once the cluster is to stop and no successor has our workers and ports.
 func (m *Machine) settle() {
 	if m.ending && !m.settled && !m.handover.holds() {
 		m.settled = true
@@ -188,7 +188,7 @@ func (m *Machine) settle() {
 	}
 }
 
-// end ends the machine when it was told to stop and nobody lives.
+// end ends the machine when it was told to stop and no worker is left.
 func (m *Machine) end() {
 	m.over = m.over || m.stopping && len(m.workers) == 0 && len(m.starting) == 0 && m.handover.phase == noHandover
 	if !m.over {

@@ -19,16 +19,16 @@ type plan struct {
 	begun time.Time
 	more  string // of Scale: to how many
 	steps []*step
-	given error // nobody waits for it any more: it ends between two steps
+	given error // the caller no longer waits, for this reason: the plan ends between two steps
 }
 
 // step is a part of a plan. It begins once, and is looked at after each event until it is done.
 type step struct {
 	what       func(*step) // begins it
 	begun      bool
-	fresh, old *worker // who has to become ready, and then who has to leave the port; nil: nobody
+	fresh, old *worker // fresh has to become ready, and then old has to leave the port; nil: none
 	dropsFresh bool    // the slot of fresh is given up when it does not become ready
-	outside    bool    // Done tells when it is done
+	outside    bool    // Done ends it
 	done       bool
 	err        error
 }
@@ -37,7 +37,7 @@ type step struct {
 type orders struct {
 	*staff
 	handover *handover
-	held     string // what keeps orders from being carried out; "": nothing
+	held     string // the operation that keeps orders waiting; "": none
 	accepts  bool   // the master has a share of the connections
 	plan     *plan  // nil: none is carried out
 	waiting  []Order
@@ -63,7 +63,7 @@ func (q *orders) order(o Order) {
 	q.waiting = append(q.waiting, o)
 }
 
-// merge makes an order part of one that waits. The count stays in the bounds that it makes sense in.
+// merge makes an order part of one that waits. The count stays within bounds that make sense.
 func (q *orders) merge(waits *Order, o Order) {
 	waits.Count = max(-MaxNodes, min(waits.Count+o.Count, MaxNodes))
 	if !waits.merged { // else it is in the log
@@ -76,7 +76,7 @@ func (q *orders) merge(waits *Order, o Order) {
 	q.do(Answer{o.Seq, nil})
 }
 
-// cancel gives an order up for which nobody waits any more.
+// cancel drops an order whose caller no longer waits.
 func (q *orders) cancel(e Cancel) {
 	if i := slices.IndexFunc(q.waiting, func(o Order) bool { return o.Seq == e.Seq }); i >= 0 {
 		q.waiting = slices.Delete(q.waiting, i, i+1)
@@ -101,8 +101,8 @@ func (q *orders) cancel(e Cancel) {
 	}
 }
 
-// letGo lets a replacement go that nobody waits for. If the worker that it was to replace has died meanwhile, the slot is filled
-// again.
+// letGo retires a replacement that is no longer waited for. If the worker that it was to replace has died meanwhile, the slot is
+// filled again.
 func (q *orders) letGo(s *step) {
 	slot := s.fresh.slot
 	if s.dropsFresh {
@@ -115,14 +115,14 @@ func (q *orders) letGo(s *step) {
 	}
 }
 
-// done takes note that what was to be done outside is done.
+// done notes that an action outside of the machine has ended.
 func (q *orders) done(e Done) {
 	if p := q.plan; p != nil && p.Seq == e.Seq && len(p.steps) > 0 && p.steps[0].outside {
 		p.steps[0].done, p.steps[0].err = true, e.Err
 	}
 }
 
-// advance goes on with the plan as far as possible, and with the next one.
+// advance continues the plan as far as possible, and then begins the next one.
 func (q *orders) advance() {
 	if q.stopping {
 		q.giveUpOrders()
@@ -181,7 +181,7 @@ func (q *orders) begin(o Order) {
 	case Reload:
 		q.do(Reloading{true})
 		q.do(Note{Text: "reloading", Event: control.Event{Kind: control.EventReloading, ID: -1}})
-		open := slices.Clone(q.slots) // without the one that replaces the master
+		open := slices.Clone(q.slots) // without the slot that replaces the master
 		if q.accepts {
 			p.steps = q.replaceMaster()
 		}
@@ -262,7 +262,7 @@ func (q *orders) grow() *step {
 	return &step{dropsFresh: true, what: func(s *step) { s.fresh = q.start(q.addSlot(), replacement) }}
 }
 
-// shrink gives a slot up, and lets its worker leave.
+// shrink removes a slot, and retires its worker.
 func (q *orders) shrink(slot *slot) *step {
 	return &step{what: func(s *step) { s.old = q.empty(slot) }}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
-// prober probes the workers that serve, and ends those that hang.
+// prober probes the workers that serve, and ends workers that hang.
 type prober struct {
 	*staff
 	probed time.Time // when they were last probed
@@ -18,8 +18,8 @@ func (p *prober) probeInterval() time.Duration {
 	return l.interval()
 }
 
-// probeAll probes all workers that serve: who owes an answer has missed it for the time since the last call, and who does not
-// is asked.
+// probeAll probes all workers that serve. A worker that has not answered the last probe has missed the time since the last call;
+// it gets no second probe.
 func (p *prober) probeAll() {
 	elapsed := p.now.Sub(p.probed)
 	p.probed = p.now
@@ -67,7 +67,7 @@ func (p *prober) answered(w *worker) {
 func (p *prober) giveUp(w *worker) {
 	w.hung = fmt.Sprintf("did not answer for %v (it was stopped, or its accept loop is stuck)", round(w.clock))
 	w.role = retiring
-	w.drained = true // nobody is to wait for it
+	w.drained = true // nothing has to wait for it
 	p.apply(w, w.hang(p.now))
 	p.vacate(w, Exit{})
 }

@@ -2,7 +2,7 @@ package lifecycle
 
 import "slices"
 
-// roster is the slots, and who is in them.
+// roster is the slots and the workers.
 type roster struct {
 	slots       []*slot
 	generations map[int]int     // of slots that were given up, by number
@@ -23,7 +23,7 @@ func (r *roster) slotBy(number int) *slot {
 	return added
 }
 
-// addSlot adds the next slot, into which nobody is started yet.
+// addSlot adds the next slot, without starting a worker.
 func (r *roster) addSlot() *slot {
 	last := 0
 	for _, slot := range r.slots {
@@ -32,7 +32,7 @@ func (r *roster) addSlot() *slot {
 	return r.slotBy(last + 1)
 }
 
-// dropSlot gives a slot up in which nobody is meant to live.
+// dropSlot removes a slot, which is not filled again.
 func (r *roster) dropSlot(dropped *slot) {
 	dropped.close()
 	r.generations[dropped.number] = dropped.generation
@@ -53,7 +53,7 @@ func (r *roster) workerIn(slot *slot, as role) *worker {
 	return nil
 }
 
-// isEmpty tells whether a slot needs a worker, and none is on its way to it.
+// isEmpty reports whether a slot needs a worker, and none is being started.
 func (r *roster) isEmpty(slot *slot) bool {
 	return !slot.closed && slot.next.IsZero() && r.workerIn(slot, current) == nil && r.workerIn(slot, replacement) == nil
 }

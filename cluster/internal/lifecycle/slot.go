@@ -20,9 +20,9 @@ type slot struct {
 	number     int
 	generation int
 	next       time.Time // of the next start; zero: none is due
-	closed     bool      // no worker will come any more
+	closed     bool      // no worker is started any more
 	everReady  bool
-	restarts   int         // starts that nobody has asked for
+	restarts   int         // unplanned starts
 	strikes    int         // workers in a row that did not stay ready for stableAfter
 	failures   []time.Time // to boot, within crashWindow
 	looping    bool
@@ -30,20 +30,20 @@ type slot struct {
 	diedAt     time.Time // when it died
 }
 
-// isDue tells whether a worker is to be started at now.
+// isDue reports whether a worker is to be started at now.
 func (s *slot) isDue(now time.Time) bool { return !s.next.IsZero() && !now.Before(s.next) }
 
-// started tells that a worker runs.
+// started notes that a worker runs.
 func (s *slot) started() {
 	s.generation++
 	s.next = time.Time{}
 }
 
-// close lets no worker come any more.
+// close keeps workers from being started.
 func (s *slot) close() { s.closed, s.next = true, time.Time{} }
 
-// died tells that the worker is gone that had been ready since readyAt, zero: never, and whether it left by itself and
-// without an error. jitter is a random number in [-1, 1).
+// died notes that the worker is gone. It was ready since readyAt, zero: never; byItself: it left without being asked, and without
+// an error. jitter is a random number in [-1, 1).
 func (s *slot) died(now, readyAt time.Time, byItself bool, jitter float64) {
 	s.diedAt = now
 	wasReady := !readyAt.IsZero()

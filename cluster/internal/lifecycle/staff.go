@@ -7,23 +7,23 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
-// outbox collects what is to be done after an event.
+// outbox collects the actions after an event.
 type outbox struct {
 	now time.Time // of the event
 	out []Action
 }
 
-// staff is the slots and the workers, with the rules by which workers come and go.
+// staff is the slots and the workers, with the rules by which workers are started, replaced and ended.
 type staff struct {
 	outbox
 	roster
 	cfg       Config
-	filled    bool // the slots are those that are wanted
+	filled    bool // the number of slots has been set
 	announced bool // each slot has been ready once
-	ending    bool // no slot is filled any more
+	ending    bool // no slot is filled from now on
 	stopping  bool
-	stopUntil time.Time // what has not left then is to be killed
-	late      []string  // who had to be killed, as sentences
+	stopUntil time.Time // workers that have not left by then are to be killed
+	late      []string  // the workers that had to be killed, as sentences
 	lent      *loan     // a successor has the workers; nil: they are ours
 	err       error     // with which the machine ends
 }
@@ -45,7 +45,7 @@ func (s *staff) fill() {
 	s.announce()
 }
 
-// empty gives a slot up, and lets those leave who are in it. It returns who has served there, nil if nobody has.
+// empty removes a slot, and retires its workers. It returns its current worker, nil if it had none.
 func (s *staff) empty(slot *slot) (served *worker) {
 	s.dropSlot(slot)
 	served = s.workerIn(slot, current)
@@ -57,7 +57,7 @@ func (s *staff) empty(slot *slot) (served *worker) {
 	return served
 }
 
-// announce tells when each slot has been ready once.
+// announce returns AllReady when each slot has been ready once.
 func (s *staff) announce() {
 	isNew := func(slot *slot) bool { return !slot.everReady }
 	if !s.filled || s.announced || slices.ContainsFunc(s.slots, isNew) {
@@ -101,7 +101,7 @@ func (s *staff) fail(err error) {
 	s.stopAll(s.cfg.StopTimeout)
 }
 
-// do lets something be done.
+// do adds an action.
 func (o *outbox) do(a Action) { o.out = append(o.out, a) }
 
 // note says something of a worker in the log, and as an event.

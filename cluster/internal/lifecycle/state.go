@@ -4,7 +4,7 @@ import "time"
 
 // How a worker is made to leave that does not by itself.
 const (
-	stopMargin = time.Second     // what a worker gets beyond its own time-out
+	stopMargin = time.Second     // for a worker to leave, beyond its own timeout
 	dumpGrace  = 2 * time.Second // from SIGQUIT, for the dump of the goroutines, to SIGKILL
 )
 
@@ -18,7 +18,7 @@ const (
 	killing  // was sent SIGKILL
 )
 
-// remedy is for a worker that does not do what it should.
+// remedy is an action against a worker that does not do what it should.
 type remedy int
 
 const (
@@ -47,7 +47,7 @@ func (s *state) enter(p phase, now, deadline time.Time) {
 	s.phase, s.deadline = p, deadline
 }
 
-// due returns what is to be done at now because a deadline has passed.
+// due returns the remedy at now if a deadline has passed.
 func (s *state) due(now time.Time) remedy {
 	if s.deadline.IsZero() || now.Before(s.deadline) {
 		return none
@@ -73,8 +73,7 @@ func (s *state) becameReady(now time.Time) bool {
 	return true
 }
 
-// leave tells that the worker is asked to leave, and has timeout to do it by itself. It returns false when it was asked
-// before.
+// leave notes that the worker is asked to leave within timeout. It returns false if the worker was asked before.
 func (s *state) leave(now time.Time, timeout time.Duration) bool {
 	if s.phase > ready {
 		return false
@@ -84,7 +83,7 @@ func (s *state) leave(now time.Time, timeout time.Duration) bool {
 	return true
 }
 
-// hang tells that the worker does not do what it should.
+// hang notes that the worker does not do what it should.
 func (s *state) hang(now time.Time) remedy {
 	if s.phase > stopping {
 		return none

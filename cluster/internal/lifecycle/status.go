@@ -26,7 +26,7 @@ func (m *Machine) Status() (all []control.NodeStatus) {
 	return all
 }
 
-// Doing returns what Status says that the cluster does, "" when it does nothing but serve.
+// Doing returns the operation that Status shows, "" for none.
 func (m *Machine) Doing() string {
 	switch {
 	case m.stopping || m.ending:
@@ -38,13 +38,13 @@ func (m *Machine) Doing() string {
 	}
 }
 
-// IsBooting tells whether a worker has yet to become ready.
+// IsBooting reports whether a worker is not ready yet.
 func (m *Machine) IsBooting(id int) bool {
 	w := m.workers[id]
 	return w != nil && !w.wasReady() && !w.asked && w.role != retiring
 }
 
-// Greeted tells whether all workers that were adopted have told what they have.
+// Greeted reports whether the listeners of all adopted workers are known.
 func (m *Machine) Greeted() bool {
 	for _, w := range m.workers {
 		if w.adopted && !w.greeted {

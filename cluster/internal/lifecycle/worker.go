@@ -7,7 +7,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
-// role is what a worker is in its slot.
+// role is the role of a worker in its slot.
 type role int
 
 const (
@@ -25,13 +25,13 @@ type worker struct {
 	role     role
 	began    time.Time
 	adopted  bool   // from another master
-	greeted  bool   // what it has is known, if it was adopted
+	greeted  bool   // its listeners are known, if it was adopted
 	isLinked bool   // its control stream is there
 	known    bool   // it has been
 	mute     bool   // it does not talk to us
 	failure  string // with which its node ended, by its own word
-	hung     string // what it did not do in time
-	drained  bool   // it has no listener any more
+	hung     string // what it failed to do in time
+	drained  bool   // it has closed its listeners
 	outcome         // of its boot
 }
 
@@ -39,20 +39,20 @@ func (w *worker) String() string {
 	return fmt.Sprintf("worker %d (slot %d, pid %d)", w.ID, w.Slot, w.PID)
 }
 
-// outcome says whether a worker has become ready.
+// outcome is whether a worker has become ready.
 type outcome struct {
 	settled   bool  // it has, or never will
 	unsettled error // why it never will
 }
 
-// settle tells whether it has become ready. Only the first call counts.
+// settle sets whether the worker has become ready. Only the first call counts.
 func (o *outcome) settle(err error) {
 	if !o.settled {
 		o.settled, o.unsettled = true, err
 	}
 }
 
-// timeLeft returns what a worker that was asked to leave still has of its time.
+// timeLeft returns how much time a worker that was asked to leave still has.
 func (w *worker) timeLeft(now time.Time) time.Duration {
 	return max(0, w.deadline.Sub(now)-stopMargin)
 }
