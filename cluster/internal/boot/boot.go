@@ -1,12 +1,12 @@
-// Package boot holds what a process of a cluster is told when it starts: a worker its [Role], and the successor of a master
-// what the [Handover] is about.
+// Package boot reads what the master passes to a process that it starts: a worker gets its [Role], and the successor of the
+// master the [Handover].
 //
-// It comes in an environment variable each, as JSON. This package reads the variables and unsets them before main runs, so
-// that no process started by the program can take them for its own; for the same reason, the descriptors that they name are
-// closed on exec from then on. The descriptors belong to the caller, who sees to it that each is used once.
+// Each of them is an environment variable with JSON. This package reads the variables and unsets them before main runs, so that no
+// process started by the program can take them for its own; for the same reason, the descriptors that they name are closed on
+// exec from then on. The descriptors belong to the caller, which uses each once.
 //
-// The names of the variables and of their fields are read by other versions of this package: a master starts the program as
-// it is on disk then, and an older version may have started this process.
+// Other versions of this package read the names of the variables and of their fields: a master starts the program as it is on
+// disk then, and an older version may have started this process.
 package boot
 
 import (
@@ -63,5 +63,5 @@ func inheritHandover() (*Handover, error) {
 	return h, err
 }
 
-// InheritedHandover returns what the predecessor of this process has told it, nil if there is none.
+// InheritedHandover returns the handover that the predecessor of this process has passed to it, nil if there is none.
 func InheritedHandover() (*Handover, error) { return inheritedHandover, errHandover }

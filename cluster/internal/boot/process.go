@@ -1,4 +1,4 @@
 package boot
 
-// HasRole tells whether a process was started as a worker.
+// HasRole reports whether a process was started as a worker.
 func HasRole(pid int) bool { return hasRole(pid) }

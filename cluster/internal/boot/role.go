@@ -24,7 +24,7 @@ type Role struct {
 	Stderr      uintptr                `json:"stderr,omitempty"` // descriptor of the true standard error, 0: it is 2 already
 }
 
-// Info says who the worker is, as other nodes know it.
+// Info returns the worker as other nodes know it.
 func (r Role) Info() peer.Info {
 	return peer.Info{
 		Cluster: r.Cluster, ID: r.ID, Slot: r.Slot, Generation: r.Generation, Incarnation: r.Incarnation,

@@ -12,12 +12,12 @@ import (
 	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
-// handoverTaken tells that this process has been the master to whom its predecessor has handed over: another cluster that it
-// is the master of later has no predecessor.
+// handoverTaken is set when this process has used the handover of its predecessor: a later cluster of this process has no
+// predecessor.
 var handoverTaken atomic.Bool
 
-// takeSuccession lets the predecessor that has started us hand over. What it said at the start, or was told since, goes
-// before what our options say.
+// takeSuccession waits for the predecessor that has started this process to hand over. Name, directory and number of nodes of the
+// predecessor override our options.
 func (m starting) takeSuccession(ctx context.Context) (err error) {
 	predecessor, err := boot.InheritedHandover()
 	if predecessor == nil || !handoverTaken.CompareAndSwap(false, true) {
@@ -29,7 +29,7 @@ func (m starting) takeSuccession(ctx context.Context) (err error) {
 	return err
 }
 
-// takeNameOfDirectory gives a cluster that has a directory of its own the name of those that live there.
+// takeNameOfDirectory takes the name of the cluster from its directory, if nodes of a cluster live there.
 func (m starting) takeNameOfDirectory() (err error) {
 	if m.cfg.Dir == "" {
 		return nil
@@ -61,7 +61,7 @@ func (m starting) takeName(ctx context.Context) error {
 		m.cfg.Name = m.cfg.NameAt(addr.Port)
 		return nil
 	}
-	if err := m.takePort(ctx); err != nil { // and tell what is wrong with the address
+	if err := m.takePort(ctx); err != nil { // which also says what is wrong with an address
 		return err
 	}
 	reserved, err := m.steering.Address(ctx, m.key)
@@ -87,7 +87,7 @@ func (m starting) takePort(ctx context.Context) error {
 // takeKey names our port as adopted workers do that listen on the same address.
 func (m starting) takeKey() {
 	addr, err := net.ResolveTCPAddr("tcp", m.cfg.Addr)
-	if err != nil { // takePort will tell
+	if err != nil { // takePort will return the error
 		return
 	}
 	key, others, ok := m.steering.PortAt(m.key, addr)

@@ -15,12 +15,12 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// Control is what the user can ask of a master, in its process or by the control API.
+// Control has the operations of a master that the user may call, in its process or by the control API.
 type Control struct{ master *Master }
 
 var _ api.Master = Control{}
 
-// Control returns what the user can ask of m.
+// Control returns the operations of m.
 func (m *Master) Control() Control { return Control{m} }
 
 // Reload replaces all nodes that accept connections. It waits for an order that runs, as all orders do whose name does not begin
@@ -49,10 +49,10 @@ func (c Control) Drain(ctx context.Context, id int) error {
 	return c.order(ctx, lifecycle.Order{Kind: lifecycle.Drain, Name: "drain", Node: id})
 }
 
-// Pause lets a node get no new connections until Resume. The next master finds it in the lock file.
+// Pause keeps new connections from a node until Resume. The next master finds it in the lock file.
 func (c Control) Pause(_ context.Context, id int) error { return c.pause("pause", id, true) }
 
-// Resume lets a node have connections again.
+// Resume ends a Pause.
 func (c Control) Resume(_ context.Context, id int) error { return c.pause("resume", id, false) }
 
 func (c Control) pause(name string, id int, is bool) error {
@@ -131,7 +131,7 @@ func (c Control) Watch(after int) (past []control.Event, next <-chan control.Eve
 	return c.master.journal.Watch(after)
 }
 
-// Status returns what the master knows of the cluster now.
+// Status returns the state of the cluster now.
 func (c Control) Status() control.Status {
 	m := c.master
 	out := m.node.Status()

@@ -13,8 +13,8 @@ import (
 // ErrLeftBehind is the error of a stop of a cluster of another program after which something still listens on a port of the cluster.
 var ErrLeftBehind = errors.New("the port is not free")
 
-// leaveNothing ends the daemons that the program has left behind, when all its processes have ended, and returns an error
-// that names what still listens on a port of the cluster.
+// leaveNothing ends the daemons that the program has left behind, when all its processes have ended. It returns an error that
+// names the processes that still listen on a port of the cluster.
 func (m *Master) leaveNothing(ctx context.Context) (err error) {
 	if m.cfg.Program == nil {
 		return nil

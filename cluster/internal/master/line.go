@@ -14,7 +14,7 @@ import (
 // worker does. A successor has one to its predecessor, and later another one to its own successor.
 func handoverStream(generation int) string { return fmt.Sprintf("succession-%d", generation) }
 
-// line carries what the two masters of a takeover say to each other, a line each. One goroutine hears, any may say.
+// line carries the words of the two masters of a takeover, a line each. One goroutine may hear, any may say.
 type line struct {
 	conn net.Conn
 	in   *json.Decoder
@@ -37,7 +37,7 @@ func (l line) say(word lifecycle.Word) error {
 	return json.NewEncoder(l.conn).Encode(word)
 }
 
-// hear returns the next word.
+// hear waits for the next word.
 func (l line) hear() (word lifecycle.Word, err error) {
 	err = l.in.Decode(&word)
 	return word, err

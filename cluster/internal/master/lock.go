@@ -10,7 +10,7 @@ import (
 	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
-// claim is what makes a process the master: the lock of the rendezvous directory, with which goes the right to give out ids.
+// claim makes a process the master: it holds the lock of the rendezvous directory, and with it the right to assign ids.
 type claim struct {
 	logger    *slog.Logger
 	directory *rendezvous.Directory // nil: it is not open yet
@@ -20,11 +20,11 @@ type claim struct {
 	spare []int            // ids for guests; guarded by mu
 }
 
-// lockTimeout bounds how long a successor waits for the lock of a predecessor that was killed: the kernel closes what that had
-// open one after the other, and the connection to us may be before the lock.
+// lockTimeout bounds how long a successor waits for the lock of a predecessor that was killed: the kernel closes descriptors one
+// after the other, and the connection to us may be closed before the lock.
 const lockTimeout = 5 * time.Second
 
-// take takes the lock. Who is patient waits for one that is about to be free.
+// take takes the lock. If patient, it waits up to lockTimeout.
 func (c *claim) take(owner rendezvous.Owner, patient bool) error {
 	lock, err := c.directory.Lock(owner)
 	for begin := time.Now(); patient && isLocked(err) && time.Since(begin) < lockTimeout; {
@@ -51,10 +51,10 @@ func (c *claim) current() *rendezvous.Lock {
 	return c.lock
 }
 
-// nextID returns an id that nobody ever had.
+// nextID returns an id that was never used.
 func (c *claim) nextID() (int, error) { return c.current().NextID() }
 
-// guestID gives a guest of the mesh its id.
+// guestID returns an id for a guest of the mesh.
 func (c *claim) guestID() int {
 	id, err := c.nextID()
 	if err != nil {
@@ -70,10 +70,10 @@ func (c *claim) guestID() int {
 	return id
 }
 
-// spares is how many guests of the mesh can come while a successor has the lock.
+// spares is how many guests of the mesh can join while a successor has the lock.
 const spares = 16
 
-// spareIDs takes ids for guests that come while a successor has the lock.
+// spareIDs reserves ids for guests that join while a successor has the lock.
 func (c *claim) spareIDs() error {
 	for range spares {
 		id, err := c.nextID()
@@ -87,7 +87,8 @@ func (c *claim) spareIDs() error {
 	return nil
 }
 
-// leave frees the lock, and removes what is not another master's, to whom all was ceded. That one may have ended before us.
+// leave frees the lock, and removes the files of this master. If all was ceded to another master, which may have ended before us,
+// its files stay.
 func (c *claim) leave(ceded bool) (err error) {
 	switch lock := c.current(); {
 	case lock != nil && ceded:

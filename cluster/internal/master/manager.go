@@ -10,7 +10,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/sdnotify"
 )
 
-// manager is whoever has started the master, and wants to know how it is: a service manager, or a script with a PID file.
+// manager informs the process that has started the master of its state: a service manager, or a script with a PID file.
 type manager struct {
 	logger   *slog.Logger
 	notifier *sdnotify.Notifier // nil until it is made
@@ -26,14 +26,14 @@ func (m *manager) writePID(before ...int) (err error) {
 	return err
 }
 
-// tell logs that the service manager could not be told something, if err is not nil.
+// tell logs err, if it is not nil, as a failed notification of the service manager.
 func (m *manager) tell(err error) {
 	if err != nil {
 		m.logger.Warn("the service manager does not hear", "error", err)
 	}
 }
 
-// starter says what has started the master and depends on it; "" for a user at a terminal, and for what does not show itself.
+// starter names what has started the master and depends on it; "" for a user at a terminal, and for what cannot be recognized.
 func (m *manager) starter() string {
 	switch {
 	case pid1.Init != nil:
@@ -45,8 +45,8 @@ func (m *manager) starter() string {
 	}
 }
 
-// isSystemdService tells whether this is the main process of a unit of systemd: its descendants inherit the variables
-// (systemd.exec(5)). Before systemd 248 only the parent tells.
+// isSystemdService reports whether this is the main process of a unit of systemd: its descendants inherit the variables
+// (systemd.exec(5)). Before systemd 248 only the parent shows it.
 func isSystemdService() bool {
 	if os.Getenv("INVOCATION_ID") == "" {
 		return false

@@ -66,7 +66,7 @@ func (c Config) workers() int {
 	return c.Nodes - 1
 }
 
-// Master is what a node has beyond others when it is the master.
+// Master is the part of a node that only a master has.
 type Master struct {
 	cfg        Config
 	key        portgroup.Key // of the main port; zero if only the program knows it
@@ -83,19 +83,19 @@ type Master struct {
 	handingOver
 
 	pausing       sync.Mutex // held while a node is paused or resumed
-	forgetWorkers func()     // takes no control stream any more; nil: none has been taken
+	forgetWorkers func()     // stops accepting control streams; nil: none was accepted
 }
 
 // takingOver is the state of a successor: a master that takes over from a predecessor.
 type takingOver struct {
 	predecessor *boot.Handover // nil: there is none
-	greeted     chan struct{}  // closed when the predecessor has told what it has
+	greeted     chan struct{}  // closed when the predecessor has reported its listeners
 	probation   *probation     // nil: all is ours
 }
 
 // handingOver is the state of a master with a successor.
 type handingOver struct {
-	next      atomic.Pointer[successor] // the last one that was started
+	next      atomic.Pointer[successor] // the last that was started
 	successor atomic.Pointer[successor] // that is the master now; set before the node stops
 	ceded     atomic.Bool               // another process is the master
 }
@@ -109,7 +109,7 @@ func (m *Master) Supervisor() *supervise.Supervisor { return m.supervisor }
 // lastWord is how long readers of the events have time for the last ones, when the master ends.
 const lastWord = time.Second
 
-// serving lets the master's own node have connections, unless the program is to say when.
+// serving permits connections to the master's own node, unless the program decides when.
 func (m *Master) serving() {
 	if !m.cfg.Node.ManualReady { // else announce does it
 		m.steering.Ready(m.links.Mesh.Self().ID)
@@ -141,10 +141,10 @@ func (m *Master) standIn(ctx context.Context, key portgroup.Key) (net.Listener, 
 	return serve.NewIdleListener(addr), nil
 }
 
-// stop lets the workers and our own server stop at the same time, and waits until no worker is left. When the node is
-// hurried, those that are left are killed.
+// stop stops the workers and our own server at the same time, and waits until no worker is left. If the node is hurried, the
+// workers that are left are killed.
 //
-// What a successor may have is waited for: the supervisor gets it back.
+// It waits until a successor has returned what was lent to it.
 func (m *Master) stop(cause error) error {
 	ctx, n := m.node.Stopping(), m.node
 	switch next := m.successor.Load(); {
@@ -177,7 +177,7 @@ func (m *Master) stop(cause error) error {
 	return errline.Join(err, errline.Join(m.leaveNothing(ctx), m.close()))
 }
 
-// settle waits until no successor has what is ours, or will get it.
+// settle waits until no successor has our workers and ports, or will get them.
 func (m *Master) settle() {
 	m.supervisor.Send(lifecycle.Ending{})
 	hurried := m.node.Hurried()
@@ -194,13 +194,13 @@ func (m *Master) settle() {
 	}
 }
 
-// close gives back what the master has taken. What a successor has got stays.
+// close releases what the master holds. What was handed over to a successor stays.
 func (m *Master) close() (err error) {
 	if m.forgetWorkers != nil {
 		m.supervisor.Send(lifecycle.Quit{})
 		<-m.supervisor.Done()
 	}
-	m.journal.Close() // its readers are on the mesh, and are to hear of the end
+	m.journal.Close() // its readers are on the mesh, and need its end before the mesh closes
 	m.journal.AwaitReaders(lastWord)
 	if m.manager.notifier != nil {
 		m.manager.notifier.Close()
@@ -228,8 +228,8 @@ func (m *Master) watchSupervisor() {
 	m.node.Stop(nil, m.cfg.Node.StopTimeout) // the reason is the supervisor's error
 }
 
-// announce tells those outside when the cluster is ready: the predecessor, the service manager. It is a goroutine that
-// ends with the node.
+// announce reports that the cluster is ready to the predecessor and the service manager. It is a goroutine that ends with the
+// node.
 func (m *Master) announce() {
 	n := m.node
 	if !n.Await(n.OwnReadiness()) {

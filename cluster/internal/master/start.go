@@ -25,11 +25,11 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// masterJoinTimeout is how long a new master waits until the nodes that a killed master has left tell what they have.
+// masterJoinTimeout is how long a new master waits until the nodes of a killed master have reported their listeners.
 const masterJoinTimeout = 10 * time.Second
 
-// Start makes this process the master of a cluster: of a new one, or of one whose master is gone. What it takes is taken in the
-// order in which others would notice: the lock of the directory, the port, and only then are workers started.
+// Start makes this process the master of a cluster: of a new one, or of one whose master is gone. It begins with what others
+// would notice first: the lock of the directory, then the port, and only then it starts workers.
 func Start(ctx context.Context, c Config) (_ *node.Node, _ *Master, err error) {
 	if err := LeaveProcessOne(); err != nil {
 		return nil, nil, err
@@ -63,7 +63,7 @@ func Start(ctx context.Context, c Config) (_ *node.Node, _ *Master, err error) {
 // starting is a master that is being made.
 type starting struct{ *Master }
 
-// take takes what makes a process the master.
+// take takes the name, the lock and the port of a master.
 func (m starting) take(ctx context.Context) (err error) {
 	steered := steering.Config{Force: m.cfg.Steering, Pauses: m.cfg.AcceptPauses, Logger: m.cfg.Node.Logger, Tell: m.journal.Emit}
 	if m.cfg.Program != nil {
@@ -88,7 +88,7 @@ func (m starting) take(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if !adopting { // else we have to know first what the workers have
+	if !adopting { // else the listeners of the workers have to be known first
 		if err := m.takePort(ctx); err != nil {
 			return err
 		}
@@ -112,8 +112,8 @@ func LeaveProcessOne() error {
 	return pid1.Become(self.Path)
 }
 
-// takeWorkers links us with the nodes that are there, and begins to supervise: those that a master has left are ours from
-// now on. New ones are started by takePlace.
+// takeWorkers links this node with the other nodes, and begins to supervise. Workers that another master has left are adopted.
+// New ones are started by takePlace.
 func (m starting) takeWorkers(ctx context.Context) (err error) {
 	id, generation, err := m.identity()
 	if err != nil {
@@ -139,7 +139,7 @@ func (m starting) takeWorkers(ctx context.Context) (err error) {
 		}
 	}
 	m.supervisor = supervise.New(m.supervision(id))
-	m.supervisor.Inherit(id - 1) // those that were about to join when the lock was freed
+	m.supervisor.Inherit(id - 1) // workers that were about to join when the lock was freed
 	if m.probation != nil {
 		m.supervisor.Hold(doingTakeover)
 	}
@@ -156,7 +156,7 @@ func (m starting) takeWorkers(ctx context.Context) (err error) {
 	go m.supervisor.Run() // ends when the node stops, which waits for it
 	select {
 	case <-m.supervisor.Greeted():
-	case <-time.After(masterJoinTimeout): // those that have not told what they have are ended as others that do not answer
+	case <-time.After(masterJoinTimeout): // nodes that have not reported their listeners are ended, as others that do not answer
 	}
 	if m.probation != nil {
 		select {
@@ -210,7 +210,7 @@ func (m starting) takePlace(ctx context.Context) error {
 		runtime.GOMAXPROCS(procs)
 	}
 	m.supervisor.Belong(supervised(m), n.Begun())
-	n.Start(node.Role{ // before it is told who the master is: a signal would kill it
+	n.Start(node.Role{ // before the PID file names this process: an early signal would kill it
 		Stop: m.stop, Serving: m.serving, AllReady: m.supervisor.AllReady(), StandIn: m.standIn, Obey: m.obey, PassOn: m.passOn,
 	})
 	if err := m.writePID(); err != nil {
@@ -230,7 +230,7 @@ func (m starting) takePlace(ctx context.Context) error {
 	return nil
 }
 
-// warnOfCrash warns of a master that accepts connections where its end is the end of the service for whoever started it.
+// warnOfCrash warns of a master that accepts connections if its crash ends the service for the process that has started it.
 func (m starting) warnOfCrash() {
 	starter := m.manager.starter()
 	if starter == "" || !m.node.Accepts() || m.predecessor != nil {

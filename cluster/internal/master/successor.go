@@ -37,7 +37,7 @@ func awaitPredecessor(ctx context.Context, talk uintptr) (*probation, error) {
 		word, err = t.hear()
 	}
 	if !stop() {
-		err = ctx.Err() // a word that has come is not for us any more: the predecessor sees our end
+		err = ctx.Err() // a word that has arrived is void: the predecessor sees our end
 	}
 	switch {
 	case errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET):
@@ -51,9 +51,8 @@ func awaitPredecessor(ctx context.Context, talk uintptr) (*probation, error) {
 	return newProbation(t), nil
 }
 
-// probation is the time in which a successor is the master and its predecessor may want all back: from the lock to the
-// answer to done. A master on probation never stops a worker because it is to stop itself: it gives back, and the predecessor
-// decides.
+// probation is the time in which a successor is the master and its predecessor may want all back: from the lock to the answer to
+// done. A master on probation that is to stop never stops a worker: it returns all, and the predecessor decides.
 type probation struct {
 	line line
 	over chan struct{} // closed when the predecessor has left the cluster to us, or is gone
@@ -83,7 +82,7 @@ func (p *probation) listen() {
 	}
 }
 
-// isOn tells whether what we have is still to be given back. A nil probation is over.
+// isOn reports whether the predecessor may still get all back. A nil probation is over.
 func (p *probation) isOn() bool { return p != nil && (!closed.Is(p.over) || closed.Is(p.no)) }
 
 // claim returns whether word is the first of done, leave and stop.
@@ -97,13 +96,13 @@ func (p *probation) claim(word lifecycle.Word) bool {
 	return true
 }
 
-// finish tells the predecessor that this process is the master and ready. It returns whether the predecessor has left the
+// finish reports to the predecessor that this process is the master and ready. It returns whether the predecessor has left the
 // cluster to us then; it does so at once, unless it stops.
 func (p *probation) finish(ended <-chan struct{}) bool {
 	if closed.Is(ended) || !p.claim(lifecycle.WordDone) {
 		return false
 	}
-	_ = p.line.say(lifecycle.WordDone) // one that is gone has left it to us
+	_ = p.line.say(lifecycle.WordDone) // a predecessor that is gone has left it to us
 	select {
 	case <-p.over:
 	case <-p.no:
@@ -116,7 +115,7 @@ func (p *probation) finish(ended <-chan struct{}) bool {
 // answerTimeout bounds how long a successor that is to stop waits for the answer to its done.
 const answerTimeout = 2 * time.Second
 
-// giveUp tells the predecessor, for the reason cause, that it gets all back. It returns false if the cluster is ours by now.
+// giveUp reports to the predecessor, for the reason cause, that it gets all back. It returns false if the cluster is ours by now.
 func (p *probation) giveUp(cause error) bool {
 	if !p.isOn() {
 		return false
@@ -129,7 +128,7 @@ func (p *probation) giveUp(cause error) bool {
 		select {
 		case <-p.over:
 		case <-p.no:
-		case <-time.After(answerTimeout): // it hangs, and will hear that it has a successor
+		case <-time.After(answerTimeout): // it hangs, and will learn that it has a successor
 		}
 		if word = lifecycle.WordLeave; !closed.Is(p.no) {
 			return false
@@ -145,7 +144,7 @@ func (p *probation) close() error {
 	return err
 }
 
-// watchProbation gives back when the predecessor wants it, and makes this master known when the predecessor is gone. It is a
+// watchProbation returns all when the predecessor wants it, and makes this master known when the predecessor is gone. It is a
 // goroutine that ends with the node.
 func (m *Master) watchProbation() {
 	n := m.node
@@ -159,15 +158,15 @@ func (m *Master) watchProbation() {
 	}
 }
 
-// show leads those who look for the master to us.
+// show makes this master the one that others find.
 func (m *Master) show() {
 	if err := inside.Of(m.links.Mesh).ShowMaster(); err != nil {
-		m.cfg.Node.Logger.Warn("this master cannot be found by those who look for it", "error", err)
+		m.cfg.Node.Logger.Warn("this master cannot be found by other processes", "error", err)
 	}
 }
 
-// giveBack ends a master on probation: its server drains, and the predecessor gets the workers, the port and the lock as
-// soon as no connection can come to us any more.
+// giveBack ends a master on probation: its server drains, and the predecessor gets the workers, the port and the lock as soon as
+// no connection can reach us.
 func (m *Master) giveBack() error {
 	n := m.node
 	m.cfg.Node.Logger.Info("giving the workers back to the old master", "pid", m.predecessor.PID)
@@ -183,7 +182,7 @@ func (m *Master) giveBack() error {
 
 // surrender leaves the workers, the port and the lock to another master, and touches them no more.
 func (m *Master) surrender(ctx context.Context) error {
-	if err := m.steering.Hold(ctx); err != nil { // before the links to who could attach a program end
+	if err := m.steering.Hold(ctx); err != nil { // before the links end to nodes that could attach a program
 		return err
 	}
 	m.ceded.Store(true)
@@ -194,11 +193,11 @@ func (m *Master) surrender(ctx context.Context) error {
 	return m.claim.current().HandOver()
 }
 
-// refuse ends a takeover in which workers do not answer us: their master lives, and knows better whether they hang. Perhaps it
-// was us who had no CPU.
+// refuse ends a takeover in which workers do not answer us: their master is alive, and knows better whether they hang. Perhaps
+// this process had no CPU.
 func (m starting) refuse(absent []peer.Info) error {
 	if !m.probation.isOn() {
-		return nil // nobody else has them
+		return nil // no other master has them
 	}
 	var pids []int
 	for _, info := range absent {
@@ -239,7 +238,7 @@ func (m starting) meetPredecessor() error {
 	return err
 }
 
-// fromPredecessor is what a master that has handed over says, while it drains: what a worker says.
+// fromPredecessor handles the messages of a master that has handed over, while it drains: those of a worker.
 type fromPredecessor struct {
 	protocol.Steerer
 	master *Master
@@ -248,7 +247,7 @@ type fromPredecessor struct {
 
 var _ protocol.FromWorker = fromPredecessor{}
 
-// Hello tells which ports the predecessor has held, and where it listens.
+// Hello takes over the ports and listeners of the predecessor.
 func (p fromPredecessor) Hello(hello protocol.Hello) {
 	p.master.steering.Inherit(p.id, hello.Listeners, p.master.greeted)
 	p.master.steering.Ready(p.id)

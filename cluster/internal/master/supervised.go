@@ -36,7 +36,7 @@ func (s supervised) LeavePorts(left func()) {
 	}()
 }
 
-// Reloading tells the service manager that a reload begins, or has ended.
+// Reloading informs the service manager that a reload begins, or has ended.
 func (s supervised) Reloading(is bool, nodes int) {
 	if is {
 		s.manager.tell(s.manager.notifier.Reloading())
@@ -45,7 +45,7 @@ func (s supervised) Reloading(is bool, nodes int) {
 	s.manager.tell(s.manager.notifier.Ready(s.summary(nodes)))
 }
 
-// Scaled tells the service manager how many nodes there are.
+// Scaled informs the service manager of the number of nodes.
 func (s supervised) Scaled(nodes int) { s.manager.tell(s.manager.notifier.Status(s.summary(nodes))) }
 
 // Stop begins the stop of the cluster.

@@ -20,11 +20,10 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// doingTakeover is what Status says of a takeover.
+// doingTakeover is the name of a takeover in Status.
 const doingTakeover = "takeover"
 
-// successor is the process that is to be the next master, as this one has it. What is done when is the rules' of
-// [lifecycle].
+// successor is the process that is to be the next master. The rules of [lifecycle] decide each of its steps.
 type successor struct {
 	process *os.Process
 	line    line
@@ -50,7 +49,7 @@ func (s supervised) StartSuccessor(nodes int, tell func(lifecycle.Event)) {
 	tell(lifecycle.SuccessorEnded{PID: pid, Err: cmd.Wait()})
 }
 
-// listen tells what the successor says. It is a goroutine that ends with the connection.
+// listen passes on the words of the successor. It is a goroutine that ends with the connection.
 func (x *successor) listen(tell func(lifecycle.Event)) {
 	for {
 		word, err := x.line.hear()
@@ -115,7 +114,7 @@ func (s supervised) Lend(ctx context.Context) (lent lifecycle.Lent) {
 	return lifecycle.Lent{Free: true, Err: m.claim.current().HandOver()}
 }
 
-// followSuccessor lets the successor know what we have, and us ask it, as a worker does.
+// followSuccessor reports our listeners to the successor, and sends it our requests, as a worker does.
 func (m *Master) followSuccessor(next *successor) (err error) {
 	next.client = masterlink.New(masterlink.Config{
 		Listeners: m.listeners, Cut: m.links.Cut, Held: m.steering.Ports(), Stop: func(protocol.Stop) {},
@@ -146,7 +145,7 @@ func (s supervised) cede(next *successor) {
 	s.forgetWorkers()
 }
 
-// HandedOver tells everybody that the successor is the master.
+// HandedOver makes the successor known as the master.
 func (s supervised) HandedOver() {
 	m, next := s.Master, s.successor.Load()
 	if pid1.Init == nil { // else the service manager's process is the init, which stays
@@ -157,8 +156,7 @@ func (s supervised) HandedOver() {
 	close(next.told)
 }
 
-// passOn lets the successor have a signal to stop that has come to us, if its sender could not know that we have a
-// successor.
+// passOn passes a signal to stop on to the successor, if its sender could not know that there is one.
 func (m *Master) passOn(sig os.Signal) {
 	next := m.successor.Load()
 	if next == nil || time.Since(next.at) > node.PassedOn {
@@ -181,7 +179,7 @@ func (s supervised) Regain(what lifecycle.Regain) (all lifecycle.Regained) {
 	}
 	if what.Free {
 		if err := m.takeLock(); err != nil {
-			err = fmt.Errorf("the lock was not to be had again: %w", err)
+			err = fmt.Errorf("the lock could not be taken again: %w", err)
 			s.cede(next)
 			s.node.Stop(err, s.cfg.Node.StopTimeout)
 			return lifecycle.Regained{Lost: true, Err: err}
@@ -194,7 +192,7 @@ func (s supervised) Regain(what lifecycle.Regain) (all lifecycle.Regained) {
 	return all
 }
 
-// isMasterAgain tells process 1 that it is us whom it follows.
+// isMasterAgain makes process 1 follow this process again.
 func (s supervised) isMasterAgain() {
 	pid1.Init.Ready()
 	if s.node.IsStopping() {

@@ -1,5 +1,5 @@
-// Package masterlink carries the messages and questions of a node to its master. In a takeover there are two masters for a while: what is asked is
-// asked the one that will answer.
+// Package masterlink carries the messages and requests of a node to its master. In a takeover there are two masters for a while:
+// a request goes to the one that will answer.
 package masterlink
 
 import (
@@ -24,16 +24,16 @@ var ErrNoMaster = errors.New("the master is gone")
 // Config configures a Client.
 type Config struct {
 	Listeners Listeners
-	Cut       func(p peer.Info, reason string) // ends the link to a peer that has sent what it may not
+	Cut       func(p peer.Info, reason string) // ends the link to a peer that has broken the protocol
 	Held      []protocol.Listener              // ports that a master has handed over, whether or not it listens there
-	Stop      func(protocol.Stop)              // hears that the master wants this node to stop; nil: no master does
-	Alone     func(is bool)                    // hears that there is no master any more, or one again; nil: nobody wants to know
+	Stop      func(protocol.Stop)              // is called when the master wants this node to stop; nil: no master does
+	Alone     func(is bool)                    // is called when there is no master, and when there is one again; nil: not called
 }
 
 // Listeners are those of this process.
 type Listeners interface {
 	portgroup.Agent
-	// Infos returns what they are.
+	// Infos describes each listener.
 	Infos() []protocol.Listener
 }
 
@@ -68,12 +68,12 @@ func IsMaster(info peer.Info) bool { return info.Slot == 0 && info.Generation > 
 // Close ends the wait for a master.
 func (c *Client) Close() { close(c.closed) }
 
-// MarkReady tells the master that the node serves, and each later master as well.
+// MarkReady reports to the master that the node serves, and to each later master as well.
 func (c *Client) MarkReady() {
 	c.mu.Lock()
 	c.isReady = true
 	c.mu.Unlock()
-	c.Tell(protocol.Master.Ready) // if there is no link, the next one is told
+	c.Tell(protocol.Master.Ready) // without a link, the next one reports it
 }
 
 // ServeLink is the worker's end of a control stream to a master: it returns when the stream has ended.
@@ -94,7 +94,7 @@ func (c *Client) attach(l link) {
 		c.alone(false)
 	}
 	c.links = append(c.links, l)
-	slices.SortStableFunc(c.links, func(a, b link) int { return a.generation - b.generation }) // a successor goes before who it succeeds
+	slices.SortStableFunc(c.links, func(a, b link) int { return a.generation - b.generation }) // the newest master is the last
 	close(c.attached)
 	c.attached = make(chan struct{})
 	_ = l.Hello(protocol.Hello{Ready: c.isReady, Listeners: append(c.cfg.Listeners.Infos(), c.cfg.Held...)}) // an error ends the link
@@ -118,7 +118,7 @@ func (c *Client) alone(is bool) {
 	}
 }
 
-// Tell tells the master something, if there is one, and in a takeover both: either may be the master soon.
+// Tell sends a message to the master, if there is one, and in a takeover to both: either may be the master soon.
 func (c *Client) Tell(what func(protocol.Master) error) {
 	c.mu.Lock()
 	links := slices.Clone(c.links)
@@ -138,7 +138,7 @@ func (c *Client) Address(ctx context.Context, port portgroup.Key) (net.Addr, err
 	case !told || remote.Errno != 0:
 		return nil, err
 	}
-	// A master of an older version does not know the question; to join is one that it knows.
+	// A master of an older version does not know the request, but it knows Join.
 	if err := c.Join(ctx, port); err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ func (c *Client) Join(ctx context.Context, port portgroup.Key) error {
 	err := c.askForPort(ctx, port, func(ctx context.Context, m protocol.Master) error { return m.Join(ctx, port) })
 	if _, listens := c.listens(port); err != nil && listens {
 		if _, told := errors.AsType[*protocol.RemoteError](err); !told {
-			return nil // the master died when we listened already: what has come is ours, and the next one learns of it
+			return nil // the master died after this node had begun to listen: it gets connections, and the next master learns of the listener
 		}
 	}
 	return err
@@ -218,8 +218,8 @@ func (c *Client) Leave(ctx context.Context, port portgroup.Key, epoch int) (agai
 	return again, err
 }
 
-// Ask asks the master, if there is one. When another master takes over, or gives back, before the answer has come, that one
-// is asked.
+// Ask sends a request to the master, if there is one. If another master takes over, or returns the workers, before the answer
+// arrives, Ask sends it to that one.
 func (c *Client) Ask(ctx context.Context, question func(context.Context, protocol.Master) error) error {
 	for {
 		l, ok := c.current()

@@ -39,13 +39,13 @@ type failure struct {
 	Errno int    `json:"errno,omitempty"`
 }
 
-// RemoteError is an error that the other end of a stream has told. errors.Is finds its errno.
+// RemoteError is an error that the other end of a stream has returned. errors.Is finds its errno.
 type RemoteError struct {
 	Text  string
 	Errno syscall.Errno // 0: there is none
 }
 
-// Error returns what was told.
+// Error returns the text from the other end.
 func (e *RemoteError) Error() string { return e.Text }
 
 // Unwrap returns the errno.
@@ -71,7 +71,7 @@ type link struct {
 
 // call is a request that waits for its answer.
 type call struct {
-	into any        // what the answer is decoded into
+	into any        // the target of decoding the answer
 	done chan error // gets one value, unless the stream ends before
 }
 
@@ -83,7 +83,7 @@ func newLink(stream io.ReadWriteCloser) *link {
 // Close ends the stream. It is idempotent.
 func (l *link) Close() { _ = l.conn.Close(framing.CodeNormal, "") }
 
-// Ended is closed when nobody serves the stream any more.
+// Ended is closed when the stream is no longer served.
 func (l *link) Ended() <-chan struct{} { return l.ended }
 
 // encode returns one JSON object that holds the header and the fields of each body.
@@ -115,7 +115,7 @@ func (l *link) send(head header, bodies ...any) error {
 	return nil
 }
 
-// tell sends what has no answer. A nil error does not tell that it has arrived: what must be known is asked.
+// tell sends a message without an answer. A nil error does not mean that it has arrived: for that, ask.
 func (l *link) tell(k kind, what any) error { return l.send(header{Kind: k}, what) }
 
 // ask sends a request and waits for the answer.
@@ -152,7 +152,7 @@ func (l *link) await(ctx context.Context, k kind, request any, c *call) error {
 		return err
 	case <-l.ended:
 		select {
-		case err := <-c.done: // it was the last thing that came
+		case err := <-c.done: // the answer was the last message
 			return err
 		default:
 			return ErrUnlinked
@@ -162,16 +162,16 @@ func (l *link) await(ctx context.Context, k kind, request any, c *call) error {
 	}
 }
 
-// handlers handle what comes, by its kind.
+// handlers handle messages, by their kind.
 type handlers map[kind]handler
 
-// handler decodes a message, and returns what is to be done then.
+// handler decodes a message, and returns a function that handles it.
 type handler struct {
 	asked  bool // it is answered, and may take its time
 	decode func(framing.Message) (func(context.Context) (any, error), error)
 }
 
-// told makes a handler for what has no answer.
+// told makes a handler for messages without an answer.
 func told[T any](handle func(T)) handler {
 	return handler{decode: func(m framing.Message) (func(context.Context) (any, error), error) {
 		var what T
@@ -194,9 +194,9 @@ func requested[Q any](do func(context.Context, Q) error) handler {
 	return asked(func(ctx context.Context, q Q) (struct{}, error) { return struct{}{}, do(ctx, q) })
 }
 
-// serve handles each message until the stream ends, which is then closed: what is told in order, and what is asked in a
-// goroutine of its own, with a context that ends with the stream. It waits for those, and returns an error if the peer has sent
-// what it may not.
+// serve handles each message until the stream ends, and closes it: messages without an answer in order, and requests in a
+// goroutine each, with a context that ends with the stream. It waits for these goroutines, and returns an error if the peer has
+// broken the protocol.
 func (l *link) serve(by handlers) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	var requests sync.WaitGroup
@@ -258,14 +258,14 @@ func (l *link) handle(ctx context.Context, m framing.Message, by handlers, reque
 	return nil
 }
 
-// deliver hands an answer to who waits for it.
+// deliver passes an answer to its request.
 func (l *link) deliver(seq int, m framing.Message) error {
 	l.mu.Lock()
 	c := l.asked[seq]
 	delete(l.asked, seq)
 	l.mu.Unlock()
 	if c == nil {
-		return nil // nobody waits any more
+		return nil // the request is no longer waiting
 	}
 	var failed failure
 	if err := m.Decode(&failed); err != nil {

@@ -16,8 +16,8 @@ var _ Steerer = Master{}
 // NewMaster returns the master at the other end of a stream. [Master.Serve] makes it answer.
 func NewMaster(stream io.ReadWriteCloser) Master { return Master{newLink(stream)} }
 
-// Serve handles what the master says until the stream ends: agent does what it asks, and stop hears when it tells the worker to
-// leave. It returns an error if the master has sent what it may not.
+// Serve handles the messages of the master until the stream ends: requests by agent, and the order to leave by stop. It returns
+// an error if the master has broken the protocol.
 func (m Master) Serve(agent portgroup.Agent, stop func(Stop)) error {
 	return m.serve(handlers{
 		kindStop: told(stop),
@@ -47,38 +47,38 @@ func (m Master) Serve(agent portgroup.Agent, stop func(Stop)) error {
 	})
 }
 
-// Hello tells what this worker has. It comes first.
+// Hello reports the listeners of this worker. It is the first message.
 func (m Master) Hello(hello Hello) error { return m.tell(kindHello, hello) }
 
-// Ready tells that this worker serves.
+// Ready reports that this worker serves.
 func (m Master) Ready() error { return m.tell(kindReady, struct{}{}) }
 
-// Drained tells that this worker has no listener any more.
+// Drained reports that this worker has closed its listeners.
 func (m Master) Drained(d Drained) error { return m.tell(kindDrained, d) }
 
-// Failed tells why this worker's node ends, and waits until the master knows.
+// Failed reports why this worker's node ends, and waits until the master has received it.
 func (m Master) Failed(ctx context.Context, reason string) error {
 	return request(ctx, m.link, kindFailed, failedRequest{reason})
 }
 
-// Reserve is that of [Steerer], as are those that follow.
+// Reserve implements [Steerer], as do the methods that follow.
 func (m Master) Reserve(ctx context.Context, port portgroup.Key) (address string, err error) {
 	answer, err := ask[reserveAnswer](ctx, m.link, kindReserve, portRequest{port})
 	return answer.Address, err
 }
 
-// Join lets this worker into the group of a port.
+// Join adds this worker to the group of a port.
 func (m Master) Join(ctx context.Context, port portgroup.Key) error {
 	return request(ctx, m.link, kindJoin, portRequest{port})
 }
 
-// Exclude lets no new connection come to this worker's listener of a port.
+// Exclude steers new connections away from this worker's listener of a port.
 func (m Master) Exclude(ctx context.Context, port portgroup.Key) (epoch int, later bool, err error) {
 	answer, err := ask[excludeAnswer](ctx, m.link, kindExclude, portRequest{port})
 	return answer.Epoch, answer.Later, err
 }
 
-// Leave lets this worker out of the group of a port.
+// Leave removes this worker from the group of a port.
 func (m Master) Leave(ctx context.Context, port portgroup.Key, epoch int) (again bool, err error) {
 	answer, err := ask[leaveAnswer](ctx, m.link, kindLeave, leaveRequest{port, epoch})
 	return answer.Again, err

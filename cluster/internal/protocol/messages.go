@@ -11,19 +11,19 @@ import (
 // Stream names the stream of the mesh between a master and each of its workers.
 const Stream = "control"
 
-// kind says what a message is. Its values, and the names of all fields, are read by other versions.
+// kind is the kind of a message. Other versions read its values, and the names of all fields.
 type kind string
 
 const kindAnswer kind = "answer"
 
-// What a worker tells its master.
+// Messages of a worker to its master.
 const (
-	kindHello   kind = "hello"   // comes first
+	kindHello   kind = "hello"   // the first message
 	kindReady   kind = "ready"   // the worker serves
-	kindDrained kind = "drained" // it has no listener any more
+	kindDrained kind = "drained" // it has closed its listeners
 )
 
-// Hello says what a worker has.
+// Hello reports the state of a worker.
 type Hello struct {
 	Ready     bool       `json:"ready,omitempty"`
 	Listeners []Listener `json:"seats,omitempty"`
@@ -42,7 +42,7 @@ type Drained struct {
 	Took time.Duration `json:"took,omitempty"` // nanoseconds
 }
 
-// What a worker asks its master.
+// Requests of a worker to its master.
 const (
 	kindFailed  kind = "failed"
 	kindReserve kind = "reserve"
@@ -78,16 +78,16 @@ type leaveAnswer struct {
 	Again bool `json:"again,omitempty"`
 }
 
-// What a master tells a worker.
+// Messages of a master to a worker.
 const kindStop kind = "stop"
 
-// Stop tells a worker to leave.
+// Stop asks a worker to leave.
 type Stop struct {
 	Timeout time.Duration `json:"timeout,omitempty"` // nanoseconds
 	All     bool          `json:"all,omitempty"`     // the whole cluster stops
 }
 
-// What a master asks a worker.
+// Requests of a master to a worker.
 const (
 	kindOpen     kind = "open"
 	kindShut     kind = "shut"

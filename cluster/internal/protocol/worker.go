@@ -18,31 +18,31 @@ var _ portgroup.Agent = Worker{}
 // NewWorker returns the worker at the other end of a stream. [Worker.Serve] makes it answer.
 func NewWorker(stream io.ReadWriteCloser) Worker { return Worker{newLink(stream)} }
 
-// Steerer is who steers the groups that a node is in: its master. The methods may be called at the same time.
+// Steerer steers the groups that a node is in: its master does. The methods may be called at the same time.
 type Steerer interface {
 	// Reserve holds a port for all nodes, and returns its address.
 	Reserve(ctx context.Context, port portgroup.Key) (address string, err error)
-	// Join lets the node into the group of a port: it is asked to listen before Join returns.
+	// Join adds the node to the group of a port: the node is asked to listen before Join returns.
 	Join(ctx context.Context, port portgroup.Key) error
-	// Exclude lets no new connection come to the node's listener. The epoch is for Leave: 0 says that connections may come all
-	// the same, and later whether that may change soon.
+	// Exclude steers new connections away from the node's listener, and returns the epoch for Leave. An epoch of 0 says that the
+	// node may still get connections; later says that a later attempt may succeed.
 	Exclude(ctx context.Context, port portgroup.Key) (epoch int, later bool, err error)
-	// Leave lets a node out of a group that was excluded since epoch and has nothing left to accept. Its listener is closed then,
-	// unless it is to be excluded again, as it may have got connections.
+	// Leave removes a drained node from the group of a port, and closes its listener, if its exclusion has held since epoch. Else
+	// it returns again: the node has to be excluded again, as it may have got connections.
 	Leave(ctx context.Context, port portgroup.Key, epoch int) (again bool, err error)
 }
 
-// FromWorker is who hears what a worker says.
+// FromWorker handles the messages of a worker.
 type FromWorker interface {
 	Steerer
 	Hello(hello Hello)
 	Ready()
 	Drained(d Drained)
-	// Failed tells why the worker's node ends. The worker ends when Failed has returned.
+	// Failed is called with the reason why the worker's node ends. The worker ends when Failed has returned.
 	Failed(reason string)
 }
 
-// Serve handles what the worker says until the stream ends. It returns an error if the worker has sent what it may not.
+// Serve handles the messages of the worker until the stream ends. It returns an error if the worker has broken the protocol.
 func (w Worker) Serve(to FromWorker) error {
 	return w.serve(handlers{
 		kindHello:   told(to.Hello),
@@ -68,10 +68,10 @@ func (w Worker) Serve(to FromWorker) error {
 	})
 }
 
-// Stop tells the worker to leave.
+// Stop asks the worker to leave.
 func (w Worker) Stop(s Stop) error { return w.tell(kindStop, s) }
 
-// Open is that of [portgroup.Agent], as are those that follow.
+// Open implements [portgroup.Agent], as do the methods that follow.
 func (w Worker) Open(ctx context.Context, port portgroup.Key, address string) (inode uint32, err error) {
 	answer, err := ask[openAnswer](ctx, w.link, kindOpen, openRequest{port, address})
 	return answer.Inode, err
@@ -82,22 +82,22 @@ func (w Worker) Shut(ctx context.Context, port portgroup.Key) error {
 	return request(ctx, w.link, kindShut, portRequest{port})
 }
 
-// Rejoin lets it leave the group of a port and join again.
+// Rejoin asks the worker to leave the group of a port and join it again.
 func (w Worker) Rejoin(ctx context.Context, port portgroup.Key) error {
 	return request(ctx, w.link, kindRejoin, portRequest{port})
 }
 
-// Attach lets it attach a program.
+// Attach asks the worker to attach a program.
 func (w Worker) Attach(ctx context.Context, port portgroup.Key, s reuseport.Steering, until time.Duration) error {
 	return request(ctx, w.link, kindAttach, attachRequest{port, &s, until})
 }
 
-// SetCPU gives its listener the connections of a CPU.
+// SetCPU asks the worker for SO_INCOMING_CPU on its listener.
 func (w Worker) SetCPU(ctx context.Context, port portgroup.Key, cpu int) error {
 	return request(ctx, w.link, kindCPU, cpuRequest{port, cpu})
 }
 
-// Expect lets it watch for a probe connection.
+// Expect asks the worker to watch for a probe connection.
 func (w Worker) Expect(ctx context.Context, port portgroup.Key, source netip.AddrPort) error {
 	return request(ctx, w.link, kindExpect, sourceRequest{port, source})
 }
@@ -113,7 +113,7 @@ func (w Worker) Forget(ctx context.Context, port portgroup.Key, source netip.Add
 	return answer.Came, err
 }
 
-// Keep lets it keep a snapshot.
+// Keep asks the worker to keep a snapshot.
 func (w Worker) Keep(ctx context.Context, port portgroup.Key, s portgroup.Snapshot) error {
 	return request(ctx, w.link, kindSnapshot, snapshotRequest{port, s})
 }

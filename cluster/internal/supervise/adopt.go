@@ -33,7 +33,7 @@ func (s *loop) handleHello(h hello) {
 	var known chan struct{}
 	if !w.inherit {
 		w.inherit, known = true, make(chan struct{})
-		go func() { // ends when what it has is known, or the master is over
+		go func() { // ends when its listeners are known, or the master is over
 			select {
 			case <-known:
 				s.send(lifecycle.Greeted{ID: lifecycle.ID(h.id)})
@@ -54,12 +54,12 @@ func (s *loop) adopt(info peer.Info) error {
 		return err
 	}
 	s.workers[info.ID] = &worker{info: info, process: process}
-	s.cfg.Steering.Expect(info.ID, info.PID) // what it listens on is no stranger's
+	s.cfg.Steering.Expect(info.ID, info.PID) // its listeners are no stranger's
 	go s.awaitExit(info.ID, process, make(chan struct{}))
 	return nil
 }
 
-// AdoptAll takes over the workers that a master has left. It comes before Run.
+// AdoptAll takes over the workers that a master has left. Call it before Run.
 func (s *Supervisor) AdoptAll(nodes []peer.Info) {
 	workers := slices.DeleteFunc(slices.Clone(nodes), func(info peer.Info) bool { return info.Slot == 0 })
 	slices.SortFunc(workers, func(a, b peer.Info) int { return a.Generation - b.Generation })
@@ -68,8 +68,8 @@ func (s *Supervisor) AdoptAll(nodes []peer.Info) {
 	}
 }
 
-// EndAll ends workers that live and do not answer, as others that hang. It comes before Run. A guest of the mesh is not ours to
-// end.
+// EndAll ends workers that are alive and do not answer, as others that hang. Call it before Run. Guests of the mesh are left
+// alone.
 func (s *Supervisor) EndAll(absent []peer.Info) {
 	for _, info := range absent {
 		if !boot.HasRole(info.PID) {

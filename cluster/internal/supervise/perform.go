@@ -18,14 +18,14 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// perform carries out what the machine wants.
+// perform carries out an action of the machine.
 func (s *loop) perform(action lifecycle.Action) {
 	switch a := action.(type) {
 	case lifecycle.Start:
 		s.start(a)
 	case lifecycle.Ask:
 		s.ask(s.workers[a.ID], a)
-	case lifecycle.Dump: // one that was stopped is let go on for it
+	case lifecycle.Dump: // a process that was stopped is continued for it
 		s.workers[a.ID].signal(syscall.SIGQUIT, proc.Continue)
 	case lifecycle.Kill:
 		s.workers[a.ID].signal(syscall.SIGKILL)
@@ -64,7 +64,7 @@ func (s *loop) perform(action lifecycle.Action) {
 	}
 }
 
-// handOver carries out what the machine wants in a takeover. What takes time is done in a goroutine that ends with it.
+// handOver carries out an action of a takeover. What takes time is done in a goroutine that ends with it.
 func (s *loop) handOver(action lifecycle.Action) {
 	switch a := action.(type) {
 	case lifecycle.StartSuccessor:
@@ -126,7 +126,7 @@ func (s *loop) start(a lifecycle.Start) {
 	if role.ID = id; err == nil {
 		w.process, err = s.cfg.Start(role)
 	} else {
-		role.ID = -a.Slot // nobody's
+		role.ID = -a.Slot // the id of no worker
 	}
 	w.info, w.inherit = role.Info(), true
 	if err != nil {
@@ -156,8 +156,8 @@ func (s *loop) awaitExit(id int, p *proc.Process, ended chan<- struct{}) {
 	s.send(exited{id: id, exit: e})
 }
 
-// exit says for the machine how a process has ended. One that isNew may have ended since no process of its program can be a
-// worker.
+// exit describes for the machine how a process has ended. A process that isNew may have ended because no process of its program
+// can be a worker.
 func (s *loop) exit(e proc.Exit, isNew bool) lifecycle.Exit {
 	out := lifecycle.Exit{
 		Reason: e.String(), Done: e.IsDone(), LastWords: e.LastWords, Left: e.Left, Alive: e.Alive, Jitter: 2*rand.Float64() - 1,
@@ -180,7 +180,7 @@ func (s *loop) notShared() string {
 	return ""
 }
 
-// ask asks a worker to leave, by whatever reaches it.
+// ask asks a worker to leave, by its link, its listeners or a signal.
 func (s *loop) ask(w *worker, a lifecycle.Ask) {
 	switch {
 	case w == nil:
@@ -189,7 +189,7 @@ func (s *loop) ask(w *worker, a lifecycle.Ask) {
 		s.cfg.Steering.Go(func() { s.leaveForeign(w, foreign) })
 	case w.link != nil:
 		_ = w.link.Stop(protocol.Stop{Timeout: a.Timeout, All: a.All}) // an error ends the link
-	case w.known.Load(): // the next link tells it
+	case w.known.Load(): // its next link will carry it
 	case w.finish != nil:
 		_ = w.finish() // as below
 	default:
@@ -197,7 +197,7 @@ func (s *loop) ask(w *worker, a lifecycle.Ask) {
 	}
 }
 
-// signal signals a process, unless there is none any more.
+// signal signals a process, if there still is one.
 func (w *worker) signal(signals ...syscall.Signal) {
 	if w == nil {
 		return
@@ -258,7 +258,7 @@ func (s *loop) watchForeign(w *worker, ended <-chan struct{}) {
 	}
 }
 
-// leaveForeign lets a process leave that does not talk to us. It is a goroutine that ends within local.LongestLeave.
+// leaveForeign asks a process to leave that does not use this package. It is a goroutine that ends within local.LongestLeave.
 func (s *loop) leaveForeign(w *worker, foreign []*steering.Foreign) {
 	begin := time.Now()
 	s.cfg.Steering.LetGo(foreign, w.finish)

@@ -1,5 +1,5 @@
-// Package supervise runs the workers of a cluster: it tells a [lifecycle.Machine] what happens to them, and carries out what that
-// wants. All decisions are the machine's.
+// Package supervise runs the workers of a cluster: it passes events to a [lifecycle.Machine], and carries out the actions that it
+// returns. All decisions are the machine's.
 package supervise
 
 import (
@@ -26,7 +26,7 @@ import (
 // Config configures a Supervisor.
 type Config struct {
 	Rules    lifecycle.Config
-	Role     boot.Role // what all workers have in common
+	Role     boot.Role // the part that all workers share
 	NextID   func() (int, error)
 	Start    func(boot.Role) (*proc.Process, error)
 	Adopt    func(peer.Info) (*proc.Process, error) // a process that is not our child
@@ -45,8 +45,8 @@ type Program struct {
 	Verdict func(e proc.Exit, alone string) error
 }
 
-// Supervisor supervises the workers. One goroutine, Run, owns the machine and the workers; all other goroutines send it events. All
-// methods may be called at the same time, but for those that come before Run.
+// Supervisor supervises the workers. One goroutine, Run, owns the machine and the workers; all other goroutines send it events.
+// All methods may be called at the same time, except those that come before Run.
 type Supervisor struct {
 	cfg      Config
 	events   chan envelope
@@ -63,7 +63,7 @@ type loop struct {
 	*Supervisor
 	master  Master // nil: there is none yet
 	machine *lifecycle.Machine
-	pending []lifecycle.Event // that it is to be told
+	pending []lifecycle.Event // for the machine
 	telling bool
 	workers map[int]*worker    // by id, those that run
 	orders  map[int]*given     // by number, those that have not ended
@@ -73,16 +73,16 @@ type loop struct {
 	over    bool
 }
 
-// Master is what a supervisor lets its master do.
+// Master is the master, as far as a Supervisor calls it.
 type Master interface {
 	// LeavePorts begins to leave all ports, and calls left when that is done.
 	LeavePorts(left func())
-	// Reloading hears when a reload begins, and when it has ended, of how many nodes.
+	// Reloading is called when a reload begins, and when it has ended, with the number of nodes.
 	Reloading(is bool, nodes int)
-	// Scaled hears when the number of nodes has changed.
+	// Scaled is called when the number of nodes has changed.
 	Scaled(nodes int)
 
-	// StartSuccessor starts a successor for so many nodes, and tells SuccessorStarted, and what happens to it from then on.
+	// StartSuccessor starts a successor for so many nodes, and calls tell with SuccessorStarted, and with the events that follow.
 	StartSuccessor(nodes int, tell func(lifecycle.Event))
 	// Say says a word to the successor, which may have ended.
 	Say(lifecycle.Word)
@@ -92,11 +92,11 @@ type Master interface {
 	HangUp()
 	// LastID returns the last id that was given out.
 	LastID() int
-	// Lend leaves ports and lock to the successor. Free tells that the lock is free.
+	// Lend leaves ports and lock to the successor, and returns whether the lock is free.
 	Lend(context.Context) lifecycle.Lent
 	// Depose begins the end of this master, unless its stop has begun.
 	Depose() bool
-	// HandedOver tells everybody that the successor is the master.
+	// HandedOver makes the successor known as the master.
 	HandedOver()
 	// Regain takes back what was lent.
 	Regain(lifecycle.Regain) lifecycle.Regained
@@ -137,7 +137,7 @@ type (
 		id   int
 		link protocol.Worker
 	}
-	hello struct { // a worker has told what it has
+	hello struct { // a worker has reported its listeners
 		id int
 		protocol.Hello
 	}
@@ -164,7 +164,7 @@ type given struct {
 	answer chan error // gets one value
 }
 
-// State is what Status tells of the workers.
+// State is the workers' part of Status.
 type State struct {
 	Doing   string
 	Slots   int // that are meant to be
@@ -172,7 +172,7 @@ type State struct {
 	Workers []control.NodeStatus
 }
 
-// New makes a supervisor. It has no slots until it is told Fill.
+// New makes a supervisor. It has no slots until the event Fill.
 func New(c Config) *Supervisor {
 	s := &Supervisor{
 		cfg: c, events: make(chan envelope),
@@ -184,34 +184,34 @@ func New(c Config) *Supervisor {
 	return s
 }
 
-// Send lets Run handle an event, and returns when it has. It returns false when Run has ended.
+// Send makes Run handle an event, and returns when it has. It returns false when Run has ended.
 func (s *Supervisor) Send(e lifecycle.Event) bool { return s.send(e) }
 
-// Belong tells who the master is, and what is closed when that begins to stop.
+// Belong sets the master, and the channel that is closed when that begins to stop.
 func (s *Supervisor) Belong(m Master, ending <-chan struct{}) { s.send(belongs{m, ending}) }
 
-// SetPort tells which port all nodes share.
+// SetPort sets the port that all nodes share.
 func (s *Supervisor) SetPort(key portgroup.Key) { s.send(port{key}) }
 
-// Inherit tells that masters before have given the ids up to last. It comes before Run.
+// Inherit says that previous masters have used the ids up to last. Call it before Run.
 func (s *Supervisor) Inherit(last int) { s.loop.machine.Inherit(last) }
 
-// Hold lets no order be carried out until Release is sent. It comes before Run.
+// Hold keeps orders waiting until Release is sent. Call it before Run.
 func (s *Supervisor) Hold(what string) { s.loop.tell(lifecycle.Hold{Name: what}) }
 
 // AllReady is closed when each slot has been ready once.
 func (s *Supervisor) AllReady() <-chan struct{} { return s.allReady }
 
-// Greeted is closed when all workers that were adopted have told what they have.
+// Greeted is closed when all adopted workers have reported their listeners.
 func (s *Supervisor) Greeted() <-chan struct{} { return s.greeted }
 
-// Settled is closed when the master has begun to stop, and no successor has what is ours, or will get it.
+// Settled is closed when the master has begun to stop, and no successor has our workers and ports, or will get them.
 func (s *Supervisor) Settled() <-chan struct{} { return s.settled }
 
 // Done is closed when Run has ended.
 func (s *Supervisor) Done() <-chan struct{} { return s.done }
 
-// Err waits for the end of Run, and returns why it has ended, nil if it was told to.
+// Err waits for the end of Run, and returns the reason, nil if it was told to end.
 func (s *Supervisor) Err() error {
 	<-s.done
 	return s.err
@@ -228,7 +228,7 @@ func (s *Supervisor) send(event any) bool {
 	return true
 }
 
-// State returns what Status tells. It returns false when Run has ended.
+// State returns the workers' part of Status. It returns false when Run has ended.
 func (s *Supervisor) State() (state State, ok bool) {
 	ok = s.send(view{&state})
 	return state, ok
@@ -246,7 +246,7 @@ func (s *Supervisor) ServeLink(stream io.ReadWriteCloser, worker peer.Info) erro
 	return err
 }
 
-// fromWorker hands on what a worker says.
+// fromWorker passes on the messages of a worker.
 type fromWorker struct {
 	protocol.Steerer
 	supervisor *Supervisor
@@ -268,7 +268,7 @@ func (w fromWorker) Failed(reason string) {
 	w.supervisor.send(lifecycle.Failed{ID: lifecycle.ID(w.id), Reason: reason})
 }
 
-// CarryOut gives an order, and returns when it has ended.
+// CarryOut sends an order to the machine, and returns when it has ended.
 func (s *Supervisor) CarryOut(ctx context.Context, o lifecycle.Order) error {
 	g := &given{order: o, answer: make(chan error, 1)}
 	if !s.send(g) {
@@ -326,7 +326,7 @@ func (s *loop) handle(event any) {
 		if w := s.workers[e.id]; w != nil && e.err == nil {
 			w.load = e.load
 			s.tell(lifecycle.Answered{ID: lifecycle.ID(e.id)})
-		} else { // in time, or by the end of the link: it goes on to be missed
+		} else { // no answer in time, or the link has ended
 			s.tell(lifecycle.Missed{ID: lifecycle.ID(e.id), Over: true})
 		}
 	case listening:
@@ -349,7 +349,7 @@ func (s *loop) handle(event any) {
 		s.tell(e)
 		for _, w := range s.workers {
 			if w.link != nil {
-				go w.link.Close() // what it asks, it asks another master from now on
+				go w.link.Close() // from now on it sends its requests to another master
 			}
 		}
 	default:
@@ -357,7 +357,7 @@ func (s *loop) handle(event any) {
 	}
 }
 
-// tell tells the machine what has happened, and carries out what it wants. What comes of that it is told afterwards.
+// tell passes an event to the machine, and carries out the actions. Events that result from these follow afterwards.
 func (s *loop) tell(e lifecycle.Event) {
 	s.pending = append(s.pending, e)
 	if s.telling {
@@ -379,7 +379,7 @@ func (s *loop) tell(e lifecycle.Event) {
 	}
 }
 
-// look returns what Status tells, with the queue of the main port.
+// look returns the workers' part of Status, with the queue of the main port.
 func (s *loop) look() State {
 	state := State{
 		Doing: s.machine.Doing(), Slots: s.machine.Slots(), Nodes: s.machine.Nodes(), Workers: s.machine.Status(),

@@ -1,5 +1,5 @@
-// Package worker is the part of a worker: it joins the others, has its port reserved by the master, tells that it is ready, and
-// leaves when it is told to or when no master comes any more.
+// Package worker is the role of a worker: it joins the other nodes, gets its port from the master, reports that it is ready, and
+// leaves when the master asks it to, or when no master appears for too long.
 package worker
 
 import (
@@ -32,7 +32,7 @@ type Config struct {
 	OrphanTimeout time.Duration
 }
 
-// worker is what a node has beyond others when it is a worker.
+// worker is the part of a node that only a worker has.
 type worker struct {
 	cfg       Config
 	node      *node.Node // nil until it is made
@@ -122,7 +122,7 @@ func (w *worker) stop(cause error, timeout time.Duration) {
 	}()
 }
 
-// tellReady waits until the node is ready, and tells the master. It is a goroutine that ends with the node.
+// tellReady waits until the node is ready, and reports it to the master. It is a goroutine that ends with the node.
 func (w *worker) tellReady(stderr uintptr) {
 	if !w.node.Await(w.node.OwnReadiness()) {
 		return
@@ -156,7 +156,7 @@ func (w *worker) alone(is bool) {
 	}
 }
 
-// end lets the servers end, and leaves the others.
+// end stops the servers, and leaves the mesh.
 func (w *worker) end(cause error) error {
 	w.report(cause)
 	err := w.node.EndServing(w.node.Stopping(), w.lameDuck())
@@ -171,7 +171,7 @@ func (w *worker) end(cause error) error {
 // reportTimeout bounds how long a node that ends waits until its master knows why.
 const reportTimeout = time.Second
 
-// report tells the master why the node ends, if there is a reason and a master.
+// report sends the reason for the node's end to the master, if there are both.
 func (w *worker) report(cause error) {
 	if cause == nil || errors.Is(cause, masterlink.ErrNoMaster) {
 		return
@@ -193,7 +193,7 @@ func (w *worker) lameDuck() time.Duration {
 	return w.cfg.Node.LameDuck
 }
 
-// left tells the master that this node has left its ports.
+// left reports to the master that this node has left its ports.
 func (w *worker) left(took time.Duration) {
 	w.client.Tell(func(m protocol.Master) error { return m.Drained(protocol.Drained{Took: took}) })
 }
