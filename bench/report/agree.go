@@ -16,15 +16,15 @@ type Agreement struct {
 func Agree(mainOnly bool, runs ...*Document) (a Agreement) {
 	for i, first := range runs {
 		for j, second := range runs[i+1:] {
-			for _, p := range first.Patterns {
-				figures := p.Figures
-				if mainOnly {
-					figures = figures[:min(1, len(figures))]
+			theirs := second.changes(mainOnly)
+			for what, x := range first.changes(mainOnly) {
+				y, both := theirs[what]
+				if !both {
+					continue
 				}
-				for _, w := range first.present() {
-					for _, f := range figures {
-						a.add([2]int{i + 1, i + j + 2}, p.Name, w.Name, first.change(p.Name, w, f), second.change(p.Name, w, f))
-					}
+				a.Pairs++
+				if x.Low > y.High || y.Low > x.High {
+					a.Apart = append(a.Apart, fmt.Sprintf("%s: run %d %s, run %d %s", what, i+1, rangeOf(x), i+j+2, rangeOf(y)))
 				}
 			}
 		}
@@ -33,26 +33,25 @@ func Agree(mainOnly bool, runs ...*Document) (a Agreement) {
 	return a
 }
 
-// change compares with the baseline. It has no rounds where there is nothing to compare.
-func (d *Document) change(pattern string, w Way, figure string) Comparison {
-	if w.Baseline {
-		return Comparison{}
+// changes returns the changes that enough rounds tell, by pattern, way and figure.
+func (d *Document) changes(mainOnly bool) map[string]Estimate {
+	changes := map[string]Estimate{}
+	for _, s := range d.view().Sections {
+		figures := s.Figures
+		if mainOnly {
+			figures = figures[:min(1, len(figures))]
+		}
+		for _, r := range s.Results {
+			for _, f := range figures {
+				if c := r.To(lookup(f)); !c.Self && c.Change.Rounds >= minRounds {
+					changes[fmt.Sprintf("%s, %s, %s", s.Name, r.Way.Name, c.Figure.Title)] = c.Change
+				}
+			}
+		}
 	}
-	return d.Compare(pattern, w.Name, d.baseline().Name, figure)
+	return changes
 }
 
-func (a *Agreement) add(runs [2]int, pattern, way string, first, second Comparison) {
-	x, y := first.Change, second.Change
-	if x.Rounds < MinRounds || y.Rounds < MinRounds {
-		return
-	}
-	a.Pairs++
-	if x.Low > y.High || y.Low > x.High {
-		a.Apart = append(a.Apart, fmt.Sprintf("%s, %s, %s: run %d %s, run %d %s", pattern, way, first.Figure.Title,
-			runs[0], interval(x), runs[1], interval(y)))
-	}
-}
-
-func interval(e Estimate) string {
+func rangeOf(e Estimate) string {
 	return fmt.Sprintf("%s (%s to %s)", significant(e.Median), significant(e.Low), significant(e.High))
 }

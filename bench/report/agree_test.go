@@ -15,7 +15,7 @@ func TestAgree(t *testing.T) {
 	assert.Equal(t, 3*same.Pairs, Agree(false, first, second, sample(1, 5)).Pairs, "each with each")
 
 	figure := second.Patterns[0].Figures[0]
-	c := second.cell(second.Patterns[0].Name, second.ours().Name)
+	c := cellOf(second, second.Patterns[0].Name, "multinode")
 	for _, s := range c.Samples {
 		s.Figures[figure] *= 100
 	}

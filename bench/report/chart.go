@@ -25,6 +25,7 @@ type chart struct {
 }
 
 type drawing interface {
+	empty() bool
 	height() vg.Length
 	draw(c draw.Canvas)
 }
@@ -48,13 +49,17 @@ func (c chart) standalone() string {
 	area := draw.New(canvas)
 	area.FillPolygon(ink("bg"), corners(area.Rectangle))
 	area.StrokeLines(stroke("grid", 2), append(corners(area.Rectangle), area.Min))
-	area = draw.Crop(area, chartMargin, -chartMargin, chartMargin, -chartMargin)
 	for i, line := range []string{c.pattern, c.Title} {
 		style := lettering([]string{"title", ""}[i])
-		area.FillText(style, vg.Point{X: area.Min.X, Y: area.Max.Y - 12 - 18*vg.Length(i)}, shorten(style, line, chartWidth))
+		area.FillText(style, vg.Point{X: chartMargin, Y: area.Max.Y - 28 - 18*vg.Length(i)}, shorten(style, line, chartWidth))
 	}
-	c.drawing.draw(draw.Crop(area, 0, 0, 0, -titleHeight))
+	canvas.Translate(vg.Point{X: chartMargin, Y: chartMargin})
+	c.drawing.draw(draw.NewCanvas(canvas, chartWidth, c.drawing.height()))
 	return c.svg(canvas)
+}
+
+func corners(r vg.Rectangle) []vg.Point {
+	return []vg.Point{r.Min, {X: r.Max.X, Y: r.Min.Y}, r.Max, {X: r.Min.X, Y: r.Max.Y}}
 }
 
 // fontName is that of the font by which package plot measures text.
@@ -83,8 +88,8 @@ func (d *Document) WriteCharts(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("report: write charts: %w", err)
 	}
-	for _, p := range d.Patterns {
-		for _, c := range d.charts(p) {
+	for _, s := range d.view().Sections {
+		for _, c := range s.Charts() {
 			if err := os.WriteFile(filepath.Join(dir, c.file+".svg"), []byte(c.standalone()), 0o644); err != nil {
 				return fmt.Errorf("report: write charts: %w", err)
 			}
@@ -96,22 +101,22 @@ func (d *Document) WriteCharts(dir string) error {
 // mainFigures is how many of the figures of a pattern get a chart.
 const mainFigures = 2
 
-// charts returns those of a pattern that have something to show.
-func (d *Document) charts(p Pattern) (charts []chart) {
+// Charts returns those that have something to show.
+func (s section) Charts() (charts []chart) {
 	add := func(name string, c chart) {
-		if c.drawing != nil {
-			c.file, c.pattern = fileName(p.Name)+"-"+fileName(name), p.title()
+		if !c.drawing.empty() {
+			c.file, c.pattern = fileName(s.Name)+"-"+fileName(name), s.Title
 			charts = append(charts, c)
 		}
 	}
-	for i, name := range p.Figures {
-		if i < mainFigures && !lookup(name).isFairness() {
-			add(name, d.figureChart(p, lookup(name)))
+	for _, name := range s.Figures[:min(mainFigures, len(s.Figures))] {
+		if name != ConnectionsMaxMean && name != RequestsMaxMean { // they have a place in the fairness chart
+			add(name, s.figureChart(lookup(name)))
 		}
 	}
-	add("latency", d.latencyChart(p))
-	add("fairness", d.fairnessChart(p))
-	add("queue", d.queueChart(p))
+	add("latency", s.latencyChart())
+	add("fairness", s.fairnessChart())
+	add("queue", s.queueChart())
 	return charts
 }
 

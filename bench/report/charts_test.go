@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/html"
+	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 )
@@ -23,7 +24,7 @@ func dots(t *testing.T, c chart) dotChart {
 	require.True(t, ok)
 	want := []string{d.axis, d.reference}
 	for _, r := range d.rows {
-		want = append(want, r.way.title(), r.note)
+		want = append(want, r.way.Title, r.note)
 	}
 	for _, words := range want {
 		assert.Contains(t, html.UnescapeString(string(c.SVG())), words)
@@ -33,13 +34,13 @@ func dots(t *testing.T, c chart) dotChart {
 
 func TestRatioChartShowsWhatCannotBeTold(t *testing.T) {
 	told := two(P99, ones, []float64{2, 2, 2, 2, 2.1})
-	c := dots(t, told.figureChart(told.Patterns[0], lookup(P99)))
+	c := dots(t, told.view().Sections[0].figureChart(lookup(P99)))
 	assert.Equal(t, []mark{{Estimate: Estimate{2, 2, 2.1, 5}, shape: diamond}}, c.rows[0].marks)
 	assert.Equal(t, "2.00 (2.00–2.10) ▼", c.rows[0].note)
 	assert.Equal(t, "base: 1.00 ms = ×1", c.reference)
 	assert.Contains(t, c.axis, "← less is better")
-	unclear := two(P99, ones, []float64{.9, 2, 2, 2, 2})
-	c = dots(t, unclear.figureChart(unclear.Patterns[0], lookup(P99)))
+	untold := two(P99, ones, []float64{.9, 2, 2, 2, 2})
+	c = dots(t, untold.view().Sections[0].figureChart(lookup(P99)))
 	assert.True(t, c.rows[0].marks[0].hollow)
 }
 
@@ -50,10 +51,10 @@ func TestRatioChartPointsToWhatLiesBeyond(t *testing.T) {
 		d.Ways = append(d.Ways, Way{Name: name, Server: "another"})
 		d.Cells = append(d.Cells, cellOfValues(name, P99, []float64{value, value, value, value, value}))
 	}
-	c := dots(t, d.figureChart(d.Patterns[0], lookup(P99)))
+	c := dots(t, d.view().Sections[0].figureChart(lookup(P99)))
 	require.Len(t, c.rows, 3)
-	assert.Less(t, c.rows[0].marks[0].Median, c.x.low)
-	assert.Greater(t, c.rows[2].marks[0].Median, c.x.high)
+	assert.Less(t, c.rows[0].marks[0].Median, c.plot().X.Min)
+	assert.Greater(t, c.rows[2].marks[0].Median, c.plot().X.Max)
 	assert.Equal(t, "1,000 (1,000–1,000) ▼", c.rows[2].note)
 }
 
@@ -61,8 +62,8 @@ func TestRatioChartPutsTheBestFirst(t *testing.T) {
 	d := sample(1, 5)
 	for figure, first := range map[string]string{RequestsPerSecond: "nginx, reuseport", CPU: "nginx, reuseport", P99: "nginx, reuseport"} {
 		var ways []string
-		for _, r := range dots(t, d.figureChart(d.Patterns[1], lookup(figure))).rows {
-			ways = append(ways, r.way.title())
+		for _, r := range dots(t, d.view().Sections[1].figureChart(lookup(figure))).rows {
+			ways = append(ways, r.way.Title)
 		}
 		assert.Less(t, slices.Index(ways, first), slices.Index(ways, "multinode"), figure)
 		assert.Less(t, slices.Index(ways, "multinode"), slices.Index(ways, "gunicorn, gevent workers"), figure)
@@ -71,7 +72,7 @@ func TestRatioChartPutsTheBestFirst(t *testing.T) {
 
 func TestFigureChartShowsValuesWithoutABaseline(t *testing.T) {
 	d := two(P99, nil, []float64{1, 2, 3, 4, 5})
-	c := d.figureChart(d.Patterns[0], lookup(P99))
+	c := d.view().Sections[0].figureChart(lookup(P99))
 	assert.Equal(t, "3.00 (1.00–5.00)", dots(t, c).rows[0].note)
 	assert.Equal(t, "p99 latency, ms; ← less is better", dots(t, c).axis)
 	assert.NotContains(t, c.SVG(), "×")
@@ -80,25 +81,25 @@ func TestFigureChartShowsValuesWithoutABaseline(t *testing.T) {
 func TestLatencyChartEndsWithTheSlowest(t *testing.T) {
 	d := two(P99, ones, ones)
 	d.Cells[1].Samples[0].Latency = []Quantile{{0.5, 1}, {0.9, 2}, {0.99, 3}, {1, 9}}
-	body := d.latencyChart(d.Patterns[0]).SVG()
+	body := d.view().Sections[0].latencyChart().SVG()
 	for _, tick := range []string{">p50<", ">p90<", ">p99<", ">max<"} {
 		assert.Contains(t, body, tick)
 	}
 	assert.NotContains(t, body, ">p99.9<")
 	d.Cells[1].Samples[0].Latency = nil
-	assert.Nil(t, d.latencyChart(d.Patterns[0]).drawing)
+	assert.True(t, d.view().Sections[0].latencyChart().drawing.empty())
 }
 
 func TestQueueChartNamesWhatIsAlwaysEmpty(t *testing.T) {
 	d := two(QueueMax, ones, ones)
 	d.Cells[0].Samples[0].Queue = []Point{{0, 0}, {1, 0}}
 	d.Cells[1].Samples[0].Queue = []Point{{0, 0}, {1, 7}}
-	c := d.queueChart(d.Patterns[0])
+	c := d.view().Sections[0].queueChart()
 	assert.Contains(t, c.About, "Always empty: base.")
 	assert.NotContains(t, c.SVG(), ">base<")
 	assert.Contains(t, c.SVG(), ">way<")
 	d.Cells[1].Samples[0].Queue = nil
-	assert.Nil(t, d.queueChart(d.Patterns[0]).drawing)
+	assert.True(t, d.view().Sections[0].queueChart().drawing.empty())
 }
 
 // The longest queue within a slice of time counts, and then the median of the rounds.
@@ -107,40 +108,46 @@ func TestQueueIsTheMedianOfTheLongest(t *testing.T) {
 	for i := range d.Cells[1].Samples {
 		d.Cells[1].Samples[i].Queue = []Point{{0, 0}, {0.001, float64(10 * i)}, {0.002, 1}, {60, float64(i)}}
 	}
-	p := d.Patterns[0]
-	assert.Equal(t, plotter.XYs{{X: 0.5, Y: 20}, {X: 59.5, Y: 2}}, d.queue(p, d.Ways[1], d.queueEnd(p)))
+	s := d.view().Sections[0]
+	assert.Equal(t, plotter.XYs{{X: 0.5, Y: 20}, {X: 59.5, Y: 2}}, s.Results[1].Cell.queue(s.queueEnd()))
 }
 
 func TestOverviewMarksFailures(t *testing.T) {
 	d := two(P99, ones, ones)
 	d.Cells[1].Samples[4].Failures = map[string]int64{"refused": 1}
-	p := d.page()
-	assert.Equal(t, cell{Text: "1.00"}, p.Overview(d.Patterns[0], d.Ways[0]))
-	assert.Equal(t, cell{Text: "×1.00", Verdict: Unclear, Failed: true}, p.Overview(d.Patterns[0], d.Ways[1]))
+	overview := find(parse(t, written(t, d.WriteHTML)), func(n *html.Node) bool { return attribute(n, "class") == "overview" })
+	require.Len(t, overview, 1)
+	cells := find(overview[0], isElement("td"))
+	require.Len(t, cells, 2)
+	assert.Equal(t, "1.00 ", textOf(cells[0]))
+	assert.Equal(t, "×1.00 ~ !", textOf(cells[1]))
+	assert.Equal(t, "unclear", attribute(cells[1], "class"))
 	assert.Contains(t, written(t, d.WriteText), "way !")
 }
 
 func TestTicks(t *testing.T) {
 	for _, c := range []struct {
-		name  string
-		scale scale
-		want  string
+		name string
+		set  func(*plot.Axis)
+		want string
 	}{
-		{"a ratio near 1", logarithmic([]float64{1, 1.02}, 0), "0.96 0.99 1.02 1.05"},
-		{"a decade", logarithmic([]float64{1, 10}, 0), "1 2 5 10"},
-		{"two decades", logarithmic([]float64{1, 100}, 0), "1 3 10 30 100"},
-		{"many decades", logarithmic([]float64{1, 1e4}, 0), "1 10 100 1,000 10,000"},
-		{"very many decades", logarithmic([]float64{1, 1e12}, 0), "1 1,000 1,000,000 1,000,000,000 1,000,000,000,000"},
-		{"from zero", linear(0, []float64{10}), "0 5 10"},
-		{"nothing", linear(0, nil), "0 0.5 1"},
-		{"less than one", counted([]float64{0.5}), "0 0.25 0.5"},
-		{"one", counted([]float64{1}), "0 0.5 1"},
-		{"few", counted([]float64{2}), "0 1 2"},
-		{"few and many", counted([]float64{100}), "0 1 3 10 30 100"},
+		{"a ratio near 1", func(a *plot.Axis) { logarithmic(a, []float64{1, 1.02}, 0) }, "0.96 0.99 1.02 1.05"},
+		{"a decade", func(a *plot.Axis) { logarithmic(a, []float64{1, 10}, 0) }, "1 2 5 10"},
+		{"two decades", func(a *plot.Axis) { logarithmic(a, []float64{1, 100}, 0) }, "1 3 10 30 100"},
+		{"many decades", func(a *plot.Axis) { logarithmic(a, []float64{1, 1e4}, 0) }, "1 10 100 1,000 10,000"},
+		{"very many decades", func(a *plot.Axis) { logarithmic(a, []float64{1, 1e12}, 0) }, "1 1,000 1,000,000 1,000,000,000 1,000,000,000,000"},
+		{"from zero", func(a *plot.Axis) { linear(a, 0, []float64{10}) }, "0 5 10"},
+		{"nothing", func(a *plot.Axis) { linear(a, 0, nil) }, "0 0.5 1"},
+		{"less than one", func(a *plot.Axis) { counted(a, []float64{0.5}) }, "0 0.25 0.5"},
+		{"one", func(a *plot.Axis) { counted(a, []float64{1}) }, "0 0.5 1"},
+		{"few", func(a *plot.Axis) { counted(a, []float64{2}) }, "0 1 2"},
+		{"few and many", func(a *plot.Axis) { counted(a, []float64{100}) }, "0 1 3 10 30 100"},
 	} {
 		var ticks []string
-		for _, t := range c.scale.ticks {
-			ticks = append(ticks, c.scale.format(t))
+		var a plot.Axis
+		c.set(&a)
+		for _, t := range a.Tick.Marker.Ticks(a.Min, a.Max) {
+			ticks = append(ticks, t.Label)
 		}
 		assert.Equal(t, c.want, strings.Join(ticks, " "), c.name)
 	}

@@ -1,122 +1,128 @@
 package report
 
-import (
-	"fmt"
-	"slices"
+// verdict is what a comparison says.
+type verdict string
+
+const (
+	unknown verdict = ""        // not measured in the same round
+	unclear verdict = "unclear" // the interval holds "no difference", or there are fewer than minRounds
+	better  verdict = "better"
+	worse   verdict = "worse"
 )
 
-// figureChart compares a figure with that of the baseline, or shows its values where there is nothing to compare.
-func (d *Document) figureChart(p Pattern, f Figure) chart {
-	if f.Absolute || len(d.values(p.Name, d.baseline().Name, f.Name)) == 0 {
-		return d.valueChart(p, f)
-	}
-	return d.ratioChart(p, f)
+// Mark is a verdict in one character.
+func (v verdict) Mark() string {
+	return map[verdict]string{unclear: "~", better: "▲", worse: "▼"}[v]
 }
 
-func (d *Document) ratioChart(p Pattern, f Figure) chart {
-	baseline := d.baseline()
-	var r dotChart
-	for _, w := range d.ranked(p, f) {
-		c := d.Compare(p.Name, w.Name, baseline.Name, f.Name)
-		if w.Baseline || c.Value.Rounds == 0 {
-			continue
-		}
-		m := mark{Estimate: c.Change, hollow: c.Verdict == Unclear, shape: d.shape(w)}
-		r.rows = append(r.rows, row{w, []mark{m}, noteOf(c)})
-	}
-	if len(r.rows) == 0 {
-		return chart{}
-	}
-	r.x = logarithmic(append(r.values(d.alike), 1), 0.3)
-	r.x.format = func(v float64) string { return "×" + tickText(v) }
-	base := d.Compare(p.Name, baseline.Name, baseline.Name, f.Name).Value
-	r.reference = fmt.Sprintf("%s: %s = ×1", baseline.title(), withUnit(f, base.Median))
-	r.axis = fmt.Sprintf("ratio to %s, log scale; %s", baseline.title(), f.better())
-	return chart{
-		Title: f.Title, drawing: r,
-		About: "Dot: median of the ratios in each round. Line: its interval. A hollow dot (~) cannot be told from ×1. An arrow: beyond the axis.",
-	}
+// comparison is a figure of one way, and how it differs from that of another way.
+type comparison struct {
+	Figure  figure
+	Value   Estimate
+	Change  Estimate // of the ratio in each round, or of the difference if the figure is absolute
+	Verdict verdict
+	Self    bool // the other way is the same
 }
 
-func (d *Document) valueChart(p Pattern, f Figure) chart {
-	var r dotChart
-	for _, w := range d.ranked(p, f) {
-		if e := d.Compare(p.Name, w.Name, w.Name, f.Name).Value; e.Rounds > 0 {
-			r.rows = append(r.rows, row{w, []mark{{Estimate: e, shape: d.shape(w)}}, f.FormatEstimate(e)})
+// compare compares round by round. A round in which one of them is missing does not count, nor does a ratio to zero.
+func compare(f figure, cell, other Cell) comparison {
+	theirs := other.values(f)
+	var all, changes []float64
+	for round, value := range cell.values(f) {
+		all = append(all, value)
+		against, ok := theirs[round]
+		switch {
+		case !ok:
+		case f.Absolute:
+			changes = append(changes, value-against)
+		default:
+			changes = append(changes, value/against)
 		}
 	}
-	if len(r.rows) == 0 {
-		return chart{}
+	c := comparison{Figure: f, Value: Estimated(all), Change: Estimated(changes), Self: cell.Way == other.Way}
+	none := 1.0
+	if f.Absolute {
+		none = 0
 	}
-	r.x = linear(0, r.values(d.alike))
-	r.axis = f.axis() + "; " + f.better()
-	return chart{Title: f.Title, drawing: r, About: "Dot: median of the rounds. Line: its interval. An arrow: beyond the axis."}
-}
-
-// isFairness says that the figure has a place in the fairness chart.
-func (f Figure) isFairness() bool { return f.Name == ConnectionsMaxMean || f.Name == RequestsMaxMean }
-
-// fairnessChart shows how much more the busiest worker gets than the mean.
-func (d *Document) fairnessChart(p Pattern) chart {
-	r := dotChart{legend: []mark{{label: "connections", shape: circle}, {label: "requests", shape: square, hollow: true}}}
-	for _, w := range d.ranked(p, lookup(RequestsMaxMean)) {
-		connections := d.Compare(p.Name, w.Name, w.Name, ConnectionsMaxMean).Value
-		requests := d.Compare(p.Name, w.Name, w.Name, RequestsMaxMean).Value
-		if w.Baseline || connections.Rounds+requests.Rounds == 0 {
-			continue // one process shares with nobody
-		}
-		f := lookup(RequestsMaxMean)
-		note := shortNumber(f, connections) + " / " + shortNumber(f, requests)
-		r.rows = append(r.rows, row{w, []mark{{Estimate: connections}, {Estimate: requests, shape: square, hollow: true}}, note})
-	}
-	if len(r.rows) == 0 {
-		return chart{}
-	}
-	r.x = linear(1, r.values(d.alike))
-	r.axis = "share of the busiest worker, relative to the mean (1 = even)"
-	return chart{
-		Title: "fairness over the workers", drawing: r,
-		About: "How much the busiest worker gets, relative to the mean of all: 1 is even, 2 is twice its share. At the right: connections / requests.",
-	}
-}
-
-func shortNumber(f Figure, e Estimate) string {
-	if e.Rounds == 0 {
-		return "–"
-	}
-	return f.Format(e.Median)
-}
-
-// shape tells without colour what a way is.
-func (d *Document) shape(w Way) shape {
 	switch {
-	case w.Ours:
-		return diamond
-	case w.Baseline:
-		return square
-	case !d.alike(w):
-		return triangle
+	case c.Change.Rounds == 0:
+	case c.Change.Rounds < minRounds || c.Change.Low <= none && none <= c.Change.High:
+		c.Verdict = unclear
+	case (c.Change.High < none) == f.Less:
+		c.Verdict = better
+	default:
+		c.Verdict = worse
 	}
-	return circle
+	return c
 }
 
-func noteOf(c Comparison) string {
-	if c.Change.Rounds == 0 {
-		return "no round to compare"
+// values returns a figure by round.
+func (c Cell) values(f figure) map[int]float64 {
+	values := map[int]float64{}
+	for _, s := range c.Samples {
+		if v, ok := s.Value(f.Name); ok {
+			values[s.Round] = v
+		}
+	}
+	return values
+}
+
+// order puts what is better first: by the ratios if both have one, else by the values. What is missing comes last.
+func order(x, y comparison) int {
+	a, b := x.Value, y.Value
+	if !x.Figure.Absolute && x.Change.Rounds > 0 && y.Change.Rounds > 0 {
+		a, b = x.Change, y.Change
+	}
+	switch {
+	case a.Rounds == 0 || b.Rounds == 0:
+		return min(b.Rounds, 1) - min(a.Rounds, 1)
+	case a.Median == b.Median:
+		return 0
+	case (a.Median < b.Median) == x.Figure.Less:
+		return -1
+	}
+	return 1
+}
+
+// What is shown of a comparison.
+
+// ValueText is the median.
+func (c comparison) ValueText() string { return c.Figure.formatMedian(c.Value) }
+
+// RatioText is empty where there is nothing to compare.
+func (c comparison) RatioText() string {
+	if c.Figure.Absolute || c.Self || c.Verdict == unknown {
+		return ""
 	}
 	return formatRatio(c.Change) + " " + c.Verdict.Mark()
 }
 
-func withUnit(f Figure, value float64) string {
-	if f.Unit == "1/s" {
-		return f.Format(value) + "/s"
+// ChangeText is the ratio, or the difference, without its interval: the charts have that.
+func (c comparison) ChangeText() string {
+	if c.Verdict == unknown {
+		return "– "
 	}
-	return f.Format(value) + " " + f.Unit
+	return c.sign() + c.Figure.format(c.Change.Median) + " " + c.Verdict.Mark()
 }
 
-// ranked puts the best of a figure first.
-func (d *Document) ranked(p Pattern, f Figure) []Way {
-	ways := d.present()
-	slices.SortStableFunc(ways, func(a, b Way) int { return d.order(p, f, a, b) })
-	return ways
+// sign says what the change is: a ratio, or a difference.
+func (c comparison) sign() string {
+	switch {
+	case !c.Figure.Absolute:
+		return "×"
+	case c.Change.Median > 0:
+		return "+"
+	}
+	return ""
+}
+
+// SpreadText is the ratio with its interval, or the interval of the value where there is none.
+func (c comparison) SpreadText() string {
+	if ratio := c.RatioText(); ratio != "" {
+		return "×" + ratio
+	}
+	if c.Value.Low != c.Value.High {
+		return c.Figure.interval(c.Value)
+	}
+	return ""
 }

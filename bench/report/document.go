@@ -8,16 +8,13 @@
 //	err = d.WriteHTML(page)
 //
 // A figure is shown as its median over the rounds. It is compared with that of another way round by round, because both were
-// measured one right after the other and so on an equally busy machine; see [Document.Compare]. What differs by less than it
-// spreads is marked, and never called better.
+// measured one right after the other and so on an equally busy machine. What differs by less than it spreads is marked, and
+// never called better.
 //
 // A Document must not be changed while it is written; any number of writers may run at the same time.
 package report
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // Version is that of the JSON. It changes when a field changes its meaning.
 const Version = 1
@@ -89,7 +86,7 @@ type Sample struct {
 	Latency  []Quantile       `json:"latency,omitempty"`  // at the same shares in all samples
 }
 
-// Figures are values by the name of a [Figure]. A value that is not finite counts as missing everywhere.
+// Figures are values by name. A value that is not finite counts as missing everywhere.
 type Figures map[string]float64
 
 // Point is a value at a time.
@@ -114,67 +111,4 @@ func (s Sample) Value(figure string) (value float64, ok bool) {
 		return value, true
 	}
 	return value, ok && finite(value)
-}
-
-// cell returns an empty one if there is none.
-func (d *Document) cell(pattern, way string) Cell {
-	i := slices.IndexFunc(d.Cells, func(c Cell) bool { return c.Pattern == pattern && c.Way == way })
-	if i < 0 {
-		return Cell{Pattern: pattern, Way: way}
-	}
-	return d.Cells[i]
-}
-
-// present returns the ways that were not skipped.
-func (d *Document) present() []Way {
-	return slices.DeleteFunc(slices.Clone(d.Ways), func(w Way) bool { return w.Missing != "" })
-}
-
-// missing returns the ways that were skipped.
-func (d *Document) missing() []Way {
-	return slices.DeleteFunc(slices.Clone(d.Ways), func(w Way) bool { return w.Missing == "" })
-}
-
-// baseline returns the zero Way if nothing can be compared.
-func (d *Document) baseline() Way { return d.first(func(w Way) bool { return w.Baseline }) }
-
-// ours returns the default of this project, and the zero Way if it is not compared.
-func (d *Document) ours() Way { return d.first(func(w Way) bool { return w.Ours }) }
-
-func (d *Document) first(wanted func(Way) bool) Way {
-	ways := d.present()
-	if i := slices.IndexFunc(ways, wanted); i >= 0 {
-		return ways[i]
-	}
-	return Way{}
-}
-
-// rounds returns the greatest number of rounds of a cell.
-func (d *Document) rounds() (n int) {
-	for _, c := range d.Cells {
-		n = max(n, len(c.Samples))
-	}
-	return n
-}
-
-func (w Way) title() string {
-	if w.Title == "" {
-		return w.Name
-	}
-	return w.Title
-}
-
-func (p Pattern) title() string {
-	if p.Title == "" {
-		return p.Name
-	}
-	return p.Title
-}
-
-// main returns the figure that matters most.
-func (p Pattern) main() Figure {
-	if len(p.Figures) == 0 {
-		return lookup(RequestsPerSecond)
-	}
-	return lookup(p.Figures[0])
 }

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
 )
 
 // The names of the figures, which are keys of [Figures].
@@ -33,8 +36,8 @@ const (
 	QueueMean            = "queue_mean"
 )
 
-// Figure says what a value is.
-type Figure struct {
+// figure says what a value is.
+type figure struct {
 	Name     string
 	Title    string // for an axis, without the unit
 	Short    string // with the unit, for the head of a column
@@ -54,7 +57,7 @@ const (
 )
 
 // figures are all that are known. They never change.
-var figures = []Figure{
+var figures = []figure{
 	{Name: RequestsPerSecond, Title: "requests a second", Short: "requests/s", Unit: "1/s", Group: speed},
 	{Name: ConnectionsPerSecond, Title: "connections a second", Short: "connections/s", Unit: "1/s", Group: speed},
 	{Name: CPU, Title: "CPU time a request", Short: "CPU µs/request", Unit: "µs", Group: speed, Less: true},
@@ -79,19 +82,16 @@ var figures = []Figure{
 	{Name: PSS, Title: "proportional memory", Short: "PSS MiB", Unit: "MiB", Group: others, Less: true},
 }
 
-// AllFigures returns all that are known, in the order in which they are shown.
-func AllFigures() []Figure { return slices.Clone(figures) }
-
 // lookup makes a figure up for a name that this version does not know, so that its values are still shown.
-func lookup(name string) Figure {
-	if i := slices.IndexFunc(figures, func(f Figure) bool { return f.Name == name }); i >= 0 {
+func lookup(name string) figure {
+	if i := slices.IndexFunc(figures, func(f figure) bool { return f.Name == name }); i >= 0 {
 		return figures[i]
 	}
-	return Figure{Name: name, Title: name, Short: name, Group: others}
+	return figure{Name: name, Title: name, Short: name, Group: others}
 }
 
 // axis is the title with the unit.
-func (f Figure) axis() string {
+func (f figure) axis() string {
 	if strings.HasSuffix(f.Title, f.Unit) || f.Unit == "1/s" {
 		return f.Title
 	}
@@ -99,15 +99,15 @@ func (f Figure) axis() string {
 }
 
 // better says which way a reader should look for the good ones.
-func (f Figure) better() string {
+func (f figure) better() string {
 	if f.Less {
 		return "← less is better"
 	}
 	return "more is better →"
 }
 
-// Format returns a value of this figure with three significant digits, or more where they are whole.
-func (f Figure) Format(value float64) string {
+// format returns a value of this figure with three significant digits, or more where they are whole.
+func (f figure) format(value float64) string {
 	switch {
 	case !finite(value):
 		return "–"
@@ -117,15 +117,28 @@ func (f Figure) Format(value float64) string {
 	return significant(value)
 }
 
-// FormatEstimate is the median with its interval.
-func (f Figure) FormatEstimate(e Estimate) string {
+// formatEstimate is the median with its interval.
+func (f figure) formatEstimate(e Estimate) string {
+	if e.Rounds == 0 || e.Low == e.High {
+		return f.formatMedian(e)
+	}
+	return f.format(e.Median) + " (" + f.interval(e) + ")"
+}
+
+func (f figure) formatMedian(e Estimate) string {
 	if e.Rounds == 0 {
 		return "–"
 	}
-	if e.Low == e.High {
-		return f.Format(e.Median)
+	return f.format(e.Median)
+}
+
+func (f figure) interval(e Estimate) string { return f.format(e.Low) + "–" + f.format(e.High) }
+
+func (f figure) withUnit(value float64) string {
+	if f.Unit == "1/s" {
+		return f.format(value) + "/s"
 	}
-	return f.Format(e.Median) + " (" + f.Format(e.Low) + "–" + f.Format(e.High) + ")"
+	return f.format(value) + " " + f.Unit
 }
 
 // formatRatio shows a third decimal where the interval is so narrow that two would hide it.
@@ -142,43 +155,25 @@ func formatRatio(e Estimate) string {
 }
 
 func significant(value float64) string {
-	switch size := math.Abs(value); {
-	case size >= 99.95 || size == 0:
-		return decimals(value, 0)
-	case size >= 9.995:
-		return decimals(value, 1)
-	case size >= 0.995:
-		return decimals(value, 2)
-	default:
-		return decimals(value, 3)
+	places := 3
+	for _, limit := range []float64{0.995, 9.995, 99.95} {
+		if math.Abs(value) >= limit {
+			places--
+		}
 	}
+	if value == 0 {
+		places = 0
+	}
+	return decimals(value, places)
 }
 
-// tickText has no more digits than it takes.
-func tickText(value float64) string {
-	if math.Abs(value) >= 1000 {
-		return decimals(value, 0)
-	}
-	return strconv.FormatFloat(value, 'g', 5, 64)
-}
-
-// decimals separates thousands by commas.
+// decimals has commas between thousands.
 func decimals(value float64, places int) string {
 	if math.Abs(value) >= largest {
 		return strconv.FormatFloat(value, 'g', 3, 64)
 	}
-	text := strconv.FormatFloat(math.Abs(value), 'f', places, 64)
-	whole, fraction, found := strings.Cut(text, ".")
-	for i := len(whole) - 3; i > 0; i -= 3 {
-		whole = whole[:i] + "," + whole[i:]
-	}
-	if found {
-		whole += "." + fraction
-	}
-	if value < 0 {
-		return "−" + whole
-	}
-	return whole
+	text := message.NewPrinter(language.English).Sprintf("%.*f", places, value)
+	return strings.Replace(text, "-", "−", 1)
 }
 
 func finite(value float64) bool { return !math.IsNaN(value) && !math.IsInf(value, 0) }

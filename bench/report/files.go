@@ -74,8 +74,8 @@ func (s Sample) rows() (rows [][]string) {
 }
 
 // figures returns all that are known, and then those of the sample that are not.
-func (s Sample) figures() []Figure {
-	figures := AllFigures()
+func (s Sample) figures() []figure {
+	figures := slices.Clone(figures)
 	for _, name := range slices.Sorted(maps.Keys(s.Figures)) {
 		if f := lookup(name); !slices.Contains(figures, f) {
 			figures = append(figures, f)

@@ -26,18 +26,18 @@ import (
 func TestPageShowsAllPatternsAndWays(t *testing.T) {
 	d := sample(1, 5)
 	page := parse(t, written(t, d.WriteHTML))
-	for _, p := range d.Patterns {
-		id := d.page().ID(p)
+	for _, p := range d.view().Sections {
+		id := p.ID
 		section := find(page, func(n *html.Node) bool { return attribute(n, "id") == id })
 		require.Len(t, section, 1, p.Name)
 		text := textOf(section[0])
 		assert.Contains(t, text, p.Title)
 		assert.Contains(t, text, p.About)
 		assert.Contains(t, text, p.Question)
-		assert.Len(t, find(section[0], isElement("svg")), len(d.charts(p)), p.Name)
-		for _, w := range d.present() {
-			if len(d.cell(p.Name, w.Name).Samples) > 0 {
-				assert.Contains(t, text, w.Title, p.Name)
+		assert.Len(t, find(section[0], isElement("svg")), len(p.Charts()), p.Name)
+		for _, r := range p.Results {
+			if len(r.Cell.Samples) > 0 {
+				assert.Contains(t, text, r.Way.Title, p.Name)
 			}
 		}
 	}
@@ -123,8 +123,8 @@ func TestPageEscapes(t *testing.T) {
 
 func TestChartsHaveNoBadNumbers(t *testing.T) {
 	for name, d := range odd() {
-		for _, p := range d.Patterns {
-			for _, c := range d.charts(p) {
+		for _, s := range d.view().Sections {
+			for _, c := range s.Charts() {
 				assertInside(t, c, name+": "+c.file)
 			}
 		}
@@ -165,15 +165,15 @@ func assertInside(t *testing.T, c chart, name string) {
 // Names of lines must not overlap, however near the lines end.
 func TestNamesOfLinesHaveRoom(t *testing.T) {
 	d := sample(1, 12)
-	for _, p := range d.Patterns {
-		for _, c := range d.charts(p) {
+	for _, s := range d.view().Sections {
+		for _, c := range s.Charts() {
 			lines, ok := c.drawing.(lineChart)
 			if !ok {
 				continue
 			}
 			last, names := math.Inf(1), 0
 			for _, text := range texts.FindAllStringSubmatch(string(c.SVG()), -1) {
-				if slices.ContainsFunc(lines.series, func(s series) bool { return s.way.title() == html.UnescapeString(text[3]) }) {
+				if slices.ContainsFunc(lines.series, func(s series) bool { return s.way.Title == html.UnescapeString(text[3]) }) {
 					y, err := strconv.ParseFloat(text[2], 64)
 					require.NoError(t, err)
 					assert.LessOrEqual(t, y, last-12, c.Title)
@@ -197,8 +197,8 @@ func TestWriteCharts(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new")
 	require.NoError(t, d.WriteCharts(dir))
 	wanted := 0
-	for _, p := range d.Patterns {
-		wanted += len(d.charts(p))
+	for _, s := range d.view().Sections {
+		wanted += len(s.Charts())
 	}
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
@@ -215,8 +215,8 @@ func TestWriteCharts(t *testing.T) {
 
 func TestStandaloneChartsAreXML(t *testing.T) {
 	for name, d := range odd() {
-		for _, p := range d.Patterns {
-			for _, c := range d.charts(p) {
+		for _, s := range d.view().Sections {
+			for _, c := range s.Charts() {
 				assertStandalone(t, c.standalone(), name+": "+c.file)
 			}
 		}

@@ -9,9 +9,9 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// MinRounds is how many rounds it takes to tell a difference: with fewer, the interval from the lowest to the highest round
+// minRounds is how many rounds it takes to tell a difference: with fewer, the interval from the lowest to the highest round
 // misses the median more often than one time in ten.
-const MinRounds = 5
+const minRounds = 5
 
 // confidence is how often the interval of an [Estimate] should hold the true median.
 const confidence = 0.95
@@ -41,14 +41,6 @@ func Estimated(values []float64) Estimate {
 	}
 }
 
-// Coverage returns how often the interval of an estimate over n rounds holds the true median, from 0 to 1.
-func Coverage(rounds int) float64 {
-	if rounds < 1 {
-		return 0
-	}
-	return coverage(rounds, leftOut(rounds))
-}
-
 // leftOut returns how many values are left out at each end.
 func leftOut(n int) (out int) {
 	for 2*(out+1) < n && coverage(n, out+1) >= confidence {
@@ -57,85 +49,10 @@ func leftOut(n int) (out int) {
 	return out
 }
 
-// coverage is that of the interval which leaves a number of n values out at each end: the chance that more than that many of
-// n fair coins show each side.
+// coverage is how often the interval that leaves a number of n values out at each end holds the true median: the chance that
+// more than that many of n fair coins show each side. With no value it is that of one, 0.
 func coverage(n, out int) float64 {
-	return max(0, 1-2*distuv.Binomial{N: float64(n), P: 0.5}.CDF(float64(out)))
-}
-
-// Verdict is what a comparison says.
-type Verdict string
-
-// The verdicts.
-const (
-	Unknown Verdict = ""        // not measured in the same round
-	Unclear Verdict = "unclear" // the interval holds "no difference", or there are fewer than MinRounds
-	Better  Verdict = "better"
-	Worse   Verdict = "worse"
-)
-
-// Mark is a verdict in one character.
-func (v Verdict) Mark() string {
-	return map[Verdict]string{Unclear: "~", Better: "▲", Worse: "▼"}[v]
-}
-
-// Comparison is a figure of one way, and how it differs from that of another way.
-type Comparison struct {
-	Figure  Figure
-	Value   Estimate
-	Change  Estimate // of the ratio in each round, or of the difference if the figure is absolute
-	Verdict Verdict
-}
-
-// Compare compares a figure of a way with that of another one, round by round. A round in which one of them is missing does
-// not count, nor does a ratio to zero.
-func (d *Document) Compare(pattern, way, against, figure string) Comparison {
-	f := lookup(figure)
-	mine, theirs := d.values(pattern, way, figure), d.values(pattern, against, figure)
-	var all, changes []float64
-	for round, value := range mine {
-		all = append(all, value)
-		if other, ok := theirs[round]; ok {
-			changes = append(changes, change(f, value, other))
-		}
-	}
-	c := Comparison{Figure: f, Value: Estimated(all), Change: Estimated(changes)}
-	c.Verdict = verdict(f, c.Change)
-	return c
-}
-
-// values returns a figure by round.
-func (d *Document) values(pattern, way, figure string) map[int]float64 {
-	values := map[int]float64{}
-	for _, s := range d.cell(pattern, way).Samples {
-		if v, ok := s.Value(figure); ok {
-			values[s.Round] = v
-		}
-	}
-	return values
-}
-
-func change(f Figure, value, other float64) float64 {
-	if f.Absolute {
-		return value - other
-	}
-	return value / other
-}
-
-func verdict(f Figure, change Estimate) Verdict {
-	none := 1.0
-	if f.Absolute {
-		none = 0
-	}
-	switch {
-	case change.Rounds == 0:
-		return Unknown
-	case change.Rounds < MinRounds || change.Low <= none && none <= change.High:
-		return Unclear
-	case (change.High < none) == f.Less:
-		return Better
-	}
-	return Worse
+	return max(0, 1-2*distuv.Binomial{N: float64(max(n, 1)), P: 0.5}.CDF(float64(out)))
 }
 
 // MaxMean returns how much the busiest has, relative to the mean: 1 is even, and the number of counts is all on one. It is NaN

@@ -35,10 +35,10 @@ func TestCoverage(t *testing.T) {
 	for rounds, want := range map[int]float64{
 		0: 0, 1: 0, 2: 0.5, 3: 0.75, 4: 0.875, 5: 0.9375, 6: 0.96875, 8: 0.9921875, 9: 1 - 20.0/512, 12: 1 - 2*(1+12+66)/4096.0,
 	} {
-		assert.InDelta(t, want, Coverage(rounds), 1e-12, "%d rounds", rounds)
+		assert.InDelta(t, want, coverage(rounds, leftOut(rounds)), 1e-12, "%d rounds", rounds)
 	}
 	for rounds := 6; rounds <= 300; rounds++ {
-		assert.GreaterOrEqual(t, Coverage(rounds), confidence, "%d rounds", rounds)
+		assert.GreaterOrEqual(t, coverage(rounds, leftOut(rounds)), confidence, "%d rounds", rounds)
 		assert.Less(t, coverage(rounds, leftOut(rounds)+1), confidence, "%d rounds: the interval could be narrower", rounds)
 	}
 }
@@ -59,7 +59,7 @@ func TestCoverageOfSkewedValues(t *testing.T) {
 				held++
 			}
 		}
-		assert.InDelta(t, Coverage(rounds), float64(held)/trials, 0.01, "%d rounds", rounds)
+		assert.InDelta(t, coverage(rounds, leftOut(rounds)), float64(held)/trials, 0.01, "%d rounds", rounds)
 	}
 }
 
@@ -135,8 +135,8 @@ func cellOfValues(way, figure string, values []float64) Cell {
 
 func TestCompareTakesRatiosWithinARound(t *testing.T) {
 	// the machine is slower and slower: the values overlap, the ratios do not
-	c := two(RequestsPerSecond, []float64{100, 80, 60, 40, 20}, []float64{110, 88, 66, 44, 22}).Compare("p", "way", "base", RequestsPerSecond)
-	assert.Equal(t, Better, c.Verdict)
+	c := two(RequestsPerSecond, []float64{100, 80, 60, 40, 20}, []float64{110, 88, 66, 44, 22}).view().Sections[0].Results[1].To(lookup(RequestsPerSecond))
+	assert.Equal(t, better, c.Verdict)
 	assert.InDelta(t, 66, c.Value.Median, 1e-9)
 	assert.InDelta(t, 1.1, c.Change.Low, 1e-9)
 	assert.InDelta(t, 1.1, c.Change.High, 1e-9)
@@ -148,24 +148,24 @@ func TestVerdict(t *testing.T) {
 	for _, c := range []struct {
 		name, figure  string
 		baseline, way []float64
-		want          Verdict
+		want          verdict
 	}{
-		{"more requests", RequestsPerSecond, ones, []float64{1.1, 1.2, 1.3, 1.4, 1.5}, Better},
-		{"fewer requests", RequestsPerSecond, ones, []float64{0.9, 0.8, 0.7, 0.6, 0.5}, Worse},
-		{"longer latency", P99, ones, []float64{1.1, 1.2, 1.3, 1.4, 1.5}, Worse},
-		{"shorter latency", P99, ones, []float64{0.9, 0.8, 0.7, 0.6, 0.5}, Better},
-		{"spread over 1", P99, ones, []float64{0.9, 2, 2, 2, 2}, Unclear},
-		{"touches 1", P99, ones, []float64{1, 2, 2, 2, 2}, Unclear},
-		{"four rounds", P99, ones[1:], []float64{2, 2, 2, 2}, Unclear},
-		{"a round missing", P99, []float64{1, math.NaN(), 1, 1, 1}, []float64{2, 2, 2, 2, 2}, Unclear},
-		{"no round in common", P99, nil, ones, Unknown},
-		{"ratio to zero", P99, zeros, ones, Unknown},
-		{"more failures than none", Failures, zeros, ones, Worse},
-		{"no failure at all", Failures, zeros, zeros, Unclear},
-		{"fewer failures", Failures, ones, zeros, Better},
-		{"more even", RequestsJain, []float64{.5, .5, .5, .5, .5}, ones, Better},
+		{"more requests", RequestsPerSecond, ones, []float64{1.1, 1.2, 1.3, 1.4, 1.5}, better},
+		{"fewer requests", RequestsPerSecond, ones, []float64{0.9, 0.8, 0.7, 0.6, 0.5}, worse},
+		{"longer latency", P99, ones, []float64{1.1, 1.2, 1.3, 1.4, 1.5}, worse},
+		{"shorter latency", P99, ones, []float64{0.9, 0.8, 0.7, 0.6, 0.5}, better},
+		{"spread over 1", P99, ones, []float64{0.9, 2, 2, 2, 2}, unclear},
+		{"touches 1", P99, ones, []float64{1, 2, 2, 2, 2}, unclear},
+		{"four rounds", P99, ones[1:], []float64{2, 2, 2, 2}, unclear},
+		{"a round missing", P99, []float64{1, math.NaN(), 1, 1, 1}, []float64{2, 2, 2, 2, 2}, unclear},
+		{"no round in common", P99, nil, ones, unknown},
+		{"ratio to zero", P99, zeros, ones, unknown},
+		{"more failures than none", Failures, zeros, ones, worse},
+		{"no failure at all", Failures, zeros, zeros, unclear},
+		{"fewer failures", Failures, ones, zeros, better},
+		{"more even", RequestsJain, []float64{.5, .5, .5, .5, .5}, ones, better},
 	} {
-		got := two(c.figure, c.baseline, c.way).Compare("p", "way", "base", c.figure)
+		got := two(c.figure, c.baseline, c.way).view().Sections[0].Results[1].To(lookup(c.figure))
 		assert.Equal(t, c.want, got.Verdict, c.name)
 	}
 }
@@ -189,30 +189,30 @@ func TestFindings(t *testing.T) {
 		failing.Samples[i].Failures = map[string]int64{"refused": 1}
 	}
 	d.Cells = append(d.Cells, cellOfValues("other", P99, []float64{.5, .5, .5, .5, .5}), failing)
-	findings := d.Findings()
-	require.Len(t, findings, 1)
-	f := findings[0]
-	assert.Equal(t, "base", f.Best.Name, "neither the one on another server nor the one that fails")
-	assert.Equal(t, "other", f.Any.Name)
+	v := d.view()
+	require.Len(t, v.Sections, 1)
+	f := v.Sections[0]
+	assert.Equal(t, "base", f.Best.Way.Name, "neither the one on another server nor the one that fails")
+	assert.Equal(t, "other", f.Any.Way.Name)
 	assert.Empty(t, f.Tied)
-	assert.Equal(t, Worse, f.Ours.Verdict)
-	assert.Equal(t, Worse, f.ToBest.Verdict)
-	require.Len(t, d.Losses(), 1)
-	assert.Contains(t, d.Losses()[0], "×1.30 (1.10–1.50) relative to base")
-	assert.Contains(t, d.Summary()[0], "better in 0 of 1, worse in 1")
-	assert.Contains(t, d.Summary()[1], "behind in 1")
+	assert.Equal(t, worse, f.Ours.Verdict)
+	assert.Equal(t, worse, f.ToBest.Verdict)
+	require.Len(t, v.Losses, 1)
+	assert.Contains(t, v.Losses[0], "×1.30 (1.10–1.50) relative to base")
+	assert.Contains(t, v.Summary[0], "better in 0 of 1, worse in 1")
+	assert.Contains(t, v.Summary[1], "behind in 1")
 }
 
 func TestFindingsCountAllWaysWhereAllFail(t *testing.T) {
 	d := two(Failures, []float64{5, 5, 5, 5, 5}, []float64{2, 2, 2, 2, 2})
-	f := d.Findings()[0]
-	assert.Equal(t, "way", f.Best.Name)
-	assert.Equal(t, Better, f.Best.Verdict)
+	f := d.view().Sections[0]
+	assert.Equal(t, "way", f.Best.Way.Name)
+	assert.Equal(t, better, f.Best.Verdict)
 }
 
 func TestSummaryNeedsSomethingToCompare(t *testing.T) {
-	assert.Empty(t, new(Document).Summary())
-	assert.Empty(t, new(Document).Losses())
+	assert.Empty(t, new(Document).view().Summary)
+	assert.Empty(t, new(Document).view().Losses)
 }
 
 func TestFormat(t *testing.T) {
@@ -235,7 +235,7 @@ func TestFormat(t *testing.T) {
 		{P99, math.NaN(), "–"},
 		{"unknown", 5, "5.00"},
 	} {
-		assert.Equal(t, c.want, lookup(c.figure).Format(c.value), "%s %v", c.figure, c.value)
+		assert.Equal(t, c.want, lookup(c.figure).format(c.value), "%s %v", c.figure, c.value)
 	}
 	assert.Equal(t, "1.08 (1.05–1.11)", formatRatio(Estimate{1.08, 1.05, 1.11, 5}))
 	assert.Equal(t, "1.004 (1.001–1.007)", formatRatio(Estimate{1.004, 1.001, 1.007, 5}))
@@ -244,7 +244,7 @@ func TestFormat(t *testing.T) {
 
 func TestFigureNamesAreUnique(t *testing.T) {
 	seen := map[string]bool{}
-	for _, f := range AllFigures() {
+	for _, f := range figures {
 		assert.False(t, seen[f.Name], f.Name)
 		seen[f.Name] = true
 	}

@@ -18,15 +18,13 @@ var (
 	//go:embed text.tmpl
 	textText string
 
-	textTemplate = template.Must(template.New("text").Funcs(template.FuncMap{
-		"percent": percent, "plain": plain, "title": func(p Pattern) string { return p.title() },
-	}).Parse(textText))
+	textTemplate = template.Must(template.New("text").Funcs(template.FuncMap{"percent": percent, "plain": plain}).Parse(textText))
 )
 
 // WriteText writes a table for each pattern, as wide as a terminal. It shows the figures that matter there as far as there is
 // room: those that can be compared with their ratio and its interval.
 func (d *Document) WriteText(w io.Writer) error {
-	if err := textTemplate.Execute(w, d.page()); err != nil {
+	if err := textTemplate.Execute(w, d.view()); err != nil {
 		return fmt.Errorf("report: write text: %w", err)
 	}
 	return nil
@@ -45,11 +43,19 @@ func plain(text string) string {
 func percent(share float64) string { return fmt.Sprintf("%.4g %%", 100*share) }
 
 // TextTable has a row for each way.
-func (p page) TextTable(pattern Pattern) string {
-	columns := [][]string{p.nameColumn(pattern)}
+func (s section) TextTable() string {
+	names := []string{""}
+	for _, r := range s.Results {
+		name := plain(r.Way.Name)
+		if r.Failed() {
+			name += " !"
+		}
+		names = append(names, name)
+	}
+	columns := [][]string{names}
 	text, _ := align(columns)
-	for _, name := range pattern.Figures {
-		more := append(slices.Clip(columns), p.columns(pattern, lookup(name))...)
+	for _, name := range s.Figures {
+		more := append(slices.Clip(columns), s.columns(lookup(name))...)
 		if aligned, width := align(more); width <= textWidth {
 			columns, text = more, aligned
 		}
@@ -57,47 +63,21 @@ func (p page) TextTable(pattern Pattern) string {
 	return text
 }
 
-func (d *Document) nameColumn(p Pattern) []string {
-	column := []string{""}
-	for _, w := range d.present() {
-		name := plain(w.Name)
-		if d.failures(p, w).High > 0 {
-			name += " !"
-		}
-		column = append(column, name)
-	}
-	return column
-}
-
 // columns returns that of the values, and that of the ratios if the figure has some.
-func (d *Document) columns(p Pattern, f Figure) [][]string {
-	baseline := d.baseline()
-	values, ratios, compared := []string{plain(f.Short)}, []string{"ratio"}, false
-	for _, w := range d.present() {
-		c := d.Compare(p.Name, w.Name, baseline.Name, f.Name)
-		values, ratios = append(values, valueText(c)), append(ratios, ratioText(c, w))
-		compared = compared || ratios[len(ratios)-1] != ""
+func (s section) columns(f figure) [][]string {
+	values, ratios := []string{plain(f.Short)}, []string{"ratio"}
+	for _, r := range s.Results {
+		c := r.To(f)
+		values, ratios = append(values, c.ValueText()), append(ratios, c.RatioText())
 	}
-	if !compared {
+	if strings.Join(ratios[1:], "") == "" {
 		return [][]string{values}
 	}
 	return [][]string{values, ratios}
 }
 
-func valueText(c Comparison) string {
-	if c.Value.Rounds == 0 {
-		return "–"
-	}
-	return c.Figure.Format(c.Value.Median)
-}
-
-// ratioText is empty where there is nothing to compare.
-func ratioText(c Comparison, w Way) string {
-	if c.Figure.Absolute || w.Baseline || c.Verdict == Unknown {
-		return ""
-	}
-	return formatRatio(c.Change) + " " + c.Verdict.Mark()
-}
+// gap separates columns.
+const gap = 2
 
 // align sets columns beside each other: the first one begins at the left, the others end at the right.
 func align(columns [][]string) (text string, width int) {
@@ -121,6 +101,3 @@ func align(columns [][]string) (text string, width int) {
 	}
 	return text, width
 }
-
-// gap separates columns.
-const gap = 2

@@ -47,7 +47,6 @@ var exempt = map[string]int{
 	"methods of framing.Conn":  30,
 
 	// Programs.
-	"methods of bench/report.Document": 56,
 }
 
 // optionsOf are structs that may have more fields: each is one thing to set, or to show.

@@ -51,15 +51,6 @@ func lettering(kind string) text.Style {
 	return s
 }
 
-// write sets text with its base at y, aligned to x: to its right (0), its middle (-0.5) or its left (-1). It moves into the canvas.
-func write(c draw.Canvas, s text.Style, align draw.XAlignment, x, y vg.Length, words string) {
-	words = shorten(s, words, c.Size().X)
-	s.XAlign = align
-	width := s.Width(words)
-	left := min(max(x+vg.Length(align)*width, c.Min.X), c.Max.X-width)
-	c.FillText(s, vg.Point{X: left - vg.Length(align)*width, Y: y}, words)
-}
-
 // longestText is a bound for shorten, in characters: no chart has room for more.
 const longestText = 100
 
@@ -77,10 +68,6 @@ func shorten(s text.Style, words string, width vg.Length) string {
 	return string(runes) + "…"
 }
 
-func corners(r vg.Rectangle) []vg.Point {
-	return []vg.Point{r.Min, {X: r.Max.X, Y: r.Min.Y}, r.Max, {X: r.Min.X, Y: r.Max.Y}}
-}
-
 // shape is a polygon around a point. Shapes tell what colours tell, too.
 type shape []vg.Point
 
@@ -93,23 +80,31 @@ var (
 	circle     shape // has no corners
 )
 
-// mark draws a shape with an edge. at is its middle.
-func (s shape) mark(c draw.Canvas, edge, fill string, at vg.Point) {
-	c.DrawGlyphNoClip(draw.GlyphStyle{Color: ink(edge), Radius: 5, Shape: s}, at)
-	if fill != edge {
-		c.DrawGlyphNoClip(draw.GlyphStyle{Color: ink(fill), Radius: 3.5, Shape: s}, at)
-	}
+// glyph is a shape with an edge of a pixel in another ink: it is hollow in that of the ground.
+type glyph struct {
+	shape
+	edge, fill string
 }
 
-// DrawGlyph makes a shape a draw.GlyphDrawer.
-func (s shape) DrawGlyph(c *draw.Canvas, style draw.GlyphStyle, at vg.Point) {
-	if s == nil {
-		draw.CircleGlyph{}.DrawGlyph(c, style, at)
-		return
+func (g glyph) style() draw.GlyphStyle {
+	return draw.GlyphStyle{Color: ink(g.edge), Radius: 5, Shape: g}
+}
+
+// DrawGlyph makes a glyph a draw.GlyphDrawer.
+func (g glyph) DrawGlyph(c *draw.Canvas, style draw.GlyphStyle, at vg.Point) {
+	for _, layer := range []struct {
+		ink    string
+		radius vg.Length
+	}{{g.edge, style.Radius}, {g.fill, style.Radius - 1.5}} {
+		if g.shape == nil {
+			c.SetColor(ink(layer.ink))
+			draw.CircleGlyph{}.DrawGlyph(c, draw.GlyphStyle{Radius: layer.radius}, at)
+			continue
+		}
+		var points []vg.Point
+		for _, p := range g.shape {
+			points = append(points, at.Add(p.Scale(layer.radius)))
+		}
+		c.FillPolygon(ink(layer.ink), points)
 	}
-	var points []vg.Point
-	for _, p := range s {
-		points = append(points, at.Add(p.Scale(style.Radius)))
-	}
-	c.FillPolygon(style.Color, points)
 }

@@ -3,63 +3,71 @@ package report
 import (
 	"math"
 	"slices"
+	"strconv"
 
 	"gonum.org/v1/plot"
 )
 
-// scale is what an axis of a chart shows.
-type scale struct {
-	plot.Normalizer
-	low, high float64
-	ticks     []float64
-	format    func(float64) string // of a tick
-}
-
 // An axis ends there, whatever is measured, so that no step is lost in rounding.
 const smallest, largest = 1e-9, 1e15
 
-// place returns where a value lies, from 0 to 1: at the ends what lies beyond, so that nothing is drawn outside.
-func (s scale) place(value float64) float64 {
-	return s.Normalize(s.low, s.high, min(max(value, s.low), s.high))
+// newPlot has axes without lines: a grid is enough.
+func newPlot(xTitle string) *plot.Plot {
+	p := plot.New()
+	p.BackgroundColor = nil
+	p.X.Label.Text, p.X.Label.TextStyle.Font, p.X.Label.TextStyle.Color = xTitle, lettering("muted").Font, ink("muted")
+	p.X.Label.Padding = 5
+	p.Title.TextStyle.Font, p.Title.TextStyle.Color, p.Title.Padding = lettering("muted").Font, ink("muted"), 6
+	for _, a := range []*plot.Axis{&p.X, &p.Y} {
+		a.Width, a.Padding, a.Tick.Length = 0, 5, 0
+		a.Tick.Label.Font, a.Tick.Label.Color = lettering("muted").Font, ink("muted")
+	}
+	return p
 }
 
-// set gives an axis its range and its ticks.
-func (s scale) set(a *plot.Axis) {
-	a.Min, a.Max, a.Scale = s.low, s.high, s.Normalizer
-	var ticks plot.ConstantTicks
-	for _, t := range s.ticks {
-		ticks = append(ticks, plot.Tick{Value: t, Label: s.format(t)})
+// within keeps a value on an axis, so that nothing is drawn outside.
+func within(a plot.Axis, value float64) float64 { return min(max(value, a.Min), a.Max) }
+
+// scale is what an axis shows.
+func scale(a *plot.Axis, n plot.Normalizer, low, high float64, ticks []float64) {
+	a.Scale, a.Min, a.Max = n, low, high
+	label(a, ticks, tickText)
+}
+
+func label(a *plot.Axis, ticks []float64, text func(float64) string) {
+	var marks plot.ConstantTicks
+	for _, t := range ticks {
+		marks = append(marks, plot.Tick{Value: t, Label: text(t)})
 	}
-	a.Tick.Marker = ticks
+	a.Tick.Marker = marks
 }
 
 // logarithmic is a scale of positive values, with a share of its length as room at both ends. Others do not count.
-func logarithmic(values []float64, room float64) scale {
+func logarithmic(a *plot.Axis, values []float64, room float64) {
 	low, high := extent(slices.DeleteFunc(slices.Clone(values), func(v float64) bool { return v <= 0 }), 1)
 	low, high = min(max(low, smallest), largest), min(max(high, smallest), largest)
 	factor := math.Pow(high/low, room) * 1.05
-	low, high = low/factor, high*factor
-	return scale{plot.LogScale{}, low, high, logTicks(low, high), tickText}
+	scale(a, plot.LogScale{}, low/factor, high*factor, logTicks(low/factor, high*factor))
 }
 
 // linear is a scale that begins at a value.
-func linear(from float64, values []float64) scale {
+func linear(a *plot.Axis, from float64, values []float64) {
 	_, high := extent(values, from)
 	if high-from < smallest {
 		high = from + 1
 	}
 	high = from + (min(high, largest)-from)*1.05
-	return scale{plot.LinearScale{}, from, high, evenTicks(from, high), tickText}
+	scale(a, plot.LinearScale{}, from, high, evenTicks(from, high))
 }
 
 // counted is a scale from zero that shows few as well as many.
-func counted(values []float64) scale {
-	s := linear(0, values)
-	s.Normalizer = logOfNext{}
-	if s.high > 4 {
-		s.ticks = append([]float64{0}, slices.DeleteFunc(logTicks(1, s.high), func(t float64) bool { return t != math.Trunc(t) })...)
+func counted(a *plot.Axis, values []float64) {
+	linear(a, 0, values)
+	a.Scale = logOfNext{}
+	if a.Max > 4 {
+		whole := slices.DeleteFunc(logTicks(1, a.Max), func(t float64) bool { return t != math.Trunc(t) })
+		label(a, append([]float64{0}, whole...), tickText)
 	}
-	return s
 }
 
 // logOfNext places a value x by the logarithm of x+1.
@@ -108,4 +116,12 @@ func evenTicks(low, high float64) (ticks []float64) {
 		}
 	}
 	return ticks
+}
+
+// tickText has no more digits than it takes.
+func tickText(value float64) string {
+	if math.Abs(value) >= 1000 {
+		return decimals(value, 0)
+	}
+	return strconv.FormatFloat(value, 'g', 5, 64)
 }
