@@ -108,11 +108,11 @@ func newGenerator(p Plan) (*generator, error) {
 		}
 	}
 	g.tally = newTally(p.Warmup, end)
+	clients := 1
 	if p.perConnection() {
-		g.clients = make([]client, p.Connections)
-	} else {
-		g.clients = make([]client, 1)
+		clients = p.Connections
 	}
+	g.clients = make([]client, clients)
 	for i := range g.clients {
 		c := &g.clients[i]
 		c.lot = p.lot(i)

@@ -480,7 +480,7 @@ func TestIntegrationWrk(t *testing.T) {
 
 func TestCheckJudges(t *testing.T) {
 	seen := func(p999 time.Duration) Result {
-		h := newHistogram()
+		h := NewHistogram()
 		require.NoError(t, h.RecordValues(int64(time.Millisecond), 990))
 		require.NoError(t, h.RecordValues(int64(p999), 10))
 		return Result{Latency: h}

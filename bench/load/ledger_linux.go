@@ -1,54 +1,38 @@
 package load
 
 import (
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"os"
-	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// Ledger is a file in which each server writes who has accepted the connection from which port: it is mapped, so that
-// what a process has written is there when it has been killed. All clients are on this machine, with one address for
-// each family.
-type Ledger struct {
-	mapped  []byte
-	entries []atomic.Uint64 // by port: pid, and the time in milliseconds, cut to 32 bits
-}
+// Ledger is a file in which each server writes who has accepted the connection from which port: what a process has written is
+// there when it has been killed. All clients are on this machine, with one address for each family.
+type Ledger struct{ file *os.File }
 
-const ledgerEntries = 2 << 16 // IPv6 behind IPv4
+// An entry is a pid and the time in milliseconds, cut to 32 bits.
+const ledgerEntry = 8
 
 // OpenLedger opens the file, and makes it if it is not there.
 func OpenLedger(path string) (*Ledger, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	const size = ledgerEntries * 8
-	if err := f.Truncate(size); err != nil {
-		return nil, err
-	}
-	mapped, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return nil, os.NewSyscallError("mmap", err)
-	}
-	entries := unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(unsafe.SliceData(mapped))), ledgerEntries)
-	return &Ledger{mapped: mapped, entries: entries}, nil
+	return &Ledger{f}, err
 }
 
 // Close ends the use of the file. Others go on.
-func (l *Ledger) Close() { _ = unix.Munmap(l.mapped) } // it is a mapping of ours
+func (l *Ledger) Close() { _ = l.file.Close() } // what was written is there
 
-func (l *Ledger) entry(client netip.AddrPort) *atomic.Uint64 {
-	port := int(client.Port())
+// place is where the entry of a client is: those of IPv6 are behind those of IPv4.
+func place(client netip.AddrPort) int64 {
+	port := int64(client.Port())
 	if !client.Addr().Unmap().Is4() {
-		port += ledgerEntries / 2
+		port += 1 << 16
 	}
-	return &l.entries[port]
+	return ledgerEntry * port
 }
 
 // Note writes that this process has accepted a connection.
@@ -59,16 +43,19 @@ func (l *Ledger) Note(conn net.Conn) {
 }
 
 func (l *Ledger) note(client netip.AddrPort, pid int) {
-	l.entry(client).Store(uint64(uint32(pid))<<32 | uint64(uint32(Now().Milliseconds())))
+	entry := binary.LittleEndian.AppendUint32(nil, uint32(pid))
+	entry = binary.LittleEndian.AppendUint32(entry, uint32(Now().Milliseconds()))
+	_, _ = l.file.WriteAt(entry, place(client)) // a failure that it would explain is then one for no reason
 }
 
 // find returns who has accepted the connection that was opened at that time, 0 if nobody has.
 func (l *Ledger) find(client netip.AddrPort, opened time.Duration) (pid int) {
-	entry := l.entry(client).Load()
-	if int32(uint32(entry)-uint32(opened.Milliseconds())) < 0 {
+	entry := make([]byte, ledgerEntry)
+	_, _ = l.file.ReadAt(entry, place(client)) // zero: nobody has written so far into the file
+	if int32(binary.LittleEndian.Uint32(entry[4:])-uint32(opened.Milliseconds())) < 0 {
 		return 0 // an earlier one
 	}
-	return int(entry >> 32)
+	return int(binary.LittleEndian.Uint32(entry))
 }
 
 // Now is the time of CLOCK_MONOTONIC, which all processes of a machine share.

@@ -19,33 +19,22 @@ type poller struct {
 
 func newPoller() (*poller, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
-	}
-	p := &poller{fd: fd}
-	if _, err := p.wait(0); err != nil {
-		_ = unix.Close(fd)
-		return nil, err
-	}
-	return p, nil
+	return &poller{fd: fd}, os.NewSyscallError("epoll_create1", err)
 }
 
-// Events come once for each change, so nothing has to be registered again.
-const (
-	readable = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
-	writable = unix.EPOLLOUT
-)
-
-// add lets wait return events of a socket, with the slot of its connection. They end when it is closed.
+// add lets wait return events of a socket, with the slot of its connection. They come once for each change, and end when it is
+// closed.
 func (p *poller) add(fd int, slot int32) error {
-	event := unix.EpollEvent{Events: uint32(readable & (1<<32 - 1)), Fd: slot}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &event))
+	return p.control(unix.EPOLL_CTL_ADD, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET, fd, slot)
 }
 
 // addWritable adds the event that the socket can be written to.
 func (p *poller) addWritable(fd int, slot int32) error {
-	event := unix.EpollEvent{Events: uint32((readable | writable) & (1<<32 - 1)), Fd: slot}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.fd, unix.EPOLL_CTL_MOD, fd, &event))
+	return p.control(unix.EPOLL_CTL_MOD, unix.EPOLLOUT|unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET, fd, slot)
+}
+
+func (p *poller) control(what int, events uint32, fd int, slot int32) error {
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.fd, what, fd, &unix.EpollEvent{Events: events, Fd: slot}))
 }
 
 // wait returns events, or none when the time is over. It is exact to what it takes to wake a thread, on a virtual machine

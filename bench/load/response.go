@@ -1,17 +1,19 @@
 package load
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
+	"net/http/httputil"
 	"strconv"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
 )
 
-// maxLine bounds a line of a head, in bytes.
-const maxLine = 64 << 10
+// maxHead bounds a head, in bytes.
+const maxHead = 64 << 10
 
 var errMalformed = errors.New("malformed answer")
 
@@ -19,27 +21,24 @@ var errMalformed = errors.New("malformed answer")
 type part int
 
 const (
-	statusLine part = iota
-	header
-	content   // of a length that is known
-	chunkLine // length of a chunk
-	chunk     // its content
-	chunkEnd  // the line break after it
-	trailer   // after the last chunk
-	rest      // content until the connection is closed
-	whole     // nothing
+	head    part = iota
+	content      // of a length that is known
+	chunks
+	rest // content until the connection is closed
+	whole
 )
 
 // undelimited is the length of a response that has none.
 const undelimited = -1
 
-// response reads one HTTP/1.1 response to a GET, RFC 9112, from pieces of any size, and keeps what a load wants to know. It
-// copies nothing but lines that come in two pieces. Its zero value is ready.
+// response reads one HTTP/1.1 response to a GET, RFC 9112, from pieces of any size, and keeps what a load wants to know. A head
+// in one piece, with content of a length that is known, is not copied; all else is read from its beginning with each piece.
+// Its zero value is ready.
 type response struct {
 	part    part
-	line    []byte // as much of it as was in earlier pieces
+	pending []byte // of a head or of chunks, from earlier pieces
 	begun   bool   // something was read
-	left    int64  // of content or chunk
+	left    int64  // of content
 	length  int64  // by Content-Length, or undelimited
 	chunked bool
 
@@ -50,28 +49,35 @@ type response struct {
 }
 
 // reset makes r ready for the next response. It keeps the memory.
-func (r *response) reset() { *r = response{line: r.line[:0], worker: r.worker[:0]} }
+func (r *response) reset() { *r = response{pending: r.pending[:0], worker: r.worker[:0]} }
 
 // feed takes the next piece, and returns what of it is beyond the response, and whether the response is whole.
 func (r *response) feed(piece []byte) (beyond []byte, done bool, err error) {
 	r.begun = r.begun || len(piece) > 0
-	for r.part != whole {
-		var progress bool
+	if len(r.pending) > 0 {
+		piece = append(r.pending, piece...)
+		r.pending = piece[:0]
+	}
+	for progress := true; progress && err == nil; {
 		switch r.part {
-		case content, chunk:
-			piece, progress = r.skip(piece)
+		case head:
+			piece, progress, err = r.takeHead(piece)
+		case content:
+			n := min(r.left, int64(len(piece)))
+			if piece, r.left = piece[n:], r.left-n; r.left > 0 {
+				return nil, false, nil
+			}
+			r.part = whole
+		case chunks:
+			piece, progress, err = r.takeChunks(piece)
 		case rest:
 			return nil, false, nil
-		default:
-			if piece, progress, err = r.feedLine(piece); err != nil {
-				return nil, false, err
-			}
-		}
-		if !progress {
-			return nil, false, nil
+		case whole:
+			return piece, true, nil
 		}
 	}
-	return piece, true, nil
+	r.pending = append(r.pending[:0], piece...)
+	return nil, false, err
 }
 
 // end takes that the connection was closed. It returns nil when the response is whole by that.
@@ -79,62 +85,34 @@ func (r *response) end() error {
 	if r.part != rest {
 		return io.ErrUnexpectedEOF
 	}
-	r.part = whole
 	return nil
 }
 
-func (r *response) skip(piece []byte) (left []byte, progress bool) {
-	n := min(r.left, int64(len(piece)))
-	if r.left -= n; r.left > 0 {
-		return nil, false
-	}
-	if r.part = whole; r.chunked {
-		r.part = chunkEnd
-	}
-	return piece[n:], true
-}
-
-func (r *response) feedLine(piece []byte) (left []byte, progress bool, err error) {
-	end := bytes.IndexByte(piece, '\n')
-	if size := len(r.line) + max(end, 0); size > maxLine || end < 0 && size+len(piece) > maxLine {
-		return nil, false, errMalformed
-	}
-	if end < 0 {
-		r.line = append(r.line, piece...)
-		return nil, false, nil
-	}
-	line := piece[:end]
-	if len(r.line) > 0 {
-		line = append(r.line, line...)
-		r.line = line[:0]
-	}
-	return piece[end+1:], true, r.take(bytes.TrimSuffix(line, []byte("\r")))
-}
-
-// take takes a line.
-func (r *response) take(line []byte) error {
-	switch r.part {
-	case statusLine:
-		return r.takeStatus(line)
-	case header:
-		if len(line) == 0 {
-			return r.takeHead()
+// takeHead reads a head. It makes no progress when there is more to come.
+func (r *response) takeHead(piece []byte) (left []byte, progress bool, err error) {
+	left = piece
+	for first := true; ; first = false {
+		line, after, found := bytes.Cut(left, []byte("\n"))
+		switch {
+		case len(piece)-len(left) > maxHead, !found && len(piece) > maxHead:
+			return piece, false, errMalformed
+		case !found:
+			return piece, false, nil
 		}
-		return r.takeHeader(line)
-	case chunkLine:
-		return r.takeChunkLine(line)
-	case chunkEnd:
-		if len(line) != 0 {
-			return errMalformed
+		left, line = after, bytes.TrimSuffix(line, []byte("\r"))
+		switch {
+		case first:
+			err = r.takeStatus(line)
+		case len(line) == 0:
+			r.endHead()
+			return left, true, nil
+		default:
+			err = r.takeHeader(line)
 		}
-		r.part = chunkLine
-	case trailer:
-		if len(line) == 0 {
-			r.part = whole
+		if err != nil {
+			return piece, false, err
 		}
-	case content, chunk, rest, whole: // have no lines
 	}
-	return nil
 }
 
 // takeStatus reads "HTTP/1.1 200 OK".
@@ -147,9 +125,8 @@ func (r *response) takeStatus(line []byte) error {
 	if err != nil || status < 100 || status == 101 || (line[7] != '0' && line[7] != '1') {
 		return errMalformed
 	}
-	r.status, r.old, r.length = int(status), line[7] == '0', undelimited
-	r.keep = !r.old
-	r.part = header
+	r.status, r.old = int(status), line[7] == '0'
+	r.keep, r.length, r.chunked, r.worker = !r.old, undelimited, false, r.worker[:0]
 	return nil
 }
 
@@ -161,7 +138,11 @@ func (r *response) takeHeader(line []byte) error {
 	name, value := line[:colon], bytes.Trim(line[colon+1:], " \t")
 	switch {
 	case is(name, "Content-Length"):
-		return r.takeLength(value)
+		length, err := strconv.ParseUint(string(value), 10, 63)
+		if err != nil || r.length != undelimited && r.length != int64(length) {
+			return errMalformed
+		}
+		r.length = int64(length)
 	case is(name, "Transfer-Encoding"):
 		if r.old { // RFC 9112, 6.1: its framing is faulty
 			return errMalformed
@@ -180,49 +161,42 @@ func is(name []byte, want string) bool {
 	return len(name) == len(want) && strings.EqualFold(string(name), want)
 }
 
-func (r *response) takeLength(value []byte) error {
-	length, err := strconv.ParseUint(string(value), 10, 63)
-	if err != nil || r.length != undelimited && r.length != int64(length) {
-		return errMalformed
-	}
-	r.length = int64(length)
-	return nil
+func hasToken(value []byte, token string) bool {
+	return httpguts.HeaderValuesContainsToken([]string{string(value)}, token)
 }
 
-// takeHead takes the end of the head. RFC 9112, 6.3, tells what comes after it.
-func (r *response) takeHead() error {
+// endHead tells what comes after a head, RFC 9112, 6.3.
+func (r *response) endHead() {
 	switch {
 	case r.status < 200: // and then comes another one
-		r.part, r.chunked, r.worker = statusLine, false, r.worker[:0]
 	case r.status == 204 || r.status == 304:
 		r.part = whole
 	case r.chunked:
-		r.part = chunkLine
+		r.part = chunks
 	case r.length == undelimited:
 		r.part, r.keep = rest, false
-	case r.length == 0:
-		r.part = whole
 	default:
 		r.part, r.left = content, r.length
 	}
-	return nil
 }
 
-// takeChunkLine reads "1a" or "1a; extension".
-func (r *response) takeChunkLine(line []byte) error {
-	if extension := bytes.IndexByte(line, ';'); extension >= 0 {
-		line = line[:extension]
+// takeChunks reads all chunks, and the trailer. It makes no progress when there is more to come.
+func (r *response) takeChunks(piece []byte) (left []byte, progress bool, err error) {
+	in := bufio.NewReaderSize(bytes.NewReader(piece), len(piece))
+	_, err = io.Copy(io.Discard, httputil.NewChunkedReader(in))
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return piece, false, nil
+	} else if err != nil {
+		return piece, false, errMalformed
 	}
-	size, err := strconv.ParseUint(string(bytes.TrimRight(line, " \t")), 16, 63)
-	if err != nil {
-		return errMalformed
+	for left = piece[len(piece)-in.Buffered():]; ; {
+		line, after, found := bytes.Cut(left, []byte("\n"))
+		if !found {
+			return piece, false, nil
+		}
+		if left = after; len(bytes.TrimSuffix(line, []byte("\r"))) == 0 {
+			r.part = whole
+			return left, true, nil
+		}
 	}
-	if r.part, r.left = chunk, int64(size); size == 0 {
-		r.part = trailer
-	}
-	return nil
-}
-
-func hasToken(value []byte, token string) bool {
-	return httpguts.HeaderValuesContainsToken([]string{string(value)}, token)
 }

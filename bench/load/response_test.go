@@ -97,7 +97,7 @@ func TestResponseMalformed(t *testing.T) {
 		"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
-		"HTTP/1.1 200 OK\r\nA: " + strings.Repeat("b", maxLine) + "\r\n", strings.Repeat("x", maxLine+1),
+		"HTTP/1.1 200 OK\r\nA: " + strings.Repeat("b", maxHead) + "\r\n", strings.Repeat("x", maxHead+1),
 	} {
 		for _, size := range []int{1, 1000, len(text)} {
 			_, _, err := read([]byte(text), size)

@@ -25,7 +25,7 @@ type Result struct {
 	Requests int64            // that were answered with 2xx, at whatever time
 	Failed   map[string]int64 // the others, by kind
 	Retried  int64            // were sent again on a new connection, because their first one had been closed; also in the warm-up
-	Latency  Histogram        // of Requests in nanoseconds, from 1 us to 60 s, to 3 digits
+	Latency  Histogram        // of Requests
 
 	Rate    float64       // answers with 2xx a second, between warm-up and end
 	Elapsed time.Duration // between warm-up and end
@@ -50,9 +50,7 @@ type Failure struct {
 }
 
 // Quantile returns the latency that percent of the answers had at most.
-func (r Result) Quantile(percent float64) time.Duration {
-	return time.Duration(r.Latency.ValueAtQuantile(percent))
-}
+func (r Result) Quantile(percent float64) time.Duration { return r.Latency.Quantile(percent) }
 
 // Failures returns how many requests have failed.
 func (r Result) Failures() (n int64) {
@@ -62,7 +60,8 @@ func (r Result) Failures() (n int64) {
 	return n
 }
 
-// Histogram is one as text in HdrHistogram's own compressed format, which its tools read, too.
+// Histogram is one of times from 1 us to 60 s, to 3 digits; as text in HdrHistogram's own compressed format, which its tools
+// read, too.
 type Histogram struct{ *hdrhistogram.Histogram }
 
 // MarshalText implements encoding.TextMarshaler.
@@ -76,16 +75,22 @@ func (h *Histogram) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-func newHistogram() Histogram { return Histogram{hdrhistogram.New(minLatency, maxLatency, 3)} }
+// NewHistogram returns an empty one.
+func NewHistogram() Histogram { return Histogram{hdrhistogram.New(minLatency, maxLatency, 3)} }
 
 const (
 	minLatency = int64(time.Microsecond)
 	maxLatency = int64(time.Minute)
 )
 
-// record counts n times d, as the nearest that h holds.
-func (h Histogram) record(d time.Duration, n int64) {
+// Record counts n times d, as the nearest that h holds.
+func (h Histogram) Record(d time.Duration, n int64) {
 	_ = h.RecordValues(min(max(int64(d), minLatency), maxLatency), n) // always in its range
+}
+
+// Quantile returns what percent of the times are at most.
+func (h Histogram) Quantile(percent float64) time.Duration {
+	return time.Duration(h.ValueAtQuantile(percent))
 }
 
 // tally counts. Times are from the start of the run.
@@ -102,8 +107,8 @@ type work struct{ requests, conns int64 }
 
 func newTally(begin, end time.Duration) *tally {
 	return &tally{
-		Result: Result{Latency: newHistogram(), Failed: make(map[string]int64)},
-		begin:  begin, end: end, late: newHistogram(), workers: make(map[string]*work),
+		Result: Result{Latency: NewHistogram(), Failed: make(map[string]int64)},
+		begin:  begin, end: end, late: NewHistogram(), workers: make(map[string]*work),
 	}
 }
 
@@ -113,7 +118,7 @@ func (t *tally) counts(due time.Duration) bool { return due >= t.begin && due < 
 // sent takes that a request was sent, and how late.
 func (t *tally) sent(due, late time.Duration) {
 	if t.counts(due) {
-		t.late.record(late, 1)
+		t.late.Record(late, 1)
 	}
 }
 
@@ -125,7 +130,7 @@ func (t *tally) answered(due, now time.Duration, worker []byte, newConn bool) {
 		return
 	}
 	t.Requests++
-	t.Latency.record(now-due, 1)
+	t.Latency.Record(now-due, 1)
 	w := t.workers[string(worker)]
 	if w == nil {
 		w = new(work)
@@ -147,7 +152,7 @@ func (t *tally) result() Result {
 	r := t.Result
 	r.Elapsed = t.end - t.begin
 	r.Rate = float64(t.inTime) / r.Elapsed.Seconds()
-	r.Late = time.Duration(t.late.ValueAtQuantile(99))
+	r.Late = t.late.Quantile(99)
 	r.ByWorker, r.ConnsByWorker = make(map[string]int64), make(map[string]int64)
 	for id, w := range t.workers {
 		r.ByWorker[id], r.ConnsByWorker[id] = w.requests, w.conns

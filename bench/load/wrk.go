@@ -90,9 +90,9 @@ func uncorrect(counts map[int64]int64, interval int64) {
 }
 
 func histogramOf(counts map[int64]int64) Histogram {
-	h := newHistogram()
+	h := NewHistogram()
 	for micros, count := range counts {
-		h.record(time.Duration(micros)*time.Microsecond, count)
+		h.Record(time.Duration(micros)*time.Microsecond, count)
 	}
 	return h
 }

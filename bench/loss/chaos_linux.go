@@ -29,7 +29,7 @@ type storm struct {
 	victims victims
 	running sync.WaitGroup // of all that goes on
 	orders  chan struct{}  // holds a value for each order that runs
-	adopted times          // how long new masters took
+	adopted load.Histogram // how long new masters took
 
 	mu       sync.Mutex
 	timeline []moment // guarded by mu
@@ -84,7 +84,10 @@ func proveChaos(ctx context.Context, c config, r *report) error {
 	}
 	var processes []int // of the cluster, when all was judged but its end
 	_, err = here().trial(ctx, serve{Ledger: ledger}, nil, func(server *server, _ *load.Runner) error {
-		s := &storm{server: server, calm: calm, random: rand.New(rand.NewPCG(c.Seed, 0)), orders: make(chan struct{}, atOnce)}
+		s := &storm{
+			server: server, calm: calm, random: rand.New(rand.NewPCG(c.Seed, 0)), orders: make(chan struct{}, atOnce),
+			adopted: load.NewHistogram(),
+		}
 		if c.Untimed {
 			s.calm = patience
 		}
@@ -199,7 +202,7 @@ func (s *storm) killMaster(context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	s.adopted = append(s.adopted, took)
+	s.adopted.Record(took, 1)
 	s.tell("a new master, pid %d, ready after %v", s.PID(), took)
 	return true, nil
 }
@@ -295,9 +298,9 @@ func (s *storm) judge(r *report, counts map[string]int, results []load.Result) {
 	for _, d := range deeds {
 		r.row(d.name, counts[d.name])
 	}
-	if len(s.adopted) > 0 {
+	if s.adopted.TotalCount() > 0 {
 		r.note("a new master was ready after %s to %s ms; %d orders failed, as whom they needed was killed",
-			ms(s.adopted.quantile(0)), ms(s.adopted.quantile(100)), s.refused)
+			ms(s.adopted.Quantile(0)), ms(s.adopted.Quantile(100)), s.refused)
 	}
 	for _, t := range results {
 		s.victims.slack = max(s.victims.slack, 4*t.Quantile(99))

@@ -73,8 +73,8 @@ func (c config) compare(ctx context.Context, r *report, at site, most int, basel
 type restarts struct {
 	result  load.Result
 	count   int
-	times   times    // of each
-	trouble []string // that drains had
+	times   load.Histogram // of each
+	trouble []string       // that drains had
 }
 
 func restartsHead() []any {
@@ -83,12 +83,13 @@ func restartsHead() []any {
 
 func (t restarts) row(name string) []any {
 	return slices.Concat([]any{name, t.count}, outcomeOf(t.result),
-		[]any{t.times.quantile(50), t.times.quantile(99), t.times.quantile(100)})
+		[]any{t.times.Quantile(50), t.times.Quantile(99), t.times.Quantile(100)})
 }
 
 // restartPrefork restarts processes that are made without us: the replacement is there first, then the old one is told to
 // shut down. It goes on until something was lost, up to most restarts.
 func (c config) restartPrefork(ctx context.Context, at site, most int) (t restarts, err error) {
+	t.times = load.NewHistogram()
 	var all []*child.Process
 	defer func() {
 		for _, p := range all {
@@ -120,7 +121,8 @@ func (c config) restartPrefork(ctx context.Context, at site, most int) (t restar
 			if err := all[0].Stop(nil); err != nil {
 				return err
 			}
-			t.times, all = append(t.times, time.Since(told)), all[1:]
+			t.times.Record(time.Since(told), 1)
+			all = all[1:]
 		}
 		return nil
 	})
@@ -132,6 +134,7 @@ func (c config) restartPrefork(ctx context.Context, at site, most int) (t restar
 
 // drainCluster drains a worker of a cluster after the other.
 func (c config) drainCluster(ctx context.Context, at site) (t restarts, err error) {
+	t.times = load.NewHistogram()
 	results, err := at.trial(ctx, serve{MasterListens: true}, []load.Plan{{Connections: c.Clients}}, func(s *server, r *load.Runner) error {
 		events, err := s.Events(ctx, 0)
 		if err != nil {
@@ -178,7 +181,7 @@ func (t *restarts) drainNext(ctx context.Context, s *server, events *control.Eve
 		}
 		switch e.Kind {
 		case control.EventDrained:
-			t.times = append(t.times, e.Took)
+			t.times.Record(e.Took, 1)
 			if e.Text != "" {
 				t.trouble = append(t.trouble, fmt.Sprintf("node %d: %s", e.ID, e.Text))
 			}

@@ -34,7 +34,7 @@ func proveAttach(ctx context.Context, c config, r *report) (err error) {
 		}
 		group, addr = append(group, l), l.Addr().String()
 	}
-	var took times
+	took := load.NewHistogram()
 	for i := range attachTimes {
 		for k := range weights {
 			weights[k] = uint32(min(1, (i+k)%attachMembers)) // one of them gets nothing
@@ -43,13 +43,13 @@ func proveAttach(ctx context.Context, c config, r *report) (err error) {
 		if err := reuseport.Attach(group[0], reuseport.Steering{Weights: weights}); err != nil {
 			return err
 		}
-		took = append(took, time.Since(begin))
+		took.Record(time.Since(begin), 1)
 	}
-	us := func(q float64) string { return fmt.Sprintf("%.1f", float64(took.quantile(q))/1e3) }
+	us := func(q float64) string { return fmt.Sprintf("%.1f", float64(took.Quantile(q))/1e3) }
 	r.about("Attaching new weights to a group of %d", attachMembers)
 	r.row("times", "p50 us", "p99 us", "max us")
 	r.row(attachTimes, us(50), us(99), us(100))
-	r.expect(c.Untimed || took.quantile(50) < attachWithin, "it takes %s us", us(50))
+	r.expect(c.Untimed || took.Quantile(50) < attachWithin, "it takes %s us", us(50))
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -116,15 +115,4 @@ func describe(r load.Result) string {
 		words = append(words, fmt.Sprintf("%s after %v at %v: %s", f.Kind, (f.Failed-f.Begun).Round(time.Microsecond), f.Failed, f.Error))
 	}
 	return strings.Join(words, "; ")
-}
-
-// times are how long something took each time.
-type times []time.Duration
-
-// quantile returns what percent of them were at most.
-func (t times) quantile(percent float64) time.Duration {
-	if len(t) == 0 {
-		return 0
-	}
-	return slices.Sorted(slices.Values(t))[max(0, int(math.Ceil(percent/100*float64(len(t))))-1)]
 }
