@@ -92,7 +92,7 @@ func TestMigrationInside(t *testing.T) {
 	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known && len(pidsOf(s)) == 2 })
 }
 
-// isEven tells whether two nodes get the same.
+// isEven reports whether two nodes get the same.
 func isEven(s control.Status) bool {
 	even := 0
 	for _, n := range s.Nodes {
@@ -103,7 +103,7 @@ func isEven(s control.Status) bool {
 	return even == 2
 }
 
-// request tells whether a request on conn is answered.
+// request reports whether a request on conn is answered.
 func request(conn net.Conn) bool {
 	if _, err := conn.Write([]byte("GET / HTTP/1.0\r\n\r\n")); err != nil {
 		return false

@@ -204,7 +204,7 @@ func TestUsurper(t *testing.T) {
 
 func isUsurper(s control.Stranger) bool { return s.Steers }
 
-// isUsurpation tells whether an event is about a stranger that steers.
+// isUsurpation reports whether an event is about a stranger that steers.
 func isUsurpation(e control.Event) bool {
 	return e.Kind == control.EventStranger && strings.Contains(e.Text, "has replaced the program that steers")
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
-// Master is what the API drives.
+// Master has the operations behind the API.
 type Master interface {
 	Status() control.Status
 	// Reload replaces all workers. It waits for an order that runs, as Scale does.
@@ -27,7 +27,7 @@ type Master interface {
 	TryScale(ctx context.Context, n int) error
 	// Drain replaces one worker.
 	Drain(ctx context.Context, id int) error
-	// Pause lets a node get no new connections until Resume.
+	// Pause keeps new connections from a node until Resume.
 	Pause(ctx context.Context, id int) error
 	Resume(ctx context.Context, id int) error
 	// Takeover replaces the master.
@@ -38,8 +38,8 @@ type Master interface {
 	Watch(after int) (past []control.Event, next <-chan control.Event, cancel func())
 }
 
-// maxWaiting bounds the clients that read events, and those that wait for an order to end, each. They may stay for ever, and
-// together are half of those that the mesh answers: the others find a place.
+// maxWaiting bounds the clients that read events, and those that wait for the end of an order, each. They may stay for ever, and
+// together are half of the clients that the mesh serves: the other half is for short requests.
 const maxWaiting = 64
 
 type api struct {
@@ -48,7 +48,7 @@ type api struct {
 	readers, waiters chan struct{} // hold a value for each
 }
 
-// enter takes one of the places of those who wait. leave gives it back.
+// enter takes one of the places of waiting clients. leave frees it.
 func enter(places chan struct{}, who, instead string) (leave func(), err error) {
 	select {
 	case places <- struct{}{}:
@@ -213,7 +213,7 @@ func (a api) stop(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// accepted is the answer to an order that is not waited for, and done to one that is.
+// accepted is the answer to an order whose client does not wait, and done to one whose client does.
 type accepted struct {
 	Order string `json:"accepted"`
 }
@@ -223,7 +223,7 @@ type done struct {
 	Took  time.Duration `json:"took"` // nanoseconds, as in Event
 }
 
-// obey carries out an order. A client that goes away does not end it: half a reload is worse than a whole one.
+// obey carries out an order. It continues when the client disconnects: half a reload is worse than a whole one.
 func (a api) obey(w http.ResponseWriter, r *http.Request, name string, in input, order, try func(context.Context) error) error {
 	refuse, err := in.choice("busy", "wait", "refuse")
 	if err != nil {
@@ -285,8 +285,8 @@ func writeError(w http.ResponseWriter, err error) {
 	case errors.Is(err, errors.ErrUnsupported):
 		status = http.StatusNotImplemented
 	}
-	text := strings.TrimPrefix(err.Error(), "cluster: ")       // who asks knows whom
-	_ = writeJSON(w, status, map[string]string{"error": text}) // one who is gone needs no error
+	text := strings.TrimPrefix(err.Error(), "cluster: ")       // the client knows the cluster that it has asked
+	_ = writeJSON(w, status, map[string]string{"error": text}) // a client that is gone needs no error
 }
 
 // writeJSON answers. It returns an error only if nothing was written.
@@ -297,6 +297,6 @@ func writeJSON(w http.ResponseWriter, status int, value any) error {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(content, '\n')) // one who is gone needs no answer
+	_, _ = w.Write(append(content, '\n')) // a client that is gone needs no answer
 	return nil
 }

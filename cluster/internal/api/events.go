@@ -17,7 +17,7 @@ import (
 // silence for a connection that has died.
 const keepAlive = 15 * time.Second
 
-// events sends events, as in "Server-sent events" of the HTML standard, until the client goes away or the master ends.
+// events sends events, as in "Server-sent events" of the HTML standard, until the client disconnects or the master ends.
 func (a api) events(w http.ResponseWriter, r *http.Request) error {
 	after, err := eventsAfter(r)
 	if err != nil {
@@ -45,8 +45,8 @@ func (a api) events(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// eventsAfter returns the Seq of the last event that the client has: what a browser says when it connects again comes
-// before what is in the address, which stays the same.
+// eventsAfter returns the Seq of the last event that the client has: the header that a browser sends when it connects again
+// overrides the address, which stays the same.
 func eventsAfter(r *http.Request) (int, error) {
 	in, err := readInput(r, "after")
 	if err != nil {

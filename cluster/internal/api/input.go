@@ -16,8 +16,8 @@ import (
 // input are the parameters of a request to the API.
 type input url.Values
 
-// readInput reads the parameters from the query and the body of a request: a form, as of `curl -d`, or a JSON object.
-// What is not known is an error, since an order whose parameter was misspelt is another order.
+// readInput reads the parameters from the query and the body of a request: a form, as of `curl -d`, or a JSON object. An unknown
+// parameter is an error, since an order whose parameter was misspelt is another order.
 func readInput(r *http.Request, known ...string) (input, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -97,7 +97,7 @@ func (in input) number(name string, lowest, highest int) (int, error) {
 	return n, nil
 }
 
-// choice tells whether a parameter has its special value, and not the usual one, which it has if it is not there.
+// choice reports whether a parameter has its special value, and not the usual one, which is the default.
 func (in input) choice(name, usual, special string) (bool, error) {
 	switch text := in.get(name); text {
 	case "", usual:

@@ -1,8 +1,8 @@
 // Package journal keeps the last events of a program and passes each new one on to its watchers.
 //
-// Events are numbered from 1, and a watcher that comes back says which number it has seen last: it gets the events that
-// followed and those to come, each once and in order. Emit never waits for a watcher: a watcher that is too far
-// behind loses its channel, and has to watch again.
+// Events are numbered from 1. A watcher that returns passes the number of the last event that it has seen: it gets the events
+// after that, past and future, each once and in order. Emit never waits for a watcher: a watcher that is too far behind loses its
+// channel, and has to watch again.
 //
 // The type of an event is the caller's. Events are values: the journal hands out copies.
 package journal
@@ -62,12 +62,12 @@ func (j *Journal[E]) Emit(e E) {
 	}
 }
 
-// Watch returns the remembered events that followed number after, and a channel with those to come: no event is missing
-// between the two, or in both. If the journal has not come to number after, the reader means another journal, and gets all
-// events that are remembered; [FromNow] gets none.
+// Watch returns the remembered events after number after, and a channel with future ones: no event is missing between the two, or
+// in both. If the journal has not reached number after, the reader means another journal, and gets all events that are
+// remembered; [FromNow] gets none.
 //
-// next is closed by cancel, by Close, and when its reader is behind by [Capacity] events. The caller must call cancel, and
-// may call it more than once.
+// next is closed by cancel, by Close, and when its reader is behind by [Capacity] events. The caller must call cancel, and may
+// call it more than once.
 func (j *Journal[E]) Watch(after int) (past []E, next <-chan E, cancel func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
-// isTrying tells whether the successor has what is ours, and is not the master yet.
+// isTrying reports whether the successor has what is ours, and is not the master yet.
 func (w *world) isTrying() bool { return w.m.handover.phase == trying }
 
 // TestTakeover: the successor gets all, and this machine is over without asking a worker for anything.

@@ -188,7 +188,7 @@ func isAnswer(a Action) bool {
 	}
 }
 
-// hasSuccessor tells whether a successor has what is ours.
+// hasSuccessor reports whether a successor has what is ours.
 func (w *world) hasSuccessor() bool {
 	return w.next != nil && w.next.has && w.next.alive && !w.next.back
 }
@@ -507,7 +507,7 @@ func (w *world) disturb() {
 	}
 }
 
-// taken tells whether a slot has no place: a master starts nobody there.
+// taken reports whether a slot has no place: a master starts nobody there.
 func (w *world) taken(number int) bool {
 	slot := w.m.slotBy(number)
 	return w.m.workerIn(slot, current) != nil || w.m.workerIn(slot, replacement) != nil

@@ -14,8 +14,8 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// LongestLeave bounds how long a node waits until nothing waits in its accept queues any more. Its server accepts all the
-// while; it is the bound for a server that does not, or for handshakes that never end.
+// LongestLeave bounds how long a node waits until its accept queues are empty. Its server accepts all the while; it is the bound
+// for a server that does not, or for handshakes that never end.
 const LongestLeave = 10 * time.Second
 
 // stuckTime is how long connections may wait in the queue of a node that leaves while its server does not accept.
@@ -36,8 +36,8 @@ func (l *Listeners) Join(ctx context.Context, port portgroup.Key) (*Listener, er
 }
 
 // Leave leaves the groups of all ports, without losing a connection where they can be steered, and closes the listeners. Accept
-// of each blocks from then on until done is closed. stuck is called when connections wait and the server does not accept: the places below
-// the limit of a server may be taken by handlers that only end when they hear of the drain.
+// of each blocks from then on until done is closed. stuck is called when connections wait and the server does not accept: a
+// server at its limit of connections may have handlers that only end when they learn of the drain.
 func (l *Listeners) Leave(ctx context.Context, done <-chan struct{}, stuck func()) error {
 	l.leaving.Lock()
 	defer l.leaving.Unlock()
@@ -76,8 +76,8 @@ func (l *Listener) watchQueue(ctx context.Context, stuck func()) {
 	}
 }
 
-// leave leaves the group of one port. What breaks the exclusion meanwhile, as a member that dies and whose index we
-// get, makes it begin again.
+// leave leaves the group of one port. It begins again when the exclusion is broken meanwhile, as by the death of a member whose
+// index we get.
 func (l *Listener) leave(ctx context.Context) error {
 	for {
 		epoch, err := l.exclude(ctx)
@@ -85,7 +85,7 @@ func (l *Listener) leave(ctx context.Context) error {
 			return l.leaveAlone(ctx, err)
 		}
 		if epoch == 0 {
-			_ = reuseport.Hide(l.socket) // where it cannot be, those that come in the last moment are lost
+			_ = reuseport.Hide(l.socket) // if that fails, connections of the last moment are lost
 		}
 		if err := l.Drain(ctx); err != nil {
 			return err
@@ -100,7 +100,8 @@ func (l *Listener) leave(ctx context.Context) error {
 	}
 }
 
-// leaveAlone leaves a group that is not steered any more, for the reason why. What was steered elsewhere may come again by now.
+// leaveAlone leaves a group that is no longer steered, for the reason why. Connections that were steered elsewhere may arrive
+// here again.
 func (l *Listener) leaveAlone(ctx context.Context, why error) error {
 	if err := reuseport.Hide(l.socket); err != nil {
 		return errline.Join(why, err)
@@ -108,7 +109,7 @@ func (l *Listener) leaveAlone(ctx context.Context, why error) error {
 	return l.Drain(ctx)
 }
 
-// exclude steers new connections away. It returns 0 where they cannot be: then they are not answered any more, and their
+// exclude steers new connections away. It returns 0 where they cannot be: then their SYNs are no longer answered, and their
 // clients try again after a second.
 func (l *Listener) exclude(ctx context.Context) (epoch int, err error) {
 	for end := time.Now().Add(excludeTimeout); ; {
@@ -129,10 +130,10 @@ func (l *Listener) exclude(ctx context.Context) (epoch int, err error) {
 	}
 }
 
-// longestRejoin bounds how long a node waits for what is in its queue before it gives up, and then for its master.
+// longestRejoin bounds how long a node waits until its queue is empty before it gives up, and then for its master.
 const longestRejoin = 2 * time.Second
 
-// rejoinInterval is the time between two requests to a master that has not let a node into its group again.
+// rejoinInterval is the time between two requests to a master that has not admitted a node to its group again.
 const rejoinInterval = 100 * time.Millisecond
 
 // rejoin leaves the group of a port and joins it again, where a connection cannot be lost by it.
@@ -151,7 +152,7 @@ func (l *Listener) rejoin() {
 	}
 }
 
-// beginRejoin lets the acceptor of a listener that is closed wait until it is opened again, or endRejoin.
+// beginRejoin makes the acceptor of a listener that is closed wait until it is opened again, or endRejoin.
 func (l *Listeners) beginRejoin(one *Listener) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

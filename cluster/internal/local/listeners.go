@@ -1,5 +1,5 @@
-// Package local holds the listeners of this process, and does its part in the groups that they are in: it joins them, leaves them
-// without losing a connection, and does what the master asks of a listener.
+// Package local holds the listeners of this process, and does its part in their groups: it joins them, leaves them without losing
+// a connection, and carries out the master's requests about a listener.
 package local
 
 import (
@@ -65,7 +65,7 @@ type Listeners struct {
 	snapshots map[portgroup.Key]*portgroup.Snapshot // guarded by mu; the newest
 	rejoining map[portgroup.Key]*serve.Acceptor     // guarded by mu; of listeners that are closed only to be opened again
 	expected  map[netip.AddrPort]*expected          // guarded by mu; by source
-	refuses   bool                                  // guarded by mu; no listener is opened any more
+	refuses   bool                                  // guarded by mu; no listener can be opened
 }
 
 var _ portgroup.Agent = (*Listeners)(nil)
@@ -81,21 +81,21 @@ func New(pauses bool) *Listeners {
 	}
 }
 
-// BelongTo tells whose listeners they are.
+// BelongTo sets the node of the listeners.
 func (l *Listeners) BelongTo(n Node) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.node = n
 }
 
-// SteerBy tells who steers the groups from now on.
+// SteerBy sets the steerer of the groups.
 func (l *Listeners) SteerBy(s protocol.Steerer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.steerer = s
 }
 
-// Steerer returns who steers the groups, nil if this process is alone.
+// Steerer returns the steerer of the groups, nil if this process is alone.
 func (l *Listeners) Steerer() protocol.Steerer {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -128,7 +128,7 @@ func (l *Listeners) All() (all []*Listener) {
 	return all
 }
 
-// Infos returns what a new master has to know of the listeners.
+// Infos describes the listeners for a new master.
 func (l *Listeners) Infos() (infos []protocol.Listener) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,14 +139,14 @@ func (l *Listeners) Infos() (infos []protocol.Listener) {
 	return infos
 }
 
-// Refuse opens no listener any more.
+// Refuse keeps listeners from being opened.
 func (l *Listeners) Refuse() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refuses = true
 }
 
-// Close closes all listeners, and opens none any more.
+// Close closes all listeners. None can be opened after it.
 func (l *Listeners) Close() (err error) {
 	l.Refuse()
 	for _, one := range l.All() {
@@ -229,7 +229,7 @@ func (l *Listeners) Attach(_ context.Context, port portgroup.Key, s reuseport.St
 	return reuseport.Attach(one.socket, s)
 }
 
-// SetCPU gives the listener of a port the connections of a CPU.
+// SetCPU sets SO_INCOMING_CPU of the listener of a port.
 func (l *Listeners) SetCPU(_ context.Context, port portgroup.Key, cpu int) error {
 	one, err := l.Get(port)
 	if err != nil {

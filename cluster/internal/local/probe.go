@@ -13,14 +13,14 @@ import (
 	"github.com/multinode-go/multinode/internal/closed"
 )
 
-// expectTimeout is how long a probe connection is expected: a master that has given this node up does not tell it to forget, and
-// the port may be a client's then.
+// expectTimeout is how long a probe connection is expected: a master that has given this node up does not call Forget, and the
+// port may be a client's then.
 const expectTimeout = 2 * time.Second
 
 // expected is a probe connection that this process watches for.
 type expected struct {
 	came      <-chan struct{} // closed when we have accepted it
-	forgotten chan struct{}   // closed when the master does not ask any more
+	forgotten chan struct{}   // closed by forget
 	expiry    *time.Timer
 }
 

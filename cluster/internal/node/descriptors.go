@@ -6,12 +6,12 @@ import (
 	"github.com/multinode-go/multinode/internal/descriptors"
 )
 
-// What a node keeps open, measured, and rounded up.
+// Open descriptors of a node, measured, and rounded up.
 const (
 	descriptorsOfNode   = 14 // its directory, lock and sockets, the port
 	descriptorsOfLink   = 2  // to each other node: the link and the stream of the bus
 	descriptorsOfWorker = 3  // in the master, for each worker: its pidfd, the control stream, standard error until it is ready
-	spareDescriptors    = 16 // what is open for a moment, and some connections
+	spareDescriptors    = 16 // for short uses, and some connections
 )
 
 // EnoughDescriptors returns an error if this process cannot have as many descriptors open as a node of so many needs. It comes

@@ -24,8 +24,8 @@ func (n *Node) EndServing(ctx context.Context, lameDuck time.Duration) error {
 	return errline.Join(err, serve.AwaitClosed(ctx, slices.DeleteFunc(n.addresses(), n.Servers.Serves)))
 }
 
-// settleTime is what a server has to begin with the connections that it has accepted last, before it may end. That of gRPC
-// drops those that it has accepted and whose goroutine has not begun.
+// settleTime is the time for a server to begin with the connections that it has accepted last, before it may end. A gRPC server
+// drops connections that it has accepted and whose goroutine has not begun.
 const settleTime = 100 * time.Millisecond
 
 // settle waits for settleTime if connections are open that no server counts.
@@ -82,7 +82,7 @@ func (n *Node) leavePorts(ctx context.Context) error {
 	return err
 }
 
-// finish tells everybody that the node has ended.
+// finish publishes the end of the node.
 func (n *Node) finish(cause, err error) {
 	if raise := n.endStop(); raise != nil {
 		raiseSignal(raise)

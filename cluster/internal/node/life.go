@@ -11,7 +11,7 @@ import (
 
 // Life is a node's, from its start to its end.
 type Life struct {
-	started chan struct{} // closed when the node is complete: orders may come before
+	started chan struct{} // closed when the node is complete: orders may arrive before
 	begun   chan struct{}
 	hurried chan struct{}
 	done    chan struct{}
@@ -42,7 +42,7 @@ func (l *Life) Hurried() <-chan struct{} { return l.hurried }
 // Done is closed when the node has ended.
 func (l *Life) Done() <-chan struct{} { return l.done }
 
-// Wait waits until the node has ended, and returns why, or what was cut.
+// Wait waits until the node has ended. It returns the reason, or what was cut.
 func (l *Life) Wait() error {
 	<-l.done
 	return l.err
@@ -70,7 +70,7 @@ func (l *Life) stopAfter(first func(), cause error, timeout time.Duration) bool 
 	return true
 }
 
-// IsStopping tells whether the stop has begun.
+// IsStopping reports whether the stop has begun.
 func (l *Life) IsStopping() bool { return l.Stopping() != nil }
 
 // Stopping returns the context of the stop, which is done when the time for it is over; nil before it began.
@@ -116,7 +116,7 @@ func (l *Life) endStop() os.Signal {
 
 const (
 	// killTimeout bounds how long a node takes to end after the second signal, should a part of it hang: a master that ends
-	// earlier leaves processes behind which it has not killed, and a busy machine may give it no CPU for seconds.
+	// earlier leaves processes behind which it has not killed, and on a busy machine it may get no CPU for seconds.
 	killTimeout = 30 * time.Second
 	// raiseTimeout bounds how long a signal to the own process takes.
 	raiseTimeout = 2 * time.Second

@@ -11,7 +11,7 @@ import (
 	"github.com/multinode-go/multinode/peer/bus"
 )
 
-// Links are what links this node with the others.
+// Links link this node with the other nodes.
 type Links struct {
 	Mesh *peer.Mesh
 	Bus  *bus.Bus
@@ -28,7 +28,7 @@ func Join(ctx context.Context, logger *slog.Logger, self peer.Info, in inside.Op
 	if err != nil {
 		return Links{}, err
 	}
-	// The mesh may have taken all of the time, to wait for those that may be absent.
+	// The mesh may have taken all of the time, waiting for nodes that may be absent.
 	ctx, cancel = context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if l.Bus, err = bus.New(ctx, l.Mesh, bus.Options{Logger: logger}); err != nil {
@@ -49,5 +49,5 @@ func (l Links) Close() error {
 	return errline.Join(l.Bus.Close(), l.Mesh.Close())
 }
 
-// Cut ends the link to a peer that has sent what it may not.
+// Cut ends the link to a peer that has broken the protocol.
 func (l Links) Cut(p peer.Info, reason string) { inside.Of(l.Mesh).Cut(p, reason) }

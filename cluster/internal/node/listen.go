@@ -25,7 +25,7 @@ func (n *Node) openFront() (net.Listener, error) {
 	return l, err
 }
 
-// TakeFront gives a node that is alone the listener of its main port.
+// TakeFront sets the listener of the main port of a node that is alone.
 func (n *Node) TakeFront(a *serve.Acceptor) {
 	n.note(n.Keep(a))
 	n.front = func() (net.Listener, error) { return a, nil }

@@ -1,5 +1,5 @@
-// Package node is one process of a cluster: its links to the others, its ports and servers, the signals that it takes, and its
-// end. What a master or a worker has beyond that is its [Role].
+// Package node is one process of a cluster: its links to the other nodes, its ports and servers, the signals that it handles, and
+// its end. The part that only a master or a worker has is its [Role].
 package node
 
 import (
@@ -36,9 +36,9 @@ func (c Config) BriefLameDuck() time.Duration { return min(c.LameDuck, briefLame
 type Role struct {
 	// Stop ends the node, for the reason cause; Stopping bounds it. It is called once, in a goroutine of its own.
 	Stop func(cause error) error
-	// Serving hears that the main port is served.
+	// Serving is called when the main port is served.
 	Serving func()
-	// Left hears that the node has left its ports, and how long that took.
+	// Left is called when the node has left its ports, with how long that took.
 	Left func(took time.Duration)
 	// AllReady is closed when all others are ready; nil: it waits for no other.
 	AllReady <-chan struct{}
@@ -46,7 +46,7 @@ type Role struct {
 	StandIn func(ctx context.Context, key portgroup.Key) (net.Listener, error)
 	// Obey carries out the order that a signal brings.
 	Obey func(os.Signal)
-	// PassOn hears of the signal that stops the node.
+	// PassOn is called with the signal that stops the node.
 	PassOn func(os.Signal)
 }
 
@@ -77,15 +77,14 @@ func New(c Config, links Links, listeners *local.Listeners, key portgroup.Key, a
 	return n
 }
 
-// Start lets the node live in its role: from here on its signals are caught.
+// Start begins the node's life in its role: from here on its signals are caught.
 func (n *Node) Start(r Role) {
 	n.role = r
 	n.watchSignals()
 	close(n.started)
 }
 
-// Serve lets server serve the main port, or in its place the listeners that are given. In a node that is not to accept it does
-// nothing.
+// Serve makes server serve the main port, or instead the given listeners. In a node that is not to accept it does nothing.
 func (n *Node) Serve(server serve.Server, listeners []net.Listener) error {
 	if !n.isWanted() {
 		return nil
@@ -100,5 +99,5 @@ func (n *Node) Serve(server serve.Server, listeners []net.Listener) error {
 	return n.Servers.Serve(server, listeners, func(err error) { n.Stop(err, n.cfg.StopTimeout) })
 }
 
-// isWanted tells whether this node is to accept connections.
+// isWanted reports whether this node is to accept connections.
 func (n *Node) isWanted() bool { return n.accepts.Load() && !n.IsStopping() }

@@ -10,7 +10,7 @@ import (
 // orderSignals are the signals that order a master to do something.
 var orderSignals = []os.Signal{syscall.SIGHUP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGUSR2}
 
-// hadTerminal tells whether the process was started with a controlling terminal.
+// hadTerminal reports whether the process was started with a controlling terminal.
 var hadTerminal = hasTerminal()
 
 func hasTerminal() bool {
@@ -21,6 +21,5 @@ func hasTerminal() bool {
 	return tty.Close() == nil
 }
 
-// hungUp tells whether a SIGHUP says what it says at first: that the terminal is gone. That is no order to reload, but
-// the end.
+// hungUp reports whether a SIGHUP has its original meaning: the terminal is gone. That is no order to reload, but the end.
 func hungUp(sig os.Signal) bool { return sig == syscall.SIGHUP && hadTerminal && !hasTerminal() }

@@ -38,7 +38,7 @@ func (p *Ports) CloseListeners() error { return p.listeners.Close() }
 // Addr returns the address of the main port.
 func (p *Ports) Addr() net.Addr { return p.addr }
 
-// Accepts tells whether this node accepts connections, and does not only stand for the port.
+// Accepts reports whether this node accepts connections, rather than only hold the port.
 func (p *Ports) Accepts() bool { return p.accepts.Load() }
 
 // Supervise makes a node only stand for its ports.
@@ -76,7 +76,7 @@ func (p *Ports) Keep(l net.Listener) net.Listener {
 	return l
 }
 
-// shutKept lets the listeners that are in no group accept nothing more. Accept blocks until the node has ended.
+// shutKept makes the listeners that are in no group accept nothing more. Accept blocks until the node has ended.
 func (p *Ports) shutKept(ended <-chan struct{}) (err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

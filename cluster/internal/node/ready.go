@@ -2,12 +2,12 @@ package node
 
 import "sync"
 
-// Readiness tells when a node is ready.
+// Readiness is when a node is ready.
 type Readiness struct {
 	manual  bool          // only when the program says so
 	ready   chan struct{} // closed when it has
-	serving chan struct{} // closed when the main port is accepted from, or is not to be any more
-	left    chan struct{} // closed when this node has no listener any more
+	serving chan struct{} // closed when the main port is accepted from, or need not be
+	left    chan struct{} // closed when this node has no listener left
 
 	readyOnce, servingOnce, leftOnce sync.Once
 }
@@ -18,13 +18,13 @@ func newReadiness(manual bool) *Readiness {
 	}
 }
 
-// Ready tells that the program is ready to serve.
+// Ready marks the program as ready to serve.
 func (r *Readiness) Ready() { r.readyOnce.Do(func() { close(r.ready) }) }
 
-// HasLeft is closed when the node has no listener any more.
+// HasLeft is closed when the node has no listener left.
 func (r *Readiness) HasLeft() <-chan struct{} { return r.left }
 
-// MarkServing tells that the main port is accepted from, or is not to be any more.
+// MarkServing notes that the main port is accepted from, or need not be.
 func (n *Node) MarkServing() {
 	n.servingOnce.Do(func() {
 		if n.role.Serving != nil {

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// PassedOn is how long after the first signal to stop another one is the same wish: a terminal interrupts, and a service
-// manager terminates, master and workers, the master passes on what its workers may have got already, and timeout(1) signals
+// PassedOn is how long after the first signal to stop another one counts as the same: a terminal interrupts, and a service
+// manager terminates, master and workers; the master passes on signals that its workers may have got already; timeout(1) signals
 // the process and then its group.
 const PassedOn = time.Second
 
-// signalBuffer is the room for signals that come faster than they are looked at. One more of a kind is no other wish.
+// signalBuffer is the room for signals that arrive faster than they are handled. A second one of a kind adds nothing.
 const signalBuffer = 8
 
 // stopSignals stop a node.

@@ -6,7 +6,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
-// Status returns what this node knows of the cluster by itself: that it is there.
+// Status returns the status that this node knows by itself: its own.
 func (n *Node) Status() control.Status {
 	self := n.Mesh.Self()
 	connections, requests := n.Servers.Load()

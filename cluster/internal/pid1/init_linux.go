@@ -20,8 +20,8 @@ const initVariable = "MULTINODE_INIT"
 // Become makes this process an init that starts program, and does not return, if this is process 1. In any other process it does
 // nothing.
 //
-// What this process has done until now ends here, and the new child does it again. Its descriptors are closed, unless it has
-// got them from its own parent.
+// What this process has done until now ends here, and the new child does it again. Its descriptors are closed, except those that
+// it has inherited.
 func Become(program string) error {
 	if os.Getpid() != 1 {
 		return nil
@@ -63,7 +63,7 @@ type initProcess struct {
 // run is all that process 1 does. It returns the exit code.
 func (p *initProcess) run(program string) int {
 	p.program, p.rules = program, newRules()
-	children := make(chan os.Signal, 1) // one that waits stands for all
+	children := make(chan os.Signal, 1) // one value stands for all children
 	signal.Notify(children, syscall.SIGCHLD)
 	p.signals = make(chan os.Signal, 64)
 	signal.Notify(p.signals, passedSignals()...)
@@ -95,7 +95,7 @@ func (p *initProcess) fail(err error) int {
 	return 1
 }
 
-// passedSignals returns the signals that are passed on: all, but those that are about this process alone, and those that the
+// passedSignals returns the signals that are passed on: all, except those that concern this process alone, and those that the
 // process was started to ignore, as the program will.
 func passedSignals() (passed []os.Signal) {
 	own := []syscall.Signal{syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGKILL, syscall.SIGSTOP}
@@ -120,8 +120,8 @@ func (p *initProcess) openLine() error {
 	return nil
 }
 
-// start starts the program. Where there is a terminal, the program becomes its foreground, so that an interrupt from there reaches
-// it once, and not once more by way of us.
+// start starts the program. Where there is a terminal, the program becomes its foreground, so that an interrupt from there
+// reaches it once, and not once more through the init.
 func (p *initProcess) start() error {
 	attr := &syscall.ProcAttr{Env: p.environ(), Files: []uintptr{0, 1, 2}}
 	if _, err := unix.IoctlGetInt(0, unix.TIOCGPGRP); err == nil {
@@ -166,8 +166,8 @@ func (p *initProcess) read(lines chan<- string) {
 	}
 }
 
-// reap is a goroutine that ends with the process. It says in the pipe who has ended, so that this is heard after what these
-// have said themselves.
+// reap is a goroutine that ends with the process. It reports exits through the pipe, so that they arrive after the words of the
+// processes themselves.
 func (p *initProcess) reap(children <-chan os.Signal) {
 	for range children {
 		for {
@@ -184,7 +184,7 @@ func (p *initProcess) reap(children <-chan os.Signal) {
 	}
 }
 
-// hear takes a line of the pipe.
+// hear handles a line of the pipe.
 func (p *initProcess) hear(line string) {
 	var w word
 	var pid, number int
@@ -223,14 +223,14 @@ func (p *initProcess) exited(pid int, status syscall.WaitStatus) {
 	}
 }
 
-// end lets those end gently that no master has stopped.
+// end asks the processes to end that no master has stopped.
 func (p *initProcess) end() {
 	if p.rules.orphan {
 		_ = syscall.Kill(-1, syscall.SIGTERM) // all others; there may be none
 	}
 }
 
-// over tells whether process 1 may end, which kills all others: not before those have ended that still have requests.
+// over reports whether process 1 may end, which kills all others: not before processes have ended that still have requests.
 func (p *initProcess) over() bool {
 	r := p.rules
 	return r.ending && len(r.former) == 0 && (!r.orphan || !hasChildren())
@@ -241,7 +241,7 @@ func (p *initProcess) pass(sig syscall.Signal) {
 	stops := sig == syscall.SIGTERM || sig == syscall.SIGINT
 	switch {
 	case p.rules.main != 0:
-		_ = syscall.Kill(p.rules.main, sig) // it may have ended, which we shall hear
+		_ = syscall.Kill(p.rules.main, sig) // it may have ended: its exit will arrive
 	case p.rules.ending && stops: // the second one
 		p.rules.orphan, p.rules.former = false, nil
 	case stops:
@@ -250,12 +250,12 @@ func (p *initProcess) pass(sig syscall.Signal) {
 	}
 }
 
-// isChild tells whether a process is a child of ours, and lives.
+// isChild reports whether a process is a child of the init, and alive.
 func isChild(pid int) bool {
 	return unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil
 }
 
-// hasChildren tells whether there are children, alive or not reaped yet.
+// hasChildren reports whether there are children, alive or not reaped yet.
 func hasChildren() bool {
 	return unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) != unix.ECHILD
 }

@@ -15,13 +15,13 @@ type Line struct{ pipe *os.File }
 // Ready says that this process is the master, and has been ready.
 func (l *Line) Ready() { l.say(wordReady, os.Getpid()) }
 
-// Stopping says that this process has begun to stop: whatever its end is, it is not started again.
+// Stopping says that this process has begun to stop: however it ends, it is not started again.
 func (l *Line) Stopping() { l.say(wordStopping, os.Getpid()) }
 
 // Heir says that the process pid, a child of this one, takes its place if this one dies.
 func (l *Line) Heir(pid int) { l.say(wordHeir, pid) }
 
-// Share gives the line to a process that cmd will start. It adds to cmd's ExtraFiles and Env.
+// Share passes the line on to a process that cmd will start. It adds to cmd's ExtraFiles and Env.
 func (l *Line) Share(cmd *exec.Cmd) {
 	if l == nil {
 		return

@@ -16,7 +16,7 @@ const (
 	failureLimit = 10
 )
 
-// word is what a line of the pipe to the init begins with. A process id follows.
+// word begins a line of the pipe to the init. A process id follows.
 type word string
 
 const (
@@ -32,7 +32,7 @@ type exit struct {
 	signal syscall.Signal
 }
 
-// signaled is what a shell adds to the number of a signal.
+// signaled is added to the number of a signal, as shells do.
 const signaled = 128
 
 func (e exit) String() string {
@@ -42,10 +42,10 @@ func (e exit) String() string {
 	return fmt.Sprintf("exit code %d", e.code)
 }
 
-// isStop tells whether the process ended because it was asked to: before it handles signals, or by a second one.
+// isStop reports whether the process ended because it was asked to: before it handles signals, or by a second one.
 func (e exit) isStop() bool { return e.signal == syscall.SIGTERM || e.signal == syscall.SIGINT }
 
-// rules is what the init knows, and what it does next: a state machine without clock or process.
+// rules decides the next step of the init: a state machine without clock or process.
 type rules struct {
 	main   int          // the process that is the master; 0: none runs
 	heir   int          // takes its place when that dies; 0: none
@@ -60,17 +60,17 @@ type rules struct {
 	next   time.Time // of the next start; zero: none is due
 	ending bool
 	code   int  // with which the init ends
-	orphan bool // nobody has stopped the workers
+	orphan bool // no master has stopped the workers
 }
 
 func newRules() *rules { return &rules{former: make(map[int]bool)} }
 
-// started tells that the program runs.
+// started notes that the program runs.
 func (r *rules) started(pid int) { r.become(pid); r.next = time.Time{} }
 
 func (r *rules) become(pid int) { r.main, r.ready, r.stopping = pid, time.Time{}, false }
 
-// told takes what a process has said.
+// told handles a word of a process.
 func (r *rules) told(w word, pid int, now time.Time) {
 	switch w {
 	case wordHeir:
@@ -84,7 +84,7 @@ func (r *rules) told(w word, pid int, now time.Time) {
 	}
 }
 
-// takeOver makes a process the master: the heir, or the one that has not been able to hand over to it after all.
+// takeOver makes a process the master: the heir, or the master that has failed to hand over to it.
 func (r *rules) takeOver(pid int) {
 	r.heir = 0
 	if pid == r.main {
@@ -98,7 +98,7 @@ func (r *rules) takeOver(pid int) {
 	r.become(pid)
 }
 
-// exited tells that a child of the init is gone. isChild tells whether a process is a child of the init.
+// exited handles the exit of a child of the init. isChild reports whether a process is a child of the init.
 func (r *rules) exited(pid int, e exit, now time.Time, isChild func(pid int) bool) {
 	delete(r.former, pid)
 	switch {
@@ -148,5 +148,5 @@ func (r *rules) delay() time.Duration {
 	}
 }
 
-// stop tells that a signal to stop has come while no master runs that could take it.
+// stop handles a signal to stop while no master runs that could handle it.
 func (r *rules) stop() { r.ending, r.orphan, r.next = true, true, time.Time{} }

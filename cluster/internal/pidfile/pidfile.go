@@ -103,7 +103,7 @@ func replace(path, content string) (err error) {
 	return os.Rename(temp.Name(), path)
 }
 
-// isAlive tells whether a process runs, also if it is another user's.
+// isAlive reports whether a process runs, also if it is another user's.
 func isAlive(pid int) bool {
 	process, err := os.FindProcess(pid)
 	if err != nil {

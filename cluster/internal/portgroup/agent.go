@@ -8,8 +8,9 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// Agent holds listeners, and does with them what a master asks: this process, a worker at the other end of its control stream, or
-// the master itself for a process that does not talk to us. All methods may be called at the same time.
+// Agent holds listeners, and serves the requests of a master about them. It is this process, a worker at the other end of its
+// control stream, or the master itself on behalf of a program that does not use this package. All methods may be called at the
+// same time.
 type Agent interface {
 	// Open listens on address for a port, unless that is so already, and returns the inode of the listener.
 	Open(ctx context.Context, port Key, address string) (inode uint32, err error)
@@ -18,15 +19,15 @@ type Agent interface {
 	// Rejoin leaves the group of a port and joins it again, where no connection can be lost by it. It only begins with it.
 	Rejoin(ctx context.Context, port Key) error
 	// Attach attaches a program through the listener, unless it is later than until, by CLOCK_MONOTONIC: a process that was
-	// stopped does not attach an old one when it goes on.
+	// stopped must not attach an old program when it continues.
 	Attach(ctx context.Context, port Key, s reuseport.Steering, until time.Duration) error
-	// SetCPU gives the listener the connections of a CPU, -1: of none.
+	// SetCPU sets SO_INCOMING_CPU of the listener; -1 is no CPU.
 	SetCPU(ctx context.Context, port Key, cpu int) error
 	// Expect watches for a probe connection from source, until Forget or for some seconds.
 	Expect(ctx context.Context, port Key, source netip.AddrPort) error
 	// Await waits until the connection has been accepted that is expected.
 	Await(ctx context.Context, port Key, source netip.AddrPort) error
-	// Forget watches for it no more, and tells whether it has come.
+	// Forget ends the watch, and reports whether the connection has arrived.
 	Forget(ctx context.Context, port Key, source netip.AddrPort) (came bool, err error)
 	// Keep keeps a snapshot of the group for the next master.
 	Keep(ctx context.Context, port Key, s Snapshot) error
@@ -34,7 +35,7 @@ type Agent interface {
 	Probe(ctx context.Context) (Load, error)
 }
 
-// Load is what an agent has to do.
+// Load is the load of an agent.
 type Load struct {
 	Connections int     `json:"conns,omitempty"`
 	Requests    int     `json:"requests,omitempty"`

@@ -26,7 +26,7 @@ func (a *array[N]) Holes() []*Member[N] {
 	return slices.DeleteFunc(a.Order(), func(one *Member[N]) bool { return !one.hole })
 }
 
-// IsUnknown tells whether nothing is known of the order, until the next look.
+// IsUnknown reports whether nothing is known of the order, until the next look.
 func (a *array[N]) IsUnknown() bool { return a.unknown }
 
 // Inodes returns the listeners by index, for a snapshot: none while that is uncertain.
@@ -52,8 +52,8 @@ func (a *array[N]) Evenly() []uint32 {
 	return weights
 }
 
-// change changes the order by a join or a leave that we know of. After two of them without a look between them the order is
-// not known: a member that was not seen may have been there, and its leave has moved another one that joined after it.
+// change applies a join or a leave that was reported. After two of them without a look between them the order is not known: a
+// member that was never seen may have been there, and its leave has moved another one that joined after it.
 func (a *array[N]) change(c change[N]) {
 	a.unknown = a.unknown || len(a.changes) > 0
 	if members, ok := c.apply(a.Order()); ok {
@@ -64,7 +64,7 @@ func (a *array[N]) change(c change[N]) {
 	a.changes = append(a.changes, c)
 }
 
-// redraw draws the order again after changes that we were not told of. It returns false where nothing can be said.
+// redraw infers the order after changes that were not reported. It returns false where nothing can be inferred.
 func (a *array[N]) redraw(others []change[N]) (ok bool) {
 	if len(others) > 0 {
 		inferred, ok := infer(a.base, append(a.changes, others...))
@@ -82,7 +82,7 @@ func (a *array[N]) redraw(others []change[N]) (ok bool) {
 	return true
 }
 
-// restore makes the snapshot of another master the order, with the members that have come and gone since.
+// restore makes the snapshot of another master the order, with the joins and leaves since then.
 func (a *array[N]) restore(told *Snapshot, members []*Member[N]) (ok bool) {
 	if len(told.Inodes) == 0 {
 		return false

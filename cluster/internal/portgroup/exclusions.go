@@ -1,6 +1,6 @@
 package portgroup
 
-// exclusions are the weights by which new connections are steered, and what has broken them, or has moved members.
+// exclusions are the weights by which new connections are steered, and the events that have broken them or moved members.
 type exclusions struct {
 	weights []uint32 // by index; nil: the kernel's hash decides
 	epoch   int
@@ -14,19 +14,19 @@ func (e *exclusions) Steered(weights []uint32) { e.weights = weights }
 // Steering returns the weights by which new connections are steered, by index; nil while the hash decides.
 func (e *exclusions) Steering() []uint32 { return e.weights }
 
-// gets tells whether an index gets new connections. -1 is an unknown index, which may.
+// gets reports whether an index gets new connections. -1 is an unknown index, which may get some.
 func (e *exclusions) gets(index int) bool {
 	return e.weights == nil || index < 0 || index < len(e.weights) && e.weights[index] > 0
 }
 
-// Epoch names the time since which no exclusion was broken: a member that got no connections when the epoch began has got
-// none since. It counts from 1.
+// Epoch is the number of the period in which no exclusion was broken: a member that was excluded when the epoch began has got no
+// connections since. It counts from 1.
 func (e *exclusions) Epoch() int { return e.epoch }
 
 // Leak takes note that an excluded member may have got connections.
 func (e *exclusions) Leak() { e.epoch++ }
 
-// Shifts counts what may have moved members to other indexes: an answer to a probe that was sent before is void.
+// Shifts counts events that may have moved members to other indexes: an answer to a probe that was sent before is void.
 func (e *exclusions) Shifts() int { return e.shifts }
 
 // Late takes note that answers to probes are void, and that an excluded member may have got connections, as when a node may yet

@@ -15,13 +15,13 @@ type change[N Node] struct {
 // maxChanges is how many changes are enumerated. They make up to n! orders.
 const maxChanges = 4
 
-// infer returns the member at each index of a group that was base, after changes of which it is not known which came
-// first: nil where that depends on it. Holes in base stay holes, unless that depends on it. It returns false where nothing
-// can be said: too many have changed, or base cannot be right.
+// infer returns the member at each index of a group that was base, after changes in an unknown order: nil where the member
+// depends on the order. Holes in base stay holes, unless that depends on it. It returns false where nothing can be inferred: too
+// many members have changed, or base cannot be right.
 //
-// Members that came and went between two looks, unnoticed, make no difference: when one of them leaves, the
-// last moves to its index, where it had been moved or appended without them. Only two that joined may then have changed
-// places, and of those the order is never known.
+// Members that joined and left between two looks, unseen, make no difference: when one of them leaves, the last moves to its
+// index, where it had been moved or appended without them. Only two that joined may then have changed places, and of those the
+// order is never known.
 func infer[N Node](base []*Member[N], changes []change[N]) (inferred []*Member[N], ok bool) {
 	if len(changes) > maxChanges {
 		return nil, false
@@ -52,8 +52,8 @@ func enumerate[N Node](members []*Member[N], changes []change[N], found func([]*
 	}
 }
 
-// apply returns the members after a change. It returns false if that cannot be: what is not there does not leave. A member
-// without a known index sat at one of the holes: they stay, and the last member is at one of them.
+// apply returns the members after a change. It returns false if that is impossible, as a member that is not there cannot leave. A
+// member without a known index sat at one of the holes: they stay, and the last member is at one of them.
 func (c change[N]) apply(members []*Member[N]) (_ []*Member[N], ok bool) {
 	order := reuseport.NewOrder(members...)
 	if c.joins {

@@ -69,7 +69,7 @@ func (m *Map[N]) Drop(one *Member[N]) {
 func (m *Map[N]) Adopt(n N, inode uint32) {
 	known := m.ByInode(inode)
 	switch {
-	case known != nil: // it was seen before it was told: it stays where it is
+	case known != nil: // a look has seen it before the join was reported: it stays where it is
 		known.Node, known.Foreign, known.Unmet = n, false, 0
 	case m.Of(n) != nil:
 	case m.looked:
@@ -84,16 +84,16 @@ func (m *Map[N]) drop(one *Member[N]) {
 	m.members = slices.DeleteFunc(m.members, func(o *Member[N]) bool { return o == one })
 }
 
-// IsCertain tells whether all that can be known of the order is known.
+// IsCertain reports whether the order is known, as far as it can be.
 func (m *Map[N]) IsCertain() bool { return !m.unknown && !slices.ContainsFunc(m.members, m.isLost) }
 
-// isLost tells whether a node that could tell where it sits has no place in the order.
+// isLost reports whether a node that could report its probes has no place in the order.
 func (m *Map[N]) isLost(one *Member[N]) bool {
 	return one.HasNode() && !one.Node.IsSuspect() && m.Index(one) < 0
 }
 
-// Look makes the members those that the kernel lists, and returns those that are gone. Of those that came and went by
-// themselves since the last look the order is not known: where it matters, there are holes then.
+// Look makes the members those that the kernel lists, and returns those that are gone. The order of unreported joins and leaves
+// since the last look is not known: where it matters, there are holes then.
 func (m *Map[N]) Look(listed []uint32) (gone []*Member[N]) {
 	var others []change[N]
 	for _, one := range slices.Clone(m.members) {
@@ -123,15 +123,15 @@ func (m *Map[N]) Look(listed []uint32) (gone []*Member[N]) {
 	}
 	m.deduce()
 	if m.IsCertain() {
-		m.told = nil // what we know is newer
+		m.told = nil // our map is newer
 	}
 	m.looked = true
 	return gone
 }
 
-// notice takes note of members that left by themselves. Each index that one of them had gets the last member. That breaks
-// no exclusion if neither those indexes nor those that were beyond the group for a moment get any connections: a member that
-// joined since the last look may have done so afterwards.
+// notice notes unreported leaves of members. Each index that one of them had gets the last member. That breaks no exclusion if
+// neither those indexes nor those that were beyond the group for a moment get any connections: a member that joined since the
+// last look may have done so afterwards.
 func (m *Map[N]) notice(gone []*Member[N]) {
 	if len(gone) == 0 {
 		return
@@ -223,12 +223,12 @@ func (m *Map[N]) Cover(cpus int) []int {
 	return cover(all, cpus)
 }
 
-// Excludes tells whether a member gets no new connections. A member without a known index is at a hole, and gets none either.
+// Excludes reports whether a member gets no new connections. A member without a known index is at a hole, and gets none either.
 func (m *Map[N]) Excludes(one *Member[N]) bool {
 	return m.weights != nil && Percent(m.weights, m.Index(one)) == 0
 }
 
-// Tell gives the map a snapshot of another master, which the next look uses if nothing better is known.
+// Tell passes a snapshot of another master to the map; the next look uses it if nothing better is known.
 func (m *Map[N]) Tell(s *Snapshot) {
 	if !s.IsNewer(m.told) {
 		return
@@ -237,5 +237,5 @@ func (m *Map[N]) Tell(s *Snapshot) {
 	m.unknown = m.unknown || !m.IsCertain()
 }
 
-// Untell forgets the snapshots that it was told.
+// Untell forgets the snapshots.
 func (m *Map[N]) Untell() { m.told = nil }

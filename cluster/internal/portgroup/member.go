@@ -3,9 +3,9 @@ package portgroup
 // Node is a node that has a listener, as far as the map looks at it. Its zero value is none.
 type Node interface {
 	comparable
-	// IsReady tells whether it serves.
+	// IsReady reports whether the node serves.
 	IsReady() bool
-	// IsSuspect tells whether it does not answer.
+	// IsSuspect reports whether the node has stopped answering.
 	IsSuspect() bool
 }
 
@@ -25,16 +25,16 @@ type Member[N Node] struct {
 // newHole returns a hole. Each is one of its own.
 func newHole[N Node]() *Member[N] { return &Member[N]{hole: true} }
 
-// IsHole tells whether it is a hole, and no listener.
+// IsHole reports whether it is a hole, and no listener.
 func (m *Member[N]) IsHole() bool { return m.hole }
 
-// HasNode tells whether it is known to be a node's.
+// HasNode reports whether the member is known to belong to a node.
 func (m *Member[N]) HasNode() bool {
 	var none N
 	return m.Node != none
 }
 
-// Health returns what the rules make of a member.
+// Health returns the member's health for the weights.
 func (m *Member[N]) Health() Health {
 	switch {
 	case m.Foreign:

@@ -1,6 +1,6 @@
 package portgroup
 
-// Health is what is known of the member at one index of a group.
+// Health is the state of the member at one index of a group, as far as it is known.
 type Health int
 
 // The healths.
@@ -13,9 +13,9 @@ const (
 	Leaving // ours, and is to get nothing more
 )
 
-// weigh decides which members get new connections. It returns nil for the kernel's hash, which holds when too little is
-// known: when no member is eligible, or when more than half of what may be ours is unknown. Suspects get nothing, unless
-// that would exclude more than half of the eligible.
+// weigh decides which members get new connections. It returns nil for the kernel's hash when too little is known: when no member
+// is eligible, or when more than half of the members that may be ours are unknown. Suspects get nothing, unless that would
+// exclude more than half of the eligible.
 func weigh(group []Health) []uint32 {
 	var count [Leaving + 1]int
 	for _, h := range group {
@@ -35,9 +35,9 @@ func weigh(group []Health) []uint32 {
 	return weights
 }
 
-// cover decides which CPU's connections each listener gets where only SO_INCOMING_CPU can steer: with every CPU covered by
-// one of the eligible, those that are left out get nothing. -1 is no CPU. It returns nil when there are too few eligible
-// listeners to cover all CPUs, or nothing to leave out: then the hash decides.
+// cover decides which CPU's connections each listener gets where only SO_INCOMING_CPU can steer: with every CPU covered by one of
+// the eligible listeners, the others get nothing. -1 is no CPU. It returns nil when there are too few eligible listeners to cover
+// all CPUs, or nothing to leave out: then the hash decides.
 func cover(group []Health, cpus int) []int {
 	weights := weigh(group)
 	eligible, out := 0, 0
@@ -64,7 +64,7 @@ func cover(group []Health, cpus int) []int {
 	return covered
 }
 
-// Percent returns what an index gets by weights, in percent.
+// Percent returns the share of an index by weights, in percent.
 func Percent(weights []uint32, index int) float64 {
 	var sum, own float64
 	for i, weight := range weights {

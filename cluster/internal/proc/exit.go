@@ -30,10 +30,10 @@ func exitOf(state *os.ProcessState) Exit {
 	return Exit{Code: state.ExitCode()}
 }
 
-// IsDone tells whether the process has ended because it had nothing more to do.
+// IsDone reports whether the process has ended by itself, without an error.
 func (e Exit) IsDone() bool { return e.Code == 0 && e.Signal == 0 && e.Err == nil && !e.Unknown }
 
-// String says what the process died of.
+// String describes the exit: "exit code 1", "signal: killed" and so on.
 func (e Exit) String() string {
 	switch {
 	case e.Err != nil:

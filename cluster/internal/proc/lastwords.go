@@ -9,8 +9,8 @@ const (
 	maxWordBytes = 2 << 10
 )
 
-// lastWords finds in the end of a program's standard error what tells why it ended: the panic or fatal error of the
-// Go runtime without the stacks, after SIGQUIT the stack of main, else the last lines.
+// lastWords finds in the end of a program's standard error why it ended: the panic or fatal error of the Go runtime without the
+// stacks, after SIGQUIT the stack of main, else the last lines.
 func lastWords(tail string) string {
 	tail = strings.TrimSpace(tail)
 	for _, mark := range []string{"panic: ", "fatal error: "} {
@@ -30,7 +30,7 @@ func lastWords(tail string) string {
 	return words[max(0, len(words)-maxWordBytes):]
 }
 
-// lastReport returns what begins with the last line that begins with mark.
+// lastReport returns the text from the last line that begins with mark.
 func lastReport(text, mark string) (string, bool) {
 	at := strings.LastIndex("\n"+text, "\n"+mark)
 	if at < 0 {

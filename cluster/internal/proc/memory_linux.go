@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// outOfMemoryKills returns how many processes the kernel has killed so far for want of memory: in our memory control
-// group where it tells (memory.events of version 2, memory.oom_control of version 1), else on the whole machine
-// (/proc/vmstat). 0 where nothing tells.
+// outOfMemoryKills returns how many processes the kernel has killed so far for lack of memory: in our memory control group if it
+// counts them (memory.events of version 2, memory.oom_control of version 1), else on the whole machine (/proc/vmstat). 0 if
+// nothing counts them.
 func outOfMemoryKills() int {
 	for _, path := range append(memoryEvents(), "/proc/vmstat") {
 		if kills, ok := counter(path, "oom_kill"); ok {

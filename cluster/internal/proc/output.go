@@ -39,7 +39,7 @@ func (w *prefixed) Write(b []byte) (int, error) {
 	}
 }
 
-// Close writes what has no end.
+// Close writes the last line, if it has no end.
 func (w *prefixed) Close() error {
 	if w.half != "" {
 		w.write(w.half)

@@ -16,7 +16,7 @@ import (
 type Config struct {
 	Path       string // absolute
 	Args       []string
-	StopSignal os.Signal // asks a process, and what it has left behind, to end
+	StopSignal os.Signal // asks a process, and its descendants that are left, to end
 	Output     io.Writer // gets the output of the processes, line by line; nil: they write to ours by themselves
 }
 
@@ -37,7 +37,7 @@ type Program struct {
 type Instance struct {
 	Name   string // in errors, such as "worker 3"
 	Prefix string // of its lines in Config.Output
-	Mark   string // part of its environment, and of that of no other process but those that it starts
+	Mark   string // in its environment, and only there and in those of its descendants
 }
 
 // NewProgram returns a program of which nothing runs yet.
@@ -49,8 +49,8 @@ func NewProgram(c Config) *Program {
 	return p
 }
 
-// AdoptOrphans makes this process the parent of what the program leaves behind, which is reaped by [Program.ReapUntil]. If it
-// fails, what is left behind is found in its process group only.
+// AdoptOrphans makes this process the parent of the program's orphans; [Program.ReapUntil] reaps them. If it fails, only those in
+// the process groups are found.
 func (p *Program) AdoptOrphans() error { return proctree.Adopt() }
 
 // Start starts a process, with env added to its environment.
@@ -99,8 +99,8 @@ func (p *Program) Adopt(i Instance, pid int) (*Process, error) {
 	return &Process{PID: adopted.PID, Signal: adopted.Signal, Exited: exited, note: adopted.note}, nil
 }
 
-// EndOrphans ends the daemons that the program has left behind: it asks them to, and kills those that live after two seconds,
-// or when ctx is done.
+// EndOrphans ends the daemons that the program has left behind: it asks them to end, and kills those that are alive after two
+// seconds, or when ctx is done.
 func (p *Program) EndOrphans(ctx context.Context) {
 	late, cancel := context.WithTimeout(ctx, leftoverGrace)
 	defer cancel()

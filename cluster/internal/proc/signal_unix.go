@@ -4,5 +4,5 @@ package proc
 
 import "syscall"
 
-// Continue lets a process go on that was stopped.
+// Continue continues a process that was stopped.
 const Continue = syscall.SIGCONT

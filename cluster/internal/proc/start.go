@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// start starts a process and a goroutine that waits for its end. Its last words are the end of what goes through words, which
+// start starts a process and a goroutine that waits for its end. Its last words are the end of the output through words, which
 // may be nil.
 func start(cmd *exec.Cmd, words *tail) (*Process, error) {
 	memory := outOfMemoryKills()
@@ -32,10 +32,10 @@ func wait(cmd *exec.Cmd, words *tail, memory int, exited chan<- Exit) {
 	exited <- e
 }
 
-// drainTimeout bounds the reading of what a dead process has written: a process that it left behind may hold the pipe.
+// drainTimeout bounds the reading of a dead process's output: a process that it left behind may hold the pipe.
 const drainTimeout = 100 * time.Millisecond
 
-// tail copies what a process writes, and keeps the end of it.
+// tail copies the output of a process, and keeps the end of it.
 type tail struct {
 	reader *os.File
 	out    io.WriteCloser
@@ -71,7 +71,7 @@ func (t *tail) keep(p []byte) {
 	}
 }
 
-// finish reads what is left, for drainTimeout at most, and returns the end of what was written.
+// finish reads the rest, for drainTimeout at most, and returns the end of the output.
 func (t *tail) finish() string {
 	_ = t.reader.SetReadDeadline(time.Now().Add(drainTimeout))
 	<-t.done

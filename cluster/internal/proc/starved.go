@@ -2,7 +2,7 @@ package proc
 
 import "time"
 
-// ThreadTimes holds what the kernel counts of the threads of a process, by thread.
+// ThreadTimes are the kernel's counters of the threads of a process, by thread.
 type ThreadTimes map[string]threadTime
 
 // threadTime is how long a thread has run, and how long it has waited for a CPU before it ran: both 0 where the kernel does not

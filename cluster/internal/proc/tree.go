@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	leftoverGrace = 2 * time.Second // for what a process has left behind when it crashed, from the stop signal to SIGKILL
+	leftoverGrace = 2 * time.Second // for the descendants of a crashed process, from the stop signal to SIGKILL
 	orphanLook    = time.Second     // between two looks for dead orphans
 )
 
@@ -26,7 +26,7 @@ func (p *Program) startTree(cmd *exec.Cmd, words *tail, mark string) (*Process, 
 	return p.whole(started, mark), nil
 }
 
-// whole returns a process whose exit is told when all that it has started has ended too, and that is killed with it. It
+// whole returns a process whose exit is delivered when all its descendants have ended too, and that is killed with them. It
 // starts a goroutine that ends with the last of them.
 func (p *Program) whole(root *Process, mark string) *Process {
 	tree := proctree.New(root.PID, mark)
@@ -57,7 +57,7 @@ func (p *Program) whole(root *Process, mark string) *Process {
 			asked.Store(true)
 		case os.Kill:
 			kill()
-			left := tree.Left()     // first: what belongs only as a child of the root is not found without it
+			left := tree.Left()     // first: a process that belongs only as a child of the root is not found without it
 			err := root.Signal(sig) // before them: it might end by itself when they end
 			for _, o := range left {
 				_ = o.Signal(syscall.SIGKILL) // it may be gone
@@ -85,7 +85,7 @@ func (p *Program) forgetRoot(pid int) {
 	delete(p.roots, pid)
 }
 
-// isWaited tells whether a process is the root of a tree whose exit is waited for.
+// isWaited reports whether a process is the root of a tree whose exit is waited for.
 func (p *Program) isWaited(pid int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

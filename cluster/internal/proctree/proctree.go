@@ -1,9 +1,8 @@
-// Package proctree ends the processes that a program has started together with the program.
+// Package proctree ends a process of a program together with its descendants.
 //
-// A [Tree] is what one process has started, its root: the members of its process group, every process that has the tree's
-// mark in its environment or has been noted, and what these have started. A process that has left both the group and the
-// environment behind, as a daemon does, is an orphan: [Orphans] finds those, once [Adopt] has made them children of this
-// process.
+// A [Tree] has a root process. It contains the members of the root's process group, every process that has the tree's mark in its
+// environment or has been noted, and the descendants of all of them. A process that has left both the group and the environment,
+// as a daemon does, is an orphan: [Orphans] finds those, once [Adopt] has made them children of this process.
 //
 // It needs Linux. Elsewhere a tree is its root alone.
 package proctree
@@ -15,7 +14,7 @@ import (
 	"time"
 )
 
-// Process is a process as it was found. Its start time tells it from another one that has its PID later.
+// Process is a process as it was found. Its start time distinguishes it from a later process with the same PID.
 type Process struct {
 	PID     int
 	Program string // its name, as in /proc/PID/comm
@@ -29,7 +28,7 @@ func (p Process) String() string { return fmt.Sprintf("%s (pid %d)", p.Program, 
 // Signal sends a signal to the process. It returns os.ErrProcessDone when that is gone.
 func (p Process) Signal(sig syscall.Signal) error { return p.signal(sig) }
 
-// Tree is what a process has started. Its methods may be called at the same time.
+// Tree is a process and its descendants. Its methods may be called at the same time.
 type Tree struct {
 	root  int
 	mark  string
@@ -55,7 +54,7 @@ func (t *Tree) Left() []Process {
 	return t.leftLocked()
 }
 
-// Note remembers the processes that are in the tree now: they belong to it from now on, whatever they do to leave it.
+// Note remembers the processes that are in the tree now: from now on they belong to it, even if they leave the group.
 func (t *Tree) Note() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -64,19 +63,19 @@ func (t *Tree) Note() {
 	}
 }
 
-// Descendants returns the processes that a process has started, and those that these have started.
+// Descendants returns the children of a process, their children, and so on.
 func Descendants(pid int) []int { return descendants(pid) }
 
-// Orphans returns the children of this process that are in another session than it, and what they have started, but not
-// those of which isKnown is true. After [Adopt], the daemons that programs have left behind are among them.
+// Orphans returns the children of this process that are in another session than it, and their descendants, except those that
+// isKnown. After [Adopt], the daemons that programs have left behind are among them.
 func Orphans(isKnown func(pid int) bool) []Process { return orphans(isKnown) }
 
 // Adopt makes this process the parent of those processes below it whose parents end (PR_SET_CHILD_SUBREAPER, prctl(2)).
 // They have to be reaped, see [Reap].
 func Adopt() error { return adopt() }
 
-// Reap takes the exits of orphans: of dead children of this process that are in a process group of which isGroup is true,
-// or in another session than this process. It leaves those alone of which isKnown is true, as somebody waits for them.
+// Reap takes the exits of orphans: of dead children of this process that are in a process group that isGroup, or in another
+// session than this process. It skips children that isKnown, as another goroutine waits for them.
 func Reap(isKnown, isGroup func(pid int) bool) { reap(isKnown, isGroup) }
 
 // How often End looks whether they are gone.
@@ -88,9 +87,9 @@ const (
 // killTime is how long the kernel has to end a process that was killed.
 const killTime = 5 * time.Second
 
-// End asks processes to end, with a signal, and kills those that have not when late is closed. find is asked for them
-// again and again, as they may start others: End returns when it finds none, with all that have been found, and with
-// those that live still a while after they were killed.
+// End asks processes to end, with a signal, and kills those that are left when late is closed. It calls find again and again, as
+// the processes may start others, and returns when find returns none. found has all processes that were found, alive those that
+// are still alive a while after they were killed.
 func End(find func() []Process, sig syscall.Signal, late <-chan struct{}) (found, alive []Process) {
 	wait, deadline := firstLook, time.Time{}
 	seen := make(map[Process]bool)

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stat is what proc_pid_stat(5) says of a process.
+// stat is a process as proc_pid_stat(5) describes it.
 type stat struct {
 	pid, parent, group, session int
 	state                       string
@@ -62,7 +62,7 @@ func statOf(pid int) (s stat, ok bool) {
 	return s, ok && err == nil
 }
 
-// printable returns a name without what would disturb a terminal: a process can call itself anything.
+// printable returns a name without characters that would disturb a terminal: a process can choose any name.
 func printable(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -79,7 +79,7 @@ func all() (found []stat) {
 		return nil
 	}
 	defer dir.Close()
-	names, _ := dir.Readdirnames(-1) // what could be read is better than nothing
+	names, _ := dir.Readdirnames(-1) // the names that could be read are better than nothing
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
 		if err != nil {
@@ -93,7 +93,7 @@ func all() (found []stat) {
 }
 
 func startOf(pid int) uint64 {
-	s, _ := statOf(pid) // one that is gone has started nothing since
+	s, _ := statOf(pid) // a process that is gone has started nothing since
 	return s.start
 }
 
@@ -105,7 +105,7 @@ func (t *Tree) leftLocked() []Process {
 	})
 }
 
-// marks tells whether a process was started with the mark in its environment. That is readable for its own user.
+// marks reports whether a process was started with the mark in its environment, which only its own user can read.
 func (t *Tree) marks(pid int) bool {
 	if t.mark == "" {
 		return false
@@ -114,8 +114,8 @@ func (t *Tree) marks(pid int) bool {
 	return err == nil && bytes.Contains(environ, []byte(t.mark))
 }
 
-// closure returns those that live of the processes that belong, and of all that these have started, without the root and
-// without this process.
+// closure returns the live ones of the processes that belong, and of their descendants, without the root and without this
+// process.
 func closure(processes []stat, root int, belongs func(stat) bool) (found []Process) {
 	children := make(map[int][]stat)
 	for _, s := range processes {
@@ -165,7 +165,7 @@ func reap(isKnown, isGroup func(int) bool) {
 	for _, pid := range childrenOf("self") {
 		s, ok := statOf(pid)
 		if ok && s.parent == own.pid && s.dead() && !isKnown(pid) && (isGroup(s.group) || s.session != own.session) {
-			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil) // somebody may have been faster
+			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil) // another wait may have been faster
 		}
 	}
 }

@@ -84,7 +84,7 @@ func watchdogInterval(usec, pid string) (time.Duration, error) {
 	return interval, nil
 }
 
-// HasManager tells whether there is a service manager to notify.
+// HasManager reports whether there is a service manager to notify.
 func (n *Notifier) HasManager() bool { return n.address != "" }
 
 // Environ returns the variables for a process that is to take over from this one.

@@ -76,7 +76,7 @@ func (a *Acceptor) Accept() (net.Conn, error) {
 		case a.expecting.Load() == 0 || !a.answer(conn.RemoteAddr()):
 			return conn, nil
 		default:
-			_ = conn.Close() // that it came is the answer, whatever becomes of the connection
+			_ = conn.Close() // its arrival is the answer
 		}
 	}
 }
@@ -104,8 +104,8 @@ func (a *Acceptor) Shut() error {
 	return a.below().Close()
 }
 
-// Suspend closes the listener below, and lets Accept wait for the next one, see [Acceptor.Resume]. It returns net.ErrClosed
-// if the Acceptor is closed or suspended.
+// Suspend closes the listener below, and makes Accept wait for the next one, see [Acceptor.Resume]. It returns net.ErrClosed if
+// the Acceptor is closed or suspended.
 func (a *Acceptor) Suspend() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -116,8 +116,8 @@ func (a *Acceptor) Suspend() error {
 	return a.below().Close()
 }
 
-// Resume goes on with l in place of the listener that Suspend has closed. If the Acceptor was closed meanwhile, it closes l
-// and returns net.ErrClosed.
+// Resume continues with l in place of the listener that Suspend has closed. If the Acceptor was closed meanwhile, it closes l and
+// returns net.ErrClosed.
 func (a *Acceptor) Resume(l net.Listener) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -146,9 +146,9 @@ func (a *Acceptor) awaitNext(l net.Listener) bool {
 	}
 }
 
-// Park lets an Accept that finds the listener shut block, until the channel is closed or the server calls Close. Otherwise a
-// program with an accept loop of its own would take the error for the end of the service, and exit while the process still
-// has work to do.
+// Park makes an Accept that finds the listener shut block, until the channel is closed or the server calls Close. Otherwise a
+// program with an accept loop of its own would take the error for the end of the service, and exit while the process still has
+// work to do.
 func (a *Acceptor) Park(until <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -230,7 +230,7 @@ func (a *Acceptor) hangUp(passed chan<- struct{}, why error) error {
 	}
 	a.passed = slices.Delete(a.passed, i, i+1)
 	if !a.begun {
-		return fmt.Errorf("nobody has begun to accept on %v: %w", a.Addr(), why)
+		return fmt.Errorf("no goroutine has begun to accept on %v: %w", a.Addr(), why)
 	}
 	return fmt.Errorf("the accept loop of %v does not come back to Accept: %w", a.Addr(), why)
 }
@@ -246,8 +246,8 @@ func (a *Acceptor) setDeadline(t time.Time) error {
 	return nil
 }
 
-// Expect says that the next connection from source is a probe connection: Accept closes it, goes on to the next one, and
-// closes the channel that Expect has returned. A second call before the connection has come returns the same channel.
+// Expect says that the next connection from source is a probe connection: Accept closes it, continues with the next one, and
+// closes the channel that Expect has returned. A second call before the connection has arrived returns the same channel.
 func (a *Acceptor) Expect(source netip.AddrPort) <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -276,7 +276,7 @@ func (a *Acceptor) forgetLocked(source netip.AddrPort) (arrived chan struct{}, o
 	return arrived, ok
 }
 
-// answer tells whether a connection from source was expected, and closes the channel of Expect if it was.
+// answer reports whether a connection from source was expected, and closes the channel of Expect if it was.
 func (a *Acceptor) answer(source net.Addr) bool {
 	addr, ok := source.(*net.TCPAddr)
 	if !ok {

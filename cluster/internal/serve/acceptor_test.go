@@ -68,7 +68,7 @@ func TestPokeWithoutAnAcceptLoop(t *testing.T) {
 	defer cancel()
 	err := a.Poke(ctx)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorContains(t, err, "nobody has begun to accept")
+	require.ErrorContains(t, err, "no goroutine has begun to accept")
 	assert.False(t, a.isPoked(), "nothing is kept")
 	servetest.AcceptAll(t, a)
 	assert.NoError(t, servetest.Visit(a.Addr()))

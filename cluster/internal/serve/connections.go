@@ -17,12 +17,12 @@ const (
 	closedIntervalRatio = 20
 )
 
-// AwaitClosed waits until this process has no open connection any more that it has accepted from a port with one of the
-// addresses, with or without an [Acceptor]. If ctx is done before, the error Is ctx.Err() and says how many are left. Only
-// Linux tells which connections are open; elsewhere AwaitClosed does not wait.
+// AwaitClosed waits until this process has closed all connections that it has accepted from a port with one of the addresses,
+// with or without an [Acceptor]. If ctx is done before, the error Is ctx.Err() and says how many are left. Only Linux shows which
+// connections are open; elsewhere AwaitClosed does not wait.
 //
-// It looks at the process's descriptors, and only when it is called: connections cost nothing before, and Accept returns
-// them as the *net.TCPConns that they are.
+// It looks at the process's descriptors, and only when it is called: connections cost nothing before, and Accept returns them as
+// *net.TCPConns.
 func AwaitClosed(ctx context.Context, addrs []net.Addr) error {
 	var ports []netip.AddrPort
 	for _, addr := range addrs {
@@ -51,7 +51,7 @@ func AwaitClosed(ctx context.Context, addrs []net.Addr) error {
 	}
 }
 
-// isAccepted tells whether a connection with that local address was accepted from a port.
+// isAccepted reports whether a connection with that local address was accepted from a port.
 func isAccepted(local netip.AddrPort, ports []netip.AddrPort) bool {
 	local = plain(local)
 	for _, port := range ports {

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openConnections returns how many open TCP connections of this process were accepted from the ports. It counts descriptors,
-// so that the connections of other processes and those that only the kernel still has do not count. A connection that the
-// peer has reset does not count either: it has no peer any more (inet_getname), and nothing can be lost on it.
+// openConnections returns how many open TCP connections of this process were accepted from the ports. It counts descriptors, so
+// connections of other processes and those that only the kernel still has do not count. A connection that the peer has reset does
+// not count either: it has no peer address (inet_getname), and nothing can be lost on it.
 //
 // A connection that is open under two descriptors counts twice.
 func openConnections(ports []netip.AddrPort) (open int, err error) {

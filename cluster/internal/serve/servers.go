@@ -46,8 +46,8 @@ func HTTPServer(server Server) *http.Server {
 
 // Config configures Servers. The zero value works.
 type Config struct {
-	// HijackTimeout is how long hijacked connections have to end, from the moment in which no new connection comes any
-	// more. 0 is as long as the drain.
+	// HijackTimeout is how long hijacked connections have to end, from the moment from which no new connections arrive. 0 is as
+	// long as the drain.
 	HijackTimeout time.Duration
 
 	// PrepareHTTP, if not nil, is called with each *http.Server before it serves, to set hooks of the caller's.
@@ -58,13 +58,13 @@ type Config struct {
 type Servers struct {
 	config Config
 
-	draining context.Context // done when no new connection comes any more, or since AnnounceDraining
+	draining context.Context // done when no new connections arrive, or by AnnounceDraining
 	announce context.CancelFunc
 
 	mu     sync.Mutex // guards the fields below
 	all    []*service
 	ending bool // the drain has begun
-	left   bool // no connection comes any more, and no server is added
+	left   bool // no connections arrive, and no server is added
 }
 
 // New returns Servers without a server.
@@ -77,12 +77,12 @@ func New(config Config) *Servers {
 // errServed is the error of a server, or of a listener, that has been given to Serve before.
 var errServed = errors.New("it is served already")
 
-// Serve lets server serve the listeners in the background, until the drain. failed is called with the error of a server that
-// ends by itself, once for each of its listeners and from any goroutine. Serve installs hooks in an *http.Server, so it must
-// not serve yet.
+// Serve makes server serve the listeners in the background, until the drain. failed is called with the error of a server that
+// ends by itself, once for each of its listeners and from any goroutine. Serve installs hooks in an *http.Server, so it must not
+// serve yet.
 //
-// When no connection comes any more Serve does nothing and returns nil; before, also in a drain, the listeners may have
-// some. It returns an error if the *http.Server, or an [Acceptor] among listeners, is served already.
+// Once no connections arrive Serve does nothing and returns nil; before, also in a drain, the listeners may have some. It returns
+// an error if the *http.Server, or an [Acceptor] among listeners, is served already.
 func (s *Servers) Serve(server Server, listeners []net.Listener, failed func(error)) error {
 	one, err := s.add(server, listeners)
 	if one == nil || err != nil {
@@ -92,7 +92,7 @@ func (s *Servers) Serve(server Server, listeners []net.Listener, failed func(err
 	return nil
 }
 
-// add makes the service of server on listeners. It returns nil when no connection comes any more.
+// add makes the service of server on listeners. It returns nil once no connections arrive.
 func (s *Servers) add(server Server, listeners []net.Listener) (*service, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,10 +137,10 @@ func (s *Servers) Load() (connections, requests int) {
 	return connections, requests
 }
 
-// Serves tells whether a server has a listener with the address.
+// Serves reports whether a server has a listener with the address.
 func (s *Servers) Serves(addr net.Addr) bool { return s.serving(addr) != nil }
 
-// Counts tells whether an *http.Server has a listener with the address, so that its connections are counted.
+// Counts reports whether an *http.Server has a listener with the address, so that its connections are counted.
 func (s *Servers) Counts(addr net.Addr) bool {
 	one := s.serving(addr)
 	return one != nil && one.traffic != nil
@@ -156,8 +156,7 @@ func (s *Servers) serving(addr net.Addr) *service {
 	return nil
 }
 
-// Draining returns a context that is done when no new connection comes any more, see [Servers.Drain]. It has no deadline and
-// no values.
+// Draining returns a context that is done when no new connections arrive, see [Servers.Drain]. It has no deadline and no values.
 func (s *Servers) Draining() context.Context { return s.draining }
 
 // AnnounceDraining ends the context of Draining early: connections wait in a queue, and the server accepts them only when
@@ -166,12 +165,12 @@ func (s *Servers) AnnounceDraining() { s.announce() }
 
 // Drain ends all servers without losing a connection or a request, as far as ctx gives it the time:
 //
-//  1. from now on responses of *http.Servers tell the clients to use their connections no more, as after BeginDrain;
-//  2. leave is called, which steers new connections away, empties the queues and closes the listeners, while the servers go
-//     on as before;
+//  1. from now on responses of *http.Servers ask the clients to close their connections, as after BeginDrain;
+//  2. leave is called, which steers new connections away, empties the queues and closes the listeners, while the servers
+//     continue as before;
 //  3. the context of Draining is done;
-//  4. open connections have until the end of the lame duck to send one more request, whose response tells the client to
-//     leave, or to be ended by the program;
+//  4. open connections have until the end of the lame duck to send one more request, whose response asks the client to
+//     close the connection, or to be ended by the program;
 //  5. the Shutdown of each server waits for requests in flight;
 //  6. connections that a server has left to others, such as hijacked ones, end by themselves.
 //
@@ -200,7 +199,8 @@ func (s *Servers) Drain(ctx context.Context, lameDuck time.Duration, leave func(
 	return err
 }
 
-// BeginDrain is the first step of Drain, for a caller that cannot drain yet: from now on clients are told to leave.
+// BeginDrain is the first step of Drain, for a caller that cannot drain yet: from now on responses ask clients to close their
+// connections.
 func (s *Servers) BeginDrain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,7 +210,7 @@ func (s *Servers) BeginDrain() {
 	}
 }
 
-// leave lets no server be added any more, and returns all.
+// leave returns all services. No server can be added after it.
 func (s *Servers) leave() []*service {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -55,7 +55,7 @@ func (s *service) serveOn(l net.Listener) error {
 	}
 }
 
-// end begins the drain: the server may end, and tells its clients to leave.
+// end begins the drain: the server may end, and asks its clients to close their connections.
 func (s *service) end() {
 	s.ending.Store(true)
 	if s.traffic != nil {
@@ -94,7 +94,7 @@ func (s *service) finish(ctx context.Context, err error) error {
 	return err
 }
 
-// drain ends the service when no new connection comes any more, see [Servers.Drain].
+// drain ends the service when no new connections arrive, see [Servers.Drain].
 func (s *service) drain(ctx, hijack context.Context, lameDuck time.Duration) error {
 	if s.traffic == nil {
 		hijack = ctx
@@ -124,18 +124,18 @@ func (s *service) awaitCounted(ctx context.Context, lameDuck time.Duration) {
 	case <-ctx.Done():
 		return
 	}
-	_ = s.traffic.await(ctx, &s.traffic.connections) // those that are still open are Shutdown's
+	_ = s.traffic.await(ctx, &s.traffic.connections) // Shutdown waits for those that are still open
 }
 
-// awaitUncounted does the same for any other server. Its Serve goes on: some servers end all connections when Accept ends.
+// awaitUncounted does the same for any other server. Its Serve continues: some servers end all connections when Accept ends.
 func (s *service) awaitUncounted(ctx context.Context, lameDuck time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, lameDuck)
 	defer cancel()
-	_ = AwaitClosed(ctx, s.addrs()) // those that are still open are Shutdown's
+	_ = AwaitClosed(ctx, s.addrs()) // Shutdown waits for those that are still open
 }
 
-// awaitHijacked waits for the handlers of hijacked connections: after Shutdown no others are left. It closes the connections
-// of those that do not return.
+// awaitHijacked waits for the handlers of hijacked connections: after Shutdown no others are left. It closes the connections of
+// handlers that do not return.
 func (s *service) awaitHijacked(ctx context.Context) error {
 	err := s.traffic.await(ctx, &s.traffic.requests)
 	if err == nil {

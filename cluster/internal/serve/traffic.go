@@ -10,14 +10,14 @@ import (
 	"sync/atomic"
 )
 
-// traffic counts the connections and requests of an *http.Server, and tells its clients to leave once the drain has begun.
-// It costs a request two atomic additions and two loads; the ResponseWriter is the server's own, so that handlers find all
-// its abilities.
+// traffic counts the connections and requests of an *http.Server, and asks its clients to close their connections once the drain
+// has begun. It costs a request two atomic additions and two loads; the ResponseWriter is the server's own, so that handlers find
+// all its abilities.
 //
-// A response whose header was written before the drain cannot tell its client any more, and a response whose handler runs
-// when the drain begins can only if the handler has written nothing when it returns: the header map is the handler's, so no
-// other goroutine may touch it meanwhile, and SetKeepAlivesEnabled, which net/http has for this, closes idle connections at
-// once. The connection of such a request becomes idle, and the response to its next request tells; after the lame duck,
+// A response whose header was written before the drain cannot carry Connection: close, and a response whose handler runs when the
+// drain begins can only if the handler has written nothing when it returns: the header map is the handler's, so no other
+// goroutine may touch it meanwhile, and SetKeepAlivesEnabled, which net/http has for this, closes idle connections at once. The
+// connection of such a request becomes idle, and the response to its next request carries the header; after the lame duck,
 // Shutdown makes net/http set the header by itself.
 type traffic struct {
 	draining    atomic.Bool
@@ -25,7 +25,7 @@ type traffic struct {
 	requests    atomic.Int64 // with a handler that has not returned
 	hijacks     atomic.Int64 // number of hijacked, read without mu
 
-	quiet chan struct{} // has room for one; gets a value in a drain when one of the counts has come down to 0
+	quiet chan struct{} // has room for one; gets a value in a drain when one of the counts reaches 0
 
 	mu       sync.Mutex          // guards hijacked
 	hijacked map[string]net.Conn // by remote address, until the handler has returned
@@ -59,8 +59,8 @@ func (t *traffic) handler(next http.Handler) http.Handler {
 	})
 }
 
-// dismiss tells the client not to use the connection again; HTTP/2 makes a GOAWAY of it (RFC 9113, section 6.8). The
-// response to an upgrade has a Connection header of its own: some clients refuse a second one.
+// dismiss asks the client not to use the connection again; HTTP/2 makes a GOAWAY of it (RFC 9113, section 6.8). The response to
+// an upgrade has a Connection header of its own: some clients refuse a second one.
 func (*traffic) dismiss(w http.ResponseWriter, upgrade bool) {
 	if !upgrade {
 		w.Header().Set("Connection", "close")

@@ -1,5 +1,5 @@
-// Package sightings remembers the processes that were seen on the ports of a cluster and are no nodes of it, and reports each once
-// for each thing that it does: it listens, it comes and goes, it steers. It is told what was seen, and looks at nothing itself.
+// Package sightings remembers the processes that were seen on the ports of a cluster and are no nodes of it, and reports each
+// once for each of: it listens, it appears and vanishes again and again, it steers. Its caller passes in what was seen.
 package sightings
 
 import (
@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// flapsToTell is how often a process is seen to join until it is reported to come and go.
+	// flapsToTell is how often a process is seen to join until it is reported as flapping.
 	flapsToTell = 3
-	// flapMemory is how long Status shows a process that comes and goes after it was seen last.
+	// flapMemory is how long Status shows a flapping process after it was last seen.
 	flapMemory = 5 * time.Second
 	// maxHunts is how often its name is looked for until it is reported without one.
 	maxHunts = 10
@@ -25,7 +25,7 @@ const (
 	maxSightings = 256
 )
 
-// Sighting is what is known of a stranger on a port. What is below the first line is guarded by the mutex of its book.
+// Sighting is a stranger on a port. The fields below the first line are guarded by the mutex of its book.
 type Sighting struct {
 	control.Stranger
 	seen      time.Time // last
@@ -44,13 +44,13 @@ type Book struct {
 	ghosts map[string]*ghosts // guarded by mu; by address
 }
 
-// ghosts are listeners that came and went before their process was known.
+// ghosts are listeners that vanished before their process was known.
 type ghosts struct {
 	count, hunts int
 	last         time.Time
 }
 
-// New returns an empty book. The steering level says what a stranger gets that only listens.
+// New returns an empty book. By the steering level the reports say whether a stranger gets connections just by listening.
 func New(level reuseport.Rung, logger *slog.Logger, tell func(control.Event)) *Book {
 	return &Book{level: level, logger: logger, tell: tell, ghosts: make(map[string]*ghosts)}
 }
@@ -76,7 +76,7 @@ func (b *Book) Add(found control.Stranger) *Sighting {
 	return one
 }
 
-// Flaps tells whether the process comes and goes.
+// Flaps reports whether the process appears and vanishes again and again.
 func (b *Book) Flaps(one *Sighting) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -96,14 +96,14 @@ func (b *Book) Vanished(address string) {
 	one.last = time.Now()
 }
 
-// Haunted tells whether listeners have vanished of late.
+// Haunted reports whether listeners have vanished recently.
 func (b *Book) Haunted(address string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.ghosts[address] != nil && time.Since(b.ghosts[address].last) < flapMemory
 }
 
-// Hunting tells whether to look for the process that comes and goes: one or two may be processes that end.
+// Hunting reports whether to look for a flapping process: one or two listeners may be of processes that end.
 func (b *Book) Hunting(address string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -111,7 +111,7 @@ func (b *Book) Hunting(address string) bool {
 	return one != nil && one.count >= flapsToTell
 }
 
-// Caught takes note that a process was found to be the one that comes and goes, or that none was after many looks.
+// Caught notes that a process was found to be the flapping one, or that none was found after many looks.
 func (b *Book) Caught(address string, found control.Stranger, ok bool) {
 	b.mu.Lock()
 	one := b.ghosts[address]
@@ -130,7 +130,7 @@ func (b *Book) Caught(address string, found control.Stranger, ok bool) {
 	b.Add(found)
 }
 
-// report tells of a stranger that listens, and of one that comes and goes.
+// report reports a stranger that listens, and a stranger that flaps.
 func (b *Book) report(one *Sighting) {
 	attrs := []any{"pid", one.PID, "program", one.Program, "address", one.Address, "steering", b.level.String()}
 	if !one.told && one.Joins < flapsToTell {
@@ -169,7 +169,7 @@ func (b *Book) Usurp(address string, by []control.Stranger) (names []string, oth
 	return names, others
 }
 
-// Of returns the strangers on a port for Status: those that are there, and those that come and go.
+// Of returns the strangers on a port for Status: those that are present, and those that flap.
 func (b *Book) Of(address string, there []*Sighting) (all []control.Stranger) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -304,7 +304,7 @@ func (m *machine) serve(ctx context.Context) {
 	}
 }
 
-// isAtRest tells whether each slot has one worker, which gets connections, and nobody else lives.
+// isAtRest reports whether each slot has one worker, which gets connections, and nobody else lives.
 func (m *machine) isAtRest() bool {
 	m.mu.Lock()
 	x := m.current

@@ -146,7 +146,7 @@ func (f *fleet) serve(ctx context.Context) {
 	}
 }
 
-// certain tells whether the map is certain, and these are the agents that get connections.
+// certain reports whether the map is certain, and these are the agents that get connections.
 func (f *fleet) certain(ids ...int) bool {
 	status, weights := f.Status(f.port)
 	maps.DeleteFunc(weights, func(_ int, weight float64) bool { return weight == 0 })

@@ -1,4 +1,4 @@
-// Package portgrouptest is a model of what the kernel keeps of a port's group, for tests.
+// Package portgrouptest is a model of the kernel's array of a port's group, for tests.
 package portgrouptest
 
 import (
@@ -86,7 +86,7 @@ func (a *Array) Drained(inode uint32) {
 	a.deliver()
 }
 
-// Reached tells whether a connection may have come to a listener since [Array.Drained].
+// Reached reports whether a connection may have reached a listener since [Array.Drained].
 func (a *Array) Reached(inode uint32) bool { return a.reached[inode] }
 
 // deliver takes note of the listeners that may get connections now: after each change.

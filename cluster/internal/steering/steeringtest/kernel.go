@@ -25,7 +25,7 @@ type Kernel struct {
 	delay             time.Duration
 	loss              float64
 
-	mu      sync.Mutex // guards what follows, and what is in it
+	mu      sync.Mutex // guards the fields below, and what they point to
 	random  *rand.Rand
 	groups  map[netip.AddrPort]*portgrouptest.Array
 	holders map[uint32]*Process // of sockets, by inode; nil: a sink's
@@ -81,7 +81,7 @@ func (k *Kernel) open(holder *Process) (inode uint32) {
 // Now returns the time since the kernel was made.
 func (k *Kernel) Now() time.Duration { return time.Since(k.began) }
 
-// Support tells that programs can be replaced.
+// Support says that programs can be replaced.
 func (k *Kernel) Support() reuseport.Support { return reuseport.Support{Rung: reuseport.RungBPF} }
 
 // OnlineCPUs returns 1.

@@ -72,7 +72,7 @@ func (p *Process) Listener(port portgroup.Key) (inode uint32, kept *portgroup.Sn
 	return p.listeners[port].inode, p.snapshots[port]
 }
 
-// pass lets a message pass, to the process or back. One that is lost waits for ctx.
+// pass delays a message, to the process or back. A message that is lost waits for ctx.
 func (p *Process) pass(ctx context.Context) error {
 	p.kernel.mu.Lock()
 	took, lost := p.kernel.random.Int64N(int64(p.kernel.delay)+1), p.kernel.random.Float64() < p.kernel.loss
@@ -91,7 +91,7 @@ func (p *Process) pass(ctx context.Context) error {
 	}
 }
 
-// at lets the process do something with a listener.
+// at calls do with a listener of the process.
 func (p *Process) at(ctx context.Context, port portgroup.Key, do func(listener) error) error {
 	return p.call(ctx, func() error {
 		if l, ok := p.listeners[port]; ok {
@@ -117,7 +117,7 @@ func (p *Process) call(ctx context.Context, do func() error) error {
 	return err
 }
 
-// Open is that of [portgroup.Agent], as are those that follow.
+// Open implements [portgroup.Agent], as do the methods that follow.
 func (p *Process) Open(ctx context.Context, port portgroup.Key, address string) (inode uint32, err error) {
 	err = p.call(ctx, func() error {
 		if _, ok := p.listeners[port]; !ok {
