@@ -15,7 +15,8 @@ const smallest, largest = 1e-9, 1e15
 func newPlot(xTitle string) *plot.Plot {
 	p := plot.New()
 	p.BackgroundColor = nil
-	p.X.Label.Text, p.X.Label.TextStyle.Font, p.X.Label.TextStyle.Color = xTitle, lettering("muted").Font, ink("muted")
+	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, 1, 0, 1
+	p.X.Label.Text, p.X.Label.TextStyle.Font, p.X.Label.TextStyle.Color = shorten(lettering("muted"), xTitle, chartWidth), lettering("muted").Font, ink("muted")
 	p.X.Label.Padding = 5
 	p.Title.TextStyle.Font, p.Title.TextStyle.Color, p.Title.Padding = lettering("muted").Font, ink("muted"), 6
 	for _, a := range []*plot.Axis{&p.X, &p.Y} {
@@ -28,7 +29,7 @@ func newPlot(xTitle string) *plot.Plot {
 // within keeps a value on an axis, so that nothing is drawn outside.
 func within(a plot.Axis, value float64) float64 { return min(max(value, a.Min), a.Max) }
 
-// scale is what an axis shows.
+// scale gives an axis what it shows.
 func scale(a *plot.Axis, n plot.Normalizer, low, high float64, ticks []float64) {
 	a.Scale, a.Min, a.Max = n, low, high
 	label(a, ticks, tickText)

@@ -10,42 +10,40 @@ import (
 	"regexp"
 	"strings"
 
+	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// chart is a drawing, and what is said of it.
+// chart is a plot, and what is said of it.
 type chart struct {
 	file    string // its name, without the ending
 	pattern string
 	Title   string
-	About   string // how to read it
-	drawing drawing
-}
-
-type drawing interface {
-	empty() bool
-	height() vg.Length
-	draw(c draw.Canvas)
+	About   string     // how to read it
+	plot    *plot.Plot // nil if there is nothing to show
+	keys    []plot.Legend
+	height  vg.Length
 }
 
 const (
 	chartWidth  = vg.Length(480) // narrow enough for the text to be read on a phone
+	frameSpace  = vg.Length(58)  // above and below what is in an area
 	chartMargin = vg.Length(16)  // of one that stands alone
 	titleHeight = vg.Length(44)  // likewise
 )
 
 // SVG is for a page that has the colours: those of page.css, which are others in the dark.
 func (c chart) SVG() template.HTML {
-	canvas := vgsvg.New(chartWidth, c.drawing.height())
-	c.drawing.draw(draw.New(canvas))
+	canvas := vgsvg.New(chartWidth, c.height)
+	c.draw(canvas)
 	return template.HTML(variables.Replace(c.svg(canvas))) // package vgsvg escapes all text in it
 }
 
 // standalone is a file of its own, with its title and on a light ground.
 func (c chart) standalone() string {
-	canvas := vgsvg.New(chartWidth+2*chartMargin, c.drawing.height()+titleHeight+2*chartMargin)
+	canvas := vgsvg.New(chartWidth+2*chartMargin, c.height+titleHeight+2*chartMargin)
 	area := draw.New(canvas)
 	area.FillPolygon(ink("bg"), corners(area.Rectangle))
 	area.StrokeLines(stroke("grid", 2), append(corners(area.Rectangle), area.Min))
@@ -54,8 +52,23 @@ func (c chart) standalone() string {
 		area.FillText(style, vg.Point{X: chartMargin, Y: area.Max.Y - 28 - 18*vg.Length(i)}, shorten(style, line, chartWidth))
 	}
 	canvas.Translate(vg.Point{X: chartMargin, Y: chartMargin})
-	c.drawing.draw(draw.NewCanvas(canvas, chartWidth, c.drawing.height()))
+	c.draw(canvas)
 	return c.svg(canvas)
+}
+
+// draw sets the keys at the right, one below the other.
+func (c chart) draw(canvas *vgsvg.Canvas) {
+	area := draw.NewCanvas(canvas, chartWidth, c.height)
+	var width vg.Length
+	for _, k := range c.keys {
+		width = max(width, k.Rectangle(area).Size().X)
+	}
+	c.plot.Draw(draw.Crop(area, 0, -width-min(width, 8), 0, 0))
+	pitch := min((c.height-frameSpace)/max(1, vg.Length(len(c.keys))), 1.5*nameHeight)
+	for i, k := range c.keys {
+		k.YOffs = -frameSpace/3 - pitch*vg.Length(i)
+		k.Draw(draw.Crop(area, chartWidth-width, 0, 0, 0))
+	}
 }
 
 func corners(r vg.Rectangle) []vg.Point {
@@ -104,7 +117,7 @@ const mainFigures = 2
 // Charts returns those that have something to show.
 func (s section) Charts() (charts []chart) {
 	add := func(name string, c chart) {
-		if !c.drawing.empty() {
+		if c.plot != nil {
 			c.file, c.pattern = fileName(s.Name)+"-"+fileName(name), s.Title
 			charts = append(charts, c)
 		}

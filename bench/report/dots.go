@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -11,18 +12,9 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// dotChart has a line for each way: dots with their intervals over a common axis.
-type dotChart struct {
-	rows      []row
-	set       func(a *plot.Axis, values []float64) // gives the axis its scale
-	axis      string
-	reference string // what the line at 1 is; there is none if empty
-	legend    string
-}
-
+// row is a line of a chart of dots.
 type row struct {
-	way   Way
-	alike bool
+	result
 	marks []mark
 	note  string // at the right
 }
@@ -35,50 +27,46 @@ type mark struct {
 }
 
 const (
-	rowHeight  = vg.Length(30)
-	frameSpace = vg.Length(58) // above and below what is in an area
-	nameMost   = vg.Length(190)
+	rowHeight = vg.Length(30)
+	nameMost  = vg.Length(190)
 )
 
-func (d dotChart) empty() bool { return len(d.rows) == 0 }
-
-func (d dotChart) height() vg.Length { return frameSpace + rowHeight*vg.Length(len(d.rows)) }
-
-func (d dotChart) draw(c draw.Canvas) { d.plot().Draw(c) }
-
-func (d dotChart) plot() *plot.Plot {
-	p := newPlot(shorten(lettering("muted"), d.axis, chartWidth))
-	p.Title.Text = d.legend
-	d.set(&p.X, d.values())
-	n := float64(len(d.rows))
-	scale(&p.Y, plot.LinearScale{}, 0, n, nil)
-	p.Add(bands(len(d.rows)), &plotter.Grid{Vertical: stroke("grid", 1)})
-	if d.reference != "" {
+// dotChart has a line for each way: dots with their intervals over the X axis of p, which has its scale, and a line at 1 if there
+// is a reference.
+func dotChart(c chart, p *plot.Plot, rows []row, reference string) chart {
+	if len(rows) == 0 {
+		return chart{}
+	}
+	n := float64(len(rows))
+	p.Y.Max = n
+	label(&p.Y, nil, nil)
+	p.Add(bands(len(rows)), &plotter.Grid{Vertical: stroke("grid", 1)})
+	if reference != "" {
 		style := lettering("base")
 		style.XAlign = draw.XCenter
 		p.Add(&plotter.Line{XYs: plotter.XYs{{X: 1, Y: 0}, {X: 1, Y: n}}, LineStyle: stroke("base", 1.5, 5, 3)},
-			words(1, n, vg.Point{Y: 6}, style, shorten(style, d.reference, 1.5*nameMost)))
+			words(1, n, vg.Point{Y: 6}, style, shorten(style, reference, 1.5*nameMost)))
 	}
 	var notes vg.Length
-	for _, r := range d.rows {
-		notes = max(notes, lettering(r.way.Kind()).Width(r.shownNote()))
+	for i, r := range rows {
+		rows[i].note = shorten(lettering(r.Way.Kind()), r.note, nameMost)
+		notes = max(notes, lettering(r.Way.Kind()).Width(rows[i].note))
 	}
-	for i, r := range d.rows {
+	for i, r := range rows {
 		y := n - float64(i) - 0.5
 		for j, m := range r.marks {
 			if m.Rounds > 0 {
-				p.Add(m.plotters(p.X, r.way.ink(), y-0.2*(float64(j)-float64(len(r.marks)-1)/2))...)
+				p.Add(m.plotters(p.X, r.ink(), y-0.2*(float64(j)-float64(len(r.marks)-1)/2))...)
 			}
 		}
-		style := lettering(r.way.Kind())
+		style := lettering(r.Way.Kind())
 		style.XAlign, style.YAlign = draw.XRight, draw.YCenter
-		p.Add(words(p.X.Min, y, vg.Point{X: -12}, style, shorten(style, r.way.Title, nameMost)),
-			words(p.X.Max, y, vg.Point{X: notes + 16}, style, r.shownNote()))
+		p.Add(words(p.X.Min, y, vg.Point{X: -12}, style, shorten(style, r.Way.Title, nameMost)),
+			words(p.X.Max, y, vg.Point{X: notes + 16}, style, r.note))
 	}
-	return p
+	c.plot, c.height = p, frameSpace+rowHeight*vg.Length(n)
+	return c
 }
-
-func (r row) shownNote() string { return shorten(lettering(r.way.Kind()), r.note, nameMost) }
 
 // words are a label at a point of the data.
 func words(x, y float64, offset vg.Point, style text.Style, label string) plot.Plotter {
@@ -111,20 +99,12 @@ func (b bands) Plot(area draw.Canvas, p *plot.Plot) {
 	}
 }
 
-// ink is the colour of a way in a chart that tells no others apart.
-func (w Way) ink() string {
-	if w.Kind() == "" {
-		return "other"
-	}
-	return w.Kind()
-}
-
-// values are all ends of intervals of the ways on the server of the baseline, or of all if there are none.
-func (d dotChart) values() (values []float64) {
-	all := !slices.ContainsFunc(d.rows, func(r row) bool { return r.alike })
-	for _, r := range d.rows {
+// ends are all ends of intervals of the ways on the server of the baseline, or of all if there are none.
+func ends(rows []row) (values []float64) {
+	all := !slices.ContainsFunc(rows, func(r row) bool { return r.Alike })
+	for _, r := range rows {
 		for _, m := range r.marks {
-			if m.Rounds > 0 && (all || r.alike) {
+			if m.Rounds > 0 && (all || r.Alike) {
 				values = append(values, m.Low, m.Median, m.High)
 			}
 		}
@@ -132,54 +112,48 @@ func (d dotChart) values() (values []float64) {
 	return values
 }
 
-// figureChart compares a figure with that of the baseline, or shows its values where there is nothing to compare.
-func (s section) figureChart(f figure) chart {
-	hasBaseline := func(r result) bool { return r.Way.Baseline && r.To(f).Change.Rounds > 0 }
-	if !f.Absolute && slices.ContainsFunc(s.Results, hasBaseline) {
-		return s.ratioChart(f)
-	}
-	d := dotChart{axis: f.axis() + "; " + f.better(), set: func(a *plot.Axis, values []float64) { linear(a, 0, values) }}
+// ratios are the rows of a figure compared with that of the baseline.
+func (s section) ratios(f figure) (rows []row) {
 	for _, r := range s.ranked(f) {
-		if e := r.To(f).Value; e.Rounds > 0 {
-			d.rows = append(d.rows, row{r.Way, r.Alike, []mark{{Estimate: e, shape: r.shape()}}, f.formatEstimate(e)})
+		if c := r.To(f); !c.Self && c.Value.Rounds > 0 {
+			m := mark{Estimate: c.Change, hollow: c.Verdict == unclear, shape: r.shape()}
+			rows = append(rows, row{r, []mark{m}, cmp.Or(c.RatioText(), "no round to compare")})
 		}
 	}
-	return chart{Title: f.Title, drawing: d, About: "Dot: median of the rounds. Line: its interval. An arrow: beyond the axis."}
+	return rows
 }
 
-func (s section) ratioChart(f figure) chart {
-	d := dotChart{set: func(a *plot.Axis, values []float64) {
-		logarithmic(a, append(values, 1), 0.3)
-		label(a, logTicks(a.Min, a.Max), func(v float64) string { return "×" + tickText(v) })
-	}}
+func (s section) ratioChart(f figure, baseline result) chart {
+	rows := s.ratios(f)
+	p := newPlot(fmt.Sprintf("ratio to %s, log scale; %s", baseline.Way.Title, f.better()))
+	logarithmic(&p.X, append(ends(rows), 1), 0.3)
+	label(&p.X, logTicks(p.X.Min, p.X.Max), func(v float64) string { return "×" + tickText(v) })
+	return dotChart(chart{
+		Title: f.Title,
+		About: "Dot: median of the ratios in each round. Line: its interval. A hollow dot (~) cannot be told from ×1. An arrow: beyond the axis.",
+	}, p, rows, fmt.Sprintf("%s: %s = ×1", baseline.Way.Title, f.withUnit(baseline.To(f).Value.Median)))
+}
+
+// figureChart compares a figure with that of the baseline, or shows its values where there is nothing to compare.
+func (s section) figureChart(f figure) chart {
+	var rows []row
 	for _, r := range s.ranked(f) {
 		c := r.To(f)
-		if c.Self {
-			d.reference = fmt.Sprintf("%s: %s = ×1", r.Way.Title, f.withUnit(c.Value.Median))
-			d.axis = fmt.Sprintf("ratio to %s, log scale; %s", r.Way.Title, f.better())
+		if c.Self && c.Change.Rounds > 0 && !f.Absolute {
+			return s.ratioChart(f, r)
 		}
-		if c.Self || c.Value.Rounds == 0 {
-			continue
+		if c.Value.Rounds > 0 {
+			rows = append(rows, row{r, []mark{{Estimate: c.Value, shape: r.shape()}}, f.formatEstimate(c.Value)})
 		}
-		note := "no round to compare"
-		if c.Change.Rounds > 0 {
-			note = c.RatioText()
-		}
-		m := mark{Estimate: c.Change, hollow: c.Verdict == unclear, shape: r.shape()}
-		d.rows = append(d.rows, row{r.Way, r.Alike, []mark{m}, note})
 	}
-	return chart{
-		Title: f.Title, drawing: d,
-		About: "Dot: median of the ratios in each round. Line: its interval. A hollow dot (~) cannot be told from ×1. An arrow: beyond the axis.",
-	}
+	p := newPlot(f.axis() + "; " + f.better())
+	linear(&p.X, 0, ends(rows))
+	return dotChart(chart{Title: f.Title, About: "Dot: median of the rounds. Line: its interval. An arrow: beyond the axis."}, p, rows, "")
 }
 
 // fairnessChart shows how much more the busiest worker gets than the mean.
 func (s section) fairnessChart() chart {
-	d := dotChart{
-		axis: "share of the busiest worker, relative to the mean (1 = even)", legend: "● connections   □ requests",
-		set: func(a *plot.Axis, values []float64) { linear(a, 1, values) },
-	}
+	var rows []row
 	f := lookup(RequestsMaxMean)
 	for _, r := range s.ranked(f) {
 		connections, requests := r.value(ConnectionsMaxMean), r.value(RequestsMaxMean)
@@ -187,13 +161,19 @@ func (s section) fairnessChart() chart {
 			continue // one process shares with nobody
 		}
 		marks := []mark{{Estimate: connections}, {Estimate: requests, shape: square, hollow: true}}
-		d.rows = append(d.rows, row{r.Way, r.Alike, marks, f.formatMedian(connections) + " / " + f.formatMedian(requests)})
+		rows = append(rows, row{r, marks, f.formatMedian(connections) + " / " + f.formatMedian(requests)})
 	}
-	return chart{
-		Title: "fairness over the workers", drawing: d,
+	p := newPlot("share of the busiest worker, relative to the mean (1 = even)")
+	p.Title.Text = "● connections   □ requests"
+	linear(&p.X, 1, ends(rows))
+	return dotChart(chart{
+		Title: "fairness over the workers",
 		About: "How much the busiest worker gets, relative to the mean of all: 1 is even, 2 is twice its share. At the right: connections / requests.",
-	}
+	}, p, rows, "")
 }
+
+// ink is the colour of a way in a chart that tells no others apart.
+func (r result) ink() string { return cmp.Or(r.Way.Kind(), "other") }
 
 // shape tells without colour what a way is.
 func (r result) shape() shape {

@@ -149,12 +149,12 @@ func assertInside(t *testing.T, c chart, name string) {
 	for _, path := range paths.FindAllStringSubmatch(svg, -1) {
 		for _, p := range points.FindAllStringSubmatch(path[1], -1) {
 			within(p[1], chartWidth)
-			within(p[2], c.drawing.height())
+			within(p[2], c.height)
 		}
 	}
 	for _, text := range texts.FindAllStringSubmatch(svg, -1) {
 		within(text[1], chartWidth)
-		within(text[2], c.drawing.height())
+		within(text[2], c.height)
 	}
 	require.Len(t, texts.FindAllString(svg, -1), strings.Count(svg, "<text"))
 	for _, bad := range []string{"NaN", "Inf", "%!"} {
@@ -167,13 +167,9 @@ func TestNamesOfLinesHaveRoom(t *testing.T) {
 	d := sample(1, 12)
 	for _, s := range d.view().Sections {
 		for _, c := range s.Charts() {
-			lines, ok := c.drawing.(lineChart)
-			if !ok {
-				continue
-			}
 			last, names := math.Inf(1), 0
 			for _, text := range texts.FindAllStringSubmatch(string(c.SVG()), -1) {
-				if slices.ContainsFunc(lines.series, func(s series) bool { return s.way.Title == html.UnescapeString(text[3]) }) {
+				if len(c.keys) > 0 && slices.ContainsFunc(s.Results, func(r result) bool { return r.Way.Title == html.UnescapeString(text[3]) }) {
 					y, err := strconv.ParseFloat(text[2], 64)
 					require.NoError(t, err)
 					assert.LessOrEqual(t, y, last-12, c.Title)
@@ -181,7 +177,7 @@ func TestNamesOfLinesHaveRoom(t *testing.T) {
 					names++
 				}
 			}
-			assert.Len(t, lines.series, names, c.Title)
+			assert.Len(t, c.keys, names, c.Title)
 		}
 	}
 }

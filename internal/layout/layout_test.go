@@ -45,8 +45,6 @@ var exempt = map[string]int{
 	"lines of reuseport":       3295,
 	"fields of framing.outbox": 18,
 	"methods of framing.Conn":  30,
-
-	// Programs.
 }
 
 // optionsOf are structs that may have more fields: each is one thing to set, or to show.
