@@ -1,10 +1,9 @@
-// Package protocol is what a master and a worker say to each other on the control stream between them: typed calls over one
-// [framing.Conn], with a Go struct for each request and each answer.
+// Package protocol is the protocol of the control stream between a master and a worker: typed calls over one [framing.Conn], with a
+// Go struct for each request and each answer.
 //
-// A message is one JSON object. It begins with its kind. What is asked also has a number, which the answer repeats; what is told
-// has none, is not answered, and is handled in the order in which it was sent. Nodes of other versions are at the other end of
-// some streams: a field that is not known is passed over, so is what is told and not known, and what is asked and not known is
-// answered by an error.
+// A message is one JSON object. It begins with its kind. A request also has a number, which the answer repeats; other messages
+// have none, are not answered, and are handled in the order in which they were sent. The two ends may have different versions: an
+// unknown field is ignored, so is an unknown message without a number, and an unknown request is answered by an error.
 package protocol
 
 import (
