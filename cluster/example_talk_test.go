@@ -15,7 +15,7 @@ import (
 	"github.com/multinode-go/multinode/peer/bus"
 )
 
-// A stream of bytes to each other process, to those that are there and those that come.
+// A stream of bytes to each other process, present or future.
 func ExampleNode_OnNode() {
 	node, err := cluster.Listen(cluster.Options{Addr: ":8080", Nodes: 4}, &http.Server{})
 	if err != nil {
@@ -27,7 +27,7 @@ func ExampleNode_OnNode() {
 		mu.Lock()
 		all[s] = true
 		mu.Unlock()
-		io.Copy(os.Stdout, s) // what this other process says, until it ends
+		io.Copy(os.Stdout, s) // the output of this other process, until it ends
 		mu.Lock()
 		delete(all, s)
 		mu.Unlock()
@@ -73,7 +73,7 @@ func ExampleNode_OnNode_framing() {
 	}
 }
 
-// Messages by topic: to all that want them, to one, with one answer, and with all answers.
+// Messages by topic: to all subscribers, to one node, with one answer, and with all answers.
 func ExampleNode_Bus() {
 	node, err := cluster.Listen(cluster.Options{Addr: ":8080", Nodes: 4}, &http.Server{})
 	if err != nil {
@@ -102,7 +102,7 @@ func ExampleNode_Bus() {
 	if err := node.Bus().Broadcast(ctx, "price", Price{"tea", 3}); err != nil {
 		log.Print(err) // names the peers that it did not reach
 	}
-	answers, err := node.Bus().RequestAll(ctx, "sessions", "how many?") // what their functions return
+	answers, err := node.Bus().RequestAll(ctx, "sessions", "how many?") // the results of the subscribers' functions
 	for _, a := range answers {
 		fmt.Printf("node %d has %s %v\n", a.Peer.ID, a.Data, a.Err)
 	}
@@ -114,7 +114,7 @@ func ExampleNode_Bus() {
 	}
 }
 
-// Who is there, who comes and who goes.
+// The joins and leaves of nodes.
 func ExampleNode_Mesh() {
 	node, err := cluster.Listen(cluster.Options{Addr: ":8080", Nodes: 4}, &http.Server{})
 	if err != nil {
@@ -153,7 +153,7 @@ func ExampleNode_Mesh_streams() {
 	}
 }
 
-// A process that is no worker, a cron job or a command, joins the mesh of a cluster, says something, and leaves.
+// A process that is no worker, such as a cron job or a command, joins the mesh of a cluster, sends a message, and leaves.
 func Example_guest() {
 	ctx := context.Background()
 	mesh, err := peer.Join(ctx, peer.Options{Self: peer.Info{Cluster: "shop-8080"}}) // the name of the cluster, see Node.Name

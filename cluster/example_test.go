@@ -32,7 +32,7 @@ func ExampleListen() {
 	// Output: once per cluster: a console, a cron job
 }
 
-// What the handlers need of the node is made before they are called: here a cache in each process that is never stale.
+// The handlers need a cache that is made with the node: it exists before they are called.
 func ExampleStart() {
 	ctx := context.Background()
 	load := func(context.Context, int) (string, error) { return "tea", nil } // from a database

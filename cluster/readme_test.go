@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestReadmeCompiles: what the README shows stands in the examples, which are compiled, but for the indentation.
+// TestReadmeCompiles: the code in the README is in the examples, which are compiled, apart from the indentation.
 func TestReadmeCompiles(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	require.NoError(t, err)
