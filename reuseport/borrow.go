@@ -2,8 +2,10 @@ package reuseport
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"syscall"
@@ -13,7 +15,14 @@ import (
 // and in its group even if that process closes it or dies, and then no process accepts its connections. So close it
 // right after use.
 type Borrowed struct {
-	socket *os.File
+	socket *file
+	bell   *file // an eventfd that wakes one of the processes that watch; nil: there is none
+}
+
+// file is an open file that the runtime's poller knows, and in which it has nothing registered.
+type file struct {
+	*os.File
+	entry pollEntry
 }
 
 // Borrow duplicates the listening socket with an inode that a process holds, so that [Attach], [Queue], [Drain] and
@@ -38,7 +47,11 @@ func (b *Borrowed) SyscallConn() (syscall.RawConn, error) { return b.socket.Sysc
 
 // Close gives the descriptor back; the socket stays with its process. Close may be called again, and then returns nil.
 func (b *Borrowed) Close() error {
-	if err := b.socket.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+	err := b.socket.Close()
+	if b.bell != nil {
+		err = errors.Join(err, b.bell.Close())
+	}
+	if err != nil && !errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("reuseport: %w", err)
 	}
 	return nil
@@ -75,4 +88,51 @@ func ListeningOf(ctx context.Context, pids []int) (map[int][]Listener, error) {
 		return nil, fmt.Errorf("reuseport: listeners of processes: %w", err)
 	}
 	return found, nil
+}
+
+// Shutdown takes the socket out of its group, whichever processes hold descriptors for it: it listens no more. What waits in its
+// queue is reset, unless net.ipv4.tcp_migrate_req is set; [Drain] empties it first.
+func (b *Borrowed) Shutdown() error {
+	if err := shutdown(b); err != nil {
+		return fmt.Errorf("reuseport: shut down a listener: %w", err)
+	}
+	return nil
+}
+
+// Ring wakes one of the processes that watch the queue, to look whether a connection waits. It does nothing for a listener
+// that was not lent by [MultiListener.Lend].
+func (b *Borrowed) Ring() error {
+	if b.bell == nil {
+		return nil
+	}
+	if err := ring(b.bell); err != nil {
+		return fmt.Errorf("reuseport: wake a process that watches a queue: %w", err)
+	}
+	return nil
+}
+
+// ring adds 1 to an eventfd, which no process reads: it is the change that wakes.
+func ring(bell *file) error {
+	_, err := bell.Write(binary.NativeEndian.AppendUint64(nil, 1))
+	return err
+}
+
+// Send passes a duplicate to the process at the other end of a Unix socket, with one byte, by SCM_RIGHTS (unix(7)). It does
+// not close b. [Receive] is the other end.
+func Send(c *net.UnixConn, b *Borrowed) error {
+	if err := send(c, b); err != nil {
+		return fmt.Errorf("reuseport: send a listener: %w", err)
+	}
+	return nil
+}
+
+// Receive receives what [Send] has sent, and one byte. What is no listening TCP socket of our uid is closed, and is an error that
+// Is syscall.EINVAL; the end of the stream is io.EOF. The descriptor is not passed on to programs that this process starts
+// (MSG_CMSG_CLOEXEC).
+func Receive(c *net.UnixConn) (*Borrowed, error) {
+	b, err := receive(c)
+	if err != nil {
+		return nil, fmt.Errorf("reuseport: receive a listener: %w", err)
+	}
+	return b, nil
 }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,7 +37,7 @@ func borrow(pid int, inode uint32) (*Borrowed, error) {
 			return nil, os.NewSyscallError("pidfd_getfd", missing(err))
 		}
 		if borrowable(dup, inode) {
-			return &Borrowed{socket: os.NewFile(uintptr(dup), "borrowed socket")}, nil
+			return &Borrowed{socket: newFile(dup, "borrowed socket")}, nil
 		}
 		unix.Close(dup)
 	}
@@ -167,4 +170,136 @@ func socketsOf(pid int) map[uint32]bool {
 		}
 	}
 	return held
+}
+
+// duplicate returns another descriptor of a file or socket.
+func duplicate(of syscall.Conn) (dup int, err error) {
+	err = control(of, func(fd int) error {
+		dup, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		return os.NewSyscallError("fcntl", err)
+	})
+	return dup, err
+}
+
+func lend(l *net.TCPListener, bell *file) (*Borrowed, error) {
+	socket, err := duplicate(l)
+	if err != nil {
+		return nil, err
+	}
+	b, err := newBorrowed(socket)
+	if err != nil || bell == nil {
+		return b, err
+	}
+	dup, err := duplicate(bell)
+	if err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	b.bell = newFile(dup, "bell")
+	return b, nil
+}
+
+// newBorrowed returns fd, which is closed if it is no listening TCP socket of our uid.
+func newBorrowed(fd int) (*Borrowed, error) {
+	if err := checkListener(fd); err != nil {
+		_ = unix.Close(fd) // it is of no use
+		return nil, err
+	}
+	return &Borrowed{socket: newFile(fd, "borrowed socket")}, nil
+}
+
+func checkListener(fd int) error {
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil || family != unix.AF_INET && family != unix.AF_INET6 {
+		return fmt.Errorf("it is no TCP socket: %w", unix.EINVAL)
+	}
+	if listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listening != 1 {
+		return fmt.Errorf("it does not listen: %w", unix.EINVAL)
+	}
+	if int(stat.Uid) != os.Geteuid() {
+		return fmt.Errorf("it belongs to uid %d: %w", stat.Uid, unix.EINVAL)
+	}
+	return nil
+}
+
+// shutdown lets a socket listen no more. One that does not listen is none any more.
+func shutdown(l syscall.Conn) error {
+	return control(l, func(fd int) error {
+		if err := unix.Shutdown(fd, unix.SHUT_RD); err != nil && !errors.Is(err, unix.ENOTCONN) {
+			return os.NewSyscallError("shutdown", err)
+		}
+		return nil
+	})
+}
+
+func send(c *net.UnixConn, b *Borrowed) error {
+	return control(b.socket, func(socket int) error {
+		if b.bell == nil {
+			return sendRights(c, socket)
+		}
+		return control(b.bell, func(bell int) error { return sendRights(c, socket, bell) })
+	})
+}
+
+func sendRights(c *net.UnixConn, fds ...int) error {
+	_, _, err := c.WriteMsgUnix([]byte{0}, unix.UnixRights(fds...), nil)
+	return err
+}
+
+func receive(c *net.UnixConn) (*Borrowed, error) {
+	fds, err := receiveRights(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, rest := range fds[min(2, len(fds)):] {
+		_ = unix.Close(rest) // not from Send
+	}
+	b, err := newBorrowed(fds[0])
+	if len(fds) == 1 {
+		return b, err
+	}
+	bell := newFile(fds[1], "bell")
+	if err == nil && !isEvent(fds[1]) {
+		err = errors.Join(fmt.Errorf("the second descriptor is no eventfd: %w", unix.EINVAL), b.Close())
+	}
+	if err != nil {
+		return nil, errors.Join(err, bell.Close())
+	}
+	b.bell = bell
+	return b, nil
+}
+
+// isEvent tells whether a descriptor is an eventfd.
+func isEvent(fd int) bool {
+	target, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+	return err != nil || target == "anon_inode:[eventfd]" // without /proc nothing is known
+}
+
+// receiveRights returns at least one descriptor.
+func receiveRights(c *net.UnixConn) (fds []int, err error) {
+	one, control := make([]byte, 1), make([]byte, unix.CmsgSpace(2*4))
+	n, controlN, _, _, err := c.ReadMsgUnix(one, control) // with MSG_CMSG_CLOEXEC
+	if err != nil {
+		return nil, err
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:controlN])
+	if err != nil {
+		return nil, os.NewSyscallError("recvmsg", err)
+	}
+	for _, m := range messages {
+		if rights, err := unix.ParseUnixRights(&m); err == nil {
+			fds = append(fds, rights...)
+		}
+	}
+	switch {
+	case len(fds) > 0:
+		return fds, nil
+	case n == 0:
+		return nil, io.EOF
+	default:
+		return nil, fmt.Errorf("there is no descriptor in the message: %w", unix.EINVAL)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -38,7 +39,7 @@ func self(t *testing.T, addr net.Addr, inode uint32) reuseport.Owner {
 	}
 }
 
-func inodeOf(t *testing.T, l *net.TCPListener) uint32 {
+func inodeOf(t *testing.T, l syscall.Conn) uint32 {
 	t.Helper()
 	c, err := l.SyscallConn()
 	require.NoError(t, err)

@@ -1,5 +1,5 @@
 // Package reuseport shares one port between processes: each opens a listener of its own on the same address, and the
-// kernel spreads the connections over them. No descriptor is passed from one process to another.
+// kernel spreads the connections over them. No connection is passed from one process to another.
 //
 //	r, err := reuseport.Reserve(ctx, "tcp", ":8080") // once: the port is ours, or the error says that it is taken
 //	...
@@ -17,13 +17,14 @@
 //     hash over addresses and ports or by weights, see [Attach], whether or not that member's queue is full.
 //   - A connection that waits in the queue of a listener when it is closed is reset, unless net.ipv4.tcp_migrate_req
 //     is set. [Drain] empties it first.
+//     A [MultiListener] watches the queues of other members, too, and accepts what their processes are too busy for.
 //   - The members sit in an array, and weights go by index: [Order] mirrors it, and a [Question] asks the kernel.
 //
 // A member leaves without losing a connection in four steps: Attach with weight 0 for it, Drain, Close, Attach with the
 // weights of the new order. The last one uses a [Sink]. What this kernel can do of it tells [Probe].
 //
-// What the package does not do: it starts no process and leaves no goroutine running. It does not know the members that
-// other processes have opened, beyond what [Listeners] tells.
+// What the package does not do: it starts no process, and leaves no goroutine running except those of a MultiListener.
+// It does not know the members that other processes have opened, beyond what [Listeners] tells.
 //
 // Every function may be called by several goroutines at the same time. Two that change one group, such as two calls of
 // Attach, are for the caller to put in order.
@@ -134,4 +135,17 @@ func listenError(network string, err error) error {
 // errUnsupported names what the kernel cannot do.
 func errUnsupported(what string) error {
 	return fmt.Errorf("%s: %w", what, errors.ErrUnsupported)
+}
+
+// control calls f with the descriptor of s, which cannot be closed meanwhile.
+func control(s syscall.Conn, f func(fd int) error) error {
+	c, err := s.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var fErr error
+	if err := c.Control(func(fd uintptr) { fErr = f(int(fd)) }); err != nil {
+		return err
+	}
+	return fErr
 }

@@ -44,16 +44,3 @@ func attachFilter(fd int, filter []unix.SockFilter) error {
 	}
 	return err
 }
-
-// control calls f with the descriptor of s, which cannot be closed meanwhile.
-func control(s syscall.Conn, f func(fd int) error) error {
-	c, err := s.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var fErr error
-	if err := c.Control(func(fd uintptr) { fErr = f(int(fd)) }); err != nil {
-		return err
-	}
-	return fErr
-}

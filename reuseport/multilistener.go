@@ -1,0 +1,471 @@
+package reuseport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// WatchMode is how a [MultiListener] learns that a connection waits in the queue of a sibling.
+type WatchMode int
+
+// The modes, the best one first.
+const (
+	// WatchAuto is WatchExclusive where [ProbeWatch] returns nil, and else WatchPolling.
+	WatchAuto WatchMode = iota
+	// WatchExclusive: the kernel wakes one process for each connection: the owner of the queue if it has an idle thread,
+	// else the next process that has.
+	WatchExclusive
+	// WatchPolling: a process that has just accepted looks at the queues of its siblings, at most once a millisecond.
+	// While no process accepts, no queue is looked at.
+	WatchPolling
+)
+
+var watchModeNames = []string{"auto", "exclusive", "polling"}
+
+// String returns "auto", "exclusive" or "polling".
+func (m WatchMode) String() string {
+	if m < WatchAuto || m > WatchPolling {
+		return fmt.Sprintf("WatchMode(%d)", int(m))
+	}
+	return watchModeNames[m]
+}
+
+// ProbeWatch returns nil where [WatchExclusive] works, and else why not; that error Is errors.ErrUnsupported. It is tried out
+// once in a process, on a listener of our own on the loopback address, which takes a millisecond.
+func ProbeWatch() error {
+	if err := watchSupported(); err != nil {
+		return fmt.Errorf("reuseport: watch queues: %w", err)
+	}
+	return nil
+}
+
+var watchSupported = sync.OnceValue(probeWatch)
+
+// MultiListener is a listener with several accept queues: its own, and those of siblings that it watches. The siblings are
+// other listeners of the same port, usually of other processes.
+//
+//	m, err := reuseport.NewMultiListener(l, reuseport.WatchAuto) // l is from Listen
+//	...
+//	lent, err := m.Lend()            // in each process, for the others:
+//	err = reuseport.Send(conn, lent) // a Unix socket between the two
+//	...
+//	sibling, err := reuseport.Receive(conn)
+//	inode, err := m.Watch(sibling)
+//	...
+//	err = http.Serve(m, handler)
+//
+// What always holds:
+//
+//   - A connection in the queue of a process that is stopped, dead, or too busy to accept is accepted by a sibling that is
+//     idle. Its own queue comes first. No connection is passed between processes.
+//   - A queue of a sibling is emptied only by a goroutine that is in Accept. Where no goroutine has been in Accept for some
+//     milliseconds (the server is at its limit, or pauses), nothing is watched, and siblings take what comes to this queue.
+//   - What Accept returns is a *net.TCPConn of net's own.
+//   - While a duplicate is watched, the listener keeps its place in the group and its queue when its process dies. A
+//     duplicate that nobody accepts from keeps connections waiting for ever: watch it, [Borrowed.Shutdown] it, or close it.
+//
+// A MultiListener has a goroutine for each queue that it watches. All methods may be called at the same time.
+type MultiListener struct {
+	own   *net.TCPListener
+	inode uint32
+	mode  WatchMode
+	bell  *file // nil in WatchPolling
+
+	accepted  atomic.Uint64 // from own
+	inAccept  atomic.Int32  // goroutines that are in Accept
+	attention atomic.Bool   // the next that enters Accept has to call attend
+	looked    atomic.Int64  // in WatchPolling: when siblings were looked at last, nanoseconds since started
+
+	mu       sync.Mutex
+	closed   atomic.Bool // written with mu held
+	siblings []*sibling  // guarded by mu; in the order in which they were watched
+	past     uint64      // guarded by mu; accepted from siblings that are not watched any more
+	pauses
+
+	offers
+}
+
+// offers lets a goroutine in Accept accept from a sibling: accepting is its part, so that a connection that was accepted has a
+// goroutine to return it to.
+type offers struct {
+	offerMu  sync.Mutex
+	deadline time.Time // guarded by offerMu; the user's
+	poked    bool      // guarded by offerMu; the deadline of own is in the past, so that Accept returns
+
+	offered atomic.Pointer[sibling] // that the next in Accept is to accept from; written with offerMu held
+	trying  atomic.Pointer[sibling] // that a goroutine in Accept accepts from
+}
+
+var _ net.Listener = (*MultiListener)(nil)
+
+// QueueCount counts the connections that a MultiListener has accepted from one queue.
+type QueueCount struct {
+	Inode    uint32 // of the listener, see [Inode]; 0: of several
+	Accepted uint64
+}
+
+// NewMultiListener returns a listener with the queue of own, which belongs to it from now on, also when an error is returned.
+// Mode WatchExclusive is an error where [ProbeWatch] is one.
+func NewMultiListener(own *net.TCPListener, mode WatchMode) (*MultiListener, error) {
+	m, err := newMultiListener(own, mode)
+	if err != nil {
+		_ = own.Close() // the first error counts
+		return nil, fmt.Errorf("reuseport: listener on %v with several queues: %w", own.Addr(), err)
+	}
+	return m, nil
+}
+
+func newMultiListener(own *net.TCPListener, mode WatchMode) (*MultiListener, error) {
+	if mode == WatchAuto {
+		if mode = WatchExclusive; watchSupported() != nil {
+			mode = WatchPolling
+		}
+	}
+	inode, _ := Inode(own) // an error: not on this system, and then there are no siblings
+	m := &MultiListener{own: own, inode: inode, mode: mode}
+	if mode == WatchPolling {
+		return m, nil
+	}
+	if err := watchSupported(); err != nil {
+		return nil, err
+	}
+	return m, m.prepare()
+}
+
+// Mode returns how the queues of siblings are watched: never WatchAuto.
+func (m *MultiListener) Mode() WatchMode { return m.mode }
+
+// Addr returns the address of the own listener.
+func (m *MultiListener) Addr() net.Addr { return m.own.Addr() }
+
+// SyscallConn returns the own listener, for Attach, Queue and the like.
+func (m *MultiListener) SyscallConn() (syscall.RawConn, error) { return m.own.SyscallConn() }
+
+// Accept returns the next connection of any queue. Its errors are those of net.TCPListener.Accept.
+func (m *MultiListener) Accept() (net.Conn, error) {
+	conn, _, err := m.AcceptFrom()
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// AcceptFrom is Accept, and tells the inode of the listener in whose queue the connection was; 0 is the own one.
+func (m *MultiListener) AcceptFrom() (conn *net.TCPConn, inode uint32, err error) {
+	for {
+		if err := m.enter(); err != nil {
+			m.leave()
+			return nil, 0, fmt.Errorf("reuseport: accept on %v: %w", m.Addr(), err)
+		}
+		conn, err := m.own.AcceptTCP()
+		m.leave()
+		if err == nil {
+			m.accepted.Add(1)
+			if m.mode == WatchPolling {
+				m.lookNow()
+			}
+			return conn, 0, nil
+		}
+		if m.closed.Load() {
+			return nil, 0, m.closedError()
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, 0, err
+		}
+		sibling, expired := m.takeOffer()
+		if expired {
+			return nil, 0, err
+		}
+		if sibling == nil {
+			continue
+		}
+		conn = sibling.accept()
+		m.trying.Store(nil)
+		if conn != nil {
+			return conn, sibling.inode, nil
+		}
+	}
+}
+
+// closedError has the form of the error of a net.TCPListener that is closed.
+func (m *MultiListener) closedError() error {
+	return &net.OpError{Op: "accept", Net: m.own.Addr().Network(), Addr: m.own.Addr(), Err: net.ErrClosed}
+}
+
+// SetDeadline makes Accept fail with an error that Is os.ErrDeadlineExceeded from t on; the zero time is none.
+func (m *MultiListener) SetDeadline(t time.Time) error {
+	m.offerMu.Lock()
+	defer m.offerMu.Unlock()
+	m.deadline = t
+	if m.poked {
+		return nil // unpoke sets it
+	}
+	return m.own.SetDeadline(t)
+}
+
+// aLongTimeAgo makes a call in progress return.
+var aLongTimeAgo = time.Unix(1, 0)
+
+// offer wakes a goroutine that is in Accept, to accept from q. It returns false if there is none, or another offer is under way.
+func (m *MultiListener) offer(q *sibling) bool {
+	m.offerMu.Lock()
+	defer m.offerMu.Unlock()
+	if m.inAccept.Load() == 0 || m.poked || m.trying.Load() != nil || m.own.SetDeadline(aLongTimeAgo) != nil {
+		return false
+	}
+	m.offered.Store(q)
+	m.poked = true
+	return true
+}
+
+// retract takes an offer back. It returns false if a goroutine in Accept has taken it.
+func (m *MultiListener) retract(q *sibling) bool {
+	m.offerMu.Lock()
+	defer m.offerMu.Unlock()
+	if m.offered.Load() != q {
+		return false
+	}
+	m.unpoke()
+	return true
+}
+
+// unpoke ends an offer. It is called with offerMu held.
+func (m *MultiListener) unpoke() {
+	m.offered.Store(nil)
+	m.poked = false
+	_ = m.own.SetDeadline(m.deadline) // of a closed listener; Accept will say so
+}
+
+// takeOffer returns the queue that is offered. Where there is none, expired tells whether the user's deadline is over.
+func (m *MultiListener) takeOffer() (q *sibling, expired bool) {
+	m.offerMu.Lock()
+	defer m.offerMu.Unlock()
+	if !m.poked { // another goroutine may have taken the offer
+		return nil, !m.deadline.IsZero() && !time.Now().Before(m.deadline)
+	}
+	q = m.offered.Load()
+	m.trying.Store(q)
+	m.unpoke()
+	return q, false
+}
+
+// Lend returns a duplicate of the own listener for another process, see [Send]. It needs Linux; elsewhere the error Is
+// errors.ErrUnsupported.
+func (m *MultiListener) Lend() (*Borrowed, error) {
+	b, err := lend(m.own, m.bell)
+	if err != nil {
+		return nil, fmt.Errorf("reuseport: lend the listener on %v: %w", m.Addr(), err)
+	}
+	return b, nil
+}
+
+// Watch begins to accept from the queue of a sibling, whose duplicate belongs to m from now on, also when an error is returned.
+// The watch ends by Unwatch, by Close, or when the sibling stops listening. The own queue, and one that is watched already, are
+// errors.
+func (m *MultiListener) Watch(b *Borrowed) (inode uint32, err error) {
+	if inode, err = m.watch(b); err != nil {
+		_ = b.Close() // the first error counts
+		return 0, fmt.Errorf("reuseport: watch a queue beside that of %v: %w", m.Addr(), err)
+	}
+	return inode, nil
+}
+
+func (m *MultiListener) watch(b *Borrowed) (inode uint32, err error) {
+	q, err := newSibling(m, b)
+	if err != nil {
+		return 0, err
+	}
+	if err := m.add(q); err != nil {
+		return 0, errors.Join(err, q.listener.Close())
+	}
+	go q.run() // ends with Unwatch or Close, which waits for it, or when the sibling listens no more
+	return q.inode, nil
+}
+
+func (m *MultiListener) add(q *sibling) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.closed.Load():
+		return net.ErrClosed
+	case q.inode == m.inode || m.find(q.inode) != nil:
+		return fmt.Errorf("listener %d: %w", q.inode, os.ErrExist)
+	}
+	if m.watching {
+		if err := q.register(); err != nil {
+			return err
+		}
+	}
+	m.siblings = append(slices.Clip(m.siblings), q)
+	return nil
+}
+
+// find is called with mu held.
+func (m *MultiListener) find(inode uint32) *sibling {
+	for _, q := range m.siblings {
+		if q.inode == inode {
+			return q
+		}
+	}
+	return nil
+}
+
+// lookInterval is the time between two looks at the queues of siblings in WatchPolling.
+const lookInterval = time.Millisecond
+
+// lookNow looks at the queues of the siblings, unless that was just done.
+func (m *MultiListener) lookNow() {
+	now, last := int64(time.Since(started)), m.looked.Load()
+	if now-last < int64(lookInterval) || !m.looked.CompareAndSwap(last, now) {
+		return
+	}
+	m.mu.Lock()
+	siblings := m.siblings
+	m.mu.Unlock()
+	for i, waits := range haveWaiting(siblings) {
+		if waits {
+			siblings[i].kick()
+		}
+	}
+}
+
+// started is when the clock of lookNow began.
+var started = time.Now()
+
+// Unwatch ends the watch of the queue of the listener with an inode, and closes the duplicate. It returns an error that Is
+// os.ErrNotExist if that queue is not watched.
+func (m *MultiListener) Unwatch(inode uint32) error {
+	m.mu.Lock()
+	q := m.find(inode)
+	m.mu.Unlock()
+	if q == nil {
+		return fmt.Errorf("reuseport: the queue of listener %d is not watched by that on %v: %w", inode, m.Addr(), os.ErrNotExist)
+	}
+	return m.remove(q)
+}
+
+// remove ends the watch of q, and waits for its goroutine.
+func (m *MultiListener) remove(q *sibling) (err error) {
+	m.mu.Lock()
+	if slices.Contains(m.siblings, q) {
+		m.siblings = slices.DeleteFunc(slices.Clone(m.siblings), func(o *sibling) bool { return o == q })
+		m.past += q.accepted.Load()
+		err = q.close()
+	}
+	m.mu.Unlock()
+	<-q.done
+	return err
+}
+
+// Counts returns how many connections were accepted from each queue: the own one first, then those that are watched, in the order in
+// which that began, and last the sum of those that are not watched any more, with inode 0.
+func (m *MultiListener) Counts() []QueueCount {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	counts := []QueueCount{{m.inode, m.accepted.Load()}}
+	for _, q := range m.siblings {
+		counts = append(counts, QueueCount{q.inode, q.accepted.Load()})
+	}
+	return append(counts, QueueCount{0, m.past})
+}
+
+// Close takes the listener out of its group, resets what waits in its queue, also where siblings watch it, and ends all watches.
+// [Drain] empties the queue first. Only the first call can fail.
+func (m *MultiListener) Close() error {
+	if err := m.close(); err != nil {
+		return fmt.Errorf("reuseport: close the listener on %v: %w", m.Addr(), err)
+	}
+	return nil
+}
+
+func (m *MultiListener) close() error {
+	m.mu.Lock()
+	if m.closed.Load() {
+		m.mu.Unlock()
+		return nil
+	}
+	m.closed.Store(true)
+	m.endLooks()
+	siblings := m.siblings
+	m.mu.Unlock()
+	for _, q := range siblings {
+		_ = m.remove(q) // it is a duplicate
+	}
+	err := errors.Join(shutdown(m.own), m.own.Close())
+	if m.bell != nil {
+		err = errors.Join(err, m.bell.Close())
+	}
+	return err
+}
+
+// probeWait bounds the waits of probeWatch.
+const probeWait = 5 * time.Second
+
+// probeWatch tries out on private listeners that a connection is accepted from a queue that is watched exclusively: from the own
+// one, and from that of a sibling that nothing accepts from.
+func probeWatch() error {
+	own, err := newProbeListener()
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	sibling, err := newProbeListener()
+	if err != nil {
+		return err
+	}
+	defer sibling.Close()
+	b, err := lend(sibling.own, sibling.bell)
+	if err != nil {
+		return err
+	}
+	if _, err := own.watch(b); err != nil {
+		return err
+	}
+	for _, to := range []net.Addr{own.Addr(), sibling.Addr()} {
+		if err := own.tryAccept(to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newProbeListener() (*MultiListener, error) {
+	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, err
+	}
+	m := &MultiListener{own: l, mode: WatchExclusive}
+	if err := m.prepare(); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return m, nil
+}
+
+// tryAccept accepts a connection to an address, which is made when a goroutine is in Accept.
+func (m *MultiListener) tryAccept(to net.Addr) error {
+	if err := m.SetDeadline(time.Now().Add(probeWait)); err != nil {
+		return err
+	}
+	accepted := make(chan error, 1)
+	go func() { // ends within probeWait
+		conn, err := m.Accept()
+		if err == nil {
+			err = conn.Close()
+		}
+		accepted <- err
+	}()
+	d := net.Dialer{Timeout: probeWait}
+	conn, err := d.DialContext(context.Background(), "tcp4", to.String())
+	if err == nil {
+		err = conn.Close()
+	}
+	return errors.Join(err, <-accepted)
+}
