@@ -11,10 +11,10 @@ import (
 	"syscall"
 )
 
-// ErrNoMaster: a guest cannot [Join], as there is no master to assign its id.
+// ErrNoMaster is the error of [Join] for a guest when there is no master to assign its id.
 var ErrNoMaster = errors.New("no master lives there: start one first, or look into another directory")
 
-// ErrNoPeer: no member has the id of a [Mesh.Dial].
+// ErrNoPeer is the error of [Mesh.Dial] when no member has the id.
 var ErrNoPeer = errors.New("no member has that id")
 
 // RefusedError is the error of a [Mesh.Dial] to a member that does not listen for the stream.

@@ -15,7 +15,7 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
-// Cache is this process's part of a cache. Its methods may run concurrently.
+// Cache is this process's part of a cache. Its methods may be called concurrently.
 type Cache[K comparable, V any] struct {
 	name    string
 	clone   func(V) V // nil: values are shared
@@ -34,11 +34,11 @@ type Cache[K comparable, V any] struct {
 // values of the Get that needs it first, and ends when no Get waits any more. If load panics, the Gets that wait return a
 // *PanicError.
 //
-// All Gets of this process return the same value. Neither load nor a caller may change what it refers to: even an append to a
-// slice can show up in a later Get. With Options.Clone each Get has a copy.
+// All Gets of this process return the same value. Neither load nor a caller may change the memory that it refers to: even an
+// append to a slice can show up in a later Get. With Options.Clone each Get returns a copy.
 //
-// New asks the other processes for the shared memory. It waits up to 5 seconds for a process that hangs, if only that one may
-// have it and the kernel does not show it. Until all processes know of the cache, Get always loads.
+// New asks the other processes for the shared memory. It waits up to 5 seconds for a process that hangs, if no other process has
+// the memory and the kernel does not show it. Until all processes know of the cache, Get always loads.
 func New[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(ctx context.Context, key K) (V, error)) (*Cache[K, V], error) {
 	opts = opts.withDefaults(b)
 	c, err := newCache(b, opts, load)
@@ -71,7 +71,7 @@ func newCache[K comparable, V any](b *bus.Bus, opts Options[K, V], load func(con
 	c.remote = &remote[K, V]{Store: s, codec: opts.Codec, inDoubt: c.inDoubt}
 	terms := terms{name: opts.Name, length: opts.Lease, commit: opts.CommitTimeout, fence: opts.Fence, log: opts.Logger}
 	g := newGroup(b, terms, table, host, c.remote, &s.Lease)
-	c.group = g // before start: what others have begun may end here
+	c.group = g // before start: updates of other processes may end here
 	if err := g.start(); err != nil {
 		g.stop()
 		s.Close()
@@ -152,7 +152,7 @@ func (c *Cache[K, V]) update(ctx context.Context, keys []K, commit func(ctx cont
 	for _, key := range keys {
 		c.store.Block(key)
 	}
-	isKnown := true // what the database has, or will have
+	isKnown := true // whether it is certain what the database has, or will have
 	defer func() {  // also when commit panics
 		if !isKnown {
 			c.inDoubt.add(keys)
@@ -183,17 +183,17 @@ func (c *Cache[K, V]) endBlocks(keys []K) {
 		c.store.Release(key)
 	}
 	ends, err := c.encode(wire.OpEnd, keys)
-	if err == nil && c.group != nil && len(keys) > 0 { // they were encoded at the begin
-		_, _ = c.group.writer.post(nil, ends, len(keys)) // fails when this process has left: the others know the keys themselves
+	if err == nil && c.group != nil && len(keys) > 0 { // encoding has succeeded at the begin
+		_, _ = c.group.writer.post(nil, ends, len(keys)) // fails when this process has left: the others have the keys, too
 	}
 }
 
-// post tells the others, and waits for them.
+// post sends a change to the other processes, and waits for their confirmations.
 func (c *Cache[K, V]) post(ctx context.Context, drops, marks []byte, count int) error {
 	if c.group == nil {
 		return c.store.Check()
 	}
-	unknown := c.group.members.awaitKnown(ctx) // first: those who do not know this process would have to flush
+	unknown := c.group.members.awaitKnown(ctx) // first: a process that does not know this one would have to flush
 	b, err := c.group.writer.post(drops, marks, count)
 	if err != nil || unknown != nil {
 		return cmp.Or(err, unknown)
@@ -245,8 +245,8 @@ func (c *Cache[K, V]) Stats() Stats {
 	return stats
 }
 
-// Close leaves, and the other processes wait for this one no longer. It ends the contexts of the loads and waits for them. What
-// waits and what is called later fails with net.ErrClosed. Close may be called again.
+// Close leaves the group, and the other processes wait for this one no longer. It ends the contexts of the loads and waits for
+// them. Pending and later calls fail with net.ErrClosed. Close may be called again.
 func (c *Cache[K, V]) Close() error { return c.close() }
 
 func (c *Cache[K, V]) shutdown() error {

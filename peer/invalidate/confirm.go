@@ -10,7 +10,7 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
-// acked takes a confirmation, and sends what has waited for it.
+// acked handles a confirmation, and sends the batches that have waited for it.
 func (w *writer) acked(m *member, in wire.Message) {
 	w.mu.Lock()
 	if w.readers[m] == nil || in.Session != w.session {
@@ -37,13 +37,13 @@ func (w *writer) confirmLocked(m *member, seq uint64) {
 	w.landLocked()
 }
 
-// await waits until nobody can serve what the batch has changed. It is no longer than the longest lease that ran when the
-// batch got its number.
+// await waits until no process can serve the values that the batch has changed: no longer than the longest lease that ran when
+// the batch was numbered.
 func (w *writer) await(ctx context.Context, b *batch) error {
 	if err := w.awaitBatch(ctx, b); err != nil {
 		return err
 	}
-	if w.hasLeft() { // who leaves is not asked for a lease any more
+	if w.hasLeft() { // a process that leaves is not asked for a lease any more
 		return net.ErrClosed
 	}
 	return nil
@@ -67,7 +67,7 @@ func (w *writer) awaitBatch(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// expire takes those out of a batch whose lease is over, and returns when to look again.
+// expire removes the members whose lease is over from a batch, and returns when to look again.
 func (w *writer) expire(b *batch) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -80,7 +80,7 @@ func (w *writer) expire(b *batch) time.Duration {
 	return time.Duration(max(next-now, 0))
 }
 
-// unconfirmed says who has not confirmed a batch, and why.
+// unconfirmed returns the members that have not confirmed a batch, and why.
 func (w *writer) unconfirmed(b *batch) (peers []Unconfirmed) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -99,7 +99,7 @@ func (w *writer) unconfirmed(b *batch) (peers []Unconfirmed) {
 	return byID(peers)
 }
 
-// leasedLocked returns those whose lease runs, and until when.
+// leasedLocked returns the members whose lease runs, and its end.
 func (w *writer) leasedLocked(now int64) map[*member]int64 {
 	leased := make(map[*member]int64, len(w.readers))
 	for m, r := range w.readers {

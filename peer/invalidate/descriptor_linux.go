@@ -20,7 +20,7 @@ func sendFile(socket syscall.Conn, with byte, file *os.File) error {
 	if err != nil {
 		return err
 	}
-	controlErr := owner.Control(func(fd uintptr) { // it is not closed meanwhile
+	controlErr := owner.Control(func(fd uintptr) { // the file is not closed meanwhile
 		rights := unix.UnixRights(int(fd))
 		writeErr := raw.Write(func(to uintptr) bool {
 			err = again(func() error { return unix.Sendmsg(int(to), []byte{with}, rights, nil, unix.MSG_NOSIGNAL) })
@@ -31,7 +31,7 @@ func sendFile(socket syscall.Conn, with byte, file *os.File) error {
 	return cmp.Or(controlErr, err)
 }
 
-// receiveFile receives a byte, and the file whose descriptor came with it, nil if none did. More than one are closed.
+// receiveFile receives a byte, and the file whose descriptor came with it, nil if none did. It closes further descriptors.
 func receiveFile(socket syscall.Conn) (with byte, file *os.File, err error) {
 	raw, err := socket.SyscallConn()
 	if err != nil {
@@ -68,7 +68,7 @@ const (
 	descriptorSize = 4
 )
 
-// parseRights returns the descriptors in what has come beside the data.
+// parseRights returns the descriptors in a control message.
 func parseRights(control []byte) (descriptors []int) {
 	messages, err := unix.ParseSocketControlMessage(control)
 	if err != nil {

@@ -10,26 +10,26 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// ErrNotCommitted is an error of commit that tells Update that nothing was committed, nor ever will be, for instance as
+// ErrNotCommitted is for commit to return to Update: nothing was committed, nor ever will be. For instance as
 //
 //	return fmt.Errorf("%w: %w", invalidate.ErrNotCommitted, err)
 //
 // Then the keys can be stored again at once, not after Options.CommitTimeout. Return it only when the write was not sent or the
-// database has said so, as after a ROLLBACK; a broken connection does not tell.
+// database has confirmed it, as after a ROLLBACK; after a broken connection, the outcome is unknown.
 var ErrNotCommitted = errors.New("nothing was committed")
 
-// UnconfirmedError is the error when not all processes have confirmed in time. All others have, and this one. Those that it
-// names drop the value when they hear of it, or their lease is over.
+// UnconfirmedError names the processes that have not confirmed a change in time. All other processes have applied it. The named
+// ones drop the value when the change reaches them, or at the end of their lease.
 type UnconfirmedError struct {
 	Peers        []Unconfirmed // by id
-	Err          error         // why it was waited for no longer
+	Err          error         // why the wait has ended
 	NotCommitted bool          // commit of Update was not called
 }
 
 // Unconfirmed is a process that has not confirmed.
 type Unconfirmed struct {
 	Peer   peer.Info // perhaps only the ID and the Incarnation are known
-	Reason string    // what has happened to it, as far as it is known here
+	Reason string    // as far as this process knows
 }
 
 // Error names each peer with its reason.

@@ -19,9 +19,9 @@ import (
 
 const topicPrefix = "invalidate/"
 
-// group is this process among those that have the cache: a writer and a holder, for those that share no table with it. It starts
-// and ends its three parts, and passes each message to the part that it is for. The parts have no cycle: holder knows
-// membership, and membership knows writer.
+// group connects this process with the processes that have the cache and share no table with it. It starts and ends its three
+// parts, and passes each message to the part that it is for. The parts have no cycle: holder knows membership, and membership
+// knows writer.
 type group struct {
 	*transport
 	writer  *writer
@@ -30,7 +30,7 @@ type group struct {
 	table   *versioned.Table
 	host    *host // nil: the table is not shared
 	sub     *bus.Subscription
-	remove  []func() // take back what the mesh has got
+	remove  []func() // unregister from the mesh and the bus
 	stop    context.CancelFunc
 }
 
@@ -72,7 +72,7 @@ func newGroup(b *bus.Bus, terms terms, table *versioned.Table, host *host, targe
 	return g
 }
 
-// start takes part. What it begins is ended by close.
+// start joins the group. close ends what start begins.
 func (g *group) start() error {
 	var err error
 	if g.sub, err = g.bus.Subscribe(g.topic, g.handle); err != nil {
@@ -84,9 +84,8 @@ func (g *group) start() error {
 	return nil
 }
 
-// leave stops serving, refuses what is to be confirmed and gives its slot of the table back, so that nothing of it is in the
-// directory. It is called before the mesh or the bus tells anybody that this process leaves, or closes a link of its own
-// accord. Rule 4 is here.
+// leave stops serving, fails the changes that wait for confirmations, and frees the slot of the table. It is called before the
+// mesh or the bus lets peers see that this process leaves, or closes a link of its own accord. Rule 4 is here.
 func (g *group) leave() {
 	g.members.leave()
 	if err := errors.Join(g.host.close(), g.table.Close()); err != nil {
@@ -94,7 +93,7 @@ func (g *group) leave() {
 	}
 }
 
-// close leaves, and tells the others that they need not wait.
+// close leaves, and tells the others not to wait for this process any more.
 func (g *group) close() error {
 	g.leave()
 	g.stop()
@@ -106,7 +105,7 @@ func (g *group) close() error {
 	return g.sub.Close()
 }
 
-// handle is called with what comes from a process that has the cache, in order.
+// handle is called with the messages of a process that has the cache, in order.
 func (g *group) handle(_ context.Context, in bus.Message) (any, error) {
 	m, err := wire.Parse(in.Data)
 	if err != nil {
@@ -122,20 +121,20 @@ func (g *group) handle(_ context.Context, in bus.Message) (any, error) {
 		g.members.gone(in.From, m)
 	case wire.Change, wire.Sync:
 		g.holder.changed(in.From, m)
-	default: // nobody has asked
+	default: // an answer without a question
 	}
 	return nil, nil //nolint:nilnil // an empty answer
 }
 
-// grant answers a process that renews its lease. Whoever asks for the first time has the cache from now on, and so we need a
-// lease from it.
+// grant answers a process that renews its lease. A process that asks for the first time becomes a member, so from now on this
+// process needs a lease from it.
 func (g *group) grant(from peer.Info, ask wire.Message) (any, error) {
 	m := g.members.meet(from, ask.Own)
 	if m == nil {
 		return nil, errShared
 	}
 	var unknown time.Duration
-	if len(ask.Ops) > 0 { // to one that comes; others know of it, or need not
+	if len(ask.Ops) > 0 { // of a new process; others know it already, or need not
 		unknown = g.members.target.Distrusts()
 	}
 	answer, err := g.writer.grant(m, ask)
@@ -146,10 +145,10 @@ func (g *group) grant(from peer.Info, ask wire.Message) (any, error) {
 	return answer.Encode(), nil
 }
 
-// errShared is for what only those say to one another that do not share a table.
+// errShared: a process that shares the table needs no lease.
 var errShared = errors.New("the process shares the table")
 
-// peers tells of the other processes, by id.
+// peers returns the other processes that have the cache, by id.
 func (g *group) peers() []PeerStats {
 	peers := g.writer.peers()
 	for _, p := range g.bus.Mesh().Peers() {

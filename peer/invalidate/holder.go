@@ -9,10 +9,10 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
-// holder is this process as one that stores: it applies what writers have changed, confirms it, and renews its lease, which all
-// of them grant.
+// holder is the storing side of this process: it applies and confirms the changes of the writers, and renews its lease, which
+// all of them grant.
 //
-// It has no mutex: who the writers are is guarded by membership, and what has come of each by its stream.
+// It has no mutex: membership guards the writers, and each stream the changes of its writer.
 type holder struct {
 	*transport
 	members *membership
@@ -22,9 +22,9 @@ type holder struct {
 	running sync.WaitGroup  // rounds and fences
 }
 
-// changed applies what a writer has changed, and confirms it.
+// changed applies a change of a writer, and confirms it.
 func (h *holder) changed(from peer.Info, in wire.Message) {
-	if h.members.table.Has(from.Incarnation) { // it is in the table already
+	if h.members.table.Has(from.Incarnation) { // the change is in the table already
 		return
 	}
 	m := h.members.member(from)
@@ -49,12 +49,12 @@ func (h *holder) changed(from peer.Info, in wire.Message) {
 	}
 }
 
-// confirm tells a writer what was applied.
+// confirm tells a writer the last change that was applied.
 func (h *holder) confirm(to peer.Info, session, seq uint64) {
-	h.send(to, wire.Message{Kind: wire.Ack, Session: session, Seq: seq}) // if it does not come, the next round tells it
+	h.send(to, wire.Message{Kind: wire.Ack, Session: session, Seq: seq}) // if it does not arrive, the next round confirms it
 }
 
-// obey does what can be done for a change of one whose stream is not in step, or who is gone: it costs a load at most.
+// obey applies a change whose stream is not in step, or whose writer is gone, as drops: they cost a load at most.
 func (h *holder) obey(m wire.Message) {
 	_ = wire.EachOp(m.Ops, func(o wire.Op, data []byte) error {
 		if o == wire.OpBegin || o == wire.OpEnd {
@@ -64,7 +64,7 @@ func (h *holder) obey(m wire.Message) {
 	})
 }
 
-// desync suspends serving until the stream of a writer is taken up anew.
+// desync suspends serving until the stream of a writer is synchronized again.
 func (h *holder) desync(from peer.Info, why error) {
 	h.log.Info("throwing all away", "peer", from.ID, "reason", why)
 	if m := h.members.desync(from); m != nil {

@@ -19,44 +19,44 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/versioned"
 )
 
-// memoryPrefix begins the names of the memory and of the streams over which it goes from one process to another. The number is
-// that of the table's layout.
+// memoryPrefix begins the names of the memory and of the streams over which its descriptor is sent. The number is the version of
+// the table's layout.
 const memoryPrefix = "multinode-cache.2-"
 
 const (
-	// answerTime is how long the others have to answer. For those that do not, /proc is looked at.
+	// answerTime bounds the wait for answers. For a process that has not answered by then, /proc is searched.
 	answerTime = 200 * time.Millisecond
-	// searchTime bounds the wait for processes of which /proc shows nothing, and for those that search, too.
+	// searchTime bounds the wait for processes of which /proc shows nothing, and for processes that search themselves.
 	searchTime = 5 * time.Second
-	// hostTime is how long a process may take to ask.
+	// hostTime bounds the wait for the question of a process that has connected.
 	hostTime = 5 * time.Second
 )
 
-// host gives the memory of a cache to the processes that come, and finds it when this process comes.
+// host finds the memory of a cache when this process joins, and sends it to the processes that join later.
 //
 // Of two processes that look for the memory at the same time, the one with the lower id makes it: the other waits for the
-// answer, and searches again if it was itself asked by a lower id before it had decided. So all get one memory, unless a
-// process hangs or a link is lost just then. Processes with different memories tell each other of changes by messages.
+// answer, and searches again if it was itself asked by a lower id before it had decided. So all use one memory, unless a
+// process hangs or a link is lost just then. Processes with different memories send each other their changes by messages.
 type host struct {
 	mesh     *peer.Mesh
 	log      *slog.Logger
 	stream   string // the name of the streams
-	name     string // of the memory, as the kernel shows it: a process may be in several meshes
+	name     string // of the memory in /proc; unique, as a process may be in several meshes
 	listener *peer.Listener
 	commit   time.Duration   // of the table
 	closing  context.Context //nolint:containedctx // of the answers
 	stop     context.CancelFunc
 	running  sync.WaitGroup
-	decided  chan none // closed with memory set, or when there will be none
+	decided  chan none // closed when memory is set
 
 	mu        sync.Mutex
 	memory    *os.File // guarded by mu; the table's
 	isDecided bool     // guarded by mu
-	overtaken bool     // guarded by mu; a process with a lower id was told that this one has none
+	overtaken bool     // guarded by mu; this process has answered a lower id that it has no memory
 }
 
 // shareTable returns the table that the processes of a mesh share: that of another process, or a new one. It takes a slot. The
-// host is to be closed before the table.
+// caller closes the host before the table.
 func shareTable(mesh *peer.Mesh, log *slog.Logger, name string, entries int, commit time.Duration) (*versioned.Table, *host, error) {
 	h, err := newHost(mesh, log, name)
 	if err != nil {
@@ -85,13 +85,13 @@ func newHost(mesh *peer.Mesh, log *slog.Logger, name string) (*host, error) {
 	return h, nil
 }
 
-// hashName makes a short name of strings that may have any bytes.
+// hashName returns a short name for strings of any bytes.
 func hashName(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:8])
 }
 
-// start answers those that ask, until close.
+// start answers questions for the memory, until close.
 func (h *host) start() {
 	h.running.Go(h.answerAll) // ended by close, which waits
 }
@@ -129,7 +129,7 @@ func (h *host) decide(memory *os.File, entries int) (t *versioned.Table, err err
 	return t, nil
 }
 
-// close gives the memory to nobody any more. It may be called again, and for no host.
+// close stops the answers. It may be called again, and on a nil host.
 func (h *host) close() error {
 	if h == nil {
 		return nil
@@ -140,14 +140,14 @@ func (h *host) close() error {
 	return err
 }
 
-// reply is what a process has answered.
+// reply is the answer of a process.
 type reply struct {
 	from   peer.Info
 	memory *os.File // nil: it has none
-	waits  bool     // it looks for the memory itself, and answers again when it has decided
+	waits  bool     // it searches itself, and answers again when it has decided
 }
 
-// search asks all members for the memory, at the same time. It returns nil when none has it.
+// search asks all members for the memory, concurrently. It returns nil when none has it.
 func (h *host) search(ctx context.Context) *os.File {
 	ctx, cancel := context.WithCancel(ctx)
 	replies := make(chan reply)
@@ -187,27 +187,27 @@ func (h *host) search(ctx context.Context) *os.File {
 	return h.searchAbsent()
 }
 
-// searchAbsent looks for the memory in processes that live and are no members, since they are stopped.
+// searchAbsent looks for the memory in live processes that are not members, as stopped processes.
 func (h *host) searchAbsent() *os.File {
 	absent, err := inside.Of(h.mesh).Absent()
 	if err != nil {
 		h.log.Debug("cannot see who else is there", "reason", err)
 	}
 	for _, p := range absent {
-		if memory, _ := openMemoryOf(p.PID, h.name); memory != nil { // else there are messages
+		if memory, _ := openMemoryOf(p.PID, h.name); memory != nil { // else messages are used
 			return memory
 		}
 	}
 	return nil
 }
 
-// errNoMemory is for a process that does not have the memory.
+// errNoMemory: the process does not have the memory.
 var errNoMemory = errors.New("the process does not have the memory")
 
-// openMemoryOf opens a memory that another process has open, see proc_pid_fd(5). The process need not run for that. The kernel
-// refuses it for some processes, as for those whose program has capabilities.
+// openMemoryOf opens a memory that another process has open, see proc_pid_fd(5). It works for a stopped process, too. The kernel
+// refuses it for some processes, such as those of a program with capabilities.
 func openMemoryOf(pid int, name string) (*os.File, error) {
-	if pid == os.Getpid() { // several nodes in a process, as in a test, are not told apart here
+	if pid == os.Getpid() { // several nodes in a process, as in a test, cannot be distinguished here
 		return nil, errors.ErrUnsupported
 	}
 	dir := filepath.Join("/proc", strconv.Itoa(pid), "fd")
@@ -241,18 +241,18 @@ func (h *host) ask(ctx context.Context, p peer.Info, replies chan<- reply) {
 	deliver(ctx, replies, reply{from: p, memory: memory})
 }
 
-// deliver gives a reply to search, if that still runs.
+// deliver passes a reply to search, if that still runs.
 func deliver(ctx context.Context, replies chan<- reply, r reply) {
 	select {
 	case replies <- r:
 	case <-ctx.Done():
 		if r.memory != nil {
-			_ = r.memory.Close() // another one is taken
+			_ = r.memory.Close() // another memory is used
 		}
 	}
 }
 
-// What is said on a stream: the question and the answers have one byte each, and with answerMemory comes the descriptor.
+// The messages on a stream: the question and the answers have one byte each, and the descriptor comes with answerMemory.
 const (
 	questionMemory = '?'
 	answerNone     = 'n'
@@ -260,14 +260,14 @@ const (
 	answerMemory   = 'm'
 )
 
-// question asks on a stream of its own. waits is called if the process has not decided yet.
+// question asks a process on a stream of its own. waits is called if the process has not decided yet.
 func (h *host) question(ctx context.Context, p peer.Info, waits func()) (*os.File, error) {
 	stream, err := h.mesh.Dial(ctx, p.ID, h.stream)
 	if err != nil {
 		return nil, nil //nolint:nilnil // it has no such cache, is gone, or closes
 	}
 	defer stream.Close()
-	stop := context.AfterFunc(ctx, func() { _ = stream.SetDeadline(time.Unix(1, 0)) }) // it is over at once
+	stop := context.AfterFunc(ctx, func() { _ = stream.SetDeadline(time.Unix(1, 0)) }) // it fails at once
 	defer stop()
 	if _, err := stream.Write([]byte{questionMemory}); err != nil {
 		return nil, nil //nolint:nilnil // it closes
@@ -290,7 +290,7 @@ func (h *host) question(ctx context.Context, p peer.Info, waits func()) (*os.Fil
 	}
 }
 
-// answerAll answers the processes that come.
+// answerAll answers the processes that ask.
 func (h *host) answerAll() {
 	for {
 		stream, err := h.listener.Accept()
@@ -305,8 +305,8 @@ func (h *host) answer(stream *peer.Stream) {
 	defer stream.Close()
 	stop := context.AfterFunc(h.closing, func() { _ = stream.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	_ = stream.SetDeadline(time.Now().Add(hostTime)) // an error comes again below
-	// Not before it has asked does it receive descriptors: what comes with the handshake is read without.
+	_ = stream.SetDeadline(time.Now().Add(hostTime)) // the read below returns its error
+	// The peer receives descriptors only after its question: bytes that come with the handshake are read without descriptors.
 	if n, err := stream.Read(make([]byte, 1)); n == 0 || err != nil || h.closing.Err() != nil {
 		return
 	}
@@ -317,7 +317,7 @@ func (h *host) answer(stream *peer.Stream) {
 	}
 }
 
-// await returns the memory that a process gets. It waits for the decision of this one if it goes first.
+// await returns the memory for a process, nil if there is none. If this process decides first, await waits for that.
 func (h *host) await(stream *peer.Stream) *os.File {
 	h.mu.Lock()
 	goesFirst := h.mesh.Self().ID < stream.Peer().ID

@@ -11,7 +11,7 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/versioned"
 )
 
-// host is for where processes can share memory.
+// host is for systems where processes can share memory.
 type host struct{}
 
 func shareTable(*peer.Mesh, *slog.Logger, string, int, time.Duration) (*versioned.Table, *host, error) {

@@ -7,13 +7,13 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
 )
 
-// doubtSteps bounds how often it is looked which keys are in doubt no longer, in the time for which they are.
+// doubtSteps bounds how often the keys are checked while they are in doubt.
 const doubtSteps = 8
 
 // inDoubt keeps keys blocked whose update is in doubt: it may still be committed.
 type inDoubt[K comparable] struct {
 	long time.Duration
-	end  func(keys []K) // ends one block of each; it may be called at any time
+	end  func(keys []K) // ends one block of each key; may be called at any time
 
 	mu     sync.Mutex
 	until  map[K]int64    // guarded by mu; by the clock; nil after close
@@ -25,17 +25,17 @@ func newInDoubt[K comparable](long time.Duration) *inDoubt[K] {
 	return &inDoubt[K]{long: long, until: make(map[K]int64)}
 }
 
-// add takes over one block of each key, which ends when the time is over. A key that is in doubt already has one block
-// less, and is in doubt for longer.
+// add takes over one block of each key, and ends it when the time is over. For a key that is in doubt already, it ends one
+// block now and extends the time.
 func (d *inDoubt[K]) add(keys []K) {
 	d.end(d.take(keys))
 }
 
-// take returns the keys whose block is not needed.
+// take records the keys, and returns those whose block is not needed.
 func (d *inDoubt[K]) take(keys []K) (needless []K) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.until == nil || len(keys) == 0 { // the process leaves: others have the keys that are open
+	if d.until == nil || len(keys) == 0 { // the process leaves: others keep the keys blocked
 		return nil
 	}
 	if d.long == 0 {
@@ -62,7 +62,7 @@ func (d *inDoubt[K]) wakeAfter(after time.Duration) {
 	d.timer.Reset(after)
 }
 
-// expire ends what was in doubt for long enough.
+// expire ends the blocks of keys that were in doubt for long enough.
 func (d *inDoubt[K]) expire() {
 	over := d.takeOver()
 	if over != nil {
@@ -93,7 +93,7 @@ func (d *inDoubt[K]) takeOver() (over []K) {
 	return over
 }
 
-// close ends nothing any more, and waits for what is being ended.
+// close stops the timer, and waits for calls of end by it.
 func (d *inDoubt[K]) close() {
 	d.mu.Lock()
 	d.until = nil

@@ -12,13 +12,13 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
-// Codec makes bytes of keys, and back. Keys are equal in all processes when their bytes are.
+// Codec encodes and decodes keys. Keys are equal in all processes when their bytes are.
 type Codec[K comparable] struct {
 	Append func(b []byte, key K) ([]byte, error)
 	Parse  func(b []byte) (K, error) // must not keep b
 }
 
-// defaultCodec takes strings as they are, and JSON for the rest. That of a whole number is short, and comes back.
+// defaultCodec encodes strings as they are, and other keys as JSON. The JSON of an integer survives, so it needs no check.
 func defaultCodec[K comparable]() Codec[K] {
 	switch kind := reflect.TypeFor[K]().Kind(); {
 	case kind == reflect.String:
@@ -51,13 +51,13 @@ func appendString[K comparable](b []byte, key K) ([]byte, error) {
 	return append(b, reflect.ValueOf(&key).Elem().String()...), nil
 }
 
-func parseString[K comparable](b []byte) (key K, err error) { //nolint:unparam // as Codec wants it
+func parseString[K comparable](b []byte) (key K, err error) { //nolint:unparam // the type of Codec.Parse
 	reflect.ValueOf(&key).Elem().SetString(string(b))
 	return key, nil
 }
 
-// appendJSON refuses a key that JSON does not give back, as one with a field that is not exported: another process would
-// drop another key than the one that was changed.
+// appendJSON refuses a key that does not survive JSON, as one with an unexported field: another process would drop another key
+// than the changed one.
 func appendJSON[K comparable](b []byte, key K) ([]byte, error) {
 	text, err := json.Marshal(key)
 	if err != nil {
@@ -80,8 +80,8 @@ func parseJSON[K comparable](b []byte) (key K, err error) {
 	return key, nil
 }
 
-// hashFor returns a hash of keys that is the same in all processes. A key that has no bytes cannot be invalidated by any
-// other process, but with all.
+// hashFor returns a hash of keys that is the same in all processes. Other processes can invalidate a key that cannot be encoded
+// only together with all.
 func hashFor[K comparable](codec Codec[K]) func(K) uint64 {
 	seed := maphash.MakeSeed()
 	return func(key K) uint64 {
@@ -93,7 +93,7 @@ func hashFor[K comparable](codec Codec[K]) func(K) uint64 {
 	}
 }
 
-// hashOf tells what an op is about. A class is taken from the low bits, which are not as good as the rest of FNV.
+// hashOf returns the hash of the key or tag of an op. A class is taken from the low bits, which are not as good as the rest of FNV.
 func hashOf(o wire.Op, data []byte) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte{byte(o)}) // never fails

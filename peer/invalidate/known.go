@@ -11,10 +11,10 @@ import (
 	"github.com/multinode-go/multinode/peer/bus"
 )
 
-// errUnknown is why an invalidation of a process is not confirmed that not all know of.
+// errUnknown: not all processes know this one, so its invalidations are not confirmed.
 var errUnknown = errors.New("this process is new, and not all that live know yet that it has the cache")
 
-// awaitKnown waits until all that live know that this process has the cache, but no longer than its lease.
+// awaitKnown waits until all live processes know that this one has the cache, but no longer than its lease.
 func (ms *membership) awaitKnown(ctx context.Context) error {
 	select {
 	case <-ms.known:
@@ -35,7 +35,7 @@ func (ms *membership) awaitKnown(ctx context.Context) error {
 	}
 }
 
-// strangers says who does not know this process yet, and why.
+// strangers returns the processes that do not know this one yet, and why.
 func (ms *membership) strangers() (peers []Unconfirmed) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
@@ -45,7 +45,7 @@ func (ms *membership) strangers() (peers []Unconfirmed) {
 	return byID(peers)
 }
 
-// asks notes that a process is asked, and returns what is known of it. One question at a time is open for each.
+// asks notes that a process is asked, and returns its member, if it is one. Each process is asked one question at a time.
 func (ms *membership) asks(p peer.Info) *member {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
@@ -53,9 +53,9 @@ func (ms *membership) asks(p peer.Info) *member {
 	return ms.members[p.Incarnation]
 }
 
-// answered returns the member that has answered, or nil for one that shares the table. An answer takes a shorter way than
-// the messages: the cache that has given it may be closed by now, and another one known in its place. Such an answer is
-// void, and the process is asked again.
+// answered returns the member that has answered, or nil for a process that shares the table. An answer may overtake messages:
+// the cache that sent it may be closed by now, and replaced by another one. Such an answer is void, and the process is asked
+// again.
 func (ms *membership) answered(p peer.Info, session uint64) (*member, error) {
 	if ms.table.Has(p.Incarnation) {
 		return nil, nil //nolint:nilnil // no member, and no error
@@ -70,14 +70,14 @@ func (ms *membership) answered(p peer.Info, session uint64) (*member, error) {
 	return ms.admitLocked(p, session), nil
 }
 
-// trust notes until when a process waits for our confirmations.
+// trust records until when a process waits for our confirmations.
 func (ms *membership) trust(m *member, until int64) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	m.trusted = max(m.trusted, until)
 }
 
-// note keeps what has happened to a process, for the error of Invalidate.
+// note records the problem with a process, for the error of Invalidate.
 func (ms *membership) note(p peer.Info, err error) error {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
@@ -92,8 +92,8 @@ func (ms *membership) note(p peer.Info, err error) error {
 	return fmt.Errorf("node %d: %w", p.ID, err)
 }
 
-// noteGone is for a process that is gone in a round. In the first one the others have to be asked again: those that have
-// answered before its end have not told of the updates that it had begun.
+// noteGone handles the end of a process in a round. In the first round all others have to be asked again: answers from before
+// its end do not include the updates that it had begun.
 func (ms *membership) noteGone() error {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
@@ -103,7 +103,7 @@ func (ms *membership) noteGone() error {
 	return nil
 }
 
-// noteAll is note for all that an error of the bus names.
+// noteAll is note for all peers that an error of the bus names.
 func (ms *membership) noteAll(err error) {
 	if all, ok := errors.AsType[*bus.PeersError](err); ok {
 		for _, one := range all.Errors {

@@ -16,8 +16,8 @@ func (ms *membership) leave() {
 	ms.suspendLocked(true)
 }
 
-// suspendLocked ends the lease until the next round has succeeded. All is thrown away, too, where it is asked for and when
-// the lease was over before.
+// suspendLocked ends the lease until the next round has succeeded. With flush, and when the lease was over before, it also drops
+// all values.
 func (ms *membership) suspendLocked(flush bool) {
 	ms.gen++
 	over := ms.lease.IsOver(clock.Now())
@@ -36,14 +36,14 @@ func (ms *membership) wake() {
 	}
 }
 
-// isAlone reports whether there is nobody to be asked for a lease.
+// isAlone reports whether there are no members.
 func (ms *membership) isAlone() bool {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	return len(ms.members) == 0
 }
 
-// plan returns whom to ask.
+// plan returns the members to ask in a round.
 func (ms *membership) plan() (gen uint64, peers []peer.Info, joined bool) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
@@ -53,8 +53,8 @@ func (ms *membership) plan() (gen uint64, peers []peer.Info, joined bool) {
 	return ms.gen, peers, ms.joined
 }
 
-// renew lets the lease run, counted from the begin of a round in which all have answered, and notes that all that live know
-// this process: rule 3 is here. One that was over begins with nothing stored: so does rule 6.
+// renew lets the lease run, counted from the begin of a round in which all members have answered. From then on all live
+// processes know this one: rule 3 is here. A lease that was over begins with nothing stored: rule 6 is here.
 func (ms *membership) renew(gen uint64, begin int64) error {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()

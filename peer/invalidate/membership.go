@@ -11,11 +11,11 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
-// membership is who has the cache and shares no table with this process. Our lease needs an answer of each member, so it runs
-// and ends here, too.
+// membership are the processes that have the cache and share no table with this process. Our lease needs an answer of each
+// member, so it runs and ends here, too.
 //
-// Locks: mu guards all of it. With mu held the writer is told, which has a mutex of its own, and the store is flushed, which
-// waits for nobody. It is not held while something is sent, or applied.
+// Locks: the writer, which has a mutex of its own, is called with mu held; so is the flush of the store, which does not block.
+// mu is not held while something is sent, or applied.
 type membership struct {
 	*transport
 	writer *writer
@@ -25,18 +25,18 @@ type membership struct {
 	length time.Duration // of our lease
 	commit time.Duration // how long a write may take that was sent
 	kick   chan none     // starts a round at once
-	known  chan none     // closed when all that live know this process
+	known  chan none     // closed when all live processes know this one
 
 	mu       sync.Mutex
 	members  map[rendezvous.Incarnation]*member     // guarded by mu
-	asked    map[rendezvous.Incarnation]none        // guarded by mu; who was asked, and has not ended since
+	asked    map[rendezvous.Incarnation]none        // guarded by mu; the processes that were asked, and have not ended since
 	gen      uint64                                 // guarded by mu; changes with each suspension: a round from before renews nothing
 	joined   bool                                   // guarded by mu; known is closed
-	problems map[rendezvous.Incarnation]Unconfirmed // guarded by mu; who has failed the last round
+	problems map[rendezvous.Incarnation]Unconfirmed // guarded by mu; the processes that have failed the last round
 }
 
-// event is told what happens to peers. Of one that is dead or has left nothing more comes, and it serves nothing. That a
-// link is lost proves nothing: it will be there again.
+// event handles an event of the mesh. A peer that is dead or has left sends and serves nothing any more. A lost link proves
+// nothing: it will come up again.
 func (ms *membership) event(e peer.Event) {
 	if e.Type == peer.Left {
 		ms.table.Observe() // it may have had a slot
@@ -51,7 +51,7 @@ func (ms *membership) event(e peer.Event) {
 	}
 }
 
-// lost is for a process to which the link is lost. It may change something that is not heard here.
+// lost suspends the lease when the link to a process is lost: its changes may not arrive.
 func (ms *membership) lost(p peer.Info) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
@@ -70,8 +70,8 @@ func (ms *membership) regain(p peer.Info) {
 	ms.wake()
 }
 
-// end takes out m, a process that is dead or has left, or has closed its cache. Nobody waits for it any more. It returns
-// false if the process is there with another cache by now.
+// end removes m, a process that is dead, has left, or has closed its cache. No change waits for it any more. It returns false
+// if the process has another cache by now.
 func (ms *membership) end(p peer.Info, m *member) bool {
 	ms.mu.Lock()
 	if ms.members[p.Incarnation] != m {
@@ -86,7 +86,7 @@ func (ms *membership) end(p peer.Info, m *member) bool {
 	}
 	delete(ms.members, p.Incarnation)
 	ms.writer.drop(m)
-	isKnown := clock.Now() < m.trusted // what it has begun
+	isKnown := clock.Now() < m.trusted // which updates it has begun
 	ms.mu.Unlock()
 	if !isKnown {
 		ms.target.Distrust(ms.commit)
@@ -97,20 +97,20 @@ func (ms *membership) end(p peer.Info, m *member) bool {
 	return true
 }
 
-// adopt keeps the keys blocked that a process which is gone has left open, here and in those that come: what it has sent may
-// still be committed. Rule 10 is here.
+// adopt keeps the keys of the updates that a dead process has left open blocked, here and in new processes: the writes that it
+// has sent may still be committed. Rule 10 is here.
 func (ms *membership) adopt(keys []string) {
 	if !ms.writer.adopt(keys) {
 		return
 	}
 	ms.log.Info("a process is gone with open updates: their keys are not stored", "keys", len(keys), "for", ms.commit)
-	ms.target.doubt(keys) // afterwards, so that the ends are
+	ms.target.doubt(keys) // afterwards, so that their ends follow the begins
 }
 
-// meet returns the member that a process is with a session. If it is a new one, a lease from it is needed from now on, and
-// the process has none of the cache any more that it had before.
+// meet returns the member for a process and a session. From a new member, a lease is needed from now on, and an earlier cache
+// of the process has ended.
 //
-// It returns nil for one that shares the table.
+// It returns nil for a process that shares the table.
 func (ms *membership) meet(p peer.Info, session uint64) *member {
 	if ms.table.Has(p.Incarnation) {
 		return nil
@@ -126,7 +126,7 @@ func (ms *membership) meet(p peer.Info, session uint64) *member {
 	}
 }
 
-// admitLocked returns the member that a process is, a new one where there is none.
+// admitLocked returns the member for a process, a new one if there is none.
 func (ms *membership) admitLocked(p peer.Info, session uint64) *member {
 	m := ms.members[p.Incarnation]
 	if m == nil {
@@ -144,13 +144,13 @@ func (ms *membership) member(p peer.Info) *member {
 	return ms.members[p.Incarnation]
 }
 
-// ended is for a process that is dead or has left.
+// ended removes a process that is dead or has left.
 func (ms *membership) ended(p peer.Info) {
-	for !ms.end(p, ms.member(p)) { // an answer has come meanwhile
+	for !ms.end(p, ms.member(p)) { // its answer has come meanwhile
 	}
 }
 
-// gone is for a process that has closed its cache.
+// gone removes a process that has closed its cache.
 func (ms *membership) gone(from peer.Info, bye wire.Message) {
 	for {
 		m := ms.member(from)
@@ -160,7 +160,7 @@ func (ms *membership) gone(from peer.Info, bye wire.Message) {
 	}
 }
 
-// desync is for a member whose changes were missed or not understood. It returns nil for a process that is none.
+// desync suspends the lease as changes of a member were missed or not understood. It returns nil for a process that is no member.
 func (ms *membership) desync(p peer.Info) *member {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()

@@ -28,47 +28,49 @@ const (
 
 // Options are the options of New. The zero value is ready to use.
 type Options[K comparable, V any] struct {
-	// Name tells several caches apart, and is the same in all processes. Default: "default"; 200 bytes at most.
+	// Name distinguishes several caches, and is the same in all processes. Default: "default"; 200 bytes at most.
 	Name string
 	// MaxEntries is how many values are stored at most, without MaxWeight. Default: 10,000.
 	MaxEntries int
-	// MaxWeight bounds the sum of the weights that Weigh gives to what is stored, in any unit. Default: MaxEntries bounds.
+	// MaxWeight bounds the sum of the weights of the stored values, in any unit. Default: MaxEntries bounds.
 	MaxWeight uint64
 	// Weigh returns the weight of a value. It is needed with MaxWeight, and must not call the cache.
 	Weigh func(key K, value V) uint32
 	// Life is how long a value is stored at most. Default: 10 minutes.
 	Life time.Duration
-	// Refresh is the age at which a value that is asked for is loaded again, while Get returns the old one. An error changes
-	// nothing. Default: no value is.
+	// Refresh is the age from which a Get of a value loads it again, and returns the old one meanwhile. An error of that load
+	// changes nothing. Default: values are not refreshed.
 	Refresh time.Duration
 	// ErrorLife returns how long an error of the loader is stored, for instance "no such row"; 0 or less: not at all. Never stored
-	// are context.Canceled, the error of the first caller's context, and any error once all callers have left. Default: none is.
+	// are context.Canceled, the error of the first caller's context, and any error once all callers have left. Default: no error
+	// is stored.
 	ErrorLife func(error) time.Duration
 	// Tags returns the tags of a value, for InvalidateTag. Default: none.
 	Tags func(key K, value V) []string
 	// Version returns the version of a value. A lower one does not replace a higher one that is stored. Default: all are equal.
 	Version func(value V) uint64
 	// Clone returns a copy of a value that shares no memory with it, such as slices.Clone[[]string]. Each Get returns a copy of
-	// its own. Many Gets call Clone at the same time, for values only, not for errors. Default: Gets share the value, see New.
+	// its own. Many Gets call Clone concurrently, for values only, not for errors. Default: Gets share the value, see New.
 	Clone func(value V) V
-	// Codec makes bytes of keys, for the other processes. Default: a string as it is, other keys as JSON; Invalidate fails for a
-	// key that its JSON does not give back.
+	// Codec encodes keys for the other processes. Default: a string as it is, other keys as JSON; Invalidate fails for a key
+	// that does not survive its JSON.
 	Codec Codec[K]
 	// Lease is how long Invalidate waits for a process that hangs and shares no memory with this one. Afterwards that process
-	// serves nothing, and as long as it hangs those that share no memory with it load in each Get. There are four rounds of
-	// messages in each Lease. The processes may differ in it. Default: 2 seconds; 100 ms to 30 s.
+	// serves nothing, and as long as it hangs, the processes that share no memory with it load in each Get. There are four rounds
+	// of messages in each Lease. It may differ between processes. Default: 2 seconds; 100 ms to 30 s.
 	Lease time.Duration
 	// CommitTimeout is the longest time from the sending of a write until the database has committed it or never will, even if
 	// the sender is dead. When a writer dies in Update, or its commit fails, no process stores its keys for that long. Give the
 	// database a lower limit: statement_timeout of PostgreSQL, innodb_lock_wait_timeout and max_execution_time of MySQL. It is the
 	// same in all processes. Default: 1 minute; 24 hours at most; negative: none, for a database in the process's own memory.
 	CommitTimeout time.Duration
-	// DisableSharedMemory makes this process exchange messages with all others. Default: memory is shared, on Linux.
+	// DisableSharedMemory makes this process exchange messages with all other processes. Default: memory is shared, on Linux.
 	DisableSharedMemory bool
-	// Fence is called, in a goroutine of its own, with a process that shares no memory and has not answered for two Leases. It
-	// may kill it, so that the others can store values again; one process, the master, is enough. Default: nothing is done.
+	// Fence is called, in a goroutine of its own, with a process that shares no memory and has not answered for two Leases. Fence
+	// may kill that process, so that the others can store values again. It suffices to set it in one process, the master.
+	// Default: nothing is done.
 	Fence func(peer.Info)
-	// Logger gets what goes wrong and is mended, and a warning where memory cannot be shared. Default: that of the bus.
+	// Logger receives failures that are recovered from, and a warning where memory cannot be shared. Default: that of the bus.
 	Logger *slog.Logger
 }
 
@@ -103,7 +105,7 @@ func (o Options[K, V]) withDefaults(b *bus.Bus) Options[K, V] {
 	return o
 }
 
-// config is what the store is told.
+// config returns the configuration of the store.
 func (o Options[K, V]) config() versioned.Config[K, V] {
 	return versioned.Config[K, V]{
 		MaxEntries: o.MaxEntries,
@@ -121,7 +123,7 @@ func (o Options[K, V]) config() versioned.Config[K, V] {
 	}
 }
 
-// tableIn returns the table that the processes of a mesh share, if they can, else one for this process, which has no host.
+// tableIn returns the table that the processes of a mesh share, if they can, else a table for this process, without a host.
 func (o Options[K, V]) tableIn(mesh *peer.Mesh) (*versioned.Table, *host) {
 	entries := o.MaxEntries
 	if o.MaxWeight > 0 {

@@ -7,7 +7,7 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
-// remote applies to the store what other processes have changed.
+// remote applies the changes of other processes to the store.
 type remote[K comparable, V any] struct {
 	*versioned.Store[K, V]
 	codec   Codec[K]
@@ -21,7 +21,7 @@ var _ target = (*remote[int, int])(nil)
 func (r *remote[K, V]) doubt(keys []string) {
 	parsed := make([]K, 0, len(keys))
 	for _, data := range keys {
-		if key, err := r.codec.Parse([]byte(data)); err == nil { // it was parsed at its begin
+		if key, err := r.codec.Parse([]byte(data)); err == nil { // parsing has succeeded at its begin
 			parsed = append(parsed, key)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 const (
 	// rounds is how many rounds there are in the time of a lease.
 	rounds = 4
-	// minRetry is the time between two rounds when one has failed; it doubles.
+	// minRetry is the time before the next round when one has failed; it doubles.
 	minRetry = 5 * time.Millisecond
 )
 
@@ -36,7 +36,7 @@ func (h *holder) renewAll() {
 		} else {
 			retry = minRetry
 			if h.members.isAlone() {
-				pause = clock.Forever // whoever comes wakes it
+				pause = clock.Forever // a new member wakes it
 			}
 		}
 		timer := time.NewTimer(pause)
@@ -50,9 +50,9 @@ func (h *holder) renewAll() {
 	}
 }
 
-// round renews the lease: from all, or not at all.
+// round renews the lease if all members grant it.
 func (h *holder) round() error {
-	ctx, cancel := context.WithTimeout(h.stopped, h.length) // what comes later renews nothing any more
+	ctx, cancel := context.WithTimeout(h.stopped, h.length) // later answers renew nothing
 	defer cancel()
 	gen, peers, joined := h.members.plan()
 	begin := clock.Now() // before anything is asked
@@ -69,14 +69,14 @@ func (h *holder) round() error {
 	return h.members.renew(gen, begin)
 }
 
-// find returns whom to ask first: all that live, since those that have the cache are among them, but for those that share
-// the table. It also returns the incarnations of all.
+// find returns the processes to ask in the first round: all live processes, since those with the cache are among them, except
+// those that share the table. It also returns the incarnations of all live processes.
 func (h *holder) find(ctx context.Context) (peers []peer.Info, found []byte, err error) {
 	peers, _, err = h.unshared()
 	if err != nil || len(peers) == 0 {
 		return nil, nil, err
 	}
-	// Of two that come at the same time, one knows the other's subscription after this.
+	// Of two processes that start at the same time, one knows the other's subscription after this.
 	if err := h.bus.Flush(ctx); err != nil {
 		h.members.noteAll(err)
 		return nil, nil, err
@@ -92,7 +92,7 @@ func (h *holder) unshared() (peers []peer.Info, found []byte, err error) {
 	return slices.DeleteFunc(live, func(p peer.Info) bool { return h.members.table.Has(p.Incarnation) }), found, err
 }
 
-// askAll asks all at the same time.
+// askAll asks all peers concurrently.
 func (h *holder) askAll(ctx context.Context, peers []peer.Info, found []byte) error {
 	errs := make([]error, len(peers))
 	var asking sync.WaitGroup
@@ -106,7 +106,7 @@ func (h *holder) askAll(ctx context.Context, peers []peer.Info, found []byte) er
 	return errors.Join(errs...)
 }
 
-// ask renews the lease from one process, and returns nil also if it does not have the cache.
+// ask renews the lease from one process. It returns nil also if the process does not have the cache.
 func (h *holder) ask(ctx context.Context, p peer.Info, found []byte) error {
 	begin := clock.Now()
 	question := wire.Message{Kind: wire.Ask, Own: h.session, Time: h.length, Ops: found}
@@ -116,7 +116,7 @@ func (h *holder) ask(ctx context.Context, p peer.Info, found []byte) error {
 	}
 	in, err := h.bus.Request(ctx, p.ID, h.topic, question.Encode())
 	if err != nil {
-		stopped := clock.Now()-begin > int64(h.length)*3/2 // this process was, and may be to blame
+		stopped := clock.Now()-begin > int64(h.length)*3/2 // this process was stopped, and may be the reason
 		if errors.Is(err, context.DeadlineExceeded) && m != nil && !stopped {
 			h.suspect(m)
 		}
@@ -132,11 +132,11 @@ func (h *holder) ask(ctx context.Context, p peer.Info, found []byte) error {
 	return h.members.note(p, err)
 }
 
-// unanswered finds out what it means that a process has not answered.
+// unanswered handles a process that has not answered: it may be gone, or without the cache.
 func (h *holder) unanswered(p peer.Info, m *member, err error) error {
 	failed, _ := errors.AsType[*bus.PeerError](err)
 	isSame := failed != nil && failed.Peer.Incarnation == p.Incarnation
-	if isSame && errors.Is(err, bus.ErrNoSubscriber) && h.members.end(p, m) { // it has the link, and not the cache
+	if isSame && errors.Is(err, bus.ErrNoSubscriber) && h.members.end(p, m) { // it is alive, without the cache
 		return nil
 	}
 	if errors.Is(err, bus.ErrNoPeer) || errors.Is(err, bus.ErrPeerLeft) || !isSame {
@@ -150,8 +150,7 @@ func (h *holder) unanswered(p peer.Info, m *member, err error) error {
 	return h.members.note(p, err)
 }
 
-// follow waits until a stream is applied as far as its writer has said. It takes the answer on a shorter way than the
-// changes.
+// follow waits until a stream is applied up to the number in its writer's answer, which may overtake the changes.
 func (h *holder) follow(ctx context.Context, p peer.Info, answer wire.Message, begin int64) error {
 	m, err := h.members.answered(p, answer.Session)
 	if m == nil {
@@ -184,7 +183,7 @@ func (h *holder) follow(ctx context.Context, p peer.Info, answer wire.Message, b
 // fenceAfter is how many rounds in a row a process does not answer before it is fenced. Each takes as long as our lease.
 const fenceAfter = 2
 
-// suspect has a process killed that hangs, if that is wanted.
+// suspect calls Fence for a process that hangs, if it is set.
 func (h *holder) suspect(m *member) {
 	if n := m.silent.Add(1); h.fence == nil || n != fenceAfter || h.hasLeft() {
 		return

@@ -4,27 +4,27 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// Stats is what a cache has counted, and how it is.
+// Stats are the counters of a cache, and its state.
 type Stats struct {
-	Entries  int    // stored now, those included that are thrown away and still have memory
+	Entries  int    // values in memory, including dropped ones that are not freed yet
 	Serving  bool   // the lease runs
 	Misses   uint64 // calls of Get that found nothing to serve
 	Loads    uint64 // calls of the loader
-	Bypassed uint64 // of these, those whose result could not be stored when they began: no lease, or an update
-	Failed   uint64 // of these, those that have returned an error or panicked
-	Voided   uint64 // of these, those whose result was not stored since the key was invalidated meanwhile
-	Refused  uint64 // of these, those whose result was older than what was stored
-	Flushes  uint64 // times that all was thrown away
-	Changes  uint64 // invalidations of this process: of keys, tags, all, begins and ends of updates
-	Sent     uint64 // messages with them that were sent; none while all share memory
-	Applied  uint64 // invalidations of other processes that came by messages
+	Bypassed uint64 // loads whose result could not be stored from the beginning: no lease, or an update
+	Failed   uint64 // loads that returned an error or panicked
+	Voided   uint64 // loads whose result was not stored, as the key was invalidated meanwhile
+	Refused  uint64 // loads whose result was older than the stored value
+	Flushes  uint64 // times that all values were dropped
+	Changes  uint64 // invalidations by this process: of keys, tags, all, begins and ends of updates
+	Sent     uint64 // messages sent with these changes; none while all processes share memory
+	Applied  uint64 // invalidations received by messages
 	Peers    []PeerStats
 }
 
-// PeerStats is what is known of another process that has the cache.
+// PeerStats is the state of another process that has the cache, as this process knows it.
 type PeerStats struct {
 	Peer        peer.Info
 	Unconfirmed uint64 // messages that it has not confirmed
-	Leased      bool   // it may serve what it has stored, as far as it is known here
-	Shared      bool   // it shares memory with this process: it has no lease, and nothing to confirm
+	Leased      bool   // its lease runs: it may serve stored values
+	Shared      bool   // it shares memory with this process, and needs no lease and no confirmation
 }

@@ -9,32 +9,32 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
-// target is what changes are applied to: the store, for keys that are bytes.
+// target is the store that changes are applied to, with encoded keys.
 type target interface {
 	apply(o wire.Op, data []byte) error
 	Flush()
-	doubt(keys []string)         // keeps keys blocked that are, for the time that a sent write may take
+	doubt(keys []string)         // keeps blocked keys blocked for the commit timeout
 	Distrust(long time.Duration) // stores nothing for some time
-	Distrusts() time.Duration    // how long that is still so
+	Distrusts() time.Duration    // how long nothing is stored from now
 }
 
-// stream is what has come of the changes of one writer.
+// stream applies the changes of one writer, in order.
 type stream struct {
 	target target
 
 	mu      sync.Mutex
 	ended   bool           // guarded by mu; the writer is gone
 	session uint64         // guarded by mu; 0: not in step, and nothing is applied
-	flushed bool           // guarded by mu; nothing that is stored needs what was missed
+	flushed bool           // guarded by mu; the values were dropped after changes were missed
 	applied uint64         // guarded by mu; the last change
-	open    map[string]int // guarded by mu; the keys of the updates that it has begun
+	open    map[string]int // guarded by mu; the keys of the writer's open updates
 	moved   chan struct{}  // guarded by mu; closed when applied or session changes
 }
 
 var (
-	// errGap is the reason for a flush: something has not come.
+	// errGap: changes have not arrived, so the values are flushed.
 	errGap = errors.New("changes are missing")
-	// errStranger is for a change of a writer whose stream is not taken up yet.
+	// errStranger: the stream of the writer is not synchronized.
 	errStranger = errors.New("the stream is not in step")
 )
 
@@ -42,8 +42,8 @@ func newStream(t target) *stream {
 	return &stream{target: t, open: make(map[string]int), moved: make(chan struct{})}
 }
 
-// change applies a change. It returns the number up to which the stream is applied, in order, which is to be confirmed
-// now and not before. Rule 2 is here.
+// change applies a change. It returns the number of the last applied change, to be confirmed now and not before. Rule 2 is
+// here.
 func (s *stream) change(m wire.Message) (applied uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,7 +72,7 @@ func (s *stream) applyLocked(ops []byte) error {
 	})
 }
 
-// markLocked keeps which updates are open.
+// markLocked records the open updates.
 func (s *stream) markLocked(o wire.Op, key string) error {
 	switch {
 	case o == wire.OpBegin:
@@ -87,7 +87,7 @@ func (s *stream) markLocked(o wire.Op, key string) error {
 	return nil
 }
 
-// sync takes the stream up after a change that is not known here, with the updates that are open.
+// sync synchronizes the stream: it goes on after the change with the number of m, with the open updates in m.
 func (s *stream) sync(m wire.Message) (applied uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,7 +97,7 @@ func (s *stream) sync(m wire.Message) (applied uint64, err error) {
 	if s.session == m.Session && m.Seq <= s.applied {
 		return s.applied, nil
 	}
-	isNew := s.session == 0 && m.Seq == 0 // who has changed nothing yet: nothing was missed
+	isNew := s.session == 0 && m.Seq == 0 // the writer has changed nothing yet: nothing was missed
 	if !s.flushed && !isNew {
 		s.target.Flush()
 	}
@@ -111,8 +111,8 @@ func (s *stream) sync(m wire.Message) (applied uint64, err error) {
 	return s.applied, nil
 }
 
-// desync is for a stream of which something was missed or not understood: nothing of what is stored can be trusted. Rule 7
-// is here. The next round takes the stream up anew.
+// desync drops all values, since changes of the stream were missed or not understood. Rule 7 is here. The next round
+// synchronizes the stream again.
 func (s *stream) desync() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +121,7 @@ func (s *stream) desync() {
 	s.moveLocked()
 }
 
-// end is for a writer that is gone. It returns the keys of the updates that the writer has begun: nobody knows how they end, so
+// end ends the stream of a writer that is gone. It returns the keys of the writer's open updates: their outcome is unknown, so
 // they stay blocked, once each.
 func (s *stream) end() (open []string) {
 	s.mu.Lock()
@@ -139,7 +139,7 @@ func (s *stream) end() (open []string) {
 func (s *stream) closeLocked() {
 	for key, count := range s.open {
 		for range count {
-			_ = s.target.apply(wire.OpEnd, []byte(key)) // it was read at its begin
+			_ = s.target.apply(wire.OpEnd, []byte(key)) // parsing has succeeded at its begin
 		}
 	}
 	clear(s.open)
@@ -150,7 +150,7 @@ func (s *stream) moveLocked() {
 	s.moved = make(chan struct{})
 }
 
-// at returns how far the stream is.
+// at returns the session and the last applied change, and a channel that is closed when they change.
 func (s *stream) at() (session, applied uint64, moved <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

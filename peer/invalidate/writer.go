@@ -14,14 +14,13 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/wire"
 )
 
-// patience is how long what is to be sent waits for the confirmations of what was sent before, to go together with what
-// comes meanwhile. When nothing is on its way, nothing waits.
+// patience is how long a change waits for the confirmations of the message before, to be sent together with the changes that
+// come meanwhile. When no message is in flight, a change does not wait.
 const patience = time.Millisecond
 
-// writer is this process as one that changes something, for Invalidate and Update: its stream, and who has to confirm what is in
-// it.
+// writer sends the changes of this process, for Invalidate and Update: its stream, and the members that have to confirm it.
 //
-// Locks: sending is held while messages of the stream are sent, so that they come in order, and mu is taken within it. The
+// Locks: sending is held while messages of the stream are sent, so that they are in order, and mu is taken within it. The
 // membership calls add and drop with its own mutex held. With mu held nothing is locked, sent or waited for.
 type writer struct {
 	*transport
@@ -34,25 +33,25 @@ type writer struct {
 	pending  []*batch            // guarded by mu; not sent yet
 	flight   []*batch            // guarded by mu; sent, and not done
 	open     map[string]int      // guarded by mu; keys of our updates, as of seq
-	adopting int                 // guarded by mu; those that are gone, whose open updates are not in open yet
-	timer    *time.Timer         // guarded by mu; sends what is pending; nil before its first use
+	adopting int                 // guarded by mu; how many dropped members may have open updates that are not in open yet
+	timer    *time.Timer         // guarded by mu; sends the pending batches; nil before its first use
 }
 
 // reader is what the writer knows of a member.
 type reader struct {
-	leased int64  // when the lease that it has from us is over
-	acked  uint64 // up to where it has applied our changes
+	leased int64  // end of its lease from us
+	acked  uint64 // the last of our changes that it has applied
 }
 
-// add is for a member that is new.
+// add begins to wait for a new member.
 func (w *writer) add(m *member) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.readers[m] = new(reader)
 }
 
-// drop is for a member that serves nothing any more: nobody waits for it. No process that comes is granted a lease before what
-// the member has left open is in our stream, see adopt.
+// drop ends the wait for a member that serves nothing any more. No new process is granted a lease before the updates that the
+// member has left open are in our stream, see adopt.
 func (w *writer) drop(m *member) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -64,8 +63,8 @@ func (w *writer) drop(m *member) {
 	w.landLocked()
 }
 
-// adopt takes over the open updates of a process that is gone: it begins them in our stream, for those that come and have not
-// heard of them. It returns false if there is nothing to end.
+// adopt begins the open updates of a dead process in our stream, for new processes that do not know them. It returns false if
+// there is none to end.
 func (w *writer) adopt(keys []string) bool {
 	var begins []byte
 	for _, key := range keys {
@@ -84,8 +83,8 @@ func (w *writer) adopt(keys []string) bool {
 	return true
 }
 
-// grant lets a member serve for a time what it has stored, if it has applied our changes up to now. To one that is not in step it
-// tells where our stream is.
+// grant lets a member serve its stored values for a time, if it has applied our changes up to now. It synchronizes a member that
+// is not in step with our stream.
 func (w *writer) grant(m *member, ask wire.Message) (wire.Message, error) {
 	inStep := ask.Session == w.session
 	answer, err := w.lease(m, ask, inStep)
@@ -112,10 +111,10 @@ func (w *writer) lease(m *member, ask wire.Message, inStep bool) (answer wire.Me
 	return wire.Message{Kind: wire.Grant, Session: w.session, Seq: w.seq}, nil
 }
 
-// isToldLocked reports whether a process that comes hears of all updates that are open: each of our members is one that it has
-// found alive, and asks, or what that had begun is in our stream by now.
+// isToldLocked reports whether a new process receives all open updates: it has found each of our members alive, and asks them,
+// and the open updates of dead members are in our stream by now.
 func (w *writer) isToldLocked(comes *member, found []byte) bool {
-	if len(found) == 0 { // it has been there: it hears of the end of each of them itself
+	if len(found) == 0 { // it is not new: it sees the end of each of them itself
 		return true
 	}
 	isFound := make(map[rendezvous.Incarnation]bool)
@@ -130,7 +129,7 @@ func (w *writer) isToldLocked(comes *member, found []byte) bool {
 	return w.adopting == 0
 }
 
-// sync tells a process where our stream is, and which updates are open. The caller has its turn.
+// sync sends a process the number of our last change and the open updates. The caller runs inTurn.
 func (w *writer) sync(to peer.Info) {
 	m := wire.Message{Kind: wire.Sync, Session: w.session}
 	w.mu.Lock()
@@ -144,8 +143,7 @@ func (w *writer) sync(to peer.Info) {
 	w.send(to, m)
 }
 
-// post takes ops into our stream: drops are ops that can be taken together, marks begins or ends of updates. It returns the
-// batch that they are in.
+// post adds ops to our stream: drops are ops that can be merged, marks are begins or ends of updates. It returns their batch.
 func (w *writer) post(drops, marks []byte, count int) (*batch, error) {
 	if w.hasLeft() {
 		return nil, net.ErrClosed
@@ -157,7 +155,7 @@ func (w *writer) post(drops, marks []byte, count int) (*batch, error) {
 	return b, nil
 }
 
-// queueLocked puts ops into the batch that is sent next, or begins another one.
+// queueLocked adds ops to the last pending batch, or to a new one.
 func (w *writer) queueLocked(drops, marks []byte, count int) (b *batch) {
 	if n := len(w.pending); n > 0 && (len(marks) == 0 || len(w.pending[n-1].marks)+len(marks) <= maxBatch) {
 		b = w.pending[n-1]
@@ -170,7 +168,7 @@ func (w *writer) queueLocked(drops, marks []byte, count int) (b *batch) {
 	return b
 }
 
-// pump sends what is pending, if its time has come.
+// pump sends the pending batches that are due.
 func (w *writer) pump() { w.inTurn(w.pumpInTurn) }
 
 func (w *writer) pumpInTurn() {
@@ -187,14 +185,14 @@ func (w *writer) pumpInTurn() {
 	}
 }
 
-// inTurn calls f, in its turn, with what sends on our stream.
+// inTurn calls f while no other goroutine sends on our stream.
 func (w *writer) inTurn(f func()) {
 	w.sending.Lock()
 	defer w.sending.Unlock()
 	f()
 }
 
-// next gives the next batch its number, if there is one whose time has come.
+// next numbers and returns the next batch, nil if none is due.
 func (w *writer) next() *batch {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -212,7 +210,7 @@ func (w *writer) next() *batch {
 	w.pending = slices.Delete(w.pending, 0, 1)
 	w.seq++
 	b.cut(w.seq, now, w.leasedLocked(now))
-	b.alone = len(w.readers) == 0 // whoever comes later takes our stream up after it
+	b.alone = len(w.readers) == 0 // a later member is synchronized after it
 	w.markLocked(b)
 	w.adopting -= b.adopted
 	w.flight = append(w.flight, b)
@@ -220,7 +218,7 @@ func (w *writer) next() *batch {
 	return b
 }
 
-// markLocked keeps which updates are open, for those who take the stream up from here on.
+// markLocked records the open updates, for members that are synchronized from here on.
 func (w *writer) markLocked(b *batch) {
 	_ = wire.EachOp(b.marks, func(o wire.Op, key []byte) error { // we have encoded them
 		if o == wire.OpBegin {
@@ -242,10 +240,10 @@ func (w *writer) alarmLocked(after time.Duration) {
 	}
 }
 
-// landLocked forgets the batches that are done.
+// landLocked removes the batches that are done.
 func (w *writer) landLocked() { w.flight = slices.DeleteFunc(w.flight, (*batch).isDone) }
 
-// peers tells of the members.
+// peers returns the state of the members.
 func (w *writer) peers() (peers []PeerStats) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -255,7 +253,7 @@ func (w *writer) peers() (peers []PeerStats) {
 	return peers
 }
 
-// close tells the others that nothing comes any more.
+// close tells the others that this process sends nothing any more.
 func (w *writer) close() {
 	w.inTurn(func() { w.broadcast(wire.Message{Kind: wire.Bye, Session: w.session}) })
 	w.mu.Lock()

@@ -1,4 +1,4 @@
-// Package clock is the clock of leases and lives: nanoseconds since the process began, which nobody can set.
+// Package clock is the clock of leases and lives: nanoseconds since the process began. It cannot be set.
 package clock
 
 import (
@@ -13,8 +13,8 @@ const (
 	Never = math.MinInt64
 )
 
-// epoch is where the clock begins. What counts are differences, and they are the same in all processes of the machine:
-// Go takes them from the monotonic clock of the system. That stands still while the machine sleeps, for all alike.
+// epoch is the begin of the clock. Only differences matter, and they are the same in all processes of the machine: Go computes
+// them with the monotonic clock of the system, which stands still while the machine sleeps, for all processes alike.
 var epoch = time.Now()
 
 // Now returns the time in nanoseconds, never 0.

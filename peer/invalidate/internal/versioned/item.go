@@ -2,20 +2,20 @@ package versioned
 
 import "sync/atomic"
 
-// item is what is stored for a key: a value, or an error of the loader.
+// item is stored for a key: a value, or an error of the loader.
 type item[V any] struct {
 	value   V
 	err     error
 	stamp   stamp        // of the load
 	tags    []place      // of its tags
 	expires int64        // by the clock
-	refresh atomic.Int64 // by the clock: from when on it is loaded anew
+	refresh atomic.Int64 // by the clock: when it is due to be loaded again
 }
 
-// stamp is the token of a load: what counted the changes that void it, when it began.
+// stamp is the token of a load: when it began, the counters of the changes that void it.
 type stamp struct {
 	key    place
 	all    uint64 // of the table
-	tagged uint64 // of the table; that one counts for what has tags
+	tagged uint64 // of the table; only for items with tags
 	era    uint64 // of the store
 }

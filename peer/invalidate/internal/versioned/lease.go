@@ -2,14 +2,14 @@ package versioned
 
 import "sync/atomic"
 
-// Lease says until when stored values may be served, by the clock. Each Get reads it. The zero value is suspended.
+// Lease is the time until which stored values may be served, by the clock. Each Get reads it. The zero value is suspended.
 type Lease struct{ until atomic.Int64 }
 
-// Runs reports whether values that were read before may be served. The clock is read at each call: one that ticks by
-// itself would stand still in a process that was stopped, and not yet go on in one that wakes.
+// Runs reports whether values that were read before may be served. The caller reads the clock for each call: a cached time would
+// be too old in a process that was stopped and goes on.
 func (l *Lease) Runs(now int64) bool { return now < l.until.Load() }
 
-// IsOver reports whether the lease has run out, which is not the same as suspended.
+// IsOver reports whether the lease has expired. A suspended lease has not.
 func (l *Lease) IsOver(now int64) bool {
 	until := l.until.Load()
 	return until != 0 && until <= now

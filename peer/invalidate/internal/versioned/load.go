@@ -9,8 +9,8 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
 )
 
-// call is one load of a key. Its fields are guarded by the store's mu, but for those that are set when it is made or before
-// done is closed.
+// call is one load of a key. Its fields are guarded by the store's mu, except those that are set when it is made or before done
+// is closed.
 type call[V any] struct {
 	done   chan struct{} // closed when the load has ended
 	value  V
@@ -20,22 +20,22 @@ type call[V any] struct {
 	caller context.Context //nolint:containedctx // of the first Get that waits
 	class  uint64          // of the key
 
-	waiting int      // who waits for it; a refresh counts as one
-	token   stamp    // what it returns may be stored, and others may join, as long as this holds
+	waiting int      // Gets that wait for it; a refresh counts as one
+	token   stamp    // as long as it holds, the result may be stored, and other Gets may join
 	bypass  bool     // not even then
 	began   int64    // by the clock
-	next    *call[V] // begins when this one has ended, for those who cannot join
-	reload  bool     // the value is there, and is loaded anew
+	next    *call[V] // begins when this one has ended, for Gets that cannot join
+	reload  bool     // a refresh of a stored value
 }
 
-// newCall returns a call that has not begun. The load has the values of ctx and not its end.
+// newCall returns a call that has not begun. The context of the load has the values of ctx and not its end.
 func newCall[V any](ctx context.Context, class uint64) *call[V] {
 	c := &call[V]{done: make(chan struct{}), class: class, caller: ctx}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return c
 }
 
-// fetch returns the result of a load that has begun after it was called, or before and was good then.
+// fetch returns the result of a load that begins after the call of fetch, or is not void at that time.
 func (s *Store[K, V]) fetch(ctx context.Context, key K) (value V, err error) {
 	it, c, err := s.join(ctx, key)
 	switch {
@@ -53,7 +53,7 @@ func (s *Store[K, V]) fetch(ctx context.Context, key K) (value V, err error) {
 	}
 }
 
-// join returns the load to wait for, or what is stored, where a load has ended a moment ago.
+// join returns the load to wait for, or the stored item if a load has ended just now.
 func (s *Store[K, V]) join(ctx context.Context, key K) (it *item[V], c *call[V], err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
@@ -72,14 +72,14 @@ func (s *Store[K, V]) join(ctx context.Context, key K) (it *item[V], c *call[V],
 		}
 		c = newCall[V](ctx, class)
 		s.beginLocked(key, c)
-	case s.isVoid(c): // who has joined it gets its value
+	case s.isVoid(c): // Gets that have joined it return its value
 		next := c.next
 		if c.next = nil; next == nil {
 			next = newCall[V](ctx, class)
 		}
 		c = next
 		s.beginLocked(key, c)
-	case c.bypass || !s.Lease.Runs(clock.Now()): // nobody knows here whether what it reads is old by now
+	case c.bypass || !s.Lease.Runs(clock.Now()): // the values that it reads may be old by now
 		if c.next == nil {
 			c.next = newCall[V](ctx, class)
 		}
@@ -89,12 +89,12 @@ func (s *Store[K, V]) join(ctx context.Context, key K) (it *item[V], c *call[V],
 	return nil, c, nil
 }
 
-// isVoid reports whether a change has made a load void. Its tags are not known yet.
+// isVoid reports whether a change has voided a load. Its tags are not known yet, so any dropped tag does.
 func (s *Store[K, V]) isVoid(c *call[V]) bool {
 	return !s.holds(&c.token) || s.table.tagged() != c.token.tagged
 }
 
-// beginLocked starts a load. What it returns may be stored if the lease runs and no update of the key is open.
+// beginLocked starts a load. The result may be stored if the lease runs and no update of the key is open.
 func (s *Store[K, V]) beginLocked(key K, c *call[V]) {
 	s.calls[key] = c
 	c.began, c.token = clock.Now(), s.stamp(c.class) // first
@@ -136,11 +136,11 @@ func (s *Store[K, V]) finish(key K, c *call[V], it *item[V], names []string) {
 	close(c.done)
 }
 
-// itemOf returns what is to be stored, nil if nothing is, and its tags.
+// itemOf returns the item to store, nil if there is none, and the names of its tags.
 func (s *Store[K, V]) itemOf(key K, c *call[V]) (it *item[V], names []string) {
 	life := s.config.Life
 	if c.err != nil {
-		if s.config.ErrorLife == nil || c.reload || c.isCanceled() { // the value that is there is better than an error
+		if s.config.ErrorLife == nil || c.reload || c.isCanceled() { // the stored value is better than an error
 			return nil, nil
 		}
 		life = min(life, s.config.ErrorLife(c.err))
@@ -158,17 +158,17 @@ func (s *Store[K, V]) itemOf(key K, c *call[V]) (it *item[V], names []string) {
 	return it, names
 }
 
-// isCanceled reports whether the error of a load tells of the end of a context, its own or that of the Get that needed it
-// first, and so nothing of the key. A deadline that the loader has set itself is an error like others.
+// isCanceled reports whether the error of a load is due to the end of a context, its own or that of the first Get, and so says
+// nothing of the key. A deadline that the loader has set itself is an error like others.
 func (c *call[V]) isCanceled() bool {
 	return errors.Is(c.err, context.Canceled) || c.caller.Err() != nil && errors.Is(c.err, c.caller.Err())
 }
 
-// finishLocked stores what a load has returned, if its token holds, and begins the next one. Rule 1 is here: what is stored
-// has the token, and Get looks at that as well.
+// finishLocked stores the result of a load, if its token holds, and begins the next load. Rule 1 is here: the stored item has the
+// token, and Get checks it again.
 func (s *Store[K, V]) finishLocked(key K, c *call[V], it *item[V], names []string) {
 	switch {
-	case it == nil || c.bypass || c.ctx.Err() != nil: // an abandoned load tells of its end, not of the key
+	case it == nil || c.bypass || c.ctx.Err() != nil: // the error of an abandoned load is about its end, not the key
 	case s.tag(it, names):
 		s.put(key, it)
 	default:
@@ -196,7 +196,7 @@ func (s *Store[K, V]) promoteLocked(key K, c *call[V]) {
 	}
 }
 
-// abandon is for one who waits no longer. The load ends when it was the last one.
+// abandon ends the wait of a Get. It cancels the load when no other Get waits.
 func (s *Store[K, V]) abandon(key K, c *call[V]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -213,7 +213,7 @@ func (s *Store[K, V]) abandon(key K, c *call[V]) {
 	}
 }
 
-// reload loads a value anew, if that is not being done. Get goes on with the one that is there.
+// reload loads a value again, unless a load is running. Get returns the stored value meanwhile.
 func (s *Store[K, V]) reload(key K, it *item[V], now int64) {
 	if due := it.refresh.Load(); now < due || !it.refresh.CompareAndSwap(due, now+int64(s.config.Refresh)) {
 		return
@@ -225,6 +225,6 @@ func (s *Store[K, V]) reload(key K, it *item[V], now int64) {
 	}
 	c := newCall[V](context.Background(), it.stamp.key.class)
 	c.reload = true
-	c.waiting++ // lest one who joins and goes ends it
+	c.waiting++ // so that a Get that joins and leaves does not cancel it
 	s.beginLocked(key, c)
 }

@@ -15,13 +15,13 @@ type slotLocks struct {
 	file   *os.File // the same memory by a file description of our own: its close releases all locks
 }
 
-// isTaken reports whether a process that lives has the slot.
+// isTaken reports whether a live process has the slot.
 func (l *slotLocks) isTaken(slot int) bool {
 	kind, err := l.control(unix.F_OFD_GETLK, unix.F_WRLCK, slot)
 	return err == nil && kind != unix.F_UNLCK
 }
 
-// close gives the slot back, with all locks.
+// close releases all locks.
 func (l *slotLocks) close() error {
 	if l.file == nil {
 		return l.memory.Close()

@@ -18,11 +18,11 @@ import (
 	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
-// memorySeals keep the size of a memory as it is, for ever, see fcntl(2). A process that has mapped a file dies by SIGBUS
-// when the file is truncated.
+// memorySeals fix the size of a memory for ever, see fcntl(2). A process that has mapped a file dies by SIGBUS when the file is
+// truncated.
 const memorySeals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 
-// Create makes a memory with an empty table. It gets its pages now, lest there are none left when it is written to.
+// Create makes a memory with an empty table. Its pages are allocated now, as there may be none left at a later write.
 func Create(name string, entries int) (*os.File, error) {
 	classes := classesFor(entries)
 	content := emptyTable(classes, minBase+rand.Uint64N(minBase))
@@ -45,7 +45,7 @@ func Create(name string, entries int) (*os.File, error) {
 // minBase is the smallest base of a shared table. The largest is less than twice as large: no counter overflows.
 const minBase = 1 << 62
 
-// emptyTable returns the content of a table on which nothing was dropped.
+// emptyTable returns the content of a new table.
 func emptyTable(classes, base uint64) []byte {
 	content := make([]byte, tableSize(classes))
 	put := func(word, n uint64) { binary.NativeEndian.PutUint64(content[word*wordSize:], n) }
@@ -84,9 +84,8 @@ func checkFileLimit(size uint64) error {
 	return nil
 }
 
-// Open takes a slot of the table in a memory, for the process self. commit is how long marks stay that the process of their slot
-// has left. It fails where Check does, and when all slots are taken. The memory belongs to the table, and is closed if Open
-// fails.
+// Open takes a slot of the table in a memory, for the process self. commit is how long the marks of an ended process stay. Open
+// fails where Check does, and when all slots are taken. The memory belongs to the table, and is closed if Open fails.
 func Open(memory *os.File, self rendezvous.Incarnation, commit time.Duration) (*Table, error) {
 	locks := &slotLocks{memory: memory}
 	t, err := open(locks)

@@ -6,11 +6,11 @@ import (
 	"sync"
 )
 
-// Store is the part of a cache that this process has for itself: the values that are stored, and the loads that bring them. Its
-// methods may be called at the same time.
+// Store is this process's own part of a cache: the stored values, and the loads that fill it. Its methods may be called
+// concurrently.
 //
-// Locks: mu is for the loads. An end of a load puts its value under mu, and takes values.replacing and the table's mutex after
-// it; nothing takes mu while it has one of those.
+// Locks: mu is for the loads. A load that ends stores its value under mu, and takes values.replacing and the table's mutex after
+// it; nothing takes mu while it holds one of those.
 type Store[K comparable, V any] struct {
 	values[K, V]
 	load    func(context.Context, K) (V, error)
@@ -18,8 +18,8 @@ type Store[K comparable, V any] struct {
 
 	mu     sync.Mutex
 	closed bool                  // guarded by mu; nothing is added to running any more
-	calls  map[K]*call[V]        // guarded by mu; those that somebody may join, or wait for the next one of
-	alive  map[*call[V]]struct{} // guarded by mu; those that run
+	calls  map[K]*call[V]        // guarded by mu; the loads that Gets may join, or whose next they may wait for
+	alive  map[*call[V]]struct{} // guarded by mu; the loads that run
 }
 
 // New returns a store whose values come from load. Its lease is suspended.
@@ -36,7 +36,7 @@ func New[K comparable, V any](config Config[K, V], table *Table, load func(conte
 	return s, nil
 }
 
-// Get returns what is stored, or what the loader returns. It waits for the loader until ctx is done.
+// Get returns the stored value, or the result of the loader, for which it waits until ctx is done.
 func (s *Store[K, V]) Get(ctx context.Context, key K) (V, error) {
 	it, now := s.find(key)
 	if it == nil {
@@ -49,7 +49,7 @@ func (s *Store[K, V]) Get(ctx context.Context, key K) (V, error) {
 	return it.value, it.err
 }
 
-// Len returns how many values have memory, those included that are void.
+// Len returns the number of values in memory, including void ones.
 func (s *Store[K, V]) Len() int { return s.entries.EstimatedSize() }
 
 // Check returns net.ErrClosed after Close.

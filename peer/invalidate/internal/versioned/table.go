@@ -11,19 +11,19 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/clock"
 )
 
-// A table is an array of numbers of 64 bits. What stands alone in its cache line is written by one kind of change only.
+// A table is an array of 64-bit words. A word with a cache line of its own is written by one kind of change only.
 const (
-	tableLayout = 2 // the version of what follows, also in the name of the memory
+	tableLayout = 2 // version of this layout, also in the name of the memory
 	tableMagic  = 0x6d756c74696e6400 | tableLayout
 	wordMagic   = 0
 	wordClasses = 1
 	wordBase    = 2
-	wordAll     = 8                      // counts what was dropped with all
-	wordTagged  = 16                     // counts what was dropped by a tag
-	wordSlots   = 24                     // the incarnation of the process that has the slot
+	wordAll     = 8                      // counts the drops of all
+	wordTagged  = 16                     // counts the drops of tags
+	wordSlots   = 24                     // for each slot, the incarnation of its process
 	wordTurns   = wordSlots + maxSlots   // for each slot, how often it was cleared
 	wordMarks   = wordTurns + maxSlots   // for each group of classes, a bit for each slot
-	wordVersion = wordMarks + groupWords // for each class, how often something of it was dropped
+	wordVersion = wordMarks + groupWords // for each class, the number of its drops
 
 	wordSize  = 8
 	wordBits  = 64
@@ -33,41 +33,40 @@ const (
 	// groupWords are the words of all marks.
 	groupWords = groups * markWords
 
-	// classesEach is how many classes there are for each value that is stored at most: so an invalidation takes a quarter of a
-	// value of somebody else along.
+	// classesEach is the number of classes for each value of a full cache: so an invalidation also drops a quarter of another
+	// value, on average.
 	classesEach = 4
 	minClasses  = 1 << 16
 	maxClasses  = 1 << 22
 )
 
-// Table says what is void: it has a version for each class of keys, and for each class of tags, and a change raises that.
-// What was loaded under another version than the present one is not served. Which keys are in one class is chance.
+// Table has a version for each class of keys and of tags, and a change raises the version. A value that was loaded under another
+// version than the present one is void. A hash decides which keys are in one class.
 //
-// Processes of a machine can share a table. What one of them changes is then changed for all at once, whatever they are
-// doing: none needs to hear of it, nor to confirm it.
+// Processes of a machine can share a table. Then all of them see a change at once, without a message or a confirmation.
 type Table struct {
 	words   []atomic.Uint64
 	classes uint64
 	base    uint64        // where all counters began; see isSound
 	slot    int           // of this process
 	locks   *slotLocks    // nil: the table is not shared
-	commit  time.Duration // how long marks stay that the process of their slot has left
+	commit  time.Duration // how long the marks of an ended process stay
 
 	mu     sync.Mutex
 	marked map[uint64]int // guarded by mu; how often this process has marked each group; nil after close
-	ends   map[int]end    // guarded by mu; of the slots whose process has ended, as far as it was seen here
+	ends   map[int]end    // guarded by mu; of the slots whose process has ended, as far as this process has seen it
 }
 
-// end says how long the marks of a slot stay whose process has ended in an update. What that has sent may still be committed.
+// end is the end of the process of a slot. Its marks stay for a time, since the writes that it has sent may still be committed.
 type end struct {
 	turn  uint64 // of the slot; in another one it belongs to another process
-	until int64  // by the clock of this process: others may have seen the end earlier or later
+	until int64  // end of the marks, by the clock of this process: others may have seen the end of the process at another time
 }
 
 // place is a class, and its version at a time.
 type place struct{ class, version uint64 }
 
-// NewTable returns a table for this process alone, for so many values.
+// NewTable returns a table for this process alone, for a cache of that many values.
 func NewTable(entries int) *Table {
 	classes := classesFor(entries)
 	return tableOf(make([]atomic.Uint64, wordVersion+classes), classes, 0)
@@ -86,7 +85,7 @@ func classesFor(entries int) uint64 {
 // class returns the class of a hash.
 func (t *Table) class(hash uint64) uint64 { return hash & (t.classes - 1) }
 
-// load reads a word. The table is used until then: its memory goes with it.
+// load reads a word. It keeps the table alive until then: the memory is unmapped with the table.
 func (t *Table) load(word uint64) uint64 {
 	n := t.words[word].Load()
 	runtime.KeepAlive(t)
@@ -100,7 +99,7 @@ func (t *Table) add(word uint64) {
 
 func (t *Table) place(class uint64) place { return place{class, t.load(wordVersion + class)} }
 
-// holds reports whether nothing of a class was dropped since.
+// holds reports whether nothing of the class was dropped since.
 func (t *Table) holds(p place) bool { return t.load(wordVersion+p.class) == p.version }
 
 func (t *Table) drop(class uint64) { t.add(wordVersion + class) }
@@ -110,15 +109,14 @@ func (t *Table) dropAll()    { t.add(wordAll) }
 
 func (t *Table) tagged() uint64 { return t.load(wordTagged) }
 
-// dropTag counts first: a load whose tags are looked at afterwards has seen one of the two.
+// dropTag counts first: a load whose tags are looked up afterwards sees one of the two.
 func (t *Table) dropTag(class uint64) {
 	t.add(wordTagged)
 	t.drop(class)
 }
 
-// isSound reports whether counters are those of the table. Those of a shared table begin at a large random number, so that it is
-// noticed when another program has written zeros to the memory: a counter that began again at zero would come to a value that it
-// had before.
+// isSound reports whether counters can be those of the table. The counters of a shared table begin at a large random number, which
+// shows when another program has written zeros to the memory: a counter that begins again at zero would repeat earlier values.
 func (t *Table) isSound(counters ...uint64) bool {
 	for _, n := range counters {
 		if n < t.base {
@@ -128,8 +126,8 @@ func (t *Table) isSound(counters ...uint64) bool {
 	return true
 }
 
-// mark is for an update that begins: what is loaded from now on is not stored. The class is dropped afterwards, so who has
-// seen the version after that also sees the mark.
+// mark begins an update of a class: from now on its loaded values are not stored. The caller drops the class afterwards, so a
+// process that sees the new version also sees the mark.
 func (t *Table) mark(class uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -144,7 +142,7 @@ func (t *Table) mark(class uint64) {
 	}
 }
 
-// unmark is for an update that has ended. Another one of the group may still be open.
+// unmark ends an update of a class. Another one of its group may still be open.
 func (t *Table) unmark(class uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -160,7 +158,7 @@ func (t *Table) unmark(class uint64) {
 	}
 }
 
-// markOf returns where a slot marks a group.
+// markOf returns the word and the bit of a slot's mark of a group.
 func markOf(group uint64, slot int) (word, bit uint64) {
 	return wordMarks + group*markWords + uint64(slot/wordBits), 1 << (slot % wordBits)
 }
@@ -179,7 +177,7 @@ func (t *Table) isFree(class uint64) bool {
 	return true
 }
 
-// clear takes all marks of a slot away.
+// clear removes all marks of a slot, and its process.
 func (t *Table) clear(slot int) {
 	for group := range uint64(groups) {
 		word, bit := markOf(group, slot)
@@ -189,8 +187,8 @@ func (t *Table) clear(slot int) {
 	t.add(wordTurns + uint64(slot))
 }
 
-// Has reports whether a process, which lives, has this very table: its slot says so, and the kernel that somebody lives who
-// has the slot. It is final from before the process says anything of the cache to anybody.
+// Has reports whether a live process maps this very table: a slot names it, and the kernel shows that the lock of the slot is
+// held. The answer is final before the process sends any message of the cache.
 func (t *Table) Has(p rendezvous.Incarnation) bool {
 	if t.locks == nil {
 		return false
@@ -203,7 +201,7 @@ func (t *Table) Has(p rendezvous.Incarnation) bool {
 	return false
 }
 
-// isOver clears a slot if its process has ended and nothing that it has sent can be committed any more.
+// isOver clears a slot if its process has ended and its writes cannot be committed any more. It reports whether it did.
 func (t *Table) isOver(slot int) bool {
 	return t.locks != nil && !t.locks.isTaken(slot) && t.isSettled(slot) && t.sweep(slot)
 }
@@ -214,7 +212,7 @@ func (t *Table) sweep(slot int) bool {
 	if !free || err != nil {
 		return false
 	}
-	defer t.locks.unlock(slot) // unless it is closed meanwhile: then the lock has gone with it
+	defer t.locks.unlock(slot) // after a close meanwhile, the lock is released already
 	if !t.isSettled(slot) {    // it was taken by another process meanwhile, which has ended, too
 		return false
 	}
@@ -222,8 +220,8 @@ func (t *Table) sweep(slot int) bool {
 	return true
 }
 
-// isSettled reports whether the process of a slot ended so long ago that what it has sent is committed or never will be. The
-// time begins when it is asked for the first time: the process has sent nothing later. Rule 10 is here.
+// isSettled reports whether the process of a slot ended so long ago that its writes are committed or never will be. The time
+// begins with the first call after the end: the process has sent nothing later. Rule 10 is here.
 func (t *Table) isSettled(slot int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -235,7 +233,7 @@ func (t *Table) isSettled(slot int) bool {
 	return clock.Now() >= e.until
 }
 
-// Observe looks for slots whose process has ended, so that the time of their marks begins, and clears those that are over.
+// Observe looks for slots whose process has ended, so that the time of their marks begins, and clears them when it is over.
 func (t *Table) Observe() {
 	for slot := range maxSlots {
 		if slot != t.slot && t.load(uint64(wordSlots+slot)) != 0 {
@@ -244,7 +242,7 @@ func (t *Table) Observe() {
 	}
 }
 
-// settles returns how long the marks stay of processes that have ended in an update.
+// settles returns how long the marks of processes that have ended in an update stay.
 func (t *Table) settles() time.Duration {
 	t.Observe()
 	t.mu.Lock()
@@ -268,8 +266,8 @@ func (t *Table) isMarked(slot int) bool {
 	return false
 }
 
-// Close gives the slot back. Its marks stay when updates are open: for the others it is the slot of a process that has ended.
-// The rest of the table can be used all the same. It may be called again.
+// Close frees the slot. Its marks stay when updates are open: for the others it is the slot of a process that has ended. The
+// versions of the table can be used after Close. It may be called again.
 func (t *Table) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

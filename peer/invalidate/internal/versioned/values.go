@@ -12,46 +12,46 @@ import (
 )
 
 const (
-	// sweeps is how often in the longest life of a value all are looked at, to give memory back, and minSweep the shortest
-	// time between two times.
+	// sweeps is the number of sweeps, which free the memory of void values, in the longest life of a value, and minSweep the
+	// shortest time between two of them.
 	sweeps   = 4
 	minSweep = time.Second
 )
 
-// Config is what a store is told. A function may be nil where it says so.
+// Config configures a store. A function may be nil where it says so.
 type Config[K comparable, V any] struct {
-	MaxEntries int                                 // values that are stored at most, if MaxWeight is 0
-	MaxWeight  uint64                              // the largest sum of what Weigh returns
+	MaxEntries int                                 // most values that are stored, if MaxWeight is 0
+	MaxWeight  uint64                              // largest sum of weights
 	Weigh      func(key K, value V) uint32         // nil without MaxWeight
-	Life       time.Duration                       // a value is stored for so long at most
+	Life       time.Duration                       // longest time for which a value is stored
 	Refresh    time.Duration                       // the age at which a value is loaded again; 0: never
 	ErrorLife  func(error) time.Duration           // how long an error is stored; nil: not at all
 	Tags       func(key K, value V) []string       // nil: there are no tags
-	Version    func(value V) uint64                // a lower one does not take the place of a higher one; nil: all are equal
+	Version    func(value V) uint64                // a lower one does not replace a higher one; nil: all are equal
 	Hash       func(K) uint64                      // the same in all processes that share the table
-	HashTag    func(string) uint64                 // as well
+	HashTag    func(string) uint64                 // the same in all these processes, too
 	Panicked   func(value any, stack []byte) error // the error of a load that has panicked
 	Log        *slog.Logger
 }
 
-// Counts are what a store has done so far.
+// Counts are the counters of a store.
 type Counts struct {
 	Misses, Loads, Bypassed, Failed, Voided, Refused, Flushes atomic.Uint64
 }
 
-// values are what this process has stored, each with the versions of the table under which it was loaded.
+// values are the stored values of this process, each with the versions of the table under which it was loaded.
 type values[K comparable, V any] struct {
 	Lease   Lease // values are served while it runs
 	config  Config[K, V]
 	table   *Table
 	entries *otter.Cache[K, *item[V]]
 	unknown atomic.Int64  // until then, by the clock, nothing is stored
-	era     atomic.Uint64 // what was stored in an earlier one is thrown away
+	era     atomic.Uint64 // values of an earlier era are void
 	dirty   chan struct{} // asks for a sweep
 	closing chan struct{} // closed by Close
 	unsound sync.Once     // for the log
 
-	replacing sync.Mutex // held while an entry is looked at and then replaced or taken out
+	replacing sync.Mutex // held while an entry is compared and then replaced or removed
 	Counts    Counts     // last: away from what each Get reads
 }
 
@@ -71,7 +71,7 @@ func (v *values[K, V]) open(config Config[K, V], table *Table) (err error) {
 	return err
 }
 
-// sweepAll gives the memory of what is void or too old back, now and then. It is not served before.
+// sweepAll frees the memory of void and expired values, at intervals. They are not served before.
 func (v *values[K, V]) sweepAll() {
 	ticker := time.NewTicker(max(v.config.Life/sweeps, minSweep))
 	defer ticker.Stop()
@@ -92,7 +92,7 @@ func (v *values[K, V]) sweepAll() {
 	}
 }
 
-// discard takes an item out, unless there is another one by now.
+// discard removes an item, unless there is another one by now.
 func (v *values[K, V]) discard(key K, it *item[V]) {
 	v.replacing.Lock()
 	defer v.replacing.Unlock()
@@ -101,7 +101,7 @@ func (v *values[K, V]) discard(key K, it *item[V]) {
 	}
 }
 
-// stamp is what the table says of a class of keys now.
+// stamp returns the present counters for a class of keys.
 func (v *values[K, V]) stamp(class uint64) stamp {
 	return stamp{
 		key:    v.table.place(class),
@@ -111,7 +111,7 @@ func (v *values[K, V]) stamp(class uint64) stamp {
 	}
 }
 
-// isSound reports whether the counters of a stamp are those of the table. If not, nothing is stored from here on.
+// isSound reports whether the counters of a stamp can be those of the table. If not, the load is not stored.
 func (v *values[K, V]) isSound(t *stamp) bool {
 	if v.table.isSound(t.key.version, t.all, t.tagged) {
 		return true
@@ -127,7 +127,7 @@ func (v *values[K, V]) class(key K) uint64 { return v.table.class(v.config.Hash(
 
 func (v *values[K, V]) tagClass(name string) uint64 { return v.table.class(v.config.HashTag(name)) }
 
-// holds reports whether nothing has made a load void since it was stamped, but for tags.
+// holds reports whether no change has voided a load since it was stamped, except by tags.
 func (v *values[K, V]) holds(t *stamp) bool {
 	return v.era.Load() == t.era && v.table.all() == t.all && v.table.holds(t.key)
 }
@@ -145,7 +145,7 @@ func (v *values[K, V]) isFresh(it *item[V], now int64) bool {
 	return true
 }
 
-// find returns what is stored, if it may be served, and the time at which it was looked at.
+// find returns the stored item, if it may be served, and the time of the lookup.
 func (v *values[K, V]) find(key K) (it *item[V], now int64) {
 	it, ok := v.entries.GetIfPresent(key)
 	if !ok {
@@ -158,7 +158,7 @@ func (v *values[K, V]) find(key K) (it *item[V], now int64) {
 	return it, now
 }
 
-// put stores an item, unless it is older than what is there.
+// put stores an item, unless it is older than the stored one.
 func (v *values[K, V]) put(key K, it *item[V]) {
 	v.replacing.Lock()
 	defer v.replacing.Unlock()
@@ -172,7 +172,7 @@ func (v *values[K, V]) put(key K, it *item[V]) {
 	v.entries.Set(key, it)
 }
 
-// Drop throws a key away, and voids the load that is on its way.
+// Drop drops the value of a key, and voids a load on its way.
 func (v *values[K, V]) Drop(key K) { v.dropClass(v.class(key), key) }
 
 func (v *values[K, V]) dropClass(class uint64, key K) {
@@ -180,30 +180,31 @@ func (v *values[K, V]) dropClass(class uint64, key K) {
 	v.entries.Invalidate(key)
 }
 
-// Block drops a key and stores none for it until it is released.
+// Block drops the value of a key, and none is stored until the key is released.
 func (v *values[K, V]) Block(key K) {
 	class := v.class(key)
 	v.table.mark(class)
 	v.dropClass(class, key)
 }
 
-// Release ends one block. What was loaded meanwhile is not stored, but in a process that has taken this one for gone.
+// Release ends one block. Values that were loaded meanwhile were not stored, except in a process that has counted this one as
+// dead.
 func (v *values[K, V]) Release(key K) {
 	class := v.class(key)
 	v.table.unmark(class)
 	v.dropClass(class, key)
 }
 
-// DropTag throws away all that has a tag. The tags of what is on its way are not known, so that is voided.
+// DropTag drops all values with a tag. The tags of loads on their way are not known, so they are voided.
 func (v *values[K, V]) DropTag(name string) { v.table.dropTag(v.tagClass(name)) }
 
-// DropAll throws all away, in all processes that share the table.
+// DropAll drops all values, in all processes that share the table.
 func (v *values[K, V]) DropAll() {
 	v.table.dropAll()
 	v.Flush()
 }
 
-// Flush throws all away in this process, at once; the memory is given back afterwards.
+// Flush drops all values of this process at once; the memory is freed later.
 func (v *values[K, V]) Flush() {
 	v.Counts.Flushes.Add(1)
 	v.era.Add(1)
@@ -213,8 +214,8 @@ func (v *values[K, V]) Flush() {
 	}
 }
 
-// Distrust stores nothing for some time, as the keys of an update that may still be committed are not known. What is on its way
-// is not stored either.
+// Distrust stores nothing for some time, as the keys of an update that may still be committed are not known. Loads on their way
+// are not stored either.
 func (v *values[K, V]) Distrust(long time.Duration) {
 	until := clock.Now() + int64(long)
 	for old := v.unknown.Load(); long > 0 && old < until; old = v.unknown.Load() {
@@ -225,7 +226,7 @@ func (v *values[K, V]) Distrust(long time.Duration) {
 	}
 }
 
-// Distrusts returns for how long nothing is stored, or some keys are not that only the table knows.
+// Distrusts returns for how long nothing is stored, or keys with marks on the table are not.
 func (v *values[K, V]) Distrusts() time.Duration {
 	long := v.table.settles()
 	if until, now := v.unknown.Load(), clock.Now(); until > now {
@@ -234,8 +235,8 @@ func (v *values[K, V]) Distrusts() time.Duration {
 	return long
 }
 
-// tag gives an item its tags, and reports whether it holds. What is dropped by a tag from now on makes that void; what was
-// since the load began is counted.
+// tag sets the tags of an item, and reports whether it holds. Tags that are dropped from now on void the item; the drops since
+// the load began are counted.
 func (v *values[K, V]) tag(it *item[V], names []string) bool {
 	for _, name := range names {
 		it.tags = append(it.tags, v.table.place(v.tagClass(name)))

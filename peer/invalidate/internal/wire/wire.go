@@ -1,4 +1,4 @@
-// Package wire has the messages between processes that have a cache and share no memory: bytes in, bytes out. It trusts no bytes.
+// Package wire encodes and parses the messages between processes that have a cache and share no memory. It trusts no bytes.
 package wire
 
 import (
@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// version is the first byte of each message. A process does not understand another one, and takes all as missed.
+// version is the first byte of each message. A process counts messages of another version as missed.
 const version = 2
 
-// Kind says what a message is.
+// Kind is the kind of a message.
 type Kind byte
 
 // The kinds of messages.
 const (
 	Change Kind = iota + 1 // of a writer to all: change number Seq of its session
-	Sync                   // of a writer to one: its stream goes on after Seq; with the updates that are open
+	Sync                   // of a writer to one: its stream goes on after Seq; with the open updates
 	Ack                    // of a holder to a writer: all changes of that session up to Seq are applied
 	Ask                    // of a holder to a writer, a request: renew my lease of that length
 	Grant                  // the answer: the last change of the session is Seq; store nothing for that time
-	Bye                    // of one that has stopped serving and writes no more
+	Bye                    // of a process that has stopped serving and writes no more
 )
 
 // The longest times that a message can have.
@@ -36,15 +36,15 @@ const IncarnationSize = 8
 // maxHead is the length of the longest head, in bytes.
 const maxHead = 2 + 2*8 + 2*binary.MaxVarintLen64
 
-// Message is one message of a cache to another. What stands in it beside Kind, Session and Seq is said at the fields. It
-// is encoded as the version, the kind, session (8 bytes, big endian), own (as well), varints, and the ops.
+// Message is one message of a cache to another. The comments say which kinds use the fields after Seq. It is encoded as the
+// version, the kind, the session (8 bytes, big endian), own (as well), varints, and the ops.
 type Message struct {
 	Kind    Kind
 	Session uint64        // of the writer whose stream it is about
 	Seq     uint64        // of a change
-	Own     uint64        // of an ask: the session of the one who asks
+	Own     uint64        // of an ask: the session of the process that asks
 	Time    time.Duration // of an ask: the lease; of a grant: how long nothing may be stored
-	Ops     []byte        // of a change and a sync; of the first ask: the incarnations of all that were found
+	Ops     []byte        // of a change and a sync; of the first ask: the incarnations of all live processes
 }
 
 // Encode returns the bytes of a message.
@@ -126,14 +126,14 @@ func number(b []byte) (n uint64, rest []byte, err error) {
 	return n, b[size:], nil
 }
 
-// Op says what a change does.
+// Op is one step of a change.
 type Op byte
 
 // The ops of a change.
 const (
 	OpKey   Op = iota + 1 // a key is dropped
-	OpTag                 // and all that has a tag
-	OpAll                 // and all
+	OpTag                 // all values with a tag are dropped
+	OpAll                 // all values are dropped
 	OpBegin               // an update of a key begins: it is dropped and not stored
 	OpEnd                 // the update ends: it is dropped and can be stored
 )
