@@ -268,7 +268,7 @@ func (l lines) address(t *testing.T) string {
 	return strings.TrimPrefix(l.await(t, 1, func(line string) bool { return strings.HasPrefix(line, "ready ") }), "ready ")
 }
 
-// TestMasterServesDuringTakeover: status, the sign of life for the service manager, probes and exits go on while the
+// TestMasterServesDuringTakeover: status, the keep-alive for the service manager, probes and exits go on while the
 // successor warms up.
 func TestMasterServesDuringTakeover(t *testing.T) {
 	t.Parallel()

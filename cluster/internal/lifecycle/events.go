@@ -19,79 +19,79 @@ type Info struct{ ID, Slot, Generation, PID int }
 
 // Events of the cluster.
 type (
-	// Fill: the slots are to be filled from now on.
+	// Fill says that the slots are to be filled from now on.
 	Fill struct{}
-	// Ending: the master begins to stop. No slot is filled from now on, and a takeover is called off. The result is Settled.
+	// Ending says that the master begins to stop. No slot is filled from now on, and a takeover is called off. The result is Settled.
 	Ending struct{}
-	// Stop: all workers are to leave within Timeout.
+	// Stop says that all workers are to leave within Timeout.
 	Stop struct {
 		Timeout time.Duration
 	}
-	// Cut: all workers that are left are to be killed.
+	// Cut says that all workers that are left are to be killed.
 	Cut struct{}
-	// Quit: the machine ends, and the workers live on without it.
+	// Quit says that the machine ends, and the workers live on without it.
 	Quit struct{}
-	// Hold: no order is to be carried out until Release. Status shows Name as the operation that runs.
+	// Hold says that no order is to be carried out until Release. Status shows Name as the operation that runs.
 	Hold struct{ Name string }
 	// Release is the end of Hold.
 	Release struct{}
-	// Tick: time has passed.
+	// Tick says that time has passed.
 	Tick struct{}
 )
 
 // Events of a worker.
 type (
-	// Adopted: another master has left a worker. Gone is why its process could not be adopted; nil: it was.
+	// Adopted says that another master has left a worker. Gone is why its process could not be adopted; nil: it was.
 	Adopted struct {
 		Info Info
 		Gone error
 	}
-	// Absent: a worker of another master lives, and did not answer.
+	// Absent says that a worker of another master lives, and did not answer.
 	Absent struct {
 		Info Info
 	}
-	// Met: a worker has appeared that a previous master has started, or a master to which the workers are lent.
+	// Met says that a worker has appeared that a previous master has started, or a master to which the workers are lent.
 	Met struct {
 		Info Info
 	}
-	// Started: a Start was carried out.
+	// Started says that a Start was carried out.
 	Started struct{ Info Info }
-	// StartFailed: a Start could not be carried out. Exit says why. The id is not used.
+	// StartFailed says that a Start could not be carried out. Exit says why. The id is not used.
 	StartFailed struct {
 		Info Info
 		Exit Exit
 	}
-	// Linked: the control stream of a worker is open.
+	// Linked says that the control stream of a worker is open.
 	Linked struct{ ID }
-	// Unlinked: the control stream has ended.
+	// Unlinked says that the control stream has ended.
 	Unlinked struct{ ID }
-	// Greeted: the listeners of an adopted worker are known.
+	// Greeted says that the listeners of an adopted worker are known.
 	Greeted struct{ ID }
-	// Ready: a worker serves. A Mute worker does not use this package, and so is not probed.
+	// Ready says that a worker serves. A Mute worker does not use this package, and so is not probed.
 	Ready struct {
 		ID
 		Mute bool
 	}
-	// Failed: a worker has reported the error with which its node ends.
+	// Failed says that a worker has reported the error with which its node ends.
 	Failed struct {
 		ID
 		Reason string
 	}
-	// Drained: a worker has closed its listeners, after the time Took.
+	// Drained says that a worker has closed its listeners, after the time Took.
 	Drained struct {
 		ID
 		Took time.Duration
 	}
-	// Answered: a worker has answered a probe.
+	// Answered says that a worker has answered a probe.
 	Answered struct{ ID }
-	// Missed: a worker has not answered for a further Elapsed, in which it waited for a CPU for the time Starved. Over: no answer
-	// will come to that probe.
+	// Missed says that a worker has not answered for a further Elapsed, in which it waited for a CPU for the time Starved. If
+	// Over, no answer will arrive to that probe.
 	Missed struct {
 		ID
 		Elapsed, Starved time.Duration
 		Over             bool
 	}
-	// Exited: the process of a worker is gone.
+	// Exited says that the process of a worker is gone.
 	Exited struct {
 		ID
 		Exit Exit
@@ -135,12 +135,12 @@ type Order struct {
 }
 
 type (
-	// Cancel: the caller of an order no longer waits, for the reason Err.
+	// Cancel says that the caller of an order no longer waits, for the reason Err.
 	Cancel struct {
 		Seq int
 		Err error
 	}
-	// Done: Room or LeavePorts was carried out for an order. Err is why it could not be.
+	// Done says that Room or LeavePorts was carried out for an order. Err is why it could not be.
 	Done struct {
 		Seq int
 		Err error
@@ -187,17 +187,17 @@ type (
 		ID int
 		Is bool
 	}
-	// Gone: a worker has no process.
+	// Gone says that a worker has no process.
 	Gone struct {
 		ID int
 	}
-	// AllReady: each slot has been ready once.
+	// AllReady says that each slot has been ready once.
 	AllReady struct{}
 	// Room finds out whether there is room for so many more nodes. The result is Done.
 	Room struct {
 		Seq, More int
 	}
-	// Reloading: a reload begins, or has ended.
+	// Reloading says that a reload begins, or has ended.
 	Reloading struct{ Is bool }
 	// LeavePorts makes the master leave all ports, and only supervise from then on. The result is Done.
 	LeavePorts struct {
@@ -216,7 +216,7 @@ type (
 		Worker *Info         // nil: it is about none
 		Event  control.Event // without a Kind: it is no event
 	}
-	// End: the machine is over. Err is why, unless it was told to end.
+	// End says that the machine is over. Err is why, unless it was told to end.
 	End struct {
 		Err error
 	}

@@ -34,40 +34,40 @@ const (
 
 // Events of a successor, the process that a takeover has started.
 type (
-	// SuccessorStarted: StartSuccessor was carried out. Err is why it could not be.
+	// SuccessorStarted says that StartSuccessor was carried out. Err is why it could not be.
 	SuccessorStarted struct {
 		PID int
 		Err error
 	}
-	// SuccessorSaid: the successor has sent a word.
+	// SuccessorSaid says that the successor has sent a word.
 	SuccessorSaid struct {
 		PID  int
 		Word Word
 	}
-	// SuccessorHungUp: the successor has closed its line.
+	// SuccessorHungUp says that the successor has closed its line.
 	SuccessorHungUp struct{ PID int }
-	// SuccessorEnded: the process has ended. Err says how; nil: with exit code 0.
+	// SuccessorEnded says that the process has ended. Err says how; nil: with exit code 0.
 	SuccessorEnded struct {
 		PID int
 		Err error
 	}
-	// Lend: the successor may have the workers from now on. LastID is the last id that was used.
+	// Lend says that the successor may have the workers from now on. LastID is the last id that was used.
 	Lend struct{ LastID int }
-	// Lent: LendAll was carried out, or Err is why it could not be. Free: the lock is free.
+	// Lent says that LendAll was carried out, or Err is why it could not be. Free: the lock is free.
 	Lent struct {
 		Free bool
 		Err  error
 	}
-	// Deposed: the successor is the master now if OK; it is not if the cluster was told to stop before.
+	// Deposed says whether the successor is the master now: it is not if the cluster was told to stop before.
 	Deposed struct{ OK bool }
-	// Regained: Regain was carried out. LastID is the last id that the successor has used. Lost: yet another process is the
+	// Regained says that Regain was carried out. LastID is the last id that the successor has used. Lost: yet another process is the
 	// master. Err is what has failed.
 	Regained struct {
 		LastID int
 		Lost   bool
 		Err    error
 	}
-	// Hurry: a takeover is to take no more time, as the cluster is to end at once.
+	// Hurry says that a takeover is to take no more time, as the cluster is to end at once.
 	Hurry struct{}
 )
 
@@ -84,7 +84,7 @@ type (
 	StopLending struct{}
 	// Depose makes the successor the master, unless the cluster was told to stop. The result is Deposed.
 	Depose struct{}
-	// HandedOver: the successor is the master, and this machine is over.
+	// HandedOver says that the successor is the master, and this machine is over.
 	HandedOver struct{}
 	// SignalSuccessor asks the successor to end, by SIGTERM.
 	SignalSuccessor struct{}
@@ -96,7 +96,7 @@ type (
 	HangUp struct{}
 	// StopAll begins the stop of the cluster, as the successor was told to stop.
 	StopAll struct{}
-	// Settled: the cluster stops, and no successor has our workers and ports, or will get them.
+	// Settled says that the cluster stops, and no successor has our workers and ports, or will get them.
 	Settled struct{}
 )
 

@@ -103,7 +103,7 @@ func TestRejoin(t *testing.T) {
 }
 
 // TestExpectationEnds: a master that has given a node up, as it does not answer in time, does not tell it to forget. A client
-// that has the port of the question then must not be taken for it.
+// that has the port of the probe then must not be taken for it.
 func TestExpectationEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		socket, err := net.Listen("tcp", "127.0.0.1:0")
@@ -116,7 +116,7 @@ func TestExpectationEnds(t *testing.T) {
 		came := one.Expect(source)
 		assert.Equal(t, came, l.expected[source].came, "it is expected")
 		told := make(chan error, 1)
-		go func() { told <- l.Await(t.Context(), port, source) }() // ends when the question is forgotten
+		go func() { told <- l.Await(t.Context(), port, source) }() // ends with Forget
 		time.Sleep(expectTimeout + 1)
 		synctest.Wait()
 		assert.NotEqual(t, came, one.Expect(source), "it is not expected any more")

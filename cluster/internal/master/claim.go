@@ -16,9 +16,9 @@ import (
 // predecessor.
 var handoverTaken atomic.Bool
 
-// takeSuccession waits for the predecessor that has started this process to hand over. Name, directory and number of nodes of the
+// takeHandover waits for the predecessor that has started this process to hand over. Name, directory and number of nodes of the
 // predecessor override our options.
-func (m starting) takeSuccession(ctx context.Context) (err error) {
+func (m starting) takeHandover(ctx context.Context) (err error) {
 	predecessor, err := boot.InheritedHandover()
 	if predecessor == nil || !handoverTaken.CompareAndSwap(false, true) {
 		return err

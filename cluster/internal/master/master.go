@@ -78,7 +78,7 @@ type Master struct {
 	journal    *journal.Journal[control.Event]
 	supervisor *supervise.Supervisor
 	node       *node.Node
-	manager    manager
+	manager    serviceManager
 	takingOver
 	handingOver
 

@@ -39,7 +39,7 @@ func Start(ctx context.Context, c Config) (_ *node.Node, _ *Master, err error) {
 	}
 	m := &Master{
 		cfg: c, since: time.Now(), listeners: local.New(c.AcceptPauses), journal: journal.New(stamp),
-		claim: claim{logger: c.Node.Logger}, manager: manager{logger: c.Node.Logger, file: c.PIDFile},
+		claim: claim{logger: c.Node.Logger}, manager: serviceManager{logger: c.Node.Logger, file: c.PIDFile},
 		takingOver: takingOver{greeted: make(chan struct{})},
 	}
 	if c.Program == nil {
@@ -75,7 +75,7 @@ func (m starting) take(ctx context.Context) (err error) {
 	if m.manager.notifier, err = sdnotify.New(); err != nil {
 		m.cfg.Node.Logger.Warn("the service manager is told less than it wants", "error", err)
 	}
-	if err := m.takeSuccession(ctx); err != nil {
+	if err := m.takeHandover(ctx); err != nil {
 		return err
 	}
 	if err := m.takeNameOfDirectory(); err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/multinode-go/multinode/peer"
 )
 
-// ErrNoMaster is the error of a question that there is no master for.
+// ErrNoMaster is the error of a request that there is no master for.
 var ErrNoMaster = errors.New("the master is gone")
 
 // Config configures a Client.
@@ -179,16 +179,16 @@ func (c *Client) Join(ctx context.Context, port portgroup.Key) error {
 	return err
 }
 
-// joinInterval is the time between two questions to masters that have gone.
+// joinInterval is the time between two requests to masters that have gone.
 const joinInterval = 5 * time.Millisecond
 
 // askForPort asks the master about a port for which this node does not listen yet. There may be no master for a while.
-func (c *Client) askForPort(ctx context.Context, port portgroup.Key, question func(context.Context, protocol.Master) error) (err error) {
+func (c *Client) askForPort(ctx context.Context, port portgroup.Key, request func(context.Context, protocol.Master) error) (err error) {
 	for again := true; again; { // a master may have handed over in this moment
 		if err := c.awaitLink(ctx); err != nil {
 			return err
 		}
-		err = c.Ask(ctx, question)
+		err = c.Ask(ctx, request)
 		_, listens := c.listens(port)
 		if again = !listens && (errors.Is(err, protocol.ErrUnlinked) || errors.Is(err, ErrNoMaster)); again {
 			time.Sleep(joinInterval)
@@ -220,13 +220,13 @@ func (c *Client) Leave(ctx context.Context, port portgroup.Key, epoch int) (agai
 
 // Ask sends a request to the master, if there is one. If another master takes over, or returns the workers, before the answer
 // arrives, Ask sends it to that one.
-func (c *Client) Ask(ctx context.Context, question func(context.Context, protocol.Master) error) error {
+func (c *Client) Ask(ctx context.Context, request func(context.Context, protocol.Master) error) error {
 	for {
 		l, ok := c.current()
 		if !ok {
 			return ErrNoMaster
 		}
-		err := c.askThrough(ctx, l, question)
+		err := c.askThrough(ctx, l, request)
 		if _, ok := c.current(); !errors.Is(err, protocol.ErrUnlinked) || !ok || ctx.Err() != nil {
 			return err
 		}
@@ -234,11 +234,11 @@ func (c *Client) Ask(ctx context.Context, question func(context.Context, protoco
 }
 
 // askThrough asks the master at the other end of l. Its error is ErrUnlinked when that is the master no more.
-func (c *Client) askThrough(ctx context.Context, l link, question func(context.Context, protocol.Master) error) error {
+func (c *Client) askThrough(ctx context.Context, l link, request func(context.Context, protocol.Master) error) error {
 	asking, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go c.awaitOther(asking, l, func() { cancel(protocol.ErrUnlinked) })
-	err := question(asking, l.Master)
+	err := request(asking, l.Master)
 	switch {
 	case errors.Is(err, protocol.ErrUnlinked): // the stream is broken, and about to end
 		select {

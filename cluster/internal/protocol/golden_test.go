@@ -282,7 +282,7 @@ func TestGoldenAnswers(t *testing.T) {
 			[]any{"attach", goldenPort, goldenSteering, time.Duration(5)},
 			`{"kind":"answer","seq":1}`,
 		},
-		{`{"kind":"attach","seq":1,` + goldenKey + `}`, nil, `{"kind":"answer","seq":1,"error":"the question has no steering"}`},
+		{`{"kind":"attach","seq":1,` + goldenKey + `}`, nil, `{"kind":"answer","seq":1,"error":"the request has no steering"}`},
 		{`{"kind":"cpu","seq":1,` + goldenKey + `}`, []any{"cpu", goldenPort, 0}, `{"kind":"answer","seq":1}`},
 		{`{"kind":"cpu","seq":1,` + goldenKey + `,"cpu":-1}`, []any{"cpu", goldenPort, -1}, `{"kind":"answer","seq":1}`},
 		{`{"kind":"expect","seq":1,` + goldenKey + `,"source":"[::1]:4711"}`, []any{"expect", goldenPort, goldenSource}, `{"kind":"answer","seq":1}`},

@@ -118,9 +118,9 @@ func (l *link) send(head header, bodies ...any) error {
 func (l *link) tell(k kind, what any) error { return l.send(header{Kind: k}, what) }
 
 // ask sends a request and waits for the answer.
-func ask[A any](ctx context.Context, l *link, k kind, request any) (answer A, err error) {
+func ask[A any](ctx context.Context, l *link, k kind, body any) (answer A, err error) {
 	c := &call{into: new(A), done: make(chan error, 1)}
-	if err := l.await(ctx, k, request, c); err != nil {
+	if err := l.await(ctx, k, body, c); err != nil {
 		return answer, err
 	}
 	return *c.into.(*A), nil
@@ -132,7 +132,7 @@ func request(ctx context.Context, l *link, k kind, what any) error {
 	return err
 }
 
-func (l *link) await(ctx context.Context, k kind, request any, c *call) error {
+func (l *link) await(ctx context.Context, k kind, body any, c *call) error {
 	l.mu.Lock()
 	l.seq++
 	seq := l.seq
@@ -143,7 +143,7 @@ func (l *link) await(ctx context.Context, k kind, request any, c *call) error {
 		defer l.mu.Unlock()
 		delete(l.asked, seq)
 	}()
-	if err := l.send(header{k, seq}, request); err != nil {
+	if err := l.send(header{k, seq}, body); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnlinked, err)
 	}
 	select {
@@ -182,9 +182,9 @@ func told[T any](handle func(T)) handler {
 // asked makes a handler for a request.
 func asked[Q, A any](answer func(context.Context, Q) (A, error)) handler {
 	return handler{asked: true, decode: func(m framing.Message) (func(context.Context) (any, error), error) {
-		var request Q
-		err := m.Decode(&request)
-		return func(ctx context.Context) (any, error) { return answer(ctx, request) }, err
+		var body Q
+		err := m.Decode(&body)
+		return func(ctx context.Context) (any, error) { return answer(ctx, body) }, err
 	}}
 }
 
@@ -230,7 +230,7 @@ func (l *link) handle(ctx context.Context, m framing.Message, by handlers, reque
 		return nil // of a later version
 	case !known:
 		handler = requested(func(context.Context, struct{}) error {
-			return fmt.Errorf("the question %q is not known here", head.Kind)
+			return fmt.Errorf("the request %q is not known here", head.Kind)
 		})
 	case handler.asked != (head.Seq != 0):
 		return fmt.Errorf("%q with the number %d", head.Kind, head.Seq)

@@ -125,7 +125,7 @@ func TestAskedInBothDirectionsAtOnce(t *testing.T) {
 				port := portgroup.Key{Nth: i*1000 + j}
 				inode, err := e.worker.Open(t.Context(), port, "")
 				if assert.NoError(t, err) {
-					assert.EqualValues(t, port.Nth, inode, "each gets the answer to its own question")
+					assert.EqualValues(t, port.Nth, inode, "each gets the answer to its own request")
 				}
 			}
 		})
@@ -172,7 +172,7 @@ func TestUnknownIsAnswered(t *testing.T) {
 	err := request(t.Context(), e.worker.link, "dance", struct{}{})
 	var remote *RemoteError
 	require.ErrorAs(t, err, &remote)
-	require.EqualError(t, err, `the question "dance" is not known here`)
+	require.EqualError(t, err, `the request "dance" is not known here`)
 	require.NoError(t, e.worker.tell("dance", struct{}{}), "what is told is passed over")
 	_, err = e.worker.Open(t.Context(), portgroup.Key{}, "")
 	require.NoError(t, err)

@@ -29,7 +29,7 @@ func (m Master) Serve(agent portgroup.Agent, stop func(Stop)) error {
 		kindRejoin: requested(func(ctx context.Context, q portRequest) error { return agent.Rejoin(ctx, q.Port) }),
 		kindAttach: requested(func(ctx context.Context, q attachRequest) error {
 			if q.Steering == nil {
-				return errors.New("the question has no steering")
+				return errors.New("the request has no steering")
 			}
 			return agent.Attach(ctx, q.Port, *q.Steering, q.Until)
 		}),

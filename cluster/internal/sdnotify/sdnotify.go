@@ -1,5 +1,5 @@
-// Package sdnotify tells the service manager that started this process, such as systemd, how the service is: the protocol
-// of sd_notify(3), which is one datagram to a Unix socket for each message.
+// Package sdnotify reports the state of the service to the service manager that started this process, such as systemd, by the
+// protocol of sd_notify(3): one datagram to a Unix socket for each message.
 //
 // Without a service manager every method does nothing and returns nil. The errors are for a log: a service works without
 // its manager. A message waits at most a second for room in the manager's queue.
@@ -32,7 +32,7 @@ const timeout = time.Second
 // Notifier sends messages to the service manager. All methods may be called at the same time.
 type Notifier struct {
 	address  string        // of the manager's socket; "" without one
-	interval time.Duration // in which the manager wants a sign of life; 0: it wants none
+	interval time.Duration // of the watchdog, in which the manager expects a keep-alive; 0: there is no watchdog
 	write    func(message string) error
 
 	mu      sync.Mutex
@@ -113,11 +113,11 @@ func (n *Notifier) Reloading() error {
 // Stopping says that the service has begun to stop.
 func (n *Notifier) Stopping() error { return n.notify("STOPPING=1") }
 
-// Status says in words how the service is, for a person to read.
+// Status sends a status line for people.
 func (n *Notifier) Status(text string) error { return n.notify(statusLine(text)) }
 
 // MainPID says that from now on process pid is the service's main process. The unit needs NotifyAccess=main if this process
-// is the main one, and else NotifyAccess=all. The message is a sign of life, too: the first one of the other process may come
+// is the main one, and else NotifyAccess=all. The message is a keep-alive, too: the first one of the other process may arrive
 // half of its interval later.
 func (n *Notifier) MainPID(pid int) error {
 	message := []string{"MAINPID=" + strconv.Itoa(pid)}
@@ -127,10 +127,9 @@ func (n *Notifier) MainPID(pid int) error {
 	return n.notify(message...)
 }
 
-// StartWatchdog sends the manager a sign of life at once and then at half of the interval in which it wants one, as long as
-// alive returns true. Where the manager wants none, nothing is started. failed gets the errors of sending. One goroutine,
-// which Close ends, calls both functions; alive must return within a second. Call StartWatchdog at most once; after Close it
-// does nothing.
+// StartWatchdog sends the manager a keep-alive at once and then at half of the watchdog's interval, as long as alive returns
+// true. If there is no watchdog, nothing is started. failed gets the errors of sending. One goroutine, which Close ends, calls
+// both functions; alive must return within a second. Call StartWatchdog at most once; after Close it does nothing.
 func (n *Notifier) StartWatchdog(alive func() bool, failed func(error)) {
 	if n.address == "" || n.interval == 0 {
 		return

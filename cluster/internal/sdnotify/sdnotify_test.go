@@ -79,7 +79,7 @@ func TestNotify(t *testing.T) {
 		assert.Equal(t, "MAINPID=17", receive())
 		require.NoError(t, n.Stopping())
 		assert.Equal(t, "STOPPING=1", receive())
-		n.StartWatchdog(func() bool { panic("no sign of life is wanted") }, nil)
+		n.StartWatchdog(func() bool { panic("no keep-alive is expected") }, nil)
 		n.Close()
 	}
 }
@@ -90,7 +90,7 @@ func TestNotifyWithoutAManager(t *testing.T) {
 	require.NoError(t, n.Ready(""))
 	require.NoError(t, n.Reloading())
 	require.NoError(t, n.Stopping())
-	n.StartWatchdog(func() bool { panic("no sign of life is wanted") }, nil)
+	n.StartWatchdog(func() bool { panic("no keep-alive is expected") }, nil)
 	n.Close()
 	assert.Empty(t, n.Environ())
 	assert.False(t, n.HasManager())
@@ -178,7 +178,7 @@ func TestWatchdogAfterClose(t *testing.T) {
 	n, err := newNotifier(environment{"NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "10000000"}.take)
 	require.NoError(t, err)
 	n.Close()
-	n.StartWatchdog(func() bool { panic("no sign of life is wanted") }, nil)
+	n.StartWatchdog(func() bool { panic("no keep-alive is expected") }, nil)
 }
 
 // TestWatchdogThatIsStuck: what does not answer is not alive, and does not keep the node from ending.
@@ -187,7 +187,7 @@ func TestWatchdogThatIsStuck(t *testing.T) {
 		n, err := newNotifier(environment{"NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "10000000"}.take)
 		require.NoError(t, err)
 		n.write = func(message string) error {
-			assert.Fail(t, "a sign of life", message)
+			assert.Fail(t, "a keep-alive", message)
 			return nil
 		}
 		stuck := make(chan struct{})

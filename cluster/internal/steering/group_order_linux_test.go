@@ -294,18 +294,18 @@ func TestGroupWithASuspectMeanwhile(t *testing.T) {
 	assert.NotContains(t, m.spread(100), late.id)
 }
 
-// inherited returns the group of these members as a new master has it from them, and how often it asks the kernel.
-func (m *members) inherited() (next *members, questions *atomic.Int32) {
+// inherited returns the group of these members as a new master has it from them, and how often it probes.
+func (m *members) inherited() (next *members, probes *atomic.Int32) {
 	m.t.Helper()
 	s, err := New(Config{Force: "cbpf", Logger: slog.New(slog.DiscardHandler), Tell: func(control.Event) {}})
 	require.NoError(m.t, err)
 	m.t.Cleanup(func() { assert.NoError(m.t, s.Close()) })
-	next, questions = &members{steering: s, t: m.t, chosen: m.chosen, over: m.over, listeners: m.listeners}, new(atomic.Int32)
+	next, probes = &members{steering: s, t: m.t, chosen: m.chosen, over: m.over, listeners: m.listeners}, new(atomic.Int32)
 	for i, l := range m.listeners {
 		p := s.expect(m.agents[i].id, 0)
 		p.ready.Store(true)
 		next.agents = append(next.agents, p)
-		next.observe(i, observed{expected: func() { questions.Add(1) }})
+		next.observe(i, observed{expected: func() { probes.Add(1) }})
 		for _, one := range l.Infos() {
 			one.Address = m.address
 			if m.forgotten {
@@ -317,7 +317,7 @@ func (m *members) inherited() (next *members, questions *atomic.Int32) {
 	next.group, err = s.groups.find(m.key)
 	require.NoError(m.t, err)
 	require.NotNil(m.t, next.group)
-	return next, questions
+	return next, probes
 }
 
 // TestGroupIsInherited: a new master knows the group from what the members were told by the last one.
@@ -340,10 +340,10 @@ func TestGroupIsInherited(t *testing.T) {
 			m := newMembers(t, 5)
 			m.awaitReplicas()
 			c.meanwhile(m)
-			next, questions := m.inherited()
+			next, probes := m.inherited()
 			next.look(t.Context())
 			assert.True(t, next.certain())
-			assert.Equal(t, c.asks, questions.Load() > 0, "%d questions", questions.Load())
+			assert.Equal(t, c.asks, probes.Load() > 0, "%d probes", probes.Load())
 			for _, i := range []int{1, 3} { // is each where it is thought to be?
 				epoch, _, err := next.exclude(t.Context(), next.agents[i])
 				require.NoError(t, err)
@@ -381,7 +381,7 @@ func (m *members) hold(i int) (asked <-chan struct{}, release func()) {
 	return waits, sync.OnceFunc(func() { close(free) })
 }
 
-// startLook looks in a goroutine that ends with the questions. The channel that it returns is closed then.
+// startLook looks in a goroutine that ends with the probes. The channel that it returns is closed then.
 func (m *members) startLook() (looked chan struct{}) {
 	looked = make(chan struct{})
 	go func() {
@@ -404,9 +404,9 @@ func (m *members) lookUntil(asked <-chan struct{}) (looked chan struct{}) {
 	}
 }
 
-// TestGroupGoesOnDuringAQuestion: while the kernel is asked, and the answer does not come, a node joins, another one leaves,
+// TestGroupContinuesDuringAProbe: while a probe is under way, and no answer arrives, a node joins, another one leaves,
 // and Status tells what the master waits for. The order of what happens shows it, not how long it takes.
-func TestGroupGoesOnDuringAQuestion(t *testing.T) {
+func TestGroupContinuesDuringAProbe(t *testing.T) {
 	m := newMembers(t, 4)
 	asked, release := m.hold(1)
 	looked := m.lookUntil(asked)
@@ -421,7 +421,7 @@ func TestGroupGoesOnDuringAQuestion(t *testing.T) {
 	m.listeners = append(m.listeners, local.New(false))
 	m.steering.Linked(9, 0, m.listeners[4])
 	require.NoError(t, m.join(t.Context(), p))
-	require.True(t, isLooking(), "a join does not wait for questions")
+	require.True(t, isLooking(), "a join does not wait for probes")
 	_, _, err := m.exclude(t.Context(), m.agents[0])
 	require.NoError(t, err)
 	require.True(t, isLooking(), "nor does an exclusion")

@@ -89,15 +89,15 @@ func (p *program) attach(ctx context.Context, s reuseport.Steering) error {
 		s.Mark = p.mark
 	}
 	if s.Mark == nil {
-		s.Mark = p.sentinel.mark(ctx, p.toGuard(s.Weights))
+		s.Mark = p.sentinel.mark(ctx, p.sentinelFor(s.Weights))
 	}
 	err := p.attachThroughAny(ctx, s)
 	p.sentinel.note(err == nil)
 	return err
 }
 
-// toGuard returns the member that is to be the sentinel: it gets connections, and is the master's own if possible.
-func (p *program) toGuard(weights []uint32) (found *member) {
+// sentinelFor returns the member that is to be the sentinel: it gets connections by weights, and is the master's own if possible.
+func (p *program) sentinelFor(weights []uint32) (found *member) {
 	if p.level < reuseport.RungBPF || p.sink != nil {
 		return nil
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// resolver asks the kernel which member sits at each hole of a group's map.
+// resolver finds out by probes which member sits at each hole of a group's map.
 //
 // A probe is a connection that a program steers to one index; the node that accepts it sits there. No goroutine has the turn
 // while an answer is waited for: a join changes no index, and after a leave or a death the answer is void.

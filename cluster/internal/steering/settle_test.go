@@ -143,16 +143,16 @@ func (p *fakePort) leaveNode(m *member) (left bool) {
 	return left
 }
 
-// fakeQuestion is one that is under way.
-type fakeQuestion struct {
+// fakeProbe is one that is under way.
+type fakeProbe struct {
 	sentProbe
 	arrived  bool
 	watching []*member
 	found    *member
 }
 
-// proceed goes on with a question by one step: it is sent, it arrives, it is answered.
-func (p *fakePort) proceed(q *fakeQuestion) (answered bool) {
+// proceed goes on with a probe by one step: it is sent, it arrives, it is answered.
+func (p *fakePort) proceed(q *fakeProbe) (answered bool) {
 	switch {
 	case q.hole == nil:
 		holes := p.nodes.Holes()
@@ -174,7 +174,7 @@ func (p *fakePort) proceed(q *fakeQuestion) (answered bool) {
 		require.NoError(p.t, p.resolver.note(p.t.Context(), q.sentProbe, q.found))
 		p.check()
 		answered = q.found != nil && p.nodes.Index(q.found) == q.index
-		*q = fakeQuestion{}
+		*q = fakeProbe{}
 	}
 	return answered
 }
@@ -188,7 +188,7 @@ func TestGroupIsRight(t *testing.T) {
 	looks, answers, leaves, holes := 0, 0, 0, 0
 	for range 1000 {
 		p := newFakePort(t, random)
-		var q fakeQuestion
+		var q fakeProbe
 		for range 60 {
 			array, nodes := p.array.Inodes(), p.callable()
 			switch random.IntN(12) {

@@ -15,8 +15,8 @@ const (
 	watchQuiet     = 700 * time.Millisecond // while nothing is wrong
 	watchStrangers = 250 * time.Millisecond // while a stranger is in the group
 	watchContested = 80 * time.Millisecond  // while another process attaches programs
-	// unprovedFor is how long after an attachment it proves nothing that the program is ours: it could not be replaced yet.
-	unprovedFor = watchContested
+	// provesAfter is how long after an attachment a probe proves that the program is ours: earlier it could not have been replaced.
+	provesAfter = watchContested
 	// lateMemory is how long after a timeout a node may still attach a program.
 	lateMemory = 10 * time.Second
 )
@@ -69,7 +69,7 @@ func (w *watch) verify(ctx context.Context) {
 		return
 	}
 	count, shifts := w.sentinel.count, w.nodes.Shifts()
-	proves := now.Sub(w.sentinel.attached) >= unprovedFor
+	proves := now.Sub(w.sentinel.attached) >= provesAfter
 	conn, m := w.sentinel.use()
 	p, to := w.probe(conn), witness{m.Node, m}
 	w.asked = now

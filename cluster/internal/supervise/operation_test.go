@@ -312,7 +312,7 @@ func TestSupervisorRenewWithoutRestart(t *testing.T) {
 	})
 }
 
-// answering links a worker that answers each question, until the function that it returns is called.
+// answering links a worker that answers each request, until the function that it returns is called.
 func (s *Supervisor) answering(t *testing.T, f *fakes, id int) (silence func()) {
 	t.Helper()
 	near, far := net.Pipe()

@@ -10,8 +10,8 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/sdnotify"
 )
 
-// manager informs the process that has started the master of its state: a service manager, or a script with a PID file.
-type manager struct {
+// serviceManager informs the process that has started the master of its state: a service manager, or a script with a PID file.
+type serviceManager struct {
 	logger   *slog.Logger
 	notifier *sdnotify.Notifier // nil until it is made
 	file     string             // "": none
@@ -19,7 +19,7 @@ type manager struct {
 }
 
 // writePID leaves our process id in the file, where the processes before may have theirs.
-func (m *manager) writePID(before ...int) (err error) {
+func (m *serviceManager) writePID(before ...int) (err error) {
 	if m.file != "" {
 		m.unlink, err = pidfile.Write(m.file, before...)
 	}
@@ -27,14 +27,14 @@ func (m *manager) writePID(before ...int) (err error) {
 }
 
 // tell logs err, if it is not nil, as a failed notification of the service manager.
-func (m *manager) tell(err error) {
+func (m *serviceManager) tell(err error) {
 	if err != nil {
 		m.logger.Warn("the service manager does not hear", "error", err)
 	}
 }
 
 // starter names what has started the master and depends on it; "" for a user at a terminal, and for what cannot be recognized.
-func (m *manager) starter() string {
+func (m *serviceManager) starter() string {
 	switch {
 	case pid1.Init != nil:
 		return "the container"
