@@ -24,12 +24,13 @@ import (
 // processes that are stopped, and strangers.
 type storm struct {
 	*server
-	calm    time.Duration // how long it may take until all is well again
+	*trial                 // whose faults are new masters
+	counts  map[string]int // of deeds
+	calm    time.Duration  // how long it may take until all is well again
 	random  *rand.Rand
 	victims victims
 	running sync.WaitGroup // of all that goes on
 	orders  chan struct{}  // holds a value for each order that runs
-	adopted load.Histogram // how long new masters took
 
 	mu       sync.Mutex
 	timeline []moment // guarded by mu
@@ -83,10 +84,9 @@ func proveChaos(ctx context.Context, c config, r *report) error {
 		{Connections: c.Clients, Strict: &load.Strict{Ledger: ledger, Think: 200 * time.Millisecond}, KeepAlive: true},
 	}
 	var processes []int // of the cluster, when all was judged but its end
-	_, err = here().trial(ctx, serve{Ledger: ledger}, nil, func(server *server, _ *load.Runner) error {
+	_, err = here().try(ctx, serve{Ledger: ledger}, nil, func(server *server, _ *trial) error {
 		s := &storm{
 			server: server, calm: calm, random: rand.New(rand.NewPCG(c.Seed, 0)), orders: make(chan struct{}, atOnce),
-			adopted: load.NewHistogram(),
 		}
 		if c.Untimed {
 			s.calm = patience
@@ -95,12 +95,11 @@ func proveChaos(ctx context.Context, c config, r *report) error {
 		if err != nil {
 			return err
 		}
-		counts := make(map[string]int)
-		results, err := here().under(ctx, s.addr, loads, func(*load.Runner) error { return s.rage(ctx, c.Duration, counts) })
+		_, err = here().under(ctx, s.addr, loads, func(t *trial) error { return s.rage(ctx, t, c.Duration) })
 		if err != nil {
 			return err
 		}
-		s.judge(r, counts, results)
+		s.judge(r)
 		if err := s.judgePeace(ctx, r, before); err != nil {
 			return err
 		}
@@ -121,7 +120,8 @@ func proveChaos(ctx context.Context, c config, r *report) error {
 }
 
 // rage lets the storm go on for so long, and waits until nothing of it goes on.
-func (s *storm) rage(ctx context.Context, duration time.Duration, counts map[string]int) error {
+func (s *storm) rage(ctx context.Context, t *trial, duration time.Duration) error {
+	s.trial, s.counts = t, make(map[string]int)
 	var bag []deed
 	for _, d := range deeds {
 		bag = append(bag, slices.Repeat([]deed{d}, d.weight)...)
@@ -134,7 +134,7 @@ func (s *storm) rage(ctx context.Context, duration time.Duration, counts map[str
 			return fmt.Errorf("%s: %w\n%s", d.name, err, s.around(load.Now()))
 		}
 		if done {
-			counts[d.name]++
+			s.counts[d.name]++
 		}
 		time.Sleep(s.upTo(maxBetween))
 	}
@@ -198,13 +198,10 @@ func (s *storm) killWorker(ctx context.Context) (bool, error) {
 // killMaster kills the master, and starts a new one that adopts the workers.
 func (s *storm) killMaster(context.Context) (bool, error) {
 	s.tell("SIGKILL to the master, pid %d", s.PID())
-	took, err := s.replaceMaster(s.upTo(time.Second))
-	if err != nil {
-		return false, err
-	}
-	s.adopted.Record(took, 1)
-	s.tell("a new master, pid %d, ready after %v", s.PID(), took)
-	return true, nil
+	s.killMasterFor(s.upTo(time.Second))
+	err := s.fault(s.startMaster)
+	s.tell("a new master, pid %d, is ready: %v", s.PID(), err)
+	return true, err
 }
 
 // stopWorker stops a worker, for a moment or for good.
@@ -293,21 +290,21 @@ func (s *storm) stranger(context.Context) (bool, error) {
 }
 
 // judge sorts what was lost by cause.
-func (s *storm) judge(r *report, counts map[string]int, results []load.Result) {
+func (s *storm) judge(r *report) {
 	r.row("what happened", "times")
 	for _, d := range deeds {
-		r.row(d.name, counts[d.name])
+		r.row(d.name, s.counts[d.name])
 	}
-	if s.adopted.TotalCount() > 0 {
+	if s.faults.TotalCount() > 0 {
 		r.note("a new master was ready after %s to %s ms; %d orders failed, as whom they needed was killed",
-			ms(s.adopted.Quantile(0)), ms(s.adopted.Quantile(100)), s.refused)
+			ms(s.faults.Quantile(0)), ms(s.faults.Quantile(100)), s.refused)
 	}
-	for _, t := range results {
+	for _, t := range s.results {
 		s.victims.slack = max(s.victims.slack, 4*t.Quantile(99))
 	}
 	causes := make(map[string]int)
 	for i, name := range []string{"a connection each", "keep-alive", "keep-alive, with pauses"} {
-		t := results[i]
+		t := s.results[i]
 		r.note("%s: %d requests on %d connections, %d failed (%s), %d late, p99 %s ms, max %s ms", name, sent(t), t.Connections,
 			t.Failures(), kinds(t), late(t), ms(t.Quantile(99)), ms(t.Quantile(100)))
 		r.expect(t.Failures() == int64(len(t.Lost)), "more failures than can be explained one by one")

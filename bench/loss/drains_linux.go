@@ -22,9 +22,9 @@ const enoughRestarts = 50
 // connections over IPv4 and IPv6.
 func proveDrains(ctx context.Context, c config, r *report) error {
 	r.about("Drains of one of %d nodes after the other, a new connection for each request, IPv4 and IPv6", nodes)
-	r.row(restartsHead()...)
+	r.head("restart")
 	base, err := c.compare(ctx, r, here(), enoughRestarts*c.Restarts, "plain close (net/http Shutdown)")
-	r.expect(err != nil || base.result.Failures() > 0, "the baseline lost nothing: this run cannot tell a loss")
+	r.expect(err != nil || base.Failures() > 0, "the baseline lost nothing: this run cannot tell a loss")
 	return err
 }
 
@@ -37,7 +37,7 @@ func proveDelayed(ctx context.Context, c config, r *report) (err error) {
 	defer func() { err = errors.Join(err, w.close()) }()
 	c.Drains, c.Restarts, c.Connections, c.Clients = c.Delayed, c.Delayed, 1, 4*c.Clients
 	r.about("Drains over a wire with a delay of its own for each connection, and with losses, as root")
-	r.row(append([]any{"delay each way", "lost"}, restartsHead()...)...)
+	r.head("restart", "delay each way", "lost")
 	for _, wire := range []struct {
 		delay time.Duration
 		lost  float64 // of 1
@@ -53,43 +53,32 @@ func proveDelayed(ctx context.Context, c config, r *report) (err error) {
 	return nil
 }
 
-// compare has the baseline restarted, up to most times, and a cluster drained. The cells come before those of both.
-func (c config) compare(ctx context.Context, r *report, at site, most int, baseline string, cells ...any) (base restarts, err error) {
-	if base, err = c.restartPrefork(ctx, at, most); err != nil {
-		return base, err
-	}
-	r.row(slices.Concat(cells, base.row(baseline))...)
-	ours, err := c.drainCluster(ctx, at)
+// compare has the baseline restarted, up to most times, and a cluster drained. It returns what came of the baseline.
+func (c config) compare(ctx context.Context, r *report, at site, most int, baseline string, cells ...any) (base load.Result, err error) {
+	t, err := c.restartPrefork(ctx, at, most)
 	if err != nil {
 		return base, err
 	}
-	r.row(slices.Concat(cells, ours.row("cluster"))...)
-	r.expectAll("cluster", ours.result)
-	r.expect(len(ours.trouble) == 0, "%d restarts were not clean, as: %.1000s", len(ours.trouble), strings.Join(ours.trouble, "; "))
+	base = t.results[0]
+	r.trial(baseline, t, base, cells...)
+	var trouble []string
+	loads := []load.Plan{{Connections: c.Clients}}
+	t, err = at.try(ctx, serve{MasterListens: true}, loads, func(s *server, t *trial) (err error) {
+		trouble, err = c.drain(ctx, s, t)
+		return err
+	})
+	if err != nil {
+		return base, err
+	}
+	r.trial("cluster", t, t.results[0], cells...)
+	r.expectAll("cluster", t.results[0])
+	r.expect(len(trouble) == 0, "%d restarts were not clean, as: %.1000s", len(trouble), strings.Join(trouble, "; "))
 	return base, nil
-}
-
-// restarts are those under a load.
-type restarts struct {
-	result  load.Result
-	count   int
-	times   load.Histogram // of each
-	trouble []string       // that drains had
-}
-
-func restartsHead() []any {
-	return slices.Concat([]any{"", "restarts"}, outcome, []any{"a restart: p50 ms", "p99", "max"})
-}
-
-func (t restarts) row(name string) []any {
-	return slices.Concat([]any{name, t.count}, outcomeOf(t.result),
-		[]any{t.times.Quantile(50), t.times.Quantile(99), t.times.Quantile(100)})
 }
 
 // restartPrefork restarts processes that are made without us: the replacement is there first, then the old one is told to
 // shut down. It goes on until something was lost, up to most restarts.
-func (c config) restartPrefork(ctx context.Context, at site, most int) (t restarts, err error) {
-	t.times = load.NewHistogram()
+func (c config) restartPrefork(ctx context.Context, at site, most int) (t *trial, err error) {
 	var all []*child.Process
 	defer func() {
 		for _, p := range all {
@@ -109,88 +98,72 @@ func (c config) restartPrefork(ctx context.Context, at site, most int) (t restar
 	}
 	for range nodes {
 		if err := begin(); err != nil {
-			return t, err
+			return nil, err
 		}
 	}
-	results, err := at.under(ctx, addr, []load.Plan{{Connections: c.Clients}}, func(r *load.Runner) error {
-		for ; t.count < c.Restarts || t.count < most && r.SoFar().Failed == 0; t.count++ {
+	return at.under(ctx, addr, []load.Plan{{Connections: c.Clients}}, func(t *trial) error {
+		for n := 0; n < c.Restarts || n < most && t.load.SoFar().Failed == 0; n++ {
 			if err := errors.Join(ctx.Err(), begin()); err != nil {
 				return err
 			}
-			told := time.Now()
-			if err := all[0].Stop(nil); err != nil {
+			if err := t.fault(func() error { return all[0].Stop(nil) }); err != nil {
 				return err
 			}
-			t.times.Record(time.Since(told), 1)
 			all = all[1:]
 		}
 		return nil
 	})
-	if err == nil {
-		t.result = results[0]
-	}
-	return t, err
 }
 
-// drainCluster drains a worker of a cluster after the other.
-func (c config) drainCluster(ctx context.Context, at site) (t restarts, err error) {
-	t.times = load.NewHistogram()
-	results, err := at.trial(ctx, serve{MasterListens: true}, []load.Plan{{Connections: c.Clients}}, func(s *server, r *load.Runner) error {
-		events, err := s.Events(ctx, 0)
-		if err != nil {
-			return err
-		}
-		defer events.Close()
-		for ; t.count < c.Drains || r.SoFar().Connections < c.Connections; t.count++ {
-			if err := t.drainNext(ctx, s, events); err != nil {
-				return err
-			}
-			if t.count%1000 == 999 {
-				so := r.SoFar()
-				fmt.Fprintf(os.Stderr, "%d drains, %d connections, %d failed\n", t.count+1, so.Connections, so.Failed)
-			}
-		}
-		return nil
-	})
-	if err == nil {
-		t.result = results[0]
-	}
-	return t, err
-}
-
-// drainNext drains a worker, another one each time, and takes what the cluster tells of it.
-func (t *restarts) drainNext(ctx context.Context, s *server, events *control.EventStream) error {
-	status, err := s.Status(ctx)
+// drain drains a worker of a cluster after the other, and returns what was not as it should be.
+func (c config) drain(ctx context.Context, s *server, t *trial) (trouble []string, err error) {
+	events, err := s.Events(ctx, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	defer events.Close()
+	for n := 0; n < c.Drains || t.load.SoFar().Connections < c.Connections; n++ {
+		id, err := s.drainNext(ctx, n)
+		for gone := false; err == nil && !gone; {
+			var e control.Event
+			e, err = events.Next()
+			switch e.Kind {
+			case control.EventDrained:
+				t.faults.Record(e.Took, 1)
+				if e.Text != "" {
+					trouble = append(trouble, fmt.Sprintf("node %d: %s", e.ID, e.Text))
+				}
+			case control.EventDied, control.EventHung, control.EventStranger, control.EventFailed:
+				trouble = append(trouble, fmt.Sprintf("node %d: %s: %s", e.ID, e.Kind, e.Text))
+			default:
+			}
+			// One that is gone may not have said that it was drained.
+			over := []control.EventKind{control.EventDrained, control.EventLeft, control.EventDied}
+			gone = e.ID == id && slices.Contains(over, e.Kind)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n%1000 == 999 {
+			so := t.load.SoFar()
+			fmt.Fprintf(os.Stderr, "%d drains, %d connections, %d failed\n", n+1, so.Connections, so.Failed)
+		}
+	}
+	return trouble, nil
+}
+
+// drainNext drains a worker, another one each time.
+func (s *server) drainNext(ctx context.Context, turn int) (id int, err error) {
+	status, err := s.Status(ctx)
 	workers := slices.DeleteFunc(status.Nodes, func(n control.NodeStatus) bool {
 		return n.Master || n.State != control.StateReady && n.State != control.StateSuspect
 	})
-	if len(workers) == 0 {
-		return errors.New("no worker is ready")
+	if err == nil && len(workers) == 0 {
+		err = errors.New("no worker is ready")
 	}
-	id := workers[t.count%len(workers)].ID
-	if err := s.Drain(ctx, id, control.Wait); err != nil {
-		return err
+	if err != nil {
+		return 0, err
 	}
-	for {
-		e, err := events.Next()
-		if err != nil {
-			return fmt.Errorf("the events: %w", err)
-		}
-		switch e.Kind {
-		case control.EventDrained:
-			t.times.Record(e.Took, 1)
-			if e.Text != "" {
-				t.trouble = append(t.trouble, fmt.Sprintf("node %d: %s", e.ID, e.Text))
-			}
-		case control.EventDied, control.EventHung, control.EventStranger, control.EventFailed:
-			t.trouble = append(t.trouble, fmt.Sprintf("node %d: %s: %s", e.ID, e.Kind, e.Text))
-		default:
-		}
-		if e.ID == id && (e.Kind == control.EventDrained || e.Kind == control.EventDied) {
-			return nil
-		}
-	}
+	id = workers[turn%len(workers)].ID
+	return id, s.Drain(ctx, id, control.Wait)
 }

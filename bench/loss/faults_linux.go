@@ -25,30 +25,27 @@ const (
 // proveReloads reloads all the time under keep-alive load, and watches that as many nodes as are wanted are ready.
 func proveReloads(ctx context.Context, c config, r *report) error {
 	r.about("Reloads of %d nodes every %v under %d keep-alive connections", nodes, reloadInterval, reloadClients)
-	r.row("", "reloads", "requests", "requests/s", "connections", "failed", "of them", "p50 ms", "p99 ms", "max ms")
-	reloads, lowest, looks := 0, nodes, 0
-	under := func(name string, faults func(*server, *load.Runner) error) (p99 time.Duration, err error) {
-		loads := []load.Plan{{Connections: reloadClients, KeepAlive: true}}
-		results, err := here().trial(ctx, serve{MasterListens: true}, loads, faults)
+	r.head("reload")
+	lowest, looks := nodes, 0
+	under := func(name string, f func(*server, *trial) error) (p99 time.Duration, err error) {
+		t, err := here().try(ctx, serve{MasterListens: true}, []load.Plan{{Connections: reloadClients, KeepAlive: true}}, f)
 		if err != nil {
 			return 0, err
 		}
-		t := results[0]
-		r.row(name, reloads, sent(t), fmt.Sprintf("%.0f", float64(sent(t))/t.Elapsed.Seconds()), t.Connections, t.Failures(), kinds(t),
-			t.Quantile(50), t.Quantile(99), t.Quantile(100))
-		r.expectAll(name, t)
-		return t.Quantile(99), nil
+		r.trial(name, t, t.results[0])
+		r.expectAll(name, t.results[0])
+		return t.results[0].Quantile(99), nil
 	}
-	without, err := under("none", func(_ *server, run *load.Runner) error { return await(ctx, run, c.Requests) })
+	without, err := under("none", func(_ *server, t *trial) error { return await(ctx, t.load, c.Requests) })
 	if err != nil {
 		return err
 	}
-	with, err := under("reloads", func(s *server, run *load.Runner) (err error) {
+	with, err := under("reloads", func(s *server, t *trial) (err error) {
 		enough, watched := make(chan struct{}), make(chan error, 1)
 		go func() { watched <- s.watchCapacity(ctx, enough, c.Untimed, &lowest, &looks) }() // ends with enough
-		for ; run.SoFar().Requests < c.Requests && err == nil; reloads++ {
+		for t.load.SoFar().Requests < c.Requests && err == nil {
 			next := time.Now().Add(reloadInterval)
-			err = s.Reload(ctx, control.Wait)
+			err = t.fault(func() error { return s.Reload(ctx, control.Wait) })
 			time.Sleep(time.Until(next))
 		}
 		close(enough)
@@ -101,7 +98,7 @@ func proveStopped(ctx context.Context, c config, r *report) error {
 	for round := range min(stoppedRounds, 1+c.Restarts/100) {
 		var begin, last, replaced time.Duration
 		loads := []load.Plan{{Connections: 8, Timeout: stoppedTimeout, Strict: &load.Strict{Think: time.Millisecond}}}
-		results, err := here().trial(ctx, serve{}, loads, func(s *server, _ *load.Runner) error {
+		t, err := here().try(ctx, serve{}, loads, func(s *server, _ *trial) error {
 			workers, _, err := s.ready(ctx)
 			if err != nil {
 				return err
@@ -126,10 +123,10 @@ func proveStopped(ctx context.Context, c config, r *report) error {
 		if err != nil {
 			return err
 		}
-		for _, f := range results[0].Lost {
+		for _, f := range t.results[0].Lost {
 			last = max(last, f.Begun-begin)
 		}
-		r.row(fmt.Sprintf("round %d", round+1), last, results[0].Failures(), replaced, results[0].Connections)
+		r.row(fmt.Sprintf("round %d", round+1), last, t.results[0].Failures(), replaced, t.results[0].Connections)
 		r.expect(c.Untimed || last <= unsteeredWithin, "a connection came to the stopped worker after %v", last)
 		r.expect(c.Untimed || replaced <= replacedWithin, "it was replaced after %v", replaced)
 	}
@@ -146,37 +143,34 @@ const (
 // proveMaster kills a master that does not listen, and starts a new one that takes over.
 func proveMaster(ctx context.Context, c config, r *report) error {
 	r.about("kill -9 of the master, and %v later a new one, again and again", masterless)
-	return c.proveMasters(ctx, r, serve{}, "masters; one that takes over is ready after", func(s *server) (time.Duration, error) {
-		took, err := s.replaceMaster(masterless)
-		if err != nil {
-			return 0, err
+	r.head("new master")
+	return c.proveMasters(ctx, r, serve{}, func(s *server, t *trial) error {
+		s.killMasterFor(masterless)
+		if err := t.fault(s.startMaster); err != nil {
+			return err
 		}
-		return took, s.Scale(ctx, nodes, control.Wait) // it has adopted them
+		return s.Scale(ctx, nodes, control.Wait) // it has adopted them
 	})
 }
 
 // proveTakeovers has one master after the other taken over by a new one, which listens itself, too.
 func proveTakeovers(ctx context.Context, c config, r *report) error {
 	r.about("Takeovers by a new master (SIGUSR2), with %d nodes of which the master is one", nodes)
-	return c.proveMasters(ctx, r, serve{MasterListens: true}, "takeovers; the old master was gone after", func(s *server) (time.Duration, error) {
-		begin := time.Now()
-		err := s.takeOver(ctx)
-		return time.Since(begin), err
+	r.head("takeover")
+	return c.proveMasters(ctx, r, serve{MasterListens: true}, func(s *server, t *trial) error {
+		return t.fault(func() error { return s.takeOver(ctx) })
 	})
 }
 
-// proveMasters has one master after the other replaced, under load. replace returns how long it took.
-func (c config) proveMasters(ctx context.Context, r *report, how serve, note string, replace func(*server) (time.Duration, error)) error {
-	took := load.NewHistogram()
+// proveMasters has one master after the other replaced, under load.
+func (c config) proveMasters(ctx context.Context, r *report, how serve, replace func(*server, *trial) error) error {
 	log := ""
 	loads := []load.Plan{{Connections: c.Clients / 2}, {Connections: c.Clients / 2, KeepAlive: true}}
-	results, err := here().trial(ctx, how, loads, func(s *server, _ *load.Runner) error {
+	t, err := here().try(ctx, how, loads, func(s *server, t *trial) error {
 		for range c.Restarts/20 + 1 {
-			one, err := replace(s)
-			if err != nil {
+			if err := errors.Join(ctx.Err(), replace(s, t)); err != nil {
 				return fmt.Errorf("%w\n%s", err, s.log(8000))
 			}
-			took.Record(one, 1)
 		}
 		log = s.log(20000)
 		return nil
@@ -184,26 +178,21 @@ func (c config) proveMasters(ctx context.Context, r *report, how serve, note str
 	if err != nil {
 		return err
 	}
-	r.row(slices.Concat([]any{"", "requests"}, outcome)...)
 	for i, name := range []string{"a connection each", "keep-alive"} {
-		r.row(slices.Concat([]any{name, sent(results[i])}, outcomeOf(results[i]))...)
-		r.expectAll(name, results[i])
+		r.trial(name, t, t.results[i])
+		r.expectAll(name, t.results[i])
 	}
-	r.note("%d %s %s ms (median), %s at most", took.TotalCount(), note, ms(took.Quantile(50)), ms(took.Quantile(100)))
 	if r.err() != nil {
 		fmt.Fprintln(os.Stderr, log)
 	}
 	return nil
 }
 
-// replaceMaster kills the master, and starts another one after a time. It returns how long that took to be ready.
-func (s *server) replaceMaster(after time.Duration) (took time.Duration, err error) {
+// killMasterFor leaves the cluster without a master for a time.
+func (s *server) killMasterFor(after time.Duration) {
 	s.Kill()
 	<-s.Ended()
 	time.Sleep(after)
-	begin := time.Now()
-	err = s.startMaster()
-	return time.Since(begin), err
 }
 
 // takeOver returns when there is a new master, the old one is gone, and all is well.

@@ -79,7 +79,7 @@ func proveCloses(ctx context.Context, c config, r *report) (err error) {
 	at := here()
 	at.hosts = at.hosts[:1] // it listens on IPv4
 	r.about("Closing listeners that get nothing")
-	r.row("", "closes", "connections", "failed", "of them")
+	r.head("close")
 	for _, way := range []struct {
 		name string
 		hide func(syscall.Conn) error
@@ -88,21 +88,20 @@ func proveCloses(ctx context.Context, c config, r *report) (err error) {
 		{"plain close", func(syscall.Conn) error { return nil }, false},
 		{"hidden before", reuseport.Hide, true},
 	} {
-		closes := 0
-		results, err := at.under(ctx, addr, []load.Plan{{Connections: c.Clients}}, func(*load.Runner) error {
-			for end := time.Now().Add(c.Closes); time.Now().Before(end); closes++ {
-				if err := errors.Join(ctx.Err(), closeOne(ctx, addr, way.hide)); err != nil {
+		t, err := at.under(ctx, addr, []load.Plan{{Connections: c.Clients}}, func(t *trial) error {
+			for end := time.Now().Add(c.Closes); time.Now().Before(end); {
+				if err := t.fault(func() error { return closeOne(ctx, addr, way.hide) }); err != nil {
 					return err
 				}
 			}
-			return nil
+			return ctx.Err()
 		})
 		if err != nil {
 			return err
 		}
-		r.row(way.name, closes, results[0].Connections, results[0].Failures(), kinds(results[0]))
+		r.trial(way.name, t, t.results[0])
 		if way.must {
-			r.expectAll(way.name, results[0])
+			r.expectAll(way.name, t.results[0])
 		}
 	}
 	r.note("A plain close hits a moment of some 100 ns, so that a short run may lose nothing.")

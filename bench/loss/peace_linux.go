@@ -127,16 +127,16 @@ func (h holding) beyond(before holding, who string) string {
 func (s *storm) judgeShares(ctx context.Context, r *report) {
 	const requests = 2000
 	workers, _, err := s.ready(ctx)
-	var results []load.Result
+	var shown *trial
 	if err == nil {
-		results, err = here().under(ctx, s.addr, []load.Plan{{Connections: 4}}, func(run *load.Runner) error { return await(ctx, run, requests) })
+		shown, err = here().under(ctx, s.addr, []load.Plan{{Connections: 4}}, func(t *trial) error { return await(ctx, t.load, requests) })
 	}
 	if err != nil {
 		r.expect(false, "no shares to be had: %v", err)
 		return
 	}
 	var shares []string
-	t := results[0]
+	t := shown.results[0]
 	for worker, n := range t.ByWorker {
 		share := float64(n) / float64(sent(t))
 		shares = append(shares, fmt.Sprintf("%.1f %%", 100*share))

@@ -79,11 +79,21 @@ func ms(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseco
 // lateAfter is what no request takes unless the kernel has dropped its SYN, which is sent again after a second.
 const lateAfter = 900 * time.Millisecond
 
-// outcome are the columns that tell what came of a load.
-var outcome = []any{"connections", "failed", "of them", "late", "p99 ms", "max ms"}
+// head begins a table of trials. The columns come before those of each table: what happens in the trials is called fault.
+func (r *report) head(fault string, columns ...any) {
+	r.row(slices.Concat(columns, []any{
+		"", fault + "s", "requests", "requests/s", "connections", "failed", "of them", "late", "p50 ms", "p99 ms", "max ms",
+		"a " + fault + ": p50 ms", "p99", "max",
+	})...)
+}
 
-func outcomeOf(r load.Result) []any {
-	return []any{r.Connections, r.Failures(), kinds(r), late(r), r.Quantile(99), r.Quantile(100)}
+// trial adds a row about a load of a trial.
+func (r *report) trial(name string, t *trial, l load.Result, cells ...any) {
+	r.row(slices.Concat(cells, []any{
+		name, t.faults.TotalCount(), sent(l), fmt.Sprintf("%.0f", float64(sent(l))/l.Elapsed.Seconds()), l.Connections, l.Failures(),
+		kinds(l), late(l), l.Quantile(50), l.Quantile(99), l.Quantile(100),
+		t.faults.Quantile(50), t.faults.Quantile(99), t.faults.Quantile(100),
+	})...)
 }
 
 // sent returns how many requests were made.

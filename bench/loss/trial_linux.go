@@ -32,19 +32,33 @@ func here() site {
 	return site{server: call, client: call, hosts: []string{"127.0.0.1", "::1"}}
 }
 
-// trial is what all parts do: it starts a cluster and loads it while faults happen to it, which gets the first load, and
-// returns what came of each load.
-func (at site) trial(ctx context.Context, how serve, loads []load.Plan, faults func(*server, *load.Runner) error) (_ []load.Result, err error) {
+// trial is what the parts are made of: loads on a server, and faults that happen to it meanwhile.
+type trial struct {
+	load    *load.Runner   // the first one, while faults happen
+	faults  load.Histogram // how long each took
+	results []load.Result  // of the loads
+}
+
+// fault lets one happen.
+func (t *trial) fault(f func() error) error {
+	begin := time.Now()
+	err := f()
+	t.faults.Record(time.Since(begin), 1)
+	return err
+}
+
+// try starts a cluster and loads it while f lets faults happen to it.
+func (at site) try(ctx context.Context, how serve, loads []load.Plan, f func(*server, *trial) error) (t *trial, err error) {
 	var s *server
 	if err := at.server(func() (err error) { s, err = startServer(how); return err }); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.end()) }()
-	return at.under(ctx, s.addr, loads, func(r *load.Runner) error { return faults(s, r) })
+	return at.under(ctx, s.addr, loads, func(t *trial) error { return f(s, t) })
 }
 
-// under runs loads on a server of the site while f runs, which gets the first of them, and returns what came of each.
-func (at site) under(ctx context.Context, addr string, loads []load.Plan, f func(*load.Runner) error) (results []load.Result, err error) {
+// under loads a server of the site while f lets faults happen to it.
+func (at site) under(ctx context.Context, addr string, loads []load.Plan, f func(*trial) error) (*trial, error) {
 	if err := checkMigration(); err != nil {
 		return nil, err
 	}
@@ -66,19 +80,21 @@ func (at site) under(ctx context.Context, addr string, loads []load.Plan, f func
 			return nil, err
 		}
 	}
-	var first *load.Runner
+	t := &trial{faults: load.NewHistogram()}
 	if len(runners) > 0 {
-		first = runners[0]
+		t.load = runners[0]
 	}
-	if err := f(first); err != nil {
-		return nil, err
-	}
+	err := f(t)
 	for _, r := range runners {
+		if err != nil {
+			return nil, err
+		}
+		var result load.Result
 		r.Stop()
-		result, loadErr := r.Wait()
-		results, err = append(results, result), errors.Join(err, loadErr)
+		result, err = r.Wait()
+		t.results = append(t.results, result)
 	}
-	return results, err
+	return t, err
 }
 
 func (at site) start(ctx context.Context, p load.Plan, addr string) (r *load.Runner, err error) {
