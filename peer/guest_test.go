@@ -149,7 +149,7 @@ func TestGuestRefused(t *testing.T) {
 func TestMasterSocketSpeaksHTTP(t *testing.T) {
 	base, err := os.MkdirTemp("", "") //nolint:usetesting // short: the client knows no way around the limit of sun_path
 	require.NoError(t, err)
-	defer os.RemoveAll(base)
+	t.Cleanup(func() { os.RemoveAll(base) }) // after the meshes have left
 	d := openAt(t, filepath.Join(base, "d"))
 	joinTest(t, d, Options{inside: inside.Options{NextID: idsFrom(5)}})
 	worker := joinTest(t, d, Options{Self: Info{ID: 1}})

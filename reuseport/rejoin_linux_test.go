@@ -32,7 +32,7 @@ func TestRejoin(t *testing.T) {
 			for _, l := range members {
 				require.NoError(t, l.Close())
 			}
-			requireHeld(t, k.network, address)
+			require.True(t, isHeld(t, k.network, address))
 			_, err := net.DialTimeout("tcp", client, limit)
 			require.ErrorIs(t, err, syscall.ECONNREFUSED, "it receives nothing")
 			_, err = reuseport.Reserve(t.Context(), k.network, address)

@@ -63,6 +63,9 @@ func (s *Server) Serve(listener *net.UnixListener) {
 func (s *Server) Close() error {
 	err := s.http.Close()
 	s.conns.Wait()
+	if errors.Is(err, net.ErrClosed) {
+		return nil // its owner has closed a listener, and Serve has yet to return
+	}
 	return err
 }
 
