@@ -108,7 +108,7 @@ func ExampleSolo() {
 	// Output: 1 0
 }
 
-// A peer that closed its mesh was stopped. One that died has crashed, and one that was cut comes back.
+// A peer that closed its mesh was stopped. A peer that died has crashed, and a peer that was cut comes back.
 func ExampleMesh_OnEvent() {
 	first, second, end := twoNodes()
 	defer end()

@@ -19,7 +19,7 @@ import (
 	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
-// idsFrom returns a NextID that gives ids from first on.
+// idsFrom returns a NextID that assigns ids from first on.
 func idsFrom(first int64) func() int {
 	var next atomic.Int64
 	next.Store(first)

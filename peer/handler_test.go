@@ -174,7 +174,7 @@ func TestLongAnswerWhileOthersSayNothing(t *testing.T) {
 	assert.Equal(t, "still there\n", line)
 }
 
-// Who owes the body of a request has no claim to its place.
+// A connection that owes the body of its request may lose its place.
 func TestOwedBodyGivesWay(t *testing.T) {
 	d := openTemp(t)
 	m := joinTest(t, d, Options{handshakeTimeout: time.Hour})

@@ -127,7 +127,7 @@ func (q question) ask(conn net.Conn) (info Info, early []byte, err error) {
 func roundTrip(conn net.Conn, req *http.Request) (*http.Response, *bufio.Reader, error) {
 	req.Header.Set("User-Agent", "") // else net/http adds its own
 	writeErr := req.Write(conn)      // a listener may refuse before it has read everything
-	// What the reader reads ahead is less than its buffer, so that the limit counts the header only.
+	// The reader reads ahead less than its buffer, so that the limit counts the header only.
 	reader := bufio.NewReader(io.LimitReader(conn, maxHeader))
 	answer, err := http.ReadResponse(reader, req)
 	if err != nil {

@@ -230,7 +230,7 @@ func connect(t *testing.T, m *Mesh, raw string) *net.UnixConn {
 	return conn
 }
 
-// fakeNode publishes a node that gives the same answer to every request.
+// fakeNode publishes a node that sends the same answer to every request.
 func fakeNode(t *testing.T, d *rendezvous.Directory, n node, answer string) {
 	t.Helper()
 	p, err := d.Publish(n)

@@ -215,7 +215,7 @@ func TestCloseWithBacklog(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
-// A peer that gives no answer keeps a Dial until its context is done.
+// A Dial to a peer that does not answer waits until its context is done.
 func TestDialEndsWithItsContext(t *testing.T) {
 	d := openTemp(t)
 	n := node{ID: 5, Incarnation: rendezvous.NewIncarnation()}

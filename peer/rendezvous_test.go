@@ -17,7 +17,7 @@ import (
 	"github.com/multinode-go/multinode/internal/rendezvous"
 )
 
-// What has the name of a node's socket and is none is neither dialed nor removed, whether its lock is held or not.
+// A file with the name of a node's socket that is no socket is neither dialed nor removed, whether its lock is held or not.
 func TestWhatIsNoSocketIsLeftAlone(t *testing.T) {
 	tests := []struct {
 		name string

@@ -117,7 +117,7 @@ func TestDirectoryRemovedWhileInUse(t *testing.T) {
 	assert.NoFileExists(t, filepath.Join(r.path, "master.lock"))
 }
 
-// All see it at the same time, and make the same directory.
+// All nodes notice it at the same time, and make the same directory.
 func TestDirectoryRemovedUnderManyNodes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "base", "web")
 	const nodes = 5

@@ -175,7 +175,7 @@ func TestIntegrationWebSocketClient(t *testing.T) {
 	<-served
 }
 
-// serveWebSockets sends back what comes, one client after the other, and tells who they were and how they ended.
+// serveWebSockets echoes to one client after the other, and reports each client and its end.
 func serveWebSockets(ctx context.Context, l *Listener, peers chan<- Info, ended chan<- error) {
 	for {
 		stream, err := acceptStream(l)

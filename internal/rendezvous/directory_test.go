@@ -106,7 +106,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// A path that is too long is found out at its end only: what was made on the way is removed again.
+// A path that is too long fails only at its end: the directories that were made before are removed again.
 func TestOpenFailedLeavesNothing(t *testing.T) {
 	base := t.TempDir()
 	_, err := Open(filepath.Join(base, "a", "b", strings.Repeat("x", 256)))

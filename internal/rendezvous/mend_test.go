@@ -25,13 +25,13 @@ func removeAll(t *testing.T, path string) {
 	require.Eventually(t, func() bool { return os.RemoveAll(path) == nil }, limit, time.Millisecond)
 }
 
-// Who was faster to make the parent again could exchange what is put into it.
+// The user that made the parent again could exchange our files in it.
 func TestMendUnderAForeignParent(t *testing.T) {
 	base := t.TempDir()
 	parent := filepath.Join(base, "base")
 	d := openAt(t, filepath.Join(parent, "web"))
 	other := filepath.Join(base, "other")
-	require.NoError(t, os.Mkdir(other, 0o755)) // now, or it may get the inode of the one that is removed
+	require.NoError(t, os.Mkdir(other, 0o755)) // now, as it could have the inode of the removed one later
 	removeAll(t, parent)
 	require.NoError(t, os.Rename(other, parent))
 	require.ErrorContains(t, d.Mend(), parent+": its mode 0755 lets others in")
@@ -57,7 +57,7 @@ func TestRemoveAfterMend(t *testing.T) {
 	assert.NoDirExists(t, filepath.Dir(path))
 }
 
-// What is at the path by now, and was not made by us, stays.
+// Another directory that is at the path by now stays.
 func TestRemoveOfWhatWasReplaced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "web")
 	d, err := Open(path)

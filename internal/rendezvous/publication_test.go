@@ -107,7 +107,7 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// A lock that is held to look at it, by another who sweeps, only puts the answer off.
+// A lock that another process holds briefly for a sweep only delays the answer.
 func TestSweepWhileAnotherLooks(t *testing.T) {
 	d := openTemp(t)
 	n := Node{7, NewIncarnation()}
@@ -168,7 +168,7 @@ func TestPublishNameInUse(t *testing.T) {
 	n := Node{3, NewIncarnation()}
 	child.Start(t, childJob{Directory: d.Path(), Publish: &n})
 	before := files(t, d)
-	synctest.Test(t, func(t *testing.T) { // the wait for who holds the lock to look at it takes no time here
+	synctest.Test(t, func(t *testing.T) { // the wait for the holder of the lock takes no time here
 		_, err := d.Publish(n)
 		require.ErrorContains(t, err, "node "+n.String()+" is in use by another process")
 		require.ErrorContains(t, err, filepath.Join(d.Path(), n.LockName()))

@@ -222,7 +222,7 @@ func (c *Cache[K, V]) failed(what string, err error) error {
 	return fmt.Errorf("invalidate: %s in cache %q: %w", what, c.name, err)
 }
 
-// Stats returns what was counted, and how the cache is.
+// Stats returns the counters and the state of the cache.
 func (c *Cache[K, V]) Stats() Stats {
 	counts := &c.store.Counts
 	stats := Stats{

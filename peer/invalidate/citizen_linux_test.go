@@ -26,7 +26,7 @@ const afterlife = 50 * time.Millisecond
 
 func init() { programs[citizenEnv] = citizenProgram }
 
-// citizenJob is what the test binary does as one of the processes that have the cache.
+// citizenJob is the job of the test binary as one of the processes that have the cache.
 type citizenJob struct {
 	Directory string
 	Ledger    string
@@ -138,7 +138,7 @@ func slowCodec(seed uint64) Codec[int] {
 	return codec
 }
 
-// load reads the row. It often takes its time before it returns what it has read.
+// load reads the row. It often waits before it returns the value.
 func (c *citizen) load(ctx context.Context, key int) (uint64, error) {
 	v := c.ledger.version[key].Load()
 	if rand.IntN(4) == 0 {
@@ -204,7 +204,7 @@ func (c *citizen) write(ctx context.Context, random *rand.Rand) {
 	}
 }
 
-// writeOne changes one key or more, and tells the checker when that is confirmed.
+// writeOne changes one key or more, and notifies the checker when that is confirmed.
 func (c *citizen) writeOne(ctx context.Context, random *rand.Rand) error {
 	key := random.IntN(ledgerKeys)
 	switch way := random.IntN(100); {

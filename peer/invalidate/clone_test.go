@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Handlers append to what they got and write into it, those whose Get has loaded it, too. No later Get sees that.
+// Handlers append to the values of their Gets and write into them, also to a value that their own Get has loaded. No later Get
+// sees that.
 func TestClone(t *testing.T) {
 	t.Parallel()
 	want := []int{1, 2, 3}
@@ -40,7 +41,7 @@ func TestClone(t *testing.T) {
 	assert.Equal(t, want, get(t, c, "k"))
 }
 
-// Those that wait for one load do not share what it returns.
+// Gets that wait for one load do not share its value.
 func TestCloneOfAValueThatIsLoaded(t *testing.T) {
 	t.Parallel()
 	h := newHoldable()

@@ -67,7 +67,7 @@ func newClusterStorm(t *testing.T, seed uint64, share sharing) *clusterStorm {
 	return s
 }
 
-// startMaster starts a master: the first one, or one that adopts the workers of the one before.
+// startMaster starts a master: the first one, or a later one that adopts the workers of its predecessor.
 func (s *clusterStorm) startMaster() {
 	content, err := json.Marshal(s.job)
 	require.NoError(s.t, err)
@@ -166,7 +166,7 @@ func (s *clusterStorm) order(sig syscall.Signal, ok func(before, after control.S
 	s.awaitSettled(func(after control.Status) bool { return ok(before, after) })
 }
 
-// isReplaced tells whether a status has none of the workers of another.
+// isReplaced reports whether a status has none of the workers of an earlier one.
 func isReplaced(before, after control.Status) bool {
 	old := slices.Collect(maps.Values(workers(before)))
 	for _, pid := range workers(after) {
@@ -177,12 +177,12 @@ func isReplaced(before, after control.Status) bool {
 	return true
 }
 
-// isSucceeded tells whether a status is that of another master, who wants as many nodes.
+// isSucceeded reports whether a status is that of another master, which wants as many nodes.
 func isSucceeded(before, after control.Status) bool {
 	return after.PID != before.PID && after.Wanted == before.Wanted
 }
 
-// clusterFaults are what happens to a cluster. Each waits until it has happened.
+// clusterFaults are the faults of a cluster. Each function returns when its fault has happened.
 var clusterFaults = map[string]func(*clusterStorm){
 	"reload": func(s *clusterStorm) { s.order(syscall.SIGHUP, isReplaced) },
 	"up": func(s *clusterStorm) {
@@ -246,7 +246,7 @@ func (s *clusterStorm) kill(pid int) {
 	p.awaitEnd(s.t)
 }
 
-// freezeSome stops the master or a worker. The master kills one that is stopped for long.
+// freezeSome stops the master or a worker. The master kills a worker that is stopped for long.
 func (s *clusterStorm) freezeSome() {
 	status := s.awaitSettled(always)
 	pid := status.PID
@@ -285,7 +285,7 @@ func (s *clusterStorm) run(enough uint64, rounds int, limit time.Time, faults ..
 func (s *clusterStorm) report() { s.ledger.report(s.t, int(s.ledger.entered.Load()), s.counts) }
 
 // The nodes of a cluster read and write while it is reloaded, scaled, taken over and adopted, and nodes are killed and
-// stopped. Nobody ever sees less than the watermark.
+// stopped. No process ever sees less than the watermark.
 func TestCoherenceInACluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a quarter of a minute: run without -short")
@@ -325,8 +325,8 @@ func (s *clusterStorm) stop() {
 	require.Eventually(s.t, func() bool { return len(s.pids()) == 0 }, patient, time.Millisecond, "all leave")
 }
 
-// clusterFaultsWithout returns what happens to a cluster: all faults, or the one that every day has and that a mutant does not
-// stand.
+// clusterFaultsWithout returns the faults of a cluster without a rule: all, or the everyday fault that the mutant does not
+// survive.
 func clusterFaultsWithout(rule string) []string {
 	if fault := map[string]string{"join": "reload", "leave": "reload", "lease": "freeze"}[rule]; fault != "" {
 		return []string{fault}

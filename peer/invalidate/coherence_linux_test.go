@@ -74,7 +74,7 @@ func (s *storm) spawn() *process {
 	return p
 }
 
-// byMessages reports whether the next process shares no memory. Most rules are about those.
+// byMessages reports whether the next process shares no memory. Most rules are for messages.
 func (s *storm) byMessages() bool {
 	switch s.without {
 	case "", "token", "update", "settle":
@@ -94,7 +94,7 @@ func (s *storm) take() *process {
 
 func (s *storm) some() *process { return s.alive[s.random.IntN(len(s.alive))] }
 
-// critical is what happens often without a rule: where the rule is good for something.
+// critical is the fault that a rule protects from. It happens often in the mutant without the rule.
 var critical = map[string]string{"join": "join", "leave": "leave", "proof": "cut", "lease": "freeze", "update": "kill", "settle": "kill", "adopt": "kill"}
 
 // fault does something to the processes, and waits until it has happened.
@@ -192,7 +192,7 @@ func seed(t *testing.T) uint64 {
 }
 
 // extent returns how many reads are to be checked in each of two populations, how long a process is stopped at most, and when
-// to give up. A mutant reads until it has found what is stale.
+// to give up. A mutant reads until it has found a stale value.
 func extent(t *testing.T) (reads uint64, freeze time.Duration, limit time.Time) {
 	t.Helper()
 	limit = time.Now().Add(24 * time.Hour)
@@ -211,7 +211,7 @@ func extent(t *testing.T) (reads uint64, freeze time.Duration, limit time.Time) 
 	}
 }
 
-// Processes read, write, and are killed, stopped, cut off, starved and replaced. Nobody ever sees less than the watermark.
+// Processes read, write, and are killed, stopped, cut off, starved and replaced. No process ever sees less than the watermark.
 func TestCoherence(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute: run without -short")

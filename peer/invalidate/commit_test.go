@@ -112,7 +112,7 @@ func TestCommitsThatFailAgain(t *testing.T) {
 	})
 }
 
-// All processes hear of it, those that come later, too, and at last the key is stored again.
+// All processes keep the key blocked, also later ones, and at last it is stored again.
 func TestCommitThatFailsBetweenNodes(t *testing.T) {
 	t.Parallel()
 	eachWay(t, func(t *testing.T, w way) {

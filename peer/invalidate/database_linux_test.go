@@ -86,15 +86,15 @@ func (d *database) load(ctx context.Context, _ int) (uint64, error) {
 	return ask(ctx, d.Addr().String(), "get", 0)
 }
 
-// commits commits what was received.
+// commits commits the received write.
 func (d *database) commits(t *testing.T) {
 	t.Helper()
 	d.commit <- none{}
 	next(t, d.done)
 }
 
-// A writer is killed when its write was sent and the server has not committed it. Nobody keeps the old value, be it a process
-// that was there or one that comes, before the others have seen that the writer is dead or afterwards.
+// A writer is killed when its write was sent and the server has not committed it. No process keeps the old value, neither an
+// earlier process nor one that joins, before or after the others have seen that the writer is dead.
 func TestWriterThatDiesBeforeTheCommit(t *testing.T) {
 	t.Parallel()
 	ways := map[string]way{
@@ -212,7 +212,7 @@ func TestGrantBesideADeadWriter(t *testing.T) {
 	g.writer.mu.Unlock()
 }
 
-// A process is dead before its question is answered: it is granted no lease, which somebody would wait for.
+// A process is dead before its question is answered: it is granted no lease, for which a writer would wait.
 func TestGrantAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	nodes := meshOf(t, 1)

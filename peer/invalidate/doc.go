@@ -16,7 +16,7 @@
 // with all other processes that have the cache.
 package invalidate
 
-// How it works, for those who change it.
+// How it works, for maintainers.
 //
 // # The version table
 //

@@ -116,12 +116,12 @@ func TestKeyThatDoesNotComeBack(t *testing.T) {
 	require.ErrorContains(t, c.Update(limited(t), []secret{{id: 1}}, nil), "set Options.Codec")
 }
 
-// patientOptions are for tests of messages that look at what was thrown away: a machine that is busy is no reason to.
+// patientOptions are for tests of messages that count flushes: on a busy machine, a short lease would cause more.
 func patientOptions() Options[string, int64] {
 	return Options[string, int64]{Lease: maxLease, DisableSharedMemory: true}
 }
 
-// Whoever comes later is known before its Invalidate counts.
+// A later process is known to the others before its Invalidate counts.
 func TestLaterNodes(t *testing.T) {
 	t.Parallel()
 	caches := comeOneByOne(t, func([]*Cache[string, int64]) {})
@@ -130,7 +130,7 @@ func TestLaterNodes(t *testing.T) {
 	}
 }
 
-// What was stored stays when somebody comes.
+// Stored values stay when a process joins.
 func TestLaterNodesThatWait(t *testing.T) {
 	t.Parallel()
 	caches := comeOneByOne(t, func(caches []*Cache[string, int64]) { awaitServing(t, caches...) })
@@ -303,7 +303,7 @@ func TestGapIsAFlush(t *testing.T) {
 	awaitServing(t, reader, writer)
 	get(t, reader, "k")
 	writer.group.writer.mu.Lock()
-	writer.group.writer.seq++ // a change that nobody got
+	writer.group.writer.seq++ // a change that no process received
 	writer.group.writer.mu.Unlock()
 	r.value.Store(1)
 	require.NoError(t, writer.Invalidate(limited(t), "other"))

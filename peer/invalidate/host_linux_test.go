@@ -80,7 +80,7 @@ func isolate[V any](t *testing.T, c *Cache[string, V]) {
 	require.NoError(t, c.group.host.close())
 }
 
-// hand makes a node, which has no cache, give a memory to those that ask.
+// hand makes a node without a cache send a memory to the processes that ask.
 func hand(t *testing.T, n *node, memory *os.File) *host {
 	t.Helper()
 	h, err := newHost(n.mesh, n.Logger(), defaultName)
@@ -91,7 +91,7 @@ func hand(t *testing.T, n *node, memory *os.File) *host {
 	return h
 }
 
-// All processes that make the cache at the same time get one memory.
+// All processes that make the cache at the same time share one memory.
 func TestCachesThatComeAtOnce(t *testing.T) {
 	t.Parallel()
 	const count = 5
@@ -162,7 +162,7 @@ func TestCachesThatComeAndGo(t *testing.T) {
 	awaitServing(t, stays)
 }
 
-// Two groups that have a memory each tell each other by messages.
+// Two groups with a memory each send each other messages.
 func TestTwoMemories(t *testing.T) {
 	t.Parallel()
 	nodes := meshOf(t, 4)

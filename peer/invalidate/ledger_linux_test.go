@@ -29,8 +29,8 @@ const (
 )
 
 // ledger is a database with its checker, in memory that all processes share. The atomic operations of the processor order
-// what they do there: a reader that sees a watermark has begun its Get after the Invalidate had returned. That is what
-// stamps of the clock would tell, and is good for as many reads as there is time for.
+// their accesses: a reader that sees a watermark has begun its Get after the Invalidate had returned. That shows the same as
+// time stamps would, for any number of reads.
 type ledger struct {
 	version   [ledgerKeys]atomic.Uint64 // of the row
 	watermark [ledgerKeys]atomic.Uint64 // the highest version for which Invalidate, or its like, has returned nil
@@ -97,7 +97,7 @@ func openLedger(path string) (l *ledger, unmap func() error, err error) {
 	return (*ledger)(unsafe.Pointer(&b[0])), func() error { return unix.Munmap(b) }, nil
 }
 
-// enter returns the place of a process that nobody has given one.
+// enter returns a new place for a process.
 func (l *ledger) enter() (who int, err error) {
 	who = int(l.entered.Add(1))
 	if who >= maxCitizens {
@@ -107,7 +107,7 @@ func (l *ledger) enter() (who int, err error) {
 	return who, nil
 }
 
-// confirm notes that nobody may see less than a version of a key any more.
+// confirm notes that no process may see less than a version of a key any more.
 func (l *ledger) confirm(key int, version uint64) {
 	for {
 		old := l.watermark[key].Load()
@@ -144,7 +144,7 @@ func (l *ledger) send(ctx context.Context, key int) (version uint64, err error) 
 
 var errNoAnswer = errors.New("the answer is lost")
 
-// serve commits what is sent, in the process of the test, until the ledger says stop.
+// serve commits the writes that are sent, in the process of the test, until stop is set.
 func (l *ledger) serve() {
 	var commits sync.WaitGroup
 	defer commits.Wait()
@@ -163,8 +163,8 @@ func (l *ledger) serve() {
 	}
 }
 
-// commit commits a write after some time. From then on nobody may see an older version: what was stored was dropped before the
-// write was sent, and what is loaded meanwhile is not stored.
+// commit commits a write after some time. From then on no process may see an older version: the stored value was dropped before
+// the write was sent, and values that are loaded meanwhile are not stored.
 func (l *ledger) commit(key int, sent int64) (version uint64) {
 	delay := time.Duration(rand.IntN(1000)) * time.Microsecond
 	if rand.IntN(2) == 0 {
@@ -179,7 +179,7 @@ func (l *ledger) commit(key int, sent int64) (version uint64) {
 	return version
 }
 
-// answer tells the sender, unless the place is that of another write by now.
+// answer stores the version for the sender, unless the place is that of another write by now.
 func (w *sentWrite) answer(number, version uint64) {
 	if w.number.Load() == number {
 		w.version.Store(version)

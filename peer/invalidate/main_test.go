@@ -28,10 +28,10 @@ func TestMain(m *testing.M) {
 	os.Exit(leaktest.Run(m))
 }
 
-// programs are what the test binary is beside a test: one each for an environment variable that is set.
+// programs are the programs of the test binary, by the environment variable that selects each.
 var programs = map[string]func() int{}
 
-// patient is how long a test waits for what has to come.
+// patient bounds the wait of a test for an event.
 const patient = await.Limit
 
 func limited(tb testing.TB) context.Context {
@@ -47,7 +47,7 @@ func eventually(tb testing.TB, condition func() bool, what string) {
 	require.Eventually(tb, condition, patient, time.Millisecond, what)
 }
 
-// next returns what comes next.
+// next returns the next value.
 func next[T any](tb testing.TB, c <-chan T) T {
 	tb.Helper()
 	select {
@@ -68,7 +68,7 @@ func cacheOf[K comparable, V any](tb testing.TB, b *bus.Bus, opts Options[K, V],
 	return c
 }
 
-// way says which nodes tell of changes by messages; the others share memory.
+// way selects the nodes that exchange messages; the others share memory.
 type way func(node int) bool
 
 func byMessages(int) bool { return true }

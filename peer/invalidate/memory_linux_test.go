@@ -44,7 +44,7 @@ func sharedFiles(t *testing.T, p *process, but string) (paths []string) {
 	return paths
 }
 
-// attacks are what can be done to a file.
+// attacks are ways to damage a file.
 var attacks = map[string]func(path string) error{
 	"truncate": func(path string) error { return os.Truncate(path, 0) },
 	"extend":   func(path string) error { return os.Truncate(path, 1<<30) },
@@ -137,7 +137,7 @@ func TestMemoryUnderAttack(t *testing.T) {
 	}
 }
 
-// A program of the same user can write to the memory. Zeros, or what was never there, make nothing stale.
+// A program of the same user can write to the memory. Zeros, or foreign values, make nothing stale.
 func TestMemoryThatIsOverwritten(t *testing.T) {
 	t.Parallel()
 	l, ledgerPath, processes := twoCitizens(t)
@@ -159,7 +159,7 @@ func TestMemoryThatIsOverwritten(t *testing.T) {
 	}
 }
 
-// Where the kernel gives no memory, there are messages.
+// Without memory from the kernel, messages are used.
 func TestProcessWithoutMemory(t *testing.T) {
 	t.Parallel()
 	dir := makeDirectory(t)

@@ -20,10 +20,10 @@ import (
 	mutation "github.com/multinode-go/multinode/internal/mutant"
 )
 
-// mutantEnv tells a mutated test binary, and the processes that it starts, which of the mutants it is.
+// mutantEnv selects the mutant in a mutated test binary, and in the processes that it starts.
 const mutantEnv = "INVALIDATE_MUTANT"
 
-// mutantTime is how long a storm looks for a stale read without a rule: seconds, but for the slowest machine.
+// mutantTime bounds the search of a storm for a stale read without a rule. It takes seconds, except on a very slow machine.
 const mutantTime = time.Hour
 
 // A mutant is the package without one of its rules. Its edits are made in copies of the files.
@@ -79,7 +79,7 @@ var mutants = map[string]mutant{
 		edits: []edit{{"internal/versioned/lease.go", "return now < l.until.Load() }", "return now < l.until.Load() || MUTANT && l.until.Load() != 0 }"}},
 		kills: []string{"TestCoherence/mixed", "TestCoherenceInACluster/mixed"},
 	},
-	"gap": { // rule 7: what is missing in a stream is passed over
+	"gap": { // rule 7: a gap in a stream is ignored
 		edits: []edit{
 			{"stream.go", "case m.Seq != s.applied+1:", "case m.Seq != s.applied+1 && !MUTANT:"},
 			{"round.go", "applied >= answer.Seq {", "(applied >= answer.Seq || MUTANT && session != 0) {"},
@@ -94,7 +94,7 @@ var mutants = map[string]mutant{
 		edits: []edit{{"internal/versioned/values.go", "if v.config.Version != nil && it.err == nil {", "if v.config.Version != nil && it.err == nil && !MUTANT {"}},
 		kills: []string{"TestVersionRefusesAnOlderValue"},
 	},
-	"table": { // rule 9: the kernel is not asked who has the table
+	"table": { // rule 9: the kernel is not asked for the locks of the table
 		edits: []edit{{"internal/versioned/table.go", "== uint64(p) && t.locks.isTaken(slot) {", "== uint64(p) && (MUTANT || t.locks.isTaken(slot)) {"}},
 		kills: []string{"versioned.TestCopyOfATable", "TestCacheWithACopyOfATable"},
 	},
@@ -210,7 +210,7 @@ func (v *values[K, V]) Block(key K) {
 	},
 }
 
-// Without a rule, the tests of that rule fail: they find what is stale.
+// Without a rule, the tests of that rule fail: they find stale values.
 func TestMutants(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes minutes: run without -short")

@@ -17,7 +17,7 @@ const nodeEnv = "INVALIDATE_TEST_NODE"
 
 func init() { programs[nodeEnv] = nodeProgram }
 
-// nodeJob is what the test binary does as one of the nodes of a cluster that are citizens, the master included.
+// nodeJob is the job of the test binary as a node of a cluster, master or worker, that is a citizen.
 type nodeJob struct {
 	citizenJob
 	Nodes   int

@@ -63,7 +63,7 @@ func (p *process) line(t *testing.T) string {
 
 func (p *process) tell(format string, args ...any) { _, _ = fmt.Fprintf(p.in, format+"\n", args...) }
 
-// get returns what Get gives in the process, and whether it serves what it has stored.
+// get returns the result of Get in the process, and whether the process serves stored values.
 func (p *process) get(t *testing.T, key int) (value uint64, serving bool) {
 	t.Helper()
 	p.tell("get %d", key)
@@ -160,8 +160,8 @@ func slackOf(t *testing.T, c *Cache[int, uint64], key int) time.Duration {
 	return 50*time.Millisecond + 20*usual
 }
 
-// A peer that is stopped and shares memory delays nobody and takes nothing from anybody, and serves nothing old when it
-// wakes, be it after an Invalidate or after an Update.
+// A peer that is stopped and shares memory delays no other process, which all keep their values, and serves nothing stale when it
+// goes on, after an Invalidate as after an Update.
 func TestStoppedPeerThatSharesMemory(t *testing.T) {
 	t.Parallel()
 	const lease = maxLease // a wait for it would be seen
@@ -195,7 +195,7 @@ func TestStoppedPeerThatSharesMemory(t *testing.T) {
 	}
 }
 
-// Who comes while a peer hangs that shares memory does not wait for it.
+// A process that starts while a peer that shares memory hangs does not wait for it.
 func TestNewcomerBesideAStoppedPeer(t *testing.T) {
 	t.Parallel()
 	dir := makeDirectory(t)
@@ -217,7 +217,7 @@ func TestNewcomerBesideAStoppedPeer(t *testing.T) {
 	assert.EqualValues(t, 1, v)
 }
 
-// While one hangs, nobody can renew its lease, until it is fenced.
+// While a process hangs, no other process can renew its lease, until the process is fenced.
 func TestFence(t *testing.T) {
 	t.Parallel()
 	var isStopped atomic.Bool // until then it is only slow
@@ -235,8 +235,8 @@ func TestFence(t *testing.T) {
 	p.ended = true
 }
 
-// A peer with a large heap dies slowly: its death is known when the kernel has freed its memory, and soon then. What is
-// promised for 1 GiB holds where the kernel is so fast itself.
+// A peer with a large heap dies slowly: its death is known when the kernel has freed its memory, and soon then. The time
+// that is promised for 1 GiB holds where the kernel is that fast itself.
 func TestKilledPeerWithALargeHeap(t *testing.T) {
 	t.Parallel()
 	const promise = 200 * time.Millisecond
@@ -251,7 +251,7 @@ func TestKilledPeerWithALargeHeap(t *testing.T) {
 	assert.True(t, inTime, "never within %v, nor soon after the end of the process", promise)
 }
 
-// largeHeap returns how large: the race detector has several bytes for each of it, and those die, too.
+// largeHeap returns the size of a large heap. It is smaller under the race detector, which needs several bytes for each.
 func largeHeap() int {
 	if raceEnabled {
 		return 1 << 27
@@ -289,7 +289,7 @@ func TestWriterThatDiesInAnUpdate(t *testing.T) {
 	})
 }
 
-// diesInAnUpdate returns what Get gives when a writer has changed the row from 0 to 1 and died, while another process had
+// diesInAnUpdate returns the result of Get when a writer has changed the row from 0 to 1 and died, while another process had
 // a load on its way that has read 0.
 func diesInAnUpdate(t *testing.T, w way) uint64 {
 	t.Helper()

@@ -19,7 +19,7 @@ import (
 	"github.com/multinode-go/multinode/peer/invalidate/internal/versioned"
 )
 
-// cacher is what the stale-set test needs of a cache.
+// cacher is the part of a cache that the stale-set test needs.
 type cacher interface {
 	Get(ctx context.Context, key string) (int64, error)
 	Invalidate(ctx context.Context, keys ...string) error
@@ -62,7 +62,7 @@ func (n *naive) Invalidate(_ context.Context, keys ...string) error {
 	return nil
 }
 
-// staleSet reads through reader while a load is held in flight, and returns what reader gives after writer's Invalidate and
+// staleSet reads through reader while a load is held in flight, and returns reader's value after writer's Invalidate and
 // the end of the load. The new value is 2.
 func staleSet(t *testing.T, h *holdable, reader, writer cacher) int64 {
 	t.Helper()
@@ -317,7 +317,7 @@ func TestErrorsAreStoredAsChosen(t *testing.T) {
 	})
 }
 
-// The row changes and nobody says so.
+// The row changes without an Invalidate.
 func TestLongestLife(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

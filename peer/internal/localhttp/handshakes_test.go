@@ -24,8 +24,8 @@ func connected(t *testing.T, h *handshakes, l *net.UnixListener) (client net.Con
 	return client, &ownConn{UnixConn: server, shakes: h}
 }
 
-// Places are for those that speak: one whose request has come keeps its place, be it read or not, and answered or not, as long
-// as that takes. The others give way, the oldest first, and are not answered any more.
+// A connection whose request has come keeps its place, whether it was read or answered or not, as long as that takes. The other
+// connections give way, the oldest first, and are not answered any more.
 func TestHandshakesGiveWay(t *testing.T) {
 	h, clients, conns := newHandshakes(), make([]net.Conn, MaxHandshakes), make([]*ownConn, MaxHandshakes)
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s")})

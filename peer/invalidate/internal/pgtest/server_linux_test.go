@@ -73,7 +73,7 @@ func program(t *testing.T, name string) string {
 	return ""
 }
 
-// unprivileged returns as whom the server runs, which refuses root, and gives it the folder.
+// unprivileged returns the user of the server, which refuses root, and makes it the owner of the folder.
 func unprivileged(t *testing.T, dir string) *syscall.Credential {
 	t.Helper()
 	if os.Getuid() != 0 {

@@ -23,13 +23,13 @@ import (
 )
 
 const (
-	// patient is how long a test waits for what has to come.
+	// patient bounds the wait of a test for an event.
 	patient = 5 * time.Minute
 	// row is the key that is updated, other is not, and gate is the lock for which the server waits before it commits.
 	row, other, gate = 7, 8, 1
 )
 
-// What the test binary is told when it is the writer.
+// The environment of the test binary when it is the writer.
 const (
 	writerVariable   = "PGTEST_WRITER" // how to connect
 	meshVariable     = "PGTEST_MESH"   // the rendezvous directory
@@ -124,7 +124,7 @@ func closeGate(t *testing.T, connect string) *gated {
 	return &gated{connect, keeper}
 }
 
-// awaitWriter waits until the server has got the whole transaction, all but the commit.
+// awaitWriter waits until the server has received the whole transaction, all but the commit.
 func (g *gated) awaitWriter(t *testing.T) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -189,7 +189,7 @@ func eachWay(t *testing.T, test func(t *testing.T, connect string, messages bool
 	t.Run("messages", func(t *testing.T) { test(t, connect, true) })
 }
 
-// A writer is killed when PostgreSQL has got its transaction, which it commits all the same: it does not look at the connection
+// A writer is killed when PostgreSQL has received its transaction, which it commits all the same: it does not look at the connection
 // before it answers, see client_connection_check_interval.
 func TestIntegrationWriterThatDiesBeforeTheCommit(t *testing.T) {
 	eachWay(t, func(t *testing.T, connect string, messages bool) {

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// errDriver is what a driver makes of a query that was canceled.
+// errDriver is a driver's error for a canceled query.
 var errDriver = errors.New("the query was canceled")
 
 // One client leaves, and its load ends with an error of its context, or with a value all the same. The next ones get neither.

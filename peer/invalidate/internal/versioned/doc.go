@@ -3,7 +3,7 @@
 // see a change at once. The package knows no mesh and no messages.
 package versioned
 
-// How it works, for those who change it.
+// How it works, for maintainers.
 //
 // By a hash of its bytes, a key is in one of many classes, and each class has a counter. A load notes the counter before the
 // loader is called, and its value is stored with that; a change raises the counter, and Get serves only values that were stored

@@ -53,7 +53,7 @@ func eventually(t *testing.T, condition func() bool, what string) {
 	require.Eventually(t, condition, await.Limit, time.Millisecond, what)
 }
 
-// next returns what comes next.
+// next returns the next value.
 func next[T any](t *testing.T, c <-chan T) T {
 	t.Helper()
 	select {

@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The order in which the words of a table are read and written, see the package documentation. Nothing but the order of two
-// instructions is wrong without these rules, for some nanoseconds: so a test does not wait until two processes meet there.
-// It takes the memory away of what comes second, and looks at what was done by then.
+// The order in which the words of a table are read and written, see the package documentation. Without these rules only the order
+// of two instructions is wrong, for some nanoseconds: so a test does not wait until two processes meet there. It protects the
+// memory of the second access, and checks that the first one has happened by then.
 
-// guarded is a table in memory that can be taken away by parts.
+// guarded is a table in memory whose parts can be protected.
 type guarded struct {
 	*Table
 	memory []byte
@@ -89,7 +89,7 @@ func TestOrderOfALoad(t *testing.T) {
 	c.cancel()
 }
 
-// Who drops a tag counts that first, and raises the tag's counter afterwards.
+// The drop of a tag is counted first, and the tag's counter raised afterwards.
 func TestOrderOfADroppedTag(t *testing.T) {
 	g, s := newOrderStore(t, nil)
 	name := tagInClass(t, s)

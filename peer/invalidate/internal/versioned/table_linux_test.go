@@ -50,7 +50,7 @@ func share(t *testing.T, memory *os.File, self rendezvous.Incarnation) *Table {
 	return b
 }
 
-// shareFor takes a slot that is free, as a process for which a write may take so long.
+// shareFor takes a free slot, for a process with that commit timeout.
 func shareFor(t *testing.T, memory *os.File, self rendezvous.Incarnation, commit time.Duration) *Table {
 	t.Helper()
 	file, err := reopen(memory)
@@ -107,7 +107,7 @@ func TestSlotOfTheDead(t *testing.T) {
 	assert.True(t, a.Has(4))
 }
 
-// The marks of a process that has ended in an update stay for the time that what it has sent may take, and so does its slot.
+// The marks and the slot of a process that has ended in an update stay for the commit timeout.
 func TestMarksOfTheDead(t *testing.T) {
 	t.Parallel()
 	memory := memoryOf(t)
@@ -185,7 +185,7 @@ func TestCopyOfATable(t *testing.T) {
 	assert.False(t, b.Has(1), "its slot is there, and not locked")
 }
 
-// What comes from another process is looked at: nothing that could be truncated is mapped.
+// A file from another process is checked: nothing that could be truncated is mapped.
 func TestFilesThatAreNoMemory(t *testing.T) {
 	t.Parallel()
 	content := make([]byte, tableSize(minClasses))
@@ -265,7 +265,7 @@ func isMapped(t *testing.T, inode uint64) bool {
 	return strings.Contains(string(maps), fmt.Sprintf(" %d ", inode))
 }
 
-// The memory stays while somebody can use it, and no longer.
+// The memory stays while a process can use it, and no longer.
 func TestMemoryOfATableIsGivenBack(t *testing.T) {
 	t.Parallel()
 	memory, err := Create("test", 1)
