@@ -51,8 +51,8 @@ func TestAdoption(t *testing.T) {
 	c := run(t, "http", opts)
 	assert.Equal(t, addr, c.ready(t), "also of port 0")
 	s := c.status(t)
-	assert.Equal(t, pidsOf(before), pidsOf(s), "nobody who lives is started again")
-	assert.Equal(t, 4, s.Nodes[0].ID, "an id that nobody had")
+	assert.Equal(t, pidsOf(before), pidsOf(s), "no live worker is started again")
+	assert.Equal(t, 4, s.Nodes[0].ID, "a new id")
 	c.neverTold(t, control.EventStarted)
 	assert.Empty(t, s.Steering.Strangers)
 
@@ -172,7 +172,7 @@ func TestAdoptionOfOneThatDies(t *testing.T) {
 	survey(t, addr, 3)
 }
 
-// TestAdoptionOfOneThatIsStopped: it cannot tell what it has, and is nobody's stranger.
+// TestAdoptionOfOneThatIsStopped: a stopped worker cannot report its listeners, and is no stranger.
 func TestAdoptionOfOneThatIsStopped(t *testing.T) {
 	t.Parallel()
 	opts := orphans(t, 3)

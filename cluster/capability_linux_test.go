@@ -17,7 +17,7 @@ func TestPortThatNeedsPermission(t *testing.T) {
 	floor, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 	require.NoError(t, err)
 	if n, err := strconv.Atoi(strings.TrimSpace(string(floor))); err != nil || n <= 80 {
-		t.Skip("everybody may bind port 80 here; sysctl net.ipv4.ip_unprivileged_port_start=1024 makes it a privilege")
+		t.Skip("any user may bind port 80 here; sysctl net.ipv4.ip_unprivileged_port_start=1024 makes it a privilege")
 	}
 	runtime.LockOSThread() // and never unlock it: the thread without the capability ends with this goroutine
 	dropBindCapability(t)

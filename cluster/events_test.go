@@ -72,7 +72,7 @@ type record struct {
 	PID                    int
 	Address, Signal, Order string
 	Silence                time.Duration // of a worker that does not answer
-	WasReady               *bool         `json:"was_ready"` // only of one that died
+	WasReady               *bool         `json:"was_ready"` // only of a worker that died
 	Lived                  time.Duration
 	RestartIn              time.Duration `json:"restart_in"`
 	LastWords              string        `json:"last_words"`

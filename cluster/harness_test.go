@@ -91,7 +91,7 @@ func (f *feed[T]) await(t *testing.T, nth int, match func(T) bool) T {
 	}
 }
 
-// lines are what a program writes.
+// lines is the output of a program.
 type lines struct{ *feed[string] }
 
 func newLines() lines { return lines{newFeed[string]()} }
@@ -228,7 +228,7 @@ func (c *testCluster) exit(t *testing.T) (code int, stderr string) {
 	select {
 	case <-c.log.end: // when the last worker is gone too
 	case <-time.After(patience):
-		require.Fail(t, "somebody still holds standard error", c.log.text())
+		require.Fail(t, "a process still holds standard error", c.log.text())
 	}
 	return c.cmd.ProcessState.ExitCode(), c.log.text()
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/multinode-go/multinode/peer/bus"
 )
 
-// circle is what a node of the program "talk" says of the others, each by a list of ids.
+// circle is the view of a node of the program "talk" on the other nodes, as lists of ids.
 type circle struct {
 	ID     int
 	Peers  []int // of Node.Peers
@@ -106,7 +106,7 @@ func TestNodesTalk(t *testing.T) {
 	assert.NotContains(t, c.out.text(), "bad stream")
 }
 
-// awaitCircles waits until each of these nodes talks with all the others and with nobody else.
+// awaitCircles waits until each of these nodes is linked with all the others and with no other process.
 func awaitCircles(t *testing.T, addr string, ids []int) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
@@ -114,7 +114,7 @@ func awaitCircles(t *testing.T, addr string, ids []int) {
 	require.Eventually(t, func() bool {
 		response, err := client.Get("http://" + addr)
 		if err != nil {
-			return false // of the one that was killed
+			return false // of the killed node
 		}
 		defer response.Body.Close()
 		var c circle

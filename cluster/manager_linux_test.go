@@ -16,12 +16,12 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
-// warningsAbout returns the warnings that name the option. They are there to be read, so their text is what the tests look at.
+// warningsAbout returns the warnings that name the option. People read them, so the tests check their text.
 func (c *testCluster) warningsAbout(option string) []string {
 	return c.log.find(func(line string) bool { return recordOf(line).Level == "WARN" && strings.Contains(line, option) })
 }
 
-// TestWarningOfAMasterThatAccepts: there is one where somebody outside takes the end of the master for that of the service.
+// TestWarningOfAMasterThatAccepts: there is one if a supervisor takes the end of the master for that of the service.
 func TestWarningOfAMasterThatAccepts(t *testing.T) {
 	t.Parallel()
 	socket := filepath.Join(t.TempDir(), "notify")

@@ -40,7 +40,7 @@ func TestIntegrationMigration(t *testing.T) {
 	}
 }
 
-// TestMigrationInside is what TestIntegrationMigration runs in a network namespace.
+// TestMigrationInside runs in a network namespace, for TestIntegrationMigration.
 func TestMigrationInside(t *testing.T) {
 	migrate := os.Getenv(migrateVariable)
 	if migrate == "" {
@@ -86,7 +86,7 @@ func TestMigrationInside(t *testing.T) {
 	if migrate == "1" {
 		assert.Zero(t, failed.Load(), "they moved to the other worker")
 	} else {
-		assert.Positive(t, failed.Load(), "they were in the queue of the one that was killed")
+		assert.Positive(t, failed.Load(), "they were in the queue of the killed worker")
 		assert.Less(t, failed.Load(), int32(clients), "the other half were not")
 	}
 	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known && len(pidsOf(s)) == 2 })

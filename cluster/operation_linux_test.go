@@ -74,7 +74,7 @@ func (c *testCluster) status(t *testing.T) (s control.Status) {
 // maxPause is the longest time between two looks at the status.
 const maxPause = 10 * time.Millisecond
 
-// awaitStatus waits until the master says what ok wants to hear. One that has just been replaced may leave a request without
+// awaitStatus waits until the status of the master satisfies ok. A master that has just been replaced may leave a request without
 // an answer.
 func (c *testCluster) awaitStatus(t *testing.T, ok func(control.Status) bool) (s control.Status) {
 	t.Helper()

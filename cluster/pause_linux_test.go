@@ -69,7 +69,7 @@ func TestPause(t *testing.T) {
 	assert.Empty(t, failed, "of %d", requests)
 }
 
-// TestPauseOutlivesTheMaster: the one that comes after it was killed knows who is paused.
+// TestPauseOutlivesTheMaster: after a kill the new master knows which node is paused.
 func TestPauseOutlivesTheMaster(t *testing.T) {
 	needSteering(t)
 	t.Parallel()
@@ -84,7 +84,7 @@ func TestPauseOutlivesTheMaster(t *testing.T) {
 	c.getsNothing(t, addr, 1)
 }
 
-// TestPauseIsRefused: for the only node that gets connections, for nobody, and where connections cannot be steered.
+// TestPauseIsRefused: for the only node that gets connections, for an unknown id, and where connections cannot be steered.
 func TestPauseIsRefused(t *testing.T) {
 	needSteering(t)
 	t.Parallel()

@@ -98,7 +98,7 @@ func options() (opts Options, p programOptions) {
 	}, p
 }
 
-// answer is what a node says of itself.
+// answer is the description of a node by itself.
 type answer struct {
 	PID, ID, Slot, Generation, Procs int
 	Master                           bool
@@ -258,7 +258,7 @@ func ownLoop() error {
 	return waitTelling(n)
 }
 
-// morePorts serves on three ports, of which two are free ones, and asks for one that is taken.
+// morePorts serves on three ports, of which two are free, and asks for a port in use.
 func morePorts() error {
 	opts, _ := options()
 	told := make(chan *Node, 1)

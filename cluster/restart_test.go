@@ -88,7 +88,7 @@ func TestKillUnderLoad(t *testing.T) {
 			assert.True(t, killed[pid], "a connection of process %d failed, which was not killed: %v", pid, err)
 			return
 		}
-		assert.True(t, killing.Load(), "a new connection failed while nobody was killed: %v", err)
+		assert.True(t, killing.Load(), "a new connection failed while no process was killed: %v", err)
 	})
 	stopLoad := sync.OnceFunc(func() { close(stop); clients.Wait() })
 	defer stopLoad()

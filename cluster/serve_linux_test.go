@@ -100,7 +100,7 @@ func TestStopBeforeServe(t *testing.T) {
 	c.gone(t)
 }
 
-// TestHandOverBeforeServe: a master that hands over before it has served does not keep anybody waiting.
+// TestHandOverBeforeServe: a master that hands over before it has served keeps no caller waiting.
 func TestHandOverBeforeServe(t *testing.T) {
 	n := startOne(t, Options{})
 	n.node.Supervise() // as a reload does, which starts a worker: this program is none

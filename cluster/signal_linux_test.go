@@ -107,7 +107,7 @@ func TestHangupsAreMerged(t *testing.T) {
 	c.told(t, control.EventReloaded, 2)
 	c.ordered(t, "/scale?nodes=2") // behind all that still waits
 	c.told(t, control.EventScaled, 2)
-	assert.Len(t, c.events.find(isOf(control.EventReloading)), 2, "the one that ran, and the one that waited")
+	assert.Len(t, c.events.find(isOf(control.EventReloading)), 2, "the order that ran, and the order that waited")
 	assert.Len(t, c.events.find(isOf(control.EventScaling)), 2, "that of the signals, and that of the test")
 	bySignal := c.recorded(func(r record) bool { return r.Signal != "" && r.Order != "" })
 	assert.LessOrEqual(t, len(bySignal), 2*3, "two reloads, a scale, and for each once that signals were merged")
@@ -136,7 +136,7 @@ func TestSignalLeftToTheProgram(t *testing.T) {
 		require.NoError(t, syscall.Kill(pid, syscall.SIGHUP))
 		c.out.await(t, 1, func(line string) bool { return line == "configured "+strconv.Itoa(pid) })
 	}
-	assert.Equal(t, pids, pidsOf(c.status(t)), "nobody was replaced")
+	assert.Equal(t, pids, pidsOf(c.status(t)), "no worker was replaced")
 	c.neverTold(t, control.EventReloading)
 	c.signal(t, syscall.SIGTERM)
 	c.stoppedWith(t, 3, wait)

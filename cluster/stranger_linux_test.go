@@ -86,9 +86,9 @@ func TestStranger(t *testing.T) {
 	assert.NotContains(t, body, `"strangers"`)
 }
 
-// TestPictureAfterDeaths kills workers at once, and checks by a drain of the others that everybody is where the master
+// TestMapAfterDeaths kills workers at once, and checks by a drain of the others that each is where the master
 // thinks: a wrong map would lose the connections of the one who leaves.
-func TestPictureAfterDeaths(t *testing.T) {
+func TestMapAfterDeaths(t *testing.T) {
 	needSteering(t)
 	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 4, DisableMasterListen: true, LameDuck: shortDuck})
@@ -160,7 +160,7 @@ func TestPlannedStopLosesNoConnection(t *testing.T) {
 			for running(stop) {
 				conn, err := dial.Dial("tcp", addr)
 				if err != nil {
-					return // the port is closed, or takes nobody any more
+					return // the port is closed, or accepts no connections
 				}
 				if err := askOver(conn); err != nil {
 					lost <- err

@@ -16,7 +16,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
-// TestTakeover replaces the master three times under load, and the last one by one that a reload follows: no request fails,
+// TestTakeover replaces the master three times under load, and a reload follows the last takeover: no request fails,
 // and no worker notices.
 func TestTakeover(t *testing.T) {
 	t.Parallel()

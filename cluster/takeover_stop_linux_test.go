@@ -168,7 +168,7 @@ func TestStopDuringTakeover(t *testing.T) {
 				link := filepath.Join(c.dir, "master.sock")
 				before, err := os.Readlink(link)
 				require.NoError(t, err)
-				c.signal(t, syscall.SIGSTOP) // it does not hear the word
+				c.signal(t, syscall.SIGSTOP) // it cannot receive the word
 				c.open(t, "warming")
 				assert.Eventually(t, func() bool { // the last that the successor does before it says it
 					now, err := os.Readlink(link)

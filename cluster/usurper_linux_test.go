@@ -209,7 +209,7 @@ func isUsurpation(e control.Event) bool {
 	return e.Kind == control.EventStranger && strings.Contains(e.Text, "has replaced the program that steers")
 }
 
-// TestUsurperOnce: one that attaches a program once is found out, and gets nothing any more.
+// TestUsurperOnce: a stranger that attaches a program once is detected, and gets no connections afterwards.
 func TestUsurperOnce(t *testing.T) {
 	needSteering(t)
 	t.Parallel()
@@ -230,7 +230,7 @@ func TestUsurperOnce(t *testing.T) {
 	assert.Zero(t, shareOfStrangers(addr, 50))
 }
 
-// TestUsurperAtOnce: one that replaces the program before it was seen, once, and closes each connection at once, is found out,
+// TestUsurperAtOnce: a stranger that replaces the program before it was seen, once, and closes each connection at once, is detected,
 // by whatever name it is known then, before its traces are wiped.
 func TestUsurperAtOnce(t *testing.T) {
 	needSteering(t)
@@ -260,7 +260,7 @@ func TestUsurperAtOnce(t *testing.T) {
 	assert.Zero(t, shareOfStrangers(addr, 50))
 }
 
-// TestFlappingStranger: one that joins and leaves faster than the master looks is reported.
+// TestFlappingStranger: a stranger that joins and leaves faster than the master looks is reported.
 func TestFlappingStranger(t *testing.T) {
 	needSteering(t)
 	t.Parallel()
@@ -275,7 +275,7 @@ func TestFlappingStranger(t *testing.T) {
 	}
 	c.events.await(t, 1, isReport)
 	assert.Equal(t, strings.TrimSuffix(s.Steering.Strangers[0].Address, "\n"), addr)
-	c.ordered(t, "/reload") // it is in nobody's way
+	c.ordered(t, "/reload") // it delays no order
 	assert.Len(t, c.toldSoFar(t, isReport), 1, "it is reported once")
 	require.NoError(t, syscall.Kill(other.Process.Pid, syscall.SIGKILL))
 	c.awaitStatus(t, func(s control.Status) bool { return len(s.Steering.Strangers) == 0 && s.Steering.Known })

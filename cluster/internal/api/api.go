@@ -238,7 +238,7 @@ func (a api) obey(w http.ResponseWriter, r *http.Request, name string, in input,
 	}
 	if refuse && unwatched {
 		return inputError(http.StatusBadRequest,
-			"busy=refuse and wait=false exclude each other: only a request that waits learns whether it is refused")
+			"busy=refuse and wait=false: only a request that waits learns whether it is refused, so choose one of them")
 	}
 	if !unwatched {
 		leave, err := enter(a.waiters, "clients that wait for an order", "end one of them, or use wait=false")

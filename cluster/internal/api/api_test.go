@@ -416,7 +416,7 @@ func TestAPIOnTheMesh(t *testing.T) {
 	assert.Error(t, err)
 }
 
-// TestAPIWithManyThatWait: those who read events, or wait for an order to end, take no place from a stop.
+// TestAPIWithManyThatWait: clients that read events, or wait for an order to end, do not keep a stop out.
 func TestAPIWithManyThatWait(t *testing.T) {
 	for name, path := range map[string]string{"readers of events": "/events", "clients that wait for an order": "/reload"} {
 		t.Run(name, func(t *testing.T) {

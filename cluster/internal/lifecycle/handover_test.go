@@ -38,7 +38,7 @@ func TestTakeoverIsCalledOff(t *testing.T) {
 			w.next.stuck, w.next.hungUp = true, true
 			w.tell(SuccessorHungUp{77})
 		}, "it has closed the connection to its predecessor"},
-		"nobody waits": {func(w *world) { w.tell(Cancel{1, errors.New("nobody waits")}) }, "nobody waits"},
+		"the caller is gone": {func(w *world) { w.tell(Cancel{1, errors.New("the caller is gone")}) }, "the caller is gone"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := orderly(t, Config{Workers: 2})

@@ -58,5 +58,5 @@ func TestPulseAnswered(t *testing.T) {
 	l.recordAnswer()
 	assert.False(t, l.isSuspect())
 	l.recordMiss(l.interval(), 0)
-	assert.False(t, l.isSuspect(), "one missed answer makes nobody suspect")
+	assert.False(t, l.isSuspect(), "one missed answer makes no worker suspect")
 }

@@ -95,7 +95,7 @@ func (w *world) carryOut(a Action) {
 		w.starts = append(w.starts, a)
 	case Ask:
 		require.Nil(w.tb, w.m.lent, "a successor has the workers")
-		if p := w.alive[a.ID]; p != nil && (p.linked || !p.known) { // else it does not hear it
+		if p := w.alive[a.ID]; p != nil && (p.linked || !p.known) { // else the request does not reach it
 			p.asked = true
 		}
 	case Dump:
@@ -165,7 +165,7 @@ func (w *world) carryOut(a Action) {
 	case Settled:
 		require.False(w.tb, w.settled, "it is told twice")
 		require.False(w.tb, w.hasSuccessor(), "a successor has the workers")
-		require.True(w.tb, w.m.ending, "nobody wants to know")
+		require.True(w.tb, w.m.ending, "no caller waits")
 		w.settled = true
 	case Room:
 		w.outside = append(w.outside, a.Seq)
@@ -471,7 +471,7 @@ func (w *world) disturb() {
 	case kind == 12:
 		w.give(Order{Kind: Takeover, Name: "takeover"})
 	case kind == 13 && w.lastSeq > 0:
-		w.tell(Cancel{1 + w.choices.next(w.lastSeq), errors.New("nobody waits")})
+		w.tell(Cancel{1 + w.choices.next(w.lastSeq), errors.New("the caller is gone")})
 	case kind == 14 && len(w.outside) > 0:
 		seq := w.outside[0]
 		w.outside = w.outside[1:]
@@ -507,13 +507,13 @@ func (w *world) disturb() {
 	}
 }
 
-// taken reports whether a slot has no place: a master starts nobody there.
+// taken reports whether a slot has no place: a master starts no worker there.
 func (w *world) taken(number int) bool {
 	slot := w.m.slotBy(number)
 	return w.m.workerIn(slot, current) != nil || w.m.workerIn(slot, replacement) != nil
 }
 
-// rest lets the world come to rest: all orders are answered, each slot has one worker, which is ready, and nobody else lives.
+// rest lets the world come to rest: all orders are answered, each slot has one worker, which is ready, and there is no other worker.
 func (w *world) rest() {
 	w.tb.Helper()
 	if w.m.stopping || w.m.ending || !w.m.filled {
@@ -684,8 +684,8 @@ func TestOrdersAreCarriedOutOneAfterTheOther(t *testing.T) {
 	w.give(Order{Kind: Scale, Count: 3, Name: "scale"})
 	w.give(Order{Kind: Reload, AtOnce: true, Name: "reload"})
 	require.ErrorIs(t, w.answers()[3], control.ErrBusy)
-	w.tell(Cancel{2, errors.New("nobody waits")})
-	require.ErrorContains(t, w.answers()[2], "wait for another operation to end: nobody waits")
+	w.tell(Cancel{2, errors.New("the caller is gone")})
+	require.ErrorContains(t, w.answers()[2], "wait for another operation to end: the caller is gone")
 	w.give(Order{Kind: ScaleBy, Count: 1, Signal: "a signal", Name: "scale"})
 	w.give(Order{Kind: ScaleBy, Count: 1, Signal: "a signal", Name: "scale"})
 	w.give(Order{Kind: Drain, Node: 99, Name: "drain"})
@@ -715,7 +715,7 @@ func TestReplacementThatFails(t *testing.T) {
 	assert.Equal(t, "no licence", died.LastWords)
 	assert.Equal(t, 1, w.least)
 	w.settle(func() bool { return w.now.Sub(time.Unix(1e9, 0)) > time.Minute })
-	assert.Equal(t, 2, w.lastID, "nobody else is started")
+	assert.Equal(t, 2, w.lastID, "no other worker is started")
 }
 
 // TestReplacementThatNobodyWaitsFor is let go; when the one before has died meanwhile, the slot is filled again.
@@ -725,8 +725,8 @@ func TestReplacementThatNobodyWaitsFor(t *testing.T) {
 	w.start(true)
 	w.exit(w.alive[1], Exit{Reason: "signal: killed"})
 	require.Empty(t, w.starts, "the replacement is on its way")
-	w.tell(Cancel{1, errors.New("nobody waits")})
-	require.ErrorContains(t, w.answers()[1], "worker 2 (slot 1, pid 1002) was not ready: nobody waits")
+	w.tell(Cancel{1, errors.New("the caller is gone")})
+	require.ErrorContains(t, w.answers()[1], "worker 2 (slot 1, pid 1002) was not ready: the caller is gone")
 	require.Len(t, w.starts, 1)
 	w.settle(func() bool { p := w.alive[3]; return p != nil && p.ready })
 	assert.Nil(t, w.alive[2])
@@ -762,7 +762,7 @@ func TestOrdersBySignal(t *testing.T) {
 func TestNodeThatDoesNotCome(t *testing.T) {
 	for name, end := range map[string]func(w *world){
 		"it dies":              func(w *world) { w.exit(w.alive[2], Exit{Reason: "exit code 1"}) },
-		"it is not waited for": func(w *world) { w.tell(Cancel{1, errors.New("nobody waits")}) },
+		"it is not waited for": func(w *world) { w.tell(Cancel{1, errors.New("the caller is gone")}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := orderly(t, Config{Workers: 1})
@@ -773,7 +773,7 @@ func TestNodeThatDoesNotCome(t *testing.T) {
 			require.Error(t, w.answers()[1])
 			assert.Equal(t, 1, w.m.Slots())
 			w.rest()
-			assert.Equal(t, 2, w.lastID, "nobody else is started")
+			assert.Equal(t, 2, w.lastID, "no other worker is started")
 		})
 	}
 }

@@ -32,10 +32,10 @@ func TestClientIsLinkedAgain(t *testing.T) {
 	assert.Equal(t, &first, u.master())
 	u.attach(second)
 	u.detach(second)
-	assert.Equal(t, &first, u.master(), "the one that is left")
+	assert.Equal(t, &first, u.master(), "the link that is left")
 }
 
-// newTestLink returns a link to nobody.
+// newTestLink returns a link without a peer.
 func newTestLink(t *testing.T) link {
 	t.Helper()
 	here, there := net.Pipe()

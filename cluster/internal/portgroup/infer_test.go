@@ -70,13 +70,13 @@ func TestInfer(t *testing.T) {
 		assert.Equal(t, one.want, inferred, name)
 	}
 	_, ok := infer(m[:4], []change[*node]{out(x)})
-	assert.False(t, ok, "nobody leaves who was not there")
+	assert.False(t, ok, "a member that was not there cannot leave")
 	_, ok = infer(m[:1], []change[*node]{in(b), in(c), in(d), in(x), in(y)})
 	assert.False(t, ok, "too many")
 }
 
-// TestInferIsRight lets members come and go at random, some of whom are there only between two looks, which nobody
-// notices. Of some it is not known where they were: they are at holes.
+// TestInferIsRight makes members join and leave at random. Some are there only between two looks, and stay unnoticed. The indexes of
+// some are not known: they are at holes.
 func TestInferIsRight(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	known, unknown, kept := 0, 0, 0
@@ -93,7 +93,7 @@ func TestInferIsRight(t *testing.T) {
 		before := slices.Clone(base)
 		var changes []change[*node]
 		fresh := all[len(there):]
-		brief := make(map[*member]bool) // nobody sees them
+		brief := make(map[*member]bool) // no look sees them
 		for range random.IntN(7) {
 			c := change[*node]{joins: random.IntN(2) == 0 && len(fresh) > 0}
 			switch {

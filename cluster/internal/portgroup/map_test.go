@@ -77,7 +77,7 @@ func (k *kernel) look(listed []uint32) {
 	}
 	for i, m := range order {
 		if m.IsHole() && placed[listed[i]] {
-			k.fail("at the hole %d is one that has another place", i)
+			k.fail("at the hole %d is a member that has another place", i)
 		}
 	}
 	if k.nodes.IsCertain() {
@@ -115,7 +115,7 @@ func (k *kernel) fail(format string, args ...any) {
 	runtime.Goexit() // FailNow is for the goroutine of the test
 }
 
-// step does one thing, at random. While a look is late only what nobody is told of happens.
+// step does one thing, at random. While a look is late only unreported events happen.
 func (k *kernel) step() {
 	const most = 7 // members
 	array, kind := k.array.Inodes(), k.random.IntN(15)
@@ -303,7 +303,7 @@ func TestSnapshotIsUsedOnce(t *testing.T) {
 }
 
 // TestDeathBeforeAJoin: when a member dies before another one joins, the last index is beyond the group for a moment, where the
-// hash decides, also for those who are excluded.
+// hash decides, also for excluded members.
 func TestDeathBeforeAJoin(t *testing.T) {
 	m := New[*node]()
 	for inode := uint32(1); inode <= 3; inode++ {

@@ -16,10 +16,10 @@ func TestWeights(t *testing.T) {
 		group []Health
 		want  []uint32
 	}{
-		"nobody":                         {nil, nil},
+		"no member":                      {nil, nil},
 		"all healthy":                    {[]Health{tr, tr, tr}, []uint32{1, 1, 1}},
-		"one that leaves":                {[]Health{tr, le, tr}, []uint32{1, 0, 1}},
-		"one that is not ready":          {[]Health{wa, tr}, []uint32{0, 1}},
+		"a leaving member":               {[]Health{tr, le, tr}, []uint32{1, 0, 1}},
+		"a member that is not ready":     {[]Health{wa, tr}, []uint32{0, 1}},
 		"a stranger":                     {[]Health{tr, st}, []uint32{1, 0}},
 		"more strangers than nodes":      {[]Health{st, st, tr, st}, []uint32{0, 0, 1, 0}},
 		"a suspect":                      {[]Health{tr, su, tr}, []uint32{1, 0, 1}},
@@ -29,7 +29,7 @@ func TestWeights(t *testing.T) {
 		"all suspect, and one leaves":    {[]Health{su, su, le}, []uint32{1, 1, 0}},
 		"the last suspect":               {[]Health{su, le, st}, []uint32{1, 0, 0}},
 		"all leave":                      {[]Health{le, le}, nil},
-		"nobody ready":                   {[]Health{wa, wa}, nil},
+		"no member ready":                {[]Health{wa, wa}, nil},
 		"only strangers":                 {[]Health{st}, nil},
 		"one unknown":                    {[]Health{tr, un, tr}, []uint32{1, 0, 1}},
 		"as many unknown as healthy":     {[]Health{tr, un}, []uint32{1, 0}},
@@ -41,8 +41,8 @@ func TestWeights(t *testing.T) {
 	}
 }
 
-// TestWeightsNeverGoToNobody tries groups at random: somebody who may have them gets the connections, or the hash decides.
-func TestWeightsNeverGoToNobody(t *testing.T) {
+// TestWeightsAlwaysGoToAMember tries groups at random: an eligible member gets the connections, or the hash decides.
+func TestWeightsAlwaysGoToAMember(t *testing.T) {
 	for range 10_000 {
 		group := make([]Health, rand.IntN(12))
 		count := make(map[Health]int)

@@ -108,8 +108,8 @@ func TestTreeOfAnotherIsLeftAlone(t *testing.T) {
 	assert.Subset(t, pidsOf(theirs.Left()), pids)
 }
 
-// TestEndKillsWhoDoesNotEnd: a process that ignores the signal, and one that was stopped.
-func TestEndKillsWhoDoesNotEnd(t *testing.T) {
+// TestEndKillsProcessesThatDoNotEnd: a process that ignores the signal, and one that was stopped.
+func TestEndKillsProcessesThatDoNotEnd(t *testing.T) {
 	for name, prepare := range map[string]func(*testing.T, int){
 		"ignores": func(*testing.T, int) {},
 		"stopped": func(t *testing.T, pid int) {

@@ -189,7 +189,7 @@ func TestGoldenRequestsOfAWorker(t *testing.T) {
 	}
 }
 
-// asked is what a goldenAgent and a goldenMaster were asked last.
+// asked is the last request to a goldenAgent and a goldenMaster.
 type goldenAgent struct{ asked []any }
 
 func (g *goldenAgent) note(what ...any) { g.asked = what }

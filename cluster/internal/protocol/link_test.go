@@ -140,7 +140,7 @@ func TestAskedInBothDirectionsAtOnce(t *testing.T) {
 	assert.Empty(t, e.worker.asked)
 }
 
-// TestAnsweredInAnyOrder: a request that takes long is in nobody's way.
+// TestAnsweredInAnyOrder: a slow request delays no other.
 func TestAnsweredInAnyOrder(t *testing.T) {
 	slow := make(chan struct{})
 	e := bothEnds(t, &worker{await: func(context.Context) error { <-slow; return nil }})
@@ -186,8 +186,8 @@ func TestRequestIsGivenUp(t *testing.T) {
 	err := e.worker.Await(ctx, portgroup.Key{}, netip.AddrPort{})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "await")
-	assert.Empty(t, e.worker.asked, "nobody waits any more")
-	close(answering) // the late answer is nobody's
+	assert.Empty(t, e.worker.asked, "no request is waiting")
+	close(answering) // the late answer has no request
 	inode, err := e.worker.Open(t.Context(), portgroup.Key{Nth: 5}, "")
 	require.NoError(t, err)
 	assert.EqualValues(t, 5, inode)

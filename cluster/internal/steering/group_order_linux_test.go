@@ -187,7 +187,7 @@ func (m *members) mislead(inodes ...uint32) {
 	m.nodes.Tell(&portgroup.Snapshot{At: monotonic.Now(), Inodes: inodes})
 }
 
-// TestGroupWithAWrongOrder: somebody gets the connections that another one should have, and nobody none at all.
+// TestGroupWithAWrongOrder: a member may get the connections of another one, but no connection is lost.
 func TestGroupWithAWrongOrder(t *testing.T) {
 	t.Run("swapped", func(t *testing.T) {
 		m := newMembers(t, 3)
@@ -330,11 +330,11 @@ func TestGroupIsInherited(t *testing.T) {
 		"one died":   {func(m *members) { require.NoError(t, m.listeners[0].Close()) }, false},
 		"two died":   {func(m *members) { require.NoError(t, errors.Join(m.listeners[0].Close(), m.listeners[2].Close())) }, true},
 		"a stranger": {func(m *members) { strange(t, m.address) }, false},
-		"the last one died and nobody was told": {func(m *members) {
+		"the last one died, unreported": {func(m *members) {
 			require.NoError(t, m.listeners[4].Close())
 			m.doubt()
 		}, false},
-		"nobody has it": {func(m *members) { m.forgotten = true }, true},
+		"no node has it": {func(m *members) { m.forgotten = true }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMembers(t, 5)
@@ -443,7 +443,7 @@ func TestGroupContinuesDuringAProbe(t *testing.T) {
 	assert.Equal(t, map[int]int{4: 40}, m.spread(40), "the new one is not ready")
 }
 
-// TestAnswerIsVoidAfterALeave: somebody has answered for an index, and another member leaves before the answer is known,
+// TestAnswerIsVoidAfterALeave: a member has answered for an index, and another one leaves before the answer is known,
 // so that there is another one at that index now.
 func TestAnswerIsVoidAfterALeave(t *testing.T) {
 	m := newMembers(t, 4)

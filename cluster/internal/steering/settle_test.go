@@ -143,7 +143,7 @@ func (p *fakePort) leaveNode(m *member) (left bool) {
 	return left
 }
 
-// fakeProbe is one that is under way.
+// fakeProbe is a probe that is under way.
 type fakeProbe struct {
 	sentProbe
 	arrived  bool

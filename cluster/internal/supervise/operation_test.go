@@ -87,7 +87,7 @@ func TestSupervisorRenews(t *testing.T) {
 		s.drained(f, 1)
 		require.NoError(t, <-renewed)
 		time.Sleep(time.Hour)
-		assert.Len(t, f.started(), 2, "nobody else is started")
+		assert.Len(t, f.started(), 2, "no other worker is started")
 	})
 }
 
@@ -151,7 +151,7 @@ func TestSupervisorRenewWhileBothDie(t *testing.T) {
 	})
 }
 
-// TestSupervisorRenewIsGivenUp ends the wait for a replacement, while there is nobody else in the slot.
+// TestSupervisorRenewIsGivenUp ends the wait for a replacement, while the slot has no other worker.
 func TestSupervisorRenewIsGivenUp(t *testing.T) {
 	for name, f := range map[string]func(s *Supervisor, f *fakes){
 		"the old one lives":               func(*Supervisor, *fakes) {},
@@ -173,7 +173,7 @@ func TestSupervisorRenewIsGivenUp(t *testing.T) {
 				s.ready(last)
 				serving := s.serving()
 				require.Len(t, serving, 1, "the slot is filled")
-				assert.Len(t, s.liveIDs(), 1, "and nobody else lives")
+				assert.Len(t, s.liveIDs(), 1, "and no other worker")
 			})
 		})
 	}
@@ -211,7 +211,7 @@ func TestSupervisorGrowFails(t *testing.T) {
 		f.exit(2, proc.Exit{Code: 1})
 		require.Error(t, <-grown)
 		time.Sleep(time.Hour)
-		assert.Len(t, f.started(), 2, "nobody is started in a slot that was given up")
+		assert.Len(t, f.started(), 2, "no worker is started in a slot that was given up")
 		assert.Equal(t, 1, s.slots())
 	})
 }
@@ -225,7 +225,7 @@ func TestSupervisorGrowIsGivenUp(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, <-grown, context.Canceled)
 		time.Sleep(time.Hour)
-		assert.Len(t, f.started(), 2, "nobody is started in a slot that was given up")
+		assert.Len(t, f.started(), 2, "no worker is started in a slot that was given up")
 		assert.Equal(t, []int{1}, s.liveIDs())
 		assert.Equal(t, 1, s.slots())
 	})
@@ -426,7 +426,7 @@ func TestSupervisorAdoptsAndIsReadyWithAll(t *testing.T) {
 	})
 }
 
-// TestSupervisorAdoptsTwoInASlot: the master was killed in a reload. The one that serves is kept until the other is ready.
+// TestSupervisorAdoptsTwoInASlot: the master was killed in a reload. The serving worker is kept until the other is ready.
 func TestSupervisorAdoptsTwoInASlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := adopting(t, lifecycle.Config{MasterAccepts: true, Workers: 1}, survivor(101, 1, 1), survivor(102, 1, 2))

@@ -29,7 +29,7 @@ import (
 
 // fakes stands for the operating system: processes that live until the test or a signal ends them.
 type fakes struct {
-	deaf []os.Signal // that end nobody
+	deaf []os.Signal // that end no process
 	err  error       // of all starts
 
 	mu      sync.Mutex  // guards what follows
@@ -269,7 +269,7 @@ func TestSupervisorStop(t *testing.T) {
 		f.exit(1, proc.Exit{})
 		<-s.done
 		require.NoError(t, s.err)
-		assert.Len(t, f.started(), 3, "nobody is replaced")
+		assert.Len(t, f.started(), 3, "no worker is replaced")
 	})
 }
 
