@@ -3,7 +3,6 @@ package ways
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"slices"
 	"sync/atomic"
 	"unsafe"
@@ -15,8 +14,7 @@ import (
 // that the worker keeps.
 type channel struct {
 	of    *passer
-	fd    int        // our end
-	files []*os.File // the worker's end, and its tally; closed as soon as it has them
+	fd    int // our end
 	tally *tally
 
 	// Guarded by of.mu.
@@ -25,92 +23,46 @@ type channel struct {
 	next  []passed // what it gets of this batch
 }
 
-// newChannel prepares a worker's command.
-func newChannel(p *passer, cmd *exec.Cmd) (_ *channel, err error) {
-	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("socketpair", err)
-	}
-	s := &channel{of: p, fd: ends[0], files: []*os.File{os.NewFile(uintptr(ends[1]), "connections")}}
-	// The smallest buffer there is. A worker that does not read is full with some messages, and others get what it would
-	// have got.
-	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 0); err != nil {
-		return nil, errors.Join(os.NewSyscallError("setsockopt", err), s.handOver(), unix.Close(s.fd))
-	}
+// seat is a channel. The worker has its other end, and the tally.
+func (p *passer) seat() (seat, []*os.File, error) { return p.channel() }
+
+func (p *passer) channel() (*channel, []*os.File, error) {
 	kept, file, err := newTally()
 	if err != nil {
-		return nil, errors.Join(err, s.handOver(), unix.Close(s.fd))
+		return nil, nil, err
 	}
-	s.tally, s.files = kept, append(s.files, file)
-	cmd.ExtraFiles = s.files
-	return s, nil
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		kept.unmap()
+		return nil, nil, errors.Join(os.NewSyscallError("socketpair", err), file.Close())
+	}
+	// The smallest buffer there is. A worker that does not read is full with some messages, and others get what it would
+	// have got.
+	_ = unix.SetsockoptInt(ends[0], unix.SOL_SOCKET, unix.SO_SNDBUF, 0) // it does not fail for a socket
+	return &channel{of: p, fd: ends[0], tally: kept}, []*os.File{os.NewFile(uintptr(ends[1]), "connections"), file}, nil
 }
 
-// handOver closes what the worker has.
-func (s *channel) handOver() (err error) {
-	for _, file := range s.files {
-		err = errors.Join(err, file.Close())
-	}
-	s.files = nil
-	return err
-}
-
-// open gives the worker connections.
-func (s *channel) open() error {
-	// No event but that the worker is gone, once.
-	if err := s.of.watch(unix.EPOLL_CTL_ADD, s.fd, unix.EPOLLONESHOT); err != nil {
-		return err
-	}
+func (s *channel) open() {
 	s.of.mu.Lock()
+	defer s.of.mu.Unlock()
 	s.of.seats = append(s.of.seats, s)
-	s.of.mu.Unlock()
-	s.of.notify()
-	return s.handOver()
 }
 
 // close lets the worker read what it was given, and then the end.
 func (s *channel) close() {
 	s.of.mu.Lock()
+	defer s.of.mu.Unlock()
+	if s.tally == nil {
+		return
+	}
 	s.of.seats = slices.DeleteFunc(s.of.seats, func(one *channel) bool { return one == s })
-	s.of.mu.Unlock()
-	_ = unix.Shutdown(s.fd, unix.SHUT_WR) // the worker may have ended
-}
-
-func (s *channel) free() {
-	s.close()
-	_ = s.handOver()     // if open has not done it
-	_ = unix.Close(s.fd) // epoll forgets it by itself
+	_ = unix.Close(s.fd) // it does not fail for what is open
 	s.tally.unmap()
+	s.tally = nil
 }
 
 // live returns how many connections the worker has.
 func (s *channel) live() uint64 { return s.given - s.tally.closed.Load() }
-
-// unread returns how many of them it does not know of yet.
-func (s *channel) unread() uint64 { return s.given - s.tally.taken.Load() }
-
-// send passes what is in next, or finds that the worker is full.
-func (s *channel) send() bool {
-	p := s.of
-	p.text = p.text[:0]
-	fds := make([]int, 0, maxBatch)
-	for _, c := range s.next {
-		fds, p.text = append(fds, c.fd), append(p.text, c.client[:]...)
-	}
-	for {
-		_, err := unix.SendmsgN(s.fd, p.text, unix.UnixRights(fds...), nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		switch {
-		case err == nil:
-			return true
-		case errors.Is(err, unix.EINTR):
-			continue
-		case errors.Is(err, unix.EAGAIN):
-			_ = p.watch(unix.EPOLL_CTL_MOD, s.fd, unix.EPOLLOUT|unix.EPOLLONESHOT) // it fails when s is freed
-		}
-		s.full = true // for good, when the worker is gone
-		return false
-	}
-}
 
 // tally is what a worker tells the master of its connections, in memory that both share: it takes no system call.
 type tally struct {
@@ -118,18 +70,16 @@ type tally struct {
 	closed atomic.Uint64
 }
 
-// newTally returns a tally, and the file by which another process gets it, which the caller closes.
+// newTally returns a tally, and the file by which another process gets it.
 func newTally() (*tally, *os.File, error) {
 	fd, err := unix.MemfdCreate("tally", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("memfd_create", err)
 	}
 	file := os.NewFile(uintptr(fd), "tally")
-	if err := file.Truncate(int64(os.Getpagesize())); err != nil {
-		return nil, nil, errors.Join(err, file.Close())
-	}
-	t, err := openTally(file)
-	if err != nil {
+	err = file.Truncate(int64(os.Getpagesize()))
+	t, mapErr := openTally(file)
+	if err := errors.Join(err, mapErr); err != nil {
 		return nil, nil, errors.Join(err, file.Close())
 	}
 	return t, file, nil

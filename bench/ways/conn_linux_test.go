@@ -3,7 +3,6 @@ package ways
 import (
 	"io"
 	"net"
-	"os/exec"
 	"syscall"
 	"testing"
 
@@ -24,19 +23,16 @@ func newPassing(tb testing.TB, addr string) passing {
 	tb.Helper()
 	p, err := newPasser(addr, true)
 	require.NoError(tb, err)
-	cmd := new(exec.Cmd)
-	s, err := newChannel(p, cmd)
+	s, files, err := p.channel()
 	require.NoError(tb, err)
-	socket, counted := cmd.ExtraFiles[0], cmd.ExtraFiles[1]
-	s.files = s.files[1:] // open closes what the receiver does not keep
-	kept, err := openTally(counted)
+	kept, err := openTally(files[1])
 	require.NoError(tb, err)
-	r, err := newReceiver(socket, p.bound, kept)
-	require.NoError(tb, err)
-	require.NoError(tb, s.open())
+	require.NoError(tb, files[1].Close())
+	r := newReceiver(files[0], p.bound, kept)
+	s.open()
 	tb.Cleanup(func() {
 		require.NoError(tb, r.Close())
-		s.free()
+		s.close()
 		kept.unmap()
 		require.NoError(tb, p.close())
 	})

@@ -3,11 +3,13 @@ package ways
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
-	"os/exec"
-	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
 )
@@ -34,22 +36,58 @@ func crewed(way string) plan {
 
 // desk is where a crew's workers get their connections.
 type desk interface {
-	addr() string
-	// hire prepares a worker's command, which has not started.
-	hire(cmd *exec.Cmd) (seat, error)
+	addr() net.Addr
+	// seat makes a place for a worker, and the files that it inherits.
+	seat() (seat, []*os.File, error)
 	// close is called when all workers are gone.
 	close() error
 }
 
-// seat is one worker's part of a desk.
+// seat is one worker's place at a desk.
 type seat interface {
 	// open gives the worker connections from now on, since it is ready.
-	open() error
-	// close gives it no more of them.
+	open()
+	// close gives it no more of them. It may be called again, and without open.
 	close()
-	// free is called when the worker is gone, or did not start.
-	free()
 }
+
+func newDesk(t task) (desk, error) {
+	switch t.Variant {
+	case proxied:
+		return newProxy(t.Addr)
+	case inherited:
+		return newInheritance(t.Addr)
+	default:
+		return newPasser(t.Addr, t.Variant == leastConnections)
+	}
+}
+
+// inheritance is one listener for all workers, which each of them accepts from. The master does not, and does not wait for
+// connections either.
+type inheritance struct {
+	fd    int
+	bound net.Addr
+}
+
+func newInheritance(addr string) (i inheritance, err error) {
+	i.fd, i.bound, err = listenRaw(addr)
+	return i, err
+}
+
+func (i inheritance) addr() net.Addr { return i.bound }
+
+func (i inheritance) close() error { return unix.Close(i.fd) }
+
+func (i inheritance) seat() (seat, []*os.File, error) {
+	fd, err := duplicate(i.fd)
+	return heir{}, []*os.File{os.NewFile(uintptr(fd), "listener")}, os.NewSyscallError("fcntl", err)
+}
+
+// heir needs nobody: it has the listener.
+type heir struct{}
+
+func (heir) open()  {}
+func (heir) close() {}
 
 // worker is a process of a crew. It ends when its standard input does.
 type worker struct {
@@ -59,136 +97,151 @@ type worker struct {
 
 // crew keeps so many workers, and replaces them.
 type crew struct {
-	desk desk
-	task task
-	role string // of a worker
-
-	mu       sync.Mutex // guards the rest
-	workers  []*worker  // those that are to serve
-	stopping bool
-	hiring   sync.WaitGroup // of those that replace dead ones
+	desk    desk
+	task    task           // of a worker
+	orders  []chan order   // to replace a worker; the end of a channel is the order to end it
+	running sync.WaitGroup // those that keep a worker
 }
+
+// order is told whether it could be carried out.
+type order chan<- error
 
 // runCrew is the master.
 func runCrew(t task) error {
-	c, err := newCrew(t)
+	d, err := newDesk(t)
 	if err != nil {
 		return err
 	}
+	t.Addr = d.addr().String()
+	c := &crew{desk: d, task: t}
 	for range t.Workers {
-		if err := c.hire(); err != nil {
+		w, err := c.hire()
+		if err != nil {
 			return errors.Join(err, c.stop())
 		}
+		orders := make(chan order)
+		c.orders = append(c.orders, orders)
+		c.running.Go(func() { c.keep(w, orders) }) // ended by stop
 	}
-	sayWorkers(t.Workers, c.task.Addr)
+	sayWorkers(t.Workers, t.Addr)
 	return errors.Join(obey(c.restart), c.stop())
 }
 
-func newCrew(t task) (c *crew, err error) {
-	c = &crew{task: t, role: acceptorRole}
-	switch t.Variant {
-	case proxied:
-		c.desk, err = newProxy(t.Addr)
-	case inherited:
-		c.desk, err = newInheritance(t.Addr)
-	default:
-		c.role = receiverRole
-		c.desk, err = newPasser(t.Addr, t.Variant == leastConnections)
-	}
-	if err == nil {
-		c.task.Addr = c.desk.addr()
-	}
-	return c, err
-}
-
 // hire starts a worker and returns when it serves.
-func (c *crew) hire() error {
-	cmd, err := command(c.role, c.task, c.task.share())
+func (c *crew) hire() (*worker, error) {
+	cmd, err := command(workerRole, c.task, c.task.share())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	w := new(worker)
-	if w.seat, err = c.desk.hire(cmd); err != nil {
-		return err
+	seat, files, err := c.desk.seat()
+	if err != nil {
+		return nil, err
 	}
-	if w.Process, err = child.Start("a worker", cmd); err != nil {
-		w.seat.free()
-		return err
+	cmd.ExtraFiles = files
+	p, err := child.Start("a worker", cmd)
+	for _, file := range files {
+		err = errors.Join(err, file.Close()) // the worker has its own
 	}
-	go c.watch(w) // ends with the worker
+	if err != nil {
+		seat.close()
+		return nil, err
+	}
+	w := &worker{p, seat}
 	if _, err := w.Line(0, saidWorker); err != nil {
 		w.retire()
-		return err
+		return nil, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.stopping {
-		w.retire()
-		return nil
-	}
-	c.workers = append(c.workers, w)
-	return w.seat.open()
+	seat.open()
+	return w, nil
 }
 
-// retire lets the worker finish what it has begun.
+// retire lets the worker finish what it has begun, and returns when it has ended.
 func (w *worker) retire() {
 	w.seat.close()
 	w.End(nil)
-}
-
-// watch replaces a worker that dies.
-func (c *crew) watch(w *worker) {
-	<-w.Ended()
 	if err := w.Wait(); err != nil {
 		fmt.Fprintf(os.Stderr, "%d: %v\n", w.PID(), err)
 	}
-	w.seat.free()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	i := slices.Index(c.workers, w)
-	if i < 0 || c.stopping {
-		return // it was told to end, or has never served
-	}
-	c.workers = slices.Delete(c.workers, i, i+1)
-	c.hiring.Go(c.replace) // stop waits for it
 }
 
-func (c *crew) replace() {
-	time.Sleep(restartPause)
-	if err := c.hire(); err != nil {
-		fmt.Fprintf(os.Stderr, "ways: a dead worker is not replaced: %v\n", err)
+// keep replaces a worker that dies, or is to be replaced: then the new one comes first.
+func (c *crew) keep(w *worker, orders <-chan order) {
+	for {
+		var told order
+		select {
+		case <-w.Ended():
+			w.seat.close()
+			time.Sleep(restartPause)
+		case answer, ok := <-orders:
+			if !ok {
+				w.retire()
+				return
+			}
+			told = answer
+		}
+		next, err := c.hire()
+		if err == nil {
+			w.retire()
+			w = next
+		}
+		if told != nil {
+			told <- err
+		} else if err != nil {
+			fmt.Fprintln(os.Stderr, "ways: a dead worker is not replaced:", err)
+		}
 	}
 }
 
-// restart replaces each worker, the new one first.
+// restart replaces each worker.
 func (c *crew) restart() error {
-	c.mu.Lock()
-	old := slices.Clone(c.workers)
-	c.mu.Unlock()
-	for _, w := range old {
-		if err := c.hire(); err != nil {
+	for _, orders := range c.orders {
+		done := make(chan error)
+		orders <- done
+		if err := <-done; err != nil {
 			return err
 		}
-		c.mu.Lock()
-		c.workers = slices.DeleteFunc(c.workers, func(one *worker) bool { return one == w })
-		c.mu.Unlock()
-		w.retire()
-		<-w.Ended()
 	}
 	return nil
 }
 
 func (c *crew) stop() error {
-	c.mu.Lock()
-	c.stopping = true
-	workers := slices.Clone(c.workers)
-	c.mu.Unlock()
-	for _, w := range workers {
-		w.retire()
+	for _, orders := range c.orders {
+		close(orders)
 	}
-	for _, w := range workers {
-		<-w.Ended()
-	}
-	c.hiring.Wait()
+	c.running.Wait()
 	return c.desk.close()
+}
+
+// firstFile is the descriptor of the first of exec.Cmd's ExtraFiles.
+const firstFile = 3
+
+// runWorker is a worker of a crew, until it gets no more connections or standard input ends.
+func runWorker(t task) error {
+	first := os.NewFile(firstFile, "first")
+	if t.Variant == roundRobin || t.Variant == leastConnections {
+		return receive(t, first, os.NewFile(firstFile+1, "tally"))
+	}
+	l, err := net.FileListener(first)
+	if err != nil {
+		return err
+	}
+	_ = first.Close() // the listener has a descriptor of its own
+	end := l.Close
+	if own, ok := l.(*net.UnixListener); ok { // its end would lose what waits in its queue
+		end = func() error { return errors.Join(settle(own), l.Close()) }
+	}
+	return child.Serve(func() error { return serveCrew(l) }, end)
+}
+
+// settle returns when the server has accepted what waits in its queue: a connection that comes last, and sends nothing, is
+// closed last.
+func settle(l *net.UnixListener) error {
+	last, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr)) // it is one
+	if err != nil {
+		return err
+	}
+	defer last.Close()
+	_ = last.CloseWrite() // it does not fail for what is open
+	_, err = io.Copy(io.Discard, last)
+	return err
 }

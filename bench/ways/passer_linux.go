@@ -1,16 +1,15 @@
 package ways
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,79 +35,46 @@ const (
 type passer struct {
 	listener int
 	bound    net.Addr
-	epoll    int
-	wake     int  // an eventfd: something has changed that the loop has to know
 	least    bool // the worker with the fewest connections, else the next one
 	ended    chan struct{}
 
+	mu    sync.Mutex // guards seats, and what is in them
+	seats []*channel // of workers that are ready
+
 	// Of the loop.
-	paused bool     // the listener is not waited for
 	batch  []passed // accepted, and not passed on yet
 	last   int      // the place in seats that was chosen last
-	buffers
-
-	mu       sync.Mutex // guards the rest
-	seats    []*channel // that are open
-	stopping bool
-}
-
-// buffers are used again for each call of the kernel.
-type buffers struct {
-	name   [unix.SizeofSockaddrInet6]byte
-	events [16]unix.EpollEvent
+	polled []unix.PollFd
+	name   sockaddr // these are used again for each call of the kernel
 	fds    []int
 	text   []byte
 }
 
-// passed is a connection on its way.
+// passed is a connection on its way, and its client.
 type passed struct {
 	fd     int
-	client wireAddr
+	client sockaddr
 }
 
-func newPasser(addr string, least bool) (p *passer, err error) {
-	p = &passer{least: least, ended: make(chan struct{})}
-	if p.listener, p.bound, err = listenRaw(addr); err != nil {
-		return nil, err
-	}
-	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
-	}
-	if p.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return nil, os.NewSyscallError("eventfd", err)
-	}
-	err = errors.Join(p.watch(unix.EPOLL_CTL_ADD, p.listener, unix.EPOLLIN),
-		p.watch(unix.EPOLL_CTL_ADD, p.wake, unix.EPOLLIN|unix.EPOLLET)) // an edge: nobody reads it
+func newPasser(addr string, least bool) (*passer, error) {
+	fd, bound, err := listenRaw(addr)
 	if err != nil {
 		return nil, err
 	}
+	p := &passer{listener: fd, bound: bound, least: least, ended: make(chan struct{})}
 	go p.run() // ended by close
 	return p, nil
 }
 
-func (p *passer) addr() string { return p.bound.String() }
-
-func (p *passer) hire(cmd *exec.Cmd) (seat, error) { return newChannel(p, cmd) }
+func (p *passer) addr() net.Addr { return p.bound }
 
 func (p *passer) close() error {
-	p.mu.Lock()
-	p.stopping = true
-	p.mu.Unlock()
-	p.notify()
+	err := unix.Shutdown(p.listener, unix.SHUT_RD) // ends the loop
 	<-p.ended
-	return errors.Join(unix.Close(p.listener), unix.Close(p.epoll), unix.Close(p.wake))
-}
-
-func (p *passer) watch(op, fd int, events uint32) error {
-	event := unix.EpollEvent{Events: events, Fd: int32(fd)}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.epoll, op, fd, &event))
-}
-
-// notify ends the loop's sleep.
-func (p *passer) notify() {
-	var one [8]byte
-	binary.NativeEndian.PutUint64(one[:], 1)
-	_, _ = unix.Write(p.wake, one[:]) // it fails when 2^64-2 are counted
+	for _, c := range p.batch {
+		err = errors.Join(err, unix.Close(c.fd))
+	}
+	return errors.Join(err, unix.Close(p.listener))
 }
 
 func (p *passer) run() {
@@ -116,66 +82,117 @@ func (p *passer) run() {
 	defer runtime.UnlockOSThread()
 	defer close(p.ended)
 	for {
-		moved, full, stop := p.turn()
-		if stop {
-			return
-		}
-		if moved {
+		if p.turn() {
 			continue // something may wait by now
 		}
-		if err := p.sleep(full); err != nil {
-			fmt.Fprintln(os.Stderr, "ways:", err)
+		if open, err := p.sleep(); !open {
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "ways:", err)
+			}
 			return
 		}
 	}
 }
 
-// turn accepts what waits and passes it on.
-func (p *passer) turn() (moved, full, stop bool) {
+// turn accepts what waits and passes it on, or prepares a sleep.
+func (p *passer) turn() (moved bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stopping {
-		for _, c := range p.batch {
-			_ = unix.Close(c.fd)
-		}
-		return false, false, true
+	if len(p.batch) == 0 {
+		p.tryAll()
 	}
-	if p.full() {
-		return false, true, false
+	p.polled = append(p.polled[:0], unix.PollFd{Fd: int32(p.listener)}) // no event but its end
+	if !slices.ContainsFunc(p.seats, func(s *channel) bool { return !s.full }) {
+		for _, s := range p.seats {
+			p.polled = append(p.polled, unix.PollFd{Fd: int32(s.fd), Events: unix.POLLOUT})
+		}
+		p.tryAll()
+		return false
 	}
 	if len(p.batch) == 0 {
 		p.acceptAll()
 	}
 	if len(p.batch) == 0 {
-		return false, false, false
+		p.polled[0].Events = unix.POLLIN
+		return false
 	}
 	p.pass()
-	return true, false, false
+	return true
 }
 
-func (p *passer) full() bool {
-	return !slices.ContainsFunc(p.seats, func(c *channel) bool { return !c.full })
+// tryAll has full workers tried again, which may have read by now.
+func (p *passer) tryAll() {
+	for _, s := range p.seats {
+		s.full = false
+	}
+}
+
+// sleep waits for a connection, or when all workers are full, for one that is not. It says whether the listener is open.
+//
+// It waits for some time without Go's scheduler knowing: the thread keeps its processor, as a program in C would. Else
+// each short sleep costs a futex(2) or two, since the runtime takes the processor away, lets its monitor sleep, and wakes
+// it up afterwards. A long sleep is the runtime's matter: there its monitor would interrupt the thread again and again. There is
+// none while all workers are full, so that a new one is seen.
+func (p *passer) sleep() (open bool, err error) {
+	brief := unix.NsecToTimespec(int64(keepProcessor))
+	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p.polled[0])), uintptr(len(p.polled)),
+		uintptr(unsafe.Pointer(&brief)), 0, 0, 0)
+	switch {
+	case errno != 0:
+		err = errno
+	case n == 0 && p.polled[0].Events != 0:
+		_, err = unix.Poll(p.polled, -1)
+	}
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return false, os.NewSyscallError("ppoll", err)
+	}
+	return p.polled[0].Revents&unix.POLLHUP == 0, nil
+}
+
+func (p *passer) acceptAll() {
+	for len(p.batch) < maxBatch {
+		fd, errno := p.accept()
+		switch errno {
+		case 0:
+			p.batch = append(p.batch, passed{fd, p.name})
+		case unix.EAGAIN, unix.EINVAL: // nothing waits, or the listener is shut down
+			return
+		case unix.EINTR, unix.ECONNABORTED:
+		default:
+			fmt.Fprintln(os.Stderr, "ways: accept4:", errno)
+			time.Sleep(exhausted)
+			return
+		}
+	}
+}
+
+// accept does not wait, so Go's scheduler need not know, and makes no garbage.
+func (p *passer) accept() (fd int, errno unix.Errno) {
+	size := uint32(len(p.name))
+	r, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(p.listener), uintptr(unsafe.Pointer(&p.name)),
+		uintptr(unsafe.Pointer(&size)), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0, 0)
+	return int(r), errno
 }
 
 // pass passes the batch on. What a worker has no room for stays.
 func (p *passer) pass() {
 	for _, c := range p.batch {
-		s := p.seats[p.pick()]
+		s := p.pick()
 		s.next = append(s.next, c)
 		s.given++
 	}
 	p.batch, p.fds = p.batch[:0], p.fds[:0]
 	for _, s := range p.seats {
-		if len(s.next) == 0 {
-			continue
-		}
-		if s.send() {
+		switch {
+		case len(s.next) == 0:
+		case p.send(s.fd, s.next):
 			for _, c := range s.next {
 				p.fds = append(p.fds, c.fd)
 			}
-		} else {
-			p.batch = append(p.batch, s.next...)
+		default:
+			s.full = true
 			s.given -= uint64(len(s.next))
+			p.batch = append(p.batch, s.next...)
 		}
 		s.next = s.next[:0]
 	}
@@ -184,19 +201,43 @@ func (p *passer) pass() {
 
 // pick chooses a worker that is not full. There is one. In turn means what it means in Node's cluster: a worker that has not
 // read what it was given comes after those that have.
-func (p *passer) pick() int {
-	best, fewest := -1, uint64(0)
+func (p *passer) pick() (best *channel) {
+	var fewest uint64
+	first := p.last + 1
 	for i := range p.seats {
-		i = (p.last + 1 + i) % len(p.seats)
+		i = (first + i) % len(p.seats)
 		s := p.seats[i]
-		has := s.unread()
+		has := s.given - s.tally.taken.Load()
 		if p.least {
 			has = s.live()
 		}
-		if !s.full && (best < 0 || has < fewest) {
-			best, fewest = i, has
+		if !s.full && (best == nil || has < fewest) {
+			best, fewest, p.last = s, has, i
 		}
 	}
-	p.last = best
 	return best
+}
+
+// send passes connections to a worker. It fails when the worker is full, or gone.
+func (p *passer) send(socket int, all []passed) bool {
+	fds := make([]int, 0, maxBatch)
+	p.text = p.text[:0]
+	for _, c := range all {
+		fds, p.text = append(fds, c.fd), append(p.text, c.client[:]...)
+	}
+	_, err := unix.SendmsgN(socket, p.text, unix.UnixRights(fds...), nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	return err == nil
+}
+
+// closeAll closes descriptors. Those of a batch have numbers in a row, mostly, and take one system call.
+func closeAll(fds []int) {
+	slices.Sort(fds)
+	for len(fds) > 0 {
+		n := 1
+		for n < len(fds) && fds[n] == fds[0]+n {
+			n++
+		}
+		_ = unix.CloseRange(uint(fds[0]), uint(fds[n-1]), 0) // it does not fail for what is open
+		fds = fds[n:]
+	}
 }

@@ -1,13 +1,11 @@
 package ways
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,58 +15,47 @@ import (
 // Between sockets io.Copy is splice(2).
 type proxy struct {
 	listener *net.TCPListener
-	accepted chan struct{} // closed when the loop has ended
-	copying  sync.WaitGroup
+	running  sync.WaitGroup // the loop that accepts, and those that copy
 
 	next atomic.Uint64
-	made atomic.Uint64
 
 	mu    sync.RWMutex // guards seats, and while it is held for reading, none is closed
-	seats []*socket    // that are open
+	seats []*socket    // of workers that are ready
 }
 
 // socket is that of a worker.
 type socket struct {
 	of   *proxy
 	addr *net.UnixAddr
-	file *os.File // for the worker
 }
 
 func newProxy(addr string) (*proxy, error) {
-	var config net.ListenConfig
-	config.SetMultipathTCP(false)
-	l, err := config.Listen(context.Background(), "tcp", addr)
+	l, err := listen(addr)
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{listener: l.(*net.TCPListener), accepted: make(chan struct{})} // it is one, for "tcp"
-	go p.accept()                                                              // ended by close
+	p := &proxy{listener: l}
+	p.running.Go(p.accept) // ended by close
 	return p, nil
 }
 
-func (p *proxy) addr() string { return p.listener.Addr().String() }
+func (p *proxy) addr() net.Addr { return p.listener.Addr() }
 
-// hire makes a socket without a file.
-func (p *proxy) hire(cmd *exec.Cmd) (seat, error) {
-	name := fmt.Sprintf("@multinode-ways-%s-%d", pid, p.made.Add(1))
-	s := &socket{of: p, addr: &net.UnixAddr{Name: name, Net: "unix"}}
-	l, err := net.ListenUnix("unix", s.addr)
+// seat makes a socket that the kernel names.
+func (p *proxy) seat() (seat, []*os.File, error) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix"})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer l.Close()
-	if s.file, err = l.File(); err != nil {
-		return nil, err
-	}
-	cmd.ExtraFiles = []*os.File{s.file}
-	return s, nil
+	file, err := l.File()
+	return &socket{of: p, addr: l.Addr().(*net.UnixAddr)}, []*os.File{file}, err
 }
 
-func (s *socket) open() error {
+func (s *socket) open() {
 	s.of.mu.Lock()
 	defer s.of.mu.Unlock()
 	s.of.seats = append(s.of.seats, s)
-	return s.file.Close() // the worker has it
 }
 
 func (s *socket) close() {
@@ -77,28 +64,21 @@ func (s *socket) close() {
 	s.of.seats = slices.DeleteFunc(s.of.seats, func(one *socket) bool { return one == s })
 }
 
-func (s *socket) free() {
-	s.close()
-	_ = s.file.Close() // open may have done it
-}
-
 // dial connects to the next worker, or the one after it if its queue is full.
-func (p *proxy) dial() (*net.UnixConn, error) {
+func (p *proxy) dial() (conn *net.UnixConn, err error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	err := errors.New("no worker")
+	err = errors.New("no worker")
 	for range p.seats {
-		var conn *net.UnixConn
 		i := p.next.Add(1) % uint64(len(p.seats))
 		if conn, err = net.DialUnix("unix", nil, p.seats[i].addr); err == nil {
-			return conn, nil
+			break
 		}
 	}
-	return nil, err
+	return conn, err
 }
 
 func (p *proxy) accept() {
-	defer close(p.accepted)
 	for {
 		client, err := p.listener.AcceptTCP()
 		if errors.Is(err, net.ErrClosed) {
@@ -108,7 +88,7 @@ func (p *proxy) accept() {
 			fmt.Fprintln(os.Stderr, "ways: accept:", err)
 			continue
 		}
-		p.copying.Go(func() { p.serve(client) }) // ends with one of the two connections; close waits for it
+		p.running.Go(func() { p.serve(client) }) // ends with one of the two connections; close waits for it
 	}
 }
 
@@ -133,7 +113,6 @@ func (p *proxy) serve(client *net.TCPConn) {
 
 func (p *proxy) close() error {
 	err := p.listener.Close()
-	<-p.accepted
-	p.copying.Wait()
+	p.running.Wait()
 	return err
 }

@@ -1,22 +1,22 @@
 package ways
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // receiver is a net.Listener whose connections come from a passer. Accept returns io.EOF when there will be no more.
 type receiver struct {
-	socket *os.File // non-blocking: Go's poller waits for it
-	raw    syscall.RawConn
-	local  net.Addr
-	tally  *tally
+	*os.File // the socket
+	local    net.Addr
+	tally    *tally
 
 	// Of the goroutine that accepts.
 	waiting []*conn
@@ -26,20 +26,14 @@ type receiver struct {
 
 var _ net.Listener = (*receiver)(nil)
 
-func newReceiver(socket *os.File, local net.Addr, tally *tally) (*receiver, error) {
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
+func newReceiver(socket *os.File, local net.Addr, tally *tally) *receiver {
 	return &receiver{
-		socket: socket, raw: raw, local: local, tally: tally,
-		text: make([]byte, maxBatch*len(wireAddr{})), rights: make([]byte, unix.CmsgSpace(maxBatch*4)), // an int32 each
-	}, nil
+		File: socket, local: local, tally: tally,
+		text: make([]byte, maxBatch*len(sockaddr{})), rights: make([]byte, unix.CmsgSpace(maxBatch*4)), // an int32 each
+	}
 }
 
 func (r *receiver) Addr() net.Addr { return r.local }
-
-func (r *receiver) Close() error { return r.socket.Close() }
 
 func (r *receiver) Accept() (net.Conn, error) {
 	for len(r.waiting) == 0 {
@@ -54,9 +48,12 @@ func (r *receiver) Accept() (net.Conn, error) {
 
 // receive reads one message.
 func (r *receiver) receive() error {
+	raw, err := r.SyscallConn()
+	if err != nil {
+		return err
+	}
 	var n, rights int
-	var err error
-	waitErr := r.raw.Read(func(fd uintptr) bool {
+	waitErr := raw.Read(func(fd uintptr) bool {
 		n, rights, _, _, err = unix.Recvmsg(int(fd), r.text, r.rights, unix.MSG_CMSG_CLOEXEC)
 		return !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR)
 	})
@@ -85,11 +82,21 @@ func (r *receiver) unpack(text, rights []byte) error {
 	r.tally.taken.Add(uint64(len(fds)))
 	r.waiting = r.waiting[:0]
 	for i, fd := range fds {
-		const size = len(wireAddr{})
-		client := wireAddr(text[i*size:])
+		client := sockaddr(text[i*len(sockaddr{}):])
 		r.waiting = append(r.waiting, &conn{File: os.NewFile(uintptr(fd), "tcp"), of: r, remote: client.tcp()})
 	}
 	return nil
+}
+
+// sockaddr is a client's address as the kernel has it: a struct sockaddr_in or sockaddr_in6.
+type sockaddr [unix.SizeofSockaddrInet6]byte
+
+func (a *sockaddr) tcp() *net.TCPAddr {
+	ip := netip.AddrFrom4([4]byte(a[4:]))
+	if binary.NativeEndian.Uint16(a[:]) == unix.AF_INET6 {
+		ip = netip.AddrFrom16([16]byte(a[8:])).Unmap()
+	}
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, binary.BigEndian.Uint16(a[2:])))
 }
 
 // conn is a TCP connection that was accepted elsewhere. An os.File of a non-blocking descriptor has deadlines and
@@ -98,7 +105,7 @@ func (r *receiver) unpack(text, rights []byte) error {
 type conn struct {
 	*os.File
 	of     *receiver
-	remote *net.TCPAddr
+	remote net.Addr
 }
 
 var _ net.Conn = (*conn)(nil)
@@ -126,13 +133,7 @@ func (c *conn) Close() error {
 
 // CloseWrite sends the end, as net/http does where it has not read all of a request.
 func (c *conn) CloseWrite() error {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var shutErr error
-	err = raw.Control(func(fd uintptr) { shutErr = unix.Shutdown(int(fd), unix.SHUT_WR) })
-	return errors.Join(err, os.NewSyscallError("shutdown", shutErr))
+	return callOn(c, "shutdown", func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) })
 }
 
 // netError makes an error as those of a net.TCPConn, by which net/http tells a time-out and a client that has gone.
@@ -140,22 +141,15 @@ func netError(op string, err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
-	if path := new(os.PathError); errors.As(err, &path) {
-		err = path.Err
-	}
 	if errors.Is(err, os.ErrClosed) {
 		err = net.ErrClosed
 	}
 	return &net.OpError{Op: op, Net: "tcp", Err: err}
 }
 
-// runReceiver is a worker that serves what it is given until there is no more.
-func runReceiver(t task) error {
-	if err := unix.SetNonblock(firstFile, true); err != nil { // whatever os/exec made of it
-		return err
-	}
-	socket, file := os.NewFile(firstFile, "connections"), os.NewFile(firstFile+1, "tally")
-	kept, err := openTally(file)
+// receive serves what this worker is given until there is no more.
+func receive(t task, socket, counted *os.File) error {
+	kept, err := openTally(counted)
 	if err != nil {
 		return err
 	}
@@ -163,11 +157,7 @@ func runReceiver(t task) error {
 	if err != nil {
 		return err
 	}
-	l, err := newReceiver(socket, local, kept)
-	if err != nil {
-		return errors.Join(err, file.Close())
-	}
-	if err := serveCrew(l); !errors.Is(err, io.EOF) {
+	if err := serveCrew(newReceiver(socket, local, kept)); !errors.Is(err, io.EOF) {
 		return err
 	}
 	return nil

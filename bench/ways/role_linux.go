@@ -21,8 +21,7 @@ const (
 	goRole       = "ways go"
 	clusterRole  = "ways cluster"
 	crewRole     = "ways crew"
-	receiverRole = "ways receiver"
-	acceptorRole = "ways acceptor"
+	workerRole   = "ways worker"
 	fasthttpRole = "ways fasthttp"
 	fiberRole    = "ways fiber"
 )
@@ -31,7 +30,7 @@ const (
 func Roles() map[string]func() error {
 	return map[string]func() error{
 		goRole: child.Role(runGo), clusterRole: child.Role(runCluster), crewRole: child.Role(runCrew),
-		receiverRole: child.Role(runReceiver), acceptorRole: runAcceptor,
+		workerRole:   child.Role(runWorker),
 		fasthttpRole: child.Role(runFasthttp), fiberRole: child.Role(runFiber),
 	}
 }
