@@ -1,6 +1,7 @@
 package ways
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -26,24 +27,16 @@ var (
 // nodeVariable names the program, where it is not the one in PATH.
 const nodeVariable = "MULTINODE_NODE"
 
-func nodeProgram() string {
-	if program := os.Getenv(nodeVariable); program != "" {
-		return program
-	}
-	return "node"
-}
+func nodeProgram() string { return cmp.Or(os.Getenv(nodeVariable), "node") }
 
-func lookupNginx() error    { return lookup("nginx", "apt-get install nginx-light") }
-func lookupGunicorn() error { return lookup("gunicorn", "apt-get install gunicorn") }
-func lookupNode() error {
-	return lookup(nodeProgram(), "apt-get install nodejs, or set "+nodeVariable+" to the program")
-}
-
-func lookup(program, install string) error {
-	if _, err := exec.LookPath(program); err != nil {
-		return fmt.Errorf("ways: %w: %s", err, install)
+// installed looks for a program, and says how to install it.
+func installed(program, install string) func() error {
+	return func() error {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Errorf("ways: %w: apt-get install %s", err, install)
+		}
+		return nil
 	}
-	return nil
 }
 
 func nginx() plan {

@@ -77,7 +77,7 @@ func shutdown(server interface{ Shutdown(context.Context) error }) error {
 
 // baseline is what most Go services are. It may use all CPUs, and is restarted by a stop and a start.
 func baseline() plan {
-	return plan{command: ours(goRole, "", 0), alone: true}
+	return plan{command: ours(goRole, "", 0), alone: true, restart: (*Server).again}
 }
 
 func runGo(t task) error {

@@ -83,7 +83,7 @@ func (p *passer) run() {
 	defer close(p.ended)
 	for {
 		if p.turn() {
-			continue // something may wait by now
+			continue
 		}
 		if open, err := p.sleep(); !open {
 			if err != nil {
@@ -94,8 +94,8 @@ func (p *passer) run() {
 	}
 }
 
-// turn accepts what waits and passes it on, or prepares a sleep.
-func (p *passer) turn() (moved bool) {
+// turn accepts what waits and passes it on, and prepares a sleep, unless there is more to do at once.
+func (p *passer) turn() (more bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.batch) == 0 {
@@ -112,12 +112,10 @@ func (p *passer) turn() (moved bool) {
 	if len(p.batch) == 0 {
 		p.acceptAll()
 	}
-	if len(p.batch) == 0 {
-		p.polled[0].Events = unix.POLLIN
-		return false
-	}
+	more = len(p.batch) == maxBatch
 	p.pass()
-	return true
+	p.polled[0].Events = unix.POLLIN
+	return more || len(p.batch) > 0
 }
 
 // tryAll has full workers tried again, which may have read by now.

@@ -4,15 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/gofiber/fiber/v3"
@@ -27,8 +25,9 @@ var errStopping = errors.New("ways: the server stops")
 // preforked is a prefork of a library. It starts as many workers as its master has for GOMAXPROCS.
 func preforked(role, name, module, how string) plan {
 	return plan{
-		command: func(c Config) (*exec.Cmd, error) { return command(role, task{Config: c}, c.Workers) },
-		version: func() (string, error) { return fmt.Sprintf("%s %s, %s", name, moduleVersion(module), how), nil }, reserves: true,
+		command:  func(c Config) (*exec.Cmd, error) { return command(role, task{Config: c}, c.Workers) },
+		version:  func() (string, error) { return fmt.Sprintf("%s %s, %s", name, moduleVersion(module), how), nil },
+		reserves: true, restart: (*Server).again,
 	}
 }
 
@@ -44,10 +43,15 @@ func runFasthttp(t task) error {
 		t.sayPreforked()
 		return server.Serve(l)
 	}
-	var children pidList
-	p.OnChildSpawn = children.add
+	var stopping atomic.Bool
+	p.OnChildSpawn = func(int) error {
+		if stopping.Load() {
+			return errStopping // fasthttp ends all workers, and waits for them
+		}
+		return nil
+	}
 	if !prefork.IsChild() {
-		go children.stopOne() // until the process ends
+		go stopWorkers(&stopping) // until the process ends
 	}
 	if err := p.ListenAndServe(t.Addr); !errors.Is(err, errStopping) {
 		return err
@@ -71,29 +75,16 @@ func handleFast(ctx *fasthttp.RequestCtx) {
 // stopped.
 func runFiber(t task) error {
 	app := fiber.New()
-	app.Get("/", handleFiber)
-	var children pidList
+	app.Get("/", func(c fiber.Ctx) error { handleFast(c.RequestCtx()); return nil })
 	if fiber.IsChild() {
 		go endOnSIGTERM(app.Shutdown) // until the process ends
 	} else {
-		app.Hooks().OnFork(children.add)
-		go children.stopOne() // until the process ends
+		go stopWorkers(new(atomic.Bool)) // until the process ends
 	}
 	return app.Listen(t.Addr, fiber.ListenConfig{
 		EnablePrefork: true, DisableStartupMessage: true, ListenerNetwork: network(t.Addr),
 		ListenerAddrFunc: func(net.Addr) { t.sayPreforked() },
 	})
-}
-
-func handleFiber(c fiber.Ctx) error {
-	d, err := parseBurn(string(c.Request().URI().QueryString()))
-	if err != nil {
-		return fiber.NewError(http.StatusBadRequest, err.Error())
-	}
-	burn(d)
-	c.Set("Worker", pid)
-	c.Set(fiber.HeaderContentType, contentType)
-	return c.SendString(body)
 }
 
 // sayPreforked says that a worker serves, which both libraries give one CPU.
@@ -120,36 +111,15 @@ func endOnSIGTERM(shutdown func() error) {
 	}
 }
 
-// pidList holds the workers of a prefork.
-type pidList struct {
-	mu       sync.Mutex
-	pids     []int
-	stopping bool
-}
-
-// add is a hook of fasthttp, whose error ends all workers, gracefully.
-func (l *pidList) add(pid int) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.stopping {
-		return errStopping
-	}
-	l.pids = append(l.pids, pid)
-	return nil
-}
-
-// stopOne ends a worker when standard input ends. For fasthttp, the next one calls add; Fiber then ends all.
-func (l *pidList) stopOne() {
+// stopWorkers ends the workers of a prefork when standard input ends. For fasthttp, the first one that has ended is replaced, for
+// which it asks; Fiber then kills all.
+func stopWorkers(stopping *atomic.Bool) {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM) // this process goes on
 	err := child.AwaitEnd()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.stopping = true
-	for _, pid := range slices.Backward(l.pids) {
-		if err = syscall.Kill(pid, syscall.SIGTERM); err == nil {
-			return
-		}
+	stopping.Store(true)
+	if err := errors.Join(err, syscall.Kill(0, syscall.SIGTERM)); err != nil { // the group is the server
+		fmt.Fprintln(os.Stderr, "ways:", err)
 	}
-	fmt.Fprintln(os.Stderr, "ways: no worker to end:", err)
 }
 
 // moduleVersion returns which version of a module this program is made of.

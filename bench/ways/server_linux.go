@@ -19,11 +19,8 @@ import (
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-const (
-	startWithin = child.Patience
-	stopWithin  = child.Patience
-	glance      = 2 * time.Millisecond // between two looks at processes that are not our children
-)
+// glance is the time between two looks at processes that are not our children.
+const glance = 2 * time.Millisecond
 
 // plan is what is particular to a way.
 type plan struct {
@@ -35,8 +32,8 @@ type plan struct {
 	reserves bool      // each process binds the address by itself: it must be held, and port 0 be made one port
 	end      os.Signal // the order to stop; nil: the end of standard input
 
-	workers func(dir string) ([]int, error)      // where it takes more than to look at the processes
-	restart func(*Server, context.Context) error // nil: it takes a stop and a start
+	workers func(dir string) ([]int, error) // where it takes more than to look at the processes
+	restart func(*Server, context.Context) error
 }
 
 // Server is one that runs. Its methods may be called at the same time, but for Restart and Stop, each of which must be
@@ -51,6 +48,11 @@ type Server struct {
 
 // Start returns when all workers serve. What is started goes on when ctx is done, until Stop.
 func (w Way) Start(ctx context.Context, c Config) (_ *Server, err error) {
+	if w.Lookup != nil {
+		if err := w.Lookup(); err != nil {
+			return nil, err
+		}
+	}
 	s := &Server{plan: w.plan}
 	if s.config, err = c.withDefaults(); err != nil {
 		return nil, err
@@ -68,7 +70,7 @@ func (w Way) Start(ctx context.Context, c Config) (_ *Server, err error) {
 	}
 	if s.plan.reserves {
 		if s.held, err = reuseport.Reserve(ctx, "tcp", s.config.Addr); err != nil {
-			return nil, errors.Join(err, s.clean())
+			return nil, errors.Join(err, os.RemoveAll(s.config.Dir))
 		}
 		s.config.Addr = s.held.Addr().String()
 	}
@@ -91,19 +93,15 @@ func (s *Server) PIDs() []int { return proc.PIDs(s.family()) }
 
 // Workers returns the processes that answer requests now. While they are replaced, old and new ones count.
 func (s *Server) Workers() []int {
-	if s.plan.workers != nil {
-		workers, err := s.plan.workers(s.config.Dir)
-		if err != nil {
-			return nil // it has ended
-		}
+	switch main := s.main(); {
+	case s.plan.workers != nil:
+		workers, _ := s.plan.workers(s.config.Dir) // none, if it has ended
 		return workers
+	case s.plan.alone:
+		return s.PIDs()
+	default:
+		return slices.DeleteFunc(s.PIDs(), func(pid int) bool { return pid == main })
 	}
-	all := s.PIDs()
-	if !s.plan.alone {
-		main := s.main()
-		all = slices.DeleteFunc(all, func(pid int) bool { return pid == main })
-	}
-	return all
 }
 
 func (s *Server) main() int {
@@ -125,14 +123,7 @@ func (s *Server) family() []procfs.ProcStat {
 // Restart replaces all workers as the users of this way do, so that the program can be another one afterwards. README.md
 // says which ways lose connections. It returns when the new ones serve and the old ones get no new connections.
 func (s *Server) Restart(ctx context.Context) error {
-	restart := s.plan.restart
-	if restart == nil {
-		restart = (*Server).again
-	}
-	if err := restart(s, ctx); err != nil {
-		return s.explain("restart", err)
-	}
-	return nil
+	return s.explain("restart", s.plan.restart(s, ctx))
 }
 
 // again stops the server and starts it.
@@ -161,7 +152,7 @@ func (s *Server) hangUp(ctx context.Context) error {
 	if err := s.process.Load().Signal(syscall.SIGHUP); err != nil {
 		return err
 	}
-	if err := s.awaitWorkers(ctx, old); err != nil || s.plan.silent {
+	if err := s.awaitWorkers(ctx, old); err != nil {
 		return err
 	}
 	_, err := s.awaitServing(ctx)
@@ -171,53 +162,45 @@ func (s *Server) hangUp(ctx context.Context) error {
 // Stop wakes processes that were stopped, lets the server finish what it has begun, kills what is left after some minutes,
 // which is an error, and removes its files.
 func (s *Server) Stop() error {
-	err := s.halt()
-	if err != nil {
-		err = s.explain("stop", err)
-	}
+	err := s.explain("stop", s.halt())
 	if s.held != nil {
 		err = errors.Join(err, s.held.Close())
 	}
-	return errors.Join(err, s.clean())
+	return errors.Join(err, os.RemoveAll(s.config.Dir))
 }
-
-func (s *Server) clean() error { return os.RemoveAll(s.config.Dir) }
 
 func (s *Server) log() string { return filepath.Join(s.config.Dir, "log") }
 
-// explain adds the end of the log to an error.
+// explain adds the end of the log to an error, if there is one.
 func (s *Server) explain(what string, err error) error {
+	if err == nil {
+		return nil
+	}
 	return fmt.Errorf("ways: %s: %w; the end of its log:\n%s", what, err, child.LogEnd(s.log(), 2000))
 }
 
 // run starts the program, and returns its address when its workers serve.
 func (s *Server) run(ctx context.Context) (addr string, err error) {
-	if err := s.launch(); err != nil {
-		return "", err
-	}
-	ctx, cancel := context.WithTimeout(ctx, startWithin)
-	defer cancel()
-	if s.plan.silent {
-		return s.config.Addr, s.awaitWorkers(ctx, nil)
-	}
-	return s.awaitServing(ctx)
-}
-
-func (s *Server) launch() error {
 	cmd, err := s.plan.command(s.config)
 	if err != nil {
-		return err
+		return "", err
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is for the caller, who stops us
 	p, err := child.StartLogged("it", cmd, s.log())
-	if err == nil {
-		s.process.Store(p)
+	if err != nil {
+		return "", err
 	}
-	return err
+	s.process.Store(p)
+	ctx, cancel := context.WithTimeout(ctx, child.Patience)
+	defer cancel()
+	return s.awaitServing(ctx)
 }
 
-// awaitServing waits until all workers have said that they serve, and where.
+// awaitServing waits until all workers serve, and returns where.
 func (s *Server) awaitServing(ctx context.Context) (addr string, err error) {
+	if s.plan.silent {
+		return s.config.Addr, s.awaitWorkers(ctx, nil)
+	}
 	for range s.config.Workers {
 		if addr, err = s.process.Load().Await(ctx, saidWorker); err != nil {
 			return "", err
@@ -256,11 +239,15 @@ func (s *Server) halt() error {
 	if all[0].PID != p.PID() { // it was killed, and has left its workers
 		signalAll(all, syscall.SIGTERM)
 	}
-	clean := awaitGone(all, stopWithin)
+	end := time.Now().Add(child.Patience)
+	for slices.ContainsFunc(all, proc.Runs) && time.Now().Before(end) {
+		time.Sleep(glance)
+	}
+	clean := !slices.ContainsFunc(all, proc.Runs)
 	signalAll(s.family(), syscall.SIGKILL) // also one that was started meanwhile
 	<-p.Ended()
 	if !clean {
-		return fmt.Errorf("it did not end in %v and was killed", stopWithin)
+		return fmt.Errorf("it did not end in %v and was killed", child.Patience)
 	}
 	return nil
 }
@@ -269,13 +256,4 @@ func signalAll(all []procfs.ProcStat, signal syscall.Signal) {
 	for _, p := range all {
 		_ = syscall.Kill(p.PID, signal) // it may have ended
 	}
-}
-
-func awaitGone(all []procfs.ProcStat, within time.Duration) bool {
-	for end := time.Now().Add(within); slices.ContainsFunc(all, proc.Runs); time.Sleep(glance) {
-		if time.Now().After(end) {
-			return false
-		}
-	}
-	return true
 }

@@ -47,7 +47,6 @@ func (c Config) share() int { return (runtime.NumCPU() + c.Workers - 1) / c.Work
 type Way struct {
 	Name  string // short, for tables and flags
 	Title string // one line for somebody who has not seen this project
-	Ours  bool   // it is package cluster
 	Other bool   // its handler is not net/http: a figure tells also of that
 	Burns bool   // its handler can use CPU time
 
@@ -59,15 +58,16 @@ type Way struct {
 
 // All returns the ways, the baseline first.
 func All() []Way {
+	node := installed(nodeProgram(), "nodejs, or set "+nodeVariable+" to the program")
 	return []Way{
 		{Name: "go", Title: "one net/http process on all CPUs", Burns: true, plan: baseline()},
 		{
 			Name: "reuseport", Title: "each process binds the port with SO_REUSEPORT, the kernel chooses by its hash",
-			Ours: true, Burns: true, plan: clustered("hash"),
+			Burns: true, plan: clustered("hash"),
 		},
 		{
 			Name: "multinode", Title: "the same, and the master steers the kernel's choice (package cluster by default)",
-			Ours: true, Burns: true, plan: clustered(""),
+			Burns: true, plan: clustered(""),
 		},
 		{
 			Name: roundRobin, Title: "the master accepts and passes each descriptor to a worker, in turn",
@@ -95,19 +95,19 @@ func All() []Way {
 		},
 		{
 			Name: "node-rr", Title: "cluster of Node.js: the master accepts and passes descriptors, in turn (its default)",
-			Other: true, Burns: true, Lookup: lookupNode, plan: nodeCluster("rr"),
+			Other: true, Burns: true, Lookup: node, plan: nodeCluster("rr"),
 		},
 		{
 			Name: "node-none", Title: "cluster of Node.js: all workers accept from one listener (SCHED_NONE)",
-			Other: true, Burns: true, Lookup: lookupNode, plan: nodeCluster("none"),
+			Other: true, Burns: true, Lookup: node, plan: nodeCluster("none"),
 		},
 		{
 			Name: "nginx", Title: "nginx with reuseport: each worker has a listener of its own", Other: true,
-			Lookup: lookupNginx, plan: nginx(),
+			Lookup: installed("nginx", "nginx-light"), plan: nginx(),
 		},
 		{
 			Name: "gunicorn", Title: "gunicorn with --reuse-port: Python processes that accept from one listener", Other: true,
-			Burns: true, Lookup: lookupGunicorn, plan: gunicorn(),
+			Burns: true, Lookup: installed("gunicorn", "gunicorn"), plan: gunicorn(),
 		},
 	}
 }

@@ -45,20 +45,12 @@ func Become(roles ...map[string]func() error) {
 	}
 }
 
-// Task reads the task of this process.
-func Task(task any) error {
-	if err := json.Unmarshal([]byte(os.Getenv(taskVariable)), task); err != nil {
-		return fmt.Errorf("task of %s: %w", os.Getenv(roleVariable), err)
-	}
-	return nil
-}
-
 // Role is what a process does in a role whose task is a T.
 func Role[T any](run func(task T) error) func() error {
 	return func() error {
 		var task T
-		if err := Task(&task); err != nil {
-			return err
+		if err := json.Unmarshal([]byte(os.Getenv(taskVariable)), &task); err != nil {
+			return fmt.Errorf("task of %s: %w", os.Getenv(roleVariable), err)
 		}
 		return run(task)
 	}
