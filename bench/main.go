@@ -19,6 +19,7 @@ import (
 	"github.com/multinode-go/multinode/bench/cost"
 	"github.com/multinode-go/multinode/bench/cost/roles"
 	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/bench/internal/command"
 	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/bench/loss"
 	"github.com/multinode-go/multinode/bench/sim"
@@ -36,7 +37,7 @@ func exit(err error) {
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		os.Exit(0)
-	case errors.Is(err, compare.ErrUsage), errors.Is(err, cost.ErrUsage), errors.Is(err, load.ErrUsage), errors.Is(err, loss.ErrUsage),
+	case errors.Is(err, command.ErrUsage), errors.Is(err, cost.ErrUsage), errors.Is(err, load.ErrUsage), errors.Is(err, loss.ErrUsage),
 		errors.Is(err, sim.ErrUsage):
 		os.Exit(2)
 	default:

@@ -14,12 +14,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/multinode-go/multinode/bench/internal/command"
 	"github.com/multinode-go/multinode/bench/report"
 	"github.com/multinode-go/multinode/bench/ways"
 )
-
-// ErrUsage is the error of arguments that are wrong, which the user has been told already.
-var ErrUsage = errors.New("usage")
 
 const (
 	briefDuration = 600 * time.Millisecond
@@ -27,14 +25,13 @@ const (
 	fewestRounds  = 5
 )
 
-// briefWays are those of the short comparison: all that answer with the same server.
+// isBrief tells whether a way is one of the short comparison: all that answer with the same server.
 func isBrief(w ways.Way) bool { return !w.Other && w.Name != "proxy" }
 
 // Run is the command: it compares, prints the tables, and writes the report.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var c config
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.SetOutput(stderr)
 	full := flags.Bool("full", false, "all ways, all patterns, and more time for each")
 	chosen := flags.String("ways", "", "compare these `ways`, with commas: "+strings.Join(wayNames(), ", "))
 	flags.IntVar(&c.rounds, "rounds", fewestRounds, "rounds; a figure is the median of them")
@@ -43,16 +40,11 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.Uint64Var(&c.seed, "seed", 1, "of the load and of the order in which the ways are measured")
 	out := flags.String("o", "multinode-bench", "`directory` for the report: index.html, samples.csv, report.json, and charts")
 	from := flags.String("from", "", "measure nothing: write the report of this `file` of JSON again")
-	flags.Usage = func() { usageText(flags) }
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return ErrUsage
+	if err := command.Parse(flags, args, stderr, usageText()); err != nil {
+		return err
 	}
 	if err := c.choose(flags.Args(), *chosen, *full); err != nil {
-		fmt.Fprintln(stderr, "bench:", err)
-		return ErrUsage
+		return command.Wrong(stderr, err)
 	}
 	d := &report.Document{
 		Title:   "Ways to share a TCP port among processes",
@@ -70,19 +62,18 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return errors.Join(err, d.WriteText(stdout), write(d, *out, stdout))
 }
 
-func usageText(flags *flag.FlagSet) {
-	w := flags.Output()
-	fmt.Fprintf(w, "Usage: go run ./bench [flags] [pattern ...]\n\nCompares ways to share a port among processes. Patterns of load, "+
+func usageText() string {
+	var b strings.Builder
+	b.WriteString("[flags] [pattern ...]\n\nCompares ways to share a port among processes. Patterns of load, " +
 		"each of which answers a question (* in the short comparison):\n")
 	for _, p := range patterns() {
 		mark := " "
 		if p.brief {
 			mark = "*"
 		}
-		fmt.Fprintf(w, "  %-11s%s %s\n", p.Name, mark, p.Title)
+		fmt.Fprintf(&b, "  %-11s%s %s\n", p.Name, mark, p.Title)
 	}
-	fmt.Fprintln(w, "\nFlags:")
-	flags.PrintDefaults()
+	return b.String() + "\nFlags:"
 }
 
 func wayNames() (names []string) {
@@ -111,17 +102,12 @@ func (c *config) choose(patternNames []string, wayList string, full bool) error 
 	if n := len(patternNames); n > 0 && n != len(c.patterns) {
 		return fmt.Errorf("there is no pattern of one of these names, or one is named twice: %s (-h lists them)", strings.Join(patternNames, ", "))
 	}
-	var names []string
-	if wayList != "" {
-		names = append(strings.Split(wayList, ","), baseline)
-	}
-	for _, name := range names {
-		if !slices.Contains(wayNames(), name) {
-			return fmt.Errorf("there is no way %q (-h lists them)", name)
-		}
+	names, err := command.Choose("way", wayList, wayNames())
+	if err != nil {
+		return err
 	}
 	for _, w := range ways.All() {
-		if len(names) == 0 && (full || isBrief(w)) || slices.Contains(names, w.Name) {
+		if wayList == "" && (full || isBrief(w)) || w.Name == baseline || slices.Contains(names, w.Name) {
 			c.ways = append(c.ways, w)
 		}
 	}
@@ -154,5 +140,33 @@ func write(d *report.Document, dir string, stdout io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(stdout, "\nThe report is %s; beside it are samples.csv, report.json and the charts.\n", filepath.Join(dir, "index.html"))
+	return nil
+}
+
+// Agree is a command: it tells whether the runs whose reports are named agree.
+func Agree(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) < 2 {
+		fmt.Fprintln(stderr, "Usage: go run ./bench agree report.json report.json ...")
+		return command.ErrUsage
+	}
+	var runs []*report.Document
+	for _, path := range args {
+		d, err := read(path)
+		if err != nil {
+			return err
+		}
+		runs = append(runs, d)
+	}
+	for _, mainOnly := range []bool{true, false} {
+		what := "all figures that matter"
+		if mainOnly {
+			what = "the main figure of each pattern"
+		}
+		a := report.Agree(mainOnly, runs...)
+		fmt.Fprintf(stdout, "%s: %d of %d pairs agree within their intervals\n", what, a.Pairs-len(a.Apart), a.Pairs)
+		for _, apart := range a.Apart {
+			fmt.Fprintln(stdout, "  apart:", apart)
+		}
+	}
 	return nil
 }

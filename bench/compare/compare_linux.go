@@ -131,7 +131,7 @@ func (r *comparison) start(ctx context.Context, dir string) error {
 		shown := report.Way{
 			Name: w.Name, Title: w.Name, About: w.Title, Server: server(w), Baseline: w.Name == baseline, Ours: w.Name == subject,
 		}
-		s, err := r.startWay(ctx, w, dir)
+		s, err := w.Start(ctx, ways.Config{Workers: r.workers, Dir: dir})
 		switch {
 		case err == nil:
 			r.servers[w.Name], shown.Version = s, s.Version()
@@ -143,15 +143,6 @@ func (r *comparison) start(ctx context.Context, dir string) error {
 		r.document.Ways = append(r.document.Ways, shown)
 	}
 	return nil
-}
-
-func (r *comparison) startWay(ctx context.Context, w ways.Way, dir string) (*ways.Server, error) {
-	if w.Lookup != nil {
-		if err := w.Lookup(); err != nil {
-			return nil, err
-		}
-	}
-	return w.Start(ctx, ways.Config{Workers: r.workers, Dir: dir})
 }
 
 // baseline is the way that all are compared with, and subject the one that the findings are about.

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/bench/internal/command"
 	"github.com/multinode-go/multinode/bench/internal/proc"
 	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/bench/report"
@@ -52,7 +53,7 @@ func compared(t *testing.T, args ...string) (*report.Document, string) {
 	var agreement bytes.Buffer
 	require.NoError(t, Agree(t.Context(), []string{path, filepath.Join(again, "report.json")}, &agreement, &stderr))
 	assert.Contains(t, agreement.String(), "agree")
-	require.ErrorIs(t, Agree(t.Context(), []string{path}, &agreement, &stderr), ErrUsage)
+	require.ErrorIs(t, Agree(t.Context(), []string{path}, &agreement, &stderr), command.ErrUsage)
 	return d, stdout.String()
 }
 
@@ -147,7 +148,7 @@ func TestUsage(t *testing.T) {
 		{"-rounds", "0"}, {"-workers", "0"}, {"-duration", "-1s"}, {"-ways", "apache"}, {"nonsense"}, {"short", "short"}, {"-x"},
 	} {
 		var stdout, stderr bytes.Buffer
-		require.ErrorIs(t, Run(t.Context(), args, &stdout, &stderr), ErrUsage, args)
+		require.ErrorIs(t, Run(t.Context(), args, &stdout, &stderr), command.ErrUsage, args)
 		assert.NotEmpty(t, stderr.String())
 		assert.Empty(t, stdout.String())
 	}
@@ -174,10 +175,10 @@ func TestUsageOfAProcess(t *testing.T) {
 	const burned = 200 * time.Millisecond
 	for begin := cpuTime(t); cpuTime(t)-begin < burned; {
 	}
-	total, user, system := usageOf(pids).since(before)
-	assert.GreaterOrEqual(t, total, burned-10*time.Millisecond)
-	assert.Equal(t, total, user+system)
-	assert.Positive(t, user)
+	used := usageOf(pids).since(before)
+	assert.GreaterOrEqual(t, used.total, burned-10*time.Millisecond)
+	assert.Equal(t, used.total, used.user+used.system)
+	assert.Positive(t, used.user)
 	rss, pss := proc.Memory(pids...)
 	assert.Greater(t, rss, 1.0)
 	assert.LessOrEqual(t, pss, rss)

@@ -11,9 +11,6 @@ import (
 	"runtime"
 )
 
-// ErrUsage is the error of arguments that are wrong, which the user has been told already.
-var ErrUsage = errors.New("usage")
-
 // Agree returns an error that Is errors.ErrUnsupported.
 func Agree(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return Run(ctx, args, stdout, stderr)

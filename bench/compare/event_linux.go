@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -41,10 +40,13 @@ func restart(ctx context.Context, s *ways.Server) (report.Figures, error) {
 	defer cancel()
 	serves := make(chan time.Duration, 1)
 	go func() { // ends with ctx
-		if awaitNew(ctx, s.Addr(), old) {
-			serves <- time.Since(begin)
+		for ctx.Err() == nil {
+			if pid, err := askWorker(ctx, s.Addr()); err == nil && !slices.Contains(old, pid) {
+				serves <- time.Since(begin)
+				return
+			}
+			time.Sleep(probeInterval)
 		}
-		close(serves)
 	}()
 	if err := s.Restart(ctx); err != nil {
 		return nil, err
@@ -62,27 +64,16 @@ const (
 	probeInterval = time.Millisecond
 )
 
-// awaitNew asks until a worker answers that is none of old. It returns false when ctx is done first.
-func awaitNew(ctx context.Context, addr string, old []int) bool {
-	client := http.Client{
-		Timeout:   time.Second,
-		Transport: &http.Transport{DisableKeepAlives: true, DialContext: new(net.Dialer).DialContext},
-	}
-	for ctx.Err() == nil {
-		if pid, err := askWorker(ctx, &client, addr); err == nil && !slices.Contains(old, pid) {
-			return true
-		}
-		time.Sleep(probeInterval)
-	}
-	return false
-}
+// prober asks on a connection of its own each time.
+var prober = http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
-func askWorker(ctx context.Context, client *http.Client, addr string) (pid int, err error) {
+// askWorker returns which worker has answered.
+func askWorker(ctx context.Context, addr string) (pid int, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/", http.NoBody)
 	if err != nil {
 		return 0, err
 	}
-	response, err := client.Do(request)
+	response, err := prober.Do(request)
 	if err != nil {
 		return 0, err
 	}

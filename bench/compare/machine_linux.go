@@ -39,12 +39,9 @@ func machine() report.Machine {
 // system returns the name of the distribution.
 func system() string {
 	text, _ := os.ReadFile("/etc/os-release") // empty if there is none
-	for line := range strings.Lines(string(text)) {
-		if name, found := strings.CutPrefix(line, "PRETTY_NAME="); found {
-			return strings.Trim(name, "\"\n")
-		}
-	}
-	return ""
+	_, rest, _ := strings.Cut("\n"+string(text), "\nPRETTY_NAME=")
+	name, _, _ := strings.Cut(rest, "\n")
+	return strings.Trim(name, `"`)
 }
 
 // revision returns the commit of this project, where the program was built with it: go run leaves it out.

@@ -3,10 +3,8 @@ package compare
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/multinode-go/multinode/bench/internal/proc"
@@ -41,7 +39,7 @@ func (r *comparison) measure(ctx context.Context, p pattern, s *ways.Server, rou
 	maps.Copy(sample.Figures, queueFigures(queue))
 	sample.Figures[report.RSS], sample.Figures[report.PSS] = proc.Memory(s.PIDs()...)
 	if p.event == nil {
-		addUsage(sample.Figures, usageOf(pids).since, before, float64(result.Requests))
+		addUsage(sample.Figures, usageOf(pids).since(before), float64(result.Requests))
 		addFairness(sample.Figures, s.Workers(), result)
 	}
 	return sample, nil
@@ -83,10 +81,10 @@ func quantiles(r load.Result) (all []report.Quantile) {
 	return all
 }
 
-func addUsage(f report.Figures, since func(usage) (total, user, system time.Duration), before usage, requests float64) {
-	total, user, system := since(before)
+// addUsage adds the CPU time for each request.
+func addUsage(f report.Figures, used usage, requests float64) {
 	each := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) / requests }
-	f[report.CPU], f[report.CPUUser], f[report.CPUSystem] = each(total), each(user), each(system)
+	f[report.CPU], f[report.CPUUser], f[report.CPUSystem] = each(used.total), each(used.user), each(used.system)
 }
 
 func addFairness(f report.Figures, workers []int, r load.Result) {
@@ -109,42 +107,36 @@ func fairnessOf(workers []int, counts map[string]int64) (maxMean, jain, deviatio
 // queueInterval is the time between two looks at the accept queues.
 const queueInterval = 10 * time.Millisecond
 
-// watchQueue looks at the accept queues of an address from time to time, until the function that it returns is called.
+// watchQueue looks at the accept queues of all listeners of an address from time to time, until the function that it returns is
+// called.
 func watchQueue(addr string) (stop func() []report.Point) {
-	var seen []report.Point
-	ended := make(chan struct{})
-	var watch sync.WaitGroup
-	watch.Go(func() { // ends with stop
+	ended, seen := make(chan struct{}), make(chan []report.Point)
+	go func() { // ends with stop
+		var points []report.Point
 		begin, ticker := time.Now(), time.NewTicker(queueInterval)
 		defer ticker.Stop()
 		for {
 			select {
 			case <-ended:
+				seen <- points
 				return
 			case <-ticker.C:
-				if length, err := queueOf(addr); err == nil {
-					seen = append(seen, report.Point{Seconds: time.Since(begin).Seconds(), Value: length})
+				listeners, err := reuseport.Listeners(context.Background(), "tcp", addr)
+				if err != nil {
+					continue // there is none while it restarts
 				}
+				point := report.Point{Seconds: time.Since(begin).Seconds()}
+				for _, l := range listeners {
+					point.Value += float64(l.Queue)
+				}
+				points = append(points, point)
 			}
 		}
-	})
+	}()
 	return func() []report.Point {
 		close(ended)
-		watch.Wait()
-		return seen
+		return <-seen
 	}
-}
-
-// queueOf returns how many connections wait to be accepted by all listeners together.
-func queueOf(addr string) (length float64, err error) {
-	listeners, err := reuseport.Listeners(context.Background(), "tcp", addr)
-	if err != nil {
-		return 0, fmt.Errorf("queue: %w", err)
-	}
-	for _, l := range listeners {
-		length += float64(l.Queue)
-	}
-	return length, nil
 }
 
 func queueFigures(points []report.Point) report.Figures {
@@ -156,4 +148,31 @@ func queueFigures(points []report.Point) report.Figures {
 		sum, longest = sum+p.Value, max(longest, p.Value)
 	}
 	return report.Figures{report.QueueMax: longest, report.QueueMean: sum / float64(len(points))}
+}
+
+// usage is the CPU time that processes have used.
+type usage struct {
+	total, user, system time.Duration // user and system are in ticks of 10 ms, too coarse for more than their ratio
+}
+
+// usageOf returns what processes have used until now; one that has ended counts as nothing.
+func usageOf(pids []int) usage {
+	u := usage{total: proc.CPU(pids...)}
+	for _, pid := range pids {
+		if s, err := proc.Stat(pid); err == nil {
+			u.user, u.system = u.user+time.Duration(s.UTime), u.system+time.Duration(s.STime)
+		}
+	}
+	return u
+}
+
+// since returns what was used between before and u, to the nanosecond.
+func (u usage) since(before usage) usage {
+	total, user, system := u.total-before.total, u.user-before.user, u.system-before.system
+	share := 0.5
+	if user+system > 0 {
+		share = float64(user) / float64(user+system)
+	}
+	user = time.Duration(share * float64(total))
+	return usage{total, user, total - user}
 }

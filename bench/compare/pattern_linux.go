@@ -59,22 +59,20 @@ var (
 func patterns() []pattern {
 	all := []pattern{
 		{
-			brief: true,
+			brief: true, plan: func(limits) load.Plan { return load.Plan{Connections: connections} },
 			Pattern: report.Pattern{
 				Name: "short", Title: "Short connections, as many as possible", Figures: speed,
 				About:    fmt.Sprintf("%d clients open a connection, send one request, read the answer, and open the next one.", connections),
 				Question: "What does it cost to bring a connection to a worker? Here a way shows itself most, as each request pays for it.",
 			},
-			plan: func(limits) load.Plan { return load.Plan{Connections: connections} },
 		},
 		{
-			brief: true,
+			brief: true, plan: func(limits) load.Plan { return load.Plan{Connections: connections, KeepAlive: true} },
 			Pattern: report.Pattern{
 				Name: "keepalive", Title: "Kept connections, as many requests as possible", Figures: speed,
 				About:    fmt.Sprintf("%d connections stay open, and each sends its next request when it has its answer.", connections),
 				Question: "What can the workers do when connections are spread once and for all? A way that copies bytes pays on each request.",
 			},
-			plan: func(limits) load.Plan { return load.Plan{Connections: connections, KeepAlive: true} },
 		},
 		{
 			brief: true,
@@ -89,12 +87,12 @@ func patterns() []pattern {
 			},
 		},
 		{
+			plan: func(l limits) load.Plan { return load.Plan{Rate: calm * l.short} },
 			Pattern: report.Pattern{
 				Name: "short-rate", Title: "Short connections at a fixed rate", Figures: latency,
 				About:    fmt.Sprintf("Requests come at random, each on a new connection, at %.0f %% of what the baseline can do.", 100*calm),
 				Question: "How long does a connection with one request take on a server that is not overloaded?",
 			},
-			plan: func(l limits) load.Plan { return load.Plan{Rate: calm * l.short} },
 		},
 		{
 			brief: true, burns: true,
@@ -112,30 +110,28 @@ func patterns() []pattern {
 			},
 		},
 		{
+			plan: func(limits) load.Plan { return load.Plan{Burst: burst, Rate: burst / burstEvery.Seconds()} },
 			Pattern: report.Pattern{
 				Name: "burst", Title: "Bursts of connections", Figures: []string{report.P99, report.Max, report.P50, report.QueueMax, report.RequestsMaxMean},
 				About:    fmt.Sprintf("%d connections are opened at once, each %v, each for one request.", burst, burstEvery),
 				Question: "How long does the last one of a crowd wait, and how even is the crowd spread?",
 			},
-			plan: func(limits) load.Plan { return load.Plan{Burst: burst, Rate: burst / burstEvery.Seconds()} },
 		},
 		{
+			plan: func(l limits) load.Plan { return load.Plan{Rate: calm / 2 * l.short} }, event: stallWorker,
 			Pattern: report.Pattern{
 				Name: "stall", Title: "A worker stalls for a second", Figures: []string{report.P999, report.P99, report.Max, report.QueueMax, report.Failures},
 				About:    fmt.Sprintf("Each request comes on a new connection. In the middle one of the workers is stopped (SIGSTOP) for %v.", stall),
 				Question: "Who suffers when one process hangs? Here p99.9 and the longest queue tell. With one process, everybody does.",
 			},
-			plan:  func(l limits) load.Plan { return load.Plan{Rate: calm / 2 * l.short} },
-			event: stallWorker,
 		},
 		{
+			plan: func(l limits) load.Plan { return load.Plan{Rate: calm / 2 * l.short} }, event: restart,
 			Pattern: report.Pattern{
 				Name: "restart", Title: "A rolling restart", Figures: []string{report.Failures, report.Restart, report.P999, report.Max, report.P99},
 				About:    "Each request comes on a new connection. In the middle all workers are replaced, as the users of this way do it.",
 				Question: "What does a deploy cost? Failures are requests that a client saw fail.",
 			},
-			plan:  func(l limits) load.Plan { return load.Plan{Rate: calm / 2 * l.short} },
-			event: restart,
 		},
 	}
 	for _, n := range []int{8, 32, 256} {
