@@ -34,7 +34,7 @@ type Master interface {
 	Takeover(ctx context.Context) error
 	// Stop begins the stop, and does not wait for it.
 	Stop()
-	// Watch returns the events behind that of Seq after, and those to come, see [journal.Journal.Watch].
+	// Watch returns the events after the one with Seq after, past and future, see [journal.Journal.Watch].
 	Watch(after int) (past []control.Event, next <-chan control.Event, cancel func())
 }
 

@@ -134,7 +134,7 @@ func (s *staff) endAbsent(info Info) {
 	s.apply(w, w.hang(s.now))
 }
 
-// apply carries out what a worker's state asks for. One that was stopped is let go on for a dump.
+// apply carries out the remedy for a worker. A process that was stopped is continued for a dump.
 func (s *staff) apply(w *worker, r remedy) {
 	switch r {
 	case none:

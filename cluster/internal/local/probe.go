@@ -61,7 +61,7 @@ func (l *Listeners) forget(one *Listener, source netip.AddrPort) (came bool) {
 	return closed.Is(e.came)
 }
 
-// Await waits until a probe connection has come.
+// Await waits until a probe connection has arrived.
 func (l *Listeners) Await(ctx context.Context, _ portgroup.Key, source netip.AddrPort) error {
 	l.mu.Lock()
 	e := l.expected[source]

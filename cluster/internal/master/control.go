@@ -126,7 +126,7 @@ func (c Control) order(ctx context.Context, o lifecycle.Order) error {
 // Stop begins the stop.
 func (c Control) Stop() { c.master.node.Stop(nil, c.master.cfg.Node.StopTimeout) }
 
-// Watch returns the events since that of Seq after, and those to come.
+// Watch returns the events after the one with Seq after, past and future.
 func (c Control) Watch(after int) (past []control.Event, next <-chan control.Event, cancel func()) {
 	return c.master.journal.Watch(after)
 }

@@ -100,7 +100,7 @@ func (c *Client) attach(l link) {
 	_ = l.Hello(protocol.Hello{Ready: c.isReady, Listeners: append(c.cfg.Listeners.Infos(), c.cfg.Held...)}) // an error ends the link
 }
 
-// detach takes note that a link has ended.
+// detach notes that a link has ended.
 func (c *Client) detach(l link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

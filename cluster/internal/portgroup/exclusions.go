@@ -23,13 +23,13 @@ func (e *exclusions) gets(index int) bool {
 // connections since. It counts from 1.
 func (e *exclusions) Epoch() int { return e.epoch }
 
-// Leak takes note that an excluded member may have got connections.
+// Leak notes that an excluded member may have got connections.
 func (e *exclusions) Leak() { e.epoch++ }
 
 // Shifts counts events that may have moved members to other indexes: an answer to a probe that was sent before is void.
 func (e *exclusions) Shifts() int { return e.shifts }
 
-// Late takes note that answers to probes are void, and that an excluded member may have got connections, as when a node may yet
+// Late notes that answers to probes are void, and that an excluded member may have got connections, as when a node may yet
 // attach a program of ours that is old by now.
 func (e *exclusions) Late() {
 	e.epoch++

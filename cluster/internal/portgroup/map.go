@@ -40,19 +40,19 @@ func first[N Node](members []*Member[N], is func(*Member[N]) bool) *Member[N] {
 	return nil
 }
 
-// Doubt takes note that the order may be wrong, and that an excluded member may have got connections.
+// Doubt notes that the order may be wrong, and that an excluded member may have got connections.
 func (m *Map[N]) Doubt() {
 	m.unknown = true
 	m.Late()
 }
 
-// Join takes note of a member that has just joined.
+// Join notes a member that has just joined.
 func (m *Map[N]) Join(one *Member[N]) {
 	m.members = append(m.members, one)
 	m.change(change[N]{one, true})
 }
 
-// Leave takes note of a member that has just left.
+// Leave notes a member that has just left.
 func (m *Map[N]) Leave(one *Member[N]) {
 	m.drop(one)
 	m.change(change[N]{one, false})
@@ -65,7 +65,7 @@ func (m *Map[N]) Drop(one *Member[N]) {
 	m.Doubt()
 }
 
-// Adopt takes note of a listener of a node that was there before us.
+// Adopt notes a listener of a node that was there before us.
 func (m *Map[N]) Adopt(n N, inode uint32) {
 	known := m.ByInode(inode)
 	switch {
@@ -152,7 +152,7 @@ func (m *Map[N]) Forget() {
 	m.Late()
 }
 
-// Resolve takes note that a member sits at a hole.
+// Resolve notes that a member sits at a hole.
 func (m *Map[N]) Resolve(hole, one *Member[N]) {
 	if !m.fill(hole, one) {
 		m.Forget() // it has answered for two: the group was another one for a moment

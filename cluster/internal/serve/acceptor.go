@@ -261,7 +261,7 @@ func (a *Acceptor) Expect(source netip.AddrPort) <-chan struct{} {
 	return arrived
 }
 
-// Forget takes Expect back. The channel stays open, unless the connection has come.
+// Forget ends an Expect. The channel stays open, unless the connection has arrived.
 func (a *Acceptor) Forget(source netip.AddrPort) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -55,7 +55,7 @@ func New(level reuseport.Rung, logger *slog.Logger, tell func(control.Event)) *B
 	return &Book{level: level, logger: logger, tell: tell, ghosts: make(map[string]*ghosts)}
 }
 
-// Add takes note of a listener of a process that was not there before. PID 0 stands for a process that is not known.
+// Add notes a listener of a process that was not there before. PID 0 stands for a process that is not known.
 func (b *Book) Add(found control.Stranger) *Sighting {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -83,7 +83,7 @@ func (b *Book) Flaps(one *Sighting) bool {
 	return one != nil && one.Joins >= flapsToTell
 }
 
-// Vanished takes note of a listener that has gone before it was known whose it was.
+// Vanished notes a listener that has gone before its process was known.
 func (b *Book) Vanished(address string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -152,7 +152,7 @@ func (b *Book) report(one *Sighting) {
 	}
 }
 
-// Usurp takes note of processes that have taken connections by a program of their own. It returns their names, and whether that is
+// Usurp notes processes that have taken connections by a program of their own. It returns their names, and whether that is
 // new of one of them.
 func (b *Book) Usurp(address string, by []control.Stranger) (names []string, others bool) {
 	b.mu.Lock()

@@ -24,7 +24,7 @@ type contest struct {
 	ended  time.Time // of the last one
 }
 
-// lost takes note that the program is not ours.
+// lost notes that the program is not ours.
 func (c *contest) lost(now time.Time) {
 	if c.on {
 		return
@@ -35,7 +35,7 @@ func (c *contest) lost(now time.Time) {
 	}
 }
 
-// won takes note that the program is ours. It returns true if the contest ends by that.
+// won notes that the program is ours. It returns true if the contest ends by that.
 func (c *contest) won(now time.Time) (ends bool) {
 	if !c.on {
 		return false

@@ -164,7 +164,7 @@ func (g *group) changed(ctx context.Context) bool {
 		g.watch.due(time.Now()) || g.env.sightings.Hunting(g.address)
 }
 
-// adopt takes note of a listener that is in the group already, and of the snapshot that another master had.
+// adopt notes a listener that is in the group already, and the snapshot of another master.
 func (g *group) adopt(ctx context.Context, a *agent, inode uint32, told *portgroup.Snapshot) {
 	if g.take(ctx) != nil {
 		return

@@ -6,7 +6,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
 )
 
-// Inherit takes note of the ports and listeners that a node has from the time of another master, and closes done.
+// Inherit notes the ports and listeners that a node has from a previous master, and closes done.
 func (s *Steering) Inherit(id int, listeners []protocol.Listener, done chan<- struct{}) {
 	a, err := s.get(id)
 	if err != nil {

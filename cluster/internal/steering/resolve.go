@@ -125,7 +125,7 @@ func (r *resolver) send(ctx context.Context, hole *member, port uint16) (sentPro
 	return sentProbe{hole, index, r.nodes.Shifts()}, err // last: an attachment that is late shifts, too
 }
 
-// note takes note of an answer, unless something has happened meanwhile that makes it void.
+// note notes an answer, unless something has happened meanwhile that makes it void.
 func (r *resolver) note(ctx context.Context, sent sentProbe, found *member) error {
 	if err := r.take(ctx); err != nil {
 		return err

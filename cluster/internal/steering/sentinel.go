@@ -37,7 +37,7 @@ func (s *sentinel) mark(ctx context.Context, m *member) *reuseport.Mark {
 	return &reuseport.Mark{Port: s.conn.Port(), Index: s.nodes.Index(m)}
 }
 
-// note takes note of an attachment.
+// note notes an attachment.
 func (s *sentinel) note(ok bool) {
 	s.member = nil
 	if ok {

@@ -99,7 +99,7 @@ func (w *watch) verify(ctx context.Context) {
 	w.noteStatus()
 }
 
-// trust takes note that the program is ours.
+// trust notes that the program is ours.
 func (w *watch) trust() {
 	w.answers = false
 	now := time.Now()

@@ -80,7 +80,7 @@ func (a *Array) choice(random *rand.Rand) int {
 	return -1
 }
 
-// Drained takes note that no connection waits at a listener.
+// Drained notes that no connection waits at a listener.
 func (a *Array) Drained(inode uint32) {
 	delete(a.reached, inode)
 	a.deliver()
@@ -89,7 +89,7 @@ func (a *Array) Drained(inode uint32) {
 // Reached reports whether a connection may have reached a listener since [Array.Drained].
 func (a *Array) Reached(inode uint32) bool { return a.reached[inode] }
 
-// deliver takes note of the listeners that may get connections now: after each change.
+// deliver notes the listeners that may get connections now: after each change.
 func (a *Array) deliver() {
 	sum, beyond := uint32(0), uint32(0)
 	for i, weight := range a.program.Weights {
