@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"syscall"
@@ -117,19 +116,21 @@ func ring(bell *file) error {
 	return err
 }
 
-// Send passes a duplicate to the process at the other end of a Unix socket, with one byte, by SCM_RIGHTS (unix(7)). It does
-// not close b. [Receive] is the other end.
-func Send(c *net.UnixConn, b *Borrowed) error {
+// Send passes a duplicate to the process at the other end of a Unix stream socket, with one byte, by SCM_RIGHTS (unix(7)). It
+// does not close b. [Receive] is the other end. It blocks as a Write does, and obeys the write deadline.
+func Send(c syscall.Conn, b *Borrowed) error {
 	if err := send(c, b); err != nil {
 		return fmt.Errorf("reuseport: send a listener: %w", err)
 	}
 	return nil
 }
 
-// Receive receives what [Send] has sent, and one byte. What is no listening TCP socket of our uid is closed, and is an error that
-// Is syscall.EINVAL; the end of the stream is io.EOF. The descriptor is not passed on to programs that this process starts
-// (MSG_CMSG_CLOEXEC).
-func Receive(c *net.UnixConn) (*Borrowed, error) {
+// Receive receives what [Send] has sent, and its byte. It blocks as a Read does, and obeys the read deadline. A message without a
+// listening TCP socket of our uid is an error that Is syscall.EINVAL, and what came with it is closed; the end of the stream is
+// io.EOF. The descriptor is not passed on to programs that this process starts (MSG_CMSG_CLOEXEC).
+//
+// What is sent before the other end is in Receive may lose its descriptor to another read of the socket.
+func Receive(c syscall.Conn) (*Borrowed, error) {
 	b, err := receive(c)
 	if err != nil {
 		return nil, fmt.Errorf("reuseport: receive a listener: %w", err)

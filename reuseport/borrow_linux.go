@@ -1,6 +1,7 @@
 package reuseport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -235,7 +236,7 @@ func shutdown(l syscall.Conn) error {
 	})
 }
 
-func send(c *net.UnixConn, b *Borrowed) error {
+func send(c syscall.Conn, b *Borrowed) error {
 	return control(b.socket, func(socket int) error {
 		if b.bell == nil {
 			return sendRights(c, socket)
@@ -244,12 +245,30 @@ func send(c *net.UnixConn, b *Borrowed) error {
 	})
 }
 
-func sendRights(c *net.UnixConn, fds ...int) error {
-	_, _, err := c.WriteMsgUnix([]byte{0}, unix.UnixRights(fds...), nil)
-	return err
+func sendRights(c syscall.Conn, fds ...int) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	rights := unix.UnixRights(fds...)
+	var sendErr error
+	err = raw.Write(func(to uintptr) bool {
+		sendErr = again(func() error { return unix.Sendmsg(int(to), []byte{0}, rights, nil, unix.MSG_NOSIGNAL) })
+		return !errors.Is(sendErr, unix.EAGAIN)
+	})
+	return cmp.Or(err, os.NewSyscallError("sendmsg", sendErr))
 }
 
-func receive(c *net.UnixConn) (*Borrowed, error) {
+// again calls f until no signal interrupts it.
+func again(f func() error) error {
+	for {
+		if err := f(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+func receive(c syscall.Conn) (*Borrowed, error) {
 	fds, err := receiveRights(c)
 	if err != nil {
 		return nil, err
@@ -279,19 +298,31 @@ func isEvent(fd int) bool {
 }
 
 // receiveRights returns at least one descriptor.
-func receiveRights(c *net.UnixConn) (fds []int, err error) {
-	one, control := make([]byte, 1), make([]byte, unix.CmsgSpace(2*4))
-	n, controlN, _, _, err := c.ReadMsgUnix(one, control) // with MSG_CMSG_CLOEXEC
+func receiveRights(c syscall.Conn) (fds []int, err error) {
+	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	messages, err := unix.ParseSocketControlMessage(control[:controlN])
+	var n, rights int
+	var receiveErr error
+	one, control := make([]byte, 1), make([]byte, unix.CmsgSpace(2*4))
+	err = raw.Read(func(from uintptr) bool {
+		receiveErr = again(func() (err error) {
+			n, rights, _, _, err = unix.Recvmsg(int(from), one, control, unix.MSG_CMSG_CLOEXEC)
+			return err
+		})
+		return !errors.Is(receiveErr, unix.EAGAIN)
+	})
+	if err := cmp.Or(err, os.NewSyscallError("recvmsg", receiveErr)); err != nil {
+		return nil, err
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:rights])
 	if err != nil {
 		return nil, os.NewSyscallError("recvmsg", err)
 	}
 	for _, m := range messages {
-		if rights, err := unix.ParseUnixRights(&m); err == nil {
-			fds = append(fds, rights...)
+		if some, err := unix.ParseUnixRights(&m); err == nil {
+			fds = append(fds, some...)
 		}
 	}
 	switch {
@@ -299,7 +330,7 @@ func receiveRights(c *net.UnixConn) (fds []int, err error) {
 		return fds, nil
 	case n == 0:
 		return nil, io.EOF
-	default:
+	default: // it had none, or this process had no room for it (MSG_CTRUNC)
 		return nil, fmt.Errorf("there is no descriptor in the message: %w", unix.EINVAL)
 	}
 }

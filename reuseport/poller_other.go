@@ -20,6 +20,6 @@ func haveWaiting([]*sibling) []bool                     { return nil }
 func acceptingFrom(*Borrowed) (*net.TCPListener, error) { return nil, errNoWatch }
 func lend(*net.TCPListener, *file) (*Borrowed, error)   { return nil, errNoWatch }
 func newBell() (*file, error)                           { return nil, errNoWatch }
-func send(*net.UnixConn, *Borrowed) error               { return errNoWatch }
-func receive(*net.UnixConn) (*Borrowed, error)          { return nil, errNoWatch }
+func send(syscall.Conn, *Borrowed) error                { return errNoWatch }
+func receive(syscall.Conn) (*Borrowed, error)           { return nil, errNoWatch }
 func shutdown(syscall.Conn) error                       { return nil }
