@@ -109,8 +109,8 @@ func (r Result) print(w io.Writer, p Plan) {
 	for _, percent := range []float64{50, 90, 99, 99.9, 100} {
 		fmt.Fprintf(out, "%v\t", r.Quantile(percent).Round(time.Microsecond))
 	}
-	busy := r.CPU.Seconds() / r.Elapsed.Seconds()
-	fmt.Fprintf(out, "%v\t%.0f %%\t\n\n", r.Late.Round(time.Microsecond), 100*busy)
+	busy, late := r.CPU.Seconds()/r.Elapsed.Seconds(), r.Late.Round(time.Microsecond)
+	fmt.Fprintf(out, "%v\t%.0f %%\t\n\n", late, 100*busy)
 	if r.Failures() > 0 {
 		fmt.Fprint(out, "failure\trequests\t\n")
 		for _, kind := range slices.Sorted(maps.Keys(r.Failed)) {
@@ -120,8 +120,8 @@ func (r Result) print(w io.Writer, p Plan) {
 	}
 	r.printWorkers(out)
 	_ = out.Flush() // its writer is ours
-	if r.Late > noticeable && p.Rate > 0 {
-		fmt.Fprintf(w, "\nThe generator itself was late by %v at p99: latencies near it are its own, not the server's.\n", r.Late)
+	if late > noticeable && p.Rate > 0 {
+		fmt.Fprintf(w, "\nThe generator itself was late by %v at p99: latencies near it are its own, not the server's.\n", late)
 	}
 	if busy > fullyBusy {
 		fmt.Fprintln(w, "\nThe generator had no CPU time left: it may be the limit, not the server.")

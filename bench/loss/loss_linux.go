@@ -141,7 +141,9 @@ func (c config) run(ctx context.Context, chosen []part, stdout, stderr io.Writer
 	fmt.Fprintf(stdout, "%s, %s/%s, %d CPUs, as uid %d; the load runs on the same CPUs\n\n",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), stage.uid)
 	for _, p := range chosen {
-		err = errors.Join(err, stage.prove(ctx, p, c))
+		if err = errors.Join(err, stage.prove(ctx, p, c)); ctx.Err() != nil {
+			break
+		}
 	}
 	return err
 }
