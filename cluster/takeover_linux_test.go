@@ -76,7 +76,7 @@ func TestTakeoverOfOneThatIsStopped(t *testing.T) {
 	code, body := c.order(t, "POST", "/takeover")
 	require.NoError(t, syscall.Kill(pidsOf(before)[2], syscall.SIGCONT))
 	assert.Equal(t, 500, code)
-	assert.Contains(t, body, "the successor has failed, this master goes on")
+	assert.Contains(t, body, "the successor has failed, this master continues")
 	late := fmt.Sprintf("the workers with the pids [%d] did not answer their new master for 5s", pidsOf(before)[2])
 	c.log.await(t, 1, func(line string) bool { return strings.Contains(line, late) }) // the error with which the successor ends
 	after := c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known && len(pidsOf(s)) == 3 })
@@ -102,7 +102,7 @@ func TestTakeoverByABrokenProgram(t *testing.T) {
 	replace(t, program, "#!/bin/sh\necho cannot go on >&2\nexit 3\n")
 	code, body := c.order(t, "POST", "/takeover")
 	assert.Equal(t, 500, code)
-	assert.Contains(t, body, "the successor has failed, this master goes on")
+	assert.Contains(t, body, "the successor has failed, this master continues")
 	assert.Contains(t, body, "exit status 3")
 
 	replace(t, program, string(binary))

@@ -25,7 +25,7 @@ func readInput(r *http.Request, known ...string) (input, error) {
 	}
 	body, err := io.ReadAll(r.Body) // which the mesh has bounded
 	if err != nil {
-		return nil, inputError(http.StatusBadRequest, "the body did not come: %v", err)
+		return nil, inputError(http.StatusBadRequest, "the body could not be read: %v", err)
 	}
 	inBody, err := parseBody(bytes.TrimSpace(body))
 	if err != nil {

@@ -210,7 +210,7 @@ func (h *handover) hungUp() {
 func (h *handover) started(e SuccessorStarted) {
 	if e.Err != nil {
 		h.phase = noHandover
-		h.done(fmt.Errorf("takeover: the successor cannot be started, this master goes on: %w", e.Err))
+		h.done(fmt.Errorf("takeover: the successor cannot be started, this master continues: %w", e.Err))
 		return
 	}
 	h.process.pid = e.PID
@@ -338,7 +338,7 @@ func (h *handover) took(e Regained) {
 	}
 	p := &h.process
 	if p.killed && p.free && h.ending && !h.hurried {
-		h.late = append(h.late, fmt.Sprintf("successor (pid %d) did not give back in time and was killed", p.pid))
+		h.late = append(h.late, fmt.Sprintf("successor (pid %d) did not return all in time and was killed", p.pid))
 	}
 	h.enter(reaping, h.cfg.StopTimeout+reapMargin)
 }
@@ -412,7 +412,7 @@ func (h *handover) finish() {
 	h.phase = noHandover
 	err := errline.Join(h.why, h.regained)
 	if !errors.Is(h.why, control.ErrStopping) {
-		err = fmt.Errorf("takeover: the successor has failed, this master goes on: %w", err)
+		err = fmt.Errorf("takeover: the successor has failed, this master continues: %w", err)
 	}
 	h.done(err)
 }

@@ -48,7 +48,7 @@ func TestTakeoverIsCalledOff(t *testing.T) {
 			require.Empty(t, w.starts, "it is the successor's to replace")
 			c.cause(w)
 			w.settle(func() bool { return len(w.open) == 0 })
-			require.ErrorContains(t, w.answers()[1], "takeover: the successor has failed, this master goes on: "+c.want)
+			require.ErrorContains(t, w.answers()[1], "takeover: the successor has failed, this master continues: "+c.want)
 			assert.Nil(t, w.m.lent)
 			w.rest()
 			assert.Len(t, w.alive, 2)
@@ -93,7 +93,7 @@ func TestStopInATakeover(t *testing.T) {
 				require.NoError(t, end.Err)
 				return
 			}
-			assert.ErrorContains(t, end.Err, "successor (pid 77) did not give back in time and was killed")
+			assert.ErrorContains(t, end.Err, "successor (pid 77) did not return all in time and was killed")
 		})
 	}
 }

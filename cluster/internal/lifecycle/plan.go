@@ -295,7 +295,7 @@ func (q *orders) finish(err error) {
 		})
 	case err == nil:
 	case p.Kind == Reload:
-		err = fmt.Errorf("reload: the nodes that were not replaced go on: %w", err)
+		err = fmt.Errorf("reload: the nodes that were not replaced continue: %w", err)
 	case p.Kind == Scale || p.Kind == ScaleBy:
 		err = fmt.Errorf("scale to %s: %w", p.more, err)
 	case p.Kind == Drain:

@@ -116,7 +116,7 @@ func (l *Listener) exclude(ctx context.Context) (epoch int, err error) {
 		epoch, later, err := l.of.Steerer().Exclude(ctx, l.Key)
 		late := time.Now().After(end)
 		if late {
-			l.of.belongsTo().Logger.Warn("connections cannot be steered away: those that come now are answered a second later",
+			l.of.belongsTo().Logger.Warn("connections cannot be steered away: new ones are answered a second later",
 				"address", l.address)
 		}
 		if err != nil || !later || late {
@@ -203,7 +203,7 @@ func (l *Listener) joinAgain() error {
 			return errline.Join(openErr, err)
 		}
 		if !told {
-			l.of.belongsTo().Logger.Warn("the master does not take this node into the group again: asking it until it does",
+			l.of.belongsTo().Logger.Warn("the master does not admit this node to the group again: asking it until it does",
 				"address", l.address, "error", err)
 			told = true
 		}

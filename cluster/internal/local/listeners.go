@@ -224,7 +224,7 @@ func (l *Listeners) Attach(_ context.Context, port portgroup.Key, s reuseport.St
 		return err
 	}
 	if until != 0 && monotonic.Now() > until {
-		return fmt.Errorf("the program for %s comes too late: another one may be attached by now", one.address)
+		return fmt.Errorf("the program for %s is too late: another one may be attached by now", one.address)
 	}
 	return reuseport.Attach(one.socket, s)
 }

@@ -29,7 +29,7 @@ func (m *serviceManager) writePID(before ...int) (err error) {
 // tell logs err, if it is not nil, as a failed notification of the service manager.
 func (m *serviceManager) tell(err error) {
 	if err != nil {
-		m.logger.Warn("the service manager does not hear", "error", err)
+		m.logger.Warn("the service manager cannot be notified", "error", err)
 	}
 }
 

@@ -73,7 +73,7 @@ func (m starting) take(ctx context.Context) (err error) {
 		return err
 	}
 	if m.manager.notifier, err = sdnotify.New(); err != nil {
-		m.cfg.Node.Logger.Warn("the service manager is told less than it wants", "error", err)
+		m.cfg.Node.Logger.Warn("the service manager is not notified of all", "error", err)
 	}
 	if err := m.takeHandover(ctx); err != nil {
 		return err

@@ -211,7 +211,7 @@ func (p *initProcess) exited(pid int, status syscall.WaitStatus) {
 	switch {
 	case pid != was:
 	case p.rules.main != 0:
-		slog.Warn("the master has died in a takeover, and its successor goes on", "pid", pid, "reason", e.String(), "successor", p.rules.main)
+		slog.Warn("the master has died in a takeover, and its successor continues", "pid", pid, "reason", e.String(), "successor", p.rules.main)
 	case p.rules.ending:
 		if p.rules.failures >= failureLimit {
 			slog.Error("the master has crashed and could not be started again", "pid", pid, "reason", e.String(), "starts", p.rules.failures)

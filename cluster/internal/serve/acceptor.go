@@ -232,7 +232,7 @@ func (a *Acceptor) hangUp(passed chan<- struct{}, why error) error {
 	if !a.begun {
 		return fmt.Errorf("no goroutine has begun to accept on %v: %w", a.Addr(), why)
 	}
-	return fmt.Errorf("the accept loop of %v does not come back to Accept: %w", a.Addr(), why)
+	return fmt.Errorf("the accept loop of %v does not return to Accept: %w", a.Addr(), why)
 }
 
 // aLongTimeAgo makes an Accept in progress return.

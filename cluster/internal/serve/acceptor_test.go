@@ -97,7 +97,7 @@ func TestPokeOfALoopThatIsStuck(t *testing.T) {
 		err = a.Poke(ctx)
 		cancel()
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.ErrorContains(t, err, "does not come back to Accept")
+		require.ErrorContains(t, err, "does not return to Accept")
 	}
 	close(freed)
 	assert.NoError(t, a.Poke(t.Context()))

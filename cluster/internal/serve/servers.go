@@ -221,11 +221,11 @@ func (s *Servers) leave() []*service {
 // excludes returns an error if server or one of listeners is at work in this service.
 func (s *service) excludes(server Server, listeners []net.Listener) error {
 	if h := HTTPServer(server); h != nil && h == HTTPServer(s.server) {
-		return fmt.Errorf("the server is given twice: %w: one call of Serve takes all its listeners", errServed)
+		return fmt.Errorf("the server was passed to Serve twice: %w: pass all its listeners to one call of Serve", errServed)
 	}
 	for _, l := range listeners {
 		if a, ok := l.(*Acceptor); ok && slices.Contains(s.listeners, net.Listener(a)) {
-			return fmt.Errorf("the port %v has a server: %w: for another port take a listener of Node.Listen", l.Addr(), errServed)
+			return fmt.Errorf("the port %v has a server: %w: for another port use a listener of Node.Listen", l.Addr(), errServed)
 		}
 	}
 	return nil

@@ -22,7 +22,7 @@ func explain(ctx context.Context, k Kernel, key portgroup.Key, err error) error 
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("%w: %s; stop it, or choose another address", err, holders(ctx, k, key))
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%w: a port below 1024 takes the capability CAP_NET_BIND_SERVICE (setcap "+
+		return fmt.Errorf("%w: a port below 1024 requires the capability CAP_NET_BIND_SERVICE (setcap "+
 			"cap_net_bind_service=+ep PROGRAM), or a lower sysctl net.ipv4.ip_unprivileged_port_start; "+
 			"or choose a higher port", err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

@@ -132,7 +132,7 @@ func (s *Steering) groupBy(ctx context.Context, key portgroup.Key, reserve func(
 func (s *Steering) Seal(ctx context.Context) {
 	for _, g := range s.groups.all() {
 		if err := g.seal(ctx); err != nil {
-			s.logger.Warn("connections that come while the cluster stops may be lost", "address", g.address, "error", err)
+			s.logger.Warn("connections that arrive while the cluster stops may be lost", "address", g.address, "error", err)
 		}
 	}
 }
