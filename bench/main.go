@@ -37,8 +37,7 @@ func exit(err error) {
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		os.Exit(0)
-	case errors.Is(err, command.ErrUsage), errors.Is(err, cost.ErrUsage), errors.Is(err, load.ErrUsage), errors.Is(err, loss.ErrUsage),
-		errors.Is(err, sim.ErrUsage):
+	case errors.Is(err, command.ErrUsage):
 		os.Exit(2)
 	default:
 		fmt.Fprintln(os.Stderr, "bench:", err)

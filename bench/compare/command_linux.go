@@ -107,7 +107,8 @@ func (c *config) choose(patternNames []string, wayList string, full bool) error 
 		return err
 	}
 	for _, w := range ways.All() {
-		if wayList == "" && (full || isBrief(w)) || w.Name == baseline || slices.Contains(names, w.Name) {
+		brief := wayList == "" && !full
+		if w.Name == baseline || slices.Contains(names, w.Name) && (!brief || isBrief(w)) {
 			c.ways = append(c.ways, w)
 		}
 	}

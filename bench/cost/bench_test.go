@@ -14,6 +14,7 @@ import (
 
 	"github.com/multinode-go/multinode/bench/cost/roles"
 	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/bench/internal/command"
 	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/internal/leaktest"
 )
@@ -95,7 +96,7 @@ func TestRestartOnce(t *testing.T) {
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{{"-rounds", "0"}, {"-duration", "-1s"}, {"-connections", "x"}, {"-only", "x"}, {"-slice", "0"}, {"-stall", "0"}, {"-gomaxprocs", "1,0"}} {
 		var out, errs bytes.Buffer
-		require.ErrorIs(t, Run(t.Context(), args, &out, &errs), ErrUsage, args)
+		require.ErrorIs(t, Run(t.Context(), args, &out, &errs), command.ErrUsage, args)
 		assert.NotEmpty(t, errs.String())
 	}
 }

@@ -16,10 +16,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-)
 
-// ErrUsage is the error of arguments that are wrong, which the user has been told already.
-var ErrUsage = errors.New("usage")
+	"github.com/multinode-go/multinode/bench/internal/command"
+)
 
 // config is what the flags say.
 type config struct {
@@ -77,14 +76,9 @@ func tableNames() (names []string) {
 
 // choose returns the measurements that a list of names asks for, all if it is empty.
 func choose(list string) ([]measurement, error) {
-	if list == "" {
-		return measurements, nil
-	}
-	names := strings.Split(list, ",")
-	for _, name := range names {
-		if !slices.Contains(tableNames(), name) {
-			return nil, fmt.Errorf("no table %q, have %s", name, strings.Join(tableNames(), ", "))
-		}
+	names, err := command.Choose("table", list, tableNames())
+	if err != nil {
+		return nil, err
 	}
 	return slices.DeleteFunc(slices.Clone(measurements), func(m measurement) bool {
 		return !slices.Contains(names, m.group) && !slices.Contains(names, m.name)
@@ -99,7 +93,6 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	chosen := measurements
 	flags := flag.NewFlagSet("cost", flag.ContinueOnError)
-	flags.SetOutput(stderr)
 	flags.IntVar(&c.rounds, "rounds", 10, "rounds of each comparison")
 	flags.DurationVar(&c.duration, "duration", 1500*time.Millisecond, "how long each server is loaded in a round, and the catalogue for a third of it")
 	flags.IntVar(&c.connections, "connections", 32, "connections at a time")
@@ -111,15 +104,11 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		chosen, err = choose(list)
 		return err
 	})
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return ErrUsage
+	if err := command.Parse(flags, args, stderr, "cost [flags]"); err != nil {
+		return err
 	}
 	if c.rounds < 1 || c.duration <= 0 || c.connections < 1 || c.slice <= 0 || c.stall <= 0 {
-		fmt.Fprintln(stderr, "bench: -rounds, -duration, -connections, -slice and -stall must be positive")
-		return ErrUsage
+		return command.Wrong(stderr, errors.New("-rounds, -duration, -connections, -slice and -stall must be positive"))
 	}
 	fmt.Fprintf(stdout, "%s, %s/%s, %d CPUs; medians of %d rounds of %v, %d connections; the load runs on the same CPUs\n"+
 		"mesh, cache: medians of %d rounds of %v; GOMAXPROCS is the same in each process of each system, %d if it is not named\n\n",

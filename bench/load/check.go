@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/bench/internal/command"
 )
 
 // check is how our generator is compared with wrk.
@@ -41,11 +42,11 @@ func Check(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("check-load", flag.ContinueOnError)
 	flags.IntVar(&c.rounds, "rounds", 7, "runs of each generator, one after the other")
 	flags.DurationVar(&c.duration, "duration", 3*time.Second, "of each run, in whole seconds")
-	if err := parse(flags, args, stderr, "[flags]\nOn a machine that is busy: sudo chrt -f 5 bench check-load"); err != nil {
+	if err := command.Parse(flags, args, stderr, "check-load [flags]\nOn a machine that is busy: sudo chrt -f 5 bench check-load"); err != nil {
 		return err
 	}
 	if c.rounds < 1 || c.duration < time.Second || c.duration%time.Second != 0 {
-		return tellUsage(stderr, errors.New("-rounds must be positive, and -duration whole seconds"))
+		return command.Wrong(stderr, errors.New("-rounds must be positive, and -duration whole seconds"))
 	}
 	return errors.Join(c.agreement(ctx, stdout), c.stalls(ctx, stdout))
 }

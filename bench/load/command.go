@@ -3,7 +3,6 @@ package load
 import (
 	"cmp"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -14,10 +13,9 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-)
 
-// ErrUsage is the error of flags that are wrong, which the user has been told already.
-var ErrUsage = errors.New("usage")
+	"github.com/multinode-go/multinode/bench/internal/command"
+)
 
 const (
 	// noticeable is how far the generator may be behind without a word.
@@ -56,36 +54,17 @@ func parsePlan(args []string, stderr io.Writer) (Plan, error) {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		target, args = args[0], args[1:]
 	}
-	if err := parse(flags, args, stderr, "URL [flags]\nURL is on the loopback interface, as in http://127.0.0.1:8080/"); err != nil {
+	if err := command.Parse(flags, args, stderr, "load URL [flags]\nURL is on the loopback interface, as in http://127.0.0.1:8080/"); err != nil {
 		return p, err
 	}
 	err := p.setURL(cmp.Or(target, flags.Arg(0)))
 	if err == nil {
 		_, err = p.withDefaults()
 	}
-	return p, tellUsage(stderr, err)
-}
-
-// parse parses the flags of a command, whose usage goes to stderr.
-func parse(flags *flag.FlagSet, args []string, stderr io.Writer, usage string) error {
-	flags.SetOutput(stderr)
-	flags.Usage = func() {
-		fmt.Fprintf(stderr, "Usage: bench %s %s\n", flags.Name(), usage)
-		flags.PrintDefaults()
+	if err != nil {
+		return p, command.Wrong(stderr, err)
 	}
-	err := flags.Parse(args)
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		return ErrUsage
-	}
-	return err
-}
-
-func tellUsage(stderr io.Writer, err error) error {
-	if err == nil {
-		return nil
-	}
-	fmt.Fprintf(stderr, "bench: %v; -h lists the flags\n", err)
-	return ErrUsage
+	return p, nil
 }
 
 func (p *Plan) setURL(target string) error {

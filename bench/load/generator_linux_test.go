@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/bench/internal/command"
 	"github.com/multinode-go/multinode/internal/await"
 )
 
@@ -499,7 +500,7 @@ func TestCheckJudges(t *testing.T) {
 func TestCheckUsage(t *testing.T) {
 	for _, args := range [][]string{{"-rounds", "0"}, {"-duration", "1500ms"}, {"-x"}} {
 		var out bytes.Buffer
-		require.ErrorIs(t, Check(t.Context(), args, &out, &out), ErrUsage)
+		require.ErrorIs(t, Check(t.Context(), args, &out, &out), command.ErrUsage)
 		assert.NotEmpty(t, out.String())
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/bench/internal/command"
 	"github.com/multinode-go/multinode/internal/leaktest"
 )
 
@@ -92,7 +93,7 @@ func TestResultJSON(t *testing.T) {
 func TestRunUsage(t *testing.T) {
 	for _, args := range [][]string{{}, {"ftp://127.0.0.1/"}, {"http://192.0.2.1/"}, {"http://127.0.0.1/", "-rate", "x"}, {"http://127.0.0.1/", "-connections", "0"}} {
 		var stderr bytes.Buffer
-		require.ErrorIs(t, Run(t.Context(), args, &stderr, &stderr), ErrUsage, "%v", args)
+		require.ErrorIs(t, Run(t.Context(), args, &stderr, &stderr), command.ErrUsage, "%v", args)
 		assert.NotEmpty(t, stderr.String())
 	}
 	var stderr bytes.Buffer

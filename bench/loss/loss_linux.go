@@ -23,10 +23,8 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/bench/internal/command"
 )
-
-// ErrUsage is the error of flags that are wrong, which package flag has told the user already.
-var ErrUsage = errors.New("usage")
 
 // config is how much a part does.
 type config struct {
@@ -90,13 +88,12 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		c = short
 	}
 	var chosen []part
-	for name := range strings.SplitSeq(*only, ",") {
-		i := slices.Index(names, name)
-		if i < 0 {
-			fmt.Fprintf(stderr, "bench: no part %q, have %s\n", name, strings.Join(names, ", "))
-			return ErrUsage
-		}
-		chosen = append(chosen, parts[i])
+	wanted, err := command.Choose("part", *only, names)
+	if err != nil {
+		return command.Wrong(stderr, err)
+	}
+	for _, name := range wanted {
+		chosen = append(chosen, parts[slices.Index(names, name)])
 	}
 	return c.run(ctx, chosen, stdout, stderr)
 }
@@ -112,22 +109,17 @@ func Chaos(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if c.Duration <= 0 {
-		fmt.Fprintln(stderr, "bench: -duration must be positive")
-		return ErrUsage
+		return command.Wrong(stderr, errors.New("-duration must be positive"))
 	}
 	return c.run(ctx, []part{chaos}, stdout, stderr)
 }
 
 func parse(flags *flag.FlagSet, args []string, stderr io.Writer) error {
-	flags.SetOutput(stderr)
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+	if err := command.Parse(flags, args, stderr, flags.Name()+" [flags]"); err != nil {
 		return err
-	} else if err != nil {
-		return ErrUsage
 	}
 	if flags.NArg() > 0 {
-		fmt.Fprintf(stderr, "bench: unexpected argument %q; -h lists the flags\n", flags.Arg(0))
-		return ErrUsage
+		return command.Wrong(stderr, fmt.Errorf("unexpected argument %q", flags.Arg(0)))
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/bench/internal/child"
+	"github.com/multinode-go/multinode/bench/internal/command"
 	"github.com/multinode-go/multinode/bench/load"
 	"github.com/multinode-go/multinode/internal/leaktest"
 )
@@ -114,10 +115,10 @@ func TestCauses(t *testing.T) {
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{{"-drains", "0"}, {"-only", "x"}, {"-clients", "x"}, {"x"}} {
 		var out, errs bytes.Buffer
-		require.ErrorIs(t, Run(t.Context(), args, &out, &errs), ErrUsage, args)
+		require.ErrorIs(t, Run(t.Context(), args, &out, &errs), command.ErrUsage, args)
 		assert.NotEmpty(t, errs.String())
 	}
 	var out, errs bytes.Buffer
-	require.ErrorIs(t, Chaos(t.Context(), []string{"-duration", "0"}, &out, &errs), ErrUsage)
+	require.ErrorIs(t, Chaos(t.Context(), []string{"-duration", "0"}, &out, &errs), command.ErrUsage)
 	assert.NotEmpty(t, errs.String())
 }

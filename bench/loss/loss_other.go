@@ -10,9 +10,6 @@ import (
 	"io"
 )
 
-// ErrUsage is the error of flags that are wrong.
-var ErrUsage = errors.New("usage")
-
 // Roles returns none here.
 func Roles() map[string]func() error { return nil }
 

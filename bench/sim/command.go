@@ -3,17 +3,15 @@ package sim
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
 	"strings"
-)
 
-// ErrUsage is the error of flags that are wrong, which package flag has told the user already.
-var ErrUsage = errors.New("usage")
+	"github.com/multinode-go/multinode/bench/internal/command"
+)
 
 // Result is what the command prints with -json.
 type Result struct {
@@ -28,7 +26,6 @@ const more = 10
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	p := Plan{Replications: 5, Requests: 200e3, Every: []float64{1000, 100, 10}}
 	flags := flag.NewFlagSet("sim", flag.ContinueOnError)
-	flags.SetOutput(stderr)
 	flags.Uint64Var(&p.Seed, "seed", 1, "of all random numbers")
 	flags.IntVar(&p.Replications, "replications", p.Replications, "of each scenario")
 	flags.Func("every", "times between two renewals of the weights, with commas (default 1000,100,10); a request takes 1 on average",
@@ -36,19 +33,15 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	only := flags.String("only", "", "run only these `experiments`, with commas: "+strings.Join(p.names(), ", "))
 	full := flags.Bool("full", false, fmt.Sprintf("simulate %d times as many requests", more))
 	asJSON := flags.Bool("json", false, "print JSON")
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return ErrUsage
+	if err := command.Parse(flags, args, stderr, "sim [flags]"); err != nil {
+		return err
 	}
 	if *full {
 		p.Requests *= more
 	}
 	experiments, err := p.choose(*only, flags.Args())
 	if err != nil {
-		fmt.Fprintln(stderr, "bench:", err)
-		return ErrUsage
+		return command.Wrong(stderr, err)
 	}
 	return p.report(ctx, experiments, *asJSON, stdout)
 }
@@ -95,19 +88,14 @@ func (p Plan) names() (names []string) {
 // choose returns the experiments that a list of names asks for, all if it is empty, or what is wrong with the flags.
 func (p Plan) choose(list string, rest []string) ([]Experiment, error) {
 	if len(rest) > 0 {
-		return nil, fmt.Errorf("unexpected argument %q; -h lists the flags", rest[0])
+		return nil, fmt.Errorf("unexpected argument %q", rest[0])
 	}
 	if p.Replications < 2 || p.Replications > maxReplications {
 		return nil, fmt.Errorf("-replications must lie between 2 and %d", maxReplications)
 	}
-	if list == "" {
-		return p.Experiments(), nil
-	}
-	chosen := strings.Split(list, ",")
-	for _, name := range chosen {
-		if !slices.Contains(p.names(), name) {
-			return nil, fmt.Errorf("no experiment %q, have %s", name, strings.Join(p.names(), ", "))
-		}
+	chosen, err := command.Choose("experiment", list, p.names())
+	if err != nil {
+		return nil, err
 	}
 	return slices.DeleteFunc(p.Experiments(), func(e Experiment) bool { return !slices.Contains(chosen, e.Name) }), nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/multinode-go/multinode/bench/internal/command"
 	"github.com/multinode-go/multinode/internal/leaktest"
 )
 
@@ -338,7 +339,7 @@ func TestUsage(t *testing.T) {
 		"-replications 100000": "-replications must lie between",
 	} {
 		var stdout, stderr bytes.Buffer
-		require.ErrorIs(t, Run(t.Context(), strings.Fields(args), &stdout, &stderr), ErrUsage, args)
+		require.ErrorIs(t, Run(t.Context(), strings.Fields(args), &stdout, &stderr), command.ErrUsage, args)
 		assert.Contains(t, stderr.String(), complaint)
 		assert.Empty(t, stdout.String())
 	}

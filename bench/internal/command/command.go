@@ -34,15 +34,15 @@ func Wrong(stderr io.Writer, err error) error {
 	return ErrUsage
 }
 
-// Choose returns the names of a list with commas, each of which has to be one of all. An empty list has none.
+// Choose returns the names of a list with commas, each of which has to be one of all. An empty list is all of them.
 func Choose(what, list string, all []string) ([]string, error) {
 	if list == "" {
-		return nil, nil
+		return all, nil
 	}
 	names := strings.Split(list, ",")
 	for _, name := range names {
 		if !slices.Contains(all, name) {
-			return nil, fmt.Errorf("there is no %s %q, only %s", what, name, strings.Join(all, ", "))
+			return nil, fmt.Errorf("no %s %q, have %s", what, name, strings.Join(all, ", "))
 		}
 	}
 	return names, nil
