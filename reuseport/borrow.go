@@ -2,7 +2,6 @@ package reuseport
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -16,12 +15,6 @@ import (
 type Borrowed struct {
 	socket *file
 	bell   *file // an eventfd that wakes one of the processes that watch; nil: there is none
-}
-
-// file is an open file that the runtime's poller knows, and in which it has nothing registered.
-type file struct {
-	*os.File
-	entry pollEntry
 }
 
 // Borrow duplicates the listening socket with an inode that a process holds, so that [Attach], [Queue], [Drain] and
@@ -110,16 +103,19 @@ func (b *Borrowed) Ring() error {
 	return nil
 }
 
-// ring adds 1 to an eventfd, which no process reads: it is the change that wakes.
-func ring(bell *file) error {
-	_, err := bell.Write(binary.NativeEndian.AppendUint64(nil, 1))
-	return err
+// Clone returns another descriptor for the same socket.
+func (b *Borrowed) Clone() (*Borrowed, error) {
+	clone, err := lend(b, b.bell)
+	if err != nil {
+		return nil, fmt.Errorf("reuseport: duplicate a listener: %w", err)
+	}
+	return clone, nil
 }
 
-// Send passes a duplicate to the process at the other end of a Unix stream socket, with one byte, by SCM_RIGHTS (unix(7)). It
-// does not close b. [Receive] is the other end. It blocks as a Write does, and obeys the write deadline.
-func Send(c syscall.Conn, b *Borrowed) error {
-	if err := send(c, b); err != nil {
+// Send passes a duplicate to the process at the other end of a Unix stream socket, with a byte that says what for, by SCM_RIGHTS
+// (unix(7)). It does not close b. [Receive] is the other end. It blocks as a Write does, and obeys the write deadline.
+func Send(c syscall.Conn, b *Borrowed, with byte) error {
+	if err := send(c, b, with); err != nil {
 		return fmt.Errorf("reuseport: send a listener: %w", err)
 	}
 	return nil
@@ -130,10 +126,10 @@ func Send(c syscall.Conn, b *Borrowed) error {
 // io.EOF. The descriptor is not passed on to programs that this process starts (MSG_CMSG_CLOEXEC).
 //
 // What is sent before the other end is in Receive may lose its descriptor to another read of the socket.
-func Receive(c syscall.Conn) (*Borrowed, error) {
-	b, err := receive(c)
+func Receive(c syscall.Conn) (b *Borrowed, with byte, err error) {
+	b, with, err = receive(c)
 	if err != nil {
-		return nil, fmt.Errorf("reuseport: receive a listener: %w", err)
+		return nil, 0, fmt.Errorf("reuseport: receive a listener: %w", err)
 	}
-	return b, nil
+	return b, with, nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"strconv"
@@ -182,7 +181,7 @@ func duplicate(of syscall.Conn) (dup int, err error) {
 	return dup, err
 }
 
-func lend(l *net.TCPListener, bell *file) (*Borrowed, error) {
+func lend(l syscall.Conn, bell *file) (*Borrowed, error) {
 	socket, err := duplicate(l)
 	if err != nil {
 		return nil, err
@@ -236,16 +235,16 @@ func shutdown(l syscall.Conn) error {
 	})
 }
 
-func send(c syscall.Conn, b *Borrowed) error {
+func send(c syscall.Conn, b *Borrowed, with byte) error {
 	return control(b.socket, func(socket int) error {
 		if b.bell == nil {
-			return sendRights(c, socket)
+			return sendRights(c, with, socket)
 		}
-		return control(b.bell, func(bell int) error { return sendRights(c, socket, bell) })
+		return control(b.bell, func(bell int) error { return sendRights(c, with, socket, bell) })
 	})
 }
 
-func sendRights(c syscall.Conn, fds ...int) error {
+func sendRights(c syscall.Conn, with byte, fds ...int) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return err
@@ -253,7 +252,7 @@ func sendRights(c syscall.Conn, fds ...int) error {
 	rights := unix.UnixRights(fds...)
 	var sendErr error
 	err = raw.Write(func(to uintptr) bool {
-		sendErr = again(func() error { return unix.Sendmsg(int(to), []byte{0}, rights, nil, unix.MSG_NOSIGNAL) })
+		sendErr = again(func() error { return unix.Sendmsg(int(to), []byte{with}, rights, nil, unix.MSG_NOSIGNAL) })
 		return !errors.Is(sendErr, unix.EAGAIN)
 	})
 	return cmp.Or(err, os.NewSyscallError("sendmsg", sendErr))
@@ -268,27 +267,27 @@ func again(f func() error) error {
 	}
 }
 
-func receive(c syscall.Conn) (*Borrowed, error) {
-	fds, err := receiveRights(c)
+func receive(c syscall.Conn) (b *Borrowed, with byte, err error) {
+	fds, with, err := receiveRights(c)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	for _, rest := range fds[min(2, len(fds)):] {
 		_ = unix.Close(rest) // not from Send
 	}
-	b, err := newBorrowed(fds[0])
+	b, err = newBorrowed(fds[0])
 	if len(fds) == 1 {
-		return b, err
+		return b, with, err
 	}
 	bell := newFile(fds[1], "bell")
 	if err == nil && !isEvent(fds[1]) {
 		err = errors.Join(fmt.Errorf("the second descriptor is no eventfd: %w", unix.EINVAL), b.Close())
 	}
 	if err != nil {
-		return nil, errors.Join(err, bell.Close())
+		return nil, 0, errors.Join(err, bell.Close())
 	}
 	b.bell = bell
-	return b, nil
+	return b, with, nil
 }
 
 // isEvent tells whether a descriptor is an eventfd.
@@ -298,10 +297,10 @@ func isEvent(fd int) bool {
 }
 
 // receiveRights returns at least one descriptor.
-func receiveRights(c syscall.Conn) (fds []int, err error) {
+func receiveRights(c syscall.Conn) (fds []int, with byte, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var n, rights int
 	var receiveErr error
@@ -314,11 +313,11 @@ func receiveRights(c syscall.Conn) (fds []int, err error) {
 		return !errors.Is(receiveErr, unix.EAGAIN)
 	})
 	if err := cmp.Or(err, os.NewSyscallError("recvmsg", receiveErr)); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	messages, err := unix.ParseSocketControlMessage(control[:rights])
 	if err != nil {
-		return nil, os.NewSyscallError("recvmsg", err)
+		return nil, 0, os.NewSyscallError("recvmsg", err)
 	}
 	for _, m := range messages {
 		if some, err := unix.ParseUnixRights(&m); err == nil {
@@ -327,10 +326,10 @@ func receiveRights(c syscall.Conn) (fds []int, err error) {
 	}
 	switch {
 	case len(fds) > 0:
-		return fds, nil
+		return fds, one[0], nil
 	case n == 0:
-		return nil, io.EOF
+		return nil, 0, io.EOF
 	default: // it had none, or this process had no room for it (MSG_CTRUNC)
-		return nil, fmt.Errorf("there is no descriptor in the message: %w", unix.EINVAL)
+		return nil, 0, fmt.Errorf("there is no descriptor in the message: %w", unix.EINVAL)
 	}
 }

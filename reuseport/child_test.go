@@ -39,7 +39,7 @@ func lender(where string) error {
 	if err != nil {
 		return err
 	}
-	if err := reuseport.Send(conn.(*net.UnixConn), lent); err != nil {
+	if err := reuseport.Send(conn.(*net.UnixConn), lent, 7); err != nil {
 		return err
 	}
 	for { // until it is killed, or the test ends

@@ -54,10 +54,10 @@ var watchSupported = sync.OnceValue(probeWatch)
 //
 //	m, err := reuseport.NewMultiListener(l, reuseport.WatchAuto) // l is from Listen
 //	...
-//	lent, err := m.Lend()            // in each process, for the others:
-//	err = reuseport.Send(conn, lent) // a Unix socket between the two
+//	lent, err := m.Lend()               // in each process, for the others:
+//	err = reuseport.Send(conn, lent, 0) // a Unix socket between the two
 //	...
-//	sibling, err := reuseport.Receive(conn)
+//	sibling, _, err := reuseport.Receive(conn)
 //	inode, err := m.Watch(sibling)
 //	...
 //	err = http.Serve(m, handler)
@@ -74,34 +74,21 @@ var watchSupported = sync.OnceValue(probeWatch)
 //
 // A MultiListener has a goroutine for each queue that it watches. All methods may be called at the same time.
 type MultiListener struct {
-	own   *net.TCPListener
-	inode uint32
-	mode  WatchMode
-	bell  *file // nil in WatchPolling
+	front    front
+	inode    uint32 // of the own listener
+	mode     WatchMode
+	accepted atomic.Uint64 // from the own queue
+	glances  glances       // in WatchPolling
 
-	accepted  atomic.Uint64 // from own
-	inAccept  atomic.Int32  // goroutines that are in Accept
-	attention atomic.Bool   // the next that enters Accept has to call attend
-	looked    atomic.Int64  // in WatchPolling: when siblings were looked at last, nanoseconds since started
+	bell  *file     // nil in WatchPolling, as is what follows
+	entry pollEntry // of the own listener
+	guard guard     // against pauses
 
 	mu       sync.Mutex
 	closed   atomic.Bool // written with mu held
-	siblings []*sibling  // guarded by mu; in the order in which they were watched
+	siblings []*sibling  // guarded by mu, and replaced, never changed; in the order in which they were watched
 	past     uint64      // guarded by mu; accepted from siblings that are not watched any more
-	pauses
-
-	offers
-}
-
-// offers lets a goroutine in Accept accept from a sibling: accepting is its part, so that a connection that was accepted has a
-// goroutine to return it to.
-type offers struct {
-	offerMu  sync.Mutex
-	deadline time.Time // guarded by offerMu; the user's
-	poked    bool      // guarded by offerMu; the deadline of own is in the past, so that Accept returns
-
-	offered atomic.Pointer[sibling] // that the next in Accept is to accept from; written with offerMu held
-	trying  atomic.Pointer[sibling] // that a goroutine in Accept accepts from
+	watching bool        // guarded by mu; own listener and siblings are registered
 }
 
 var _ net.Listener = (*MultiListener)(nil)
@@ -130,7 +117,7 @@ func newMultiListener(own *net.TCPListener, mode WatchMode) (*MultiListener, err
 		}
 	}
 	inode, _ := Inode(own) // an error: not on this system, and then there are no siblings
-	m := &MultiListener{own: own, inode: inode, mode: mode}
+	m := &MultiListener{front: front{own: own}, inode: inode, mode: mode}
 	if mode == WatchPolling {
 		return m, nil
 	}
@@ -144,10 +131,10 @@ func newMultiListener(own *net.TCPListener, mode WatchMode) (*MultiListener, err
 func (m *MultiListener) Mode() WatchMode { return m.mode }
 
 // Addr returns the address of the own listener.
-func (m *MultiListener) Addr() net.Addr { return m.own.Addr() }
+func (m *MultiListener) Addr() net.Addr { return m.front.own.Addr() }
 
 // SyscallConn returns the own listener, for Attach, Queue and the like.
-func (m *MultiListener) SyscallConn() (syscall.RawConn, error) { return m.own.SyscallConn() }
+func (m *MultiListener) SyscallConn() (syscall.RawConn, error) { return m.front.own.SyscallConn() }
 
 // Accept returns the next connection of any queue. Its errors are those of net.TCPListener.Accept.
 func (m *MultiListener) Accept() (net.Conn, error) {
@@ -165,102 +152,40 @@ func (m *MultiListener) AcceptFrom() (conn *net.TCPConn, inode uint32, err error
 			m.leave()
 			return nil, 0, fmt.Errorf("reuseport: accept on %v: %w", m.Addr(), err)
 		}
-		conn, err := m.own.AcceptTCP()
+		conn, err := m.front.own.AcceptTCP()
 		m.leave()
-		if err == nil {
+		switch {
+		case err == nil:
 			m.accepted.Add(1)
-			if m.mode == WatchPolling {
-				m.lookNow()
+			if m.mode == WatchPolling && m.glances.isDue() {
+				m.glance()
 			}
 			return conn, 0, nil
-		}
-		if m.closed.Load() {
-			return nil, 0, m.closedError()
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
+		case m.closed.Load(): // shutdown(2) came first
+			return nil, 0, &net.OpError{Op: "accept", Net: m.Addr().Network(), Addr: m.Addr(), Err: net.ErrClosed}
+		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return nil, 0, err
 		}
-		sibling, expired := m.takeOffer()
+		queue, expired := m.front.take()
 		if expired {
 			return nil, 0, err
 		}
-		if sibling == nil {
+		if queue == nil {
 			continue
 		}
-		conn = sibling.accept()
-		m.trying.Store(nil)
-		if conn != nil {
-			return conn, sibling.inode, nil
+		if conn := m.front.acceptFrom(queue); conn != nil {
+			return conn, queue.inode, nil
 		}
 	}
-}
-
-// closedError has the form of the error of a net.TCPListener that is closed.
-func (m *MultiListener) closedError() error {
-	return &net.OpError{Op: "accept", Net: m.own.Addr().Network(), Addr: m.own.Addr(), Err: net.ErrClosed}
 }
 
 // SetDeadline makes Accept fail with an error that Is os.ErrDeadlineExceeded from t on; the zero time is none.
-func (m *MultiListener) SetDeadline(t time.Time) error {
-	m.offerMu.Lock()
-	defer m.offerMu.Unlock()
-	m.deadline = t
-	if m.poked {
-		return nil // unpoke sets it
-	}
-	return m.own.SetDeadline(t)
-}
-
-// aLongTimeAgo makes a call in progress return.
-var aLongTimeAgo = time.Unix(1, 0)
-
-// offer wakes a goroutine that is in Accept, to accept from q. It returns false if there is none, or another offer is under way.
-func (m *MultiListener) offer(q *sibling) bool {
-	m.offerMu.Lock()
-	defer m.offerMu.Unlock()
-	if m.inAccept.Load() == 0 || m.poked || m.trying.Load() != nil || m.own.SetDeadline(aLongTimeAgo) != nil {
-		return false
-	}
-	m.offered.Store(q)
-	m.poked = true
-	return true
-}
-
-// retract takes an offer back. It returns false if a goroutine in Accept has taken it.
-func (m *MultiListener) retract(q *sibling) bool {
-	m.offerMu.Lock()
-	defer m.offerMu.Unlock()
-	if m.offered.Load() != q {
-		return false
-	}
-	m.unpoke()
-	return true
-}
-
-// unpoke ends an offer. It is called with offerMu held.
-func (m *MultiListener) unpoke() {
-	m.offered.Store(nil)
-	m.poked = false
-	_ = m.own.SetDeadline(m.deadline) // of a closed listener; Accept will say so
-}
-
-// takeOffer returns the queue that is offered. Where there is none, expired tells whether the user's deadline is over.
-func (m *MultiListener) takeOffer() (q *sibling, expired bool) {
-	m.offerMu.Lock()
-	defer m.offerMu.Unlock()
-	if !m.poked { // another goroutine may have taken the offer
-		return nil, !m.deadline.IsZero() && !time.Now().Before(m.deadline)
-	}
-	q = m.offered.Load()
-	m.trying.Store(q)
-	m.unpoke()
-	return q, false
-}
+func (m *MultiListener) SetDeadline(t time.Time) error { return m.front.setDeadline(t) }
 
 // Lend returns a duplicate of the own listener for another process, see [Send]. It needs Linux; elsewhere the error Is
 // errors.ErrUnsupported.
 func (m *MultiListener) Lend() (*Borrowed, error) {
-	b, err := lend(m.own, m.bell)
+	b, err := lend(m.front.own, m.bell)
 	if err != nil {
 		return nil, fmt.Errorf("reuseport: lend the listener on %v: %w", m.Addr(), err)
 	}
@@ -279,14 +204,18 @@ func (m *MultiListener) Watch(b *Borrowed) (inode uint32, err error) {
 }
 
 func (m *MultiListener) watch(b *Borrowed) (inode uint32, err error) {
-	q, err := newSibling(m, b)
+	q, err := newSibling(b, m.mode, &m.front)
 	if err != nil {
 		return 0, err
 	}
 	if err := m.add(q); err != nil {
 		return 0, errors.Join(err, q.listener.Close())
 	}
-	go q.run() // ends with Unwatch or Close, which waits for it, or when the sibling listens no more
+	go func() { // ends with Unwatch or Close, which waits for it, or when the sibling listens no more
+		if q.run(m.starve) {
+			_ = m.remove(q) // it is a duplicate
+		}
+	}()
 	return q.inode, nil
 }
 
@@ -296,7 +225,7 @@ func (m *MultiListener) add(q *sibling) error {
 	switch {
 	case m.closed.Load():
 		return net.ErrClosed
-	case q.inode == m.inode || m.find(q.inode) != nil:
+	case q.inode == m.inode || find(m.siblings, q.inode) != nil:
 		return fmt.Errorf("listener %d: %w", q.inode, os.ErrExist)
 	}
 	if m.watching {
@@ -308,46 +237,54 @@ func (m *MultiListener) add(q *sibling) error {
 	return nil
 }
 
-// find is called with mu held.
-func (m *MultiListener) find(inode uint32) *sibling {
-	for _, q := range m.siblings {
-		if q.inode == inode {
-			return q
-		}
-	}
-	return nil
-}
-
-// lookInterval is the time between two looks at the queues of siblings in WatchPolling.
-const lookInterval = time.Millisecond
-
-// lookNow looks at the queues of the siblings, unless that was just done.
-func (m *MultiListener) lookNow() {
-	now, last := int64(time.Since(started)), m.looked.Load()
-	if now-last < int64(lookInterval) || !m.looked.CompareAndSwap(last, now) {
-		return
-	}
+// glance looks at the queues of the siblings.
+func (m *MultiListener) glance() {
 	m.mu.Lock()
 	siblings := m.siblings
 	m.mu.Unlock()
-	for i, waits := range haveWaiting(siblings) {
+	listeners := make([]syscall.Conn, len(siblings))
+	for i, q := range siblings {
+		listeners[i] = q.listener
+	}
+	for i, waits := range haveWaiting(listeners) {
 		if waits {
 			siblings[i].kick()
 		}
 	}
 }
 
-// started is when the clock of lookNow began.
-var started = time.Now()
+// Renew lets the kernel wake this process for the queue of the listener with an inode after all others that watch it. Processes
+// that watch each other's queues should differ in their order, or the first gets more than the others. It returns an error that Is
+// os.ErrNotExist if that queue is not watched.
+func (m *MultiListener) Renew(inode uint32) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	q := find(m.siblings, inode)
+	if q == nil {
+		return m.notWatched(inode)
+	}
+	if !q.registered {
+		return nil // it will be
+	}
+	q.unregister()
+	if err := q.register(); err != nil {
+		return fmt.Errorf("reuseport: watch the queue of listener %d beside that of %v: %w", inode, m.Addr(), err)
+	}
+	return nil
+}
+
+func (m *MultiListener) notWatched(inode uint32) error {
+	return fmt.Errorf("reuseport: the queue of listener %d is not watched by that on %v: %w", inode, m.Addr(), os.ErrNotExist)
+}
 
 // Unwatch ends the watch of the queue of the listener with an inode, and closes the duplicate. It returns an error that Is
 // os.ErrNotExist if that queue is not watched.
 func (m *MultiListener) Unwatch(inode uint32) error {
 	m.mu.Lock()
-	q := m.find(inode)
+	q := find(m.siblings, inode)
 	m.mu.Unlock()
 	if q == nil {
-		return fmt.Errorf("reuseport: the queue of listener %d is not watched by that on %v: %w", inode, m.Addr(), os.ErrNotExist)
+		return m.notWatched(inode)
 	}
 	return m.remove(q)
 }
@@ -380,30 +317,24 @@ func (m *MultiListener) Counts() []QueueCount {
 // Close takes the listener out of its group, resets what waits in its queue, also where siblings watch it, and ends all watches.
 // [Drain] empties the queue first. Only the first call can fail.
 func (m *MultiListener) Close() error {
-	if err := m.close(); err != nil {
-		return fmt.Errorf("reuseport: close the listener on %v: %w", m.Addr(), err)
-	}
-	return nil
-}
-
-func (m *MultiListener) close() error {
 	m.mu.Lock()
-	if m.closed.Load() {
-		m.mu.Unlock()
+	wasClosed, siblings := m.closed.Swap(true), m.siblings
+	m.guard.stop()
+	m.mu.Unlock()
+	if wasClosed {
 		return nil
 	}
-	m.closed.Store(true)
-	m.endLooks()
-	siblings := m.siblings
-	m.mu.Unlock()
 	for _, q := range siblings {
 		_ = m.remove(q) // it is a duplicate
 	}
-	err := errors.Join(shutdown(m.own), m.own.Close())
+	err := errors.Join(shutdown(m.front.own), m.front.own.Close())
 	if m.bell != nil {
 		err = errors.Join(err, m.bell.Close())
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("reuseport: close the listener on %v: %w", m.Addr(), err)
+	}
+	return nil
 }
 
 // probeWait bounds the waits of probeWatch.
@@ -422,7 +353,7 @@ func probeWatch() error {
 		return err
 	}
 	defer sibling.Close()
-	b, err := lend(sibling.own, sibling.bell)
+	b, err := lend(sibling.front.own, sibling.bell)
 	if err != nil {
 		return err
 	}
@@ -430,7 +361,7 @@ func probeWatch() error {
 		return err
 	}
 	for _, to := range []net.Addr{own.Addr(), sibling.Addr()} {
-		if err := own.tryAccept(to); err != nil {
+		if err := tryAccept(own, to); err != nil {
 			return err
 		}
 	}
@@ -442,15 +373,15 @@ func newProbeListener() (*MultiListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &MultiListener{own: l, mode: WatchExclusive}
+	m := &MultiListener{front: front{own: l}, mode: WatchExclusive}
 	if err := m.prepare(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return m, nil
 }
 
-// tryAccept accepts a connection to an address, which is made when a goroutine is in Accept.
-func (m *MultiListener) tryAccept(to net.Addr) error {
+// tryAccept accepts a connection to an address, which is made while a goroutine is in Accept.
+func tryAccept(m *MultiListener, to net.Addr) error {
 	if err := m.SetDeadline(time.Now().Add(probeWait)); err != nil {
 		return err
 	}

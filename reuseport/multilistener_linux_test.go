@@ -259,8 +259,9 @@ func startLender(t *testing.T, network, address string) lending {
 		_ = cmd.Wait()         // it was killed
 	})
 	require.NoError(t, file.Close())
-	lent, err := reuseport.Receive(ours)
+	lent, with, err := reuseport.Receive(ours)
 	require.NoError(t, err)
+	require.Equal(t, byte(7), with)
 	inode, err := reuseport.Inode(lent)
 	require.NoError(t, err)
 	listening, err := reuseport.ListeningOf(t.Context(), []int{cmd.Process.Pid})
@@ -300,7 +301,7 @@ func TestReceiveRefuses(t *testing.T) {
 	one, other := unixPair(t)
 	_, err := one.Write([]byte{0})
 	require.NoError(t, err)
-	_, err = reuseport.Receive(other)
+	_, _, err = reuseport.Receive(other)
 	require.ErrorIs(t, err, syscall.EINVAL, "no descriptor")
 
 	file, err := os.Open(os.DevNull)
@@ -318,11 +319,11 @@ func TestReceiveRefuses(t *testing.T) {
 			_, _, err = one.WriteMsgUnix([]byte{0}, unix.UnixRights(int(fd)), nil)
 		}))
 		require.NoError(t, err)
-		_, err = reuseport.Receive(other)
+		_, _, err = reuseport.Receive(other)
 		require.ErrorIs(t, err, syscall.EINVAL, "%T", bad)
 	}
 	require.NoError(t, one.Close())
-	_, err = reuseport.Receive(other)
+	_, _, err = reuseport.Receive(other)
 	require.ErrorIs(t, err, io.EOF)
 }
 

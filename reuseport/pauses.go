@@ -10,42 +10,74 @@ import (
 // pauseAfter is how long no goroutine is in Accept until a server counts as pausing.
 const pauseAfter = 5 * time.Millisecond
 
-// pauses finds the times in which a server does not accept: it is at its limit, say. The kernel would go on to wake this process for
-// connections, and nobody else, so nothing is registered then.
+// guard finds the times in which a server does not accept: it is at its limit, say. The kernel would go on to wake this process for
+// connections, and no other, so nothing is registered then.
 //
-// A timer runs only between the return of an Accept and the next look.
-type pauses struct {
-	own      pollEntry     // of the own listener
-	returns  atomic.Uint64 // of Accept
-	timed    atomic.Bool   // the timer runs
-	timer    *time.Timer
-	seen     uint64 // returns at the last look
-	watching bool   // guarded by mu; own and siblings are registered
+// Its timer runs only between the return of an Accept and the next look.
+type guard struct {
+	returns atomic.Uint64 // of Accept
+	timed   atomic.Bool   // the timer runs
+	timer   *time.Timer
+	seen    uint64 // returns at the last look
+}
+
+// start is called once, with the function that looks. A look ends with watch.
+func (g *guard) start(look func()) {
+	g.timed.Store(true)
+	g.timer = time.AfterFunc(pauseAfter, look)
+}
+
+// note notes that a goroutine has returned from Accept.
+func (g *guard) note() {
+	g.returns.Add(1)
+	if g.timer != nil && !g.timed.Load() && !g.timed.Swap(true) {
+		g.timer.Reset(pauseAfter)
+	}
+}
+
+// isPause reports at a look, at which no goroutine is in Accept, whether there was none since the last look. If there was one, another
+// look follows.
+func (g *guard) isPause() bool {
+	now := g.returns.Load()
+	if now == g.seen {
+		return true
+	}
+	g.seen = now
+	g.timed.Store(true)
+	g.timer.Reset(pauseAfter)
+	return false
+}
+
+func (g *guard) stop() {
+	if g.timer != nil {
+		g.timer.Stop()
+	}
 }
 
 // prepare readies the own listener for the first Accept.
 func (m *MultiListener) prepare() (err error) {
-	raw, err := m.own.SyscallConn()
+	raw, err := m.front.own.SyscallConn()
 	if err != nil {
 		return err
 	}
-	if m.pauses.own, err = findPollEntry(raw); err != nil {
+	if m.entry, err = findPollEntry(raw); err != nil {
 		return err
 	}
-	m.timed.Store(true)
-	m.attention.Store(true)
-	m.timer = time.AfterFunc(pauseAfter, m.look)
-	if err := control(m.own, unregister); err != nil {
+	if m.bell, err = newBell(); err != nil {
 		return err
 	}
-	m.bell, err = newBell()
-	return err
+	if err := control(m.front.own, unregister); err != nil {
+		return errors.Join(err, m.bell.Close())
+	}
+	m.front.attention.Store(true)
+	m.guard.start(m.look)
+	return nil
 }
 
 // enter is called by a goroutine that begins to wait in Accept.
 func (m *MultiListener) enter() error {
-	m.inAccept.Add(1)
-	if !m.attention.Load() {
+	m.front.waiting.Add(1)
+	if !m.front.attention.Load() {
 		return nil
 	}
 	return m.attend()
@@ -55,7 +87,7 @@ func (m *MultiListener) enter() error {
 func (m *MultiListener) attend() (err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.attention.Store(false)
+	m.front.attention.Store(false)
 	if m.mode == WatchExclusive && !m.watching && !m.closed.Load() {
 		err = m.register()
 	}
@@ -78,8 +110,8 @@ func (m *MultiListener) starve(q *sibling) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	q.starving = true
-	m.attention.Store(true)
-	if m.inAccept.Load() > 0 {
+	m.front.attention.Store(true)
+	if m.front.waiting.Load() > 0 {
 		q.starving = false
 		return true
 	}
@@ -90,50 +122,34 @@ func (m *MultiListener) starve(q *sibling) bool {
 
 // leave is called by a goroutine whose wait in Accept ends.
 func (m *MultiListener) leave() {
-	m.inAccept.Add(-1)
-	m.returns.Add(1)
-	if m.mode == WatchExclusive && !m.timed.Load() && !m.timed.Swap(true) {
-		m.timer.Reset(pauseAfter)
-	}
+	m.front.waiting.Add(-1)
+	m.guard.note()
 }
 
-// look looks whether the server pauses. The timer calls it.
+// look looks whether the server pauses.
 func (m *MultiListener) look() {
-	for turns := 0; turns < offerTurns && m.inAccept.Load() == 0; turns++ {
+	for turns := 0; turns < offerTurns && m.front.waiting.Load() == 0; turns++ {
 		runtime.Gosched() // on a busy machine it may be about to enter Accept
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.timed.Store(false)
-	now := m.returns.Load()
-	switch {
-	case m.closed.Load() || m.inAccept.Load() > 0 || !m.watching:
-	case now != m.seen:
-		m.timed.Store(true)
-		m.timer.Reset(pauseAfter)
-	default:
-		m.attention.Store(true)
-		if m.inAccept.Load() == 0 {
-			m.unregister()
-			_ = ring(m.bell) // this process may have been woken for a connection that nobody accepts
-		}
+	m.guard.timed.Store(false)
+	if m.closed.Load() || m.front.waiting.Load() > 0 || !m.watching || !m.guard.isPause() {
+		return
 	}
-	m.seen = now
-}
-
-// endLooks is called with mu held.
-func (p *pauses) endLooks() {
-	if p.timer != nil {
-		p.timer.Stop()
+	m.front.attention.Store(true)
+	if m.front.waiting.Load() == 0 {
+		m.unregister()
+		_ = ring(m.bell) // this process may have been woken for a connection that nothing accepts
 	}
 }
 
 // register registers all queues, the own one first: of those that are idle, the kernel wakes the one that has registered first. It
 // is called with mu held.
 func (m *MultiListener) register() error {
-	err := control(m.own, func(fd int) error { return m.pauses.own.register(fd, edgeTriggered) })
+	err := control(m.front.own, func(fd int) error { return m.entry.register(fd, edgeTriggered) })
 	if err == nil {
-		err = control(m.bell, func(fd int) error { return m.pauses.own.register(fd, edgeTriggered) })
+		err = control(m.bell, func(fd int) error { return m.entry.register(fd, edgeTriggered) })
 	}
 	for _, q := range m.siblings {
 		err = errors.Join(err, q.register())
@@ -149,7 +165,7 @@ func (m *MultiListener) register() error {
 // unregister is called with mu held.
 func (m *MultiListener) unregister() {
 	m.watching = false
-	_ = control(m.own, unregister) // it is registered
+	_ = control(m.front.own, unregister) // it is registered
 	_ = control(m.bell, unregister)
 	for _, q := range m.siblings {
 		q.unregister()

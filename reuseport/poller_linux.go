@@ -130,7 +130,7 @@ func newBell() (*file, error) {
 //
 // It is one that net has made for another socket, in whose place it gets that of b: a listener of net.FileListener would set
 // the keep-alive of each connection in four system calls, which the connections have from their listener already, see Listen.
-func acceptingFrom(b *Borrowed) (*net.TCPListener, error) {
+func acceptingFrom(b syscall.Conn) (*net.TCPListener, error) {
 	l, err := Options{}.listenConfig().Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		l, err = Options{}.listenConfig().Listen(context.Background(), "tcp", "[::1]:0")
@@ -150,13 +150,13 @@ func acceptingFrom(b *Borrowed) (*net.TCPListener, error) {
 	return l.(*net.TCPListener), nil
 }
 
-// haveWaiting tells for each sibling whether a connection is in its queue, or the sibling does not listen any more. It tells nothing
+// haveWaiting reports for each listener whether a connection is in its queue, or it does not listen any more. It returns nothing
 // where the kernel does not.
-func haveWaiting(siblings []*sibling) []bool {
-	fds := make([]unix.PollFd, len(siblings))
-	for i, q := range siblings {
-		fds[i].Fd = -1                               // is ignored
-		_ = control(q.listener, func(fd int) error { // an error: it is closed
+func haveWaiting(listeners []syscall.Conn) []bool {
+	fds := make([]unix.PollFd, len(listeners))
+	for i, l := range listeners {
+		fds[i].Fd = -1                      // is ignored
+		_ = control(l, func(fd int) error { // an error: it is closed
 			fds[i] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
 			return nil
 		})

@@ -9,27 +9,55 @@ import (
 	"time"
 )
 
+// watchedQueue is the queue of a sibling, as it is accepted from.
+type watchedQueue struct {
+	inode    uint32           // of the sibling's listener
+	listener *net.TCPListener // with its socket; nothing in the poller is its own
+	accepted atomic.Uint64
+	late     atomic.Bool // the deadline of listener is in the past
+	gone     atomic.Bool // the sibling does not listen any more
+}
+
+// accept accepts from the queue. It returns nil if another process was faster: net's Accept waits for the next connection then, and
+// interrupt ends the wait.
+func (q *watchedQueue) accept() *net.TCPConn {
+	if q.late.Swap(false) && q.listener.SetDeadline(time.Time{}) != nil {
+		return nil
+	}
+	conn, err := q.listener.AcceptTCP()
+	if err == nil {
+		q.accepted.Add(1)
+		return conn
+	}
+	if errors.Is(err, syscall.EINVAL) { // it was shut down
+		q.gone.Store(true)
+	}
+	return nil // the server hears of an error that lasts, such as EMFILE, from its own queue
+}
+
+func (q *watchedQueue) interrupt() {
+	q.late.Store(true)
+	_ = q.listener.SetDeadline(aLongTimeAgo) // a listener that is closed is another end of the wait
+}
+
 // sibling is a listener of another process, whose queue is watched. Its goroutine waits for a connection, and has a goroutine in
 // Accept accept it: a connection is taken only where there is one to return it to.
 type sibling struct {
-	of       *MultiListener
-	inode    uint32
-	listener *net.TCPListener // with the sibling's socket; nothing in the poller is its own
-	source   *file            // what the goroutine waits for: the bell, or where there is none another descriptor of the socket
-	rings    bool             // source is a bell
-	accepted atomic.Uint64
-	late     atomic.Bool // the deadline of listener is in the past
-	gone     atomic.Bool // it does not listen any more
+	watchedQueue
+	front  *front
+	mode   WatchMode
+	source *file // what the goroutine waits for: the bell, or where there is none another descriptor of the socket
+	rings  bool  // source is a bell
 
-	registered bool          // guarded by of.mu
-	starving   bool          // guarded by of.mu; the goroutine waits for another one to enter Accept
+	registered bool          // guarded by the mutex of the MultiListener
+	starving   bool          // guarded by it; the goroutine waits for another one to enter Accept
 	kicks      chan struct{} // holds a value when the goroutine is to go on
 	closing    chan struct{} // closed when it is to end
 	done       chan struct{} // closed when it has
 }
 
 // newSibling returns the sibling with the socket of b, which it owns if there is no error.
-func newSibling(of *MultiListener, b *Borrowed) (*sibling, error) {
+func newSibling(b *Borrowed, mode WatchMode, f *front) (*sibling, error) {
 	inode, err := Inode(b)
 	if err != nil {
 		return nil, err
@@ -39,37 +67,46 @@ func newSibling(of *MultiListener, b *Borrowed) (*sibling, error) {
 		return nil, err
 	}
 	q := &sibling{
-		of: of, inode: inode, listener: l, source: b.socket,
+		watchedQueue: watchedQueue{inode: inode, listener: l}, front: f, mode: mode, source: b.socket,
 		kicks: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	if b.bell != nil {
 		q.source, q.rings = b.bell, true
-	}
-	if q.rings {
 		_ = b.socket.Close() // it is a duplicate
 	}
 	return q, nil
 }
 
-// run is the goroutine. It ends with close, or when the sibling does not listen any more.
-func (q *sibling) run() {
+// find returns the sibling with an inode, nil if there is none.
+func find(siblings []*sibling, inode uint32) *sibling {
+	for _, q := range siblings {
+		if q.inode == inode {
+			return q
+		}
+	}
+	return nil
+}
+
+// run is the goroutine. It ends with close, or when the sibling does not listen any more: then it returns true. Where nothing
+// accepts, it calls starve, which returns true if a goroutine has entered Accept, and else sees to a kick when one does.
+func (q *sibling) run(starve func(*sibling) bool) (gone bool) {
 	defer close(q.done)
 	for q.await() {
 		for !q.hand() {
-			if !q.awaitAccept() {
-				return
+			if !starve(q) && !q.awaitKick() {
+				return false
 			}
 		}
 		if q.gone.Load() {
-			go func() { _ = q.of.remove(q) }() // ends when this goroutine has; the sibling is gone
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // await waits until a connection seems to be in the queue. It returns false when the goroutine is to end.
 func (q *sibling) await() bool {
-	if q.of.mode == WatchPolling {
+	if q.mode == WatchPolling {
 		return q.awaitKick()
 	}
 	raw, err := q.source.SyscallConn()
@@ -106,52 +143,25 @@ const offerTurns = 100
 
 // hand lets a goroutine in Accept accept from the queue, and returns when it has. It returns false if there is none.
 func (q *sibling) hand() bool {
-	m := q.of
-	for turns := 0; !m.offer(q); turns++ {
+	for turns := 0; !q.front.offer(&q.watchedQueue); turns++ {
 		if turns == offerTurns {
 			return false
 		}
 		runtime.Gosched()
 	}
-	for turns := 0; m.offered.Load() == q || m.trying.Load() == q; turns++ {
+	for turns := 0; q.front.isBusyWith(&q.watchedQueue); turns++ {
 		if turns >= offerTurns {
-			if m.retract(q) {
+			if q.front.retract(&q.watchedQueue) {
 				return false
 			}
-			q.late.Store(true)
-			_ = q.listener.SetDeadline(aLongTimeAgo) // another process was faster; a listener that is closed is another end of the wait
+			q.interrupt()
 		}
 		runtime.Gosched()
 	}
 	return true
 }
 
-// accept accepts from the queue. It returns nil if another process was faster: net's Accept waits for the next connection then, and
-// hand ends the wait.
-func (q *sibling) accept() *net.TCPConn {
-	if q.late.Swap(false) && q.listener.SetDeadline(time.Time{}) != nil {
-		return nil
-	}
-	conn, err := q.listener.AcceptTCP()
-	if err == nil {
-		q.accepted.Add(1)
-		return conn
-	}
-	if errors.Is(err, syscall.EINVAL) { // it was shut down
-		q.gone.Store(true)
-	}
-	return nil // the server hears of an error that lasts, such as EMFILE, from its own queue
-}
-
-// awaitAccept waits until a goroutine enters Accept. It returns false when the sibling's own is to end.
-func (q *sibling) awaitAccept() bool {
-	if q.of.starve(q) {
-		return true
-	}
-	return q.awaitKick()
-}
-
-// register makes connections wake the goroutine. It is called with of.mu held.
+// register makes connections wake the goroutine. It is called with the mutex of the MultiListener held.
 func (q *sibling) register() error {
 	if q.registered {
 		return nil
@@ -164,7 +174,7 @@ func (q *sibling) register() error {
 	return err
 }
 
-// unregister is called with of.mu held.
+// unregister is called with that mutex held.
 func (q *sibling) unregister() {
 	if q.registered {
 		_ = control(q.listener, unregister) // it is registered
@@ -182,7 +192,7 @@ func (q *sibling) passOn() {
 	}
 }
 
-// close ends the goroutine, and closes the descriptors. It is called with of.mu held, and does not wait.
+// close ends the goroutine, and closes the descriptors. It is called with that mutex held, and does not wait.
 func (q *sibling) close() error {
 	q.unregister()
 	q.passOn()
