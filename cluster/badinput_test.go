@@ -81,7 +81,7 @@ func TestPortOfAnotherCluster(t *testing.T) {
 	}
 }
 
-// TestTwoClustersAtOnce starts two clusters on one port at the same instant: one must win, and one must be told.
+// TestTwoClustersAtOnce starts two clusters on one port at the same instant: one must win, and the other must get an error.
 func TestTwoClustersAtOnce(t *testing.T) {
 	t.Parallel()
 	for range 4 {

@@ -149,7 +149,7 @@ func TestSuperviseAProgramThatIsNotThere(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// blindfold lets pidfd_getfd(2) fail in this process and in those that it starts, as it does in many containers.
+// blindfold makes pidfd_getfd(2) fail in this process and in its children, as it does in many containers.
 func blindfold() error {
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // the number of the call, see seccomp(2)

@@ -37,7 +37,7 @@ func TestTooFewDescriptors(t *testing.T) {
 	}
 }
 
-// TestScaleWithTooFewDescriptors: the nodes that are there go on.
+// TestScaleWithTooFewDescriptors: the present nodes continue.
 func TestScaleWithTooFewDescriptors(t *testing.T) {
 	t.Parallel()
 	c := limited(t, 80, "http", programOptions{Nodes: 2, DisableMasterListen: true})

@@ -40,7 +40,7 @@ func TestErrorsOfAWorkerAreToldApart(t *testing.T) {
 	assert.Equal(t, "true", c.printed(t, "listen", 1))
 }
 
-// TestListenWhileTheNodeStops: the order comes when a request in flight keeps the node from ending.
+// TestListenWhileTheNodeStops: the order arrives while a request in flight keeps the node from ending.
 func TestListenWhileTheNodeStops(t *testing.T) {
 	began, finish := make(chan struct{}), make(chan struct{})
 	n, err := Listen(Options{Addr: "127.0.0.1:0", Nodes: 1, Dir: ownDir(t)}, &http.Server{

@@ -44,7 +44,7 @@ func isOf(kind control.EventKind) func(control.Event) bool {
 	return func(e control.Event) bool { return e.Kind == kind }
 }
 
-// told waits for the nth event of a kind.
+// told returns the nth event of a kind, and waits for it.
 func (c *testCluster) told(t *testing.T, kind control.EventKind, nth int) control.Event {
 	t.Helper()
 	return c.events.await(t, nth, isOf(kind))

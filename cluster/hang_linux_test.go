@@ -62,7 +62,7 @@ func spin() {
 	}
 }
 
-// quick are options under which who hangs is found soon.
+// quick are options under which a hung worker is found soon.
 func quick(nodes int) programOptions {
 	return programOptions{
 		Nodes: nodes, DisableMasterListen: true, LivenessTimeout: time.Second, LameDuck: shortDuck,

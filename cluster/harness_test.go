@@ -32,7 +32,7 @@ const errInUse = syscall.EADDRINUSE
 // patience bounds every wait for an event. The machine may be busy; a test that passes never waits so long.
 const patience = await.Limit
 
-// feed collects what comes from a program: its lines, or its events.
+// feed collects the output of a program: its lines, or its events.
 type feed[T any] struct {
 	mu      sync.Mutex // guards all and changed
 	all     []T

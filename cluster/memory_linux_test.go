@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestIntegrationOutOfMemory lets the kernel kill a worker that takes more than its memory control group has.
+// TestIntegrationOutOfMemory makes the kernel kill a worker that exceeds its memory control group.
 func TestIntegrationOutOfMemory(t *testing.T) {
 	group := memoryGroup(t, 200<<20)
 	for range 8 { // the memory of the first victim comes back late, and the kernel looks for another: that is not to be the master

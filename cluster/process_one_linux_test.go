@@ -229,7 +229,7 @@ func init() {
 	programs["end by itself"] = endAfter(func(*Node) error { return nil }, 0)
 }
 
-// endBeforeReady lets the master end while its worker warms up.
+// endBeforeReady makes the master end while its worker warms up.
 func endBeforeReady(end func()) func() error {
 	return func() error {
 		opts, _ := options()
@@ -245,7 +245,7 @@ func endBeforeReady(end func()) func() error {
 	}
 }
 
-// endAfter lets the master end when it has been ready.
+// endAfter makes the master end after it was ready.
 func endAfter(last func(*Node) error, code int) func() error {
 	return func() error {
 		opts, _ := options()

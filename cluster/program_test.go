@@ -209,7 +209,7 @@ func serveReturns() error {
 	return waitTelling(n)
 }
 
-// shortLife lets the worker in slot 1 die some time after it was ready.
+// shortLife makes the worker in slot 1 die some time after it was ready.
 func shortLife() error {
 	opts, p := options()
 	told := make(chan *Node, 1)
@@ -283,7 +283,7 @@ func morePorts() error {
 	return waitTelling(n)
 }
 
-// stubborn has workers that do not stop when they are told to.
+// stubborn has workers that ignore an order to stop.
 func stubborn() error {
 	opts, _ := options()
 	var server Server = new(http.Server)

@@ -78,7 +78,7 @@ func TestStrangerIsGuarded(t *testing.T) {
 			strange++
 		}
 	}
-	// The index of the one who has moved is beyond the group, and the hash decides for it: 1 of 16. It was 1 of 4.
+	// The index of the member that has moved is beyond the group, and the hash decides for it: 1 of 16. It was 1 of 4.
 	assert.Less(t, strange, requests/8)
 
 	c = run(t, "http", opts)

@@ -25,7 +25,7 @@ type pinned struct {
 	pid    int
 }
 
-// connect opens a connection, and learns who has it.
+// connect opens a connection, and finds out which node has accepted it.
 func connect(addr string) (*pinned, error) {
 	p := &pinned{client: &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}, Timeout: patience}}
 	a, err := fetch(p.client, addr, "/")
@@ -178,7 +178,7 @@ func TestWorkerThatDiesForEverBacksOff(t *testing.T) {
 	assert.Equal(t, control.StateWaiting, s.Nodes[slices.IndexFunc(s.Nodes, isEmpty)].State, "it boots well")
 }
 
-// TestHungBoot gives a worker that hangs in main more time where the machine is so slow that it does not come to that.
+// TestHungBoot gives a worker that hangs in main more time if the machine is so slow that it does not get there.
 func TestHungBoot(t *testing.T) {
 	t.Parallel()
 	for within := 300 * time.Millisecond; ; within *= 4 {

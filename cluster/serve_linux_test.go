@@ -86,7 +86,7 @@ func TestNoConnectionBeforeServe(t *testing.T) {
 	}
 }
 
-// TestStopBeforeServe: a stop that comes while the program prepares is no error.
+// TestStopBeforeServe: a stop while the program prepares is no error.
 func TestStopBeforeServe(t *testing.T) {
 	serve := filepath.Join(t.TempDir(), "go")
 	c := run(t, "start", programOptions{Nodes: 2, DisableMasterListen: true}, goVariable+"="+serve)

@@ -80,7 +80,7 @@ func ownSignals() error {
 	return waitTelling(n)
 }
 
-// TestHangupsAreMerged: while a reload runs, another one waits for all hangups that come, which the log says once.
+// TestHangupsAreMerged: while a reload runs, another one waits for all further hangups, which the log says once.
 func TestHangupsAreMerged(t *testing.T) {
 	t.Parallel()
 	g := gate(t.TempDir())
@@ -171,7 +171,7 @@ func TestTakenSignals(t *testing.T) {
 	assert.True(t, left.takes(os.Interrupt))
 }
 
-// noPIDFile goes on although Listen has failed when nearly all was done.
+// noPIDFile continues although Listen has failed near its end.
 func noPIDFile() error {
 	opts, _ := options()
 	opts.PIDFile = "/dev/null/pid"

@@ -221,7 +221,7 @@ func TestStopByTimeout(t *testing.T) {
 	c.stoppedWith(t, 3, wait)
 }
 
-// TestSignalToAllProcesses: what reaches the master and its workers, and is passed on besides, lets requests finish.
+// TestSignalToAllProcesses: requests finish after a signal that reaches master and workers, and is passed on besides.
 func TestSignalToAllProcesses(t *testing.T) {
 	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
@@ -275,7 +275,7 @@ func TestSignalToAWorkerEndsThatWorker(t *testing.T) {
 	assert.Equal(t, 2, next.Generation)
 }
 
-// TestMasterKilled: workers finish their requests, and leave when no new master comes.
+// TestMasterKilled: workers finish their requests, and leave when no new master appears.
 func TestMasterKilled(t *testing.T) {
 	t.Parallel()
 	c := run(t, "http", programOptions{Nodes: 3, OrphanTimeout: time.Second})

@@ -51,7 +51,7 @@ func letJoin(t *testing.T, addr string) *exec.Cmd {
 	return cmd
 }
 
-// needSteering skips where the level is not one that steers by program.
+// needSteering skips if the level does not steer by program.
 func needSteering(t *testing.T) {
 	t.Helper()
 	if reuseport.Probe().Rung < reuseport.RungBPF {
@@ -87,7 +87,7 @@ func TestStranger(t *testing.T) {
 }
 
 // TestMapAfterDeaths kills workers at once, and checks by a drain of the others that each is where the master
-// thinks: a wrong map would lose the connections of the one who leaves.
+// thinks: a wrong map would lose the connections of the leaving node.
 func TestMapAfterDeaths(t *testing.T) {
 	needSteering(t)
 	t.Parallel()
@@ -146,7 +146,7 @@ func TestSteeringThatIsNotToBeHad(t *testing.T) {
 	}
 }
 
-// TestPlannedStopLosesNoConnection: who is connected gets an answer; others cannot connect.
+// TestPlannedStopLosesNoConnection: connected clients get an answer; others cannot connect.
 func TestPlannedStopLosesNoConnection(t *testing.T) {
 	needSteering(t)
 	t.Parallel()

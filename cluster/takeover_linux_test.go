@@ -88,7 +88,7 @@ func TestTakeoverOfOneThatIsStopped(t *testing.T) {
 	c.awaitStatus(t, func(s control.Status) bool { return s.PID != before.PID && len(pidsOf(s)) == 3 })
 }
 
-// TestTakeoverByABrokenProgram: the master goes on, with its workers and its port.
+// TestTakeoverByABrokenProgram: the master continues, with its workers and its port.
 func TestTakeoverByABrokenProgram(t *testing.T) {
 	t.Parallel()
 	program := filepath.Join(t.TempDir(), "program")
@@ -116,7 +116,7 @@ func TestTakeoverByABrokenProgram(t *testing.T) {
 	c.gone(t)
 }
 
-// replace puts another program in the place of one that may be running.
+// replace replaces a program that may be running.
 func replace(t *testing.T, path, content string) {
 	t.Helper()
 	require.NoError(t, os.WriteFile(path+".new", []byte(content), 0o700))

@@ -87,7 +87,7 @@ func startTakeoverTest(t *testing.T, opts programOptions, environ ...string) tak
 	return takeoverTest{c, g}
 }
 
-// begin begins a takeover, and returns the pid of the successor when it has come to its first gate.
+// begin begins a takeover, and returns the pid of the successor when it has reached its first gate.
 func (c takeoverTest) begin(t *testing.T) (successor int) {
 	t.Helper()
 	c.signal(t, syscall.SIGUSR2)
@@ -101,7 +101,7 @@ func (c takeoverTest) atGate(t *testing.T, name string) (pid int) {
 	return pid
 }
 
-// warm lets the successor become the master, not ready yet.
+// warm makes the successor the master, not ready yet.
 func (c takeoverTest) warm(t *testing.T) (successor int) {
 	t.Helper()
 	c.begin(t)
@@ -109,7 +109,7 @@ func (c takeoverTest) warm(t *testing.T) (successor int) {
 	return c.atGate(t, "warming")
 }
 
-// owner returns who has the lock.
+// owner returns the process that has the lock.
 func (c *testCluster) owner() (owner rendezvous.Owner) {
 	content, err := os.ReadFile(filepath.Join(c.dir, "master.lock"))
 	if err == nil {
@@ -118,7 +118,7 @@ func (c *testCluster) owner() (owner rendezvous.Owner) {
 	return owner
 }
 
-// TestStopDuringTakeover: whenever the stop comes, and to whom, all ends, and nothing is left.
+// TestStopDuringTakeover: after a stop at any time, of either master, all ends and nothing is left.
 func TestStopDuringTakeover(t *testing.T) {
 	t.Parallel()
 	master := func(t *testing.T, c takeoverTest) { t.Helper(); c.signal(t, syscall.SIGTERM) }
@@ -238,7 +238,7 @@ func TestSecondSignalDuringTakeover(t *testing.T) {
 	assert.Empty(t, c.processes(t))
 }
 
-// TestSignalAfterTakeover: the old master leaves by itself, and who knows that it has a successor does not mean the cluster.
+// TestSignalAfterTakeover: the old master leaves by itself, and a late signal to it does not stop the cluster.
 func TestSignalAfterTakeover(t *testing.T) {
 	t.Parallel()
 	c := startTakeoverTest(t, programOptions{Nodes: 2})
@@ -268,7 +268,7 @@ func (l lines) address(t *testing.T) string {
 	return strings.TrimPrefix(l.await(t, 1, func(line string) bool { return strings.HasPrefix(line, "ready ") }), "ready ")
 }
 
-// TestMasterServesDuringTakeover: status, the keep-alive for the service manager, probes and exits go on while the
+// TestMasterServesDuringTakeover: status, the keep-alive for the service manager, probes and exits continue while the
 // successor warms up.
 func TestMasterServesDuringTakeover(t *testing.T) {
 	t.Parallel()

@@ -65,7 +65,7 @@ func usurp() error {
 	}
 }
 
-// usurpAtOnce steers all connections to the last index, which is its own, and closes what comes.
+// usurpAtOnce steers all connections to the last index, which is its own, and closes each connection.
 func usurpAtOnce(l *net.TCPListener, addr string) error {
 	all, err := reuseport.Listeners(context.Background(), "tcp", addr)
 	if err != nil {
@@ -84,7 +84,7 @@ func usurpAtOnce(l *net.TCPListener, addr string) error {
 	}
 }
 
-// findOwn steers all connections to an index, or to one after the other, and returns the one that is ours.
+// findOwn steers all connections to an index, or to one after the other, and returns our own index.
 func findOwn(l *net.TCPListener, addr string, last int, came chan struct{}) int {
 	all, err := reuseport.Listeners(context.Background(), "tcp", addr)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/multinode-go/multinode/internal/leaktest"
 )
 
-// childVariable makes the test binary a program that prints what it was told.
+// childVariable makes the test binary a program that prints its role and handover.
 const childVariable = "MULTINODE_TEST_CHILD"
 
 func TestMain(m *testing.M) {

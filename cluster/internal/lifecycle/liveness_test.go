@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// silent lets a worker be silent, probed at each interval, and returns after what time it is suspect, and hung.
+// silent probes a silent worker at each interval, and returns after what time it is suspect, and hung.
 func silent(l *liveness, interval, starved time.Duration) (suspectAfter, hungAfter time.Duration) {
 	for at := interval; !l.isHung(); at += interval {
 		l.recordMiss(interval, starved)

@@ -15,7 +15,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 )
 
-// choices decide what happens next. When they are used up, the world goes on as orderly as it can.
+// choices decide what happens next. When they are used up, the world continues without faults.
 type choices struct{ bytes []byte }
 
 func (c *choices) next(n int) int {
@@ -339,7 +339,7 @@ func (w *world) proceedSuccessor() bool {
 	return true
 }
 
-// say lets the successor say something.
+// say makes the successor send a word.
 func (w *world) say(word Word) {
 	h := w.next
 	if h.hungUp {
@@ -368,7 +368,7 @@ func (w *world) endSuccessor(err error) {
 	w.tell(SuccessorEnded{77, err})
 }
 
-// disturbSuccessor lets it do one thing that is not in order.
+// disturbSuccessor makes it do one thing that is out of order.
 func (w *world) disturbSuccessor() {
 	h := w.next
 	if h == nil || !h.alive || w.deposed {
@@ -395,7 +395,7 @@ func (w *world) disturbSuccessor() {
 	}
 }
 
-// pass lets time pass until the machine has something to do.
+// pass advances time until the machine has something to do.
 func (w *world) pass() {
 	if next := w.m.Next(); next.After(w.now) {
 		w.now = next
@@ -405,7 +405,7 @@ func (w *world) pass() {
 	w.tell(Tick{})
 }
 
-// settle lets the world go on until enough.
+// settle advances the world until enough.
 func (w *world) settle(enough func() bool) {
 	w.tb.Helper()
 	for steps := 0; !enough(); steps++ {
@@ -513,7 +513,7 @@ func (w *world) taken(number int) bool {
 	return w.m.workerIn(slot, current) != nil || w.m.workerIn(slot, replacement) != nil
 }
 
-// rest lets the world come to rest: all orders are answered, each slot has one worker, which is ready, and there is no other worker.
+// rest advances the world until it is at rest: all orders are answered, each slot has one worker, which is ready, and there is no other worker.
 func (w *world) rest() {
 	w.tb.Helper()
 	if w.m.stopping || w.m.ending || !w.m.filled {
@@ -543,7 +543,7 @@ func (w *world) rest() {
 	})
 }
 
-// live lets a machine live through the choices, and stops it.
+// live drives a machine through the choices, and stops it.
 func live(tb testing.TB, data []byte) *world {
 	tb.Helper()
 	c := &choices{data}
@@ -718,8 +718,8 @@ func TestReplacementThatFails(t *testing.T) {
 	assert.Equal(t, 2, w.lastID, "no other worker is started")
 }
 
-// TestReplacementThatNobodyWaitsFor is let go; when the one before has died meanwhile, the slot is filled again.
-func TestReplacementThatNobodyWaitsFor(t *testing.T) {
+// TestReplacementThatIsNotWaitedFor is retired; if its predecessor has died meanwhile, the slot is filled again.
+func TestReplacementThatIsNotWaitedFor(t *testing.T) {
 	w := orderly(t, Config{Workers: 1})
 	w.give(Order{Kind: Reload, Name: "reload"})
 	w.start(true)

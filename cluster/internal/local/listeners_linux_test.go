@@ -127,7 +127,7 @@ func TestExpectationEnds(t *testing.T) {
 	})
 }
 
-// TestLeaveWithoutAMaster: a master may be gone before a node that it has excluded has left. Nothing that has come since is lost.
+// TestLeaveWithoutAMaster: a master may be gone before a node that it has excluded has left. No later connection is lost.
 func TestLeaveWithoutAMaster(t *testing.T) {
 	for name, c := range map[string]solo{
 		"from the beginning": {excludes: errors.New("test")},

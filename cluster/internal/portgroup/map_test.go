@@ -197,7 +197,7 @@ func (k *kernel) exclude() {
 	}
 }
 
-// succeed lets another master take the group over.
+// succeed makes another master take the group over.
 func (k *kernel) succeed() {
 	k.note("successor")
 	before := k.nodes.Members()
@@ -214,7 +214,7 @@ func (k *kernel) succeed() {
 	k.look(k.array.Inodes())
 }
 
-// probe goes on with a probe of a hole by one step: it is sent, it arrives, its answer comes.
+// probe advances a probe of a hole by one step: it is sent, it arrives, it is answered.
 func (k *kernel) probe() {
 	switch {
 	case !k.probed:

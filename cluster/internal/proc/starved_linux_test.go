@@ -34,7 +34,7 @@ func TestStarvedSince(t *testing.T) {
 	}
 }
 
-// TestThreadTimes compares two looks at a thread of this process that runs, and at one that sleeps.
+// TestThreadTimes compares two readings of a running and of a sleeping thread of this process.
 func TestThreadTimes(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -108,7 +108,7 @@ func TestTreeOfAnotherIsLeftAlone(t *testing.T) {
 	assert.Subset(t, pidsOf(theirs.Left()), pids)
 }
 
-// TestEndKillsProcessesThatDoNotEnd: a process that ignores the signal, and one that was stopped.
+// TestEndKillsProcessesThatDoNotEnd: a process that ignores the signal, and a stopped one.
 func TestEndKillsProcessesThatDoNotEnd(t *testing.T) {
 	for name, prepare := range map[string]func(*testing.T, int){
 		"ignores": func(*testing.T, int) {},

@@ -199,7 +199,7 @@ func TestPokeUnderLoad(t *testing.T) {
 	t.Logf("%d pokes, the slowest of %d connections took %v", pokes.Load(), clients*visits, time.Duration(slowest.Load()))
 }
 
-// TestPokeOfManyLoops: each of those that accept is woken, and all go on.
+// TestPokeOfManyLoops: each accept loop is woken, and all continue.
 func TestPokeOfManyLoops(t *testing.T) {
 	a := newTestAcceptor(t, "127.0.0.1:0")
 	for range 4 {

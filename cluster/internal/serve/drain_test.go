@@ -88,7 +88,7 @@ func (w *town) leave(next *place) func(context.Context) error {
 	}
 }
 
-// hammer lets n clients send one request after the other through drains of three places, and counts what fails. A
+// hammer makes n clients send one request after the other through drains of three places, and counts failures. A
 // client thinks between two requests, so that connections are idle at times.
 func hammer(t *testing.T, n int, wrap func(*http.Server) Server, client func(*town) (do func(body string) error)) {
 	t.Helper()

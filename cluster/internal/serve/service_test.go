@@ -345,7 +345,7 @@ func TestDrainCutsHijackedConnections(t *testing.T) {
 	}
 }
 
-// TestDrainServesAnUpgrade that comes in the lame duck, with one Connection header: some clients refuse a second.
+// TestDrainServesAnUpgrade in the lame duck, with one Connection header: some clients refuse a second.
 func TestDrainServesAnUpgrade(t *testing.T) {
 	bubble(t, func(w http.ResponseWriter, _ *http.Request) {
 		assert.Empty(t, w.Header())

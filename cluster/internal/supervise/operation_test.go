@@ -58,7 +58,7 @@ func (s *Supervisor) slots() int {
 	return state.Slots
 }
 
-// drained tells that the worker with the id has no listener any more, and lets it go.
+// drained reports that the worker with the id has closed its listeners, and ends it.
 func (s *Supervisor) drained(f *fakes, id int) {
 	s.send(lifecycle.Drained{ID: lifecycle.ID(id)})
 	synctest.Wait()
