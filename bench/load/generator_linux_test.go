@@ -241,9 +241,14 @@ func TestLoadDoesNotRetryTwice(t *testing.T) {
 			skipRequest(in)
 		}
 	})
-	r := run(t, addr, Plan{Connections: 1, KeepAlive: true, Duration: brief})
-	assert.Positive(t, r.Retried)
-	assert.Equal(t, map[string]int64{EOF: r.Retried}, r.Failed)
+	for d := brief; ; d *= 2 { // a slow machine gets to one connection only
+		r := run(t, addr, Plan{Connections: 1, KeepAlive: true, Duration: d})
+		if r.Retried > 0 {
+			assert.Equal(t, map[string]int64{EOF: r.Retried}, r.Failed)
+			return
+		}
+		require.Less(t, d, await.Limit)
+	}
 }
 
 func TestLoadFailures(t *testing.T) {
@@ -399,7 +404,10 @@ func TestLoadShowsStall(t *testing.T) {
 	for _, p := range []Plan{{Connections: 10, KeepAlive: true, Rate: 500}, {Rate: 500}} {
 		p.Duration, p.Seed = 2*time.Second, 1
 		m, err := server.load(t.Context(), p, stall)
-		require.NoError(t, err)
+		for ; err != nil; m, err = server.load(t.Context(), p, stall) { // a slow machine does not keep the rate
+			p.Rate /= 2
+			require.Greater(t, p.Rate, 20.0, "%v", err)
+		}
 		t.Logf("%v: p50 %v p90 %v p99 %v p99.9 %v", p, m.Quantile(50), m.Quantile(90), m.Quantile(99), m.Quantile(99.9))
 		assert.Equal(t, p.dueRequests(), m.Requests)
 		assert.Greater(t, m.Quantile(99.5), stall*8/10)
