@@ -79,7 +79,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	flags := flag.NewFlagSet("loss", flag.ContinueOnError)
 	brief := flags.Bool("short", false, "some seconds of each, instead of half an hour")
-	only := flags.String("only", strings.Join(names, ","), "only these `parts`")
+	only := flags.String("only", "", "only these `parts`, with commas: "+strings.Join(names, ", "))
 	if err := parse(flags, args, stderr); err != nil {
 		return err
 	}
@@ -87,14 +87,13 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *brief {
 		c = short
 	}
-	var chosen []part
 	wanted, err := command.Choose("part", *only, names)
 	if err != nil {
 		return command.Wrong(stderr, err)
 	}
-	for _, name := range wanted {
-		chosen = append(chosen, parts[slices.Index(names, name)])
-	}
+	chosen := slices.DeleteFunc(slices.Clone(parts), func(p part) bool {
+		return len(wanted) > 0 && !slices.Contains(wanted, p.name)
+	})
 	return c.run(ctx, chosen, stdout, stderr)
 }
 
