@@ -53,7 +53,7 @@ func (c *Conn) close(code Code, reason string) error {
 func (c *Conn) hearOut() error {
 	_ = c.receiving.take(context.Background()) // a Receive in flight ends with what the peer sends next, or the stream
 	defer c.receiving.give()
-	c.unwatch()
+	c.reads.unwatch()
 	c.decoder.detach() // a message may still be in use
 	for c.readErr == nil {
 		_, _ = c.next(context.Background())

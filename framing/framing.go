@@ -76,10 +76,11 @@ type Conn struct {
 	out    *outbox
 	pings  pings
 
-	receiving turn // of who receives, and owns the three below
+	receiving turn // of who receives, and owns the two below
 	decoder   *Decoder
-	readErr   error  // why nothing more can be received
-	watch     *watch // the context that ends reads
+	readErr   error // why nothing more can be received
+
+	reads reads
 
 	closing   atomic.Bool // Close has been called
 	closeOnce sync.Once
@@ -104,6 +105,7 @@ func New(stream io.ReadWriteCloser, opts Options) *Conn {
 		decoder:   NewDecoder(opts.MaxMessage),
 	}
 	c.timed, _ = stream.(readDeadliner)
+	c.reads.abort = c.abort
 	return c
 }
 

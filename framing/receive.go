@@ -122,8 +122,8 @@ func (c *Conn) fill(ctx context.Context) error {
 	switch {
 	case n > 0 || err == nil:
 		return nil // an error comes again
-	case errors.Is(err, errInterrupted):
-		return ctx.Err()
+	case errors.Is(err, ErrInterrupted):
+		return interruption(ctx)
 	case errors.Is(err, io.EOF):
 		err = io.ErrUnexpectedEOF // a close frame comes first
 	}

@@ -88,6 +88,36 @@ func TestReceiveCancelled(t *testing.T) {
 	assert.Equal(t, "hello", string(m.Data))
 }
 
+func TestInterrupt(t *testing.T) {
+	t.Parallel()
+	left, right := socketPair(t)
+	c := framing.New(right, framing.Options{CloseTimeout: time.Millisecond})
+	defer c.Close(framing.CodeNormal, "")
+	whole := last(framing.Text, "hello")
+	for i := range whole {
+		_, err := left.Write(whole[i : i+1])
+		require.NoError(t, err)
+		if i == len(whole)-1 {
+			break
+		}
+		for _, ctx := range []context.Context{context.Background(), limited(t)} {
+			c.Interrupt()
+			_, err = c.Receive(ctx)
+			require.ErrorIs(t, err, framing.ErrInterrupted, "before it reads")
+			got := make(chan error)
+			go func() {
+				_, err := c.Receive(ctx)
+				got <- err
+			}()
+			c.Interrupt()
+			require.ErrorIs(t, <-got, framing.ErrInterrupted)
+		}
+	}
+	m, err := c.Receive(limited(t))
+	require.NoError(t, err)
+	assert.Equal(t, "hello", string(m.Data))
+}
+
 func TestReceiveCancelledWhileAnotherWaits(t *testing.T) {
 	t.Parallel()
 	a, b := pair(t, framing.Options{})

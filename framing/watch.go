@@ -7,94 +7,127 @@ import (
 	"time"
 )
 
+// ErrInterrupted is the error of a Receive that Interrupt has ended. The connection stays open.
+var ErrInterrupted = errors.New("interrupted")
+
 type readDeadliner interface{ SetReadDeadline(time.Time) error }
 
-// errInterrupted is the error of a read that a context has ended.
-var errInterrupted = errors.New("interrupted")
+// reads lets a context, or Interrupt, end the read in flight. It keeps watching a context until another one comes, so that
+// a loop of Receives sets up one watch, not one for each message.
+type reads struct {
+	abort func() // ends the read in flight
 
-// watch ends the reads of a connection when a context is done. It serves all calls that come with the same context, so
-// that a loop of Receives sets one up, not one for each message.
+	mu          sync.Mutex
+	watch       *watch          // guarded by mu; nil: there is none
+	active      bool            // guarded by mu; a read is in flight
+	done        <-chan struct{} // guarded by mu; of the context of that read
+	aborted     bool            // guarded by mu; that read was aborted
+	interrupted bool            // guarded by mu; Interrupt was called, and no read has told it yet
+}
+
+// watch aborts reads when a context is done.
 type watch struct {
 	done <-chan struct{} // of the context
 	stop func() bool     // gives the watch up
-
-	mu      sync.Mutex
-	fired   bool // the context is done
-	reading bool // a read is in flight, which fired must interrupt
 }
 
-// read reads from the stream. When ctx ends the read, the error is errInterrupted.
+// Interrupt ends the Receive in flight, or the next one that would read, with ErrInterrupted.
+func (c *Conn) Interrupt() {
+	c.reads.mu.Lock()
+	defer c.reads.mu.Unlock()
+	c.reads.interrupted = true
+	c.reads.abortLocked()
+}
+
+// read reads from the stream. When ctx or Interrupt ends the read, the error is ErrInterrupted.
 func (c *Conn) read(ctx context.Context, p []byte) (int, error) {
-	if ctx.Done() == nil {
-		return c.stream.Read(p)
-	}
-	w := c.watchFor(ctx)
-	if !w.begin() {
-		return 0, errInterrupted
+	if !c.reads.begin(ctx) {
+		return 0, ErrInterrupted
 	}
 	n, err := c.stream.Read(p)
-	if !w.end() {
+	if !c.reads.end(n) {
 		return n, err
 	}
 	if c.timed == nil || c.timed.SetReadDeadline(time.Time{}) != nil {
-		c.readErr = ctx.Err() // the stream is closed
+		c.readErr = interruption(ctx) // the stream is closed
 		c.out.end(c.readErr, nil)
 	}
 	if n == 0 && err != nil {
-		err = errInterrupted
+		err = ErrInterrupted
 	}
 	return n, err
 }
 
-// watchFor returns the watch for ctx, the last one if that was for ctx too.
-func (c *Conn) watchFor(ctx context.Context) *watch {
-	if c.watch != nil && c.watch.done == ctx.Done() {
-		return c.watch
+// interruption returns why a read was interrupted.
+func interruption(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	c.unwatch()
-	w := &watch{done: ctx.Done()}
-	w.stop = context.AfterFunc(ctx, func() { w.fire(c.interrupt) })
-	c.watch = w
-	return w
+	return ErrInterrupted
 }
 
-// unwatch ends the last watch. If it fires at this moment, it finds no read to interrupt.
-func (c *Conn) unwatch() {
-	if c.watch != nil {
-		c.watch.stop()
-		c.watch = nil
-	}
-}
-
-// interrupt ends the read in flight.
-func (c *Conn) interrupt() {
+// abort ends the read in flight.
+func (c *Conn) abort() {
 	past := time.Unix(1, 0)
 	if c.timed == nil || c.timed.SetReadDeadline(past) != nil {
 		_ = c.shut()
 	}
 }
 
-func (w *watch) fire(interrupt func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.fired = true
-	if w.reading {
-		interrupt()
+func (r *reads) abortLocked() {
+	if r.active {
+		r.aborted = true
+		r.abort()
 	}
 }
 
 // begin reports whether a read may start.
-func (w *watch) begin() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.reading = !w.fired
-	return w.reading
+func (r *reads) begin(ctx context.Context) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.interrupted || ctx.Err() != nil {
+		r.interrupted = false
+		return false
+	}
+	if r.done = ctx.Done(); r.done != nil && (r.watch == nil || r.watch.done != r.done) {
+		r.watchLocked(ctx)
+	}
+	r.active = true
+	return true
 }
 
-// end says that the read has returned, and reports whether it was interrupted.
-func (w *watch) end() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.reading = false
-	return w.fired
+// end reports whether the read, which has returned n bytes, was aborted.
+func (r *reads) end(n int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	aborted := r.aborted
+	r.active, r.aborted = false, false
+	r.interrupted = r.interrupted && n > 0 // then the next read tells it
+	return aborted
+}
+
+func (r *reads) watchLocked(ctx context.Context) {
+	r.unwatchLocked()
+	done := ctx.Done()
+	r.watch = &watch{done: done, stop: context.AfterFunc(ctx, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.done == done {
+			r.abortLocked()
+		}
+	})}
+}
+
+// unwatch gives the watch up.
+func (r *reads) unwatch() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unwatchLocked()
+}
+
+func (r *reads) unwatchLocked() {
+	if r.watch != nil {
+		r.watch.stop()
+		r.watch = nil
+	}
 }
