@@ -11,11 +11,13 @@ import (
 
 const (
 	// burstGap is the pause between two writes below which the second is left to a goroutine, so that what is sent
-	// meanwhile goes with it.
+	// meanwhile goes with it. When something has arrived since the last write, it is no burst: on a fast machine an answer
+	// comes back over a Unix socket in about burstGap, and to leave the next question to a goroutine would cost an eighth
+	// of the round trip.
 	burstGap = 5 * time.Microsecond
-	// answerGap is the same when something has arrived since. On a fast machine an answer comes back over a Unix socket
-	// in about burstGap, and to leave the next question to a goroutine would cost an eighth of the round trip.
-	answerGap = time.Microsecond
+	// notTimed is the time of the end of a writer which has not looked at the clock. Two looks for each question and two for
+	// its answer are a sixtieth of the round trip.
+	notTimed = -1
 	// smallBatch is the size of a write, in bytes, after which others get a chance to add to the next one.
 	smallBatch = 1 << 10
 )
@@ -44,7 +46,7 @@ type outbox struct {
 	spare   []byte // empty, to be the next queue
 	pong    []byte // the answer to the last ping, not in queue so that a flood of pings cannot fill it
 	writing bool
-	idle    time.Duration // when the last writer ended, since epoch
+	idle    time.Duration // when the last writer ended, since epoch, or notTimed
 	room    room
 	err     error // no frame is added once it is set
 }
@@ -125,11 +127,13 @@ func (o *outbox) startAndUnlock() {
 		return
 	}
 	o.writing = true
-	gap := burstGap
+	burst := false
 	if o.heard.Swap(false) {
-		gap = answerGap
+		o.idle = notTimed
+	} else {
+		burst = o.idle != notTimed && time.Since(o.epoch)-o.idle < burstGap
+		o.idle = 0
 	}
-	burst := time.Since(o.epoch)-o.idle < gap
 	o.mu.Unlock()
 	if burst || !o.writeNow() {
 		go o.runs() // ends with the queue empty or the stream closed; Close waits for it by drained
@@ -213,7 +217,9 @@ func (o *outbox) fail(err error) {
 
 func (o *outbox) stopLocked() {
 	o.writing = false
-	o.idle = time.Since(o.epoch)
+	if o.idle != notTimed {
+		o.idle = time.Since(o.epoch)
+	}
 	if o.err != nil {
 		close(o.drained)
 	}
