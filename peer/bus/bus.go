@@ -210,6 +210,7 @@ func (h *hub) refuse() ([]*link, []*Subscription) {
 	var links []*link
 	h.links.each(func(l *link) {
 		l.calls.fail(net.ErrClosed)
+		l.conn.Interrupt() // a caller may be reading
 		links = append(links, l)
 	})
 	return links, slices.Collect(maps.Values(h.subscriptions.byTopic))

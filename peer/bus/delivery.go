@@ -126,6 +126,7 @@ func (b *Bus) atBound(ctx context.Context, value framing.Message, d *delivery) e
 		return fmt.Errorf("%w; it was cut: %w", err, ErrPeerLeft)
 	default:
 		l.counts.blocked.Add(1)
+		d.giveBack()
 	}
 	for {
 		if err := d.remote.await(ctx); err != nil {
@@ -164,6 +165,26 @@ func (d *delivery) fail(err error) {
 	if d.call != nil {
 		d.remote.link.calls.drop(d.call, err)
 	}
+}
+
+// borrow is called before the request of a single call is pushed.
+func (d *delivery) borrow() { d.call.reads = d.remote.link.lending.borrow() }
+
+// giveBack ends what borrow has begun.
+func (d *delivery) giveBack() {
+	if d.call != nil && d.call.reads {
+		d.call.reads = false
+		d.remote.link.lending.giveBack()
+	}
+}
+
+// answered reads for a single call, if its caller has borrowed the reading, and returns whether the call is over. If not,
+// the channel of its group is closed at the end.
+func (d *delivery) answered(ctx context.Context) bool {
+	if d.call.reads {
+		d.remote.link.readFor(ctx, d.call.group)
+	}
+	return d.call.group.isOver() || !d.remote.link.calls.watch(d.call.group)
 }
 
 // answer returns the answer to a call that is over.

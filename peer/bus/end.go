@@ -16,7 +16,10 @@ import (
 const deathGrace = 5 * time.Second
 
 // close closes the link, in bounded time. What is queued is sent before; the reader ends with it.
-func (l *link) close() { _ = l.conn.Close(framing.CodeGoingAway, "the bus is closed") }
+func (l *link) close() {
+	_ = l.conn.Close(framing.CodeGoingAway, "the bus is closed")
+	l.lending.recall()
+}
 
 // end is called by the reader when nothing more comes, with the reason.
 func (l *link) end(err error) {
@@ -30,6 +33,7 @@ func (l *link) end(err error) {
 	close(l.workers.work)
 	l.acks.end()
 	l.inboxes.end()
+	l.lending.close()
 	l.account(err)
 	l.hub.restart(l, err)
 }

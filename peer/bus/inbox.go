@@ -136,6 +136,9 @@ func (s *inboxes) open(id uint64) *inbox {
 // deliver gives the messages of a batch to the workers. It may return one inbox for the reader to handle instead.
 func (s *inboxes) deliver() (own *inbox) {
 	single := len(s.ready) == 1 && s.ready[0].arrivals.messages == 1 && s.link.hub.watch.ticker != nil
+	if len(s.ready) > 0 {
+		s.link.lending.note(false)
+	}
 	for i, in := range s.ready {
 		s.ready[i] = nil
 		switch start, trusted := in.deliver(); {

@@ -3,6 +3,8 @@ package bus
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/multinode-go/multinode/peer/bus/internal/kernel"
 )
 
 // The reader itself calls a handler that is known to be quick. Handing a message to a worker wakes another thread where a
@@ -24,19 +26,19 @@ const (
 
 // watch takes over the reading of links whose readers are held up by handlers.
 type watch struct {
-	ticker *ticker // nil: there is none, and no reader calls handlers
+	ticker *kernel.Ticker // nil: there is none, and no reader calls handlers
 	on     atomic.Bool
 }
 
 // startWatch makes it possible that readers call handlers. With a single processor it gains next to nothing.
 func (h *hub) startWatch() {
-	ticker, err := newTicker()
+	ticker, err := kernel.NewTicker()
 	if err != nil {
 		h.opts.Logger.Debug("handlers are not called by readers", "reason", err)
 		return
 	}
 	h.watch.ticker = ticker
-	h.running.Go(func() { ticker.run(h.tick) }) // ended by shutdown
+	h.running.Go(func() { ticker.Run(h.tick) }) // ended by shutdown
 }
 
 // tick is called while readers call handlers.
@@ -45,7 +47,7 @@ func (h *hub) tick() {
 		return
 	}
 	h.watch.on.Store(false)
-	h.watch.ticker.set(0)
+	h.watch.ticker.Set(0)
 	if h.look() > 0 { // one has begun in between, and taken the watch for on
 		h.watch.turnOn()
 	}
@@ -62,19 +64,22 @@ func (h *hub) look() (busy int) {
 			l.takeOver(turn)
 		}
 		l.seen = turn
+		if l.lending.look() {
+			busy++
+		}
 	})
 	return busy
 }
 
 func (w *watch) close() {
 	if w.ticker != nil {
-		w.ticker.close()
+		w.ticker.Close()
 	}
 }
 
 func (w *watch) turnOn() {
 	if !w.on.Load() && !w.on.Swap(true) {
-		w.ticker.set(patience)
+		w.ticker.Set(patience)
 	}
 }
 

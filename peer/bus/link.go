@@ -41,6 +41,7 @@ type link struct {
 	turn atomic.Uint64 // odd while the reader calls a handler; changes with each such call
 	seen uint64        // turn, when the watch has looked last. The watch's
 
+	lending lending
 	workers workers
 	acks    acks
 
@@ -55,6 +56,7 @@ func newLink(h *hub, conn net.Conn, who peer.Info) *link {
 		hub:     h,
 		peer:    who,
 		conn:    framing.New(conn, framing.Options{MaxQueue: boundMessages, CloseTimeout: h.opts.CloseTimeout}),
+		lending: lending{watch: &h.watch, stream: conn},
 		workers: workers{running: &h.running, work: make(chan *inbox)},
 		acks:    acks{running: &h.running},
 	}
@@ -85,8 +87,14 @@ func (l *link) control(m message) {
 // read handles what comes until the link ends, or another goroutine does.
 func (l *link) read() {
 	for {
-		err := l.conn.ReceiveBatch(context.Background(), l.dispatch)
+		err := l.lending.failed
+		if err == nil {
+			err = l.conn.ReceiveBatch(context.Background(), l.dispatch)
+		}
 		in := l.inboxes.deliver()
+		if errors.Is(err, framing.ErrInterrupted) {
+			err = nil
+		}
 		if err != nil {
 			if in != nil {
 				l.workers.start(in)
@@ -97,6 +105,9 @@ func (l *link) read() {
 		if in != nil && !l.callInline(in) {
 			l.workers.run(l.workers.next())
 			return
+		}
+		if l.lending.isDue() {
+			l.lending.lend()
 		}
 	}
 }
@@ -191,8 +202,10 @@ func (l *link) flushed(m message) error {
 
 // answered ends the wait for the answer to a request or a flush.
 func (l *link) answered(m message) error {
-	if !l.calls.answer(m) {
+	ok, alone := l.calls.answer(m)
+	if !ok {
 		return violated("answer to %d, which was not asked", m.number)
 	}
+	l.lending.note(alone)
 	return nil
 }

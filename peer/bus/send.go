@@ -52,8 +52,9 @@ func (b *Bus) Request(ctx context.Context, to int, topic string, v any) (Message
 	if err != nil {
 		return Message{}, callError("request", err)
 	}
-	c := &call{remote: r, group: newGroup(1)}
+	c := newCall(r)
 	deliveries := [1]delivery{{remote: r, call: c}}
+	deliveries[0].borrow()
 	_ = b.deliver(ctx, value, &deliveries[0]) // a call that was not sent has the error
 	c.group.wait(ctx, deliveries[:])
 	if c.err != nil {
@@ -80,10 +81,14 @@ func (b *Bus) RequestAll(ctx context.Context, topic string, v any) ([]Answer, er
 	if err != nil || len(deliveries) == 0 {
 		return nil, callError("request", err)
 	}
-	group, calls := newGroup(len(deliveries)), make([]call, len(deliveries))
+	group, calls := new(group), make([]call, len(deliveries))
+	group.init(len(deliveries))
 	for i := range deliveries {
 		calls[i] = call{remote: deliveries[i].remote, group: group}
 		deliveries[i].call = &calls[i]
+	}
+	if group.single {
+		deliveries[0].borrow()
 	}
 	b.deliverAll(ctx, value, deliveries) // a call that was not sent has the error
 	group.wait(ctx, deliveries)
@@ -104,7 +109,8 @@ func (b *Bus) Flush(ctx context.Context) error {
 	if len(links) == 0 {
 		return nil
 	}
-	group := newGroup(len(links))
+	group := new(group)
+	group.init(len(links))
 	deliveries := make([]delivery, len(links))
 	for i, l := range links {
 		deliveries[i] = delivery{remote: &remoteSubscription{link: l}, call: &call{group: group}}

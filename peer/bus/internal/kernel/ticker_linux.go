@@ -1,4 +1,4 @@
-package bus
+package kernel
 
 import (
 	"os"
@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ticker calls a function periodically while it is on. It is a timerfd(2) and not a timer of the runtime: with that, each
+// Ticker calls a function periodically while it is on. It is a timerfd(2) and not a timer of the runtime: with that, each
 // wait of the process for the network would also set a timer of the kernel, which costs a microsecond.
-type ticker struct {
+type Ticker struct {
 	file *os.File
 
 	mu     sync.Mutex
@@ -18,16 +18,17 @@ type ticker struct {
 	closed bool // guarded by mu
 }
 
-// newTicker returns a ticker that is off. run has to be called, and returns after close.
-func newTicker() (*ticker, error) {
+// NewTicker returns a ticker that is off. Run has to be called, and returns after Close.
+func NewTicker() (*Ticker, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("timerfd_create", err)
 	}
-	return &ticker{file: os.NewFile(uintptr(fd), "timerfd"), fd: fd}, nil
+	return &Ticker{file: os.NewFile(uintptr(fd), "timerfd"), fd: fd}, nil
 }
 
-func (t *ticker) run(tick func()) {
+// Run calls tick until Close.
+func (t *Ticker) Run(tick func()) {
 	var expirations [8]byte
 	for {
 		if _, err := t.file.Read(expirations[:]); err != nil {
@@ -37,8 +38,8 @@ func (t *ticker) run(tick func()) {
 	}
 }
 
-// set turns the ticker on with a period, or off with 0.
-func (t *ticker) set(period time.Duration) {
+// Set turns the ticker on with a period, or off with 0.
+func (t *Ticker) Set(period time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -48,7 +49,8 @@ func (t *ticker) set(period time.Duration) {
 	_ = unix.TimerfdSettime(t.fd, 0, &unix.ItimerSpec{Interval: interval, Value: interval}, nil) // fails for wrong arguments only
 }
 
-func (t *ticker) close() {
+// Close ends Run.
+func (t *Ticker) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
