@@ -4,7 +4,7 @@ package cost
 
 import (
 	"bytes"
-	"context"
+	"io"
 	"os"
 	"testing"
 	"time"
@@ -32,9 +32,9 @@ func TestMedianAndSpread(t *testing.T) {
 	assert.InDelta(t, 3, median([]float64{5, 1, 3}), 0)
 	assert.InDelta(t, 2.5, median([]float64{4, 1, 3, 2}), 0)
 	assert.InDelta(t, 7, median([]float64{7}), 0)
-	assert.Equal(t, "2.000 to 4.000", spread([]float64{5, 4, 3, 2, 1}))
-	assert.Equal(t, "7.000 to 7.000", spread([]float64{7}))
-	assert.Equal(t, "0.00123 to 12.000", spread([]float64{0.001234, 12}))
+	assert.Equal(t, "2.000 to 4.000", spread(3, []float64{5, 4, 3, 2, 1}))
+	assert.Equal(t, "7.000 to 7.000", spread(3, []float64{7}))
+	assert.Equal(t, "0.00123 to 12.000", spread(3, []float64{0.001234, 12}))
 }
 
 func TestDigits(t *testing.T) {
@@ -46,51 +46,59 @@ func TestDigits(t *testing.T) {
 	assert.Equal(t, "927", digits(0, 927.4))
 }
 
-func TestCompare(t *testing.T) {
-	p, err := startPair(2)
-	require.NoError(t, err)
-	defer func() { assert.NoError(t, p.stop()) }()
-	for _, short := range []bool{false, true} {
-		plan := load.Plan{Connections: 4, Duration: 100 * time.Millisecond, KeepAlive: !short}
-		baseline, ours, err := p.compare(t.Context(), 2, func(ctx context.Context, s *server) (roles.Result, error) { return s.measure(ctx, plan) })
+func TestLoad(t *testing.T) {
+	for _, keep := range []bool{true, false} {
+		plan := load.Plan{Connections: 4, Duration: 100 * time.Millisecond, KeepAlive: keep}
+		err := tiny().hold(t.Context(), io.Discard, contest{
+			rounds:  2,
+			systems: []roles.Player{{System: roles.Plain}, {System: roles.Cluster, Peers: 2}},
+			entries: func(teams []*team) []*contestant {
+				for _, team := range teams {
+					var r roles.Result
+					require.NoError(t, memory(t.Context(), team, &r))
+					assert.Greater(t, r.Memory, 1.0)
+				}
+				return each(func(t *team) measureFunc { return t.load(plan) }, roles.Plain, roles.Cluster)(teams)
+			},
+			print: func(_ io.Writer, all []*contestant) {
+				require.Len(t, all[0].results, 2, "the first of each comparison does not count")
+				require.Len(t, all[1].results, 2)
+				for _, r := range append(all[0].results, all[1].results...) {
+					assert.Positive(t, r.Requests)
+					assert.Zero(t, r.Failures)
+					assert.GreaterOrEqual(t, r.Elapsed, 100*time.Millisecond)
+					assert.Positive(t, r.P50)
+					assert.GreaterOrEqual(t, r.P99, r.P50)
+					assert.Positive(t, r.CPU)
+				}
+				for _, row := range loadRows(all) {
+					assert.Len(t, row, 5)
+				}
+			},
+		})
 		require.NoError(t, err)
-		require.Len(t, baseline.results, 2, "the first of each comparison does not count")
-		require.Len(t, ours.results, 2)
-		for _, r := range append(baseline.results, ours.results...) {
-			assert.Positive(t, r.Requests)
-			assert.Zero(t, r.Failures)
-			assert.GreaterOrEqual(t, r.Elapsed, 100*time.Millisecond)
-			assert.Positive(t, r.P50)
-			assert.GreaterOrEqual(t, r.P99, r.P50)
-			assert.Positive(t, r.CPU)
-		}
-		for _, row := range overheadRows(baseline, ours) {
-			assert.Len(t, row, 5)
-		}
 	}
-	assert.Greater(t, p.baseline.memory(), 1.0)
-	assert.Greater(t, p.ours.memory(), 1.0)
 }
 
 // TestLoadTellsFailures loads a port that nobody serves any more.
 func TestLoadTellsFailures(t *testing.T) {
-	s, err := startServer(roles.PlainRole, 0)
+	s, err := tiny().startTeam(t.Context(), roles.Player{System: roles.Plain})
 	require.NoError(t, err)
 	require.NoError(t, s.stop())
 	var r roles.Result
 	for duration := 10 * time.Millisecond; r.Failures == 0; duration *= 4 { // a busy machine may not send for longer
 		require.Less(t, duration, time.Minute)
-		r, err = s.measure(t.Context(), load.Plan{Connections: 1, Duration: duration})
+		r, err = s.load(load.Plan{Connections: 1, Duration: duration})(t.Context())
 	}
 	require.ErrorContains(t, err, "requests failed")
 	assert.Zero(t, r.Requests)
 	assert.Positive(t, r.Failures)
 }
 
-func TestRestartOnce(t *testing.T) {
-	took, err := restartOnce(t.Context())
+func TestRestart(t *testing.T) {
+	r, err := tiny().once("", roles.Player{System: roles.Cluster, Peers: 2}, restart).measure(t.Context())
 	require.NoError(t, err)
-	assert.Positive(t, took)
+	assert.Positive(t, r.Elapsed)
 }
 
 func TestUsage(t *testing.T) {

@@ -16,19 +16,18 @@ import (
 // TestEachInvalidationIsOfAStoredKey has the leader count what each process has lost in each round.
 func TestEachInvalidationIsOfAStoredKey(t *testing.T) {
 	c := tiny()
-	var err error
-	c.natsd, err = buildProgram(t.Context(), t.TempDir(), natsdPackage)
-	require.NoError(t, err)
+	c.programs = t.TempDir()
+	require.NoError(t, build(t.Context(), c.programs, natsPackage))
 	names := []string{roles.Cache, roles.CacheMessages, roles.NATSCached}
 	if hasRedis() {
 		names = append(names, roles.RedisCached)
 	}
 	const keys = 600
 	for _, name := range names {
-		team, err := c.startTeam(roles.Player{System: name, Peers: 2}, 2)
+		team, err := c.startTeam(t.Context(), roles.Player{System: name, Peers: 2, GOMAXPROCS: 2})
 		require.NoError(t, err)
 		for range 3 {
-			r, err := team.turn(roles.Order{Do: roles.FanOuts, Keys: keys, Warm: 20 * time.Millisecond, Duration: 100 * time.Millisecond})
+			r, err := team.does(roles.Order{Do: roles.FanOuts, Keys: keys}.For(100 * time.Millisecond))(t.Context())
 			require.NoError(t, err, name)
 			assert.Positive(t, r.Requests, name)
 			assert.Positive(t, r.Uncounted, name)
@@ -45,10 +44,10 @@ func TestEachInvalidationIsOfAStoredKey(t *testing.T) {
 
 // TestUsedUpKeysEndTheRound has less keys than there is time for.
 func TestUsedUpKeysEndTheRound(t *testing.T) {
-	team, err := tiny().startTeam(roles.Player{System: roles.Cache, Peers: 1}, 2)
+	team, err := tiny().startTeam(t.Context(), roles.Player{System: roles.Cache, Peers: 1, GOMAXPROCS: 2})
 	require.NoError(t, err)
 	o := roles.Order{Do: roles.FanOuts, Keys: 60, Warm: time.Minute, Duration: time.Minute}
-	r, err := team.turn(o)
+	r, err := team.does(o)(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, int64(10), r.Uncounted)
 	assert.Equal(t, int64(50), r.Requests)
@@ -76,22 +75,22 @@ func TestHit(t *testing.T) {
 // TestMissesAreNoHits has the only keys that are read invalidated all the time.
 func TestMissesAreNoHits(t *testing.T) {
 	for _, name := range []string{roles.Cache, roles.CacheMessages} {
-		team, err := tiny().startTeam(roles.Player{System: name, Peers: 1}, 2)
+		team, err := tiny().startTeam(t.Context(), roles.Player{System: name, Peers: 1, GOMAXPROCS: 2})
 		require.NoError(t, err)
 		for _, shared := range []int{0, 1} {
 			r, duration := roles.Result{}, 200*time.Millisecond
 			for ; r.Requests < 1000; duration *= 4 { // a busy machine reads for longer
 				require.Less(t, duration, time.Hour)
-				r, err = team.ask(roles.Order{Do: roles.ReadHits, Duration: duration, Rate: 2000, Senders: 64, Shared: shared})
+				r, err = team.does(roles.Order{Do: roles.ReadHits, Duration: duration, Rate: 2000, Senders: 64, Shared: shared})(t.Context())
 				require.NoError(t, err)
 				assert.Zero(t, r.Failures)
-				assert.Positive(t, r.Hits.Writes)
-				assert.LessOrEqual(t, r.Hits.Writes, int64(2*2000*duration.Seconds()), "those that are due, and nothing else")
+				assert.Positive(t, r.Writes)
+				assert.LessOrEqual(t, r.Writes, int64(2*2000*duration.Seconds()), "those that are due, and nothing else")
 			}
 			assert.Positive(t, r.P50)
-			assert.GreaterOrEqual(t, r.Hits.P999, r.P50)
-			assert.Positive(t, r.Hits.Clock50)
-			if misses := 100 * float64(r.Hits.Misses) / float64(r.Requests+r.Hits.Misses); shared == 1 {
+			assert.GreaterOrEqual(t, r.P999, r.P50)
+			assert.Positive(t, r.Clock.P50)
+			if misses := 100 * float64(r.Misses) / float64(r.Requests+r.Misses); shared == 1 {
 				assert.Greater(t, misses, 1.0, "%s: percent", name)
 			} else {
 				assert.Less(t, misses, 0.1, "%s: percent, by chance", name)

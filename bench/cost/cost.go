@@ -6,6 +6,7 @@ package cost
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,59 +14,56 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/multinode-go/multinode/bench/internal/command"
 )
 
-// config is what the flags say.
+// config is what the flags say, but for peers, nodes and writeRate, which are less in a test.
 type config struct {
 	rounds      int
 	duration    time.Duration
 	connections int
 	slice       time.Duration
 	stall       time.Duration
-	writeRate   int   // invalidations a second that are due in each node, beside hits
 	gomaxprocs  []int // of each process of each system, one after the other
 
-	peers  []int  // of a fan-out
-	nodes  int    // of a mesh
-	stalls int    // of a peer
-	window int    // of the bus whose peer stalls, in bytes; 0 is its default
-	natsd  string // path of the program
+	peers     []int  // of a fan-out
+	nodes     int    // of a mesh
+	writeRate int    // invalidations a second that are due in each node, beside hits
+	programs  string // where those are that were built
 }
 
-// measurement makes one table or several.
-type measurement struct {
+// experiment makes one table or several.
+type experiment struct {
 	group, name string
-	measure     func(context.Context, config, io.Writer) error
-	nats        bool // compares with NATS
+	contests    func(config) []contest // which are held in this order
+	program     string                 // that is built for it
 }
 
-// measurements are in the order in which they run.
-var measurements = []measurement{
-	{"cluster", "one-node", measureOverhead, false},
-	{"cluster", "two-nodes", measureTwoNodes, false},
-	{"cluster", "restart", measureRestart, false},
-	{"cluster", "start", measureStart, false},
-	{"cluster", "memory", measureMemory, false},
-	{"mesh", "round-trip", measureRoundTrips, true},
-	{"mesh", "one-way", measureOneWay, true},
-	{"mesh", "fan-out", measureFanOuts, true},
-	{"mesh", "mesh-start", measureMeshStart, false},
-	{"mesh", "join", measureJoin, false},
-	{"mesh", "stalled-peer", measureStall, false},
-	{"cache", "invalidate", measureInvalidations, true},
-	{"cache", "hits", measureHits, false},
-	{"cache", "hit", measureHit, false},
-	{"cache", "catalog", measureCatalog, false},
+// experiments are in the order in which they run.
+var experiments = []experiment{
+	{"cluster", "one-node", loads(1, keepAlive), ""},
+	{"cluster", "two-nodes", loads(2, keepAlive, shortConnections), ""},
+	{"cluster", "restart", restarts, ""},
+	{"cluster", "start", starts, ""},
+	{"cluster", "memory", memories, ""},
+	{"mesh", "round-trip", roundTrips, natsPackage},
+	{"mesh", "one-way", oneWays, natsPackage},
+	{"mesh", "fan-out", fanOuts, natsPackage},
+	{"mesh", "mesh-start", meshStarts, ""},
+	{"mesh", "join", joins, ""},
+	{"mesh", "stalled-peer", stalls, ""},
+	{"cache", "invalidate", invalidations, natsPackage},
+	{"cache", "hits", hitsBesideWrites, ""},
+	{"cache", "hit", hits, ""},
+	{"cache", "catalog", catalogs, catalogPackage},
 }
 
 // tableNames returns what can be chosen: each group, and what is in it.
 func tableNames() (names []string) {
-	for _, m := range measurements {
+	for _, m := range experiments {
 		if !slices.Contains(names, m.group) {
 			names = append(names, m.group)
 		}
@@ -74,24 +72,27 @@ func tableNames() (names []string) {
 	return names
 }
 
-// choose returns the measurements that a list of names asks for, all if it is empty.
-func choose(list string) ([]measurement, error) {
+// choose returns the experiments that a list of names asks for, all if it is empty.
+func choose(list string) (chosen []experiment, err error) {
 	names, err := command.Choose("table", list, tableNames())
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(measurements), func(m measurement) bool {
-		return !slices.Contains(names, m.group) && !slices.Contains(names, m.name)
-	}), nil
+	for _, e := range experiments {
+		if slices.Contains(names, e.group) || slices.Contains(names, e.name) {
+			chosen = append(chosen, e)
+		}
+	}
+	return chosen, nil
 }
 
 // Run is the command: it prints tables.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	c := config{
 		gomaxprocs: slices.Compact([]int{1, runtime.NumCPU()}),
-		peers:      []int{3, 7, 15}, nodes: 16, stalls: 3, writeRate: writeRate,
+		peers:      []int{3, 7, 15}, nodes: 16, writeRate: writeRate,
 	}
-	chosen := measurements
+	chosen := experiments
 	flags := flag.NewFlagSet("cost", flag.ContinueOnError)
 	flags.IntVar(&c.rounds, "rounds", 10, "rounds of each comparison")
 	flags.DurationVar(&c.duration, "duration", 1500*time.Millisecond, "how long each server is loaded in a round, and the catalogue for a third of it")
@@ -120,33 +121,36 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 // setGOMAXPROCS takes numbers with commas.
 func (c *config) setGOMAXPROCS(list string) error {
 	c.gomaxprocs = nil
-	for field := range strings.SplitSeq(list, ",") {
-		n, err := strconv.Atoi(field)
-		if err != nil {
-			return err
-		}
-		if n < 1 {
-			return errors.New("must be positive")
-		}
-		c.gomaxprocs = append(c.gomaxprocs, n)
+	if err := json.Unmarshal([]byte("["+list+"]"), &c.gomaxprocs); err != nil {
+		return err
+	}
+	if len(c.gomaxprocs) == 0 || slices.Min(c.gomaxprocs) < 1 {
+		return errors.New("must be positive")
 	}
 	return nil
 }
 
-func (c config) measure(ctx context.Context, chosen []measurement, stdout io.Writer) error {
-	if slices.ContainsFunc(chosen, func(m measurement) bool { return m.nats }) {
-		dir, err := os.MkdirTemp("", "bench")
-		if err != nil {
+func (c config) measure(ctx context.Context, chosen []experiment, stdout io.Writer) (err error) {
+	var packages []string
+	for _, e := range chosen {
+		if e.program != "" {
+			packages = append(packages, e.program)
+		}
+	}
+	if len(packages) > 0 {
+		if c.programs, err = os.MkdirTemp("", "bench"); err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
-		if c.natsd, err = buildProgram(ctx, dir, natsdPackage); err != nil {
+		defer func() { err = errors.Join(err, os.RemoveAll(c.programs)) }()
+		if err := build(ctx, c.programs, packages...); err != nil {
 			return err
 		}
 	}
-	for _, m := range chosen {
-		if err := m.measure(ctx, c, stdout); err != nil {
-			return err
+	for _, e := range chosen {
+		for _, k := range e.contests(c) {
+			if err := c.hold(ctx, stdout, k); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

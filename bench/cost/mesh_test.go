@@ -5,6 +5,7 @@ package cost
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -14,14 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/bench/cost/roles"
+	"github.com/multinode-go/multinode/bench/load"
 )
 
 // tiny measures what takes minutes in as little time as shows that it works.
 func tiny() config {
 	return config{
 		rounds: 1, duration: 100 * time.Millisecond, slice: 20 * time.Millisecond, gomaxprocs: []int{2}, peers: []int{2}, nodes: 4,
-		writeRate: 1000,
-		stalls:    1, stall: 200 * time.Millisecond, window: 4 * roles.FloodSize,
+		writeRate: 1000, stall: 200 * time.Millisecond,
 	}
 }
 
@@ -92,16 +93,14 @@ func TestMeshStartAndJoin(t *testing.T) {
 // TestJoinIsTimedByOneClock also has one join again under another id, after the first has gone.
 func TestJoinIsTimedByOneClock(t *testing.T) {
 	c := tiny()
-	crowd, err := c.gather(roles.Mesh)
+	mesh, err := c.startTeam(t.Context(), roles.Player{System: roles.Mesh, Peers: c.nodes - 1, GOMAXPROCS: 2})
 	require.NoError(t, err)
-	defer func() { assert.NoError(t, crowd.stop()) }()
+	defer func() { assert.NoError(t, mesh.stop()) }()
 	for id := c.nodes; id < c.nodes+2; id++ {
-		before, err := roles.Monotonic()
+		before := load.Now()
+		took, err := mesh.join(t.Context(), id)
 		require.NoError(t, err)
-		took, err := crowd.joinOnce(id)
-		require.NoError(t, err)
-		after, err := roles.Monotonic()
-		require.NoError(t, err)
+		after := load.Now()
 		assert.Positive(t, took)
 		assert.Less(t, took, after-before)
 	}
@@ -110,7 +109,7 @@ func TestJoinIsTimedByOneClock(t *testing.T) {
 // TestTeamCountsWhatArrives shows that the senders and the receiver agree, and that what warms up does not count.
 func TestTeamCountsWhatArrives(t *testing.T) {
 	for _, name := range []string{roles.Raw, roles.RawBatches, roles.Framing, roles.Bus} {
-		team, err := tiny().startTeam(roles.Player{System: name, Peers: 1}, 2)
+		team, err := tiny().startTeam(t.Context(), roles.Player{System: name, Peers: 1, GOMAXPROCS: 2})
 		require.NoError(t, err)
 		r, err := team.ask(roles.Order{Do: roles.OneWay, Senders: 3, Warm: 5 * time.Millisecond, Duration: 10 * time.Millisecond})
 		require.NoError(t, err, name)
@@ -131,11 +130,13 @@ func TestStalledPeer(t *testing.T) {
 }
 
 func TestStallRows(t *testing.T) {
-	in := func(p99 time.Duration) roles.Result { return roles.Result{P50: time.Microsecond, P99: p99, Max: p99} }
-	rows := stallRows([]stalled{{
-		before: [2]roles.Result{in(10 * time.Microsecond), in(30 * time.Microsecond)},
-		during: in(50 * time.Microsecond), absent: in(100 * time.Microsecond),
-	}})
+	in := func(name string, p99 time.Duration) *contestant {
+		return &contestant{name: name, results: []roles.Result{{Latency: roles.Latency{P50: time.Microsecond, P99: p99, Max: p99}}}}
+	}
+	rows := stallRows([]*contestant{
+		in("nobody, first half", 10*time.Microsecond), in("nobody, second half", 30*time.Microsecond),
+		in("the third is not there", 100*time.Microsecond), in("the third is stopped", 50*time.Microsecond),
+	})
 	for i, want := range []string{
 		"nobody is stopped 1.0 20.0 30 1.000 0.200", "nobody, first half 1.0 10.0 10 0.500 0.100",
 		"nobody, second half 1.0 30.0 30 1.500 0.300", "the third is not there 1.0 100.0 100 5.000 1.000",
@@ -149,23 +150,24 @@ func TestStallRows(t *testing.T) {
 // TestTeamTellsDeath has a peer die, which the leader must not take for a fast answer.
 func TestTeamTellsDeath(t *testing.T) {
 	for _, name := range []string{roles.Raw, roles.RawReaders, roles.Framing, roles.Bus} {
-		team, err := tiny().startTeam(roles.Player{System: name, Peers: 2}, 2)
+		team, err := tiny().startTeam(t.Context(), roles.Player{System: name, Peers: 2, GOMAXPROCS: 2})
 		require.NoError(t, err)
 		team.peers[1].Kill()
 		require.Error(t, team.peers[1].Wait())
 		_, err = team.ask(roles.Order{Do: roles.FanOuts, Duration: time.Millisecond})
 		require.Error(t, err, name)
 		require.Error(t, team.stop())
-		assert.NoDirExists(t, team.dir)
+		assert.NoDirExists(t, team.Dir)
 	}
 }
 
 func TestStartTeamLeavesNothing(t *testing.T) {
 	c := tiny()
-	c.natsd = os.DevNull
-	_, err := c.startTeam(roles.Player{System: roles.NATS, Peers: 1}, 2)
+	c.programs = t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(c.programs, "nats-server"), nil, 0o600))
+	_, err := c.startTeam(t.Context(), roles.Player{System: roles.NATS, Peers: 1, GOMAXPROCS: 2})
 	require.ErrorIs(t, err, os.ErrPermission)
-	_, err = c.startTeam(roles.Player{System: "unknown", Peers: 1}, 2)
+	_, err = c.startTeam(t.Context(), roles.Player{System: "unknown", Peers: 1, GOMAXPROCS: 2})
 	require.Error(t, err)
 }
 
@@ -182,7 +184,7 @@ func TestTurnsLetEachTeamBegin(t *testing.T) {
 
 func TestFastestRawTeamIsTheBaseline(t *testing.T) {
 	in := func(system string, p50 time.Duration) *contestant {
-		return &contestant{name: system, results: []roles.Result{{P50: p50}}}
+		return &contestant{name: system, results: []roles.Result{{Latency: roles.Latency{P50: p50}}}}
 	}
 	teams := []*contestant{in(roles.Raw, 20*time.Microsecond), in(roles.RawReaders, 10*time.Microsecond), in(roles.Framing, 5*time.Microsecond)}
 	assert.Equal(t, roles.RawReaders, fastest(teams).name)
@@ -207,7 +209,7 @@ func TestChoose(t *testing.T) {
 		}
 		return names
 	}
-	assert.Len(t, names(""), len(measurements))
+	assert.Len(t, names(""), len(experiments))
 	assert.Equal(t, []string{"round-trip", "one-way", "fan-out", "mesh-start", "join", "stalled-peer"}, names("mesh"))
 	assert.Equal(t, []string{"invalidate", "hits", "hit", "catalog"}, names("cache"))
 	assert.Equal(t, []string{"memory", "fan-out"}, names("fan-out,memory"))

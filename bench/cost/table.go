@@ -7,6 +7,11 @@ import (
 	"slices"
 	"strconv"
 	"text/tabwriter"
+	"time"
+
+	"gonum.org/v1/gonum/floats"
+
+	"github.com/multinode-go/multinode/bench/cost/roles"
 )
 
 // table prints rows under a title.
@@ -45,26 +50,18 @@ func rows(contestants []*contestant, columns ...column) [][]string {
 	return all
 }
 
-func middle(head string, format printer, of figure) column {
-	return column{head, func(c *contestant) string { return format(median(c.figures(of))) }}
+// over has one value for all rounds.
+func over(head string, format printer, rounds func([]float64) float64, of figure) column {
+	return column{head, func(c *contestant) string { return format(rounds(c.figures(of))) }}
 }
 
-// summed has the sum over all rounds.
-func summed(head string, of figure) column {
-	return column{head, func(c *contestant) string {
-		var all float64
-		for _, v := range c.figures(of) {
-			all += v
-		}
-		return decimals(0)(all)
-	}}
-}
+func middle(head string, format printer, of figure) column { return over(head, format, median, of) }
 
 // quartiles has the middle of values, and their spread with so many decimals as digits has.
 func quartiles(head string, format printer, decimals int, values func(*contestant) []float64) []column {
 	return []column{
 		{head, func(c *contestant) string { return format(median(values(c))) }},
-		{"quartiles", func(c *contestant) string { return spreadTo(decimals, values(c)) }},
+		{"quartiles", func(c *contestant) string { return spread(decimals, values(c)) }},
 	}
 }
 
@@ -72,11 +69,25 @@ func ratios(head string, format printer, to *contestant, of figure) []column {
 	return quartiles(head, format, 3, func(c *contestant) []float64 { return c.ratios(to, of) })
 }
 
-var timeHead = []string{"", "median", "quartiles", "max"}
-
-func timeRow(name string, times []float64) []string {
-	return []string{name, decimals(2)(median(times)), spread(times), decimals(2)(slices.Max(times))}
+// timeRows tells how long each has taken.
+func timeRows(all []*contestant) [][]string {
+	ms := func(r roles.Result) float64 { return float64(r.Elapsed.Microseconds()) / 1e3 }
+	columns := quartiles("median", decimals(2), 3, func(c *contestant) []float64 { return c.figures(ms) })
+	return rows(all, append(columns, over("max", decimals(2), floats.Max, ms))...)
 }
+
+// figure is a number that a round has shown.
+type figure func(roles.Result) float64
+
+func perSecond(r roles.Result) float64    { return float64(r.Requests) / r.Elapsed.Seconds() }
+func nsPerRequest(r roles.Result) float64 { return float64(r.Elapsed) / float64(r.Requests) }
+func cpuPerRequest(r roles.Result) float64 {
+	return microseconds(r.CPU) / float64(r.Requests+r.Uncounted)
+}
+func p50(r roles.Result) float64 { return microseconds(r.P50) }
+func p99(r roles.Result) float64 { return microseconds(r.P99) }
+
+func microseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 
 // versus is a figure of two contestants.
 type versus struct {
@@ -86,13 +97,15 @@ type versus struct {
 	isCount bool // there is no ratio: it may be 0
 }
 
-// versusRows has a row for each figure, with the ratio round by round.
-func versusRows(baseline, ours *contestant, figures ...versus) [][]string {
+// versusRows has a row for each figure, with the ratio round by round of the second one to the first.
+func versusRows(both []*contestant, figures ...versus) [][]string {
+	baseline, ours := both[0], both[1]
 	all := [][]string{{"", baseline.name, ours.name, "ratio", "quartiles"}}
 	for _, f := range figures {
 		row := []string{f.name, f.format(median(baseline.figures(f.of))), f.format(median(ours.figures(f.of))), "", ""}
-		if ratio := ours.ratios(baseline, f.of); !f.isCount {
-			row[3], row[4] = decimals(3)(median(ratio)), spread(ratio)
+		if !f.isCount {
+			ratio := ours.ratios(baseline, f.of)
+			row[3], row[4] = decimals(3)(median(ratio)), spread(3, ratio)
 		}
 		all = append(all, row)
 	}
@@ -105,11 +118,8 @@ func median(values []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// spread returns the lower and the upper quartile.
-func spread(values []float64) string { return spreadTo(3, values) }
-
-// spreadTo is spread, with so many decimals as digits has.
-func spreadTo(decimals int, values []float64) string {
+// spread returns the lower and the upper quartile, with so many decimals as digits has.
+func spread(decimals int, values []float64) string {
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
 	return digits(decimals, sorted[n/4]) + " to " + digits(decimals, sorted[(3*n-1)/4])

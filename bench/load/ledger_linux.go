@@ -58,13 +58,6 @@ func (l *Ledger) find(client netip.AddrPort, opened time.Duration) (pid int) {
 	return int(binary.LittleEndian.Uint32(entry))
 }
 
-// Now is the time of CLOCK_MONOTONIC, which all processes of a machine share.
-func Now() time.Duration {
-	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // it cannot fail
-	return time.Duration(t.Nano())
-}
-
 // localAddr returns the address of a connection's own end, the zero value if there is none.
 func localAddr(fd int) netip.AddrPort {
 	name, _ := unix.Getsockname(fd)

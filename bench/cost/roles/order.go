@@ -1,17 +1,13 @@
 package roles
 
 import (
-	"errors"
-	"fmt"
 	"math"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Order is what a leader is told to do.
+// Order is what a player is told to do.
 type Order struct {
 	Do       string
 	Warm     time.Duration // that does not count, before Duration
@@ -19,25 +15,32 @@ type Order struct {
 	Senders  int
 	Rate     float64 // of all senders together, a second; 0: each goes on when it can
 	Shared   int     // every how many-th invalidation is of a key that is read; 0: none
-	Of       string  // whose hits
-	Keys     int     // how many fan-outs there are at most, with Warm, each of a key of its own; 0: as many as there is time for
+	Keys     int     // how many to store; or how many fan-outs there are at most, with Warm, each of a key of its own; 0: no bound
+	Flood    int     // sources of a flood beside round trips on the bus
+	Bound    bool    // the flood has to meet the bound
+	Peers    int     // how many are to join, or to leave
 }
 
-// What a leader can do.
+// What a player can do. The hits of each of four caches are orders, too.
 const (
-	Prepare    = "prepare"
 	RoundTrips = "round trips"
 	FanOuts    = "fan-outs"
 	OneWay     = "one way"
-	Hit        = "hit"
+	Fill       = "store keys"
 	ReadHits   = "read and write"
-	FloodOn    = "start a flood"
-	FloodBound = "meet the bound"
-	FloodOff   = "end a flood"
+	Buy        = "buy"
+	Joined     = "tell who has joined"
+	Left       = "tell who has left"
 )
 
 // WarmUp is how much shorter the time is that does not count, with caches and clocks that others have left.
 const WarmUp = 5
+
+// For has the order last so long, after a time that does not count.
+func (o Order) For(d time.Duration) Order {
+	o.Warm, o.Duration = d/WarmUp, d
+	return o
+}
 
 // repeat times exchange, one after the other. An empty measurement follows each that does not count.
 func (o Order) repeat(exchange func() error) (r Result, err error) {
@@ -51,9 +54,7 @@ func (o Order) repeat(exchange func() error) (r Result, err error) {
 			return r, err
 		}
 		start := time.Now()
-		if err := recordSince(clock, start); err != nil {
-			return r, err
-		}
+		record(clock, time.Since(start))
 	}
 	begin := time.Now()
 	for ; r.Elapsed < o.Duration && r.Requests+r.Uncounted < most; r.Requests++ {
@@ -61,71 +62,55 @@ func (o Order) repeat(exchange func() error) (r Result, err error) {
 		if err := exchange(); err != nil {
 			return r, err
 		}
-		if err := recordSince(times, start); err != nil {
-			return r, err
-		}
+		record(times, time.Since(start))
 		r.Elapsed = start.Sub(begin)
 	}
 	r.Elapsed = time.Since(begin)
-	r.P50, r.P99 = time.Duration(times.ValueAtQuantile(50)), time.Duration(times.ValueAtQuantile(99))
-	r.Max, r.Clock = time.Duration(times.Max()), time.Duration(clock.ValueAtQuantile(50))
+	r.Latency, r.Clock = latencies(times), latencies(clock)
 	return r, nil
 }
 
-// recordSince looks at the clock first.
-func recordSince(times *hdrhistogram.Histogram, start time.Time) error {
-	return times.RecordValue(max(1, time.Since(start).Nanoseconds()))
+// Result is the outcome of an order, or of a load.
+type Result struct {
+	Requests  int64
+	Uncounted int64 // requests before them, to warm up
+	Failures  int64
+	Elapsed   time.Duration
+
+	Latency               // of a request
+	Clock   Latency       // of an empty measurement
+	Began   time.Duration // when a process was there; Elapsed is when it had joined all
+	Memory  float64       // of an idle process, in MiB
+	CPU     time.Duration // of the server or the team, for all requests; filled in by the parent
+
+	Cached
 }
 
-// pour sends as fast as it goes, and counts what has arrived. The time ends when the last has.
-func (o Order) pour(connect func() (link, error)) (r Result, err error) {
-	warm, err := o.pourFor(o.Warm, connect)
-	if err != nil {
-		return r, err
-	}
-	r, err = o.pourFor(o.Duration, connect)
-	r.Uncounted = warm.Requests
-	return r, err
+// Cached is the outcome where there is a cache.
+type Cached struct {
+	Misses, Writes int64
+	Write          Latency // of the writes
+	Conflicts      int64   // writes that came after another one, which reads as a miss does
+	Allocations    int64   // while it was read
+	Loaded         int     // how many of the keys to store were not there
+	Lost           Loss    // by all processes
+	Traffic        Traffic
 }
 
-func (o Order) pourFor(d time.Duration, connect func() (link, error)) (r Result, err error) {
-	out, err := connect()
-	if err != nil {
-		return r, err
-	}
-	var sent atomic.Int64
-	var senders sync.WaitGroup
-	failures := make([]error, o.Senders)
-	begin := time.Now()
-	for i := range o.Senders {
-		senders.Go(func() {
-			n, err := out.sendUntil(begin.Add(d))
-			sent.Add(n)
-			failures[i] = err
-		})
-	}
-	senders.Wait()
-	arrived, err := out.finish()
-	r.Requests, r.Elapsed = arrived, time.Since(begin)
-	if err = errors.Join(errors.Join(failures...), err); err == nil && arrived != sent.Load() {
-		err = fmt.Errorf("%d of %d messages have arrived", arrived, sent.Load())
-	}
-	return r, err
+// Latency is what a histogram shows.
+type Latency struct{ P50, P99, P999, Max time.Duration }
+
+func latencies(h *hdrhistogram.Histogram) Latency {
+	at := func(percent float64) time.Duration { return time.Duration(h.ValueAtQuantile(percent)) }
+	return Latency{P50: at(50), P99: at(99), P999: at(99.9), Max: time.Duration(h.Max())}
 }
 
-// sendUntil looks at the clock only after so many messages, since that takes as long as some of them. It sends them at
-// least once, however late it comes.
-func (l link) sendUntil(end time.Time) (sent int64, err error) {
-	const messages = 256
-	for {
-		for range messages {
-			if err := l.send(); err != nil {
-				return sent, err
-			}
-			sent++
-		}
-		if !time.Now().Before(end) {
-			return sent, nil
-		}
-	}
+// newHistogram holds 1 ns to 10 s, to 3 digits.
+func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, int64(longest), 3) }
+
+const longest = 10 * time.Second
+
+// record counts d as the nearest that a histogram holds.
+func record(h *hdrhistogram.Histogram, d time.Duration) {
+	_ = h.RecordValue(int64(min(max(1, d), longest))) // in range
 }

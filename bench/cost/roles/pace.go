@@ -1,9 +1,9 @@
 package roles
 
 import (
-	"errors"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // pace says when calls are due: on a schedule, or without one each when the last one of its sender has returned.
@@ -17,23 +17,22 @@ type pace struct {
 // run has the senders call until end. What was due before is done, also after end. A sender that has failed calls no more.
 func (p pace) run(call func(sender int, due time.Time) error) error {
 	due := make(chan time.Time, p.senders)
-	failures := make([]error, p.senders)
-	var sending sync.WaitGroup
+	var sending errgroup.Group
 	for i := range p.senders {
-		sending.Go(func() {
+		sending.Go(func() (err error) {
 			for at, ok := p.take(due); ok; at, ok = p.take(due) {
-				if failures[i] == nil {
-					failures[i] = call(i, at)
+				if err == nil {
+					err = call(i, at)
 				}
 			}
+			return err
 		})
 	}
 	if p.next != nil {
 		p.schedule(due)
 	}
 	close(due)
-	sending.Wait()
-	return errors.Join(failures...)
+	return sending.Wait()
 }
 
 func (p pace) take(due <-chan time.Time) (time.Time, bool) {

@@ -1,8 +1,9 @@
+// Package roles is what the processes do that package cost measures, each in its system: to serve, to exchange messages, to
+// invalidate, to join, or to load a catalogue.
 package roles
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,166 +13,134 @@ import (
 	"github.com/multinode-go/multinode/bench/internal/child"
 )
 
-// MessageSize is the size of all that is sent and answered, in bytes.
-const MessageSize = 64
+// PlayerRole is the role of this program whose task is a Player.
+const PlayerRole = "cost player"
 
-// What the first byte of a message asks for.
-const (
-	forAnswer = 'a' // as many bytes
-	forCount  = 'c' // nothing
-	forTotal  = 't' // how many were counted since the last time
-)
+// All returns what this program runs in it.
+func All() map[string]func() error { return map[string]func() error{PlayerRole: child.Role(runPlayer)} }
 
-func message(purpose byte) []byte {
-	m := make([]byte, MessageSize)
-	m[0] = purpose
-	return m
-}
+const patience = child.Patience
 
-// counter is what a peer has counted.
-type counter uint64
-
-// answer returns nil for a message that nobody answers.
-func (c *counter) answer(message []byte) []byte {
-	switch message[0] {
-	case forCount:
-		*c++
-		return nil
-	case forTotal:
-		total := binary.BigEndian.AppendUint64(nil, uint64(*c))
-		*c = 0
-		return total
-	default:
-		return message
-	}
-}
-
-// total reads the answer to forTotal.
-func total(answer []byte) (int64, error) {
-	if len(answer) != 8 {
-		return 0, fmt.Errorf("want a total of 8 bytes, have %d", len(answer))
-	}
-	return int64(binary.BigEndian.Uint64(answer)), nil
-}
-
-// wholeAnswer checks that as many bytes have come back as in the baseline.
-func wholeAnswer(answer []byte) error {
-	if len(answer) != MessageSize {
-		return fmt.Errorf("an answer of %d bytes, want %d", len(answer), MessageSize)
-	}
-	return nil
-}
-
-// Topics of the bus and of the brokers.
-const (
-	topicAll   = "all"   // all peers answer a message
-	topicOne   = "one"   // the first peer does
-	topicFlood = "flood" // nobody does
-	topicFill  = "fill"  // asks a peer to have so many keys cached
-	topicHits  = "hits"  // asks a peer to read, and to write, as an order says; it answers with hits
-)
-
-// Player is the job of a process of a group.
+// Player is the job of a process of a team.
 type Player struct {
-	System string
-	Dir    string // for sockets
-	ID     int    // 0 is the leader of a team, which sends; the others answer and count
-	Peers  int    // how many the leader has
-	Broker string // address of the team's broker, if its system has one
-	Window int    // bound of the bus, in bytes; 0 is its default
-	Others []int  // whom a late joiner joins, when it gets a line on its standard input
+	System     string
+	Dir        string // for sockets
+	ID         int    // 0 is the leader, which sends
+	Peers      int    // how many there are with the ids from 1 on; one with a higher id comes later
+	Server     string // address of the team's server, if its system has one
+	GOMAXPROCS int    // 0 leaves it to the Go runtime
 }
 
-// system is one way in which processes exchange messages, or join. Each of its functions runs in a process of its own.
-type system struct {
-	follow func(Player) (io.Closer, error)               // returns when the leader may come
-	lead   func(context.Context, Player) (leader, error) // returns when all peers answer
+// In returns the same player in each of some systems.
+func (p Player) In(systems ...string) (all []Player) {
+	for _, p.System = range systems {
+		all = append(all, p)
+	}
+	return all
 }
 
-// nothing is to be closed where the end of the process ends all.
-var nothing = io.NopCloser(nil)
+// Names of the systems that are compared.
+const (
+	Raw        = "raw"
+	RawReaders = "raw, a reader each"
+	RawBatches = "raw, 64 to a write"
+	Framing    = "framing"
+	Bus        = "bus"
+	NATS       = "NATS"
+	Cache      = "cache"
+	// CacheMessages is the cache without shared memory.
+	CacheMessages = "cache, messages"
+	NATSCached    = "NATS, a cache each"
+	RedisCached   = "Redis, a cache each"
 
-// leader is the process that sends. Its actions are called one at a time.
-type leader struct {
-	io.Closer
-	actions
+	// Shop and ShopNoCache have a program as their server, and a leader that loads it.
+	Shop        = "catalog"
+	ShopNoCache = "catalog, no cache"
+
+	// Trivial, Hello and Mesh have no leader.
+	Trivial = "trivial" // a process that does nothing
+	Hello   = "hello"   // what one writes without a library: a connection, and the id there and back
+	Mesh    = "mesh"
+
+	// Plain and Cluster are servers only: one process of net/http, and a cluster of as many nodes as there are Peers.
+	Plain   = "net/http"
+	Cluster = "cluster"
+)
+
+// systems are what a player becomes. Those of the others are ready when the leader may come, and the leader when all answer.
+var systems = map[string]func(context.Context, Player) (actor, error){
+	Raw:           exchanging(serveRaw, dialRaw),
+	RawReaders:    exchanging(serveRaw, dialReaders),
+	RawBatches:    exchanging(serveRaw, dialBatches),
+	Framing:       exchanging(serveFramed, dialFramed),
+	Bus:           becomeBus,
+	NATS:          exchanging(serveNATS, dialNATS),
+	Cache:         becomeCache,
+	CacheMessages: becomeCache,
+	NATSCached:    caching(serveNATS, dialNATS),
+	RedisCached:   caching(serveRedis, dialRedis),
+	Shop:          becomeShopper,
+	ShopNoCache:   becomeShopper,
+	Trivial:       becomeTrivial,
+	Hello:         becomeHello,
+	Mesh:          becomeMesh,
 }
 
-// actions are what a leader can do, by the name of the order.
+// actor is what a process has become.
+type actor struct {
+	can   actions
+	close func() error // nil: the end of the process ends all
+}
+
+// actions are what an actor can do, by the name of the order. They are called one at a time.
 type actions map[string]func(Order) (Result, error)
 
-// link carries messages one way, which nobody answers.
-type link struct {
-	send   func() error          // may be called at the same time
-	finish func() (int64, error) // comes after all sends, and returns how many messages have arrived
-}
-
-// messages are the actions of all systems.
-//
-// roundTrip returns when the first peer has answered a message with as many bytes, and fanOut when all have. connect returns a
-// link to the first peer.
-func messages(roundTrip, fanOut func() error, connect func() (link, error)) actions {
-	return actions{
-		RoundTrips: func(o Order) (Result, error) { return o.repeat(roundTrip) },
-		FanOuts:    func(o Order) (Result, error) { return o.repeat(fanOut) },
-		OneWay:     func(o Order) (Result, error) { return o.pour(connect) },
-	}
-}
-
-// runPlayer is the process of a player. It ends when its standard input does.
+// runPlayer carries out orders, one line of JSON each, and answers each with a result. It ends when its standard input does.
 func runPlayer(p Player) error {
-	s, ok := systems[p.System]
+	if serve, ok := servers[p.System]; ok {
+		return serve(p)
+	}
+	become, ok := systems[p.System]
 	if !ok {
 		return fmt.Errorf("no system %q", p.System)
 	}
-	if p.ID == 0 {
-		return s.runLeader(p)
-	}
-	follower, err := s.follow(p)
-	if err != nil {
-		return err
-	}
-	fmt.Println("ready")
-	return errors.Join(child.AwaitEnd(), follower.Close())
-}
-
-// runLeader carries out orders, one line of JSON each, and answers each with a result.
-func (s system) runLeader(p Player) error {
 	ctx, cancel := context.WithCancel(context.Background()) // can be cancelled, as that of most programs
 	defer cancel()
-	l, err := s.lead(ctx, p)
+	a, err := become(ctx, p)
 	if err != nil {
 		return err
 	}
 	fmt.Println("ready")
+	if err := a.obey(); err != nil {
+		return fmt.Errorf("%s: %w", p.System, err)
+	}
+	if a.close == nil {
+		return nil
+	}
+	return a.close()
+}
+
+func (a actor) obey() error {
 	orders, answers := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	for {
 		var o Order
 		err := orders.Decode(&o)
 		if errors.Is(err, io.EOF) {
-			return l.Close()
+			return nil
 		}
 		if err != nil {
 			return err
 		}
-		r, err := l.carryOut(o)
+		do, ok := a.can[o.Do]
+		if !ok {
+			return fmt.Errorf("cannot do %q", o.Do)
+		}
+		r, err := do(o)
 		if err != nil {
-			return fmt.Errorf("%s, %s: %w", p.System, o.Do, err)
+			return fmt.Errorf("%s: %w", o.Do, err)
 		}
 		if err := answers.Encode(r); err != nil {
 			return err
 		}
-	}
-}
-
-func (a actions) carryOut(o Order) (Result, error) {
-	do, ok := a[o.Do]
-	switch {
-	case ok:
-		return do(o)
-	case o.Do == Prepare:
-		return Result{}, nil // there is nothing to prepare
-	default:
-		return Result{}, errors.New("nobody here can do that")
 	}
 }

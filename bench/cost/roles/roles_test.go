@@ -4,7 +4,7 @@ package roles
 
 import (
 	"os"
-	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,57 +18,51 @@ import (
 // TestMain ends with an error when something is left over.
 func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
-func TestKeyringTellsWhatWasNotDone(t *testing.T) {
-	var k keyring
-	use := func(n int) {
-		for i := range n {
-			key, err := k.next()
-			require.NoError(t, err)
-			assert.Equal(t, keyOf(i), key)
-		}
+// filled has so many values stored again in each process.
+func filled(loaded ...int) (all []Result) {
+	for _, n := range loaded {
+		all = append(all, Result{Cached: Cached{Loaded: n}})
 	}
-	lost, err := k.refilled(3, []int{6, 0})
-	require.NoError(t, err, "a first time")
-	assert.Zero(t, lost)
-	use(2)
+	return all
+}
+
+func TestLostTellsWhatWasNotDone(t *testing.T) {
 	for _, wrong := range [][]int{{2, 1}, {2, 3}, {0, 2}} {
-		_, err = k.refilled(3, wrong)
+		_, err := Lost(NATSCached, 2, 6, filled(wrong...))
 		require.Error(t, err, wrong)
 	}
-	lost, err = k.refilled(3, []int{2, 2})
+	lost, err := Lost(NATSCached, 2, 6, filled(2, 2))
 	require.NoError(t, err)
 	assert.Equal(t, Loss{Invalidated: 2, Processes: 2}, lost)
-	_, err = k.refilled(3, []int{0, 1})
+	_, err = Lost(NATSCached, 0, 6, filled(0, 1))
 	require.Error(t, err, "nothing was used")
-	use(3)
-	_, err = k.next()
+}
+
+func TestInvalidatingUsesEachKeyOnce(t *testing.T) {
+	var used []string
+	invalidate := invalidating(func(key string) error { used = append(used, key); return nil })
+	_, err := invalidate(Order{Keys: 3, Warm: time.Minute, Duration: time.Minute})
+	require.NoError(t, err)
+	assert.Equal(t, keysTo(3), used)
+	_, err = invalidate(Order{Duration: time.Minute})
 	require.Error(t, err, "the others must stay")
 }
 
-// TestKeyringBoundsChance has 1000 of 4000 values invalidated, in a cache of so many classes that 3 others go with them.
-func TestKeyringBoundsChance(t *testing.T) {
-	k := keyring{classes: 1_000_000}
-	_, err := k.refilled(2000, []int{4000, 4000})
-	require.NoError(t, err)
-	for range 1000 {
-		_, err := k.next()
-		require.NoError(t, err)
-	}
-	for _, wrong := range []int{0, 999, 1023, 4000} {
-		_, err = k.refilled(2000, []int{1003, wrong})
+// TestLostBoundsChance has 4,000 of 16,000 values invalidated, in a cache of so many classes that 11 others go with them.
+func TestLostBoundsChance(t *testing.T) {
+	const used, stored = 4000, 16_000
+	for _, wrong := range []int{0, used - 1, used + 56, stored} {
+		_, err := Lost(Cache, used, stored, filled(used+3, wrong))
 		require.Error(t, err, wrong)
 	}
-	lost, err := k.refilled(2000, []int{1003, 1000, 1022})
+	lost, err := Lost(Cache, used, stored, filled(used+3, used, used+55))
 	require.NoError(t, err)
-	assert.Equal(t, Loss{Invalidated: 1000, Besides: 25, Processes: 3}, lost)
+	assert.Equal(t, Loss{Invalidated: used, Besides: 58, Processes: 3}, lost)
 }
 
 func TestKeysForATime(t *testing.T) {
-	keys, err := KeysFor(100 * time.Millisecond)
-	require.NoError(t, err)
-	assert.Equal(t, 5000, keys)
-	_, err = KeysFor(time.Hour)
-	require.ErrorContains(t, err, "-slice")
+	assert.Equal(t, 5000, KeysFor(100*time.Millisecond))
+	assert.Equal(t, maxEntries/2, Stored(Cache, Order{Do: FanOuts, Keys: KeysFor(time.Hour)}), "all of them fit in")
 }
 
 // TestScheduleKeepsItsTimes has nobody take the second half before it is over.
@@ -96,19 +90,10 @@ func TestScheduleKeepsItsTimes(t *testing.T) {
 
 // TestBoundMustBeMetAnew has a refusal from before the peer was stopped, which shows nothing.
 func TestBoundMustBeMetAnew(t *testing.T) {
-	f := &flood{refusal: make(chan struct{}, 1)}
-	f.refused()
-	require.Error(t, f.awaitBound(time.Millisecond))
-	met := make(chan error)
-	go func() { met <- f.awaitBound(time.Minute) }() // ends below
-	for {
-		f.refused()
-		select {
-		case err := <-met:
-			require.NoError(t, err)
-			return
-		default:
-			runtime.Gosched()
-		}
-	}
+	var refused atomic.Uint64
+	refused.Add(1)
+	before := refused.Load()
+	require.Error(t, awaitBound(refused.Load, before, time.Millisecond))
+	refused.Add(1)
+	require.NoError(t, awaitBound(refused.Load, before, time.Minute))
 }
