@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"image/color"
+	"sort"
 	"strings"
 
 	xfont "golang.org/x/image/font"
@@ -51,21 +52,15 @@ func lettering(kind string) text.Style {
 	return s
 }
 
-// longestText is a bound for shorten, in characters: no chart has room for more.
-const longestText = 100
-
 // shorten cuts text that is too wide, and removes what SVG cannot hold.
 func shorten(s text.Style, words string, width vg.Length) string {
 	words = plain(words)
-	if len(words) <= longestText && s.Width(words) <= width {
+	if s.Width(words) <= width {
 		return words
 	}
 	runes := []rune(words)
-	runes = runes[:min(len(runes), longestText)]
-	for len(runes) > 0 && s.Width(string(runes)+"…") > width {
-		runes = runes[:len(runes)-1]
-	}
-	return string(runes) + "…"
+	fits := func(n int) bool { return s.Width(string(runes[:n])+"…") <= width }
+	return string(runes[:sort.Search(len(runes), func(n int) bool { return !fits(n + 1) })]) + "…"
 }
 
 // shape is a polygon around a point. Shapes tell what colours tell, too.

@@ -27,8 +27,6 @@ type section struct {
 	Main    figure // that which matters most
 	Results []result
 	finding
-
-	Failed, Problems bool // there are some to show
 }
 
 // result is what one way did under a pattern.
@@ -91,7 +89,7 @@ func (v *view) section(p Pattern, number int) section {
 	}
 	cells := map[string]Cell{}
 	for _, c := range v.Cells {
-		if _, twice := cells[c.Way]; c.Pattern == p.Name && !twice {
+		if c.Pattern == p.Name {
 			cells[c.Way] = c
 		}
 	}
@@ -99,18 +97,10 @@ func (v *view) section(p Pattern, number int) section {
 		c := cells[w.Name]
 		c.Way = w.Name
 		alike := v.Baseline.Name == "" || w.Server == v.Baseline.Server
-		r := result{Way: w, Cell: c, Alike: alike, baseline: cells[v.Baseline.Name]}
-		s.Results = append(s.Results, r)
-		s.Failed = s.Failed || len(r.Failures()) > 0
-		s.Problems = s.Problems || c.Problem != ""
+		s.Results = append(s.Results, result{Way: w, Cell: c, Alike: alike, baseline: cells[v.Baseline.Name]})
 	}
 	s.find(cells[v.Ours.Name])
 	return s
-}
-
-// Measured are the sections in which something was measured.
-func (v view) Measured() []section {
-	return slices.DeleteFunc(slices.Clone(v.Sections), func(s section) bool { return s.Any.Way.Name == "" })
 }
 
 // To compares a figure with that of the baseline.
