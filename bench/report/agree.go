@@ -24,7 +24,7 @@ func Agree(mainOnly bool, runs ...*Document) (a Agreement) {
 				}
 				a.Pairs++
 				if x.Low > y.High || y.Low > x.High {
-					a.Apart = append(a.Apart, fmt.Sprintf("%s: run %d %s, run %d %s", what, i+1, rangeOf(x), i+j+2, rangeOf(y)))
+					a.Apart = append(a.Apart, fmt.Sprintf("%s: run %d %s, run %d %s", what, i+1, formatRatio(x), i+j+2, formatRatio(y)))
 				}
 			}
 		}
@@ -50,8 +50,4 @@ func (d *Document) changes(mainOnly bool) map[string]Estimate {
 		}
 	}
 	return changes
-}
-
-func rangeOf(e Estimate) string {
-	return fmt.Sprintf("%s (%s to %s)", significant(e.Median), significant(e.Low), significant(e.High))
 }

@@ -48,7 +48,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 // report compares, and prints.
 func (p Plan) report(ctx context.Context, experiments []Experiment, asJSON bool, w io.Writer) error {
-	if err := Compare(ctx, experiments); err != nil {
+	if err := Simulate(ctx, cellsOf(experiments)...); err != nil {
 		return err
 	}
 	if asJSON {

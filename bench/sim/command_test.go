@@ -33,9 +33,9 @@ func queue(workers int, load float64, law Law, d Discipline, p Policy) Scenario 
 
 func simulate(t *testing.T, s Scenario) Outcome {
 	t.Helper()
-	o, err := Simulate(t.Context(), s)
-	require.NoError(t, err)
-	return o[s]
+	c := Cell{Scenario: s}
+	require.NoError(t, Simulate(t.Context(), &c))
+	return c.Outcome
 }
 
 // agrees fails when an estimate is not what theory says: further away than twice the half-width of its interval, which
@@ -77,12 +77,12 @@ func ExampleSimulate() {
 		Warmup: 200, Duration: 1000, Replications: 5, Seed: 1,
 	}
 	for _, s.Policy = range []Policy{Hash, BestOfTwo} {
-		o, err := Simulate(context.Background(), s)
-		if err != nil {
+		c := Cell{Scenario: s}
+		if err := Simulate(context.Background(), &c); err != nil {
 			fmt.Println(err)
 			return
 		}
-		fmt.Printf("%s: %.0f\n", s.Policy, o[s][Response].Mean)
+		fmt.Printf("%s: %.0f\n", s.Policy, c.Outcome[Response].Mean)
 	}
 	// Output:
 	// hash: 5
@@ -236,11 +236,9 @@ func TestScenarioIsRefused(t *testing.T) {
 		func(s *Scenario) { s.Replications = maxReplications + 1 },
 	} {
 		s := brief(Weights)
-		_, err := Simulate(t.Context(), s)
-		require.NoError(t, err)
+		require.NoError(t, Simulate(t.Context(), &Cell{Scenario: s}))
 		spoil(&s)
-		_, err = Simulate(t.Context(), s)
-		require.ErrorContains(t, err, "sim: ", s)
+		require.ErrorContains(t, Simulate(t.Context(), &Cell{Scenario: s}), "sim: ", s)
 	}
 }
 
@@ -265,15 +263,14 @@ func TestRunObeysContext(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = Simulate(ctx, s)
-	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, Simulate(ctx, &Cell{Scenario: s}), context.Canceled)
 }
 
 // quick makes a plan that takes no time.
 func quick(experiments []Experiment) []Experiment {
-	each(experiments, func(c *Cell) {
+	for _, c := range cellsOf(experiments) {
 		c.Scenario.Warmup, c.Scenario.Duration, c.Scenario.Replications = 10, 50, 2
-	})
+	}
 	return experiments
 }
 

@@ -7,37 +7,6 @@ import (
 	"sync"
 )
 
-// Simulate runs the replications of scenarios on all CPUs. A scenario that is named twice is simulated once.
-func Simulate(ctx context.Context, scenarios ...Scenario) (map[Scenario]Outcome, error) {
-	replications := make(map[Scenario][]replication)
-	for _, s := range scenarios {
-		if err := s.validate(); err != nil {
-			return nil, err
-		}
-		replications[s] = make([]replication, s.Replications)
-	}
-	var running sync.WaitGroup
-	cpus := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for s, all := range replications {
-		for i := range all {
-			cpus <- struct{}{}
-			running.Go(func() { // ends with its replication
-				all[i].figures, all[i].err = newRun(s, i).do(ctx)
-				<-cpus
-			})
-		}
-	}
-	running.Wait()
-	outcomes := make(map[Scenario]Outcome)
-	for s, all := range replications {
-		var err error
-		if outcomes[s], err = s.outcome(all); err != nil {
-			return nil, fmt.Errorf("%s with %d workers: %w", s.label(), s.Workers, err)
-		}
-	}
-	return outcomes, nil
-}
-
 // Experiment compares policies along one axis.
 type Experiment struct {
 	Name     string   `json:"name"`
@@ -56,24 +25,44 @@ type Cell struct {
 	Outcome  Outcome  `json:"outcome"`
 }
 
-// Compare simulates the cells of experiments, and fills in their outcomes.
-func Compare(ctx context.Context, experiments []Experiment) error {
-	var scenarios []Scenario
-	each(experiments, func(c *Cell) { scenarios = append(scenarios, c.Scenario) })
-	outcomes, err := Simulate(ctx, scenarios...)
-	if err != nil {
-		return err
+// Simulate runs the replications of the scenarios on all CPUs, and fills in their outcomes.
+func Simulate(ctx context.Context, cells ...*Cell) error {
+	replications := make([][]replication, len(cells))
+	for i, c := range cells {
+		if err := c.Scenario.validate(); err != nil {
+			return err
+		}
+		replications[i] = make([]replication, c.Scenario.Replications)
 	}
-	each(experiments, func(c *Cell) { c.Outcome = outcomes[c.Scenario] })
+	var running sync.WaitGroup
+	cpus := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for i, c := range cells {
+		for j := range replications[i] {
+			cpus <- struct{}{}
+			running.Go(func() { // ends with its replication
+				r := &replications[i][j]
+				r.figures, r.err = newRun(c.Scenario, j).do(ctx)
+				<-cpus
+			})
+		}
+	}
+	running.Wait()
+	for i, c := range cells {
+		var err error
+		if c.Outcome, err = c.Scenario.outcome(replications[i]); err != nil {
+			return fmt.Errorf("%s with %d workers: %w", c.Scenario.label(), c.Scenario.Workers, err)
+		}
+	}
 	return nil
 }
 
-func each(experiments []Experiment, f func(*Cell)) {
+func cellsOf(experiments []Experiment) (cells []*Cell) {
 	for _, e := range experiments {
 		for _, row := range e.Cells {
 			for i := range row {
-				f(&row[i])
+				cells = append(cells, &row[i])
 			}
 		}
 	}
+	return cells
 }

@@ -13,7 +13,7 @@ type Plan struct {
 // leastTime is the least duration, for many workers: several of the windows, and of the seldom renewals.
 const leastTime = 4000
 
-// Experiments returns what the plan compares. Outcomes are empty until Compare has filled them in.
+// Experiments returns what the plan compares. Outcomes are empty until Simulate has filled them in.
 func (p Plan) Experiments() []Experiment {
 	base := Scenario{Workers: 64, Load: 0.8, Law: Pareto, Discipline: PS}
 	home := Scenario{Workers: 8, Load: 0.6, Law: Pareto, Discipline: PS, Life: 5000}
