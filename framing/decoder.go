@@ -69,6 +69,9 @@ func (d *Decoder) Next() (m Message, ok bool, err error) {
 	if d.delivered {
 		d.recycle()
 	}
+	if m, ok = d.small(); ok {
+		return m, true, nil
+	}
 	for !ok && d.err == nil && (d.inFrame || d.begin()) {
 		switch whole := d.w-d.r >= d.left; {
 		case whole && (d.head.typ.isControl() || d.isUnfragmented()):
@@ -85,6 +88,20 @@ func (d *Decoder) Next() (m Message, ok bool, err error) {
 		return m, true, nil
 	}
 	return Message{}, false, d.err
+}
+
+// small returns the next frame if it is what most are: a Binary of less than 126 bytes, whole and without a mask.
+func (d *Decoder) small() (Message, bool) {
+	b := d.buf[d.r:d.w]
+	if len(b) < 2 || b[0] != finBit|byte(Binary) || d.inFrame || d.typ != 0 || d.err != nil {
+		return Message{}, false
+	}
+	end := 2 + int(b[1])
+	if b[1] >= length16 || end > len(b) || end-2 > d.max {
+		return Message{}, false
+	}
+	d.r += end
+	return Message{Type: Binary, Data: b[2:end:end]}, true
 }
 
 // Buffer returns where to put the bytes that come next. It is to be called when Next has returned false, and is not
