@@ -138,7 +138,9 @@ func (b *Bus) atBound(ctx context.Context, value framing.Message, d *delivery) e
 	}
 }
 
-func isFull(err error) bool { return err == errWindow || errors.Is(err, framing.ErrQueueFull) } //nolint:errorlint // ours, as it is
+func isFull(err error) bool {
+	return err != nil && (err == errWindow || errors.Is(err, framing.ErrQueueFull)) //nolint:errorlint // ours, as it is
+}
 
 // push puts the message in the queue.
 func (d *delivery) push(ctx context.Context, bound framing.Bound, value framing.Message) error {

@@ -37,8 +37,8 @@ func (a *arrivals) add(data []byte) {
 // known to be quick.
 func (in *inbox) deliver() (start, trusted bool) {
 	in.link.counts.received.Add(in.arrivals.messages)
-	start, trusted = in.queue.put(in.arrivals.records)
-	in.arrivals.records, in.arrivals.messages = shrink(in.arrivals.records), 0
+	in.arrivals.records, start, trusted = in.queue.put(in.arrivals.records)
+	in.arrivals.messages = 0
 	return start, trusted && in.before == nil
 }
 

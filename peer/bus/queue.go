@@ -32,14 +32,19 @@ type queue struct {
 
 func newQueue() queue { return queue{trust: -proof, drained: make(chan none)} }
 
-// put adds records. It returns whether a worker has to be started, and if so, whether the handler is known to be quick.
-func (q *queue) put(records []byte) (start, trusted bool) {
+// put adds records, and returns an empty buffer for the next ones. It returns whether a worker has to be started, and if
+// so, whether the handler is known to be quick.
+func (q *queue) put(records []byte) (spare []byte, start, trusted bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.waiting = append(q.waiting, records...)
+	if len(q.waiting) == 0 && cap(q.waiting) <= maxSpare {
+		q.waiting, records = records, q.waiting
+	} else {
+		q.waiting = append(q.waiting, records...)
+	}
 	start = !q.running
 	q.running = true
-	return start, start && q.trust == 0
+	return shrink(records), start, start && q.trust == 0
 }
 
 // next makes what waits the batch. It returns false when nothing waits, and the caller is no longer the worker.
