@@ -239,7 +239,7 @@ func TestServeWhatIsServed(t *testing.T) {
 	require.ErrorContains(t, n.Serve(nil), "the server is nil")
 	require.ErrorContains(t, n.Serve((*http.Server)(nil)), "nil *http.Server")
 	require.NoError(t, n.Serve(server))
-	require.ErrorContains(t, n.Serve(server, more), "one call of Serve takes all its listeners")
+	require.ErrorContains(t, n.Serve(server, more), "pass all its listeners to one call of Serve")
 	require.ErrorContains(t, n.Serve(new(http.Server)), n.Addr().String()+" has a server")
 	require.ErrorContains(t, n.Serve(new(http.Server), n.Listener()), "Node.Listen")
 	require.NoError(t, n.WaitReady(t.Context()), "the first one serves")
