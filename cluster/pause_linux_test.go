@@ -25,12 +25,14 @@ func paused(s control.Status) (slots []int) {
 func (c *testCluster) getsNothing(t *testing.T, addr string, slot int) {
 	t.Helper()
 	c.awaitStatus(t, func(s control.Status) bool {
+		steered := false // while the hash decides, no node has a weight
 		for _, n := range s.Nodes {
 			if n.Slot == slot && (n.State != control.StatePaused || n.Weight != 0) {
 				return false
 			}
+			steered = steered || n.Weight > 0
 		}
-		return s.Steering.Known && len(paused(s)) == 1
+		return steered && s.Steering.Known && len(paused(s)) == 1
 	})
 	for range 60 {
 		a, err := get(addr, "/")
