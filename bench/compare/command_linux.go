@@ -130,7 +130,7 @@ func write(d *report.Document, dir string, stdout io.Writer) error {
 		return err
 	}
 	for name, form := range map[string]func(io.Writer) error{
-		"index.html": d.WriteHTML, "samples.csv": d.WriteCSV, "report.json": d.WriteJSON,
+		"index.html": d.WriteHTML, "report.json": d.WriteJSON,
 	} {
 		var b bytes.Buffer
 		if err := errors.Join(form(&b), os.WriteFile(filepath.Join(dir, name), b.Bytes(), 0o644)); err != nil {
@@ -140,7 +140,7 @@ func write(d *report.Document, dir string, stdout io.Writer) error {
 	if err := d.WriteCharts(filepath.Join(dir, "charts")); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "\nThe report is %s; beside it are samples.csv, report.json and the charts.\n", filepath.Join(dir, "index.html"))
+	fmt.Fprintf(stdout, "\nThe report is %s; beside it are report.json and the charts.\n", filepath.Join(dir, "index.html"))
 	return nil
 }
 

@@ -1,7 +1,7 @@
 // Package report is the result of a comparison of ways to share a TCP port: its data, its statistics and what is shown of it.
 //
-// A [Document] holds the figures of each round as they were measured. What is shown (a table for the terminal, CSV, a page of
-// HTML, charts) is computed from them when it is written, so a document that was read from JSON gives the same page again:
+// A [Document] holds the figures of each round as they were measured. What is shown (a table for the terminal, a page of HTML,
+// charts) is computed from them when it is written, so a document that was read from JSON gives the same page again:
 //
 //	d, err := report.ReadJSON(file)
 //	...

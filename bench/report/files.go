@@ -1,13 +1,11 @@
 package report
 
 import (
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 )
 
 // MarshalJSON leaves out what is not finite, which JSON cannot hold: one bad figure must not cost all the others.
@@ -37,40 +35,6 @@ func ReadJSON(r io.Reader) (*Document, error) {
 		return nil, fmt.Errorf("report: read JSON: its version is %d, and this program reads %d: measure again", d.Version, Version)
 	}
 	return d, nil
-}
-
-// WriteCSV writes a line for each value of each round, under a header. Kinds of failures are figures called "failures:KIND".
-func (d *Document) WriteCSV(w io.Writer) error {
-	out := csv.NewWriter(w)
-	_ = out.Write([]string{"pattern", "way", "round", "figure", "unit", "value"}) // Error tells
-	for _, c := range d.Cells {
-		for _, s := range c.Samples {
-			for _, row := range s.rows() {
-				_ = out.Write(append([]string{c.Pattern, c.Way, strconv.Itoa(s.Round)}, row...))
-			}
-		}
-	}
-	out.Flush()
-	if err := out.Error(); err != nil {
-		return fmt.Errorf("report: write CSV: %w", err)
-	}
-	return nil
-}
-
-// rows are figure, unit and value.
-func (s Sample) rows() (rows [][]string) {
-	add := func(name, unit string, value float64) {
-		rows = append(rows, []string{name, unit, strconv.FormatFloat(value, 'g', -1, 64)})
-	}
-	for _, f := range s.figures() {
-		if value, ok := s.Value(f.Name); ok {
-			add(f.Name, f.Unit, value)
-		}
-	}
-	for _, kind := range slices.Sorted(maps.Keys(s.Failures)) {
-		add(Failures+":"+kind, lookup(Failures).Unit, float64(s.Failures[kind]))
-	}
-	return rows
 }
 
 // figures returns all that are known, and then those of the sample that are not.

@@ -2,10 +2,8 @@ package report
 
 import (
 	"bytes"
-	"encoding/csv"
 	"errors"
 	"math"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -41,46 +39,6 @@ func TestReadJSONRefuses(t *testing.T) {
 		_, err := ReadJSON(strings.NewReader(text))
 		assert.ErrorContains(t, err, "report: read JSON", name)
 	}
-}
-
-func TestCSVHoldsAllValues(t *testing.T) {
-	d := sample(1, 2)
-	d.Cells[0].Samples[0].Figures["new, \"figure\""] = 0.1
-	d.Cells[0].Samples[0].Figures[P50] = math.NaN()
-	var b bytes.Buffer
-	require.NoError(t, d.WriteCSV(&b))
-	rows, err := csv.NewReader(&b).ReadAll()
-	require.NoError(t, err)
-	require.Equal(t, []string{"pattern", "way", "round", "figure", "unit", "value"}, rows[0])
-	got := map[[4]string]float64{}
-	for _, r := range rows[1:] {
-		value, err := strconv.ParseFloat(r[5], 64)
-		require.NoError(t, err)
-		got[[4]string{r[0], r[1], r[2], r[3]}] = value
-	}
-	assert.Len(t, got, len(rows)-1, "no value is there twice")
-	assert.Equal(t, valuesOf(d), got)
-}
-
-func valuesOf(d *Document) map[[4]string]float64 {
-	values := map[[4]string]float64{}
-	for _, c := range d.Cells {
-		for _, s := range c.Samples {
-			round := strconv.Itoa(s.Round)
-			sum := 0.0
-			for kind, n := range s.Failures {
-				values[[4]string{c.Pattern, c.Way, round, "failures:" + kind}] = float64(n)
-				sum += float64(n)
-			}
-			values[[4]string{c.Pattern, c.Way, round, Failures}] = sum
-			for name, value := range s.Figures {
-				if !math.IsNaN(value) {
-					values[[4]string{c.Pattern, c.Way, round, name}] = value
-				}
-			}
-		}
-	}
-	return values
 }
 
 var errFull = errors.New("disk is full")

@@ -17,7 +17,7 @@ import (
 // writers are all that write one file.
 func writers(d *Document) map[string]func(io.Writer) error {
 	return map[string]func(io.Writer) error{
-		"report.html": d.WriteHTML, "report.json": d.WriteJSON, "report.csv": d.WriteCSV, "report.txt": d.WriteText,
+		"report.html": d.WriteHTML, "report.json": d.WriteJSON, "report.txt": d.WriteText,
 	}
 }
 
