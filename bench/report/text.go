@@ -4,9 +4,7 @@ import (
 	_ "embed" // for the words
 	"fmt"
 	"io"
-	"slices"
 	"strings"
-	"text/tabwriter"
 	"text/template"
 	"unicode/utf8"
 )
@@ -52,15 +50,21 @@ func (s section) TextTable() string {
 		}
 		names = append(names, name)
 	}
-	columns := [][]string{names}
-	text, _ := align(columns)
+	rows := beside(make([]string, len(names)), names, "%-*s")
 	for _, name := range s.Figures {
-		more := append(slices.Clip(columns), s.columns(lookup(name))...)
-		if aligned, width := align(more); width <= textWidth {
-			columns, text = more, aligned
+		more := rows
+		for _, column := range s.columns(lookup(name)) {
+			more = beside(more, column, "  %*s")
+		}
+		if utf8.RuneCountInString(more[0]) <= textWidth {
+			rows = more
 		}
 	}
-	return text
+	var b strings.Builder
+	for _, row := range rows {
+		b.WriteString(strings.TrimRight(row, " ") + "\n")
+	}
+	return b.String()
 }
 
 // columns returns that of the values, and that of the ratios if the figure has some.
@@ -76,28 +80,14 @@ func (s section) columns(f figure) [][]string {
 	return [][]string{values, ratios}
 }
 
-// gap separates columns.
-const gap = 2
-
-// align sets columns beside each other: the first one begins at the left, the others end at the right.
-func align(columns [][]string) (text string, width int) {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, gap, ' ', tabwriter.AlignRight)
-	names := 0
-	for _, name := range columns[0] {
-		names = max(names, utf8.RuneCountInString(name))
+// beside sets a column beside rows, in a format for its width and a cell.
+func beside(rows, column []string, format string) (wider []string) {
+	width := 0
+	for _, cell := range column {
+		width = max(width, utf8.RuneCountInString(cell))
 	}
-	for row := range columns[0] {
-		fmt.Fprintf(w, "%-*s\t", names, columns[0][row])
-		for _, column := range columns[1:] {
-			fmt.Fprint(w, column[row], "\t")
-		}
-		fmt.Fprintln(w)
+	for i, row := range rows {
+		wider = append(wider, row+fmt.Sprintf(format, width, column[i]))
 	}
-	_ = w.Flush() // a Builder does not fail
-	for line := range strings.Lines(b.String()) {
-		line = strings.TrimRight(line[gap:], " \n")
-		text, width = text+line+"\n", max(width, utf8.RuneCountInString(line))
-	}
-	return text, width
+	return wider
 }
