@@ -58,7 +58,7 @@ func (p *Progress) Begin(name string, expected time.Duration) {
 	if p.lines != nil && time.Since(p.lastLine) >= lineInterval {
 		p.lastLine = time.Now()
 		share, left := p.share()
-		fmt.Fprintf(p.lines, "%3.0f %%, %s left: %s\n", 100*share, clock(left), name)
+		fmt.Fprintf(p.lines, "%3.0f %%, %s left: %s\n", 100*share, left.Round(time.Second), name)
 	}
 }
 
@@ -74,13 +74,4 @@ func (p *Progress) share() (part float64, left time.Duration) {
 // Close clears the bar. It may be called more than once.
 func (p *Progress) Close() {
 	_ = p.bar.Finish() // as with Begin
-}
-
-// clock is minutes and seconds, after the hours if there are some.
-func clock(d time.Duration) string {
-	seconds := int(d.Round(time.Second).Seconds())
-	if seconds >= 3600 {
-		return fmt.Sprintf("%d:%02d:%02d", seconds/3600, seconds/60%60, seconds%60)
-	}
-	return fmt.Sprintf("%d:%02d", seconds/60, seconds%60)
 }
