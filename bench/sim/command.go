@@ -2,37 +2,29 @@ package sim
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/multinode-go/multinode/bench/internal/command"
 )
 
-// Result is what the command prints with -json.
-type Result struct {
-	Plan        Plan         `json:"plan"`
-	Experiments []Experiment `json:"experiments"`
-}
-
 // more is how much more than by default -full simulates.
 const more = 10
 
-// Run is the subcommand: it compares the policies, and prints tables or JSON.
+// maxReplications is more than anybody has time for.
+const maxReplications = 1000
+
+// Run is the subcommand: it compares the policies, and prints tables.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	p := Plan{Replications: 5, Requests: 200e3, Every: []float64{1000, 100, 10}}
+	p := Plan{Replications: 5, Requests: 200e3}
 	flags := flag.NewFlagSet("sim", flag.ContinueOnError)
 	flags.Uint64Var(&p.Seed, "seed", 1, "of all random numbers")
 	flags.IntVar(&p.Replications, "replications", p.Replications, "of each scenario")
-	flags.Func("every", "times between two renewals of the weights, with commas (default 1000,100,10); a request takes 1 on average",
-		p.setEvery)
 	only := flags.String("only", "", "run only these `experiments`, with commas: "+strings.Join(p.names(), ", "))
 	full := flags.Bool("full", false, fmt.Sprintf("simulate %d times as many requests", more))
-	asJSON := flags.Bool("json", false, "print JSON")
 	if err := command.Parse(flags, args, stderr, "sim [flags]"); err != nil {
 		return err
 	}
@@ -43,37 +35,18 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return command.Wrong(stderr, err)
 	}
-	return p.report(ctx, experiments, *asJSON, stdout)
+	return p.report(ctx, experiments, stdout)
 }
 
 // report compares, and prints.
-func (p Plan) report(ctx context.Context, experiments []Experiment, asJSON bool, w io.Writer) error {
+func (p Plan) report(ctx context.Context, experiments []Experiment, w io.Writer) error {
 	if err := Simulate(ctx, cellsOf(experiments)...); err != nil {
 		return err
-	}
-	if asJSON {
-		return json.NewEncoder(w).Encode(Result{p, experiments})
 	}
 	fmt.Fprintf(w, "seed %d, %d replications of %.0f requests or more; times in mean demands of a request; ± is a half-width of 95 %%\n\n",
 		p.Seed, p.Replications, p.Requests)
 	for _, e := range experiments {
 		e.print(w)
-	}
-	return nil
-}
-
-// setEvery takes numbers with commas.
-func (p *Plan) setEvery(list string) error {
-	p.Every = nil
-	for field := range strings.SplitSeq(list, ",") {
-		every, err := strconv.ParseFloat(field, 64)
-		if err != nil {
-			return err
-		}
-		if !(every > 0) || every > leastTime {
-			return fmt.Errorf("must lie between 0 and %d", leastTime)
-		}
-		p.Every = append(p.Every, every)
 	}
 	return nil
 }

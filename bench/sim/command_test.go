@@ -3,7 +3,6 @@ package sim
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"math"
@@ -216,32 +215,6 @@ func TestEstimate(t *testing.T) {
 	}
 }
 
-func TestScenarioIsRefused(t *testing.T) {
-	for _, spoil := range []func(*Scenario){
-		func(s *Scenario) { s.Workers = 0 },
-		func(s *Scenario) { s.Load = 1 },
-		func(s *Scenario) { s.Load = 0 },
-		func(s *Scenario) { s.Load = math.NaN() },
-		func(s *Scenario) { s.Law = "normal" },
-		func(s *Scenario) { s.Discipline = "LIFO" },
-		func(s *Scenario) { s.Policy = "none" },
-		func(s *Scenario) { s.Every = 0 },
-		func(s *Scenario) { s.Connections = -1 },
-		func(s *Scenario) { s.Connections, s.Life = 1, 1 },
-		func(s *Scenario) { s.Zipf = -1 },
-		func(s *Scenario) { s.Duration = 0 },
-		func(s *Scenario) { s.Duration = math.Inf(1) },
-		func(s *Scenario) { s.Duration, s.Warmup = 1e-9, 0 },
-		func(s *Scenario) { s.Replications = 1 },
-		func(s *Scenario) { s.Replications = maxReplications + 1 },
-	} {
-		s := brief(Weights)
-		require.NoError(t, Simulate(t.Context(), &Cell{Scenario: s}))
-		spoil(&s)
-		require.ErrorContains(t, Simulate(t.Context(), &Cell{Scenario: s}), "sim: ", s)
-	}
-}
-
 // lateCancel is a context that is canceled when it has been asked ten times.
 type lateCancel struct {
 	context.Context
@@ -276,10 +249,10 @@ func quick(experiments []Experiment) []Experiment {
 
 // TestTables prints a row for each policy and a column for each value, in each table.
 func TestTables(t *testing.T) {
-	p := Plan{Seed: 1, Replications: 2, Requests: 1, Every: []float64{100, 10}}
+	p := Plan{Seed: 1, Replications: 2, Requests: 1}
 	experiments := quick(p.Experiments())
 	var out bytes.Buffer
-	require.NoError(t, p.report(t.Context(), experiments, false, &out))
+	require.NoError(t, p.report(t.Context(), experiments, &out))
 	blocks := strings.Split(strings.TrimSpace(out.String()), "\n\n")
 	assert.Contains(t, blocks[0], "seed 1, 2 replications")
 	blocks = blocks[1:]
@@ -293,7 +266,7 @@ func TestTables(t *testing.T) {
 			lines := strings.Split(block, "\n")
 			require.Len(t, lines, 2+len(e.Policies), block)
 			assert.Contains(t, lines[0], e.Name+": ")
-			for i, policy := range []string{"hash", "round-robin", "weights/100", "weights/10", "best-of-two", "least-loaded", "shared"} {
+			for i, policy := range []string{"hash", "round-robin", "weights/1000", "weights/100", "weights/10", "best-of-two", "least-loaded", "shared"} {
 				assert.Equal(t, policy, strings.Fields(lines[2+i])[0])
 			}
 		}
@@ -302,36 +275,11 @@ func TestTables(t *testing.T) {
 	assert.Empty(t, blocks)
 }
 
-// TestJSON holds what a page of charts reads.
-func TestJSON(t *testing.T) {
-	p := Plan{Seed: 1, Replications: 2, Requests: 1, Every: []float64{10}}
-	experiments := quick(p.Experiments())
-	var out bytes.Buffer
-	require.NoError(t, p.report(t.Context(), experiments, true, &out))
-	var result Result
-	require.NoError(t, json.Unmarshal(out.Bytes(), &result))
-	assert.Equal(t, p, result.Plan)
-	require.Len(t, result.Experiments, len(experiments))
-	for i, e := range result.Experiments {
-		assert.Equal(t, experiments[i].Cells, e.Cells)
-		require.Len(t, e.Cells, len(e.Policies))
-		for _, row := range e.Cells {
-			require.Len(t, row, len(e.Columns))
-			for _, c := range row {
-				assert.Positive(t, c.Outcome[Response].Mean)
-			}
-		}
-	}
-}
-
 func TestUsage(t *testing.T) {
 	for args, complaint := range map[string]string{
 		"-nonsense":            "-nonsense",
 		"argument":             `unexpected argument "argument"`,
 		"-only nothing":        `no experiment "nothing", have workers, metrics, load`,
-		"-every 10,x":          "-every",
-		"-every 0":             "must lie between",
-		"-every 5000":          "must lie between",
 		"-replications 1":      "-replications must lie between",
 		"-replications 100000": "-replications must lie between",
 	} {

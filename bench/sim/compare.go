@@ -4,54 +4,49 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"sync"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Experiment compares policies along one axis.
 type Experiment struct {
-	Name     string   `json:"name"`
-	Title    string   `json:"title"`
-	Axis     string   `json:"axis"` // what the columns are
-	Columns  []string `json:"columns"`
-	Policies []string `json:"policies"`
-	Cells    [][]Cell `json:"cells"` // by policy and column
+	Name     string
+	Title    string
+	Axis     string // what the columns are
+	Columns  []string
+	Policies []string
+	Cells    [][]Cell // by policy and column
 
 	tables []Metric
 }
 
 // Cell is one scenario and what it gave.
 type Cell struct {
-	Scenario Scenario `json:"scenario"`
-	Outcome  Outcome  `json:"outcome"`
+	Scenario Scenario
+	Outcome  Outcome
 }
 
 // Simulate runs the replications of the scenarios on all CPUs, and fills in their outcomes.
 func Simulate(ctx context.Context, cells ...*Cell) error {
-	replications := make([][]replication, len(cells))
+	figures := make([][]map[Metric]float64, len(cells))
+	running, ctx := errgroup.WithContext(ctx)
+	running.SetLimit(runtime.GOMAXPROCS(0))
 	for i, c := range cells {
-		if err := c.Scenario.validate(); err != nil {
-			return err
-		}
-		replications[i] = make([]replication, c.Scenario.Replications)
-	}
-	var running sync.WaitGroup
-	cpus := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for i, c := range cells {
-		for j := range replications[i] {
-			cpus <- struct{}{}
-			running.Go(func() { // ends with its replication
-				r := &replications[i][j]
-				r.figures, r.err = newRun(c.Scenario, j).do(ctx)
-				<-cpus
+		figures[i] = make([]map[Metric]float64, c.Scenario.Replications)
+		for j := range figures[i] {
+			running.Go(func() (err error) { // ends with its replication
+				if figures[i][j], err = newRun(c.Scenario, j).do(ctx); err != nil {
+					return fmt.Errorf("%s with %d workers: %w", c.Scenario.label(), c.Scenario.Workers, err)
+				}
+				return nil
 			})
 		}
 	}
-	running.Wait()
+	if err := running.Wait(); err != nil {
+		return err
+	}
 	for i, c := range cells {
-		var err error
-		if c.Outcome, err = c.Scenario.outcome(replications[i]); err != nil {
-			return fmt.Errorf("%s with %d workers: %w", c.Scenario.label(), c.Scenario.Workers, err)
-		}
+		c.Outcome = c.Scenario.outcome(figures[i])
 	}
 	return nil
 }

@@ -4,10 +4,9 @@ import "fmt"
 
 // Plan is how much is simulated.
 type Plan struct {
-	Seed         uint64    `json:"seed"`
-	Replications int       `json:"replications"`
-	Requests     float64   `json:"requests"` // that count, in a replication, about
-	Every        []float64 `json:"every"`    // times between two renewals of the weights
+	Seed         uint64
+	Replications int
+	Requests     float64 // that count, in a replication, about
 }
 
 // leastTime is the least duration, for many workers: several of the windows, and of the seldom renewals.
@@ -42,14 +41,14 @@ func (p Plan) Experiments() []Experiment {
 }
 
 // rows are the scenarios of all policies.
-func (p Plan) rows(s Scenario) (rows []Scenario) {
+func rows(s Scenario) (rows []Scenario) {
 	for _, policy := range []Policy{Hash, RoundRobin, Weights, BestOfTwo, LeastLoaded, Shared} {
 		s.Policy, s.Every = policy, 0
 		if policy != Weights {
 			rows = append(rows, s)
 			continue
 		}
-		for _, s.Every = range p.Every {
+		for _, s.Every = range []float64{1000, 100, 10} {
 			rows = append(rows, s)
 		}
 	}
@@ -77,7 +76,7 @@ func vary[T any](p Plan, base Scenario, name, title, axis string, tables []Metri
 	for _, value := range values {
 		e.Columns = append(e.Columns, fmt.Sprint(value))
 	}
-	for _, s := range p.rows(base) {
+	for _, s := range rows(base) {
 		row := make([]Cell, len(values))
 		for i, value := range values {
 			s := s

@@ -31,7 +31,6 @@
 package sim
 
 import (
-	"errors"
 	"fmt"
 	"math"
 )
@@ -47,48 +46,20 @@ const (
 
 // Scenario is what is simulated.
 type Scenario struct {
-	Workers     int        `json:"workers"` // with one CPU each
-	Load        float64    `json:"load"`    // of all CPUs, below 1
-	Law         Law        `json:"law"`
-	Discipline  Discipline `json:"discipline"`
-	Policy      Policy     `json:"policy"`
-	Every       float64    `json:"every,omitempty"`       // time between two renewals of the weights, for Weights only
-	Connections int        `json:"connections,omitempty"` // that are open at any time; 0: each request has its own
-	Zipf        float64    `json:"zipf,omitempty"`        // exponent of the connections' rates; 0: all are equal
-	Life        float64    `json:"life,omitempty"`        // mean time of a long-lived connection; 0: forever
+	Workers     int     // with one CPU each
+	Load        float64 // of all CPUs, below 1
+	Law         Law
+	Discipline  Discipline
+	Policy      Policy
+	Every       float64 // time between two renewals of the weights, for Weights only
+	Connections int     // that are open at any time; 0: each request has its own
+	Zipf        float64 // exponent of the connections' rates; 0: all are equal
+	Life        float64 // mean time of a long-lived connection; 0: forever
 
-	Warmup       float64 `json:"warmup"`
-	Duration     float64 `json:"duration"` // that counts
-	Replications int     `json:"replications"`
-	Seed         uint64  `json:"seed"`
-}
-
-// validate returns what is wrong.
-func (s Scenario) validate() error {
-	positive := func(x float64) bool { return x > 0 && !math.IsInf(x, 1) }
-	switch {
-	case s.Workers < 1:
-		return fmt.Errorf("sim: %d workers: there must be one", s.Workers)
-	case !positive(s.Load) || s.Load >= 1:
-		return fmt.Errorf("sim: load %v: it must lie between 0 and 1, or queues grow forever", s.Load)
-	case laws[s.Law].draw == nil:
-		return fmt.Errorf("sim: no law %q", s.Law)
-	case s.Discipline != PS && s.Discipline != FCFS:
-		return fmt.Errorf("sim: no discipline %q", s.Discipline)
-	case policies[s.Policy] == nil:
-		return fmt.Errorf("sim: no policy %q", s.Policy)
-	case s.Policy == Weights && !positive(s.Every):
-		return fmt.Errorf("sim: weights renewed every %v: it must be positive", s.Every)
-	case s.Connections < 0 || s.Zipf < 0 || s.Life < 0:
-		return fmt.Errorf("sim: %d connections, exponent %v, life %v: none may be negative", s.Connections, s.Zipf, s.Life)
-	case s.Connections == 1 && s.Life > 0:
-		return errors.New("sim: a connection that is replaced: it takes two")
-	case !positive(s.Duration) || s.Warmup < 0:
-		return fmt.Errorf("sim: duration %v after a warm-up of %v: it must be positive", s.Duration, s.Warmup)
-	case s.Replications < 2 || s.Replications > maxReplications:
-		return fmt.Errorf("sim: %d replications: a confidence interval takes 2 to %d", s.Replications, maxReplications)
-	}
-	return nil
+	Warmup       float64
+	Duration     float64 // that counts
+	Replications int
+	Seed         uint64
 }
 
 // label names the policy in a table.
