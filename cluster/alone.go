@@ -30,7 +30,7 @@ func startAlone(ctx context.Context, opts Options, n *Node, why error) (*node.No
 	}
 	front := serve.NewAcceptor(listener)
 	cfg := opts.ofNode(n)
-	own := node.New(cfg, links, local.New(opts.AcceptPauses), key, front.Addr())
+	own := node.New(cfg, links, local.New(opts.AcceptPauses, nil), key, front.Addr())
 	own.TakeFront(front)
 	own.Start(node.Role{Stop: func(error) error {
 		err := own.EndServing(own.Stopping(), cfg.BriefLameDuck())

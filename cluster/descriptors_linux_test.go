@@ -53,13 +53,18 @@ func TestScaleWithTooFewDescriptors(t *testing.T) {
 func TestDescriptorsAreEnough(t *testing.T) {
 	t.Parallel()
 	const nodes, before = 4, 12
-	need := before + node.Descriptors(nodes, true)
-	c := limited(t, need, "http", programOptions{Nodes: nodes, DisableMasterListen: true, LameDuck: shortDuck})
-	c.ready(t)
-	c.ordered(t, "/reload")
-	c.signal(t, os.Interrupt)
-	code, stderr := c.exit(t)
-	assert.Zero(t, code, stderr)
-	assert.NotContains(t, stderr, "too many open files")
-	c.gone(t)
+	for _, shares := range []bool{false, true} {
+		t.Run(fmt.Sprint(shares), func(t *testing.T) {
+			t.Parallel()
+			need := before + node.Descriptors(nodes, true, node.Sharing{Enabled: shares})
+			c := limited(t, need, "http", programOptions{Nodes: nodes, DisableMasterListen: true, LameDuck: shortDuck, ShareQueues: shares})
+			c.ready(t)
+			c.ordered(t, "/reload")
+			c.signal(t, os.Interrupt)
+			code, stderr := c.exit(t)
+			assert.Zero(t, code, stderr)
+			assert.NotContains(t, stderr, "too many open files")
+			c.gone(t)
+		})
+	}
 }

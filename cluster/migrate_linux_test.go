@@ -30,13 +30,13 @@ func TestIntegrationMigration(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("a network namespace of our own, to set net.ipv4.tcp_migrate_req in: run as root")
 	}
-	for _, migrate := range []string{"0", "1"} {
+	for _, c := range []struct{ migrate, sharing string }{{"0", "on"}, {"0", "off"}, {"1", "off"}} {
 		cmd := exec.Command("/proc/self/exe", "-test.run=^TestMigrationInside$", "-test.v")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-		cmd.Env = append(os.Environ(), migrateVariable+"="+migrate)
+		cmd.Env = append(os.Environ(), migrateVariable+"="+c.migrate, sharingVariable+"="+c.sharing)
 		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, "tcp_migrate_req=%s:\n%s", migrate, out)
-		assert.Contains(t, string(out), "--- PASS: TestMigrationInside", "tcp_migrate_req=%s", migrate)
+		require.NoError(t, err, "%+v:\n%s", c, out)
+		assert.Contains(t, string(out), "--- PASS: TestMigrationInside", "%+v", c)
 	}
 }
 
@@ -83,8 +83,8 @@ func TestMigrationInside(t *testing.T) {
 	connected.Wait()
 	require.NoError(t, syscall.Kill(victim, syscall.SIGKILL))
 	answered.Wait()
-	if migrate == "1" {
-		assert.Zero(t, failed.Load(), "they moved to the other worker")
+	if migrate == "1" || os.Getenv(sharingVariable) == "on" {
+		assert.Zero(t, failed.Load(), "the other worker accepts them")
 	} else {
 		assert.Positive(t, failed.Load(), "they were in the queue of the killed worker")
 		assert.Less(t, failed.Load(), int32(clients), "the other half were not")

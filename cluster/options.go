@@ -16,6 +16,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/internal/node"
 	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/cluster/internal/worker"
+	"github.com/multinode-go/multinode/reuseport"
 )
 
 // maxNodes bounds Options.Nodes, so that a slip of the keyboard is not a fork bomb.
@@ -42,6 +43,13 @@ type Options struct {
 
 	// DisableRestart leaves the slot of a worker that died empty.
 	DisableRestart bool
+
+	// ShareQueues lets nodes accept connections from each other's queues: what waits for a node that is stopped, busy or dead is
+	// accepted by another one, so a crash loses only the connections that the node had accepted. No connection is passed. See
+	// docs/balancing.md. The environment variable MULTINODE_SHARING does the same with "on"; "off" overrides this option, and
+	// "polling" shares as on a machine where the best way does not work, see [reuseport.ProbeWatch]. Programs that
+	// are started by [RunCommand] and do not use this package share nothing.
+	ShareQueues bool
 
 	// ManualReady makes a worker ready only when the program has called Node.Ready, for programs that warm up.
 	ManualReady bool
@@ -101,6 +109,27 @@ type Options struct {
 
 	// OrphanTimeout is how long a worker continues to serve when its master is gone, before it stops gracefully. Default: 30 s.
 	OrphanTimeout time.Duration
+
+	watchMode reuseport.WatchMode // of the queues of other nodes
+}
+
+// sharingVariable is the environment variable that changes how queues are shared.
+const sharingVariable = "MULTINODE_SHARING"
+
+// withSharing returns the options with what the environment says of sharing.
+func (o Options) withSharing() (Options, error) {
+	switch how := os.Getenv(sharingVariable); how {
+	case "":
+	case "off":
+		o.ShareQueues = false
+	case "on":
+		o.ShareQueues = true
+	case "polling":
+		o.ShareQueues, o.watchMode = true, reuseport.WatchPolling
+	default:
+		return o, fmt.Errorf("environment variable %s is %q: it must be \"on\", \"off\", \"polling\", or not set", sharingVariable, how)
+	}
+	return o, nil
 }
 
 func (o Options) withDefaults(server Server) (Options, error) {
@@ -134,7 +163,7 @@ func (o Options) withDefaults(server Server) (Options, error) {
 	setDefault(&o.HijackTimeout, o.StopTimeout)
 	setDefault(&o.LivenessTimeout, 5*time.Second)
 	setDefault(&o.OrphanTimeout, 30*time.Second)
-	return o, nil
+	return o.withSharing()
 }
 
 func setDefault[T comparable](field *T, value T) {
@@ -148,7 +177,7 @@ func setDefault[T comparable](field *T, value T) {
 func (o Options) ofNode(n *Node) node.Config {
 	return node.Config{
 		Logger: o.Logger, BootTimeout: o.BootTimeout, StopTimeout: o.StopTimeout, LameDuck: o.LameDuck, HijackTimeout: o.HijackTimeout,
-		ManualReady: o.ManualReady, Takes: o.takes, PrepareHTTP: provide(n),
+		ManualReady: o.ManualReady, Sharing: node.Sharing{Enabled: o.ShareQueues, Mode: o.watchMode}, Takes: o.takes, PrepareHTTP: provide(n),
 	}
 }
 

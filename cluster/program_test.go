@@ -78,6 +78,7 @@ type programOptions struct {
 	Addr, Name, Dir                         string
 	Nodes                                   int
 	DisableMasterListen, DisableRestart     bool
+	ShareQueues                             bool
 	BootTimeout, StopTimeout, OrphanTimeout time.Duration
 	LivenessTimeout, LameDuck               time.Duration
 	AcceptPauses                            bool
@@ -91,7 +92,7 @@ func options() (opts Options, p programOptions) {
 	}
 	return Options{
 		Addr: p.Addr, Name: p.Name, Dir: p.Dir, Nodes: p.Nodes,
-		DisableMasterListen: p.DisableMasterListen, DisableRestart: p.DisableRestart,
+		DisableMasterListen: p.DisableMasterListen, DisableRestart: p.DisableRestart, ShareQueues: p.ShareQueues,
 		BootTimeout: p.BootTimeout, StopTimeout: p.StopTimeout, OrphanTimeout: p.OrphanTimeout,
 		LivenessTimeout: p.LivenessTimeout, LameDuck: p.LameDuck, AcceptPauses: p.AcceptPauses, Steering: p.Steering,
 		Logger: slog.New(slog.NewJSONHandler(os.Stderr, nil)),

@@ -82,6 +82,12 @@ func ListeningOf(ctx context.Context, pids []int) (map[int][]Listener, error) {
 	return found, nil
 }
 
+// Addr returns the address that the socket listens on, as net.Addr.String of its listener; "" after Close.
+func (b *Borrowed) Addr() string { return localAddr(b) }
+
+// Listens reports whether the socket listens: its process has not closed it.
+func (b *Borrowed) Listens() bool { return listens(b) }
+
 // Shutdown takes the socket out of its group, whichever processes hold descriptors for it: it listens no more. What waits in its
 // queue is reset, unless net.ipv4.tcp_migrate_req is set; [Drain] empties it first.
 func (b *Borrowed) Shutdown() error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"strconv"
@@ -58,8 +59,40 @@ func borrowable(fd int, inode uint32) bool {
 	if err != nil || ino != inode {
 		return false
 	}
+	return isListening(fd)
+}
+
+func isListening(fd int) bool {
 	listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	return err == nil && listening == 1
+}
+
+func listens(l syscall.Conn) (is bool) {
+	_ = control(l, func(fd int) error { // an error: it is closed
+		is = isListening(fd)
+		return nil
+	})
+	return is
+}
+
+func localAddr(l syscall.Conn) (addr string) {
+	_ = control(l, func(fd int) error { // an error: it is closed
+		sa, err := unix.Getsockname(fd)
+		switch sa := sa.(type) {
+		case *unix.SockaddrInet4:
+			addr = (&net.TCPAddr{IP: sa.Addr[:], Port: sa.Port}).String()
+		case *unix.SockaddrInet6:
+			zone := ""
+			if sa.ZoneId != 0 {
+				if ifi, err := net.InterfaceByIndex(int(sa.ZoneId)); err == nil {
+					zone = ifi.Name
+				}
+			}
+			addr = (&net.TCPAddr{IP: sa.Addr[:], Port: sa.Port, Zone: zone}).String()
+		}
+		return err
+	})
+	return addr
 }
 
 func socketFDs(pid int, inode uint32) (fds []int, err error) {
@@ -216,7 +249,7 @@ func checkListener(fd int) error {
 	if err != nil || family != unix.AF_INET && family != unix.AF_INET6 {
 		return fmt.Errorf("it is no TCP socket: %w", unix.EINVAL)
 	}
-	if listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listening != 1 {
+	if !isListening(fd) {
 		return fmt.Errorf("it does not listen: %w", unix.EINVAL)
 	}
 	if int(stat.Uid) != os.Geteuid() {

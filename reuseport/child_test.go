@@ -27,7 +27,7 @@ func lender(where string) error {
 	if err != nil {
 		return err
 	}
-	m, err := reuseport.NewMultiListener(l, reuseport.WatchAuto)
+	m, err := reuseport.NewMultiListener(l, reuseport.MultiOptions{})
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func lender(where string) error {
 	if err != nil {
 		return err
 	}
-	lent, err := m.Lend()
+	lent, err := m.Lend(0)
 	if err != nil {
 		return err
 	}

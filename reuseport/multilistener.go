@@ -52,9 +52,9 @@ var watchSupported = sync.OnceValue(probeWatch)
 // MultiListener is a listener with several accept queues: its own, and those of siblings that it watches. The siblings are
 // other listeners of the same port, usually of other processes.
 //
-//	m, err := reuseport.NewMultiListener(l, reuseport.WatchAuto) // l is from Listen
+//	m, err := reuseport.NewMultiListener(l, reuseport.MultiOptions{}) // l is from Listen
 //	...
-//	lent, err := m.Lend()               // in each process, for the others:
+//	lent, err := m.Lend(0)              // in each process, for the others:
 //	err = reuseport.Send(conn, lent, 0) // a Unix socket between the two
 //	...
 //	sibling, _, err := reuseport.Receive(conn)
@@ -80,6 +80,8 @@ type MultiListener struct {
 	accepted atomic.Uint64 // from the own queue
 	glances  glances       // in WatchPolling
 
+	registered func() // nil: none
+
 	bell  *file     // nil in WatchPolling, as is what follows
 	entry pollEntry // of the own listener
 	guard guard     // against pauses
@@ -88,7 +90,8 @@ type MultiListener struct {
 	closed   atomic.Bool // written with mu held
 	siblings []*sibling  // guarded by mu, and replaced, never changed; in the order in which they were watched
 	past     uint64      // guarded by mu; accepted from siblings that are not watched any more
-	watching bool        // guarded by mu; own listener and siblings are registered
+	watching bool        // guarded by mu; the own listener is registered, and the siblings if it helps
+	idle     bool        // guarded by mu; it does not help
 }
 
 var _ net.Listener = (*MultiListener)(nil)
@@ -99,10 +102,19 @@ type QueueCount struct {
 	Accepted uint64
 }
 
+// MultiOptions are the options of NewMultiListener. The zero value is ready to use.
+type MultiOptions struct {
+	// Mode is how siblings are watched. WatchExclusive is an error where [ProbeWatch] is one. Default: WatchAuto.
+	Mode WatchMode
+	// Registered is called when the kernel wakes this process for its own queue after all others that watch it: at the first Accept,
+	// and after a pause of the server. The others should [MultiListener.Renew] their watch then. It must not block, nor call the
+	// listener. Default: none.
+	Registered func()
+}
+
 // NewMultiListener returns a listener with the queue of own, which belongs to it from now on, also when an error is returned.
-// Mode WatchExclusive is an error where [ProbeWatch] is one.
-func NewMultiListener(own *net.TCPListener, mode WatchMode) (*MultiListener, error) {
-	m, err := newMultiListener(own, mode)
+func NewMultiListener(own *net.TCPListener, opts MultiOptions) (*MultiListener, error) {
+	m, err := newMultiListener(own, opts)
 	if err != nil {
 		_ = own.Close() // the first error counts
 		return nil, fmt.Errorf("reuseport: listener on %v with several queues: %w", own.Addr(), err)
@@ -110,15 +122,14 @@ func NewMultiListener(own *net.TCPListener, mode WatchMode) (*MultiListener, err
 	return m, nil
 }
 
-func newMultiListener(own *net.TCPListener, mode WatchMode) (*MultiListener, error) {
-	if mode == WatchAuto {
-		if mode = WatchExclusive; watchSupported() != nil {
-			mode = WatchPolling
-		}
-	}
+func newMultiListener(own *net.TCPListener, opts MultiOptions) (*MultiListener, error) {
 	inode, _ := Inode(own) // an error: not on this system, and then there are no siblings
-	m := &MultiListener{front: front{own: own}, inode: inode, mode: mode}
-	if mode == WatchPolling {
+	m := &MultiListener{front: front{own: own}, inode: inode, mode: opts.Mode, registered: opts.Registered}
+	if m.mode == WatchAuto && watchSupported() == nil {
+		m.mode = WatchExclusive
+	}
+	if m.mode != WatchExclusive {
+		m.mode = WatchPolling
 		return m, nil
 	}
 	if err := watchSupported(); err != nil {
@@ -182,10 +193,20 @@ func (m *MultiListener) AcceptFrom() (conn *net.TCPConn, inode uint32, err error
 // SetDeadline makes Accept fail with an error that Is os.ErrDeadlineExceeded from t on; the zero time is none.
 func (m *MultiListener) SetDeadline(t time.Time) error { return m.front.setDeadline(t) }
 
-// Lend returns a duplicate of the own listener for another process, see [Send]. It needs Linux; elsewhere the error Is
-// errors.ErrUnsupported.
-func (m *MultiListener) Lend() (*Borrowed, error) {
-	b, err := lend(m.front.own, m.bell)
+// Lend returns a duplicate for another process, see [Send]: of the own listener, or of that with an inode whose queue m watches. 0 is
+// the own one. The error Is os.ErrNotExist for a queue that is not watched, and errors.ErrUnsupported where the system is not Linux.
+func (m *MultiListener) Lend(inode uint32) (b *Borrowed, err error) {
+	if inode == 0 || inode == m.inode {
+		b, err = lend(m.front.own, m.bell)
+	} else {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		q := find(m.siblings, inode)
+		if q == nil {
+			return nil, m.notWatched(inode)
+		}
+		b, err = lend(q.listener, q.bell())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reuseport: lend the listener on %v: %w", m.Addr(), err)
 	}
@@ -208,9 +229,20 @@ func (m *MultiListener) watch(b *Borrowed) (inode uint32, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := m.add(q); err != nil {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.closed.Load():
+		err = net.ErrClosed
+	case q.inode == m.inode || find(m.siblings, q.inode) != nil:
+		err = fmt.Errorf("listener %d: %w", q.inode, os.ErrExist)
+	case m.watching && !m.idle:
+		err = q.register()
+	}
+	if err != nil {
 		return 0, errors.Join(err, q.listener.Close())
 	}
+	m.siblings = append(slices.Clip(m.siblings), q)
 	go func() { // ends with Unwatch or Close, which waits for it, or when the sibling listens no more
 		if q.run(m.starve) {
 			_ = m.remove(q) // it is a duplicate
@@ -219,21 +251,24 @@ func (m *MultiListener) watch(b *Borrowed) (inode uint32, err error) {
 	return q.inode, nil
 }
 
-func (m *MultiListener) add(q *sibling) error {
+// Help sets whether m accepts from the queues of siblings, which it does by default. A server that is to get no new connections does
+// not help: the siblings still accept from its queue.
+func (m *MultiListener) Help(is bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	switch {
-	case m.closed.Load():
-		return net.ErrClosed
-	case q.inode == m.inode || find(m.siblings, q.inode) != nil:
-		return fmt.Errorf("listener %d: %w", q.inode, os.ErrExist)
-	}
-	if m.watching {
-		if err := q.register(); err != nil {
-			return err
+	m.idle = !is
+	err := m.feed()
+	for _, q := range m.siblings {
+		if m.idle {
+			q.unregister()
+			q.passOn() // this process may have been woken for it
+		} else if m.watching && !q.starving {
+			err = errors.Join(err, q.register())
 		}
 	}
-	m.siblings = append(slices.Clip(m.siblings), q)
+	if err != nil {
+		return fmt.Errorf("reuseport: watch queues beside that of %v: %w", m.Addr(), err)
+	}
 	return nil
 }
 
@@ -241,6 +276,9 @@ func (m *MultiListener) add(q *sibling) error {
 func (m *MultiListener) glance() {
 	m.mu.Lock()
 	siblings := m.siblings
+	if m.idle {
+		siblings = nil
+	}
 	m.mu.Unlock()
 	listeners := make([]syscall.Conn, len(siblings))
 	for i, q := range siblings {

@@ -19,7 +19,7 @@ func ExampleMultiListener() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		m, err := reuseport.NewMultiListener(l, reuseport.WatchAuto)
+		m, err := reuseport.NewMultiListener(l, reuseport.MultiOptions{})
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -28,7 +28,7 @@ func ExampleMultiListener() {
 	stuck := open("127.0.0.1:0") // nothing accepts from it
 	defer stuck.Close()
 	helper := open(stuck.Addr().String())
-	lent, err := stuck.Lend()
+	lent, err := stuck.Lend(0)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -26,7 +26,7 @@ var modes = []reuseport.WatchMode{reuseport.WatchExclusive, reuseport.WatchPolli
 // multi returns a listener with several queues on a port.
 func multi(t *testing.T, network, address string, mode reuseport.WatchMode) *reuseport.MultiListener {
 	t.Helper()
-	m, err := reuseport.NewMultiListener(listen(t, network, address), mode)
+	m, err := reuseport.NewMultiListener(listen(t, network, address), reuseport.MultiOptions{Mode: mode})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Close()) })
 	require.Equal(t, mode, m.Mode())
@@ -36,7 +36,7 @@ func multi(t *testing.T, network, address string, mode reuseport.WatchMode) *reu
 // watch lets one listener watch the queue of another one.
 func watch(t *testing.T, m *reuseport.MultiListener, of *reuseport.MultiListener) (inode uint32) {
 	t.Helper()
-	b, err := of.Lend()
+	b, err := of.Lend(0)
 	require.NoError(t, err)
 	inode, err = m.Watch(b)
 	require.NoError(t, err)
@@ -202,6 +202,68 @@ func TestMultiListenerTakesNothingWhilePausing(t *testing.T) {
 	assert.Zero(t, pausing.Counts()[1].Accepted)
 }
 
+// TestMultiListenerThatDoesNotHelp takes nothing from others, until it does again.
+func TestMultiListenerThatDoesNotHelp(t *testing.T) {
+	t.Parallel()
+	for _, mode := range modes {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			sibling, m := multi(t, "tcp", "127.0.0.1:0", mode), multi(t, "tcp", "127.0.0.1:0", mode)
+			inode := watch(t, m, sibling)
+			require.NoError(t, m.Help(false))
+			require.NoError(t, m.SetDeadline(time.Now().Add(limit)))
+			const connections = 10
+			for range connections {
+				dial(t, sibling.Addr().String())
+				time.Sleep(2 * time.Millisecond) // it would look at the queue
+				dial(t, m.Addr().String())
+				conn, from, err := m.AcceptFrom()
+				require.NoError(t, err)
+				assert.Zero(t, from)
+				conn.Close()
+			}
+			require.NoError(t, m.Help(true))
+			for taken := 0; taken < connections; {
+				if mode == reuseport.WatchPolling {
+					dial(t, m.Addr().String()) // whose accept looks
+				}
+				conn, from, err := m.AcceptFrom()
+				require.NoError(t, err)
+				conn.Close()
+				if from == inode {
+					taken++
+				}
+			}
+		})
+	}
+}
+
+// TestMultiListenerTellsItsOrder: siblings hear when it is woken after them, and a watch that is renewed is behind it.
+func TestMultiListenerTellsItsOrder(t *testing.T) {
+	t.Parallel()
+	registered := make(chan struct{}, 10)
+	m, err := reuseport.NewMultiListener(listen(t, "tcp", "127.0.0.1:0"), reuseport.MultiOptions{
+		Mode: reuseport.WatchExclusive, Registered: func() { registered <- struct{}{} },
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, m.Close()) })
+	for count := 0; count < 2; { // the second time after a pause
+		dial(t, m.Addr().String())
+		conn, err := m.Accept()
+		require.NoError(t, err)
+		conn.Close()
+		select {
+		case <-registered:
+			count++
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	other := multi(t, "tcp", "127.0.0.1:0", reuseport.WatchExclusive)
+	inode := watch(t, other, m)
+	require.NoError(t, other.Renew(inode))
+	require.ErrorIs(t, other.Renew(1), os.ErrNotExist)
+}
+
 // TestMultiListenerOfACrash: what waits in the queue of a process that is killed is accepted by one that watches it.
 func TestMultiListenerOfACrash(t *testing.T) {
 	t.Parallel()
@@ -342,7 +404,7 @@ func TestShutdownOfALentListener(t *testing.T) {
 			return
 		}
 	}()
-	lent, err := lender.Lend()
+	lent, err := lender.Lend(0)
 	require.NoError(t, err)
 	require.NoError(t, lent.Shutdown())
 	require.NoError(t, lent.Close())
@@ -377,18 +439,18 @@ func TestMultiListenerErrors(t *testing.T) {
 	other := multi(t, "tcp", "127.0.0.1:0", reuseport.WatchExclusive)
 	watch(t, m, other)
 	for _, of := range []*reuseport.MultiListener{m, other} {
-		lent, err := of.Lend()
+		lent, err := of.Lend(0)
 		require.NoError(t, err)
 		_, err = m.Watch(lent)
 		require.ErrorIs(t, err, os.ErrExist, "its own, and one that it watches")
 	}
 	require.NoError(t, m.Close())
 	require.NoError(t, m.Close(), "twice")
-	lent, err := other.Lend()
+	lent, err := other.Lend(0)
 	require.NoError(t, err)
 	_, err = m.Watch(lent)
 	require.ErrorIs(t, err, net.ErrClosed)
-	_, err = m.Lend()
+	_, err = m.Lend(0)
 	require.ErrorIs(t, err, net.ErrClosed)
 }
 

@@ -74,25 +74,26 @@ func (m *MultiListener) prepare() (err error) {
 	return nil
 }
 
-// enter is called by a goroutine that begins to wait in Accept.
-func (m *MultiListener) enter() error {
+// enter is called by a goroutine that begins to wait in Accept. After a pause it registers the queues again, and lets the goroutines
+// of siblings go on that have waited for it.
+func (m *MultiListener) enter() (err error) {
 	m.front.waiting.Add(1)
 	if !m.front.attention.Load() {
 		return nil
 	}
-	return m.attend()
-}
-
-// attend registers the queues again after a pause, and lets the watcher go on.
-func (m *MultiListener) attend() (err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.front.attention.Store(false)
 	if m.mode == WatchExclusive && !m.watching && !m.closed.Load() {
 		err = m.register()
 	}
+	return errors.Join(err, m.feed())
+}
+
+// feed lets the goroutines of siblings go on that wait for a goroutine in Accept. It is called with mu held.
+func (m *MultiListener) feed() (err error) {
 	for _, q := range m.siblings {
-		if !q.starving {
+		if !q.starving || m.idle {
 			continue
 		}
 		q.starving = false
@@ -111,7 +112,7 @@ func (m *MultiListener) starve(q *sibling) bool {
 	defer m.mu.Unlock()
 	q.starving = true
 	m.front.attention.Store(true)
-	if m.front.waiting.Load() > 0 {
+	if m.front.waiting.Load() > 0 && !m.idle {
 		q.starving = false
 		return true
 	}
@@ -151,14 +152,19 @@ func (m *MultiListener) register() error {
 	if err == nil {
 		err = control(m.bell, func(fd int) error { return m.entry.register(fd, edgeTriggered) })
 	}
-	for _, q := range m.siblings {
-		err = errors.Join(err, q.register())
+	if !m.idle {
+		for _, q := range m.siblings {
+			err = errors.Join(err, q.register())
+		}
 	}
 	if err != nil {
 		m.unregister() // the next that enters Accept tries again
 		return err
 	}
 	m.watching = true
+	if m.registered != nil {
+		m.registered()
+	}
 	return nil
 }
 

@@ -23,3 +23,5 @@ func newBell() (*file, error)                              { return nil, errNoWa
 func send(syscall.Conn, *Borrowed, byte) error             { return errNoWatch }
 func receive(syscall.Conn) (*Borrowed, byte, error)        { return nil, 0, errNoWatch }
 func shutdown(syscall.Conn) error                          { return nil }
+func listens(syscall.Conn) bool                            { return false }
+func localAddr(syscall.Conn) string                        { return "" }

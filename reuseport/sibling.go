@@ -77,6 +77,14 @@ func newSibling(b *Borrowed, mode WatchMode, f *front) (*sibling, error) {
 	return q, nil
 }
 
+// bell returns the sibling's bell, nil if it has none.
+func (q *sibling) bell() *file {
+	if !q.rings {
+		return nil
+	}
+	return q.source
+}
+
 // find returns the sibling with an inode, nil if there is none.
 func find(siblings []*sibling, inode uint32) *sibling {
 	for _, q := range siblings {

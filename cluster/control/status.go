@@ -67,6 +67,10 @@ type Steering struct {
 	Promise string   `json:"promise"` // the guarantee, in a sentence
 	Advice  []Advice `json:"advice,omitempty"`
 
+	// Sharing is how nodes watch each other's queues: "exclusive" (the kernel wakes an idle node) or "polling" (nodes look when they
+	// accept); "" where queues are not shared.
+	Sharing string `json:"sharing,omitempty"`
+
 	// Known reports whether the master knows the index of each node in the kernel's group. While it does not, the hash decides.
 	Known     bool       `json:"picture"`
 	Strangers []Stranger `json:"strangers,omitempty"`

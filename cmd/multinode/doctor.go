@@ -14,6 +14,7 @@ import (
 // machine is the input of doctor.
 type machine struct {
 	probe  func() reuseport.Support
+	watch  func() error // reuseport.ProbeWatch
 	checks []func(context.Context) check
 	root   bool // commands need no sudo
 	sysctl bool // some command is one of sysctl
@@ -96,6 +97,7 @@ func (d diagnosis) writeSupport(s reuseport.Support) (good bool) {
 	d.writeCan("They can change that while connections come in", s.Reattach)
 	d.writeCan("A node can be left out by the CPU that a connection comes in on", s.IncomingCPU)
 	d.writeCan("Connections that wait at a node that crashes go to another one", s.Migrate)
+	d.writeCan("The kernel can wake an idle node for what waits at a busy one (Options.ShareQueues)", d.machine.watch())
 	if s.Migrate == nil && !s.WakesMigrated {
 		d.writeText("      ", "This kernel does not wake a node for them, so the nodes look by themselves.")
 	}

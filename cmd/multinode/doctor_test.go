@@ -22,7 +22,7 @@ func examine(t *testing.T, m machine) (code int, stdout, stderr string) {
 }
 
 func finds(s reuseport.Support, checks ...check) machine {
-	m := machine{probe: func() reuseport.Support { return s }}
+	m := machine{probe: func() reuseport.Support { return s }, watch: func() error { return nil }}
 	for _, c := range checks {
 		m.checks = append(m.checks, func(context.Context) check { return c })
 	}
@@ -47,6 +47,7 @@ func TestDoctor(t *testing.T) {
   ok  A node can be left out by the CPU that a connection comes in on
   -   Connections that wait at a node that crashes go to another one
       no: net.ipv4.tcp_migrate_req is 0
+  ok  The kernel can wake an idle node for what waits at a busy one (Options.ShareQueues)
 
   To get more:
     a crash loses less

@@ -15,6 +15,7 @@ import (
 
 func thisMachine() machine {
 	return machine{
+		watch: reuseport.ProbeWatch,
 		probe: reuseport.Probe,
 		root:  os.Geteuid() == 0,
 		checks: append([]func(context.Context) check{

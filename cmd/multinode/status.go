@@ -190,6 +190,12 @@ func writeSteering(out io.Writer, p painter, s control.Steering, now time.Time) 
 		return
 	}
 	fmt.Fprintf(out, "steering: %s\n  %s\n", p.paint(bold, s.Level), s.Promise)
+	switch s.Sharing {
+	case "exclusive":
+		fmt.Fprintln(out, "  nodes accept from each other's queues: the kernel wakes one that is idle")
+	case "polling":
+		fmt.Fprintln(out, "  nodes accept from each other's queues: they look when they accept (multinode doctor says why)")
+	}
 	switch {
 	case s.Contested:
 		fmt.Fprintln(out, p.paint(red, "  another process of this user replaces the program that steers: who gets which part is not known"))

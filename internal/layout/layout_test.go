@@ -42,7 +42,7 @@ const (
 var exempt = map[string]int{
 	// A file for each system, one port in all its sides; and a message that is sent in each way that RFC 6455 knows.
 	"files of reuseport":       55,
-	"lines of reuseport":       4640,
+	"lines of reuseport":       4725,
 	"fields of framing.outbox": 18,
 	"methods of framing.Conn":  30,
 }

@@ -41,16 +41,18 @@ func (l *Listeners) Join(ctx context.Context, port portgroup.Key) (*Listener, er
 func (l *Listeners) Leave(ctx context.Context, done <-chan struct{}, stuck func()) error {
 	l.leaving.Lock()
 	defer l.leaving.Unlock()
-	l.Refuse()
 	ctx, cancel := context.WithTimeout(ctx, LongestLeave)
 	defer cancel()
 	var leaves sync.WaitGroup
-	for _, one := range l.All() {
+	for _, one := range l.last() {
+		if one.queues != nil {
+			_ = one.queues.Help(false) // it can only fail to begin
+		}
 		one.Park(done)
 		go one.watchQueue(ctx, stuck)
 		leaves.Go(func() { // ends with ctx
 			if err := one.leave(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
-				l.belongsTo().Logger.Warn("connections that wait to be accepted may be lost", "address", one.address, "error", err)
+				nodeOf(l).Logger.Warn("connections that wait to be accepted may be lost", "address", one.address, "error", err)
 			}
 		})
 	}
@@ -116,7 +118,7 @@ func (l *Listener) exclude(ctx context.Context) (epoch int, err error) {
 		epoch, later, err := l.of.Steerer().Exclude(ctx, l.Key)
 		late := time.Now().After(end)
 		if late {
-			l.of.belongsTo().Logger.Warn("connections cannot be steered away: new ones are answered a second later",
+			nodeOf(l.of).Logger.Warn("connections cannot be steered away: new ones are answered a second later",
 				"address", l.address)
 		}
 		if err != nil || !later || late {
@@ -148,7 +150,7 @@ func (l *Listener) rejoin() {
 	err = errline.Join(err, l.joinAgain())
 	err = errline.Join(err, l.of.endRejoin(l.Key))
 	if err != nil && !errors.Is(err, net.ErrClosed) {
-		l.of.belongsTo().Logger.Warn("leaving a group and joining it again failed", "address", l.address, "error", err)
+		nodeOf(l.of).Logger.Warn("leaving a group and joining it again failed", "address", l.address, "error", err)
 	}
 }
 
@@ -196,14 +198,14 @@ func (l *Listener) tryLeave() error {
 func (l *Listener) joinAgain() error {
 	for told := false; ; time.Sleep(rejoinInterval) {
 		err := l.tryJoin()
-		if err == nil || closed.Is(l.of.belongsTo().Stopping) {
+		if err == nil || closed.Is(nodeOf(l.of).Stopping) {
 			return nil
 		}
 		if _, openErr := l.of.Open(context.Background(), l.Key, l.address); openErr != nil {
 			return errline.Join(openErr, err)
 		}
 		if !told {
-			l.of.belongsTo().Logger.Warn("the master does not admit this node to the group again: asking it until it does",
+			nodeOf(l.of).Logger.Warn("the master does not admit this node to the group again: asking it until it does",
 				"address", l.address, "error", err)
 			told = true
 		}

@@ -26,7 +26,8 @@ type Listener struct {
 	Key     portgroup.Key
 	of      *Listeners
 	address string
-	socket  *net.TCPListener // below the acceptor
+	socket  *net.TCPListener         // below the acceptor
+	queues  *reuseport.MultiListener // around socket; nil: it is not shared
 	inode   uint32
 }
 
@@ -56,6 +57,7 @@ type Node struct {
 // called at the same time.
 type Listeners struct {
 	pauses  bool       // an accept loop that does not pass proves nothing
+	sharer  Sharer     // nil: no queue is shared
 	leaving sync.Mutex // held while a group is left
 
 	mu        sync.Mutex
@@ -70,13 +72,14 @@ type Listeners struct {
 
 var _ portgroup.Agent = (*Listeners)(nil)
 
-// New returns the listeners of a process that has none. Where accept loops pause, it proves nothing that one does not pass.
-func New(pauses bool) *Listeners {
+// New returns the listeners of a process that has none. Where accept loops pause, it proves nothing that one does not pass. sharer is
+// nil where queues are not shared.
+func New(pauses bool, sharer Sharer) *Listeners {
 	stopping := make(chan struct{})
 	return &Listeners{
-		pauses: pauses,
-		node:   Node{Logger: slog.New(slog.DiscardHandler), Load: func() (int, int) { return 0, 0 }, Stopping: stopping},
-		open:   make(map[portgroup.Key]*Listener), snapshots: make(map[portgroup.Key]*portgroup.Snapshot),
+		pauses: pauses, sharer: sharer,
+		node: Node{Logger: slog.New(slog.DiscardHandler), Load: func() (int, int) { return 0, 0 }, Stopping: stopping},
+		open: make(map[portgroup.Key]*Listener), snapshots: make(map[portgroup.Key]*portgroup.Snapshot),
 		rejoining: make(map[portgroup.Key]*serve.Acceptor), expected: make(map[netip.AddrPort]*expected),
 	}
 }
@@ -95,6 +98,16 @@ func (l *Listeners) SteerBy(s protocol.Steerer) {
 	l.steerer = s
 }
 
+// Sharer lends listeners to other nodes, and watches theirs.
+type Sharer interface {
+	// Share returns a listener that watches the queues of other nodes, too. It owns l.
+	Share(l *net.TCPListener) (*reuseport.MultiListener, error)
+	// Open lends the listener to other nodes.
+	Open(m *reuseport.MultiListener)
+	// Shut forgets it before it is closed.
+	Shut(m *reuseport.MultiListener)
+}
+
 // Steerer returns the steerer of the groups, nil if this process is alone.
 func (l *Listeners) Steerer() protocol.Steerer {
 	l.mu.Lock()
@@ -102,7 +115,7 @@ func (l *Listeners) Steerer() protocol.Steerer {
 	return l.steerer
 }
 
-func (l *Listeners) belongsTo() Node {
+func nodeOf(l *Listeners) Node {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.node
@@ -139,17 +152,17 @@ func (l *Listeners) Infos() (infos []protocol.Listener) {
 	return infos
 }
 
-// Refuse keeps listeners from being opened.
-func (l *Listeners) Refuse() {
+// last returns all listeners, and keeps others from being opened.
+func (l *Listeners) last() []*Listener {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.refuses = true
+	l.mu.Unlock()
+	return l.All()
 }
 
 // Close closes all listeners. None can be opened after it.
 func (l *Listeners) Close() (err error) {
-	l.Refuse()
-	for _, one := range l.All() {
+	for _, one := range l.last() {
 		err = errline.Join(err, l.shut(one))
 	}
 	return err
@@ -160,26 +173,55 @@ func (l *Listeners) Open(ctx context.Context, port portgroup.Key, address string
 	if one, err := l.Get(port); err == nil {
 		return one.inode, nil
 	}
-	socket, err := reuseport.Listen(ctx, port.Network, address, reuseport.Options{})
+	one, err := listen(ctx, l, port, address)
 	if err != nil {
 		return 0, err
 	}
-	if inode, err = reuseport.Inode(socket); err != nil {
-		return 0, errline.Join(err, socket.Close())
-	}
-	one := &Listener{of: l, Key: port, address: address, socket: socket, inode: inode}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.refuses || l.open[port] != nil {
-		return 0, errline.Join(net.ErrClosed, socket.Close())
-	}
-	if one.Acceptor = l.rejoining[port]; one.Acceptor == nil {
-		one.Acceptor = serve.NewAcceptor(socket)
-	} else if err := one.Resume(socket); err != nil {
+	if err := l.add(one); err != nil {
 		return 0, err
 	}
-	l.open[port] = one
-	return inode, nil
+	if one.queues != nil {
+		l.sharer.Open(one.queues)
+	}
+	return one.inode, nil
+}
+
+// listen opens a listener that has no acceptor yet.
+func listen(ctx context.Context, l *Listeners, port portgroup.Key, address string) (*Listener, error) {
+	socket, err := reuseport.Listen(ctx, port.Network, address, reuseport.Options{})
+	if err != nil {
+		return nil, err
+	}
+	one := &Listener{of: l, Key: port, address: address, socket: socket}
+	if one.inode, err = reuseport.Inode(socket); err != nil {
+		return nil, errline.Join(err, socket.Close())
+	}
+	if s := l.sharer; s != nil {
+		if one.queues, err = s.Share(socket); err != nil {
+			return nil, err
+		}
+	}
+	return one, nil
+}
+
+// add gives a new listener to its acceptor.
+func (l *Listeners) add(one *Listener) error {
+	var below net.Listener = one.socket
+	if one.queues != nil {
+		below = one.queues
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.refuses || l.open[one.Key] != nil {
+		return errline.Join(net.ErrClosed, below.Close())
+	}
+	if one.Acceptor = l.rejoining[one.Key]; one.Acceptor == nil {
+		one.Acceptor = serve.NewAcceptor(below)
+	} else if err := one.Resume(below); err != nil {
+		return err
+	}
+	l.open[one.Key] = one
+	return nil
 }
 
 // Shut closes the listener of a port.
@@ -196,6 +238,9 @@ func (l *Listeners) shut(one *Listener) error {
 	defer l.mu.Unlock()
 	if l.open[one.Key] == one {
 		delete(l.open, one.Key)
+	}
+	if one.queues != nil {
+		l.sharer.Shut(one.queues)
 	}
 	_ = reuseport.Hide(one.socket) // where it cannot be, the close may lose a connection, as it always did
 	if l.rejoining[one.Key] == one.Acceptor && !l.refuses {
@@ -227,6 +272,15 @@ func (l *Listeners) Attach(_ context.Context, port portgroup.Key, s reuseport.St
 		return fmt.Errorf("the program for %s is too late: another one may be attached by now", one.address)
 	}
 	return reuseport.Attach(one.socket, s)
+}
+
+// Help sets whether the listener of a port accepts from the queues of other nodes.
+func (l *Listeners) Help(_ context.Context, port portgroup.Key, is bool) error {
+	one, err := l.Get(port)
+	if err != nil || one.queues == nil {
+		return err
+	}
+	return one.queues.Help(is)
 }
 
 // SetCPU sets SO_INCOMING_CPU of the listener of a port.

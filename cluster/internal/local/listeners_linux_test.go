@@ -77,7 +77,7 @@ func TestRejoin(t *testing.T) {
 		"it stays left aside": {solo{epoch: 1, stays: failed, errs: []error{failed}}, []string{"exclude", "leave", "join", "join"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, steerer := New(false), c.solo
+			l, steerer := New(false, nil), c.solo
 			steerer.Listeners = l
 			l.SteerBy(&steerer)
 			key := portgroup.Key{Network: "tcp", Address: "127.0.0.1:0"}
@@ -110,16 +110,19 @@ func TestExpectationEnds(t *testing.T) {
 		require.NoError(t, err)
 		one := &Listener{Acceptor: serve.NewAcceptor(socket)}
 		defer one.Close()
-		l, port, source := New(false), portgroup.Key{Network: "tcp"}, netip.MustParseAddrPort("127.0.0.1:1")
+		l, port, source := New(false, nil), portgroup.Key{Network: "tcp"}, netip.MustParseAddrPort("127.0.0.1:1")
 		l.open[port] = one
 		require.NoError(t, l.Expect(t.Context(), port, source))
-		came := one.Expect(source)
-		assert.Equal(t, came, l.expected[source].came, "it is expected")
+		arrival := one.Expect(source)
+		assert.Same(t, arrival, l.expected[source].arrival, "it is expected")
 		told := make(chan error, 1)
-		go func() { told <- l.Await(t.Context(), port, source) }() // ends with Forget
+		go func() { // ends with Forget
+			_, err := l.Await(t.Context(), port, source)
+			told <- err
+		}()
 		time.Sleep(expectTimeout + 1)
 		synctest.Wait()
-		assert.NotEqual(t, came, one.Expect(source), "it is not expected any more")
+		assert.NotSame(t, arrival, one.Expect(source), "it is not expected any more")
 		require.Error(t, <-told)
 		forgotten, err := l.Forget(t.Context(), port, source)
 		require.NoError(t, err)
@@ -134,7 +137,7 @@ func TestLeaveWithoutAMaster(t *testing.T) {
 		"at the end":         {epoch: 1, stays: errors.New("test")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, steerer, log := New(false), c, new(bytes.Buffer)
+			l, steerer, log := New(false, nil), c, new(bytes.Buffer)
 			steerer.Listeners = l
 			l.SteerBy(&steerer)
 			l.BelongTo(Node{Logger: slog.New(slog.NewTextHandler(log, nil))})

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
+	"github.com/multinode-go/multinode/cluster/internal/serve"
 	"github.com/multinode-go/multinode/internal/closed"
 )
 
@@ -19,8 +21,8 @@ const expectTimeout = 2 * time.Second
 
 // expected is a probe connection that this process watches for.
 type expected struct {
-	came      <-chan struct{} // closed when we have accepted it
-	forgotten chan struct{}   // closed by forget
+	arrival   *serve.Arrival
+	forgotten chan struct{} // closed by forget
 	expiry    *time.Timer
 }
 
@@ -30,8 +32,8 @@ func (l *Listeners) Expect(_ context.Context, port portgroup.Key, source netip.A
 	if err != nil {
 		return err
 	}
-	e := &expected{came: one.Expect(source), forgotten: make(chan struct{})}
-	e.expiry = time.AfterFunc(expectTimeout, func() { l.forget(one, source) })
+	e := &expected{arrival: one.Expect(source), forgotten: make(chan struct{})}
+	e.expiry = time.AfterFunc(expectTimeout, func() { forget(l, one, source) })
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.expected[source] = e
@@ -44,10 +46,10 @@ func (l *Listeners) Forget(_ context.Context, port portgroup.Key, source netip.A
 	if err != nil {
 		return false, err
 	}
-	return l.forget(one, source), nil
+	return forget(l, one, source), nil
 }
 
-func (l *Listeners) forget(one *Listener, source netip.AddrPort) (came bool) {
+func forget(l *Listeners, one *Listener, source netip.AddrPort) (came bool) {
 	one.Forget(source)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -58,30 +60,37 @@ func (l *Listeners) forget(one *Listener, source netip.AddrPort) (came bool) {
 	delete(l.expected, source)
 	e.expiry.Stop()
 	close(e.forgotten)
-	return closed.Is(e.came)
+	return closed.Is(e.arrival.Done()) && e.arrival.Inode() == 0
 }
 
-// Await waits until a probe connection has arrived.
-func (l *Listeners) Await(ctx context.Context, _ portgroup.Key, source netip.AddrPort) error {
+// Await waits until a probe connection has arrived. One that was not expected may have been accepted from the queue of another node.
+func (l *Listeners) Await(ctx context.Context, port portgroup.Key, source netip.AddrPort) (inode uint32, err error) {
+	one, err := l.Get(port)
+	if err != nil {
+		return 0, err
+	}
 	l.mu.Lock()
 	e := l.expected[source]
 	l.mu.Unlock()
 	if e == nil {
-		return fmt.Errorf("no probe connection is expected from %v", source)
+		if inode, ok := one.Origin(source); ok {
+			return inode, nil
+		}
+		return 0, fmt.Errorf("no probe connection is expected from %v", source)
 	}
 	select {
-	case <-e.came:
-		return nil
+	case <-e.arrival.Done():
+		return cmp.Or(e.arrival.Inode(), one.inode), nil
 	case <-e.forgotten:
-		return fmt.Errorf("the probe connection from %v went elsewhere", source)
+		return 0, fmt.Errorf("the probe connection from %v went elsewhere", source)
 	case <-ctx.Done():
-		return ctx.Err()
+		return 0, ctx.Err()
 	}
 }
 
 // Probe waits until all accept loops have passed.
 func (l *Listeners) Probe(ctx context.Context) (load portgroup.Load, err error) {
-	load.Connections, load.Requests = l.belongsTo().Load()
+	load.Connections, load.Requests = nodeOf(l).Load()
 	var pokes sync.WaitGroup
 	var mu sync.Mutex // guards err
 	for _, one := range l.All() {

@@ -174,6 +174,9 @@ func (m *Master) stop(cause error) error {
 		}
 	}
 	err = errline.Join(m.supervisor.Err(), err) // each worker that has not left is killed when its time is over
+	if m.links.Sharing != nil {
+		m.links.Sharing.Close() // what nodes that were killed have lent
+	}
 	return errline.Join(err, errline.Join(m.leaveNothing(ctx), m.close()))
 }
 
@@ -205,7 +208,9 @@ func (m *Master) close() (err error) {
 	if m.manager.notifier != nil {
 		m.manager.notifier.Close()
 	}
-	err = m.listeners.Close()
+	if m.listeners != nil {
+		err = m.listeners.Close()
+	}
 	if m.manager.unlink != nil {
 		err = errline.Join(err, m.manager.unlink())
 	}

@@ -34,11 +34,11 @@ func Start(ctx context.Context, c Config) (_ *node.Node, _ *Master, err error) {
 	if err := LeaveProcessOne(); err != nil {
 		return nil, nil, err
 	}
-	if err := node.EnoughDescriptors(c.Nodes, true); err != nil {
+	if err := node.EnoughDescriptors(c.Nodes, true, c.Node.Sharing); err != nil {
 		return nil, nil, err
 	}
 	m := &Master{
-		cfg: c, since: time.Now(), listeners: local.New(c.AcceptPauses), journal: journal.New(stamp),
+		cfg: c, since: time.Now(), journal: journal.New(stamp),
 		claim: claim{logger: c.Node.Logger}, manager: serviceManager{logger: c.Node.Logger, file: c.PIDFile},
 		takingOver: takingOver{greeted: make(chan struct{})},
 	}
@@ -121,10 +121,11 @@ func (m starting) takeWorkers(ctx context.Context) (err error) {
 	}
 	m.links, err = node.Join(ctx, m.cfg.Node.Logger, peer.Info{Cluster: m.cfg.Name, ID: id, Generation: generation}, inside.Options{
 		Directory: m.claim.directory, NextID: m.claim.guestID, AllowAbsent: true, Unshown: m.probation.isOn(),
-	}, m.cfg.LivenessTimeout)
+	}, m.cfg.Node.Sharing, m.cfg.LivenessTimeout)
 	if err != nil {
 		return err
 	}
+	m.listeners = local.New(m.cfg.AcceptPauses, m.links.Sharer())
 	absent, err := inside.Of(m.links.Mesh).Absent()
 	if err != nil {
 		return err
@@ -132,7 +133,11 @@ func (m starting) takeWorkers(ctx context.Context) (err error) {
 	if err := m.refuse(absent); err != nil {
 		return err
 	}
-	m.steering.Start(id)
+	var lent steering.Lent
+	if m.links.Sharing != nil {
+		lent = m.links.Sharing
+	}
+	m.steering.Start(id, lent)
 	if m.predecessor != nil {
 		if err := m.meetPredecessor(); err != nil {
 			return err
@@ -181,7 +186,7 @@ func (m starting) supervision(id int) supervise.Config {
 			MasterID: id, MasterPID: os.Getpid(), MasterAccepts: !m.cfg.DisableMasterListen,
 		},
 		Role:   boot.Role{Cluster: m.cfg.Name, Directory: m.claim.directory.Path(), Port: m.key, Procs: m.cfg.System.Procs(m.cfg.Nodes)},
-		NextID: m.claim.nextID, Start: m.cfg.System.Start, Adopt: m.cfg.System.Adopt, Room: node.MoreDescriptors,
+		NextID: m.claim.nextID, Start: m.cfg.System.Start, Adopt: m.cfg.System.Adopt, Room: m.room,
 		Steering: m.steering, Tell: m.journal.Emit, Logger: m.cfg.Node.Logger,
 	}
 	if m.cfg.Program != nil {
@@ -189,6 +194,9 @@ func (m starting) supervision(id int) supervise.Config {
 	}
 	return c
 }
+
+// room returns an error if the master cannot have as many descriptors open as so many nodes more need.
+func (m starting) room(more int) error { return node.MoreDescriptors(more, m.cfg.Node.Sharing) }
 
 // isWorker chooses the nodes that have the other end of a control stream.
 func isWorker(info peer.Info) bool { return info.Slot > 0 }

@@ -15,7 +15,7 @@ import (
 func TestClientIsLinkedAgain(t *testing.T) {
 	alone := true
 	u := New(Config{
-		Listeners: local.New(false), Alone: func(is bool) { alone = is },
+		Listeners: local.New(false, nil), Alone: func(is bool) { alone = is },
 	})
 	first, second := newTestLink(t), newTestLink(t)
 	u.attach(first)

@@ -21,6 +21,7 @@ type Config struct {
 	Logger                                            *slog.Logger
 	BootTimeout, StopTimeout, LameDuck, HijackTimeout time.Duration
 	ManualReady                                       bool
+	Sharing                                           Sharing
 
 	Takes       func(os.Signal) bool // whether the node takes a signal
 	PrepareHTTP func(*http.Server)   // is called with each server that is given to the node

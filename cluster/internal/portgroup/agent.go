@@ -21,12 +21,16 @@ type Agent interface {
 	// Attach attaches a program through the listener, unless it is later than until, by CLOCK_MONOTONIC: a process that was
 	// stopped must not attach an old program when it continues.
 	Attach(ctx context.Context, port Key, s reuseport.Steering, until time.Duration) error
+	// Help sets whether the agent accepts from the queues of other agents, where these are shared.
+	Help(ctx context.Context, port Key, is bool) error
 	// SetCPU sets SO_INCOMING_CPU of the listener; -1 is no CPU.
 	SetCPU(ctx context.Context, port Key, cpu int) error
 	// Expect watches for a probe connection from source, until Forget or for some seconds.
 	Expect(ctx context.Context, port Key, source netip.AddrPort) error
-	// Await waits until the connection has been accepted that is expected.
-	Await(ctx context.Context, port Key, source netip.AddrPort) error
+	// Await waits until the connection that is expected has been accepted, and returns the inode of the listener in whose queue it
+	// was: nodes accept from the queues of others, too. 0 is the agent's own. For a connection that is not expected it returns
+	// an error, unless it was accepted from the queue of another node.
+	Await(ctx context.Context, port Key, source netip.AddrPort) (inode uint32, err error)
 	// Forget ends the watch, and reports whether the connection has arrived.
 	Forget(ctx context.Context, port Key, source netip.AddrPort) (came bool, err error)
 	// Keep keeps a snapshot of the group for the next master.

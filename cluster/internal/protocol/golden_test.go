@@ -104,11 +104,18 @@ func TestGoldenRequestsOfAMaster(t *testing.T) {
 			exchange{`{"kind":"cpu","seq":1,` + goldenKey + `,"cpu":-1}`, `{"kind":"answer","seq":1}`, nil},
 		},
 		{
+			func(w Worker) (any, error) { return nil, w.Help(ctx, goldenPort, true) },
+			exchange{`{"kind":"help","seq":1,` + goldenKey + `,"help":true}`, `{"kind":"answer","seq":1}`, nil},
+		},
+		{
 			func(w Worker) (any, error) { return nil, w.Expect(ctx, goldenPort, goldenSource) },
 			exchange{`{"kind":"expect","seq":1,` + goldenKey + `,"source":"[::1]:4711"}`, `{"kind":"answer","seq":1}`, nil},
 		},
 		{
-			func(w Worker) (any, error) { return nil, w.Await(ctx, goldenPort, goldenSource) },
+			func(w Worker) (any, error) {
+				_, err := w.Await(ctx, goldenPort, goldenSource)
+				return nil, err
+			},
 			exchange{`{"kind":"await","seq":1,` + goldenKey + `,"source":"[::1]:4711"}`, `{"kind":"answer","seq":1}`, nil},
 		},
 		{
@@ -216,14 +223,19 @@ func (g *goldenAgent) SetCPU(_ context.Context, k portgroup.Key, cpu int) error 
 	return nil
 }
 
+func (g *goldenAgent) Help(_ context.Context, k portgroup.Key, is bool) error {
+	g.note("help", k, is)
+	return nil
+}
+
 func (g *goldenAgent) Expect(_ context.Context, k portgroup.Key, source netip.AddrPort) error {
 	g.note("expect", k, source)
 	return nil
 }
 
-func (g *goldenAgent) Await(_ context.Context, k portgroup.Key, source netip.AddrPort) error {
+func (g *goldenAgent) Await(_ context.Context, k portgroup.Key, source netip.AddrPort) (uint32, error) {
 	g.note("await", k, source)
-	return syscall.ECONNRESET
+	return 0, syscall.ECONNRESET
 }
 
 func (g *goldenAgent) Forget(_ context.Context, k portgroup.Key, source netip.AddrPort) (bool, error) {
@@ -285,6 +297,7 @@ func TestGoldenAnswers(t *testing.T) {
 		{`{"kind":"attach","seq":1,` + goldenKey + `}`, nil, `{"kind":"answer","seq":1,"error":"the request has no steering"}`},
 		{`{"kind":"cpu","seq":1,` + goldenKey + `}`, []any{"cpu", goldenPort, 0}, `{"kind":"answer","seq":1}`},
 		{`{"kind":"cpu","seq":1,` + goldenKey + `,"cpu":-1}`, []any{"cpu", goldenPort, -1}, `{"kind":"answer","seq":1}`},
+		{`{"kind":"help","seq":1,` + goldenKey + `,"help":false}`, []any{"help", goldenPort, false}, `{"kind":"answer","seq":1}`},
 		{`{"kind":"expect","seq":1,` + goldenKey + `,"source":"[::1]:4711"}`, []any{"expect", goldenPort, goldenSource}, `{"kind":"answer","seq":1}`},
 		{
 			`{"kind":"await","seq":1,` + goldenKey + `,"source":"[::1]:4711"}`,

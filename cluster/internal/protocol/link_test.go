@@ -26,8 +26,14 @@ type worker struct {
 	await func(context.Context) error
 }
 
-func (w *worker) Await(ctx context.Context, _ portgroup.Key, _ netip.AddrPort) error {
-	return w.await(ctx)
+func (w *worker) Await(ctx context.Context, _ portgroup.Key, _ netip.AddrPort) (uint32, error) {
+	return 0, w.await(ctx)
+}
+
+// awaitAnswerOf asks a worker that waits.
+func awaitAnswerOf(ctx context.Context, w Worker, port portgroup.Key, source netip.AddrPort) error {
+	_, err := w.Await(ctx, port, source)
+	return err
 }
 
 func (w *worker) SetCPU(_ context.Context, _ portgroup.Key, cpu int) error {
@@ -145,7 +151,7 @@ func TestAnsweredInAnyOrder(t *testing.T) {
 	slow := make(chan struct{})
 	e := bothEnds(t, &worker{await: func(context.Context) error { <-slow; return nil }})
 	first := make(chan error, 1)
-	go func() { first <- e.worker.Await(context.Background(), portgroup.Key{}, netip.AddrPort{}) }() // ends with slow
+	go func() { first <- awaitAnswerOf(context.Background(), e.worker, portgroup.Key{}, netip.AddrPort{}) }() // ends with slow
 	_, err := e.worker.Open(t.Context(), portgroup.Key{}, "")
 	require.NoError(t, err)
 	require.NoError(t, e.worker.Stop(Stop{All: true}))
@@ -157,7 +163,7 @@ func TestAnsweredInAnyOrder(t *testing.T) {
 func TestAnswerHoldsAnError(t *testing.T) {
 	err := fmt.Errorf("bind: %w", syscall.EADDRINUSE)
 	e := bothEnds(t, &worker{await: func(context.Context) error { return err }})
-	told := e.worker.Await(t.Context(), portgroup.Key{}, netip.AddrPort{})
+	told := awaitAnswerOf(t.Context(), e.worker, portgroup.Key{}, netip.AddrPort{})
 	require.ErrorIs(t, told, syscall.EADDRINUSE)
 	require.EqualError(t, told, "bind: address already in use")
 	told = e.worker.SetCPU(t.Context(), portgroup.Key{}, 3)
@@ -183,7 +189,7 @@ func TestRequestIsGivenUp(t *testing.T) {
 	e := bothEnds(t, &worker{await: func(context.Context) error { <-answering; return nil }})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	err := e.worker.Await(ctx, portgroup.Key{}, netip.AddrPort{})
+	err := awaitAnswerOf(ctx, e.worker, portgroup.Key{}, netip.AddrPort{})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "await")
 	assert.Empty(t, e.worker.asked, "no request is waiting")
@@ -205,7 +211,7 @@ func TestEndOfAllRequests(t *testing.T) {
 		return nil
 	}})
 	failed := make(chan error, 1)
-	go func() { failed <- e.worker.Await(context.Background(), portgroup.Key{}, netip.AddrPort{}) }() // ends with the stream
+	go func() { failed <- awaitAnswerOf(context.Background(), e.worker, portgroup.Key{}, netip.AddrPort{}) }() // ends with the stream
 	<-asked
 	require.NoError(t, e.conns[0].Close())
 	err := <-failed

@@ -33,9 +33,13 @@ func (m Master) Serve(agent portgroup.Agent, stop func(Stop)) error {
 			}
 			return agent.Attach(ctx, q.Port, *q.Steering, q.Until)
 		}),
+		kindHelp:   requested(func(ctx context.Context, q helpRequest) error { return agent.Help(ctx, q.Port, q.Help) }),
 		kindCPU:    requested(func(ctx context.Context, q cpuRequest) error { return agent.SetCPU(ctx, q.Port, q.CPU) }),
 		kindExpect: requested(func(ctx context.Context, q sourceRequest) error { return agent.Expect(ctx, q.Port, q.Source) }),
-		kindAwait:  requested(func(ctx context.Context, q sourceRequest) error { return agent.Await(ctx, q.Port, q.Source) }),
+		kindAwait: asked(func(ctx context.Context, q sourceRequest) (awaitAnswer, error) {
+			inode, err := agent.Await(ctx, q.Port, q.Source)
+			return awaitAnswer{inode}, err
+		}),
 		kindForget: asked(func(ctx context.Context, q sourceRequest) (forgetAnswer, error) {
 			came, err := agent.Forget(ctx, q.Port, q.Source)
 			return forgetAnswer{came}, err

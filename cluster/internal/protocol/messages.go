@@ -95,6 +95,7 @@ const (
 	kindAttach   kind = "attach"
 	kindSnapshot kind = "picture"
 	kindCPU      kind = "cpu"
+	kindHelp     kind = "help"
 	kindExpect   kind = "expect"
 	kindAwait    kind = "await"
 	kindForget   kind = "forget"
@@ -126,12 +127,21 @@ type cpuRequest struct {
 	CPU  int           `json:"cpu"`
 }
 
+type helpRequest struct {
+	Port portgroup.Key `json:"port"`
+	Help bool          `json:"help"`
+}
+
 type probeRequest struct{}
 
 // sourceRequest is a request about a probe connection to a port.
 type sourceRequest struct {
 	Port   portgroup.Key  `json:"port"`
 	Source netip.AddrPort `json:"source"`
+}
+
+type awaitAnswer struct {
+	Inode uint32 `json:"inode,omitempty"` // of the listener in whose queue it was; 0: the worker's own
 }
 
 type forgetAnswer struct {

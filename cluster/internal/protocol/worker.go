@@ -97,14 +97,20 @@ func (w Worker) SetCPU(ctx context.Context, port portgroup.Key, cpu int) error {
 	return request(ctx, w.link, kindCPU, cpuRequest{port, cpu})
 }
 
+// Help sets whether it accepts from the queues of others. A worker of an older version shares none.
+func (w Worker) Help(ctx context.Context, port portgroup.Key, is bool) error {
+	return request(ctx, w.link, kindHelp, helpRequest{port, is})
+}
+
 // Expect asks the worker to watch for a probe connection.
 func (w Worker) Expect(ctx context.Context, port portgroup.Key, source netip.AddrPort) error {
 	return request(ctx, w.link, kindExpect, sourceRequest{port, source})
 }
 
 // Await waits until it has accepted a probe connection.
-func (w Worker) Await(ctx context.Context, port portgroup.Key, source netip.AddrPort) error {
-	return request(ctx, w.link, kindAwait, sourceRequest{port, source})
+func (w Worker) Await(ctx context.Context, port portgroup.Key, source netip.AddrPort) (inode uint32, err error) {
+	answer, err := ask[awaitAnswer](ctx, w.link, kindAwait, sourceRequest{port, source})
+	return answer.Inode, err
 }
 
 // Forget ends an Expect.

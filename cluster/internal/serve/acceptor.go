@@ -38,8 +38,21 @@ type Acceptor struct {
 	parked   <-chan struct{} // not nil: Accept waits for it before it reports that the listener is closed
 	resumed  chan struct{}   // not nil: the listener is closed, and another one will follow; closed when it has
 	passed   []chan<- struct{}
-	expected map[netip.AddrPort]chan struct{} // by the source of a probe connection
+	expected map[netip.AddrPort]*Arrival // by the source of a probe connection
+	origins  origins
 }
+
+// Arrival is the arrival of a probe connection.
+type Arrival struct {
+	done  chan struct{}
+	inode uint32
+}
+
+// Done is closed when the connection has been accepted.
+func (a *Arrival) Done() <-chan struct{} { return a.done }
+
+// Inode returns the inode of the listener in whose queue the connection was, 0 if that is the Acceptor's own. It is for after Done.
+func (a *Arrival) Inode() uint32 { return a.inode }
 
 var _ net.Listener = (*Acceptor)(nil)
 
@@ -47,7 +60,7 @@ var _ net.Listener = (*Acceptor)(nil)
 func NewAcceptor(l net.Listener) *Acceptor {
 	a := &Acceptor{
 		accepting: make(chan struct{}), closed: make(chan struct{}), abandoned: make(chan struct{}),
-		expected: make(map[netip.AddrPort]chan struct{}),
+		expected: make(map[netip.AddrPort]*Arrival),
 	}
 	a.listener.Store(&l)
 	a.attention.Store(true)
@@ -64,7 +77,7 @@ func (a *Acceptor) Accept() (net.Conn, error) {
 			a.pass()
 		}
 		l := a.below()
-		conn, err := l.Accept()
+		conn, inode, err := a.accept(l)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded): // poked: no connection was accepted, and pass clears the deadline
 		case errors.Is(err, net.ErrClosed) && a.awaitNext(l):
@@ -73,12 +86,29 @@ func (a *Acceptor) Accept() (net.Conn, error) {
 			return nil, err
 		case err != nil:
 			return nil, descriptors.ExplainAccept(err)
-		case a.expecting.Load() == 0 || !a.answer(conn.RemoteAddr()):
+		case a.expecting.Load() == 0 || !a.answer(conn.RemoteAddr(), inode):
 			return conn, nil
 		default:
 			_ = conn.Close() // its arrival is the answer
 		}
 	}
+}
+
+// accept accepts from l, and notes what was in the queue of another node.
+func (a *Acceptor) accept(l net.Listener) (conn net.Conn, inode uint32, err error) {
+	q, ok := l.(queues)
+	if !ok {
+		conn, err = l.Accept()
+		return conn, 0, err
+	}
+	tcp, inode, err := q.AcceptFrom()
+	if err != nil {
+		return nil, 0, err
+	}
+	if inode != 0 {
+		a.noteOrigin(tcp.RemoteAddr(), inode)
+	}
+	return tcp, inode, nil
 }
 
 // Close closes the listener for the server: an Accept or a Poke that is blocked returns with net.ErrClosed. Only the first
@@ -247,28 +277,28 @@ func (a *Acceptor) setDeadline(t time.Time) error {
 }
 
 // Expect says that the next connection from source is a probe connection: Accept closes it, continues with the next one, and
-// closes the channel that Expect has returned. A second call before the connection has arrived returns the same channel.
-func (a *Acceptor) Expect(source netip.AddrPort) <-chan struct{} {
+// completes the Arrival that Expect has returned. A second call before that returns the same Arrival.
+func (a *Acceptor) Expect(source netip.AddrPort) *Arrival {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	source = plain(source)
 	arrived, ok := a.expected[source]
 	if !ok {
-		arrived = make(chan struct{})
+		arrived = &Arrival{done: make(chan struct{})}
 		a.expected[source] = arrived
 		a.expecting.Add(1)
 	}
 	return arrived
 }
 
-// Forget ends an Expect. The channel stays open, unless the connection has arrived.
+// Forget ends an Expect. Its Arrival stays incomplete, unless the connection has arrived.
 func (a *Acceptor) Forget(source netip.AddrPort) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.forgetLocked(plain(source))
 }
 
-func (a *Acceptor) forgetLocked(source netip.AddrPort) (arrived chan struct{}, ok bool) {
+func (a *Acceptor) forgetLocked(source netip.AddrPort) (arrived *Arrival, ok bool) {
 	if arrived, ok = a.expected[source]; ok {
 		delete(a.expected, source)
 		a.expecting.Add(-1)
@@ -276,8 +306,8 @@ func (a *Acceptor) forgetLocked(source netip.AddrPort) (arrived chan struct{}, o
 	return arrived, ok
 }
 
-// answer reports whether a connection from source was expected, and closes the channel of Expect if it was.
-func (a *Acceptor) answer(source net.Addr) bool {
+// answer reports whether a connection from source was expected, and completes the Arrival of Expect if it was.
+func (a *Acceptor) answer(source net.Addr, inode uint32) bool {
 	addr, ok := source.(*net.TCPAddr)
 	if !ok {
 		return false
@@ -286,9 +316,27 @@ func (a *Acceptor) answer(source net.Addr) bool {
 	defer a.mu.Unlock()
 	arrived, ok := a.forgetLocked(plain(addr.AddrPort()))
 	if ok {
-		close(arrived)
+		arrived.inode = inode
+		close(arrived.done)
 	}
 	return ok
+}
+
+// noteOrigin notes that a connection was in the queue of another node.
+func (a *Acceptor) noteOrigin(source net.Addr, inode uint32) {
+	if addr, ok := source.(*net.TCPAddr); ok {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.origins.note(plain(addr.AddrPort()), inode)
+	}
+}
+
+// Origin returns the inode of the listener in whose queue a connection from source was, if that was another node's, and only some
+// hundred others were accepted from such queues since.
+func (a *Acceptor) Origin(source netip.AddrPort) (inode uint32, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.origins.find(plain(source))
 }
 
 // plain returns addr in the form in which addresses are compared: a dual-stack listener has IPv4 addresses mapped to IPv6,

@@ -235,14 +235,14 @@ func TestExpectedConnectionIsKeptFromTheServer(t *testing.T) {
 		t.Run(address, func(t *testing.T) {
 			a := newTestAcceptor(t, address)
 			accepted := servetest.AcceptAll(t, a)
-			var arrived <-chan struct{}
+			var arrived *Arrival
 			conn := probe(t, a.Addr(), func(source netip.AddrPort) {
 				arrived = a.Expect(source)
-				assert.Equal(t, arrived, a.Expect(source), "the same probe connection")
+				assert.Same(t, arrived, a.Expect(source), "the same probe connection")
 			})
 			defer conn.Close()
 			select {
-			case <-arrived:
+			case <-arrived.Done():
 			case <-time.After(await.Limit):
 				require.Fail(t, "the probe connection was not seen")
 			}
@@ -273,7 +273,7 @@ func TestForgottenConnectionIsServed(t *testing.T) {
 	assert.EqualValues(t, 1, accepted.Load())
 	assert.EqualValues(t, 1, a.expecting.Load())
 	select {
-	case <-other:
+	case <-other.Done():
 		assert.Fail(t, "no connection came from there")
 	default:
 	}
@@ -284,9 +284,9 @@ func TestExpectBehindALimit(t *testing.T) {
 	a := newTestAcceptor(t, "127.0.0.1:0")
 	servetest.AcceptAll(t, servetest.NewLimitListener(a, 1))
 	for range 3 {
-		var arrived <-chan struct{}
+		var arrived *Arrival
 		conn := probe(t, a.Addr(), func(source netip.AddrPort) { arrived = a.Expect(source) })
-		<-arrived
+		<-arrived.Done()
 		require.NoError(t, conn.Close())
 	}
 	assert.NoError(t, servetest.Visit(a.Addr()))

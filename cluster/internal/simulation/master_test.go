@@ -46,7 +46,7 @@ func (m *machine) startMaster(generation int, succeeds bool) *master {
 		Kernel: m.kernel, Logger: slog.New(slog.DiscardHandler), Tell: func(control.Event) {},
 	})
 	m.require(err)
-	x.steering.Start(id)
+	x.steering.Start(id, nil)
 	x.supervisor = supervise.New(supervise.Config{
 		Rules: lifecycle.Config{
 			Workers: nodes, BootTimeout: 20 * time.Second, StopTimeout: 5 * time.Second, LivenessTimeout: 5 * time.Second,

@@ -29,18 +29,25 @@ type agent struct {
 	ready   atomic.Bool                     // it serves
 	suspect atomic.Bool                     // it does not answer
 	paused  atomic.Bool                     // it is to get no new connections
+	dead    atomic.Bool                     // its process has ended
 
 	// Of a program that does not talk to us.
 	mute     bool
 	obstacle string // why it cannot be steered; "": it can
 }
 
-// Pause says whether a node is kept out of new connections. A paused node still gets connections while no other node does.
-func (a *agents) Pause(id int, is bool) {
-	if one, err := a.get(id); err == nil {
-		one.paused.Store(is)
-		a.changed()
-	}
+// newHeirless returns the agent of a node that has died before this master knew it.
+func newHeirless(id int) *agent {
+	a := &agent{id: id}
+	a.dead.Store(true)
+	return a
+}
+
+// help tells a node whether to accept from the queues of others. A paused node does not.
+func (a *agent) help(ctx context.Context, port portgroup.Key) error {
+	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	return a.call(ctx, func(ctx context.Context, link portgroup.Agent) error { return link.Help(ctx, port, !a.paused.Load()) })
 }
 
 // IsPaused reports whether a node is paused.
@@ -53,7 +60,7 @@ func (a *agents) IsPaused(id int) bool {
 func (a *agent) IsReady() bool { return a.ready.Load() && !a.paused.Load() }
 
 // IsSuspect reports whether the node has stopped answering.
-func (a *agent) IsSuspect() bool { return a.suspect.Load() }
+func (a *agent) IsSuspect() bool { return a.suspect.Load() || a.dead.Load() }
 
 // call calls do with the link of a node. It returns within callTimeout, if do obeys its context.
 func (a *agent) call(ctx context.Context, do func(context.Context, portgroup.Agent) error) error {
@@ -76,9 +83,14 @@ func (a *agent) expect(ctx context.Context, port portgroup.Key, source netip.Add
 	return a.call(ctx, func(ctx context.Context, link portgroup.Agent) error { return link.Expect(ctx, port, source) })
 }
 
-// await waits until a node has accepted a probe connection.
-func (a *agent) await(ctx context.Context, port portgroup.Key, source netip.AddrPort) error {
-	return a.call(ctx, func(ctx context.Context, link portgroup.Agent) error { return link.Await(ctx, port, source) })
+// await waits until a node has accepted a probe connection, and returns the inode of the listener in whose queue it was, 0 for the
+// node's own.
+func (a *agent) await(ctx context.Context, port portgroup.Key, source netip.AddrPort) (inode uint32, err error) {
+	err = a.call(ctx, func(ctx context.Context, link portgroup.Agent) (err error) {
+		inode, err = link.Await(ctx, port, source)
+		return err
+	})
+	return inode, err
 }
 
 // forget ends the watch for a probe connection, and reports whether the node has accepted it.

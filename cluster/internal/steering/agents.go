@@ -6,13 +6,14 @@ import (
 	"sync"
 
 	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/kernel"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
 // agents are the nodes of which the master knows.
 type agents struct {
-	kernel  Kernel
+	kernel  kernel.Kernel
 	changed func() // is called when connections may have to be steered to others
 	self    int    // id of the master's node
 
@@ -21,7 +22,7 @@ type agents struct {
 	elder int            // guarded by mu; id of the master before, while it may be there; -1: none
 }
 
-func newAgents(kernel Kernel, changed func()) *agents {
+func newAgents(kernel kernel.Kernel, changed func()) *agents {
 	return &agents{kernel: kernel, changed: changed, byID: make(map[int]*agent), elder: -1}
 }
 
@@ -61,6 +62,9 @@ func (a *agents) Suspect(id int, suspect bool) {
 // Gone forgets a node whose process has ended.
 func (a *agents) Gone(id int) {
 	a.mu.Lock()
+	if one := a.byID[id]; one != nil {
+		one.dead.Store(true)
+	}
 	delete(a.byID, id)
 	a.mu.Unlock()
 	a.changed()
@@ -101,17 +105,17 @@ func (a *agents) ofProcess(pid int) *agent {
 	return nil
 }
 
-// holder returns the node that has a listener, or else the process that has.
-func (a *agents) holder(owners []reuseport.Owner, inode uint32) (*agent, control.Stranger) {
-	var found control.Stranger
+// holders returns the nodes whose processes have a listener, and else one other process that has.
+func (a *agents) holders(owners []reuseport.Owner, inode uint32) (nodes []*agent, other control.Stranger) {
 	for _, o := range owners {
 		if o.Inode != inode || o.PID == 0 {
 			continue
 		}
-		if one := a.ofProcess(o.PID); one != nil {
-			return one, found
+		if one := a.ofProcess(o.PID); one == nil {
+			other = control.Stranger{PID: o.PID, Program: o.Program, Address: o.Addr.String()}
+		} else if !slices.Contains(nodes, one) {
+			nodes = append(nodes, one)
 		}
-		found = control.Stranger{PID: o.PID, Program: o.Program, Address: o.Addr.String()}
 	}
-	return nil, found
+	return nodes, other
 }

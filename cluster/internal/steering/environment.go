@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/kernel"
 	"github.com/multinode-go/multinode/cluster/internal/sightings"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -16,9 +17,9 @@ type Program struct {
 
 // Config is given to New.
 type Config struct {
-	Force   string // the steering level, "": the best
-	Kernel  Kernel // nil: the operating system's
-	Pauses  bool   // accept loops pause, see cluster.Options.AcceptPauses
+	Force   string        // the steering level, "": the best
+	Kernel  kernel.Kernel // nil: the operating system's
+	Pauses  bool          // accept loops pause, see cluster.Options.AcceptPauses
 	Program *Program
 	Logger  *slog.Logger
 	Tell    func(control.Event)
@@ -28,7 +29,7 @@ type Config struct {
 type environment struct {
 	*life
 	*agents
-	kernel    Kernel
+	kernel    kernel.Kernel
 	support   reuseport.Support
 	level     reuseport.Rung // the best, or the one that is forced
 	logger    *slog.Logger
@@ -36,6 +37,7 @@ type environment struct {
 	program   *Program // whose listeners these are; nil: this one
 	pauses    bool     // accept loops pause, see Options.AcceptPauses
 	sightings *sightings.Book
+	lent      Lent          // nil: queues are not shared
 	kicks     chan struct{} // holds a value when all groups are to be steered again
 }
 

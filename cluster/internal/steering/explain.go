@@ -9,15 +9,16 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/multinode-go/multinode/cluster/internal/kernel"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 )
 
 // Explain adds to the error of a bind which processes hold the port, or how to solve it.
 func Explain(ctx context.Context, key portgroup.Key, err error) error {
-	return explain(ctx, system{}, key, err)
+	return explain(ctx, kernel.Host(), key, err)
 }
 
-func explain(ctx context.Context, k Kernel, key portgroup.Key, err error) error {
+func explain(ctx context.Context, k kernel.Kernel, key portgroup.Key, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("%w: %s; stop it, or choose another address", err, holders(ctx, k, key))
@@ -37,7 +38,7 @@ func explain(ctx context.Context, k Kernel, key portgroup.Key, err error) error 
 const maxHolders = 4
 
 // holders names the processes that hold a port, as far as the kernel shows them.
-func holders(ctx context.Context, k Kernel, key portgroup.Key) string {
+func holders(ctx context.Context, k kernel.Kernel, key portgroup.Key) string {
 	owners, err := k.Owners(ctx, key.Network, key.Address)
 	if err != nil {
 		return fmt.Sprintf("the holder is not known (%v)", err)

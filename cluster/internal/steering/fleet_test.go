@@ -64,7 +64,7 @@ func (f *fleet) startMaster() {
 	var err error
 	f.Steering, err = steering.New(steering.Config{Kernel: f.kernel, Logger: slog.New(slog.DiscardHandler), Tell: tell})
 	require.NoError(f.t, err)
-	f.Start(0)
+	f.Start(0, nil)
 }
 
 // succeed starts a master that adopts the agents of the one before.

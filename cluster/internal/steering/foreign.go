@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/kernel"
 	"github.com/multinode-go/multinode/cluster/internal/local"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/internal/errline"
@@ -53,7 +54,7 @@ func (s *Steering) FindForeign(ctx context.Context, id, pid int, signal func() e
 		if err != nil {
 			return nil, err
 		}
-		g, err := s.groupBy(ctx, key, func() (Reservation, error) { return nil, nil })
+		g, err := s.groupBy(ctx, key, func() (kernel.Reservation, error) { return nil, nil })
 		if err != nil {
 			return nil, err
 		}
@@ -62,7 +63,7 @@ func (s *Steering) FindForeign(ctx context.Context, id, pid int, signal func() e
 		if one.alone = hasForItself(ctx, s.kernel, key, l); one.alone {
 			one.agent.obstacle = fmt.Sprintf("%s listens on %s without SO_REUSEPORT, so that no process can listen there beside it, as a reload needs",
 				s.program.Label, l.Addr)
-		} else if err := one.borrow(func(Borrowed) error { return nil }); isForbidden(err) {
+		} else if err := one.borrow(func(kernel.Borrowed) error { return nil }); isForbidden(err) {
 			one.agent.obstacle = fmt.Sprintf("the listeners of %s may not be borrowed (%v): run it as the user of this process, "+
 				"and a container with --cap-add SYS_PTRACE", s.program.Label, errno(err))
 		}
@@ -96,7 +97,7 @@ func eachOnce(holders []int, listening map[int][]reuseport.Listener) iter.Seq2[i
 // hasForItself reports whether no other process of our user can listen on the address of a listener, as it is without
 // SO_REUSEPORT. It tries that with a socket that is only bound. For a listener of another user it returns false: that cannot be
 // tried.
-func hasForItself(ctx context.Context, k Kernel, key portgroup.Key, l reuseport.Listener) bool {
+func hasForItself(ctx context.Context, k kernel.Kernel, key portgroup.Key, l reuseport.Listener) bool {
 	owners, err := k.Owners(ctx, key.Network, key.Address)
 	isIt := func(o reuseport.Owner) bool { return o.Inode == l.Inode && o.UID == os.Geteuid() }
 	if err != nil || !slices.ContainsFunc(owners, isIt) {
@@ -125,7 +126,7 @@ func errno(err error) error {
 
 // foreignKey returns the port of a listener. The network is the one in whose list the listener is: "tcp" if it accepts IPv4 and
 // IPv6.
-func foreignKey(ctx context.Context, k Kernel, l reuseport.Listener) (portgroup.Key, error) {
+func foreignKey(ctx context.Context, k kernel.Kernel, l reuseport.Listener) (portgroup.Key, error) {
 	for _, network := range []string{"tcp", "tcp4", "tcp6"} {
 		listeners, err := k.Listeners(ctx, network, l.Addr.String())
 		if err != nil {
@@ -141,12 +142,12 @@ func foreignKey(ctx context.Context, k Kernel, l reuseport.Listener) (portgroup.
 
 // Attach attaches a program through a listener that is borrowed for it.
 func (f *Foreign) Attach(_ context.Context, _ portgroup.Key, s reuseport.Steering, _ time.Duration) error {
-	return f.borrow(func(b Borrowed) error { return b.Attach(s) })
+	return f.borrow(func(b kernel.Borrowed) error { return b.Attach(s) })
 }
 
 // SetCPU makes a CPU's connections go to the listener.
 func (f *Foreign) SetCPU(_ context.Context, _ portgroup.Key, cpu int) error {
-	return f.borrow(func(b Borrowed) error { return b.SetIncomingCPU(cpu) })
+	return f.borrow(func(b kernel.Borrowed) error { return b.SetIncomingCPU(cpu) })
 }
 
 // Expect does nothing: the process takes a probe connection for a client that changes its mind.
@@ -165,6 +166,9 @@ func (f *Foreign) Open(context.Context, portgroup.Key, string) (inode uint32, er
 	return 0, errMute
 }
 
+// Help does nothing: the program shares no queue.
+func (f *Foreign) Help(context.Context, portgroup.Key, bool) error { return nil }
+
 // Rejoin is not supported.
 func (f *Foreign) Rejoin(context.Context, portgroup.Key) error { return errMute }
 
@@ -178,7 +182,7 @@ func (f *Foreign) Probe(context.Context) (portgroup.Load, error) {
 	return portgroup.Load{}, errMute
 }
 
-func (f *Foreign) borrow(use func(Borrowed) error) error {
+func (f *Foreign) borrow(use func(kernel.Borrowed) error) error {
 	b, err := f.group.kernel.Borrow(f.pid, f.inode)
 	if err != nil {
 		return err
@@ -188,7 +192,7 @@ func (f *Foreign) borrow(use func(Borrowed) error) error {
 
 // queue returns the length and the limit of the accept queue, 0 where we may not look.
 func (f *Foreign) queue() (length, limit int) {
-	_ = f.borrow(func(b Borrowed) error { // an error leaves both 0
+	_ = f.borrow(func(b kernel.Borrowed) error { // an error leaves both 0
 		q, err := b.Queue()
 		length, limit = q.Length, q.Limit
 		return err
@@ -197,13 +201,13 @@ func (f *Foreign) queue() (length, limit int) {
 }
 
 // Await waits until the process, or a descendant of it, has accepted a probe connection.
-func (f *Foreign) Await(ctx context.Context, _ portgroup.Key, source netip.AddrPort) error {
+func (f *Foreign) Await(ctx context.Context, _ portgroup.Key, source netip.AddrPort) (inode uint32, err error) {
 	local, err := f.group.target()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	_, err = f.group.kernel.Holder(ctx, local.AddrPort(), source, append(f.group.kernel.Descendants(f.root), f.root))
-	return err
+	return f.inode, err
 }
 
 // Shut asks the process to end, and waits until its listener is gone.
@@ -234,7 +238,7 @@ func (f *Foreign) exclude(ctx context.Context) (epoch int, err error) {
 	if epoch, _, err = f.group.exclude(ctx, f.agent); err != nil || epoch == 0 {
 		return epoch, err
 	}
-	err = f.borrow(func(b Borrowed) error {
+	err = f.borrow(func(b kernel.Borrowed) error {
 		_, err := b.Drain(ctx)
 		return err
 	})

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/kernel"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
@@ -18,14 +19,15 @@ import (
 // map, by one look at a time, which does not hold the turn while it waits for an answer.
 type group struct {
 	*reconciler
-	reservation Reservation // nil: of programs that listen by themselves
-	looks       turn        // of looks; taken before the turn of the group
+	reservation kernel.Reservation // nil: of programs that listen by themselves
+	looks       turn               // of looks; taken before the turn of the group
 	watch       watch
 	resolver    resolver
+	estates     estates
 }
 
 // newGroup makes the group of a port that is reserved, or on which programs listen that do not ask us for it.
-func newGroup(key portgroup.Key, reservation Reservation, env *environment) *group {
+func newGroup(key portgroup.Key, reservation kernel.Reservation, env *environment) *group {
 	address := key.Address
 	if reservation != nil {
 		address = reservation.Addr().String()
@@ -34,6 +36,7 @@ func newGroup(key portgroup.Key, reservation Reservation, env *environment) *gro
 	return &group{
 		reconciler: r, reservation: reservation, looks: newTurn(address, env.ctx.Done()),
 		watch: watch{reconciler: r, talks: reservation != nil}, resolver: resolver{reconciler: r},
+		estates: estates{r, make(map[*member]bool)},
 	}
 }
 
@@ -143,6 +146,7 @@ func (g *group) look(ctx context.Context) {
 	steered := g.review(ctx)
 	found := g.strangers.meet(ctx)
 	g.watch.accuse(ctx)
+	g.settleEstates(ctx)
 	asked := g.resolver.resolve(ctx)
 	if found || asked {
 		steered = g.review(ctx)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/kernel"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -44,7 +45,7 @@ func TestAdoptAfterALook(t *testing.T) {
 func TestGroupOfNoReservationAfterClose(t *testing.T) {
 	s, err := New(Config{Logger: slog.New(slog.DiscardHandler), Tell: func(control.Event) {}})
 	require.NoError(t, err)
-	_, err = s.groupBy(t.Context(), portgroup.Key{Network: "tcp", Address: "127.0.0.1:1"}, func() (Reservation, error) {
+	_, err = s.groupBy(t.Context(), portgroup.Key{Network: "tcp", Address: "127.0.0.1:1"}, func() (kernel.Reservation, error) {
 		return nil, s.Close()
 	})
 	assert.ErrorIs(t, err, net.ErrClosed)

@@ -66,12 +66,12 @@ func (o observed) Expect(ctx context.Context, port portgroup.Key, source netip.A
 	return o.Listeners.Expect(ctx, port, source)
 }
 
-func (o observed) Await(ctx context.Context, port portgroup.Key, source netip.AddrPort) error {
-	err := o.Listeners.Await(ctx, port, source)
+func (o observed) Await(ctx context.Context, port portgroup.Key, source netip.AddrPort) (inode uint32, err error) {
+	inode, err = o.Listeners.Await(ctx, port, source)
 	if err == nil { // it is the one who knows
 		o.came()
 	}
-	return err
+	return inode, err
 }
 
 // newMembers makes a group that is steered by program, with so many nodes that are ready.
@@ -128,7 +128,7 @@ func (m *members) addAccepting(id int) {
 func (m *members) addSilent(id int) *agent {
 	m.t.Helper()
 	p := m.steering.expect(id, 0)
-	m.agents, m.listeners = append(m.agents, p), append(m.listeners, local.New(false))
+	m.agents, m.listeners = append(m.agents, p), append(m.listeners, local.New(false, nil))
 	m.observe(len(m.agents)-1, observed{})
 	require.NoError(m.t, m.join(m.t.Context(), p))
 	p.ready.Store(true)
@@ -418,7 +418,7 @@ func TestGroupContinuesDuringAProbe(t *testing.T) {
 	assert.False(t, out.Since.IsZero())
 
 	p := m.steering.expect(9, 0)
-	m.listeners = append(m.listeners, local.New(false))
+	m.listeners = append(m.listeners, local.New(false, nil))
 	m.steering.Linked(9, 0, m.listeners[4])
 	require.NoError(t, m.join(t.Context(), p))
 	require.True(t, isLooking(), "a join does not wait for probes")

@@ -3,6 +3,7 @@ package steering
 import (
 	"context"
 
+	"github.com/multinode-go/multinode/cluster/internal/kernel"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
 )
 
@@ -26,7 +27,7 @@ func (s *Steering) Inherit(id int, listeners []protocol.Listener, done chan<- st
 }
 
 func (s *Steering) inherit(a *agent, one protocol.Listener) {
-	g, err := s.groupBy(s.ctx, one.Port, func() (Reservation, error) {
+	g, err := s.groupBy(s.ctx, one.Port, func() (kernel.Reservation, error) {
 		return s.kernel.Rejoin(s.ctx, one.Port.Network, one.Address)
 	})
 	if err != nil {

@@ -6,13 +6,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/kernel"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
 // port is a port, and what the kernel shows of it.
 type port struct {
-	kernel  Kernel
+	kernel  kernel.Kernel
 	key     portgroup.Key
 	address string
 }
@@ -20,7 +21,7 @@ type port struct {
 // target returns the address that probe connections go to.
 func (p *port) target() (*net.TCPAddr, error) { return net.ResolveTCPAddr(p.key.Network, p.address) }
 
-func (p *port) newProbeConn(ctx context.Context) (ProbeConn, error) {
+func (p *port) newProbeConn(ctx context.Context) (kernel.ProbeConn, error) {
 	target, err := p.target()
 	if err != nil {
 		return nil, err

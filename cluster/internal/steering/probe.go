@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/kernel"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
 // probe is a probe connection, and the members that watch for it.
 type probe struct {
-	ProbeConn
+	kernel.ProbeConn
 	port     *port
 	env      *environment
 	watching []witness
@@ -40,25 +41,32 @@ func (p *probe) expect(ctx context.Context, witnesses []witness) {
 	calls.Wait()
 }
 
-// await returns the member that has accepted the connection, or none if no member reports it before ctx ends.
-func (p *probe) await(ctx context.Context) witness {
+// report is what a member reports of the connection.
+type report struct {
+	witness
+	inode uint32 // of the listener in whose queue it was; 0: the member's own
+}
+
+// await returns the report of the member that has accepted the connection, or none if no member reports it before ctx ends.
+func (p *probe) await(ctx context.Context) report {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	answers := make(chan witness, len(p.watching))
+	answers := make(chan report, len(p.watching))
 	for _, w := range p.watching {
 		p.env.Go(func() { // ends with ctx
-			if w.await(ctx, p.port.key, p.Source()) != nil {
+			inode, err := w.await(ctx, p.port.key, p.Source())
+			if err != nil {
 				w = witness{}
 			}
-			answers <- w
+			answers <- report{w, inode}
 		})
 	}
 	for range p.watching {
-		if w := <-answers; w.member != nil {
-			return w
+		if r := <-answers; r.member != nil {
+			return r
 		}
 	}
-	return witness{}
+	return report{}
 }
 
 // forget ends the watch of all members, and returns when they have confirmed that: after it the port may be a client's.
@@ -115,52 +123,76 @@ func (p *probe) trace(ctx context.Context, to witness) (whereabouts, []control.S
 	if p.Connect(ctx) != nil {
 		return unknownWhere, nil
 	}
-	came := make(chan bool, 1)
-	p.env.Go(func() { // ends with ctx
-		came <- to.await(ctx, p.port.key, p.Source()) == nil
-	})
+	came := make(chan whereabouts, 1)
+	p.env.Go(func() { came <- p.reported(ctx, to, to.agent) }) // ends with ctx
 	for {
 		select {
-		case answered := <-came:
-			if answered {
-				return ours, nil
-			}
-			return unknownWhere, nil
+		case found := <-came:
+			return found, nil
 		case <-time.After(evidenceInterval):
 		}
-		if takers, certainly := p.taken(ctx, to); certainly {
+		if found, takers := p.taken(ctx, to); found == elsewhere {
 			return p.lastWord(ctx, to, takers)
+		} else if found == ours {
+			return ours, nil
 		}
 	}
 }
 
-// taken reports whether the connection seems to have reached another member, and which processes that are no nodes hold it.
-func (p *probe) taken(ctx context.Context, to witness) (takers []control.Stranger, seems bool) {
+// reported returns where the connection was as the node reports that has accepted it, when it does.
+func (p *probe) reported(ctx context.Context, to witness, by *agent) whereabouts {
+	switch inode, err := by.await(ctx, p.port.key, p.Source()); {
+	case err != nil:
+		return unknownWhere
+	case inode == to.member.Inode, inode == 0 && by == to.agent:
+		return ours
+	default:
+		return elsewhere
+	}
+}
+
+// taken returns where the connection seems to have gone, if that is evident, and which processes that are no nodes hold it.
+func (p *probe) taken(ctx context.Context, to witness) (found whereabouts, takers []control.Stranger) {
 	arrival, inode, err := p.Arrival()
 	switch {
 	case err != nil:
-		return nil, false
+		return unknownWhere, nil
 	case arrival == reuseport.ArrivalAccepted:
-		holders, err := p.port.kernel.Holders(ctx, inode) // none: it is just being accepted, or was closed
-		for _, o := range holders {
-			switch a := p.env.ofProcess(o.PID); {
-			case a == nil:
-				takers = append(takers, control.Stranger{PID: o.PID, Program: o.Program, Address: p.port.address})
-			case a.id == to.id:
-				return nil, false // the node will report it
-			}
-		}
-		return takers, err == nil && len(holders) > 0
+		return p.takenBy(ctx, to, inode)
 	case arrival == reuseport.ArrivalQueued:
 		isEmpty := func(l reuseport.Listener) bool { return l.Inode == to.member.Inode && l.Queue == 0 }
 		if is, err := p.port.hasListener(ctx, isEmpty); err != nil || !is {
-			return nil, false
+			return unknownWhere, nil
 		}
-		again, _, err := p.Arrival()
-		return nil, err == nil && again == reuseport.ArrivalQueued // it was in another queue
+		if again, _, err := p.Arrival(); err == nil && again == reuseport.ArrivalQueued {
+			return elsewhere, nil // it was in another queue
+		}
+		return unknownWhere, nil
+	case arrival == reuseport.ArrivalClosed:
+		return elsewhere, nil
 	default:
-		return nil, arrival == reuseport.ArrivalClosed
+		return unknownWhere, nil
 	}
+}
+
+// takenBy is taken for a connection that has been accepted, and has that inode.
+func (p *probe) takenBy(ctx context.Context, to witness, inode uint32) (found whereabouts, takers []control.Stranger) {
+	holders, err := p.port.kernel.Holders(ctx, inode) // none: it is just being accepted, or was closed
+	if err != nil || len(holders) == 0 {
+		return unknownWhere, nil
+	}
+	for _, o := range holders {
+		a := p.env.ofProcess(o.PID)
+		switch {
+		case a == nil:
+			takers = append(takers, control.Stranger{PID: o.PID, Program: o.Program, Address: p.port.address})
+		case a.id == to.id:
+			return unknownWhere, nil // the node will report it
+		case a.poke(ctx) == nil && p.reported(ctx, to, a) == ours: // it has accepted from the queue of to
+			return ours, nil
+		}
+	}
+	return elsewhere, takers
 }
 
 // lastWord asks a member once more whether it has accepted a connection that seems to be elsewhere, after each of its accept

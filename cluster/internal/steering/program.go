@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/kernel"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/internal/errline"
 	"github.com/multinode-go/multinode/reuseport"
@@ -23,7 +24,7 @@ type program struct {
 	sentinel sentinel        // shows whether this is the program that steers
 	contest  contest         // with others
 	late     time.Time       // when a node was last given up that was to attach a program
-	sink     Sink            // nil until the cluster stops
+	sink     kernel.Sink     // nil until the cluster stops
 	drain    *member         // of sink
 }
 
@@ -156,7 +157,7 @@ func (p *program) callable() []*member {
 	var first, last []*member
 	for _, m := range p.nodes.Members() {
 		switch {
-		case m.Node == nil:
+		case m.Node == nil || m.Node.dead.Load():
 		case m.Node.IsSuspect():
 			last = append(last, m)
 		case m.Node.id == p.agents.self:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 
+	"github.com/multinode-go/multinode/cluster/internal/kernel"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/protocol"
 	"github.com/multinode-go/multinode/cluster/internal/sightings"
@@ -37,7 +38,7 @@ func newReconciler(key portgroup.Key, address string, env *environment) *reconci
 }
 
 // probe returns a probe of the group.
-func (r *reconciler) probe(conn ProbeConn) *probe {
+func (r *reconciler) probe(conn kernel.ProbeConn) *probe {
 	return &probe{ProbeConn: conn, port: &r.port, env: r.env}
 }
 

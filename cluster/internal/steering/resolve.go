@@ -74,19 +74,19 @@ func (r *resolver) ask(ctx context.Context, hole *member, timeout time.Duration)
 		return err
 	}
 	p := r.probe(conn)
-	var found witness
+	var found report
 	defer func() { p.end(found.agent) }()
 	p.expect(short, r.witnesses(short))
 	defer p.forget()
 
 	sent, err := r.send(ctx, hole, p.Port())
 	if err != nil || sent.hole == nil {
-		return errline.Join(err, r.note(ctx, sent, nil))
+		return errline.Join(err, r.note(ctx, sent, report{}))
 	}
 	if p.Connect(short) == nil { // else the queue there is full, or its listener is about to be closed
 		found = p.await(short)
 	}
-	return r.note(ctx, sent, found.member)
+	return r.note(ctx, sent, found)
 }
 
 // witnesses returns the members that can report a probe. A suspect node would take the whole time.
@@ -126,7 +126,7 @@ func (r *resolver) send(ctx context.Context, hole *member, port uint16) (sentPro
 }
 
 // note notes an answer, unless something has happened meanwhile that makes it void.
-func (r *resolver) note(ctx context.Context, sent sentProbe, found *member) error {
+func (r *resolver) note(ctx context.Context, sent sentProbe, answer report) error {
 	if err := r.take(ctx); err != nil {
 		return err
 	}
@@ -140,6 +140,10 @@ func (r *resolver) note(ctx context.Context, sent sentProbe, found *member) erro
 		return err
 	}
 	r.reconcile(ctx, listed)
+	found := answer.member
+	if answer.inode != 0 {
+		found = r.nodes.ByInode(answer.inode) // nodes accept from the queues of others, too
+	}
 	if found == nil || r.nodes.Shifts() != sent.shifts || r.nodes.Index(sent.hole) != sent.index || !slices.Contains(r.nodes.Members(), found) {
 		sent.hole.Probes++
 		return nil

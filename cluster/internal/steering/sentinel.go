@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/kernel"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -13,11 +14,11 @@ import (
 type sentinel struct {
 	port     *port
 	nodes    *portgroup.Map[*agent]
-	conn     ProbeConn // bound to that port; nil: there is none
-	member   *member   // nil: the program that is attached has no such mark
-	next     *member   // the same of the program that is being attached
-	attached time.Time // the last time
-	count    int       // of attachments
+	conn     kernel.ProbeConn // bound to that port; nil: there is none
+	member   *member          // nil: the program that is attached has no such mark
+	next     *member          // the same of the program that is being attached
+	attached time.Time        // the last time
+	count    int              // of attachments
 }
 
 // mark returns the mark for a program that is to send the port to a member, nil if there cannot be one.
@@ -48,7 +49,7 @@ func (s *sentinel) note(ok bool) {
 }
 
 // use returns the connection and the member that it is steered to. The port is used up by that.
-func (s *sentinel) use() (ProbeConn, *member) {
+func (s *sentinel) use() (kernel.ProbeConn, *member) {
 	conn, m := s.conn, s.member
 	s.conn, s.member = nil, nil
 	return conn, m

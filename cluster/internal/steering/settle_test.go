@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/multinode-go/multinode/cluster/control"
+	"github.com/multinode-go/multinode/cluster/internal/kernel"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup/portgrouptest"
 	"github.com/multinode-go/multinode/reuseport"
@@ -46,11 +47,11 @@ func newFakePort(t *testing.T, random *rand.Rand) *fakePort {
 
 // listing is a kernel that lists the listeners of one port.
 type listing struct {
-	Kernel // panics
-	array  *portgrouptest.Array
+	kernel.Kernel // panics
+	array         *portgrouptest.Array
 }
 
-func (l listing) NewProbeConn(context.Context, *net.TCPAddr) (ProbeConn, error) {
+func (l listing) NewProbeConn(context.Context, *net.TCPAddr) (kernel.ProbeConn, error) {
 	return nil, errors.ErrUnsupported
 }
 
@@ -171,7 +172,7 @@ func (p *fakePort) proceed(q *fakeProbe) (answered bool) {
 			}
 		}
 	default:
-		require.NoError(p.t, p.resolver.note(p.t.Context(), q.sentProbe, q.found))
+		require.NoError(p.t, p.resolver.note(p.t.Context(), q.sentProbe, report{witness: witness{member: q.found}}))
 		p.check()
 		answered = q.found != nil && p.nodes.Index(q.found) == q.index
 		*q = fakeProbe{}

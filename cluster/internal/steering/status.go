@@ -10,6 +10,9 @@ import (
 func (s *Steering) Status(key portgroup.Key) (control.Steering, map[int]float64) {
 	level, promise := s.promise()
 	out := control.Steering{Level: level.String(), Promise: promise}
+	if s.lent != nil {
+		out.Sharing = s.lent.Mode().String()
+	}
 	if level == s.support.Rung {
 		for _, a := range s.support.Advice {
 			out.Advice = append(out.Advice, control.Advice{Gives: a.Gives, Command: a.Command})
@@ -36,6 +39,9 @@ const doingAsk = "asking the kernel which node sits at which index of the group"
 // promise returns how connections are steered, and what may be lost then: the weakest guarantee of all ports.
 func (s *Steering) promise() (reuseport.Rung, string) {
 	if s.program == nil {
+		if s.lent != nil && s.level == reuseport.RungBPF { // other nodes accept what waits for one that crashes
+			return s.level, reuseport.RungBPFMigrate.Promise()
+		}
 		return s.level, s.level.Promise()
 	}
 	mute, known := false, false

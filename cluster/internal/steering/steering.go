@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/kernel"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/reuseport"
 )
@@ -33,7 +34,7 @@ type Steering struct {
 // New chooses the steering level: the best, or the one that is forced. Nothing runs before Start.
 func New(c Config) (*Steering, error) {
 	if c.Kernel == nil {
-		c.Kernel = system{}
+		c.Kernel = kernel.Host()
 	}
 	support := c.Kernel.Support()
 	level := support.Rung
@@ -59,11 +60,25 @@ func (s *Steering) Level() reuseport.Rung { return s.level }
 // Open permits nodes to join and to reserve ports: all listeners that nodes have from a previous master are known.
 func (s *Steering) Open() { close(s.inherited) }
 
-// Start begins to look after the groups. The master's own node has the id self.
-func (s *Steering) Start(self int) {
-	s.self = self
+// Start begins to look after the groups. The master's own node has the id self; lent is nil where queues are not shared.
+func (s *Steering) Start(self int, lent Lent) {
+	s.self, s.lent = self, lent
 	s.Go(s.follow)
 	s.Go(s.run)
+}
+
+// Pause says whether a node is kept out of new connections. A paused node still gets connections while no other node does. It accepts
+// nothing from the queues of others when Pause returns, if it answers.
+func (s *Steering) Pause(id int, is bool) {
+	one, err := s.get(id)
+	if err != nil {
+		return
+	}
+	one.paused.Store(is)
+	for _, g := range s.groups.all() {
+		_ = one.help(s.ctx, g.key) // a node that is not on that port, hangs, or is of an older version
+	}
+	s.kick()
 }
 
 // follow steers by each change at once: run may be waiting for the answer to a probe, of a node that was stopped in this moment.
@@ -109,7 +124,7 @@ func (s *Steering) run() {
 
 // group returns the group of the port that key names. The first to ask reserves the port.
 func (s *Steering) group(ctx context.Context, key portgroup.Key) (*group, error) {
-	return s.groupBy(ctx, key, func() (Reservation, error) {
+	return s.groupBy(ctx, key, func() (kernel.Reservation, error) {
 		r, err := s.kernel.Reserve(ctx, key.Network, key.Address)
 		if err != nil {
 			return nil, explain(ctx, s.kernel, key, err)
@@ -118,7 +133,7 @@ func (s *Steering) group(ctx context.Context, key portgroup.Key) (*group, error)
 	})
 }
 
-func (s *Steering) groupBy(ctx context.Context, key portgroup.Key, reserve func() (Reservation, error)) (*group, error) {
+func (s *Steering) groupBy(ctx context.Context, key portgroup.Key, reserve func() (kernel.Reservation, error)) (*group, error) {
 	return s.groups.open(ctx, key, func() (*group, error) {
 		reservation, err := reserve()
 		if err != nil {

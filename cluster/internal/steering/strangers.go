@@ -8,6 +8,7 @@ import (
 	"github.com/multinode-go/multinode/cluster/control"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup"
 	"github.com/multinode-go/multinode/cluster/internal/sightings"
+	"github.com/multinode-go/multinode/reuseport"
 )
 
 // looksToFind is how often a listener that no process holds is looked at until it is a stranger's: the kernel may be closing it.
@@ -38,19 +39,44 @@ func (s *strangers) meet(ctx context.Context) (found bool) {
 		if m.Unmet == 0 {
 			continue
 		}
-		a, other := s.env.holder(owners, m.Inode)
+		a, other, watched := s.owner(owners, m)
 		other.Address = cmp.Or(other.Address, s.port.address)
 		switch {
 		case a != nil:
 			m.Node, m.Unmet, found = a, 0, true
-		case other.PID != 0 || m.Unmet >= looksToFind:
+		case m.Unmet < looksToFind && (watched || other.PID == 0):
+			m.Unmet++
+		case watched: // the nodes that watch it would have reported it if they knew its node
+			m.Node, m.Unmet, found = newHeirless(unknownID), 0, true
+		default:
 			m.Foreign, m.Unmet, found = true, 0, true
 			s.met[m] = s.env.sightings.Add(other)
-		default:
-			m.Unmet++
 		}
 	}
 	return found
+}
+
+// unknownID is the id of a node that has died before this master knew it.
+const unknownID = -1
+
+// owner returns the node that has a listener, or else another process that has it. Nodes have listeners of others, too, that they
+// watch: watched says that only such nodes have it.
+func (s *strangers) owner(owners []reuseport.Owner, m *member) (a *agent, other control.Stranger, watched bool) {
+	if s.env.lent != nil {
+		if id, ok := s.env.lent.Owner(m.Inode); ok {
+			if a, err := s.env.get(id); err == nil {
+				return a, other, false
+			}
+			return newHeirless(id), other, false
+		}
+	}
+	nodes, other := s.env.holders(owners, m.Inode)
+	for _, a := range nodes {
+		if s.env.lent == nil || a.id != s.env.self && !s.env.lent.Shares(a.id) {
+			return a, other, false
+		}
+	}
+	return nil, other, len(nodes) > 0
 }
 
 // hunt looks for a process that appears and vanishes faster than meet can see it.

@@ -51,7 +51,7 @@ type worker struct {
 
 // Start makes this process the worker that its master has started in a role.
 func Start(ctx context.Context, c Config, r boot.Role) (_ *node.Node, err error) {
-	if err := node.EnoughDescriptors(c.Nodes, false); err != nil {
+	if err := node.EnoughDescriptors(c.Nodes, false, c.Node.Sharing); err != nil {
 		return nil, err
 	}
 	directory, err := rendezvous.Open(r.Directory)
@@ -67,12 +67,12 @@ func Start(ctx context.Context, c Config, r boot.Role) (_ *node.Node, err error)
 		return nil, errline.Join(masterlink.ErrNoMaster, err)
 	}
 	// Linked first, for no connection is to wait for a share of the port whose node is still to be linked.
-	links, err := node.Join(ctx, c.Node.Logger, r.Info(), inside.Options{Directory: directory}, c.Node.BootTimeout)
+	links, err := node.Join(ctx, c.Node.Logger, r.Info(), inside.Options{Directory: directory}, c.Node.Sharing, c.Node.BootTimeout)
 	if err != nil {
 		return nil, err
 	}
 	w := &worker{cfg: c, directory: directory, links: links, made: make(chan struct{}), closed: make(chan struct{})}
-	listeners := local.New(c.AcceptPauses)
+	listeners := local.New(c.AcceptPauses, links.Sharer())
 	w.client = masterlink.New(masterlink.Config{Listeners: listeners, Cut: links.Cut, Stop: w.toldToStop, Alone: w.alone})
 	n, err := w.takePlace(ctx, listeners, r)
 	if err != nil {

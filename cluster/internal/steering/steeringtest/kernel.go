@@ -12,18 +12,18 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/multinode-go/multinode/cluster/internal/kernel"
 	"github.com/multinode-go/multinode/cluster/internal/portgroup/portgrouptest"
-	"github.com/multinode-go/multinode/cluster/internal/steering"
 	"github.com/multinode-go/multinode/reuseport"
 )
 
-// Kernel is a fake [steering.Kernel]: the groups of ports, and the programs that choose among their listeners. A connection is
+// Kernel is a fake [kernel.Kernel]: the groups of ports, and the programs that choose among their listeners. A connection is
 // accepted as soon as it is established.
 type Kernel struct {
-	steering.Programs // panics
-	began             time.Time
-	delay             time.Duration
-	loss              float64
+	kernel.Programs // panics
+	began           time.Time
+	delay           time.Duration
+	loss            float64
 
 	mu      sync.Mutex // guards the fields below, and what they point to
 	random  *rand.Rand
@@ -33,7 +33,7 @@ type Kernel struct {
 	ports   uint16              // the last that was given away
 }
 
-var _ steering.Kernel = (*Kernel)(nil)
+var _ kernel.Kernel = (*Kernel)(nil)
 
 // NewKernel returns a kernel without sockets. A message to or from a process takes up to delay, and is lost with the probability loss.
 func NewKernel(random *rand.Rand, delay time.Duration, loss float64) *Kernel {
@@ -88,7 +88,7 @@ func (k *Kernel) Support() reuseport.Support { return reuseport.Support{Rung: re
 func (k *Kernel) OnlineCPUs() int { return 1 }
 
 // Reserve returns the address of a port, which may be used.
-func (k *Kernel) Reserve(_ context.Context, network, address string) (steering.Reservation, error) {
+func (k *Kernel) Reserve(_ context.Context, network, address string) (kernel.Reservation, error) {
 	addr, err := net.ResolveTCPAddr(network, address)
 	if err == nil && addr.Port == 0 {
 		k.mu.Lock()
@@ -99,7 +99,7 @@ func (k *Kernel) Reserve(_ context.Context, network, address string) (steering.R
 }
 
 // Rejoin is Reserve.
-func (k *Kernel) Rejoin(ctx context.Context, network, address string) (steering.Reservation, error) {
+func (k *Kernel) Rejoin(ctx context.Context, network, address string) (kernel.Reservation, error) {
 	return k.Reserve(ctx, network, address)
 }
 
@@ -158,7 +158,7 @@ func (k *Kernel) Visitor(ctx context.Context, network, address string, skip func
 func (k *Kernel) Descendants(int) []int { return nil }
 
 // NewSink opens a listener that takes no connection.
-func (k *Kernel) NewSink(_ context.Context, _, address string) (steering.Sink, error) {
+func (k *Kernel) NewSink(_ context.Context, _, address string) (kernel.Sink, error) {
 	addr, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return nil, err
@@ -210,7 +210,7 @@ func (s sink) Close() error {
 }
 
 // NewProbeConn returns a probe connection.
-func (k *Kernel) NewProbeConn(_ context.Context, target *net.TCPAddr) (steering.ProbeConn, error) {
+func (k *Kernel) NewProbeConn(_ context.Context, target *net.TCPAddr) (kernel.ProbeConn, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	to := netip.MustParseAddrPort(target.String())

@@ -157,6 +157,11 @@ func (p *Process) SetCPU(ctx context.Context, port portgroup.Key, _ int) error {
 	return p.at(ctx, port, func(listener) error { return nil })
 }
 
+// Help does nothing: no queue is shared.
+func (p *Process) Help(ctx context.Context, port portgroup.Key, _ bool) error {
+	return p.at(ctx, port, func(listener) error { return nil })
+}
+
 // Expect watches for a probe connection.
 func (p *Process) Expect(ctx context.Context, port portgroup.Key, source netip.AddrPort) error {
 	return p.at(ctx, port, func(listener) error {
@@ -166,22 +171,22 @@ func (p *Process) Expect(ctx context.Context, port portgroup.Key, source netip.A
 }
 
 // Await waits for it.
-func (p *Process) Await(ctx context.Context, _ portgroup.Key, source netip.AddrPort) error {
+func (p *Process) Await(ctx context.Context, _ portgroup.Key, source netip.AddrPort) (inode uint32, err error) {
 	p.kernel.mu.Lock()
 	e := p.expected[source]
 	p.kernel.mu.Unlock()
 	if e == nil {
-		return errors.New("not expected")
+		return 0, errors.New("not expected")
 	}
 	select {
 	case <-e.came:
-		return p.pass(ctx)
+		return 0, p.pass(ctx)
 	case <-e.forgotten:
-		return errors.New("forgotten")
+		return 0, errors.New("forgotten")
 	case <-p.dead:
-		return net.ErrClosed
+		return 0, net.ErrClosed
 	case <-ctx.Done():
-		return ctx.Err()
+		return 0, ctx.Err()
 	}
 }
 

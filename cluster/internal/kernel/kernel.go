@@ -1,4 +1,5 @@
-package steering
+// Package kernel is what a master asks of the operating system about the ports that processes share. Tests replace it.
+package kernel
 
 import (
 	"context"
@@ -83,6 +84,9 @@ type Borrowed interface {
 	Drain(ctx context.Context) (reuseport.DrainStats, error)
 	io.Closer
 }
+
+// Host returns the operating system of this machine.
+func Host() Kernel { return system{} }
 
 // system is the operating system.
 type system struct{}
