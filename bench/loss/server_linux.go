@@ -71,7 +71,7 @@ func runServer(s serve) error {
 	defer log.Close()
 	server := httpServer()
 	if s.Ledger != "" {
-		book, err := load.OpenLedger(s.Ledger) // mapped until the process ends
+		book, err := load.OpenLedger(s.Ledger) // open until the process ends
 		if err != nil {
 			return err
 		}
