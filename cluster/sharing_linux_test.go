@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"strconv"
@@ -65,6 +66,8 @@ func TestStoppedNodeDelaysNothing(t *testing.T) {
 			addr := c.ready(t)
 			victim := pidsOf(c.status(t))[1]
 			survey(t, addr, 3)
+			want := map[string]string{"on": "exclusive", "polling": "polling"}[how]
+			assert.Equal(t, want, c.status(t).Steering.Sharing)
 			stop(t, victim)
 			for range 60 {
 				a, err := get(addr, "/")
@@ -102,6 +105,27 @@ func TestCrashLosesNothingThatWaits(t *testing.T) {
 	require.Eventually(t, func() bool { return listening(t, addr) == nodes }, patience, 10*time.Millisecond, "one for each node")
 	c.awaitStatus(t, func(s control.Status) bool { return s.Steering.Known && allReady(s, nodes) })
 	survey(t, addr, nodes)
+}
+
+// TestPausedNodeDoesNotHelp: it takes nothing from the queue of a node that is stopped.
+func TestPausedNodeDoesNotHelp(t *testing.T) {
+	needSteering(t)
+	t.Parallel()
+	c := run(t, "http", programOptions{Nodes: 3, DisableMasterListen: true, LivenessTimeout: patience, ShareQueues: true})
+	addr := c.ready(t)
+	s := c.awaitStatus(t, func(s control.Status) bool { return allReady(s, 3) })
+	survey(t, addr, 3)
+	c.ordered(t, fmt.Sprint("/pause/", s.Nodes[1].ID))
+	c.getsNothing(t, addr, 1)
+	stop(t, pidsOf(s)[2])
+	for range 60 {
+		a, err := get(addr, "/")
+		require.NoError(t, err)
+		assert.Equal(t, 3, a.Slot)
+	}
+	resume(t, pidsOf(s)[2])
+	c.ordered(t, fmt.Sprint("/resume/", s.Nodes[1].ID))
+	survey(t, addr, 3)
 }
 
 // TestCrashOfTheOnlyNode: what waits in its queue is answered by the node that comes in its place.

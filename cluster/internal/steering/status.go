@@ -13,7 +13,7 @@ func (s *Steering) Status(key portgroup.Key) (control.Steering, map[int]float64)
 	if s.lent != nil {
 		out.Sharing = s.lent.Mode().String()
 	}
-	if level == s.support.Rung {
+	if level == s.support.Rung && (s.lent == nil || level < reuseport.RungBPF) { // what is left to have, sharing gives
 		for _, a := range s.support.Advice {
 			out.Advice = append(out.Advice, control.Advice{Gives: a.Gives, Command: a.Command})
 		}
