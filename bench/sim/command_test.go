@@ -266,7 +266,7 @@ func TestTables(t *testing.T) {
 			lines := strings.Split(block, "\n")
 			require.Len(t, lines, 2+len(e.Policies), block)
 			assert.Contains(t, lines[0], e.Name+": ")
-			for i, policy := range []string{"hash", "round-robin", "weights/1000", "weights/100", "weights/10", "best-of-two", "least-loaded", "shared"} {
+			for i, policy := range []string{"hash", "round-robin", "weights/1000", "weights/100", "weights/10", "best-of-two", "watched", "least-loaded", "shared"} {
 				assert.Equal(t, policy, strings.Fields(lines[2+i])[0])
 			}
 		}

@@ -42,7 +42,7 @@ func (p Plan) Experiments() []Experiment {
 
 // rows are the scenarios of all policies.
 func rows(s Scenario) (rows []Scenario) {
-	for _, policy := range []Policy{Hash, RoundRobin, Weights, BestOfTwo, LeastLoaded, Shared} {
+	for _, policy := range []Policy{Hash, RoundRobin, Weights, BestOfTwo, Watched, LeastLoaded, Shared} {
 		s.Policy, s.Every = policy, 0
 		if policy != Weights {
 			rows = append(rows, s)

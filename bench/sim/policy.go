@@ -18,6 +18,9 @@ const (
 	Weights Policy = "weights"
 	// BestOfTwo draws two different workers, and takes that with fewer open connections.
 	BestOfTwo Policy = "best-of-two"
+	// Watched takes any worker as Hash does, and if that has something to do, the first of eight others that has nothing, as with
+	// queues that are watched by others (reuseport.MultiListener). What nobody is idle for stays where it is.
+	Watched Policy = "watched"
 	// LeastLoaded takes a worker with the fewest open connections, any of them: join the shortest queue.
 	LeastLoaded Policy = "least-loaded"
 	// Shared is the ideal: not N workers, but one with N CPUs, as a process with goroutines has. With FCFS it is the central
@@ -31,6 +34,7 @@ var policies = map[Policy]func(*site) int{
 	RoundRobin:  (*site).inTurn,
 	Weights:     (*site).weighted,
 	BestOfTwo:   (*site).bestOfTwo,
+	Watched:     (*site).watched,
 	LeastLoaded: (*site).leastLoaded,
 	Shared:      func(*site) int { return 0 }, // it is the only one
 }
@@ -78,6 +82,24 @@ func (s *site) bestOfTwo() int {
 		return b
 	}
 	return a
+}
+
+// watchers is how many others watch the queue of a worker.
+const watchers = 8
+
+func (s *site) watched() int {
+	n, owner := len(s.open), s.hash()
+	others := min(watchers, n-1)
+	for i := range others + 1 {
+		worker := owner
+		if i > 0 {
+			worker = (owner + 1 + (i-1)*(n-1)/others) % n // all around the ring
+		}
+		if s.open[worker] == 0 {
+			return worker
+		}
+	}
+	return owner
 }
 
 func (s *site) leastLoaded() int {

@@ -31,12 +31,18 @@ func TestPolicies(t *testing.T) {
 		Hash:        {0.25, 0.25, 0.25, 0.25},
 		RoundRobin:  {0.25, 0.25, 0.25, 0.25},
 		BestOfTwo:   {0, 5.0 / 12, 5.0 / 12, 2.0 / 12}, // of six pairs two, two, one, and a tie
+		Watched:     {0.25, 0.25, 0.25, 0.25}, // nobody is idle
 		LeastLoaded: {0, 0.5, 0.5, 0},
 		Weights:     {0.25, 0.25, 0.25, 0.25}, // it has not looked yet
 	} {
 		s := siteOf(policy, 3, 1, 1, 2)
 		assert.InDeltaSlice(t, want, drawn(s), 0.01, policy)
 	}
+}
+
+// TestWatchedGoesToWhoIsIdle: the owner of the queue if it is, or else the next one in the ring.
+func TestWatchedGoesToWhoIsIdle(t *testing.T) {
+	assert.InDeltaSlice(t, []float64{0, 0.75, 0.25, 0}, drawn(siteOf(Watched, 1, 0, 0, 2)), 0.01, "from the last one and the first to the second")
 }
 
 func TestRoundRobinTakesTurns(t *testing.T) {
