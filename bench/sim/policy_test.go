@@ -31,7 +31,7 @@ func TestPolicies(t *testing.T) {
 		Hash:        {0.25, 0.25, 0.25, 0.25},
 		RoundRobin:  {0.25, 0.25, 0.25, 0.25},
 		BestOfTwo:   {0, 5.0 / 12, 5.0 / 12, 2.0 / 12}, // of six pairs two, two, one, and a tie
-		Watched:     {0.25, 0.25, 0.25, 0.25}, // nobody is idle
+		Watched:     {0.25, 0.25, 0.25, 0.25},          // nobody is idle
 		LeastLoaded: {0, 0.5, 0.5, 0},
 		Weights:     {0.25, 0.25, 0.25, 0.25}, // it has not looked yet
 	} {
