@@ -48,7 +48,7 @@ type Options struct {
 	// accepted by another one, so a crash loses only the connections that the node had accepted. No connection is passed. See
 	// docs/balancing.md. The environment variable MULTINODE_SHARING does the same with "on"; "off" overrides this option, and
 	// "polling" shares as on a machine where the best way does not work, see [reuseport.ProbeWatch]. Programs that
-	// are started by [RunCommand] and do not use this package share nothing.
+	// are run by [Supervise] and do not use this package share nothing.
 	ShareQueues bool
 
 	// ManualReady makes a worker ready only when the program has called Node.Ready, for programs that warm up.

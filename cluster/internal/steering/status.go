@@ -10,10 +10,10 @@ import (
 func (s *Steering) Status(key portgroup.Key) (control.Steering, map[int]float64) {
 	level, promise := s.promise()
 	out := control.Steering{Level: level.String(), Promise: promise}
-	if s.lent != nil {
+	if s.lent != nil && s.program == nil { // a program that is not this one may know nothing of it
 		out.Sharing = s.lent.Mode().String()
 	}
-	if level == s.support.Rung && (s.lent == nil || level < reuseport.RungBPF) { // what is left to have, sharing gives
+	if level == s.support.Rung && (out.Sharing == "" || level < reuseport.RungBPF) { // what is left to have, sharing gives
 		for _, a := range s.support.Advice {
 			out.Advice = append(out.Advice, control.Advice{Gives: a.Gives, Command: a.Command})
 		}
