@@ -3,13 +3,16 @@ package browsertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
@@ -86,10 +89,24 @@ func NewTab(browser context.Context, t *testing.T) *Tab {
 	return &Tab{ctx, t}
 }
 
-// Do performs actions.
+// Do performs actions. If the page draws an element anew between the look for it and what is done to it, which a slow machine has the
+// time for, they are performed again: the browser has done nothing to an element that it does not find.
 func (p *Tab) Do(actions ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
-	require.NoError(p.t, chromedp.Do(p.ctx, actions...))
+	err := chromedp.Do(p.ctx, actions...)
+	for end := time.Now().Add(await.Limit); isGone(err) && time.Now().Before(end); {
+		err = chromedp.Do(p.ctx, actions...)
+	}
+	require.NoError(p.t, err)
+}
+
+// serverError is the code of all errors of the DevTools protocol that have none of their own.
+const serverError = -32000
+
+// isGone reports whether an element was gone when something was to be done to it.
+func isGone(err error) bool {
+	failed, ok := errors.AsType[*cdproto.Error](err)
+	return ok && failed.Code == serverError && strings.HasPrefix(failed.Message, "Could not find node")
 }
 
 // Press presses a key as a keyboard does: its text comes with the event that the page may prevent.
