@@ -72,11 +72,11 @@ func (s *strangers) owner(owners []reuseport.Owner, m *member) (a *agent, other 
 	}
 	nodes, other := s.env.holders(owners, m.Inode)
 	for _, a := range nodes {
-		if s.env.lent == nil || a.id != s.env.self && !s.env.lent.Shares(a.id) {
+		if a.id != s.env.self && (s.env.lent == nil || !s.env.lent.Shares(a.id)) { // the master may have borrowed it in this moment
 			return a, other, false
 		}
 	}
-	return nil, other, len(nodes) > 0
+	return nil, other, s.env.lent != nil && len(nodes) > 0
 }
 
 // hunt looks for a process that appears and vanishes faster than meet can see it.
