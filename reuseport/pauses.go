@@ -21,7 +21,7 @@ type guard struct {
 	seen    uint64 // returns at the last look
 }
 
-// start is called once, with the function that looks. A look ends with watch.
+// start is called once, with the function that looks.
 func (g *guard) start(look func()) {
 	g.timed.Store(true)
 	g.timer = time.AfterFunc(pauseAfter, look)

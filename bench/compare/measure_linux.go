@@ -155,7 +155,7 @@ type usage struct {
 	total, user, system time.Duration // user and system are in ticks of 10 ms, too coarse for more than their ratio
 }
 
-// usageOf returns what processes have used until now; one that has ended counts as nothing.
+// usageOf returns the usage of processes until now; a process that has ended counts as zero.
 func usageOf(pids []int) usage {
 	u := usage{total: proc.CPU(pids...)}
 	for _, pid := range pids {

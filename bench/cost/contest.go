@@ -11,7 +11,7 @@ import (
 	"github.com/multinode-go/multinode/bench/cost/roles"
 )
 
-// contest is what each experiment consists of: some do something in turn, and a table shows what came of it.
+// contest is an experiment: contestants take turns, and a table shows their results.
 type contest struct {
 	rounds  int
 	systems []roles.Player                    // whose teams run all the time
@@ -76,7 +76,7 @@ func each(do func(*team) measureFunc, names ...string) func([]*team) []*contesta
 	}
 }
 
-// once is a contestant whose team runs for one round only. The result is what its start took, and what look sees then.
+// once is a contestant whose team runs for one round only. Its results are the duration of the start, and those of look.
 func (c config) once(name string, p roles.Player, look func(context.Context, *team, *roles.Result) error) *contestant {
 	return &contestant{name: name, measure: func(ctx context.Context) (r roles.Result, err error) {
 		err = c.withTeams(ctx, []roles.Player{p}, func(teams []*team) error {

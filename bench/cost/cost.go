@@ -20,7 +20,7 @@ import (
 	"github.com/multinode-go/multinode/bench/internal/command"
 )
 
-// config is what the flags say, but for peers, nodes and writeRate, which are less in a test.
+// config holds the values of the flags, and peers, nodes and writeRate, which are smaller in a test.
 type config struct {
 	rounds      int
 	duration    time.Duration

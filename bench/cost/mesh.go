@@ -147,7 +147,7 @@ func joins(c config) []contest {
 }
 
 const (
-	// stalledPeer is the one that stops: not the first, which answers.
+	// stalledPeer is the peer that stops: not the first peer, which answers.
 	stalledPeer = 2
 	// stallRounds are few, since each takes three times as long as the peer is stopped.
 	stallRounds = 3
@@ -158,7 +158,7 @@ func stalls(c config) []contest {
 	all := roles.Player{System: roles.Bus, Peers: 3, GOMAXPROCS: c.gomaxprocs[0]}
 	calm := roles.Order{Do: roles.RoundTrips, Flood: 2}.For(c.stall / 2)
 	fewer, alone := all, calm
-	fewer.Peers, alone.Flood = 2, 1 // the other source would wait for the one that is stopped
+	fewer.Peers, alone.Flood = 2, 1 // the other source would wait for the stopped peer
 	return []contest{{
 		rounds:  min(stallRounds, c.rounds),
 		systems: []roles.Player{all, fewer},
@@ -187,7 +187,7 @@ func (t *team) whileStopped(d time.Duration) measureFunc {
 	}
 }
 
-// stallRows compares all with nobody stopped, which is the mean of the two halves, and with the third not there.
+// stallRows compares the stall with two baselines: no peer stopped, the mean of the two halves, and the third peer absent.
 func stallRows(all []*contestant) [][]string {
 	both := derived("nobody is stopped", all[0], all[1], func(a, b roles.Result) roles.Result {
 		return roles.Result{Latency: roles.Latency{P50: (a.P50 + b.P50) / 2, P99: (a.P99 + b.P99) / 2, Max: max(a.Max, b.Max)}}

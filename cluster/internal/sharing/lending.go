@@ -1,7 +1,6 @@
 package sharing
 
 import (
-	"maps"
 	"time"
 )
 
@@ -31,6 +30,6 @@ func (l *lending) plan(ring []*link) []*link {
 
 // again forgets who has the listener: the kernel has put the others before it.
 func (l *lending) again() {
-	maps.DeleteFunc(l.to, func(int, bool) bool { return true })
+	clear(l.to)
 	l.renewed, l.pending = time.Now(), false
 }

@@ -196,10 +196,11 @@ func (s *Sharing) Open(m *reuseport.MultiListener) {
 		return is
 	})
 	for _, h := range s.held {
-		if b, err := h.Clone(); err == nil && b.Addr() == m.Addr().String() {
+		if h.Addr() != m.Addr().String() {
+			continue
+		}
+		if b, err := h.Clone(); err == nil {
 			ready = append(ready, lent{b, h.owner})
-		} else if err == nil {
-			_ = b.Close() // a duplicate
 		}
 	}
 	links := slices.Collect(maps.Values(s.links))
